@@ -1,0 +1,1 @@
+"""A folder of labelled photos in; a trained, scored, exported and proven image classifier out."""

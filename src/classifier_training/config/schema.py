@@ -1,0 +1,189 @@
+"""What a configuration may hold: every setting with its type, range, default and meaning.
+
+The defaults stand here and nowhere else; a preset overrides them. ``null`` on a setting that says *automatic* is
+resolved before training starts, so that the run's ``config.yaml`` holds the value that was used.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+OpenFraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+PositiveFloat = Annotated[float, Field(gt=0.0)]
+NonNegativeFloat = Annotated[float, Field(ge=0.0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, strictly typed, no unknown keys, no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class RunConfig(Section):
+    """Where the run is written."""
+
+    dir: str = Field("runs", min_length=1, description="folder that holds the runs")
+    name: str | None = Field(None, description="name of the run's folder; null: <date>-<time>-<model>")
+
+
+class DataConfig(Section):
+    """The photos, how they are split, read, balanced and augmented."""
+
+    root: str | None = Field(None, description="folder of photos, or a table file (csv, jsonl, parquet)")
+    batch_size: PositiveInt = Field(32, description="images per step and device")
+    image_size: PositiveInt | None = Field(None, description="input side in pixels; null: the backbone's own")
+    crop_pct: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
+        None, description="share of the resized side that the evaluation crop keeps; null: the backbone's own"
+    )
+    num_workers: NonNegativeInt | None = Field(None, description="loader processes; null: by CPU count")
+    val_fraction: OpenFraction = Field(0.15, description="share of photos for validation where no split is given")
+    test_fraction: OpenFraction = Field(0.15, description="share of photos for the test where no split is given")
+    balance: Literal["none", "sampler", "loss_weights", "logit_adjustment"] = Field(
+        "none", description="correction of class imbalance, exactly one"
+    )
+    balance_weighting: Literal["inverse", "inverse_sqrt", "effective_number", "manual"] = Field(
+        "inverse", description="how class weights follow from class counts (sampler, loss_weights)"
+    )
+    balance_beta: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.999, description="beta of the effective number of samples (Cui et al. 2019)"
+    )
+    class_weights: dict[str, NonNegativeFloat] | None = Field(
+        None, description="weight of each class by name, for balance_weighting=manual"
+    )
+    on_bad_image: Literal["raise", "skip"] = Field(
+        "raise", description="a file that is no picture: stop, or leave it out and list it"
+    )
+    image_column: str = Field("image", min_length=1, description="column of a table with the picture's path")
+    label_column: str = Field("label", min_length=1, description="column of a table with the class name")
+    split_column: str = Field("split", min_length=1, description="optional column of a table with the split")
+    train_scale: tuple[Annotated[float, Field(gt=0.0, le=1.0)], Annotated[float, Field(gt=0.0, le=1.0)]] = Field(
+        (0.35, 1.0), strict=False, description="area range of the random resized crop"
+    )
+    train_ratio: tuple[PositiveFloat, PositiveFloat] = Field(
+        (0.75, 4 / 3), strict=False, description="aspect ratio range of the random resized crop"
+    )
+    hflip: Fraction = Field(0.5, description="probability of a horizontal flip in training")
+    vflip: Fraction = Field(0.0, description="probability of a vertical flip in training")
+    auto_augment: Literal["none", "randaugment", "trivialaugment"] = Field(
+        "none", description="automatic augmentation policy in training"
+    )
+    color_jitter: Fraction = Field(0.2, description="strength of brightness, contrast and saturation jitter")
+    random_erasing: Fraction = Field(0.0, description="probability of random erasing in training")
+
+
+class ModelConfig(Section):
+    """The backbone and how much of it is trained when."""
+
+    name: str = Field("resnet18", min_length=1, description="any timm model name")
+    pretrained: bool = Field(False, description="start from timm's pretrained weights (downloads them once)")
+    weights: str | None = Field(None, description="start from this file (safetensors or weights-only torch file)")
+    drop_rate: OpenFraction = Field(0.0, description="dropout before the head")
+    drop_path_rate: OpenFraction | None = Field(None, description="stochastic depth; null: the backbone's own")
+    freeze_epochs: NonNegativeInt | None = Field(
+        None, description="epochs that train the head alone; null: 0 from scratch, else a quarter of the epochs"
+    )
+    freeze_norm_stats: bool | None = Field(
+        None, description="keep the backbone's BatchNorm statistics; null: yes when it starts from weights"
+    )
+    channels_last: bool = Field(True, description="memory format that convolutions are fastest in")
+    compile: bool = Field(False, description="compile the backbone with torch.compile")
+
+
+class LossConfig(Section):
+    """The training loss."""
+
+    name: Literal["cross_entropy", "focal", "bce"] = Field("cross_entropy", description="loss function")
+    label_smoothing: OpenFraction = Field(0.1, description="probability mass spread over all classes")
+    focal_gamma: NonNegativeFloat = Field(2.0, description="focusing exponent of the focal loss")
+
+
+class OptimizerConfig(Section):
+    """The optimizer; weight decay never touches norms and biases."""
+
+    name: Literal["adamw", "sgd"] = Field("adamw", description="optimizer")
+    lr: PositiveFloat = Field(1e-3, description="peak learning rate of the head (and of the backbone, scaled)")
+    backbone_lr_scale: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
+        None, description="the backbone's share of lr; null: 0.1 when it starts from weights, else 1"
+    )
+    weight_decay: NonNegativeFloat = Field(0.05, description="weight decay of weights, not of norms and biases")
+    momentum: OpenFraction = Field(0.9, description="momentum (sgd) or beta1 (adamw)")
+
+
+class SchedulerConfig(Section):
+    """Linear warm-up, then cosine, stepped once per optimizer step."""
+
+    name: Literal["cosine", "constant"] = Field("cosine", description="shape after the warm-up")
+    warmup_epochs: NonNegativeFloat = Field(1.0, description="length of the linear warm-up, epochs")
+    min_lr_ratio: Fraction = Field(0.01, description="last learning rate as a share of the peak")
+
+
+class TrainerConfig(Section):
+    """How long, on what, and how precisely."""
+
+    max_epochs: PositiveInt = Field(20, description="epochs to train")
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
+        "auto", description="arithmetic; auto: bf16-mixed or 16-mixed on a GPU, 32-true on a CPU"
+    )
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field("auto", description="kind of device")
+    devices: int | str = Field("auto", description="number of devices, or auto")
+    num_nodes: PositiveInt = Field(1, description="number of machines")
+    accumulate_grad_batches: PositiveInt = Field(1, description="batches per optimizer step")
+    gradient_clip_val: NonNegativeFloat | None = Field(1.0, description="maximal gradient norm; null: no clipping")
+    deterministic: bool = Field(True, description="the same seed gives the same bits")
+    early_stopping_patience: PositiveInt | None = Field(
+        None, description="stop after this many epochs without a better monitored metric; null: never"
+    )
+
+
+class EMAConfig(Section):
+    """The exponential moving average of the weights, which is what gets scored, saved and exported."""
+
+    enabled: bool = Field(True, description="keep an average of the weights")
+    decay: OpenFraction = Field(0.9999, description="upper bound of the decay")
+    warmup_steps: NonNegativeInt = Field(0, description="optimizer steps during which the average follows")
+
+
+class CheckpointConfig(Section):
+    """Which weights are kept."""
+
+    monitor: Literal["val/top1", "val/top5", "val/balanced_accuracy", "val/macro_f1", "val/loss"] = Field(
+        "val/top1", description="metric that decides which epoch is the best"
+    )
+    every_n_steps: PositiveInt | None = Field(
+        None, description="write last.ckpt every N optimizer steps too; null: after each epoch"
+    )
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Whether a lower or a higher monitored metric is better."""
+        return "min" if self.monitor == "val/loss" else "max"
+
+
+class ExportConfig(Section):
+    """The ONNX file."""
+
+    enabled: bool = Field(True, description="export and verify the best weights after training")
+    exporter: Literal["torchscript", "dynamo"] = Field("torchscript", description="PyTorch's exporter")
+    opset_version: Annotated[int, Field(ge=13, le=23)] = Field(18, description="ONNX operator set")
+    tolerance: PositiveFloat = Field(1e-3, description="largest allowed difference of a logit")
+
+
+class Config(Section):
+    """The whole configuration of a run."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="seed of everything random")
+    run: RunConfig = RunConfig()
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    ema: EMAConfig = EMAConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    export: ExportConfig = ExportConfig()

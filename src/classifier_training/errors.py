@@ -1,0 +1,60 @@
+"""Every exception that this package raises on purpose.
+
+    ClassifierTrainingError
+    ├── UserError                     the user can mend it: one line on the screen, exit code 2
+    │   ├── ConfigError               a setting: unknown, of the wrong type, out of range
+    │   ├── DataError                 the photos: no folder, one class only, a missing column
+    │   │   └── BadImageError         one file that cannot be read as a picture
+    │   ├── ModelError                the backbone or its weights
+    │   ├── CheckpointError           a file that is not a checkpoint of ours, or does not fit
+    │   └── RunError                  a run folder: exists already, is incomplete, is none at all
+    └── ExportError                   the export went wrong: exit code 1
+        └── VerificationError         the exported file does not answer like the model
+
+A message is a whole sentence for a person: what is wrong, where, what is allowed, what to do. Exceptions take
+that message as their only argument, so they survive the trip out of a data loader's worker process.
+"""
+
+
+class ClassifierTrainingError(Exception):
+    """Base of all exceptions raised on purpose by this package."""
+
+    exit_code = 1
+
+
+class UserError(ClassifierTrainingError):
+    """A mistake that the user can mend; the command line shows it as plain lines, without a traceback."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A setting is unknown, of the wrong type or out of range; one line for each fault."""
+
+
+class DataError(UserError):
+    """The photos or their table cannot be used as they are."""
+
+
+class BadImageError(DataError):
+    """One file cannot be read as a picture."""
+
+
+class ModelError(UserError):
+    """The backbone does not exist, refuses the image size, or its weights are missing or do not fit."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is truncated, foreign, unsafe to load, or of another number of classes."""
+
+
+class RunError(UserError):
+    """A run folder exists already, is incomplete, or is no run folder at all."""
+
+
+class ExportError(ClassifierTrainingError):
+    """The model could not be exported."""
+
+
+class VerificationError(ExportError):
+    """The exported file does not answer like the model that was trained."""

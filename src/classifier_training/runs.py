@@ -1,0 +1,207 @@
+"""The run folder: where everything of one run is, and how files get there without ever being half-written.
+
+    runs/<date>-<time>-<model>/
+    ├── config.yaml            the resolved configuration; `train --config` repeats the run
+    ├── environment.json       versions, git commit, hardware, seed, data fingerprint
+    ├── data/split.csv         which picture was in which split, and what was left out
+    ├── metrics.csv            one row an epoch
+    ├── results.json           the scores, and what was written
+    ├── train.log              what the terminal said
+    ├── checkpoints/           best.ckpt, last.ckpt
+    └── export/                model.onnx, labels_mapping.json, verification.json
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from classifier_training.errors import RunError
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The paths of one run. Making the object touches no disk.
+
+    Attributes:
+        root: The run folder itself.
+    """
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.root / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, hardware, seed and data fingerprint."""
+        return self.root / "environment.json"
+
+    @property
+    def split(self) -> Path:
+        """Which picture was in which split."""
+        return self.root / "data" / "split.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """One row an epoch."""
+        return self.root / "metrics.csv"
+
+    @property
+    def results(self) -> Path:
+        """The scores and the written files."""
+        return self.root / "results.json"
+
+    @property
+    def log(self) -> Path:
+        """What the terminal said."""
+        return self.root / "train.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.root / "checkpoints"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The weights that scored best on the monitored metric."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Where training goes on after an interruption."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def export(self) -> Path:
+        """Folder of the exported model."""
+        return self.root / "export"
+
+    @property
+    def onnx(self) -> Path:
+        """The exported model."""
+        return self.export / "model.onnx"
+
+    @property
+    def labels_mapping(self) -> Path:
+        """Class names and preprocessing beside the exported model."""
+        return self.export / "labels_mapping.json"
+
+    @property
+    def verification(self) -> Path:
+        """The figures of the comparison between the exported and the trained model."""
+        return self.export / "verification.json"
+
+    def written_files(self) -> list[Path]:
+        """Every finished file of the run, in a stable order."""
+        files = (path for path in self.root.rglob("*") if path.is_file() and not path.name.startswith("."))
+        return sorted(files)
+
+
+def create_run(parent: Path, name: str | None, model_name: str, *, may_rename: bool = False) -> RunFolder:
+    """Makes a new, empty run folder.
+
+    Args:
+        parent: The folder that holds all runs.
+        name: The run's name; None makes one from the date, the time and the model.
+        model_name: Used in the made-up name.
+        may_rename: Add ``-2``, ``-3`` … to a name that is taken, as is always done for a made-up one.
+
+    Raises:
+        RunError: The name is taken, is no plain folder name, or the folder cannot be made.
+    """
+    if name is not None and (not name.strip() or name in {".", ".."} or "/" in name or "\\" in name or "\0" in name):
+        raise RunError(f"run.name={name!r} is not a plain folder name; the folder it lies in is set with run.dir")
+    plain_model = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in model_name)
+    stem = name or f"{datetime.now():%Y%m%d-%H%M%S}-{plain_model}"
+    candidate, number = parent / stem, 1
+    while True:
+        try:
+            candidate.mkdir(parents=True)
+        except FileExistsError:
+            if name is not None and not may_rename:
+                raise RunError(
+                    f"run folder {candidate} exists already and is never overwritten; choose another run.name, or go on"
+                    f" with it: classifier-training train --resume {candidate}"
+                ) from None
+            number += 1
+            candidate = parent / f"{stem}-{number}"
+        except OSError as error:
+            raise RunError(f"cannot make the run folder {candidate}: {error.strerror}; choose another run.dir") from None
+        else:
+            return RunFolder(candidate)
+
+
+def open_run(path: Path) -> RunFolder:
+    """The run in an existing folder.
+
+    Raises:
+        RunError: There is no such folder, or no run in it.
+    """
+    run = RunFolder(path)
+    if not path.is_dir():
+        raise RunError(f"no run folder at {path}")
+    if not run.config.is_file():
+        raise RunError(f"{path} is no run folder: it has no config.yaml")
+    return run
+
+
+def latest_run(parent: Path) -> RunFolder:
+    """The run in ``parent`` that was started last.
+
+    Raises:
+        RunError: There is none.
+    """
+    configs = list(parent.glob("*/config.yaml")) if parent.is_dir() else []
+    if not configs:
+        raise RunError(f"there is no run in {parent}; name the run folder")
+    return RunFolder(max(configs, key=lambda config: config.stat().st_mtime_ns).parent)
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside ``path`` and renames it to ``path`` when the block ends well.
+
+    A reader, or a process killed at any moment, sees the old file or the whole new one, never a part. When the
+    block raises, the temporary file is removed and what was at ``path`` stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes an indented JSON file atomically; NaN is refused because JSON has none."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
