@@ -1,1 +1,44 @@
-"""A folder of labelled photos in; a trained, scored, exported and proven image classifier out."""
+"""A folder of labelled photos in; a trained, scored, exported and proven image classifier out.
+
+    from classifier_training import train, evaluate, export, predict
+
+Names are imported when they are asked for, so that predicting with an exported model never imports torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from classifier_training.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from classifier_training.evaluation import Evaluation as Evaluation
+    from classifier_training.evaluation import evaluate as evaluate
+    from classifier_training.exporting import export as export
+    from classifier_training.finish import TrainResult as TrainResult
+    from classifier_training.prediction import predict as predict
+    from classifier_training.training import train as train
+    from classifier_training.types import ClassificationBatch as ClassificationBatch
+    from classifier_training.types import Prediction as Prediction
+    from classifier_training.types import Preprocessing as Preprocessing
+
+_HOMES = {
+    "ClassificationBatch": "types",
+    "Evaluation": "evaluation",
+    "Prediction": "types",
+    "Preprocessing": "types",
+    "TrainResult": "finish",
+    "evaluate": "evaluation",
+    "export": "exporting",
+    "predict": "prediction",
+    "train": "training",
+}
+
+__all__ = sorted(_HOMES)
+__version__ = "0.1.0"
+
+__getattr__ = lazy_names(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

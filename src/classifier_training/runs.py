@@ -1,14 +1,14 @@
 """The run folder: where everything of one run is, and how files get there without ever being half-written.
 
-    runs/<date>-<time>-<model>/
-    ├── config.yaml            the resolved configuration; `train --config` repeats the run
-    ├── environment.json       versions, git commit, hardware, seed, data fingerprint
-    ├── data/split.csv         which picture was in which split, and what was left out
-    ├── metrics.csv            one row an epoch
-    ├── results.json           the scores, and what was written
-    ├── train.log              what the terminal said
-    ├── checkpoints/           best.ckpt, last.ckpt
-    └── export/                model.onnx, labels_mapping.json, verification.json
+runs/<date>-<time>-<model>/
+├── config.yaml            the resolved configuration; `train --config` repeats the run
+├── environment.json       versions, git commit, hardware, seed, data fingerprint
+├── data/split.csv         which picture was in which split, and what was left out
+├── metrics.csv            one row an epoch
+├── results.json           the scores, and what was written
+├── train.log              what the terminal said
+├── checkpoints/           best.ckpt, last.ckpt
+└── export/                model.onnx, labels_mapping.json, verification.json
 """
 
 from __future__ import annotations
@@ -136,7 +136,9 @@ def create_run(parent: Path, name: str | None, model_name: str, *, may_rename: b
             number += 1
             candidate = parent / f"{stem}-{number}"
         except OSError as error:
-            raise RunError(f"cannot make the run folder {candidate}: {error.strerror}; choose another run.dir") from None
+            raise RunError(
+                f"cannot make the run folder {candidate}: {error.strerror}; choose another run.dir"
+            ) from None
         else:
             return RunFolder(candidate)
 

@@ -76,7 +76,9 @@ class Preprocessing:
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
         """Reads what `to_dict` wrote; keys that this version does not know are ignored."""
         known = {field.name for field in fields(cls)}
-        kept = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in known}
+        kept = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in known
+        }
         return cls(**kept)
 
 

@@ -6,9 +6,13 @@ resolved before training starts, so that the run's ``config.yaml`` holds the val
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+CONFLICT = "conflict"  # pydantic's error type for settings that are right alone and wrong together
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 OpenFraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -16,6 +20,7 @@ PositiveFloat = Annotated[float, Field(gt=0.0)]
 NonNegativeFloat = Annotated[float, Field(ge=0.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
+NonEmptyText = Annotated[str, Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -23,18 +28,30 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
 
+    @model_validator(mode="after")
+    def _settings_agree(self) -> Self:
+        conflicts = list(self._conflicts())
+        if conflicts:
+            message = "; ".join(f"{', '.join(names)}: {reason}" for names, reason in conflicts)
+            raise PydanticCustomError(CONFLICT, "{message}", {"message": message, "conflicts": conflicts})
+        return self
+
+    def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yields the names of settings that contradict each other, and the reason in words."""
+        yield from ()
+
 
 class RunConfig(Section):
     """Where the run is written."""
 
     dir: str = Field("runs", min_length=1, description="folder that holds the runs")
-    name: str | None = Field(None, description="name of the run's folder; null: <date>-<time>-<model>")
+    name: NonEmptyText | None = Field(None, description="name of the run's folder; null: <date>-<time>-<model>")
 
 
 class DataConfig(Section):
     """The photos, how they are split, read, balanced and augmented."""
 
-    root: str | None = Field(None, description="folder of photos, or a table file (csv, jsonl, parquet)")
+    root: NonEmptyText | None = Field(None, description="folder of photos, or a table file (csv, jsonl, parquet)")
     batch_size: PositiveInt = Field(32, description="images per step and device")
     image_size: PositiveInt | None = Field(None, description="input side in pixels; null: the backbone's own")
     crop_pct: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
@@ -75,13 +92,31 @@ class DataConfig(Section):
     color_jitter: Fraction = Field(0.2, description="strength of brightness, contrast and saturation jitter")
     random_erasing: Fraction = Field(0.0, description="probability of random erasing in training")
 
+    def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Fractions that leave nothing, ranges that fall, weights that nobody uses."""
+        if self.val_fraction + self.test_fraction >= 1:
+            yield ("val_fraction", "test_fraction"), "leave no photo for training; their sum must be below 1"
+        for name in ("train_scale", "train_ratio"):
+            low, high = getattr(self, name)
+            if low > high:
+                yield (name,), "must rise, as [smallest, largest]"
+        manual = self.balance_weighting == "manual"
+        if self.class_weights is not None and not manual:
+            yield ("class_weights", "balance_weighting"), "weights by class need balance_weighting=manual"
+        if self.class_weights is None and manual:
+            yield ("balance_weighting", "class_weights"), "manual weighting needs class_weights={class: weight, …}"
+        if manual and self.balance not in {"sampler", "loss_weights"}:
+            yield ("balance_weighting", "balance"), "manual weights are used by balance=sampler or loss_weights only"
+
 
 class ModelConfig(Section):
     """The backbone and how much of it is trained when."""
 
     name: str = Field("resnet18", min_length=1, description="any timm model name")
     pretrained: bool = Field(False, description="start from timm's pretrained weights (downloads them once)")
-    weights: str | None = Field(None, description="start from this file (safetensors or weights-only torch file)")
+    weights: NonEmptyText | None = Field(
+        None, description="start from this file (safetensors or weights-only torch file)"
+    )
     drop_rate: OpenFraction = Field(0.0, description="dropout before the head")
     drop_path_rate: OpenFraction | None = Field(None, description="stochastic depth; null: the backbone's own")
     freeze_epochs: NonNegativeInt | None = Field(
@@ -92,6 +127,11 @@ class ModelConfig(Section):
     )
     channels_last: bool = Field(True, description="memory format that convolutions are fastest in")
     compile: bool = Field(False, description="compile the backbone with torch.compile")
+
+    def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Two sources of weights."""
+        if self.pretrained and self.weights is not None:
+            yield ("pretrained", "weights"), "two sources of weights; give one of them"
 
 
 class LossConfig(Section):
@@ -130,7 +170,7 @@ class TrainerConfig(Section):
         "auto", description="arithmetic; auto: bf16-mixed or 16-mixed on a GPU, 32-true on a CPU"
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field("auto", description="kind of device")
-    devices: int | str = Field("auto", description="number of devices, or auto")
+    devices: PositiveInt | Literal["auto"] = Field("auto", description="number of devices, or auto")
     num_nodes: PositiveInt = Field(1, description="number of machines")
     accumulate_grad_batches: PositiveInt = Field(1, description="batches per optimizer step")
     gradient_clip_val: NonNegativeFloat | None = Field(1.0, description="maximal gradient norm; null: no clipping")

@@ -1,0 +1,44 @@
+# Every target sets up what it needs in .venv first; nothing is set up twice. Works with GNU make 3.81 and newer.
+#
+# make test PYTEST_ARGS='-k ema'    a part of the tests
+# make demo PYTHON=python3.12       the interpreter of a new .venv
+
+BIN := .venv/bin
+PYTEST_ARGS ?=
+
+.PHONY: help demo test check constraints clean force
+
+help:
+	@echo 'make demo         train, score and export a classifier of handwritten digits'
+	@echo 'make test         run the tests'
+	@echo 'make check        format, lint, types, layers'
+	@echo 'make constraints  renew the pinned versions (needs uv)'
+	@echo 'make clean        remove .venv, the demo photos, caches and builds; runs/ stays'
+
+demo: .venv/.ready
+	@$(BIN)/classifier-training demo
+
+test: .venv/.ready
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+check: .venv/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The stamp holds the folder that .venv was made in: one that was moved, or whose Python is gone, is made anew.
+ifneq ($(shell test -x $(BIN)/python && cat .venv/.ready 2>/dev/null),$(shell pwd -P))
+.venv/.ready: force
+endif
+
+.venv/.ready: pyproject.toml constraints.txt scripts/setup.sh
+	@sh scripts/setup.sh
+
+constraints:
+	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --upgrade --all-extras \
+	    --no-annotate --custom-compile-command 'make constraints' --output-file constraints.txt pyproject.toml
+
+clean:
+	rm -rf .venv build dist demo-data .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

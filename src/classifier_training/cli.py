@@ -1,0 +1,234 @@
+"""The command line: parse, call the function that the Python API has too, show what it gave."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from classifier_training.errors import ClassifierTrainingError, ConfigError, UserError
+
+if TYPE_CHECKING:
+    from classifier_training.terminal import Terminal
+
+app = typer.Typer(
+    name="classifier-training",
+    help="A folder of labelled photos in; a trained, scored, exported and proven image classifier out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(help="Look at settings.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+EXIT_INTERRUPTED = 130
+Settings = Annotated[list[str] | None, typer.Argument(help="Settings, key=value.", metavar="[KEY=VALUE]...")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say warnings and results only.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="YAML file of settings, such as a run's config.yaml.")
+]
+
+
+@app.command()
+def train(
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Folder of photos (with --resume: the run), then settings.", metavar="PHOTOS [KEY=VALUE]..."
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run: the one named, or the last.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check settings and photos, train nothing.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a classifier on a folder of photos.
+
+    classifier-training train photos model=resnet50 data.batch_size=64 trainer.max_epochs=50
+
+    All settings: classifier-training config options
+    """
+    place, overrides = _split_words(photos)
+    _check_settings(overrides, config, place if not resume else None, is_resumed=resume)
+    from classifier_training.training import train as run_training
+
+    run_training(
+        None if resume else place,
+        overrides,
+        config=config,
+        resume=(place or True) if resume else False,
+        dry_run=dry_run,
+        quiet=quiet,
+    )
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Run folder, .ckpt or .onnx file.")],
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Labelled photos (default: the run's own), then settings.", metavar="[PHOTOS] [KEY=VALUE]..."
+        ),
+    ] = None,
+    split: Annotated[
+        Literal["train", "val", "test"] | None, typer.Option(help="Split to score; default test, else val.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a model on labelled photos."""
+    place, overrides = _split_words(photos)
+    from classifier_training.evaluation import evaluate as run_evaluation
+    from classifier_training.score_table import show_scores
+    from classifier_training.terminal import Terminal
+
+    terminal = Terminal(quiet=quiet, to_stderr=as_json)
+    with (
+        terminal.capture_warnings(),
+        terminal.progress("checking photos", "files") as checking,
+        terminal.progress("scoring", "images") as scoring,
+    ):
+        result = run_evaluation(model, place, overrides, split=split, checking=checking, scoring=scoring)
+    if result.bad:
+        terminal.warn(f"{len(result.bad)} unreadable file(s) left out: {', '.join(bad.path for bad in result.bad[:3])}")
+    if as_json:
+        sys.stdout.write(json.dumps(result.to_dict(), ensure_ascii=False) + "\n")
+        return
+    show_scores(terminal, result.scores, result.classes, f"{result.model} on {result.description}")
+    for name in ("top1", "top5", "balanced_accuracy", "macro_f1"):
+        sys.stdout.write(f"{name} {getattr(result.scores, name):.4f}\n")
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="Run folder or .onnx file.")],
+    images: Annotated[list[str], typer.Argument(help="Picture files and folders of them.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write: .csv or .jsonl.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per run of the model.")] = 32,
+    on_bad_image: Annotated[
+        Literal["raise", "skip"], typer.Option(help="A file that is no picture: stop, or leave it out.")
+    ] = "raise",
+    quiet: Quiet = False,
+) -> None:
+    """Predict the class of pictures with an exported model."""
+    from classifier_training.prediction import open_predictor, table_rows, write_predictions
+    from classifier_training.terminal import Terminal
+
+    terminal = Terminal(quiet=quiet)
+    if output is not None and output.suffix not in {".csv", ".jsonl"}:
+        raise ConfigError(f"--output {output}: allowed are a .csv or a .jsonl file")
+    classifier, paths = open_predictor(model, images)
+    with terminal.progress("predicting", "images") as progress:
+        predictions = []
+        skipped = classifier.predict_files(
+            paths, batch_size, on_bad_image, lambda path, error: terminal.warn(f"left out: {error}")
+        )
+        for prediction in skipped:
+            predictions.append(prediction)
+            progress(len(predictions), len(paths))
+    if output is not None:
+        write_predictions(output, predictions, classifier.classes)
+        terminal.say(f"{len(predictions)} predictions written to {output}")
+    else:
+        terminal.table("predictions", ["file", "label", "probability"], list(table_rows(predictions)))
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="Run folder.")], settings: Settings = None, quiet: Quiet = False
+) -> None:
+    """Export a run's best weights to ONNX and prove that the file answers like the model."""
+    from classifier_training.exporting import export as run_export
+    from classifier_training.terminal import Terminal
+
+    terminal = Terminal(quiet=quiet)
+    with terminal.capture_warnings():
+        path = run_export(run, settings or [], quiet=quiet)
+    terminal.say(f"written: {path} and, beside it, labels_mapping.json and verification.json")
+
+
+@app.command()
+def demo(
+    settings: Settings = None,
+    folder: Annotated[Path, typer.Option(help="Where the demonstration photos are written.")] = Path("demo-data"),
+    quiet: Quiet = False,
+) -> None:
+    """Train on scikit-learn's handwritten digits: real data, no download, a few minutes on a CPU."""
+    from classifier_training.demo import DEMO_SETTINGS, write_digits
+    from classifier_training.training import train as run_training
+
+    run_training(write_digits(folder / "digits"), DEMO_SETTINGS, settings or [], quiet=quiet)
+
+
+@config_app.command("show")
+def config_show(settings: Settings = None, config: ConfigFile = None) -> None:
+    """Print the configuration that these settings give."""
+    from classifier_training.config import load_config, to_yaml
+
+    sys.stdout.write(to_yaml(load_config(settings or [], file=config)))
+
+
+@config_app.command("options")
+def config_options() -> None:
+    """List all settings and presets."""
+    from classifier_training.config.options import options, presets
+    from classifier_training.terminal import Terminal
+
+    terminal = Terminal()
+    rows = [[option.key, option.type, option.default, option.description] for option in options()]
+    terminal.columns("settings, key=value", ["key", "type", "default", "meaning"], rows)
+    terminal.columns("presets", ["preset", "for"], [[f"{one.group}={one.name}", one.summary] for one in presets()])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and ends the process: 0 done, 1 failed, 2 a user's mistake, 130 interrupted."""
+    try:
+        app(arguments)
+    except ClassifierTrainingError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped", EXIT_INTERRUPTED)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        _fail(f"cannot write{where}: {error.strerror}; what was written before is whole", UserError.exit_code)
+
+
+def _fail(message: str, code: int) -> None:
+    for line in message.splitlines():
+        sys.stderr.write(f"error: {line}\n")
+    sys.exit(code)
+
+
+def _split_words(words: list[str] | None) -> tuple[str | None, list[str]]:
+    """A folder and settings, in any order; a setting has a ``=``, unless a file of that very name exists."""
+    places = [word for word in words or [] if "=" not in word or Path(word).exists()]
+    if len(places) > 1:
+        raise ConfigError(f"one folder is expected, got {len(places)}: {', '.join(places)}; settings are key=value")
+    settings = [word for word in words or [] if word not in places]
+    return (places[0] if places else None), settings
+
+
+def _check_settings(overrides: list[str], config: Path | None, photos: str | None, *, is_resumed: bool) -> None:
+    """Finds faults in the settings before anything heavy is imported."""
+    from classifier_training.config import load_config
+
+    if is_resumed:
+        load_config(overrides)
+        return
+    settings = load_config(overrides if photos is None else [f"data.root={photos}", *overrides], file=config)
+    if settings.data.root is None:
+        raise ConfigError("no photos given; name a folder: classifier-training train PHOTOS")
+    if not Path(settings.data.root).expanduser().exists():
+        raise ConfigError(f"there is no folder {settings.data.root}; name a folder of photos or a table file")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Faults in a configuration, one line each: the setting, where it came from, what is allowed, the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from classifier_training.config.options import option_table, preset_names, section_names, show_value
+from classifier_training.config.schema import CONFLICT, Config
+
+# Names that people bring along from other trainers and that no string distance would lead to ours.
+_FOREIGN_NAMES = {
+    "amp": "trainer.precision",
+    "batch": "data.batch_size",
+    "device": "trainer.accelerator",
+    "gpus": "trainer.devices",
+    "img_size": "data.image_size",
+    "imgsz": "data.image_size",
+    "patience": "trainer.early_stopping_patience",
+    "project": "run.dir",
+    "workers": "data.num_workers",
+}
+_LONGEST_SHOWN = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value that somebody gave.
+
+    Attributes:
+        key: Dotted name of the setting.
+        value: What it is set to.
+        origin: Where it was given: ``command line``, ``exp.yaml:7``, ``preset model=resnet50``.
+        shown: The value as it was written.
+        entry: For a setting with one value per class name: the one class that is set; None sets the whole.
+    """
+
+    key: str
+    value: object
+    origin: str
+    shown: str
+    entry: str | None = None
+
+
+def fault(subject: str, origin: str, message: str) -> str:
+    """One line: what was written, where, and what is wrong with it."""
+    return f"{_one_line(subject)} ({origin}): {_escaped(message)}"
+
+
+def unknown_key(key: str, shown: str, origin: str) -> str:
+    """The line for a setting that does not exist, with the names that were probably meant."""
+    subject = f"{key}={shown}"
+    if key in section_names():
+        return fault(subject, origin, f"{key} is a section, not a setting; did you mean {_main_setting(key)}={shown}?")
+    section, _, rest = key.partition(".")
+    if rest and section not in section_names() and (sections := _closest(section, section_names())):
+        return fault(subject, origin, f"no section {section}{_did_you_mean(nearest_keys(f'{sections[0]}.{rest}'))}")
+    near = nearest_keys(key) or _closest(key, section_names())
+    hint = _did_you_mean(near) or "; `classifier-training config options` lists all"
+    return fault(subject, origin, f"no such setting{hint}")
+
+
+def unknown_preset(name: str, origin: str) -> str:
+    """The line for ``model=NAME`` without such a preset."""
+    names = preset_names("model")
+    near = "".join(f" (nearest: {close})" for close in _closest(name, names))
+    other = f"any timm model works without a preset: model.name={_one_line(name)}"
+    return fault(f"model={name}", origin, f"no such preset{near}; presets: {', '.join(names)}; {other}")
+
+
+def nearest_keys(key: str) -> list[str]:
+    """Up to three settings that ``key`` probably means, the likeliest first."""
+    keys = list(option_table())
+    leaf = key.rpartition(".")[2]
+    if leaf in _FOREIGN_NAMES:
+        return [_FOREIGN_NAMES[leaf]]
+    same_leaf = [known for known in keys if known.rpartition(".")[2] == leaf]
+    if same_leaf:
+        return sorted(same_leaf, key=lambda known: -_likeness(key, known))[:3]
+    close = [known for known in keys if _likeness(key, known) >= 0.7]
+    return sorted(close, key=lambda known: -_likeness(key, known))[:1]
+
+
+def check(settings: Mapping[str, Setting]) -> tuple[Config | None, list[str]]:
+    """Validates merged settings.
+
+    Args:
+        settings: By dotted key; all keys are settings of the schema.
+
+    Returns:
+        The configuration and no lines, or None and one line for each fault, in the order of the schema.
+    """
+    try:
+        return Config.model_validate(_nested(settings)), []
+    except ValidationError as error:
+        wrong = [(key, detail) for detail in error.errors() if (key := _option_key(detail["loc"]))]
+        # Pydantic reports each item of a list and each alternative of a union; one line tells them all.
+        lines = list(dict.fromkeys(_explain_value(key, detail, settings[key]) for key, detail in wrong))
+        suspect = {key for key, _ in wrong}
+        return None, lines + _conflicts(settings, suspect)
+
+
+def _conflicts(settings: Mapping[str, Setting], suspect: set[str]) -> list[str]:
+    """Lines for settings that are right alone and wrong together.
+
+    Pydantic checks these only in a section without other faults. So the faulty settings are left out here, and a
+    conflict that one of them takes part in is not told.
+    """
+    try:
+        Config.model_validate(_nested({key: setting for key, setting in settings.items() if key not in suspect}))
+    except ValidationError as error:
+        found = [
+            ([f"{detail['loc'][0]}.{name}" for name in names], message)
+            for detail in error.errors()
+            if detail["type"] == CONFLICT
+            for names, message in detail["ctx"]["conflicts"]
+        ]
+        return [
+            ", ".join(_subject(key, settings) for key in keys) + f": {message}"
+            for keys, message in found
+            if suspect.isdisjoint(keys)
+        ]
+    return []
+
+
+def _subject(key: str, settings: Mapping[str, Setting]) -> str:
+    if key in settings:
+        return f"{_one_line(f'{key}={settings[key].shown}')} ({settings[key].origin})"
+    return f"{key}={option_table()[key].default} (default)"
+
+
+def _explain_value(key: str, detail: ErrorDetails, setting: Setting) -> str:
+    option = option_table()[key]
+    subject = f"{key}={setting.shown}"
+    if option.is_mapping and isinstance(setting.value, dict):
+        subject = f"{key}.{detail['loc'][-1]}={show_value(detail['input'])}"
+    if detail["type"] == "string_unicode":
+        return fault(subject, setting.origin, "is not valid Unicode text; rename the file or folder")
+    near = _did_you_mean(_closest(setting.shown, option.choices))
+    return fault(subject, setting.origin, f"must be {option.allowed}{near}")
+
+
+def _nested(settings: Mapping[str, Setting]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for key, setting in settings.items():
+        section, _, name = key.rpartition(".")
+        (nested.setdefault(section, {}) if section else nested)[name] = setting.value
+    return nested
+
+
+def _option_key(loc: tuple[int | str, ...]) -> str | None:
+    """The setting that a pydantic location lies in; None for a whole section."""
+    candidates = (".".join(map(str, loc[:length])) for length in (1, 2))
+    return next((key for key in candidates if key in option_table()), None)
+
+
+def _main_setting(section: str) -> str:
+    """The setting that ``section=value`` most likely means: its name, else the first one."""
+    keys = [key for key in option_table() if key.startswith(f"{section}.")]
+    return f"{section}.name" if f"{section}.name" in keys else keys[0]
+
+
+def _likeness(key: str, known: str) -> float:
+    """How alike two keys are, in [0, 1]; a key typed without its section is compared without it."""
+    if "." not in key:
+        known = known.rpartition(".")[2]
+    return difflib.SequenceMatcher(None, key.lower(), known).ratio()
+
+
+def _closest(word: str, known: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+
+
+def _did_you_mean(names: list[str]) -> str:
+    if not names:
+        return ""
+    return f"; did you mean {' or '.join(names)}?"
+
+
+def _one_line(text: str) -> str:
+    """Text without line breaks or other control characters, and not too long to read."""
+    plain = _escaped(text)
+    return plain if len(plain) <= _LONGEST_SHOWN else f"{plain[: _LONGEST_SHOWN - 1]}…"
+
+
+def _escaped(text: str) -> str:
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

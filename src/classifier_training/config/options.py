@@ -1,0 +1,188 @@
+"""The list of all settings, read from the schema: for ``config options``, the README, and the nearest valid name."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from classifier_training.config.schema import Config
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting.
+
+    Attributes:
+        key: Its dotted name, ``data.batch_size``.
+        type: Its type in few letters, ``int | null``.
+        default: Its default as it is typed.
+        allowed: What it may be, so that "must be …" makes a sentence.
+        description: What it means.
+        choices: The values of a setting that has a fixed list, else empty.
+        is_text: Whether a value is taken as the text that was typed.
+        is_optional: Whether null is allowed.
+        is_mapping: Whether it holds one value for each class name.
+        is_sequence: Whether it holds several values.
+    """
+
+    key: str
+    type: str
+    default: str
+    allowed: str
+    description: str
+    choices: tuple[str, ...] = ()
+    is_text: bool = False
+    is_optional: bool = False
+    is_mapping: bool = False
+    is_sequence: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One file of ``presets/``.
+
+    Attributes:
+        group: Its folder; ``model``.
+        name: Its name, as in ``model=resnet50``.
+        summary: The first sentence of its leading comment.
+    """
+
+    group: str
+    name: str
+    summary: str
+
+
+def options() -> list[Option]:
+    """All settings, in the order of the schema."""
+    return list(option_table().values())
+
+
+@functools.cache
+def option_table() -> dict[str, Option]:
+    """All settings by dotted key, in the order of the schema."""
+    return {option.key: option for option in _walk(Config, prefix="")}
+
+
+@functools.cache
+def section_names() -> tuple[str, ...]:
+    """The sections of the configuration, in the order of the schema."""
+    return tuple(name for name, field in Config.model_fields.items() if _is_section(field.annotation))
+
+
+def presets(group: str = "model") -> list[Preset]:
+    """All presets of a group, by name."""
+    return [Preset(group, path.stem, _summary(path)) for path in sorted((PRESETS / group).glob("*.yaml"))]
+
+
+def preset_names(group: str = "model") -> list[str]:
+    """The names that ``model=NAME`` accepts."""
+    return sorted(path.stem for path in (PRESETS / group).glob("*.yaml"))
+
+
+def show_value(value: object) -> str:
+    """A value as it is typed on the command line; a number in at most six digits."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(show_value, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {show_value(item)}" for key, item in value.items()) + "}"
+    return str(value)
+
+
+def _summary(path: Path) -> str:
+    comments = (line.lstrip("# ").rstrip() for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "#")
+    return next((comment for comment in comments if comment and not comment.startswith("@package")), "")
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _walk(model: type[BaseModel], prefix: str) -> Iterator[Option]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _walk(field.annotation, prefix=f"{prefix}{name}.")
+        else:
+            yield _option(prefix + name, field)
+
+
+def _option(key: str, field: FieldInfo) -> Option:
+    branches = list(_branches(field.annotation, field.metadata))
+    kinds = [kind for kind, _ in branches if kind is not NoneType]
+    choices = tuple(str(choice) for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind))
+    return Option(
+        key=key,
+        type=" | ".join(_type_name(kind) for kind, _ in branches),
+        default=show_value(field.default),
+        allowed=", or ".join(_allowed(kind, limits) for kind, limits in branches),
+        description=field.description or "",
+        choices=choices,
+        is_text=all(kind is str or get_origin(kind) is Literal for kind in kinds),
+        is_optional=len(kinds) < len(branches),
+        is_mapping=any(get_origin(kind) is dict for kind in kinds),
+        is_sequence=any(get_origin(kind) is tuple for kind in kinds),
+    )
+
+
+def _branches(annotation: Any, limits: Iterable[Any]) -> Iterator[tuple[Any, list[Any]]]:
+    """The alternatives of an annotation, each with its limits (``Ge``, ``Lt`` …)."""
+    if get_origin(annotation) in {Union, UnionType}:
+        for alternative in get_args(annotation):
+            yield from _branches(alternative, limits)
+    elif get_origin(annotation) is Annotated:
+        kind, *extra = get_args(annotation)
+        inner = [limit for item in extra for limit in (item.metadata if isinstance(item, FieldInfo) else [item])]
+        yield from _branches(kind, [*limits, *inner])
+    else:
+        yield annotation, list(limits)
+
+
+def _type_name(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        return "choice" if len(choices) > 1 else str(choices[0])
+    if get_origin(kind) is tuple:
+        return "[" + ", ".join(_type_name(item) for part in get_args(kind) for item, _ in _branches(part, [])) + "]"
+    if get_origin(kind) is dict:
+        return "{class: float}"
+    return {NoneType: "null", str: "text"}.get(kind) or str(kind.__name__)
+
+
+def _allowed(kind: Any, limits: list[Any]) -> str:
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        return "one of " + ", ".join(map(str, choices)) if len(choices) > 1 else str(choices[0])
+    if get_origin(kind) is tuple:
+        parts = get_args(kind)
+        each = next(_allowed(*branch) for branch in _branches(parts[0], []))
+        return f"[{', '.join('abcdefgh'[: len(parts)])}], each {each}"
+    if get_origin(kind) is dict:
+        return "{class: weight, …}, each weight " + next(_allowed(*b) for b in _branches(get_args(kind)[1], []))
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
+    return ", ".join([names[kind], *_range(limits)])
+
+
+def _range(limits: list[Any]) -> list[str]:
+    """Limits in words: "at least 0 and below 1"; empty where there are none."""
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    bounds = [(word, getattr(limit, name)) for name, word in words.items() for limit in limits if hasattr(limit, name)]
+    text = " and ".join(f"{word} {_plain_number(bound)}" for word, bound in bounds)
+    if any(getattr(limit, "min_length", 0) for limit in limits):
+        text = "not empty"
+    return [text] if text else []
+
+
+def _plain_number(bound: float) -> str:
+    return str(int(bound)) if bound == int(bound) else str(bound)

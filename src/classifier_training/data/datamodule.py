@@ -1,0 +1,180 @@
+"""`ImageFolderDataModule`: photos in, batches out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch.utils.data import DataLoader
+
+from classifier_training.config.schema import DataConfig
+from classifier_training.data.dataset import TrainDataset
+from classifier_training.data.inspect import Progress
+from classifier_training.data.loaders import evaluation_loader, loader_options
+from classifier_training.data.photos import Photos, load_photos
+from classifier_training.data.sampler import DrawBatchSampler, ShuffleSampler, TrackingWeightedRandomSampler
+from classifier_training.data.sources.listing import Split
+from classifier_training.data.transforms import TrainTransform
+from classifier_training.data.weights import class_weights, sample_weights, weights_by_name
+from classifier_training.errors import DataError
+from classifier_training.inference.labels import labels_mapping
+from classifier_training.runs import write_json
+from classifier_training.types import ClassificationBatch, Preprocessing
+
+
+class ImageFolderDataModule(lightning.LightningDataModule):
+    """Loads a folder of photos (or a table of them) for a classifier.
+
+    Classes are the class folders of the training split in lexicographic order. Batches are `ClassificationBatch`
+    dictionaries. The order of an epoch depends on (seed, epoch), an augmentation on (seed, epoch, draw number), so
+    neither depends on the number of workers, and a resumed run seeks to the batch where it stopped.
+
+    Example:
+        >>> data = ImageFolderDataModule("photos", batch_size=64, image_size=224)  # doctest: +SKIP
+        >>> data.setup("fit")  # doctest: +SKIP
+        >>> batch = next(iter(data.train_dataloader()))  # doctest: +SKIP
+
+    Args:
+        root: The photos; may also stand in ``config``.
+        config: All data settings; None: the defaults, changed by ``settings``.
+        preprocessing: The model's preprocessing; None: ImageNet's usual one at ``image_size`` (or 224).
+        seed: Seed of the split, the order and the augmentation.
+        photos: Photos that were loaded already; None: `setup` loads them.
+        progress: Told how many files have been checked while loading.
+        settings: Single settings of `DataConfig`, by name.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        *,
+        config: DataConfig | None = None,
+        preprocessing: Preprocessing | None = None,
+        seed: int = 0,
+        photos: Photos | None = None,
+        progress: Progress | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__()
+        base = (config or DataConfig()).model_dump()
+        if root is not None:
+            base["root"] = str(root)
+        self.config = DataConfig.model_validate({**base, **settings})
+        self.preprocessing = preprocessing or Preprocessing(image_size=self.config.image_size or 224)
+        self.seed = seed
+        self._photos = photos
+        self._progress = progress
+
+    @property
+    def photos(self) -> Photos:
+        """The loaded photos.
+
+        Raises:
+            DataError: Before `setup`.
+        """
+        if self._photos is None:
+            raise DataError("the photos are not loaded yet: call setup() first")
+        return self._photos
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in class order."""
+        return self.photos.classes
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return len(self.classes)
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """Class index by name."""
+        return {name: index for index, name in enumerate(self.classes)}
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Training images of each class."""
+        return self.photos.counts("train")
+
+    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 - all stages share the photos
+        """Finds, checks and splits the photos, once."""
+        if self._photos is None:
+            self._photos = load_photos(self.config, self.seed, self._progress)
+
+    def class_weights(self) -> list[float]:
+        """Weight of each class by the settings ``balance_weighting``, ``balance_beta`` and ``class_weights``."""
+        manual = self.config.class_weights
+        return class_weights(
+            self.class_counts,
+            self.config.balance_weighting,
+            beta=self.config.balance_beta,
+            manual=None if manual is None else weights_by_name(self.classes, manual),
+        )
+
+    def save_labels_mapping(self, path: str | Path) -> Path:
+        """Writes ``labels_mapping.json``: class names, indices and the whole preprocessing.
+
+        Args:
+            path: The file, or a folder to write ``labels_mapping.json`` into.
+        """
+        target = Path(path)
+        target = target / "labels_mapping.json" if target.is_dir() else target
+        write_json(target, labels_mapping(self.classes, self.preprocessing))
+        return target
+
+    def train_dataloader(self) -> DataLoader[ClassificationBatch]:
+        """Shuffled or balanced, augmented batches; on a resumed run from the batch where it stopped."""
+        labels = self.photos.labels("train")
+        dataset = TrainDataset(self._paths("train"), labels, TrainTransform(self.preprocessing, self.config), self.seed)
+        rank, world_size = self._rank()
+        batches = DrawBatchSampler(
+            self._train_sampler(labels), self.config.batch_size, rank=rank, world_size=world_size
+        )
+        batches.seek(*self._position())
+        return DataLoader(dataset, batch_sampler=batches, **loader_options(self.config.num_workers))  # type: ignore[arg-type]
+
+    def val_dataloader(self) -> DataLoader[ClassificationBatch]:
+        """Validation batches, in file order."""
+        return self._evaluation_dataloader("val")
+
+    def test_dataloader(self) -> DataLoader[ClassificationBatch]:
+        """Test batches, in file order; validation where there is no test split."""
+        return self._evaluation_dataloader("test" if self.photos.splits.get("test") else "val")
+
+    def _train_sampler(self, labels: Sequence[int]) -> TrackingWeightedRandomSampler | ShuffleSampler:
+        if self.config.balance != "sampler":
+            return ShuffleSampler(len(labels), self.seed)
+        weights = sample_weights(labels, self.class_weights())
+        generator = torch.Generator().manual_seed(self.seed)
+        return TrackingWeightedRandomSampler(weights, len(labels), generator=generator)
+
+    def _evaluation_dataloader(self, split: Split) -> DataLoader[ClassificationBatch]:
+        rank, world_size = self._rank()
+        return evaluation_loader(
+            self._paths(split),
+            self.photos.labels(split),
+            self.preprocessing,
+            batch_size=self.config.batch_size,
+            num_workers=self.config.num_workers,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def _paths(self, split: Split) -> list[str]:
+        return [sample.path for sample in self.photos.splits[split]]
+
+    def _rank(self) -> tuple[int, int]:
+        trainer = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+
+    def _position(self) -> tuple[int, int]:
+        """Epoch and batch at which training starts: not 0 when Lightning has restored a checkpoint."""
+        if self.trainer is None:
+            return 0, 0
+        loop = self.trainer.fit_loop
+        progress = loop.epoch_progress.current
+        mid_epoch = progress.started > progress.processed
+        return progress.processed, loop.epoch_loop.batch_progress.current.processed if mid_epoch else 0

@@ -1,0 +1,42 @@
+"""The run's ``data/split.csv``: which picture was in which split, and what was left out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from classifier_training.data.photos import Photos
+from classifier_training.data.sources.listing import Split
+from classifier_training.errors import DataError
+from classifier_training.runs import write_text
+from classifier_training.types import Sample
+
+LEFT_OUT = "left out"
+
+
+def write_split(path: Path, photos: Photos) -> None:
+    """Writes one row a picture: split, label, path, and the reason where it was left out."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["split", "label", "path", "reason"])
+    for split, samples in photos.splits.items():
+        writer.writerows([split, sample.label, sample.path, ""] for sample in samples)
+    writer.writerows([LEFT_OUT, "", image.path, image.reason] for image in photos.bad)
+    write_text(path, buffer.getvalue())
+
+
+def read_split(path: Path, split: Split) -> list[Sample]:
+    """Reads the pictures of one split that `write_split` wrote.
+
+    Raises:
+        DataError: The file is missing or has no picture of that split.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            samples = [Sample(row["path"], row["label"]) for row in csv.DictReader(file) if row["split"] == split]
+    except (OSError, KeyError) as error:
+        raise DataError(f"cannot read the run's split from {path}: {error}") from None
+    if not samples:
+        raise DataError(f"the run had no {split} split; name photos to evaluate on, or another --split")
+    return samples

@@ -1,0 +1,134 @@
+"""The end of a training: the test score of the best weights, the export, and the list of what was written."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from classifier_training.data.datamodule import ImageFolderDataModule
+from classifier_training.data.inspect import count_up
+from classifier_training.exporting import export_checkpoint
+from classifier_training.models.checkpoint import load_model
+from classifier_training.plan import Plan
+from classifier_training.runs import RunFolder, write_json
+from classifier_training.score_table import show_scores
+from classifier_training.scores import Scores
+from classifier_training.scoring import score_model
+from classifier_training.terminal import Terminal, duration
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a training has reached, and where it is.
+
+    Attributes:
+        run: The run folder.
+        best_checkpoint: The weights that scored best.
+        best_epoch: Their epoch, from 0.
+        best_score: Their monitored metric.
+        split: What ``test`` was measured on: ``test``, or ``val`` where there is no test split.
+        test: Their scores on that split.
+        onnx: The proven export; None where it was switched off.
+    """
+
+    run: Path
+    best_checkpoint: Path
+    best_epoch: int
+    best_score: float
+    split: str
+    test: Scores
+    onnx: Path | None
+
+
+def finish_run(
+    run: RunFolder,
+    plan: Plan,
+    data: ImageFolderDataModule,
+    terminal: Terminal,
+    *,
+    device: torch.device,
+    best_epoch: int,
+    best_score: float,
+    num_epochs: int,
+    started: float,
+) -> TrainResult:
+    """Scores ``best.ckpt``, writes ``results.json``, exports, and shows every file.
+
+    Args:
+        run: The run folder.
+        plan: What was trained.
+        data: The photos.
+        terminal: Where to say it.
+        device: Where to score.
+        best_epoch: Epoch of the best weights, from 0.
+        best_score: Their monitored metric.
+        num_epochs: Epochs that were trained.
+        started: When this process began to train, by the monotonic clock.
+    """
+    split = "test" if plan.photos.splits.get("test") else "val"
+    if split == "val":
+        terminal.warn(
+            "there is no test split: the final score is that of the validation split, which chose the weights"
+        )
+    model = load_model(run.best_checkpoint)
+    num_images = len(plan.photos.splits["test" if split == "test" else "val"])
+    with terminal.progress(f"scoring {split}", "images") as progress:
+        scores = score_model(
+            model,
+            data.test_dataloader(),
+            len(plan.photos.classes),
+            device=device,
+            precision=plan.config.trainer.precision,  # type: ignore[arg-type]  # "auto" has been decided
+            progress=count_up(progress, num_images),
+        )
+    results: dict[str, Any] = {
+        "monitor": plan.config.checkpoint.monitor,
+        "best": {"epoch": best_epoch, plan.config.checkpoint.monitor: best_score},
+        split: scores.to_dict(plan.photos.classes),
+        "epochs": num_epochs,
+        "seconds": round(time.monotonic() - started, 1),
+        "left_out": [image.path for image in plan.photos.bad],
+        "export": None,
+    }
+    write_json(run.results, results)
+    show_scores(terminal, scores, plan.photos.classes, f"{split} scores of epoch {best_epoch + 1}, the best")
+    if plan.config.export.enabled:
+        results["export"] = export_checkpoint(run, plan.config.export, terminal)
+        write_json(run.results, results | {"seconds": round(time.monotonic() - started, 1)})
+    _show_files(run, terminal)
+    terminal.say(
+        f"{split} top-1 {scores.top1:.2%} on {scores.num_images} images after {duration(time.monotonic() - started)}"
+    )
+    return TrainResult(
+        run=run.root,
+        best_checkpoint=run.best_checkpoint,
+        best_epoch=best_epoch,
+        best_score=best_score,
+        split=split,
+        test=scores,
+        onnx=run.onnx if plan.config.export.enabled else None,
+    )
+
+
+_MEANING = {
+    "config.yaml": "the whole configuration; train --config repeats the run",
+    "environment.json": "versions, hardware, seed, data fingerprint",
+    "metrics.csv": "every metric of every epoch",
+    "results.json": "the scores",
+    "train.log": "what was said here",
+    "data/split.csv": "which photo was in which split",
+    "checkpoints/best.ckpt": "the weights that scored best",
+    "checkpoints/last.ckpt": "where train --resume goes on",
+    "export/model.onnx": "the model to deploy",
+    "export/labels_mapping.json": "class names and preprocessing",
+    "export/verification.json": "the proof that model.onnx answers like best.ckpt",
+}
+
+
+def _show_files(run: RunFolder, terminal: Terminal) -> None:
+    rows = {path.relative_to(run.root).as_posix(): path for path in run.written_files()}
+    terminal.pairs(f"files in {run.root}", {name: _MEANING.get(name, "") for name in rows})

@@ -1,0 +1,103 @@
+"""The one evaluation preprocessing: from upright RGB to the model's input, in numpy and Pillow.
+
+It gives what torchvision's ``Resize``, ``CenterCrop``, ``ToTensor`` and ``Normalize`` give on a PIL image, which
+is also what timm evaluates its pretrained weights with.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from classifier_training.types import Preprocessing
+
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+# Beyond this ratio of the sides, only the part that the crop needs is resized: the whole of a picture of
+# 1 x 10,000 pixels would take gigabytes.
+_MAX_WHOLE_RATIO = 16
+# The widest filter (Lanczos) looks 3 pixels far: of the output when it shrinks, of the source when it enlarges.
+_FILTER_REACH = 3
+
+
+def preprocess(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Makes the model's input from an upright RGB picture.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        preprocessing: What the model was trained with.
+
+    Returns:
+        float32 (3, S, S), RGB, normalised, C-contiguous.
+    """
+    return normalize(resize_and_crop(image, preprocessing), preprocessing)
+
+
+def resize_and_crop(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Resizes the shorter side to ``preprocessing.resize_size`` and cuts out the centre square.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        preprocessing: Size, crop share and filter.
+
+    Returns:
+        uint8 (S, S, 3).
+    """
+    height, width = image.shape[:2]
+    short, long = min(height, width), max(height, width)
+    new_short = preprocessing.resize_size
+    new_long = int(new_short * long / short)
+    new_width, new_height = (new_short, new_long) if width <= height else (new_long, new_short)
+    side = preprocessing.image_size
+    # Python's round is half-to-even, as in torchvision's center_crop.
+    left, top = round((new_width - side) / 2.0), round((new_height - side) / 2.0)
+    resampling = _FILTERS[preprocessing.interpolation]
+    picture = Image.fromarray(image)
+    if long > _MAX_WHOLE_RATIO * short:
+        return _resize_strip(picture, (new_width, new_height), (left, top), side, resampling)
+    resized = picture.resize((new_width, new_height), resampling)
+    return np.array(resized.crop((left, top, left + side, top + side)))
+
+
+def normalize(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Scales to [0, 1], subtracts the mean and divides by the standard deviation, channels first.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        preprocessing: Mean and standard deviation.
+
+    Returns:
+        float32 (3, H, W), C-contiguous.
+    """
+    mean = np.asarray(preprocessing.mean, np.float32).reshape(3, 1, 1)
+    std = np.asarray(preprocessing.std, np.float32).reshape(3, 1, 1)
+    values = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32)
+    values /= np.float32(255)
+    values -= mean
+    values /= std
+    return values
+
+
+def _resize_strip(
+    picture: Image.Image,
+    new_size: tuple[int, int],
+    offset: tuple[int, int],
+    side: int,
+    resampling: Image.Resampling,
+) -> NDArray[np.uint8]:
+    """The same crop of the same resize, computed from the part of the source that it depends on."""
+    scales = [old / new for old, new in zip(picture.size, new_size, strict=True)]
+    margins = [math.ceil(_FILTER_REACH * max(1.0, 1.0 / scale)) + 1 for scale in scales]
+    starts = [max(0, start - margin) for start, margin in zip(offset, margins, strict=True)]
+    stops = [min(size, start + side + margin) for size, start, margin in zip(new_size, offset, margins, strict=True)]
+    box = (starts[0] * scales[0], starts[1] * scales[1], stops[0] * scales[0], stops[1] * scales[1])
+    resized = picture.resize((stops[0] - starts[0], stops[1] - starts[1]), resampling, box=box)
+    left, top = offset[0] - starts[0], offset[1] - starts[1]
+    return np.array(resized.crop((left, top, left + side, top + side)))

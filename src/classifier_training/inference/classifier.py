@@ -1,0 +1,193 @@
+"""Predicts with an exported model; needs numpy, Pillow and onnxruntime, nothing else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.errors import BadImageError, CheckpointError
+from classifier_training.imaging.preprocess import preprocess
+from classifier_training.inference.labels import LABELS_MAPPING, Labels, labels_from_metadata, read_labels_mapping
+from classifier_training.inference.read_ahead import read_ahead
+from classifier_training.inference.session import open_session
+from classifier_training.types import Prediction, Preprocessing
+
+OnBadImage = Literal["raise", "skip"]
+
+_logger = logging.getLogger(__name__)
+
+
+class OnnxClassifier:
+    """An exported classifier, with its class names and its preprocessing.
+
+    Both are read from the file's metadata, or from ``labels_mapping.json`` beside it.
+
+    Args:
+        path: The ``.onnx`` file.
+        num_threads: Threads of onnxruntime; None takes one per core.
+
+    Attributes:
+        path: The file.
+        classes: K class names, in the order of the logits.
+        preprocessing: How a picture becomes the input.
+        metadata: Every entry of the file's metadata.
+
+    Raises:
+        CheckpointError: The file is missing, truncated or foreign, or nothing tells its classes.
+
+    Example:
+        .. code-block:: python
+
+            classifier = OnnxClassifier("export/model.onnx")
+            for prediction in classifier.predict_files(["shirt.jpg"]):
+                print(prediction.label, prediction.probability)
+    """
+
+    def __init__(self, path: str | Path, num_threads: int | None = None) -> None:
+        self.path = Path(path)
+        self._session = open_session(self.path, num_threads)
+        self._input = self._session.get_inputs()[0]
+        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        labels = self._read_labels()
+        self.classes: tuple[str, ...] = labels.classes
+        self.preprocessing: Preprocessing = labels.preprocessing
+        self._check_labels()
+
+    def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Runs the model on one batch.
+
+        Args:
+            images: float32 (N, 3, S, S), prepared with `preprocessing`.
+
+        Returns:
+            float32 (N, K).
+        """
+        (logits,) = self._session.run(None, {self._input.name: images})
+        return cast("NDArray[np.float32]", logits)
+
+    def predict_images(self, images: Sequence[NDArray[np.uint8]], batch_size: int = 32) -> list[Prediction]:
+        """Predicts pictures that are in memory.
+
+        Args:
+            images: uint8 (H, W, 3) each, upright RGB.
+            batch_size: Images per run of the model.
+        """
+        predictions: list[Prediction] = []
+        for start in range(0, len(images), batch_size):
+            batch = np.stack([preprocess(image, self.preprocessing) for image in images[start : start + batch_size]])
+            predictions.extend(self._prediction(row, None) for row in self.logits(batch))
+        return predictions
+
+    def predict_files(
+        self,
+        paths: Sequence[str | Path],
+        batch_size: int = 32,
+        on_bad_image: OnBadImage = "raise",
+        on_skip: Callable[[str, BadImageError], None] | None = None,
+    ) -> Iterator[Prediction]:
+        """Predicts files, in order, decoding ahead of the model.
+
+        Args:
+            paths: Picture files.
+            batch_size: Images per run of the model.
+            on_bad_image: ``raise`` stops at a file that is no picture; ``skip`` yields nothing for it.
+            on_skip: Called with the path and the error of a file left out; None logs a warning.
+
+        Raises:
+            BadImageError: A file is no picture and ``on_bad_image`` is ``raise``.
+        """
+        for positions, logits in self.logits_of_files(paths, batch_size, on_bad_image, on_skip):
+            for position, row in zip(positions, logits, strict=True):
+                yield self._prediction(row, str(paths[position]))
+
+    def logits_of_files(
+        self,
+        paths: Sequence[str | Path],
+        batch_size: int = 32,
+        on_bad_image: OnBadImage = "raise",
+        on_skip: Callable[[str, BadImageError], None] | None = None,
+    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Runs the model on files, in order, batch by batch; arguments and errors as `predict_files`.
+
+        Yields:
+            The positions in ``paths`` of the n pictures of a batch, and their logits, float32 (n, K).
+        """
+        _check_arguments(batch_size, on_bad_image)
+        positions: list[int] = []
+        batch: list[NDArray[np.float32]] = []
+        for position, image in enumerate(read_ahead(paths, self.preprocessing, 2 * batch_size)):
+            if isinstance(image, BadImageError):
+                if on_bad_image == "raise":
+                    raise image
+                (on_skip or _log_skip)(str(paths[position]), image)
+                continue
+            positions.append(position)
+            batch.append(image)
+            if len(batch) == batch_size:
+                yield positions, self.logits(np.stack(batch))
+                positions, batch = [], []
+        if batch:
+            yield positions, self.logits(np.stack(batch))
+
+    def _read_labels(self) -> Labels:
+        labels = labels_from_metadata(self.metadata, str(self.path))
+        if labels is not None:
+            return labels
+        beside = self.path.with_name(LABELS_MAPPING)
+        if not beside.is_file():
+            raise CheckpointError(
+                f"{self.path} does not say what its classes are: it has no class_names in its metadata, and there is no"
+                f" {LABELS_MAPPING} beside it"
+            )
+        return read_labels_mapping(beside)
+
+    def _check_labels(self) -> None:
+        num_classes = self._session.get_outputs()[0].shape[1]
+        if isinstance(num_classes, int) and num_classes != len(self.classes):
+            raise CheckpointError(f"{self.path} has {num_classes} outputs, but {len(self.classes)} class names")
+        size, sides = self.preprocessing.image_size, self._input.shape[2:]
+        if any(isinstance(side, int) and side != size for side in sides):
+            raise CheckpointError(
+                f"{self.path} takes images of {sides[0]} x {sides[1]} pixels, but its preprocessing makes"
+                f" {size} x {size}"
+            )
+
+    def _prediction(self, logits: NDArray[np.float32], file: str | None) -> Prediction:
+        probabilities = softmax(logits)
+        index = int(logits.argmax())
+        return Prediction(
+            label=self.classes[index],
+            probability=float(probabilities[index]),
+            index=index,
+            probabilities=tuple(probabilities.tolist()),
+            file=file,
+        )
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Probabilities over the last axis, in float64.
+
+    Args:
+        logits: Float (…, K).
+
+    Returns:
+        float64 (…, K), each row sums to 1.
+    """
+    values = np.exp(np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True))
+    return cast("NDArray[np.float64]", values / values.sum(axis=-1, keepdims=True))
+
+
+def _check_arguments(batch_size: int, on_bad_image: str) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
+    if on_bad_image not in {"raise", "skip"}:
+        raise ValueError(f"on_bad_image must be 'raise' or 'skip'; got {on_bad_image!r}")
+
+
+def _log_skip(_path: str, error: BadImageError) -> None:
+    _logger.warning("left out: %s", error)

@@ -1,0 +1,52 @@
+"""Scores an exported model on labelled files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from classifier_training.errors import BadImageError, DataError
+from classifier_training.inference.classifier import OnBadImage, OnnxClassifier
+from classifier_training.scores import Scores, confusion_and_top5, scores_from_confusion
+
+
+def evaluate_samples(
+    classifier: OnnxClassifier,
+    samples: Sequence[tuple[str, int]],
+    batch_size: int = 32,
+    progress: Callable[[int], None] | None = None,
+    *,
+    on_bad_image: OnBadImage = "raise",
+    on_skip: Callable[[str, BadImageError], None] | None = None,
+) -> Scores:
+    """Computes the scores of one pass over ``samples``; memory does not grow with their number.
+
+    For the logits themselves, see `OnnxClassifier.logits_of_files`.
+
+    Args:
+        classifier: The exported model.
+        samples: File and class index of each picture; the index counts in ``classifier.classes``.
+        batch_size: Images per run of the model.
+        progress: Called after each batch with the number of images in it.
+        on_bad_image: ``raise`` stops at a file that is no picture; ``skip`` leaves it out of the scores.
+        on_skip: Called with the path and the error of a file left out; None logs a warning.
+
+    Raises:
+        BadImageError: A file is no picture and ``on_bad_image`` is ``raise``.
+        DataError: There is no picture to score.
+    """
+    num_classes = len(classifier.classes)
+    confusion = np.zeros((num_classes, num_classes), np.int64)
+    num_top5 = 0
+    labels = np.array([label for _, label in samples], np.int64)
+    if not samples:
+        raise DataError("there is no image to score")
+    paths = [path for path, _ in samples]
+    for positions, logits in classifier.logits_of_files(paths, batch_size, on_bad_image, on_skip):
+        batch_confusion, batch_top5 = confusion_and_top5(logits, labels[positions])
+        confusion += batch_confusion
+        num_top5 += batch_top5
+        if progress is not None:
+            progress(len(positions))
+    return scores_from_confusion(confusion, num_top5)

@@ -1,0 +1,56 @@
+"""Finds the pictures that a user points at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from classifier_training.errors import DataError
+from classifier_training.imaging.decode import IMAGE_EXTENSIONS
+
+
+def find_images(paths: Iterable[str | Path]) -> list[Path]:
+    """Lists the pictures in files and folders.
+
+    A file is taken whatever its name; a folder is searched with all its subfolders for files with a picture's
+    extension, in sorted order, hidden ones ignored.
+
+    Args:
+        paths: Files and folders, in the order to be kept.
+
+    Raises:
+        DataError: One does not exist, or there is no picture in any of them.
+    """
+    sources = [Path(path) for path in paths]
+    found: list[Path] = []
+    for source in sources:
+        if source.is_dir():
+            found.extend(sorted(_pictures_below(source)))
+        elif source.exists():
+            found.append(source)
+        else:
+            raise DataError(f"no such file or folder: {source}")
+    if not found:
+        places = ", ".join(map(str, sources)) or "nothing was named"
+        raise DataError(f"there is no picture in {places}; looked for files that end in {_extensions()}")
+    return found
+
+
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    # Folders of photos are often links to other disks; a link back to a parent must not be walked for ever.
+    visited: set[str] = set()
+    for parent, names, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:
+            names.clear()
+            continue
+        visited.add(real)
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_EXTENSIONS:
+                yield Path(parent, name)
+
+
+def _extensions() -> str:
+    return ", ".join(sorted(IMAGE_EXTENSIONS))

@@ -1,0 +1,227 @@
+"""`BaseClassificationModel`: the one LightningModule, from images to loss, metrics and optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+import lightning
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torchmetrics import MeanMetric
+
+from classifier_training.config.schema import Config
+from classifier_training.errors import ClassifierTrainingError
+from classifier_training.models.backbone import backbone_preprocessing, create_backbone, head_parameters
+from classifier_training.models.losses import ClassificationLoss
+from classifier_training.models.metrics import ClassificationCounts
+from classifier_training.models.optim import build_optimizer, build_scheduler, parameter_groups
+from classifier_training.scores import Scores
+from classifier_training.seeding import mix_seed
+from classifier_training.types import ClassificationBatch, Preprocessing
+
+
+class BaseClassificationModel(lightning.LightningModule):
+    """A timm backbone with a classification head.
+
+    Everything needed to build it again is in its hyper-parameters, as plain values, so that a checkpoint loads with
+    ``weights_only=True``: ``BaseClassificationModel.load_from_checkpoint("best.ckpt")``.
+
+    Letters: B batch size, S image size, K number of classes.
+
+    Example:
+        >>> model = BaseClassificationModel("resnet10t", ["cat", "dog"], image_size=64)
+        >>> model(torch.zeros(1, 3, 64, 64)).shape
+        torch.Size([1, 2])
+
+    Args:
+        backbone: timm model name.
+        classes: Class names in class order, or their number K.
+        image_size: Input side S, pixels; None: the backbone's own.
+        config: Model, loss, optimizer, scheduler and trainer settings; None: the defaults. Its ``model.name`` and
+            ``data.image_size`` give way to ``backbone`` and ``image_size``.
+        preprocessing: How images were prepared; None: as the backbone's weights were trained.
+        class_counts: K training image counts, for logit adjustment.
+        class_weights: K weights, for a weighted loss.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "resnet18",
+        classes: Sequence[str] | int = 1000,
+        *,
+        image_size: int | None = None,
+        config: Config | Mapping[str, Any] | None = None,
+        preprocessing: Preprocessing | Mapping[str, Any] | None = None,
+        class_counts: Sequence[int] | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config if isinstance(config, Config) else Config.model_validate(dict(config or {}))
+        self.classes = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
+        if isinstance(preprocessing, Mapping):
+            preprocessing = Preprocessing.from_dict(dict(preprocessing))
+        self.preprocessing = preprocessing or backbone_preprocessing(backbone, image_size)
+        self.save_hyperparameters(
+            {
+                "backbone": backbone,
+                "classes": list(self.classes),
+                "image_size": self.preprocessing.image_size,
+                "config": self.config.model_dump(mode="json"),
+                "preprocessing": self.preprocessing.to_dict(),
+                "class_counts": None if class_counts is None else list(class_counts),
+                "class_weights": None if class_weights is None else list(class_weights),
+            }
+        )
+        settings = self.config.model
+        self.backbone = create_backbone(
+            backbone,
+            len(self.classes),
+            self.preprocessing.image_size,
+            drop_rate=settings.drop_rate,
+            drop_path_rate=settings.drop_path_rate,
+        )
+        self.loss = ClassificationLoss(self.config.loss, class_weights, class_counts)
+        self.train_loss = MeanMetric()
+        self.counts = ClassificationCounts(len(self.classes))
+        self.scores: Scores | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return len(self.classes)
+
+    @property
+    def backbone_is_frozen(self) -> bool:
+        """Whether this epoch trains the head alone."""
+        return self.current_epoch < (self.config.model.freeze_epochs or 0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images float32 (B, 3, S, S) to logits float32 (B, K)."""
+        if self.config.model.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return cast("Tensor", self.backbone(images)).float()
+
+    def training_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's
+        """Loss of one batch."""
+        loss = cast("Tensor", self.loss(self(batch["images"]), batch["labels"]))
+        self.train_loss.update(loss.detach(), len(batch["labels"]))
+        return loss
+
+    def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's
+        """Counts of one validation batch."""
+        self._evaluation_step(batch, "val")
+
+    def test_step(self, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's
+        """Counts of one test batch."""
+        self._evaluation_step(batch, "test")
+
+    def predict_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's
+        """Logits float32 (B, K) of one batch."""
+        return cast("Tensor", self(batch["images"]))
+
+    def on_fit_start(self) -> None:
+        """Chooses the memory format and compiles, once the weights are on their device."""
+        self.use_memory_format()
+        if self.config.model.compile:
+            self.backbone.compile()
+
+    def use_memory_format(self) -> None:
+        """Lays the weights out as configured; the same layout gives the same bits in every process."""
+        if self.config.model.channels_last:
+            self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
+
+    def on_train_epoch_start(self) -> None:
+        """Freezes or frees the backbone for this epoch."""
+        head = {id(parameter) for parameter in head_parameters(self.backbone)}
+        for parameter in self.backbone.parameters():
+            parameter.requires_grad_(not self.backbone_is_frozen or id(parameter) in head)
+        self.train()
+
+    def on_train_batch_start(self, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's
+        """Seeds dropout and the like, so that a resumed run draws what the uninterrupted one would have drawn."""
+        torch.manual_seed(mix_seed(self.config.seed, self.current_epoch, batch_idx, self.global_rank))
+
+    def on_train_batch_end(self, outputs: Any, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002
+        """Logs what is known once an epoch, while checkpoints and loggers can still see it."""
+        if not self.trainer.is_last_batch:
+            return
+        loss = self.train_loss.compute()
+        self.train_loss.reset()
+        if not torch.isfinite(loss):
+            raise ClassifierTrainingError(
+                f"training diverged: the loss of epoch {self.current_epoch} is {loss.item()}; lower optimizer.lr"
+                f" (now {self.config.optimizer.lr:g}) or use trainer.precision=32-true"
+            )
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=1, prog_bar=True)
+        rates = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
+        self.log("lr", max(rates), on_step=False, on_epoch=True, batch_size=1)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the validation scores."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the test scores."""
+        self._log_scores("test")
+
+    def train(self, mode: bool = True) -> BaseClassificationModel:
+        """Sets training mode, except for what is kept as it is: a frozen backbone, and its BatchNorm statistics."""
+        super().train(mode)
+        if mode and self._trainer is not None and self.backbone_is_frozen:
+            self.backbone.eval()
+        if mode and self.config.model.freeze_norm_stats:
+            for module in self.backbone.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the running training loss, so that a resumed epoch reports the same one."""
+        checkpoint["train_loss"] = [self.train_loss.mean_value.item(), self.train_loss.weight.item()]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores the running training loss."""
+        self._restored_train_loss = cast("list[float] | None", checkpoint.get("train_loss"))
+
+    def on_train_start(self) -> None:
+        """Puts the restored running loss back, after Lightning has reset its metrics."""
+        restored = getattr(self, "_restored_train_loss", None)
+        if restored is not None:
+            self.train_loss.mean_value.fill_(restored[0])
+            self.train_loss.weight.fill_(restored[1])
+            self.train_loss._update_count = int(restored[1] > 0)
+            self._restored_train_loss = None
+
+    def configure_optimizers(self) -> Any:
+        """The configured optimizer, and its schedule stepped once an optimizer step."""
+        settings = self.config
+        groups = parameter_groups(
+            self.backbone,
+            head_parameters(self.backbone),
+            settings.optimizer,
+            settings.optimizer.backbone_lr_scale or 1.0,
+        )
+        optimizer = build_optimizer(groups, settings.optimizer)
+        scheduler = build_scheduler(
+            optimizer,
+            settings.scheduler,
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            max_epochs=self.trainer.max_epochs or settings.trainer.max_epochs,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _evaluation_step(self, batch: ClassificationBatch, stage: Literal["val", "test"]) -> None:
+        logits = self(batch["images"])
+        self.counts.update(logits, batch["labels"])
+        loss = self.loss.evaluate(logits, batch["labels"])
+        self.log(f"{stage}/loss", loss, on_epoch=True, batch_size=len(batch["labels"]), sync_dist=True)
+
+    def _log_scores(self, stage: Literal["val", "test"]) -> None:
+        self.scores = self.counts.compute()
+        self.counts.reset()
+        for name in ("top1", "top5", "balanced_accuracy", "macro_f1"):
+            # float64, so that the logged number is the one that any other reader of the counts gets
+            value = torch.tensor(getattr(self.scores, name), dtype=torch.float64)
+            self.log(f"{stage}/{name}", value, on_epoch=True, batch_size=1, prog_bar=name == "top1")

@@ -1,0 +1,56 @@
+"""Checkpoints of ours, read without running any code that may be in them."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from classifier_training.errors import CheckpointError
+from classifier_training.models.base import BaseClassificationModel
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint that a run of ours wrote; tensors are memory-mapped and stay on the CPU.
+
+    Raises:
+        CheckpointError: The file is missing, truncated, unsafe to load, or not a checkpoint of ours.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path} is refused: it holds more than tensors and plain values, and loading it could run code that somebody"
+            " put into it"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} is truncated or no checkpoint ({reason[:100]}); use another one") from None
+    needed = {"state_dict", "hyper_parameters", "epoch", "global_step"}
+    known = isinstance(content, dict) and needed <= content.keys()
+    if not known or not {"backbone", "classes", "preprocessing"} <= dict(content["hyper_parameters"]).keys():
+        raise CheckpointError(
+            f"{path} is a checkpoint of another program; weights alone can be used with model.weights="
+        )
+    return cast("dict[str, Any]", content)
+
+
+def load_model(path: Path) -> BaseClassificationModel:
+    """Builds the model of a checkpoint with the weights that were scored, on the CPU, in evaluation mode.
+
+    Raises:
+        CheckpointError: See `read_checkpoint`; or the weights do not fit the model that the checkpoint describes.
+    """
+    checkpoint = read_checkpoint(path)
+    try:
+        model = BaseClassificationModel(**checkpoint["hyper_parameters"])
+        model.load_state_dict(checkpoint["state_dict"])
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{path} does not hold the model that it describes: {reason[:200]}") from None
+    model.use_memory_format()
+    return model.eval()

@@ -1,0 +1,87 @@
+"""Optimizer and learning rate schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from timm.optim import param_groups_weight_decay
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from classifier_training.config.schema import OptimizerConfig, SchedulerConfig
+
+
+def parameter_groups(
+    backbone: nn.Module, head_parameters: Iterable[nn.Parameter], config: OptimizerConfig, backbone_lr_scale: float
+) -> list[dict[str, Any]]:
+    """Splits parameters into {backbone, head} × {decayed, not decayed}.
+
+    Norms, biases and what the backbone itself excludes (position embeddings, say) get no weight decay.
+
+    Args:
+        backbone: The whole timm model, its head included.
+        head_parameters: Those of the head.
+        config: Learning rate and weight decay.
+        backbone_lr_scale: Share of the learning rate that the backbone gets.
+    """
+    excluded = backbone.no_weight_decay() if hasattr(backbone, "no_weight_decay") else ()
+    head = {id(parameter) for parameter in head_parameters}
+    groups: list[dict[str, Any]] = []
+    for decayed in param_groups_weight_decay(backbone, config.weight_decay, no_weight_decay_list=excluded):
+        for name, lr, in_head in (("head", config.lr, True), ("backbone", config.lr * backbone_lr_scale, False)):
+            parameters = [parameter for parameter in decayed["params"] if (id(parameter) in head) == in_head]
+            if parameters:
+                decay = decayed["weight_decay"]
+                groups.append(
+                    {"params": parameters, "lr": lr, "weight_decay": decay, "name": f"{name}, decay {decay:g}"}
+                )
+    return groups
+
+
+def build_optimizer(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
+    """Builds the configured optimizer over parameter groups."""
+    if config.name == "sgd":
+        return SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+    # on a GPU the fused kernel unscales gradients itself, which Lightning refuses together with clipping
+    on_cpu = all(parameter.device.type == "cpu" for group in groups for parameter in group["params"])
+    return AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=on_cpu or None)
+
+
+def lr_factor(step: int, *, total_steps: int, warmup_steps: int, min_lr_ratio: float, cosine: bool = True) -> float:
+    """Factor on the peak learning rate at an optimizer step: linear warm-up, then cosine (or constant).
+
+    Args:
+        step: Optimizer steps done, ≥ 0.
+        total_steps: Optimizer steps of the whole training.
+        warmup_steps: Optimizer steps of the warm-up, during which the factor is (step + 1) / (warmup_steps + 1).
+        min_lr_ratio: Factor at the end.
+        cosine: False keeps it at 1 after the warm-up.
+    """
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    if not cosine:
+        return 1.0
+    progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    return min_lr_ratio + (1.0 - min_lr_ratio) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def build_scheduler(
+    optimizer: torch.optim.Optimizer, config: SchedulerConfig, *, total_steps: int, max_epochs: int
+) -> LambdaLR:
+    """Builds the schedule; it is stepped once after every optimizer step."""
+    warmup_steps = min(total_steps - 1, round(config.warmup_epochs * total_steps / max_epochs))
+
+    def factor(step: int) -> float:
+        return lr_factor(
+            step,
+            total_steps=total_steps,
+            warmup_steps=warmup_steps,
+            min_lr_ratio=config.min_lr_ratio,
+            cosine=config.name == "cosine",
+        )
+
+    return LambdaLR(optimizer, factor)

@@ -1,0 +1,185 @@
+"""Starting weights: timm's pretrained ones, or a file. Nothing is ever unpickled beyond tensors."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pickle
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import safetensors.torch
+import timm
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from classifier_training.errors import ModelError
+
+HUB_TIMEOUT_SECONDS = 5.0
+
+
+def load_pretrained(backbone: nn.Module, name: str) -> str:
+    """Loads timm's pretrained weights into a backbone; the head is kept only if the number of classes fits.
+
+    Args:
+        backbone: The model, built by `create_backbone`.
+        name: Its timm name.
+
+    Returns:
+        A sentence about what was loaded.
+
+    Raises:
+        ModelError: timm has none for this backbone, or they are neither on disk nor reachable.
+    """
+    config = timm.models.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise ModelError(f"timm has no pretrained weights for {name}; use model.weights=FILE or model.pretrained=false")
+    try:
+        with _hub_without_retries_when_offline():
+            source = cast("nn.Module", timm.create_model(name, pretrained=True))
+    except Exception as error:  # the hub client raises many unrelated types for "not reachable"
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"pretrained weights of {name} are not on this disk and cannot be downloaded ({reason[:120]}); go online once, or"
+            " give a local file with model.weights=FILE (safetensors), or train from scratch with model.pretrained=false"
+        ) from None
+    return load_state_dict(backbone, source.state_dict(), f"timm's pretrained {name}")
+
+
+def load_weights_file(backbone: nn.Module, path: Path) -> str:
+    """Loads a file of weights with timm's keys, or a checkpoint of ours, into a backbone.
+
+    Args:
+        backbone: The model, built by `create_backbone`.
+        path: A safetensors file, or a torch file that ``weights_only=True`` can read.
+
+    Returns:
+        A sentence about what was loaded.
+
+    Raises:
+        ModelError: The file is missing, unsafe, broken, or of another backbone.
+    """
+    return load_state_dict(backbone, read_state_dict(path), str(path))
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Reads tensors by name from a safetensors or torch file, without running any code in it.
+
+    Raises:
+        ModelError: The file is missing, unsafe to load, broken, or holds no weights.
+    """
+    if not path.is_file():
+        raise ModelError(f"model.weights: there is no file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ModelError(
+            f"model.weights={path} is refused: it is no plain file of tensors, loading it could run code that somebody"
+            " put into it; save it as safetensors"
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise ModelError(f"model.weights={path} is truncated or no file of weights: {_first_line(error)}") from None
+    for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise ModelError(f"model.weights={path} holds no weights (tensors by name)")
+    return {_plain_key(key): value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def load_state_dict(backbone: nn.Module, state: dict[str, Tensor], origin: str) -> str:
+    """Copies weights into a backbone; every one must fit, except for the head.
+
+    Args:
+        backbone: The model to fill.
+        state: Tensors by timm's names.
+        origin: Where they are from, for messages.
+
+    Returns:
+        A sentence about what was loaded.
+
+    Raises:
+        ModelError: Weights are missing, left over or of another shape.
+    """
+    adapt = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
+    if adapt is not None:  # renames old keys and resamples position embeddings to this image size
+        state = cast("dict[str, Tensor]", adapt(state, backbone))
+    own = backbone.state_dict()
+    head = _head_keys(backbone)
+    replaced = sorted(key for key in head if key not in state or state[key].shape != own[key].shape)
+    body = {key for key in own if key not in head}
+    wrong = sorted(key for key in body & state.keys() if state[key].shape != own[key].shape)
+    missing, unknown = sorted(body - state.keys()), sorted(state.keys() - own.keys() - head - _OTHER_HEADS)
+    if missing or unknown or wrong:
+        raise ModelError(
+            f"{origin} does not fit the backbone: {len(missing)} weights missing{_example(missing)}, {len(unknown)} unknown"
+            f"{_example(unknown)}, {len(wrong)} of another shape{_example(wrong)}; is model.name the right one?"
+        )
+    backbone.load_state_dict({key: state[key] for key in own if key in state and key not in replaced}, strict=False)
+    said = f"weights from {origin}"
+    if replaced:
+        weight = next((state[key] for key in replaced if key in state), None)
+        theirs = f"its head has {weight.shape[0]} classes" if weight is not None else "it has no head"
+        ours = own[replaced[0]].shape[0]
+        said += f"; {theirs}, this run {ours}: the head starts anew"
+    return said
+
+
+_OTHER_HEADS = frozenset({"classifier.weight", "classifier.bias", "fc.weight", "fc.bias", "head.weight", "head.bias"})
+
+
+def _head_keys(backbone: nn.Module) -> set[str]:
+    classifier = cast("Any", backbone).get_classifier()
+    modules = classifier if isinstance(classifier, tuple | list) else (classifier,)
+    heads = {id(parameter) for module in modules for parameter in module.parameters()}
+    return {name for name, parameter in backbone.named_parameters() if id(parameter) in heads}
+
+
+def _plain_key(key: str) -> str:
+    """A key without the prefixes that wrappers and this package's own checkpoints add."""
+    for prefix in ("module.", "_orig_mod.", "backbone."):
+        key = key.removeprefix(prefix)
+    return key
+
+
+def _example(keys: list[str]) -> str:
+    return f" ({keys[0]})" if keys else ""
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextlib.contextmanager
+def _hub_without_retries_when_offline() -> Iterator[None]:
+    """Uses the hub's cache alone when the hub cannot be reached, instead of a minute of retries."""
+    from huggingface_hub import constants
+
+    was_offline, loggers = constants.HF_HUB_OFFLINE, [logging.getLogger(name) for name in ("huggingface_hub", "timm")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    constants.HF_HUB_OFFLINE = was_offline or not _reachable(constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = was_offline
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _reachable(address: str) -> bool:
+    parts = urlsplit(address)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=HUB_TIMEOUT_SECONDS):
+            return True
+    except OSError:
+        return False

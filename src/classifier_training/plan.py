@@ -1,0 +1,148 @@
+"""The plan of a training: the configuration with everything automatic decided, the photos, the preprocessing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from classifier_training.config.schema import Config
+from classifier_training.data.photos import Photos, load_photos
+from classifier_training.errors import ConfigError
+from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
+from classifier_training.terminal import Terminal
+from classifier_training.types import Preprocessing
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be trained.
+
+    Attributes:
+        config: The configuration, with everything automatic decided.
+        photos: The photos, found, checked and split.
+        preprocessing: The one preprocessing of this run.
+        accelerator: ``cpu``, ``cuda`` or ``mps``.
+    """
+
+    config: Config
+    photos: Photos
+    preprocessing: Preprocessing
+    accelerator: str
+
+
+def make_plan(config: Config, terminal: Terminal) -> Plan:
+    """Checks the backbone and the photos, and decides what was left automatic.
+
+    Raises:
+        UserError: The backbone, the device or the photos cannot be used as configured.
+    """
+    check_backbone_name(config.model.name)
+    accelerator = resolve_accelerator(config.trainer.accelerator)
+    preprocessing = backbone_preprocessing(config.model.name, config.data.image_size, config.data.crop_pct)
+    with terminal.progress("checking photos", "files") as progress:
+        photos = load_photos(config.data, config.seed, progress)
+    return Plan(_decide(config, photos, preprocessing, accelerator), photos, preprocessing, accelerator)
+
+
+def resolve_accelerator(name: str) -> str:
+    """The device kind behind a name: ``auto`` takes the fastest there is.
+
+    Raises:
+        ConfigError: There is no such device.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+    kinds = [kind for kind in ("cuda", "mps") if available[kind]] if name == "gpu" else [name]
+    if not kinds or not available[kinds[0]]:
+        there = ", ".join(kind for kind, is_there in available.items() if is_there)
+        raise ConfigError(f"trainer.accelerator={name}: there is no such device here; available: {there}")
+    return kinds[0]
+
+
+def describe_plan(plan: Plan, terminal: Terminal) -> None:
+    """Says what data was found and what will be done with it."""
+    photos, config = plan.photos, plan.config
+    terminal.say(f"photos: {photos.root}, {photos.layout}")
+    names = list(photos.splits)
+    rows = [[name, *(str(photos.counts(split)[index]) for split in names)] for index, name in enumerate(photos.classes)]
+    shown = rows if len(rows) <= MAX_CLASSES_SHOWN else [*rows[:MAX_CLASSES_SHOWN], ["…", *("" for _ in names)]]
+    totals = [str(len(photos.splits[split])) for split in names]
+    terminal.table(f"{len(photos.classes)} classes", ["class", *names], [*shown, ["all", *totals]])
+    for image in photos.bad:
+        terminal.log_line(f"left out: {image.reason}")
+    if photos.bad:
+        terminal.warn(
+            f"{len(photos.bad)} unreadable file(s) left out, listed in data/split.csv: {photos.bad[0].reason}"
+        )
+    for warning in photos.warnings:
+        terminal.warn(warning)
+    terminal.pairs("plan", _plan_rows(config, plan))
+
+
+MAX_CLASSES_SHOWN = 40
+
+
+def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
+    model, optimizer, data = config.model, config.optimizer, config.data
+    start = "timm's pretrained weights" if model.pretrained else model.weights
+    prepared = plan.preprocessing
+    ema = f"decay {config.ema.decay:g}, warm-up {config.ema.warmup_steps} steps" if config.ema.enabled else "off"
+    rows = {
+        "backbone": f"{model.name}, from {start or 'random weights'}",
+        "input": f"{prepared.image_size} px, crop {prepared.crop_pct:g}, {prepared.interpolation}, mean {prepared.mean},"
+        f" std {prepared.std}",
+        "training": f"{config.trainer.max_epochs} epochs, batch {data.batch_size} × {config.trainer.accumulate_grad_batches},"
+        f" {plan.accelerator}, {config.trainer.precision}",
+        "frozen backbone": f"first {model.freeze_epochs} epochs; BatchNorm statistics "
+        + ("kept" if model.freeze_norm_stats else "trained"),
+        "optimizer": f"{optimizer.name}, lr {optimizer.lr:g} (backbone × {optimizer.backbone_lr_scale:g}),"
+        f" weight decay {optimizer.weight_decay:g}",
+        "loss": f"{config.loss.name}, label smoothing {config.loss.label_smoothing:g}, balance {data.balance}",
+        "EMA": ema,
+        "best epoch by": config.checkpoint.monitor,
+    }
+    if start is None:
+        rows["hint"] = "few photos learn far better from weights: model.pretrained=true, or model.weights=FILE"
+    return rows
+
+
+def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accelerator: str) -> Config:
+    from_weights = config.model.pretrained or config.model.weights is not None
+    epochs = config.trainer.max_epochs
+    model: dict[str, Any] = {
+        "freeze_epochs": (max(1, round(epochs / 4)) if epochs > 1 else 0) if from_weights else 0,
+        "freeze_norm_stats": from_weights,
+        "weights": None if config.model.weights is None else str(Path(config.model.weights).expanduser().resolve()),
+    }
+    data = {
+        "root": str(photos.root.resolve()),
+        "image_size": preprocessing.image_size,
+        "crop_pct": preprocessing.crop_pct,
+    }
+    precision = config.trainer.precision
+    return config.model_copy(
+        update={
+            "model": _filled(config.model, model, always=("weights",)),
+            "data": _filled(config.data, data, always=("root",)),
+            "optimizer": _filled(config.optimizer, {"backbone_lr_scale": 0.1 if from_weights else 1.0}),
+            "trainer": config.trainer.model_copy(
+                update={"precision": _auto_precision(accelerator) if precision == "auto" else precision}
+            ),
+        }
+    )
+
+
+def _filled(section: Any, values: dict[str, Any], always: tuple[str, ...] = ()) -> Any:
+    """A section with values put where it has None."""
+    update = {name: value for name, value in values.items() if name in always or getattr(section, name) is None}
+    return section.model_copy(update=update)
+
+
+def _auto_precision(accelerator: str) -> str:
+    if accelerator != "cuda":
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"

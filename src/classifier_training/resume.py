@@ -1,0 +1,108 @@
+"""Going on with a run: which run, from where, and which settings may differ from when it began."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from classifier_training.config import load_config
+from classifier_training.config.schema import Config
+from classifier_training.errors import CheckpointError, RunError
+from classifier_training.models.checkpoint import read_checkpoint
+from classifier_training.runs import RunFolder, latest_run, open_run
+
+HARMLESS: Final = frozenset(
+    {
+        "data.num_workers",
+        "trainer.max_epochs",
+        "trainer.accelerator",
+        "trainer.devices",
+        "trainer.num_nodes",
+        "trainer.early_stopping_patience",
+        "checkpoint.every_n_steps",
+        "export.enabled",
+        "export.exporter",
+        "export.opset_version",
+        "export.tolerance",
+    }
+)
+"""Settings that a resumed run may change; every other one would make it another run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePoint:
+    """Where a run goes on.
+
+    Attributes:
+        run: Its folder.
+        config: Its configuration, with the harmless changes.
+        checkpoint: The file to go on from; None: the run was stopped before it wrote one.
+        epoch: The epoch that the checkpoint belongs to.
+        classes: The classes it was trained on; empty without a checkpoint.
+    """
+
+    run: RunFolder
+    config: Config
+    checkpoint: Path | None
+    epoch: int
+    classes: tuple[str, ...]
+
+
+def resume_point(run: str | Path | bool, overrides: Sequence[str], parent: Path) -> ResumePoint:
+    """Finds the run and its last checkpoint.
+
+    Args:
+        run: The run folder; True: the run in ``parent`` that was started last.
+        overrides: Settings to change, ``key=value``.
+        parent: The folder that holds all runs.
+
+    Raises:
+        RunError: There is no such run, or a setting may not change.
+        CheckpointError: Its checkpoint cannot be used.
+        ConfigError: A setting is wrong.
+    """
+    folder = latest_run(parent) if isinstance(run, bool) else open_run(_run_of(Path(run)))
+    before = load_config(file=folder.config)
+    config = load_config(overrides, file=folder.config)
+    changed = sorted(_flat(before).items() ^ _flat(config).items(), key=str)
+    harmful = sorted({key for key, _ in changed} - HARMLESS)
+    if harmful:
+        told = ", ".join(f"{key} ({_flat(before)[key]} → {_flat(config)[key]})" for key in harmful)
+        raise RunError(
+            f"a resumed run cannot change {told}; start a new run for that. It may change {', '.join(sorted(HARMLESS))}"
+        )
+    checkpoint = folder.last_checkpoint
+    if not checkpoint.is_file():
+        return ResumePoint(folder, config, None, 0, ())
+    content = read_checkpoint(checkpoint)
+    return ResumePoint(folder, config, checkpoint, int(content["epoch"]), tuple(content["hyper_parameters"]["classes"]))
+
+
+def check_classes(point: ResumePoint, classes: Sequence[str]) -> None:
+    """Makes sure that the photos still have the classes that the run began with.
+
+    Raises:
+        CheckpointError: They have not.
+    """
+    if point.checkpoint is not None and point.classes != tuple(classes):
+        raise CheckpointError(
+            f"{point.checkpoint} was trained on {len(point.classes)} classes ({', '.join(point.classes[:5])} …), the photos now"
+            f" have {len(classes)} ({', '.join(classes[:5])} …); start a new run"
+        )
+
+
+def _run_of(path: Path) -> Path:
+    """The run folder of a path that may be one of its checkpoints."""
+    return path.parent.parent if path.suffix == ".ckpt" and path.is_file() else path
+
+
+def _flat(config: Config) -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for section, values in config.model_dump(mode="json").items():
+        if isinstance(values, dict):
+            flat |= {f"{section}.{key}": str(value) for key, value in values.items()}
+        else:
+            flat[section] = str(values)
+    return flat

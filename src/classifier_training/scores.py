@@ -1,0 +1,159 @@
+"""How good a classifier is: every number follows from integer counts.
+
+PyTorch, ONNX and another process that predict the same classes therefore report the same number to the last
+digit; nothing is averaged in float32 or batch by batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScores:
+    """The scores of one class.
+
+    Attributes:
+        precision: Share of the images predicted as this class that are of it; None if it was never predicted.
+        recall: Share of the images of this class that were predicted so; None if there is no image of it.
+        f1: Harmonic mean of both, 2 TP / (2 TP + FP + FN); None if the class occurs nowhere.
+        support: Number of images of this class.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """The scores of one pass over a labelled set, in [0, 1].
+
+    Attributes:
+        num_images: Number of images scored.
+        top1: Share whose most probable class is the true one.
+        top5: Share whose true class is among the min(5, K) most probable.
+        balanced_accuracy: Mean recall of the classes that have images.
+        macro_f1: Mean F1 of the classes that occur as truth or as prediction.
+        confusion: int64 (K, K), rows are the true class, columns the predicted one.
+        classes: One for each class, in class order.
+    """
+
+    num_images: int
+    top1: float
+    top5: float
+    balanced_accuracy: float
+    macro_f1: float
+    confusion: NDArray[np.int64]
+    classes: tuple[ClassScores, ...]
+
+    def to_dict(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Plain values for JSON; an undefined score is None.
+
+        Args:
+            classes: K class names, in class order.
+        """
+        per_class = [
+            {
+                "class": name,
+                "precision": scores.precision,
+                "recall": scores.recall,
+                "f1": scores.f1,
+                "support": scores.support,
+            }
+            for name, scores in zip(classes, self.classes, strict=True)
+        ]
+        return {
+            "num_images": self.num_images,
+            "top1": self.top1,
+            "top5": self.top5,
+            "balanced_accuracy": self.balanced_accuracy,
+            "macro_f1": self.macro_f1,
+            "classes": per_class,
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def scores_from_confusion(confusion: NDArray[np.int64], num_top5: int) -> Scores:
+    """Computes every score from the counts of one pass; counts of several batches are simply added before.
+
+    Args:
+        confusion: Integer (K, K), rows are the true class, columns the predicted one.
+        num_top5: Number of images whose true class was among the min(5, K) most probable.
+
+    Raises:
+        DataError: There is no image to score.
+    """
+    confusion = np.array(confusion, dtype=np.int64)
+    num_images = int(confusion.sum())
+    if num_images == 0:
+        raise DataError("there is no image to score")
+    hits = confusion.diagonal()
+    support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    classes = tuple(
+        _class_scores(*counts) for counts in zip(hits.tolist(), support.tolist(), predicted.tolist(), strict=True)
+    )
+    return Scores(
+        num_images=num_images,
+        top1=int(hits.sum()) / num_images,
+        top5=int(num_top5) / num_images,
+        balanced_accuracy=_mean([scores.recall for scores in classes]),
+        macro_f1=_mean([scores.f1 for scores in classes]),
+        confusion=confusion,
+        classes=classes,
+    )
+
+
+def confusion_and_top5(
+    logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.int64], int]:
+    """Counts what `scores_from_confusion` needs.
+
+    Of equal logits the lower class index comes first, so a model that gives every class the same does not count
+    as right; a NaN ranks last.
+
+    Args:
+        logits: Float (N, K).
+        labels: Integer (N,), class indices in [0, K).
+
+    Returns:
+        The confusion matrix, int64 (K, K), and the number of images with the true class among the first min(5, K).
+
+    Raises:
+        ValueError: The shapes do not fit, or a label is out of range.
+    """
+    labels = np.asarray(labels, dtype=np.int64)
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(f"logits must be (N, K) and labels (N,); got {logits.shape} and {labels.shape}")
+    num_classes = logits.shape[1]
+    if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
+        raise ValueError(f"labels must be in [0, {num_classes}); got {labels.min()} to {labels.max()}")
+    logits = np.where(np.isnan(logits), -np.inf, logits)
+    predictions = logits.argmax(axis=1)
+    confusion = np.bincount(labels * num_classes + predictions, minlength=num_classes**2)
+    true_logits = np.take_along_axis(logits, labels[:, None], axis=1)
+    is_lower_index = np.arange(num_classes) < labels[:, None]
+    rank = ((logits > true_logits) | ((logits == true_logits) & is_lower_index)).sum(axis=1)
+    return confusion.reshape(num_classes, num_classes).astype(np.int64), int((rank < 5).sum())
+
+
+def _class_scores(num_hits: int, support: int, num_predicted: int) -> ClassScores:
+    return ClassScores(
+        precision=num_hits / num_predicted if num_predicted else None,
+        recall=num_hits / support if support else None,
+        f1=2 * num_hits / (support + num_predicted) if support + num_predicted else None,
+        support=support,
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    defined = [value for value in values if value is not None]
+    return float(np.mean(np.asarray(defined, dtype=np.float64)))

@@ -1,0 +1,55 @@
+"""Scores a PyTorch model on a data loader: the one pass behind the test score and `evaluate`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from classifier_training.scores import Scores, confusion_and_top5, scores_from_confusion
+from classifier_training.types import ClassificationBatch
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
+@torch.inference_mode()
+def score_model(
+    model: nn.Module,
+    batches: Iterable[ClassificationBatch],
+    num_classes: int,
+    *,
+    device: torch.device,
+    precision: Precision = "32-true",
+    progress: Callable[[int], None] | None = None,
+) -> Scores:
+    """Computes the scores of one pass, in the precision that the model was validated with.
+
+    Args:
+        model: Images float32 (B, 3, S, S) to logits (B, K), in evaluation mode; it is moved to ``device``.
+        batches: The labelled images.
+        num_classes: K.
+        device: Where to compute.
+        precision: Arithmetic of the forward pass.
+        progress: Called after each batch with the number of its images.
+    """
+    model.to(device)
+    confusion, num_top5 = np.zeros((num_classes, num_classes), np.int64), 0
+    for batch in batches:
+        with _autocast(device, precision):
+            logits = model(batch["images"].to(device, non_blocking=True))
+        batch_confusion, batch_top5 = confusion_and_top5(logits.float().cpu().numpy(), batch["labels"].numpy())
+        confusion += batch_confusion
+        num_top5 += batch_top5
+        if progress is not None:
+            progress(len(batch["labels"]))
+    return scores_from_confusion(confusion, num_top5)
+
+
+def _autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
+    if precision == "32-true":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16-mixed" else torch.float16)

@@ -1,0 +1,10 @@
+"""Seeds as pure functions: whatever is random here follows from the run's seed and a position in the training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def mix_seed(*parts: int) -> int:
+    """One seed in [0, 2⁶³) from several non-negative integers; neighbouring ones give unrelated seeds."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))

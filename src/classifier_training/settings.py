@@ -1,0 +1,36 @@
+"""How the Python API takes settings: words as on the command line, or a mapping."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Overrides = str | Mapping[str, Any] | Sequence[str]
+
+
+def collect_overrides(overrides: Iterable[Overrides], photos: str | os.PathLike[str] | None = None) -> list[str]:
+    """Brings settings into the form ``key=value``, in order; later ones win.
+
+    Args:
+        overrides: ``"data.batch_size=64"``, a list of such words, or ``{"data.batch_size": 64}``.
+        photos: Becomes ``data.root``, before everything else.
+    """
+    words: list[str] = [] if photos is None else [f"data.root={Path(photos)}"]
+    for override in overrides:
+        if isinstance(override, str):
+            words.append(override)
+        elif isinstance(override, Mapping):
+            words.extend(f"{key}={_word(value)}" for key, value in override.items())
+        else:
+            words.extend(override)
+    return words
+
+
+def _word(value: Any) -> str:
+    """A value as it is typed."""
+    if isinstance(value, str | os.PathLike):
+        return os.fspath(value)
+    return json.dumps(value)

@@ -1,0 +1,52 @@
+"""Makers of small ONNX classifiers, without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+def make_onnx(
+    path: Path,
+    num_classes: int = 3,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    input_shape: tuple[Any, ...] = ("N", 3, "H", "W"),
+    num_outputs: int = 1,
+) -> Path:
+    """Writes a classifier: logits are a fixed linear map of the mean colour, so they can be computed by hand.
+
+    Class k gets ``mean(channel k mod 3) * (k + 1)``.
+
+    Args:
+        path: The file.
+        num_classes: K.
+        metadata: Entries of the file's metadata.
+        input_shape: Of the input; text is a free axis.
+        num_outputs: The logits are given that many times.
+    """
+    weights = np.zeros((3, num_classes), np.float32)
+    for index in range(num_classes):
+        weights[index % 3, index] = index + 1
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["input"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["features"]),
+    ]
+    outputs = ["logits", *(f"logits{number}" for number in range(1, num_outputs))]
+    nodes += [helper.make_node("MatMul", ["features", "weights"], [name]) for name in outputs]
+    graph = helper.make_graph(
+        nodes,
+        "classifier",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, input_shape)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, (input_shape[0], num_classes)) for name in outputs],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, dict(metadata or {}))
+    onnx.save(model, str(path))
+    return path

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import pytest
+
+from classifier_training.config import explain
+from classifier_training.config.compose import load_config
+from classifier_training.config.options import option_table
+from classifier_training.errors import ConfigError
+
+
+def faults(*overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        load_config(overrides)
+    return str(raised.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("data.batchsize", "data.batch_size"),
+        ("data.bacth_size", "data.batch_size"),
+        ("batch_size", "data.batch_size"),
+        ("batchsize", "data.batch_size"),
+        ("BATCH_SIZE", "data.batch_size"),
+        ("lr", "optimizer.lr"),
+        ("model.lr", "optimizer.lr"),
+        ("epochs", "trainer.max_epochs"),
+        ("imgsz", "data.image_size"),
+        ("train.max_epochs", "trainer.max_epochs"),
+        ("optim.weight_decay", "optimizer.weight_decay"),
+        ("sede", "seed"),
+        ("modle", "model"),
+    ],
+)
+def test_an_unknown_key_is_answered_with_the_one_meant(key: str, nearest: str) -> None:
+    (line,) = faults(f"{key}=3")
+    assert line.startswith(f"{key}=3 (command line): no s")
+    assert line.endswith(f"; did you mean {nearest}?")
+
+
+def test_an_unknown_section_is_named() -> None:
+    assert faults("optimiser.lr=3") == [
+        "optimiser.lr=3 (command line): no section optimiser; did you mean optimizer.lr?"
+    ]
+
+
+def test_a_name_that_many_sections_have_is_answered_with_some_of_them() -> None:
+    (line,) = faults("name=x")
+    assert "model.name" in line
+    assert "run.name" in line
+
+
+def test_a_key_like_no_other_is_answered_with_where_to_look() -> None:
+    assert faults("zzz=1") == ["zzz=1 (command line): no such setting; `classifier-training config options` lists all"]
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [("optimizer=sgd", "optimizer.name=sgd"), ("data=photos", "data.root=photos"), ("run=first", "run.name=first")],
+)
+def test_a_section_set_as_a_whole_is_answered_with_its_main_setting(override: str, meant: str) -> None:
+    (line,) = faults(override)
+    assert line.endswith(f"is a section, not a setting; did you mean {meant}?")
+
+
+def test_names_from_other_trainers_lead_to_settings_that_exist() -> None:
+    assert set(explain._FOREIGN_NAMES.values()) <= set(option_table())
+    assert not set(explain._FOREIGN_NAMES) & {key.rpartition(".")[2] for key in option_table()}
+
+
+@pytest.mark.parametrize(
+    ("override", "allowed"),
+    [
+        ("data.batch_size=big", "a whole number, at least 1"),
+        ("data.batch_size=64.5", "a whole number, at least 1"),
+        ("data.batch_size=64.0", "a whole number, at least 1"),
+        ("data.batch_size=true", "a whole number, at least 1"),
+        ("data.batch_size=null", "a whole number, at least 1"),
+        ("data.batch_size=0", "a whole number, at least 1"),
+        ("data.batch_size=1,2", "a whole number, at least 1"),
+        ("data.batch_size=${seed}", "a whole number, at least 1"),
+        ("data.batch_size='64'", "a whole number, at least 1"),
+        ("data.batch_size=9999999999999999999999", "a whole number, at least 1"),
+        ("data.image_size=x", "a whole number, at least 1, or null"),
+        ("seed=-1", "a whole number, at least 0 and below 4294967296"),
+        ("optimizer.lr=nan", "a number, above 0"),
+        ("optimizer.lr=1e999", "a number, above 0"),
+        ("optimizer.lr=true", "a number, above 0"),
+        ("ema.decay=1", "a number, at least 0 and below 1"),
+        ("ema.enabled=yes", "true or false"),
+        ("ema.enabled=1", "true or false"),
+        ("trainer.devices=0", "a whole number, at least 1, or auto"),
+        ("trainer.devices=all", "a whole number, at least 1, or auto"),
+        ("optimizer.name=adamv", "one of adamw, sgd; did you mean adamw?"),
+        ("data.train_scale=[0.5,a]", "[a, b], each a number, above 0 and at most 1"),
+        ("data.train_scale=[0.5,true]", "[a, b], each a number, above 0 and at most 1"),
+        ("data.train_scale=['0.5',1]", "[a, b], each a number, above 0 and at most 1"),
+        ("data.train_scale=[0.5]", "[a, b], each a number, above 0 and at most 1"),
+        ("data.train_scale=[]", "[a, b], each a number, above 0 and at most 1"),
+        ("data.train_scale=0.5", "[a, b], each a number, above 0 and at most 1"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_what_is_allowed(override: str, allowed: str) -> None:
+    assert faults(override) == [f"{override} (command line): must be {allowed}"]
+
+
+def test_each_wrong_class_weight_is_named() -> None:
+    lines = faults(
+        "data.class_weights={a: 1, b: -1, c: x}", "data.balance_weighting=manual", "data.balance=loss_weights"
+    )
+    assert [line.partition(" ")[0] for line in lines] == ["data.class_weights.b=-1", "data.class_weights.c=x"]
+
+
+def test_a_broken_mapping_is_told_with_its_form() -> None:
+    (line,) = faults("data.class_weights={a: 1")
+    assert "is not valid YAML" in line
+    assert "must be {class: weight, …}" in line
+
+
+def test_text_that_is_no_unicode_is_told() -> None:
+    (line,) = faults("data.root=/photos/\udcff")
+    assert line == "data.root=/photos/\\udcff (command line): is not valid Unicode text; rename the file or folder"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ["data.test_fraction=0.9"],
+            (
+                "data.val_fraction=0.15 (default), data.test_fraction=0.9 (command line): leave no photo for training;"
+                " their sum must be below 1"
+            ),
+        ),
+        (
+            ["model.pretrained=true", "model.weights=a.safetensors"],
+            (
+                "model.pretrained=true (command line), model.weights=a.safetensors (command line): two sources of"
+                " weights; give one of them"
+            ),
+        ),
+        (
+            ["data.class_weights={a:1}"],
+            (
+                "data.class_weights={a:1} (command line), data.balance_weighting=inverse (default): weights by class"
+                " need balance_weighting=manual"
+            ),
+        ),
+        (
+            ["data.balance_weighting=manual", "data.balance=sampler"],
+            (
+                "data.balance_weighting=manual (command line), data.class_weights=null (default): manual weighting"
+                " needs class_weights={class: weight, …}"
+            ),
+        ),
+        (
+            ["data.balance_weighting=manual", "data.class_weights.a=1"],
+            (
+                "data.balance_weighting=manual (command line), data.balance=none (default): manual weights are used by"
+                " balance=sampler or loss_weights only"
+            ),
+        ),
+        (["data.train_scale=[1,0.5]"], "data.train_scale=[1,0.5] (command line): must rise, as [smallest, largest]"),
+        (["data.train_ratio=[2,1]"], "data.train_ratio=[2,1] (command line): must rise, as [smallest, largest]"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_told_together(overrides: list[str], line: str) -> None:
+    assert faults(*overrides) == [line]
+
+
+def test_a_contradiction_is_told_beside_another_fault_of_its_section_but_not_about_it() -> None:
+    lines = faults("data.train_scale=[1,0.5]", "data.val_fraction=x", "data.test_fraction=0.9", "data.batch_size=x")
+    assert [line.partition("=")[0] for line in lines] == ["data.batch_size", "data.val_fraction", "data.train_scale"]
+
+
+def test_a_fault_stays_one_short_line() -> None:
+    (line,) = faults("data.batch_size=a\nb\x1b[31m" + "c" * 500)
+    assert line.startswith("data.batch_size=a\\nb\\x1b[31mccc")
+    assert len(line) < 160
+
+
+@pytest.mark.parametrize("override", ["a\nb=1", "dta.a\nb=1", "+a\nb=1", "~a\nb", "a\nb=", "model=a\nb"])
+def test_a_line_break_in_a_key_stays_in_the_line(override: str) -> None:
+    assert len(faults(override)) == 1
+
+
+def test_an_unknown_preset_is_answered_with_the_presets_and_the_way_around_them() -> None:
+    (line,) = faults("model=resnet34")
+    assert line.startswith("model=resnet34 (command line): no such preset (nearest: resnet")
+    assert "convnext_tiny, efficientnet_b0," in line
+    assert line.endswith("any timm model works without a preset: model.name=resnet34")

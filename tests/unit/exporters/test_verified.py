@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.helpers.torch_models import make_batch, make_network
+from torch import Tensor, nn
+
+from classifier_training.errors import ExportError, VerificationError
+from classifier_training.exporters.verified import export_verified
+from classifier_training.inference.classifier import OnnxClassifier
+from classifier_training.inference.labels import Labels
+from classifier_training.types import Preprocessing
+
+LABELS = Labels(("00", "no", "", "猫"), Preprocessing(image_size=16))
+
+
+class TracedWrongly(nn.Module):
+    """Answers the exporter's two images otherwise than any other number: the trace is wrong for those."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = make_network()
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        return logits if len(images) == 2 else logits + 1
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_everything_that_deployment_needs_is_written(tmp_path: Path) -> None:
+    network, images = make_network(), make_batch()
+
+    figures = export_verified(
+        network, tmp_path / "out" / "model.onnx", images, labels=LABELS, record={"weights": "the best"}
+    )
+
+    assert files_in(tmp_path / "out") == ["labels_mapping.json", "model.onnx", "verification.json"]
+    assert json.loads((tmp_path / "out" / "verification.json").read_text()) == figures
+    assert figures["weights"] == "the best"
+    assert figures["passed"] is True
+    assert json.loads((tmp_path / "out" / "labels_mapping.json").read_text())["class_to_idx"]["猫"] == 3
+    classifier = OnnxClassifier(tmp_path / "out" / "model.onnx")
+    assert (classifier.classes, classifier.preprocessing) == (LABELS.classes, LABELS.preprocessing)
+    assert set(json.loads(classifier.metadata["versions"])) >= {"torch", "onnx"}
+    with torch.no_grad():
+        np.testing.assert_allclose(classifier.logits(images.numpy()), network(images), atol=1e-5)
+
+
+def test_without_labels_no_mapping(tmp_path: Path) -> None:
+    export_verified(make_network(), tmp_path / "model.onnx", make_batch())
+
+    assert files_in(tmp_path) == ["model.onnx", "verification.json"]
+
+
+def test_a_failed_comparison_leaves_no_model_not_even_an_older_one(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    export_verified(make_network(), path, make_batch())
+
+    with pytest.raises(VerificationError, match="does not answer like the model"):
+        export_verified(TracedWrongly().eval(), path, make_batch())
+
+    assert files_in(tmp_path) == ["verification.json"]
+    figures = json.loads((tmp_path / "verification.json").read_text())
+    assert figures["passed"] is False
+    assert figures["max_abs_logit_difference"] == pytest.approx(1, abs=1e-4)
+    assert "does not answer like the model" in figures["reason"]
+
+
+def test_a_failed_export_leaves_no_model_either(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    export_verified(make_network(), path, make_batch())
+
+    with pytest.raises(ExportError, match="evaluation mode"):
+        export_verified(make_network().train(), path, make_batch())
+
+    assert files_in(tmp_path) == ["verification.json"]
+    assert "evaluation mode" in json.loads((tmp_path / "verification.json").read_text())["reason"]
