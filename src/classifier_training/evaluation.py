@@ -122,7 +122,7 @@ class _Photos:
         if self.photos is None:
             return True
         root = json.loads(self.run.environment.read_text(encoding="utf-8")).get("data_root")
-        return str(Path(self.photos).expanduser().resolve()) == root
+        return bool(str(Path(self.photos).expanduser().resolve()) == root)
 
 
 def _evaluate_onnx(

@@ -62,7 +62,7 @@ def export_checkpoint(run: RunFolder, config: ExportConfig, terminal: Terminal) 
     paths = [sample.path for sample in read_split(run.split, "val")]
     images = _verification_images(paths, model.preprocessing)
     figures = export_verified(
-        model.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]  # missing in the stubs
+        model.to(memory_format=torch.contiguous_format),
         run.onnx,
         images,
         opset_version=config.opset_version,

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal, TextIO
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -109,7 +109,14 @@ class Terminal:
         """Turns Python warnings into one line each, the full text going to the log file."""
         seen: set[str] = set()
 
-        def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,  # noqa: ARG001 - the warnings module's signature
+            line: str | None = None,  # noqa: ARG001
+        ) -> None:
             text = " ".join(str(message).split())
             if text not in seen:
                 seen.add(text)

@@ -82,7 +82,9 @@ def train(
     words = collect_overrides(overrides, photos)
     with terminal.capture_warnings(), _quiet_libraries():
         point = _resume_point(resume, words, config)
-        settings = point.config if point is not None else load_config(words, file=config)
+        settings = (
+            point.config if point is not None else load_config(words, file=None if config is None else Path(config))
+        )
         plan = make_plan(settings, terminal)
         if point is not None:
             check_classes(point, plan.photos.classes)

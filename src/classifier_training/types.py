@@ -76,9 +76,9 @@ class Preprocessing:
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
         """Reads what `to_dict` wrote; keys that this version does not know are ignored."""
         known = {field.name for field in fields(cls)}
-        kept = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in known
-        }
+        kept: dict[str, Any] = {}
+        for key in known & values.keys():
+            kept[key] = tuple(values[key]) if isinstance(values[key], list) else values[key]
         return cls(**kept)
 
 

@@ -12,7 +12,6 @@ import lightning
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.trainer.states import TrainerFn
 
 from classifier_training.errors import ConfigError
 from classifier_training.runs import atomic_path
@@ -101,13 +100,11 @@ class RunCheckpoint(Checkpoint):
         """Writes ``last.ckpt`` in the middle of an epoch; the end of the epoch has its own."""
         step = trainer.global_step
         due = self.every_n_steps is not None and step % self.every_n_steps == 0 and step != self._last_saved_step
-        if due and not trainer.is_last_batch and not trainer.fast_dev_run:
+        if due and not trainer.is_last_batch:
             self.save_last(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Writes the epoch's checkpoints."""
-        if trainer.fast_dev_run or trainer.state.fn != TrainerFn.FITTING:
-            return
         if not self.is_best(trainer):
             self.save_last(trainer)
             return

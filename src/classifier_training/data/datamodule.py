@@ -175,6 +175,8 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         if self.trainer is None:
             return 0, 0
         loop = self.trainer.fit_loop
-        progress = loop.epoch_progress.current
+        # annotated too narrowly by Lightning: it also counts what was started and processed
+        progress: Any = loop.epoch_progress.current
+        batches: Any = loop.epoch_loop.batch_progress.current
         mid_epoch = progress.started > progress.processed
-        return progress.processed, loop.epoch_loop.batch_progress.current.processed if mid_epoch else 0
+        return progress.processed, batches.processed if mid_epoch else 0

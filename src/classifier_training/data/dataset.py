@@ -39,9 +39,9 @@ class TrainDataset(Dataset[Item]):
         return len(self.paths)
 
     def __getitem__(self, draw: Draw) -> Item:
-        image = decode_image(self.paths[draw.index])
+        image = decode_image(self.paths[draw.sample])
         seed = mix_seed(self.seed, draw.epoch, draw.number)
-        return self.transform(image, seed), self.labels[draw.index], draw.index
+        return self.transform(image, seed), self.labels[draw.sample], draw.sample
 
 
 class EvaluationDataset(Dataset[Item]):

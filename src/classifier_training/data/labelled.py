@@ -46,7 +46,8 @@ def choose_samples(root: Path, columns: Columns | None = None, split: Split | No
     listing: Listing = list_photos(root, columns)
     if listing.unsplit:
         return listing.unsplit, f"all of {root}, which has no splits"
-    chosen = split or next((name for name in ("test", "val") if name in listing.splits), "test")
+    found: Split = "test" if "test" in listing.splits else "val"
+    chosen = split or found
     if not listing.splits.get(chosen):
         raise DataError(f"{root} has no {chosen} split; it has {', '.join(listing.splits)}: choose one with --split")
     return listing.splits[chosen], f"the {chosen} split of {root}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from classifier_training.data.dataset import EvaluationDataset, collate
 from classifier_training.types import ClassificationBatch, Preprocessing
@@ -40,7 +40,7 @@ def evaluation_loader(
     dataset = EvaluationDataset(paths, labels, preprocessing)
     # the ranks' shares differ by one image at most; nothing is padded, so nothing counts twice
     share = range(rank, len(dataset), world_size)
-    return DataLoader(dataset, batch_size, sampler=share, **loader_options(num_workers))
+    return DataLoader(cast("Dataset[Any]", dataset), batch_size, sampler=share, **loader_options(num_workers))
 
 
 def loader_options(num_workers: int | None) -> dict[str, Any]:

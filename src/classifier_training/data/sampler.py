@@ -106,12 +106,12 @@ class Draw(NamedTuple):
     """One draw of an epoch; all randomness of its augmentation follows from ``(seed, epoch, number)``.
 
     Attributes:
-        index: Position in the dataset.
+        sample: Position in the dataset.
         epoch: The epoch.
         number: The how-manieth draw of the epoch it is, over all ranks.
     """
 
-    index: int
+    sample: int
     epoch: int
     number: int
 

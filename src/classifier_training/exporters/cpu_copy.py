@@ -27,8 +27,6 @@ def cpu_copy(model: nn.Module, state_dict: Mapping[str, Tensor] | None = None) -
         RuntimeError: ``state_dict`` does not fit the model.
     """
     memo: dict[int, Any] = {id(value): _on_cpu(value) for value in itertools.chain(model.parameters(), model.buffers())}
-    for module in model.modules():
-        _skip_compiler(module, memo)
     try:
         copied = copy.deepcopy(model, memo)
         for module in copied.modules():
@@ -46,14 +44,6 @@ def cpu_copy(model: nn.Module, state_dict: Mapping[str, Tensor] | None = None) -
 def _on_cpu(value: Tensor) -> Tensor:
     copied = value.detach().to("cpu", copy=True)
     return nn.Parameter(copied, requires_grad=False) if isinstance(value, nn.Parameter) else copied
-
-
-def _skip_compiler(module: nn.Module, memo: dict[int, Any]) -> None:
-    """Keeps deepcopy out of what Lightning and torch.compile attach: it holds locks, and the copy has no use for it."""
-    for name in ("_compiler_ctx", "_compiled_call_impl"):
-        attached = vars(module).get(name)
-        if attached is not None:
-            memo[id(attached)] = None
 
 
 def _forget_compiled_calls(module: nn.Module, memo: dict[int, Any]) -> None:

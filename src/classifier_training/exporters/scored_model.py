@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
+from classifier_training.errors import ClassifierTrainingError
 from classifier_training.exporters.cpu_copy import cpu_copy
 
 Weights = Mapping[str, Tensor]
@@ -55,9 +56,18 @@ def _candidates(trainer: lightning.Trainer) -> Iterator[tuple[str, Callable[[], 
         if path and Path(path).exists():
             yield f"the best checkpoint {path}", partial(_read_checkpoint, path)
     for callback in getattr(trainer, "callbacks", []):
+        if "ema_state_dict" in dir(callback):
+            yield f"the average of {type(callback).__name__}", partial(_read_average, callback)
+
+
+def _read_average(callback: lightning.Callback) -> Weights:
+    try:
         average = getattr(callback, "ema_state_dict", None)
-        if isinstance(average, Mapping) and average:
-            yield f"the average of {type(callback).__name__}", partial(dict, average)
+    except ClassifierTrainingError as error:
+        raise ValueError(str(error)) from error
+    if not isinstance(average, Mapping):
+        raise ValueError("its ema_state_dict holds no weights")  # noqa: TRY004 - caught like every unusable file
+    return average
 
 
 def _read_checkpoint(path: str) -> Weights:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import timm
 import torch
-from timm.data import resolve_data_config
+from timm.data.config import resolve_data_config
 from torch import nn
 
 from classifier_training.errors import ModelError
@@ -35,7 +35,7 @@ def pretrained_config(name: str) -> dict[str, Any]:
     """Timm's pretrained configuration of a backbone: input size, crop, interpolation, mean, std, head."""
     check_backbone_name(name)
     config = timm.models.get_pretrained_cfg(name)
-    return {} if config is None else cast("dict[str, Any]", config.to_dict())
+    return {} if config is None else cast("dict[str, Any]", cast("Any", config).to_dict())
 
 
 def backbone_preprocessing(name: str, image_size: int | None = None, crop_pct: float | None = None) -> Preprocessing:
@@ -46,7 +46,7 @@ def backbone_preprocessing(name: str, image_size: int | None = None, crop_pct: f
         image_size: Another input size than the backbone's own.
         crop_pct: Another crop than the backbone's own.
     """
-    settings = resolve_data_config(pretrained_cfg=pretrained_config(name), verbose=False)
+    settings = cast("Any", resolve_data_config)(pretrained_cfg=pretrained_config(name), verbose=False)
     interpolation = settings["interpolation"]
     return Preprocessing(
         image_size=image_size or settings["input_size"][-1],
@@ -84,7 +84,7 @@ def create_backbone(
     if config.get("fixed_input_size"):
         options["img_size"] = image_size
     try:
-        backbone = cast("nn.Module", timm.create_model(name, num_classes=num_classes, **options))
+        backbone = timm.create_model(name, num_classes=num_classes, **options)
     except TypeError as error:
         raise ModelError(f"backbone {name} does not take a setting: {_first_line(error)}") from None
     except (RuntimeError, ValueError, AssertionError) as error:

@@ -130,7 +130,7 @@ class BaseClassificationModel(lightning.LightningModule):
     def use_memory_format(self) -> None:
         """Lays the weights out as configured; the same layout gives the same bits in every process."""
         if self.config.model.channels_last:
-            self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
+            self.backbone.to(memory_format=torch.channels_last)
 
     def on_train_epoch_start(self) -> None:
         """Freezes or frees the backbone for this epoch."""

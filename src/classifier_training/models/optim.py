@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from timm.optim import param_groups_weight_decay
+from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]  # public, but not in its __all__
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -28,7 +28,8 @@ def parameter_groups(
         config: Learning rate and weight decay.
         backbone_lr_scale: Share of the learning rate that the backbone gets.
     """
-    excluded = backbone.no_weight_decay() if hasattr(backbone, "no_weight_decay") else ()
+    own_rule = getattr(backbone, "no_weight_decay", None)
+    excluded = own_rule() if callable(own_rule) else ()
     head = {id(parameter) for parameter in head_parameters}
     groups: list[dict[str, Any]] = []
     for decayed in param_groups_weight_decay(backbone, config.weight_decay, no_weight_decay_list=excluded):

@@ -41,7 +41,7 @@ def load_pretrained(backbone: nn.Module, name: str) -> str:
         raise ModelError(f"timm has no pretrained weights for {name}; use model.weights=FILE or model.pretrained=false")
     try:
         with _hub_without_retries_when_offline():
-            source = cast("nn.Module", timm.create_model(name, pretrained=True))
+            source = timm.create_model(name, pretrained=True)
     except Exception as error:  # the hub client raises many unrelated types for "not reachable"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
