@@ -18,12 +18,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+import lightning
 import lightning.pytorch as pl
 import timm
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
+from typing_extensions import override
 
 from classifier_training.callbacks.ema import EMACallback
 
@@ -38,9 +40,11 @@ class Untrained(pl.LightningModule):
         self.model = model
         self.scale = nn.Parameter(torch.ones(1))
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
+    @override
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         return self.scale.sum()
 
+    @override
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=1e-3)
 
@@ -52,6 +56,7 @@ class Stopwatch(pl.Callback):
         self.ours, self.theirs = ours, theirs
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
+    @override
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.ours.on_fit_start(trainer, pl_module)
         values = [value.detach() for value in pl_module.state_dict().values() if value.is_floating_point()]
@@ -60,9 +65,11 @@ class Stopwatch(pl.Callback):
         self.weights, self.copies = values, [torch.empty_like(value) for value in values]
         print(f"{num_values:,} values in {len(values)} tensors")
 
+    @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.ours.on_train_start(trainer, pl_module)
 
+    @override
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *arguments: Any) -> None:
         hook_arguments = (trainer, pl_module, *arguments)
 
@@ -98,7 +105,7 @@ def measure(model: nn.Module, repeats: int) -> dict[str, list[float]]:
         enable_model_summary=False,
     )
     theirs.setup(trainer, module, "fit")
-    trainer.fit(module, DataLoader(torch.zeros(repeats + WARMUP_BATCHES, 1)))
+    trainer.fit(module, DataLoader(TensorDataset(torch.zeros(repeats + WARMUP_BATCHES, 1))))
     return {name: seconds[WARMUP_BATCHES:] for name, seconds in stopwatch.seconds.items()}
 
 
@@ -125,6 +132,7 @@ def report(seconds: dict[str, list[float]]) -> None:
 
 
 def main() -> None:
+    """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="resnet50", help="timm model name")
     parser.add_argument("--threads", type=int, default=2, help="torch's CPU threads")
@@ -133,7 +141,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(arguments.threads)
     print(
-        f"{arguments.model}, torch {torch.__version__}, lightning {pl.__version__}, {platform.machine()} CPU,", end=" "
+        f"{arguments.model}, torch {torch.__version__}, lightning {lightning.__version__}, {platform.machine()} CPU,",
+        end=" ",
     )
     print(f"{torch.get_num_threads()} threads, {arguments.repeats} repeats")
     report(measure(timm.create_model(arguments.model), arguments.repeats))

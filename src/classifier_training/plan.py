@@ -91,14 +91,14 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
     start = "timm's pretrained weights" if model.pretrained else model.weights
     prepared = plan.preprocessing
     ema = f"decay {config.ema.decay:g}, warm-up {config.ema.warmup_steps} steps" if config.ema.enabled else "off"
+    accumulation = f" × {config.trainer.accumulate_grad_batches}" if config.trainer.accumulate_grad_batches > 1 else ""
     rows = {
         "backbone": f"{model.name}, from {start or 'random weights'}",
         "input": f"{prepared.image_size} px, crop {prepared.crop_pct:g}, {prepared.interpolation}, mean {prepared.mean},"
         f" std {prepared.std}",
-        "training": f"{config.trainer.max_epochs} epochs, batch {data.batch_size} × {config.trainer.accumulate_grad_batches},"
+        "training": f"{config.trainer.max_epochs} epochs, batch {data.batch_size}{accumulation},"
         f" {plan.accelerator}, {config.trainer.precision}",
-        "frozen backbone": f"first {model.freeze_epochs} epochs; BatchNorm statistics "
-        + ("kept" if model.freeze_norm_stats else "trained"),
+        "schedule": _schedule(config),
         "optimizer": f"{optimizer.name}, lr {optimizer.lr:g} (backbone × {optimizer.backbone_lr_scale:g}),"
         f" weight decay {optimizer.weight_decay:g}",
         "loss": f"{config.loss.name}, label smoothing {config.loss.label_smoothing:g}, balance {data.balance}",
@@ -108,6 +108,14 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
     if start is None:
         rows["hint"] = "few photos learn far better from weights: model.pretrained=true, or model.weights=FILE"
     return rows
+
+
+def _schedule(config: Config) -> str:
+    """What is trained when."""
+    frozen, statistics = config.model.freeze_epochs, "kept" if config.model.freeze_norm_stats else "trained"
+    first = f"head alone for {frozen} epoch(s), then everything" if frozen else "everything from the start"
+    warmup = f"warm-up {config.scheduler.warmup_epochs:g} epoch(s), then {config.scheduler.name}"
+    return f"{first}; BatchNorm statistics {statistics}; {warmup}"
 
 
 def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accelerator: str) -> Config:

@@ -124,9 +124,13 @@ def create_run(parent: Path, name: str | None, model_name: str, *, may_rename: b
     plain_model = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in model_name)
     stem = name or f"{datetime.now():%Y%m%d-%H%M%S}-{plain_model}"
     candidate, number = parent / stem, 1
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # apart from the loop below, which takes "exists" for a run of that name
+        raise RunError(f"cannot make the folder {parent}: {error.strerror}; choose another run.dir") from None
     while True:
         try:
-            candidate.mkdir(parents=True)
+            candidate.mkdir()
         except FileExistsError:
             if name is not None and not may_rename:
                 raise RunError(
@@ -137,7 +141,7 @@ def create_run(parent: Path, name: str | None, model_name: str, *, may_rename: b
             candidate = parent / f"{stem}-{number}"
         except OSError as error:
             raise RunError(
-                f"cannot make the run folder {candidate}: {error.strerror}; choose another run.dir"
+                f"cannot make the run folder {candidate}: {error.strerror}; choose another run.dir or run.name"
             ) from None
         else:
             return RunFolder(candidate)

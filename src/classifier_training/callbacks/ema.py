@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -16,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
 from classifier_training.errors import ClassifierTrainingError, ConfigError
+from classifier_training.models.weight_average import WeightAverage
 
 TRAINING_STATE_KEY = "training_state_dict"
 """Where a checkpoint keeps the weights that training goes on from, in the form of its ``state_dict``."""
@@ -68,7 +67,7 @@ class EMACallback(pl.Callback):
         self.warmup_steps = warmup_steps
         self._num_steps = 0
         self._stepped = False
-        self._average: _WeightAverage | None = None
+        self._average: WeightAverage | None = None
         self._weights_after_fit: list[tuple[int, int]] | None = None  # None while fit runs
         self._evaluates_only = False
         self._handles: list[RemovableHandle] = []
@@ -104,7 +103,7 @@ class EMACallback(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Callbacks are restored before this hook: an average that came from a checkpoint is there already.
         if self._average is None:
-            self._average = _WeightAverage(pl_module)
+            self._average = WeightAverage(pl_module)
 
     @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -236,7 +235,7 @@ class EMACallback(pl.Callback):
         if trainer.state.fn != TrainerFn.FITTING:
             return
         # Lightning has just loaded the checkpoint's state_dict, the average, into the module.
-        self._average = _WeightAverage(pl_module)
+        self._average = WeightAverage(pl_module)
         self._num_steps = 0
         if TRAINING_STATE_KEY not in checkpoint:
             rank_zero_warn(
@@ -245,139 +244,6 @@ class EMACallback(pl.Callback):
             return
         self._average.load_precise_tensors(checkpoint.get(PRECISE_AVERAGE_KEY, {}))
         pl_module.load_state_dict(checkpoint[TRAINING_STATE_KEY], strict=pl_module.strict_loading)
-
-
-class _Place(NamedTuple):
-    """Where a weight is found: its submodule's table and its name there, and its name in the whole module."""
-
-    table: dict[str, Any]
-    name: str
-    key: str
-
-
-class _WeightAverage:
-    """The average of the weights of one module, and the exchange of the two.
-
-    Weights are looked up at every use, because moving a module to a device replaces its buffers.
-
-    Attributes:
-        module: The module whose weights are averaged.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self._places = list(_averaged_places(module))
-        self._training: list[Tensor] | None = None  # the training weights' memory while the average is in place
-        self._groups: list[tuple[list[Tensor], list[int], torch.dtype | None]] = []
-        with torch.inference_mode(False), torch.no_grad():
-            self._average = [weight.detach().clone() for weight in self._weights()]
-        self.follow()
-
-    def _weights(self) -> list[Tensor]:
-        return [table[name] for table, name, _ in self._places]
-
-    @torch.no_grad()
-    def update(self, decay: float) -> None:
-        """Moves the average by the share ``1 - decay`` towards the weights."""
-        weights = self._weights()
-        for average, indices, dtype in self._groups:
-            group = [weights[index] for index in indices]
-            if dtype is not None:
-                group = [weight.to(dtype) for weight in group]
-            torch._foreach_lerp_(average, group, 1.0 - decay)
-
-    def follow(self) -> None:
-        """Moves the average to the weights' device and memory format, which may have changed since it was made."""
-        if self._training is not None:
-            return
-        groups: dict[tuple[torch.device, torch.dtype, torch.dtype], list[int]] = {}
-        with torch.inference_mode(False), torch.no_grad():
-            for index, (weight, average) in enumerate(zip(self._weights(), self._average, strict=True)):
-                dtype = torch.float32 if weight.dtype.itemsize < torch.float32.itemsize else weight.dtype
-                if (average.device, average.dtype, average.stride()) != (weight.device, dtype, weight.stride()):
-                    self._average[index] = torch.empty_like(weight, dtype=dtype).copy_(average)
-                groups.setdefault((weight.device, dtype, weight.dtype), []).append(index)
-        self._groups = [
-            ([self._average[index] for index in indices], indices, None if dtype == weight_dtype else dtype)
-            for (_, dtype, weight_dtype), indices in groups.items()
-        ]
-
-    def swap_in(self) -> None:
-        """Puts the average in the place of the weights; does nothing when it is there already.
-
-        The memory of both is kept by whoever holds it, so that an interrupt in the midst of an exchange is mended by
-        ``swap_out``. Lightning evaluates in inference mode, whose tensors could not be trained on afterwards.
-        """
-        if self._training is not None:
-            return
-        self.follow()
-        weights = self._weights()
-        with torch.inference_mode(False), torch.no_grad():
-            self._training = [weight.data for weight in weights]
-            for weight, average in zip(weights, self._average, strict=True):
-                weight.data = average if average.dtype == weight.dtype else average.to(weight.dtype)
-
-    def swap_out(self) -> None:
-        """Puts the training weights back; does nothing when they are there already."""
-        if self._training is None:
-            return
-        with torch.inference_mode(False), torch.no_grad():
-            for weight, training in zip(self._weights(), self._training, strict=True):
-                weight.data = training
-        self._training = None
-
-    @contextlib.contextmanager
-    def _holding(self, *, average: bool) -> Iterator[None]:
-        """Has the average, or else the training weights, in the module for the time of the block."""
-        was_in = self._training is not None
-        (self.swap_in if average else self.swap_out)()
-        try:
-            yield
-        finally:
-            (self.swap_in if was_in else self.swap_out)()
-
-    def averaged_state_dict(self) -> dict[str, Any]:
-        """The module's ``state_dict()`` with the average in it, sharing the average's memory."""
-        with self._holding(average=True):
-            return self.module.state_dict()
-
-    def training_state_dict(self) -> dict[str, Any]:
-        """The module's ``state_dict()`` with the training weights in it, sharing their memory."""
-        with self._holding(average=False):
-            return self.module.state_dict()
-
-    def precise_tensors(self) -> dict[str, Tensor]:
-        """The averages that the module can hold only rounded, by the names of their weights."""
-        tensors = zip(self._places, self._weights(), self._average, strict=True)
-        return {place.key: average for place, weight, average in tensors if average.dtype != weight.dtype}
-
-    def load_precise_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Takes over what ``precise_tensors`` gave."""
-        for place, average in zip(self._places, self._average, strict=True):
-            if place.key in tensors:
-                average.copy_(tensors[place.key])
-
-
-def _averaged_places(module: nn.Module) -> Iterator[_Place]:
-    """Every averaged parameter and persistent buffer, one that is shared between submodules only once."""
-    seen: set[int] = set()
-    for prefix, part in module.named_modules():
-        buffers = {name for name in part._buffers if name not in part._non_persistent_buffers_set}
-        for table, names in ((part._parameters, part._parameters.keys()), (part._buffers, buffers)):
-            for name in names:
-                tensor = table[name]
-                if tensor is None or id(tensor) in seen:
-                    continue
-                seen.add(id(tensor))
-                if _is_averaged(tensor):
-                    yield _Place(table, name, f"{prefix}.{name}" if prefix else name)
-
-
-def _is_averaged(tensor: Tensor) -> bool:
-    if isinstance(tensor, nn.Parameter):
-        return tensor.is_floating_point() or tensor.is_complex()
-    # Averaging an infinity, as in an attention mask, gives NaN.
-    return tensor.is_floating_point() and bool(tensor.isfinite().all())
 
 
 def _versions(module: nn.Module) -> list[tuple[int, int]]:

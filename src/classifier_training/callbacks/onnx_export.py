@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from classifier_training.errors import ConfigError
 from classifier_training.exporters.loader_images import first_images
-from classifier_training.exporters.onnx import Exporter
+from classifier_training.exporters.onnx import OPSET_VERSIONS, Exporter
 from classifier_training.exporters.scored_model import scored_model
 from classifier_training.exporters.verified import export_verified
 from classifier_training.inference.labels import Labels
@@ -37,7 +37,7 @@ class ONNXExportCallback(lightning.Callback):
 
     Args:
         output_dir: Folder of the files; like the folders of Lightning's own callbacks, relative to the current one.
-        opset_version: ONNX operator set, 13 to 23.
+        opset_version: ONNX operator set, 13 to 20 (``torchscript``) or 18 to 23 (``dynamo``).
         input_height: H, pixels.
         input_width: W, pixels.
         exporter: PyTorch's exporter, ``torchscript`` or ``dynamo``.
@@ -66,10 +66,12 @@ class ONNXExportCallback(lightning.Callback):
     ) -> None:
         super().__init__()
         _check("output_dir", output_dir, isinstance(output_dir, str | Path), "a folder")
-        _check("opset_version", opset_version, _is_int(opset_version) and 13 <= opset_version <= 23, "13 to 23")
         for name, side in (("input_height", input_height), ("input_width", input_width)):
             _check(name, side, _is_int(side) and side > 0, "a positive number of pixels")
         _check("exporter", exporter, exporter in get_args(Exporter), " or ".join(map(repr, get_args(Exporter))))
+        opsets = OPSET_VERSIONS[exporter]
+        allowed = f"{opsets[0]} to {opsets[-1]} for exporter={exporter!r}"
+        _check("opset_version", opset_version, _is_int(opset_version) and opset_version in opsets, allowed)
         _check("tolerance", tolerance, isinstance(tolerance, int | float) and tolerance > 0, "a positive number")
         self.path = Path(output_dir) / MODEL_FILE
         self.opset_version = opset_version

@@ -212,6 +212,12 @@ class ExportConfig(Section):
     opset_version: Annotated[int, Field(ge=13, le=23)] = Field(18, description="ONNX operator set")
     tolerance: PositiveFloat = Field(1e-3, description="largest allowed difference of a logit")
 
+    def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Operator sets that an exporter does not write."""
+        low, high = (13, 20) if self.exporter == "torchscript" else (18, 23)
+        if not low <= self.opset_version <= high:
+            yield ("opset_version", "exporter"), f"the {self.exporter} exporter writes operator sets {low} to {high}"
+
 
 class Config(Section):
     """The whole configuration of a run."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
+from classifier_training.config.explain import Setting, check, unknown_key
+from classifier_training.config.options import show_value
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.dataset import TrainDataset
 from classifier_training.data.inspect import Progress
@@ -19,7 +21,7 @@ from classifier_training.data.sampler import DrawBatchSampler, ShuffleSampler, T
 from classifier_training.data.sources.listing import Split
 from classifier_training.data.transforms import TrainTransform
 from classifier_training.data.weights import class_weights, sample_weights, weights_by_name
-from classifier_training.errors import DataError
+from classifier_training.errors import ConfigError, DataError
 from classifier_training.inference.labels import labels_mapping
 from classifier_training.runs import write_json
 from classifier_training.types import ClassificationBatch, Preprocessing
@@ -40,11 +42,14 @@ class ImageFolderDataModule(lightning.LightningDataModule):
     Args:
         root: The photos; may also stand in ``config``.
         config: All data settings; None: the defaults, changed by ``settings``.
-        preprocessing: The model's preprocessing; None: ImageNet's usual one at ``image_size`` (or 224).
+        preprocessing: The model's preprocessing; None: ImageNet's usual one, with ``image_size`` and ``crop_pct``.
         seed: Seed of the split, the order and the augmentation.
         photos: Photos that were loaded already; None: `setup` loads them.
         progress: Told how many files have been checked while loading.
         settings: Single settings of `DataConfig`, by name.
+
+    Raises:
+        ConfigError: A setting is unknown, of the wrong type or out of range.
     """
 
     def __init__(
@@ -59,11 +64,10 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         **settings: Any,
     ) -> None:
         super().__init__()
-        base = (config or DataConfig()).model_dump()
         if root is not None:
-            base["root"] = str(root)
-        self.config = DataConfig.model_validate({**base, **settings})
-        self.preprocessing = preprocessing or Preprocessing(image_size=self.config.image_size or 224)
+            settings["root"] = str(root)
+        self.config = _changed(config or DataConfig(), settings)
+        self.preprocessing = _agreed(preprocessing, self.config)
         self.seed = seed
         self._photos = photos
         self._progress = progress
@@ -180,3 +184,35 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         batches: Any = loop.epoch_loop.batch_progress.current
         mid_epoch = progress.started > progress.processed
         return progress.processed, batches.processed if mid_epoch else 0
+
+
+def _changed(config: DataConfig, settings: Mapping[str, Any]) -> DataConfig:
+    """A configuration with single settings replaced; faults are told as on the command line."""
+    faults = [
+        unknown_key(f"data.{name}", show_value(value), "argument")
+        for name, value in settings.items()
+        if name not in DataConfig.model_fields
+    ]
+    given = {
+        f"data.{name}": Setting(f"data.{name}", value, "argument", show_value(value))
+        for name, value in {**config.model_dump(), **settings}.items()
+        if name in DataConfig.model_fields
+    }
+    checked, lines = check(given)
+    if checked is None or faults:
+        raise ConfigError("\n".join([*faults, *lines]))
+    return checked.data
+
+
+def _agreed(preprocessing: Preprocessing | None, config: DataConfig) -> Preprocessing:
+    """The given preprocessing, unless the settings contradict it, else the usual one with the settings in it."""
+    wanted = {"image_size": config.image_size, "crop_pct": config.crop_pct}
+    settings: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+    if preprocessing is None:
+        return Preprocessing(**settings)
+    for name, value in settings.items():
+        if getattr(preprocessing, name) != value:
+            raise ConfigError(
+                f"data.{name}={value}: the preprocessing that is given too has {getattr(preprocessing, name)}; give one"
+            )
+    return preprocessing

@@ -28,7 +28,7 @@ class FileFacts:
     """What one file holds.
 
     Attributes:
-        digest: Content hash, 32 hexadecimal digits; empty for a file that cannot be read at all.
+        digest: Content hash, 32 hexadecimal digits; empty for a file that is no picture.
         error: Why it is no picture; None for a good one.
     """
 
@@ -80,7 +80,8 @@ def bad_images(facts: Mapping[str, FileFacts], on_bad_image: Literal["raise", "s
     if bad and on_bad_image == "raise":
         reasons = name_some(image.reason for image in bad)
         raise DataError(
-            f"{len(bad)} file(s) are no readable pictures: {reasons}; mend or remove them, or set data.on_bad_image=skip"
+            f"{len(bad)} file(s) are no readable pictures: {reasons}; mend or remove them, or set"
+            " data.on_bad_image=skip"
         )
     return bad
 
@@ -108,12 +109,7 @@ def name_some(names: Iterable[str]) -> str:
 
 def _inspect(path: str) -> FileFacts:
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        return FileFacts("", f"{path}: {error.strerror or error}")
-    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-    try:
         check_image(path)
     except BadImageError as error:
-        return FileFacts(digest, str(error))
-    return FileFacts(digest)
+        return FileFacts("", str(error))
+    return FileFacts(hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest())

@@ -46,10 +46,10 @@ def choose_samples(root: Path, columns: Columns | None = None, split: Split | No
     listing: Listing = list_photos(root, columns)
     if listing.unsplit:
         return listing.unsplit, f"all of {root}, which has no splits"
-    found: Split = "test" if "test" in listing.splits else "val"
-    chosen = split or found
-    if not listing.splits.get(chosen):
-        raise DataError(f"{root} has no {chosen} split; it has {', '.join(listing.splits)}: choose one with --split")
+    there = [name for name, samples in listing.splits.items() if samples]
+    chosen: Split = split or ("test" if "test" in there else "val")
+    if chosen not in there:
+        raise DataError(f"{root} has no images to score in a {chosen} split; choose with --split: {', '.join(there)}")
     return listing.splits[chosen], f"the {chosen} split of {root}"
 
 

@@ -71,17 +71,19 @@ def load_photos(config: DataConfig, seed: int, progress: Progress | None = None)
     """
     if config.root is None:
         raise DataError("no photos given; name a folder: classifier-training train PHOTOS")
-    root = Path(config.root).expanduser()
+    # the run's split.csv must hold from any working directory
+    root = Path(config.root).expanduser().resolve()
     columns = Columns(config.image_column, config.label_column, config.split_column)
     listing = list_photos(root, columns)
     for split, listed in listing.splits.items():
         if not listed:
-            raise DataError(f"the {split} split of {root} holds no images")
+            raise DataError(f"the {split} split holds no images: {listing.places[split]}; add some, or remove it")
     facts = inspect_files([sample.path for sample in listing.samples], progress)
     bad = bad_images(facts, config.on_bad_image)
     splits, notes = _split(_without_bad(listing, facts), facts, config, seed)
     classes = _classes(splits, root)
-    warnings = [*listing.warnings, *notes, *_split_warnings(splits, classes, facts)]
+    lost = _lost_classes(listing, classes)
+    warnings = [*listing.warnings, *lost, *notes, *_split_warnings(splits, classes, facts)]
     return Photos(
         root=root,
         layout=listing.layout,
@@ -132,14 +134,16 @@ def _divide(
 
 
 def _classes(splits: Mapping[Split, Sequence[Sample]], root: Path) -> tuple[str, ...]:
-    classes = tuple(sorted({sample.label for sample in splits["train"]}))
+    known = {sample.label for sample in splits["train"]}
+    classes = tuple(sorted(known))
     for split, samples in splits.items():
-        strangers = {sample.label: sample.path for sample in samples if sample.label not in classes}
+        strangers = {sample.label: sample.path for sample in samples if sample.label not in known}
         if strangers:
             name, path = min(strangers.items())
             more = f" (and {len(strangers) - 1} more such classes)" if len(strangers) > 1 else ""
             raise DataError(
-                f"class {name!r} exists in the {split} split ({path}) but has no training images{more}; add some, or remove it"
+                f"class {name!r} exists in the {split} split ({path}) but has no training images{more}; add some, or"
+                " remove it"
             )
     if len(classes) < 2:
         raise DataError(
@@ -150,6 +154,11 @@ def _classes(splits: Mapping[Split, Sequence[Sample]], root: Path) -> tuple[str,
     if not splits.get("val"):
         raise DataError(f"no validation images in {root}; add photos, or raise data.val_fraction")
     return classes
+
+
+def _lost_classes(listing: Listing, classes: Sequence[str]) -> list[str]:
+    lost = sorted({sample.label for sample in listing.samples} - set(classes))
+    return [f"class {name!r} has no image that can be read; the class is left out" for name in lost]
 
 
 def _split_warnings(

@@ -19,6 +19,9 @@ class TrackingWeightedRandomSampler(WeightedRandomSampler):
     would have drawn. Lightning calls `set_epoch`; without it every iteration is the next epoch. The first epoch
     draws exactly what torch's sampler draws with the same generator.
 
+    On resume, Lightning starts a loader with workers before it calls `set_epoch`: call it yourself with
+    ``self.trainer.current_epoch`` where ``train_dataloader`` makes the sampler, as `ImageFolderDataModule` does.
+
     Example:
         >>> sampler = TrackingWeightedRandomSampler([0.1, 0.9], 4, generator=torch.Generator().manual_seed(0))
         >>> drawn = list(sampler)

@@ -22,8 +22,7 @@ def split_of_content(digest: str, *, val_fraction: float, test_fraction: float, 
         test_fraction: Share of the test, in [0, 1).
         seed: The run's seed.
     """
-    value = hashlib.blake2b(f"{seed}:{digest}".encode(), digest_size=8).digest()
-    position = int.from_bytes(value, "big") / 2**64
+    position = _position(digest, seed)
     if position < test_fraction:
         return "test"
     return "val" if position < test_fraction + val_fraction else "train"
@@ -32,7 +31,7 @@ def split_of_content(digest: str, *, val_fraction: float, test_fraction: float, 
 def split_by_content(
     samples: Sequence[Sample], digests: Sequence[str], *, val_fraction: float, test_fraction: float, seed: int
 ) -> dict[Split, list[Sample]]:
-    """Splits samples by `split_of_content`; a class that would have no training photo gives all of its photos to it.
+    """Splits samples by `split_of_content`; of a class that would have no training photo, the nearest to it trains.
 
     Args:
         samples: The photos.
@@ -41,12 +40,18 @@ def split_by_content(
         test_fraction: Share of the test; with 0 there is no test split.
         seed: The run's seed.
     """
-    chosen = [
-        split_of_content(digest, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
-        for digest in digests
-    ]
-    trained = {sample.label for sample, split in zip(samples, chosen, strict=True) if split == "train"}
+    nearest: dict[str, float] = {}
+    for sample, digest in zip(samples, digests, strict=True):
+        nearest[sample.label] = max(_position(digest, seed), nearest.get(sample.label, 0.0))
     splits: dict[Split, list[Sample]] = {"train": [], "val": [], **({"test": []} if test_fraction else {})}
-    for sample, split in zip(samples, chosen, strict=True):
-        splits[split if sample.label in trained else "train"].append(sample)
+    for sample, digest in zip(samples, digests, strict=True):
+        split = split_of_content(digest, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
+        # the photo of its class that is nearest to training trains in any case, and so do its copies
+        splits["train" if _position(digest, seed) == nearest[sample.label] else split].append(sample)
     return splits
+
+
+def _position(digest: str, seed: int) -> float:
+    """Uniform in [0, 1)."""
+    value = hashlib.blake2b(f"{seed}:{digest}".encode(), digest_size=8).digest()
+    return int.from_bytes(value, "big") / 2**64

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from classifier_training.data.photos import Photos
 from classifier_training.data.sources.listing import Split
 from classifier_training.errors import DataError
 from classifier_training.runs import write_text
 from classifier_training.types import Sample
+
+if TYPE_CHECKING:  # scoring an ONNX file reads splits, and has no pydantic
+    from classifier_training.data.photos import Photos
 
 LEFT_OUT = "left out"
 
@@ -18,7 +21,8 @@ LEFT_OUT = "left out"
 def write_split(path: Path, photos: Photos) -> None:
     """Writes one row a picture: split, label, path, and the reason where it was left out."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    # the csv module quotes a lone carriage return only when told to quote everything
+    writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(["split", "label", "path", "reason"])
     for split, samples in photos.splits.items():
         writer.writerows([split, sample.label, sample.path, ""] for sample in samples)
@@ -35,8 +39,10 @@ def read_split(path: Path, split: Split) -> list[Sample]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             samples = [Sample(row["path"], row["label"]) for row in csv.DictReader(file) if row["split"] == split]
-    except (OSError, KeyError) as error:
-        raise DataError(f"cannot read the run's split from {path}: {error}") from None
+    except OSError as error:
+        raise DataError(f"cannot read the run's split from {path}: {(error.strerror or str(error)).lower()}") from None
+    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no split file of a run: {error!r}") from None
     if not samples:
         raise DataError(f"the run had no {split} split; name photos to evaluate on, or another --split")
     return samples

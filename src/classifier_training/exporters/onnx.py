@@ -20,6 +20,9 @@ from classifier_training.errors import ExportError
 
 Exporter = Literal["torchscript", "dynamo"]
 
+OPSET_VERSIONS: Mapping[Exporter, range] = {"torchscript": range(13, 21), "dynamo": range(18, 24)}
+"""What each exporter writes; asked for an older one, dynamo writes 18 and says nothing."""
+
 INPUT_NAME = "input"
 OUTPUT_NAME = "logits"
 _BATCH_AXIS = "N"
@@ -47,7 +50,7 @@ def export_onnx(
         path: The file to write; not renamed into place here, so give a temporary one.
         input_height: H, pixels.
         input_width: W, pixels.
-        opset_version: ONNX operator set.
+        opset_version: ONNX operator set, one of ``OPSET_VERSIONS[exporter]``.
         exporter: ``torchscript`` traces, ``dynamo`` goes through ``torch.export``.
         metadata: Text entries to write into the file.
 
@@ -56,6 +59,9 @@ def export_onnx(
     """
     if exporter not in get_args(Exporter):
         raise ExportError(f"exporter must be one of {', '.join(get_args(Exporter))}; got {exporter!r}")
+    opsets = OPSET_VERSIONS[exporter]
+    if opset_version not in opsets:
+        raise ExportError(f"the {exporter} exporter writes opset {opsets[0]} to {opsets[-1]}; got {opset_version}")
     example = torch.zeros(_TRACED_BATCH_SIZE, 3, input_height, input_width)
     _check_model(model, example)
     try:

@@ -38,7 +38,7 @@ def export_verified(
         model: On the CPU, in evaluation mode, float32.
         path: The ``.onnx`` file.
         images: float32 (n, 3, H, W), real images prepared for the model; H and W become those of the input.
-        opset_version: ONNX operator set.
+        opset_version: ONNX operator set, one of ``OPSET_VERSIONS[exporter]``.
         exporter: ``torchscript`` or ``dynamo``.
         tolerance: Largest allowed absolute difference of a logit.
         labels: Class names and preprocessing; None leaves them out of the metadata too.

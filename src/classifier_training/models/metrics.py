@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassStatScores
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 from classifier_training.scores import Scores, scores_from_confusion
 
 
 class ClassificationCounts(nn.Module):
     """Confusion matrix and top-5 hits over an epoch, summed over all ranks; no synchronisation per step.
+
+    Counts exactly as `scores.confusion_and_top5` does, also where logits tie, as they often do in half precision: of
+    equal logits the lower class index comes first, a NaN ranks last.
 
     Args:
         num_classes: K ≥ 2.
@@ -19,29 +25,45 @@ class ClassificationCounts(nn.Module):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
-        top_k = min(5, num_classes)
-        # top-K of K classes is always a hit, which torchmetrics does not accept as a question
-        self.top5 = (
-            MulticlassStatScores(num_classes, average="micro", top_k=top_k, validate_args=False)
-            if top_k < num_classes
-            else None
-        )
+        self.top5 = Top5Hits()
 
     @torch.no_grad()
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Adds a batch: logits float32 (B, K), labels int64 (B,)."""
-        self.confusion.update(logits, labels)
-        if self.top5 is not None:
-            self.top5.update(logits, labels)
+        logits = logits.masked_fill(logits.isnan(), -torch.inf)
+        # given the classes, torchmetrics has nothing to decide about ties
+        self.confusion.update(logits.argmax(dim=1), labels)
+        self.top5.update(logits, labels)
 
     def compute(self) -> Scores:
         """The scores of everything since the last reset."""
-        confusion = self.confusion.compute().cpu().numpy()
-        num_top5 = int(confusion.sum()) if self.top5 is None else int(self.top5.compute()[0])
-        return scores_from_confusion(confusion, num_top5)
+        return scores_from_confusion(self.confusion.compute().cpu().numpy(), int(self.top5.compute()))
 
     def reset(self) -> None:
         """Starts a new epoch."""
         self.confusion.reset()
-        if self.top5 is not None:
-            self.top5.reset()
+        self.top5.reset()
+
+
+class Top5Hits(Metric):
+    """Number of images whose true class is among the min(5, K) most probable ones.
+
+    torchmetrics' own top-k accuracy asks ``torch.topk``, which breaks ties differently from device to device.
+    """
+
+    hits: Tensor
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.add_state("hits", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Adds a batch: logits float (B, K) without NaN, labels int64 (B,)."""
+        true_logits = logits.gather(1, labels[:, None])
+        is_lower_index = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
+        rank = ((logits > true_logits) | ((logits == true_logits) & is_lower_index)).sum(dim=1)
+        self.hits += (rank < 5).sum()
+
+    def compute(self) -> Tensor:
+        """The number, int64 ()."""
+        return self.hits

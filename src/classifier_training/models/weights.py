@@ -96,7 +96,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def load_state_dict(backbone: nn.Module, state: dict[str, Tensor], origin: str) -> str:
-    """Copies weights into a backbone; every one must fit, except for the head.
+    """Copies weights into a backbone; every one must fit, except for the head, which else starts at zero.
 
     Args:
         backbone: The model to fill.
@@ -126,6 +126,10 @@ def load_state_dict(backbone: nn.Module, state: dict[str, Tensor], origin: str) 
     backbone.load_state_dict({key: state[key] for key in own if key in state and key not in replaced}, strict=False)
     said = f"weights from {origin}"
     if replaced:
+        # a random head on trained features starts far off and sends its noise into them; zeros start at ln K
+        for name, parameter in backbone.named_parameters():
+            if name in replaced:
+                nn.init.zeros_(parameter)
         weight = next((state[key] for key in replaced if key in state), None)
         theirs = f"its head has {weight.shape[0]} classes" if weight is not None else "it has no head"
         ours = own[replaced[0]].shape[0]

@@ -39,10 +39,10 @@ class Classifier(pl.LightningModule):
 
     @property
     def weight(self) -> Tensor:
-        return cast(nn.Linear, self.net[0]).weight
+        return cast("nn.Linear", self.net[0]).weight
 
     def forward(self, images: Tensor) -> Tensor:
-        return cast(Tensor, self.net(images))
+        return cast("Tensor", self.net(images))
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         return nn.functional.cross_entropy(self(batch[0]), batch[1])
@@ -138,6 +138,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*Checkpoint directory .* exists and is not empty"),
     pytest.mark.filterwarnings("ignore:.*GPU available but not used"),
+    pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable"),
     pytest.mark.filterwarnings("ignore:.*have no `val_dataloader`"),
     pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*is deprecated:FutureWarning"),
 ]
@@ -196,8 +197,8 @@ def test_tied_weight_is_averaged_once_and_unaveraged_state_is_the_models(
 def test_weights_are_found_again_after_being_replaced(make_trainer: Callable[..., pl.Trainer]) -> None:
     class Replacing(Classifier):
         def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-            norm = cast(nn.BatchNorm1d, self.net[1])
-            norm.running_mean = cast(Tensor, norm.running_mean).clone()
+            norm = cast("nn.BatchNorm1d", self.net[1])
+            norm.running_mean = cast("Tensor", norm.running_mean).clone()
             self.weight.data = self.weight.data.clone()
 
     ema, reference = EMACallback(0.5), Reference(0.5)

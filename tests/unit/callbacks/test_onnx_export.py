@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from classifier_training.callbacks.onnx_export import ONNXExportCallback
-from classifier_training.errors import ConfigError, VerificationError
+from classifier_training.errors import ClassifierTrainingError, ConfigError, VerificationError
 from classifier_training.exporters.onnx import Exporter
 from classifier_training.inference.classifier import OnnxClassifier
 from classifier_training.types import Preprocessing
@@ -53,6 +53,12 @@ class Foreign(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class NotStarted(lightning.Callback):
+    @property
+    def ema_state_dict(self) -> dict[str, Tensor]:
+        raise ClassifierTrainingError("there is no average yet")
 
 
 class Average(lightning.Callback):
@@ -184,6 +190,15 @@ def test_weights_that_do_not_fit_give_way_to_the_modules_own(tmp_path: Path) -> 
     assert assert_exported(callback, module.state_dict())["weights"] == "the module's current weights"
 
 
+def test_an_average_that_never_started_gives_way_to_the_modules_own(tmp_path: Path) -> None:
+    callback, module = make_callback(tmp_path), Foreign()
+
+    with pytest.warns(UserWarning, match="average of NotStarted cannot be exported, .* there is no average yet"):
+        make_trainer(tmp_path, NotStarted(), callback).fit(module, loader(), loader())
+
+    assert_exported(callback, module.state_dict())
+
+
 def test_a_data_module_gives_the_labels(tmp_path: Path) -> None:
     callback, datamodule = make_callback(tmp_path), DataModule()
 
@@ -310,7 +325,8 @@ def test_a_module_without_forward_is_refused_before_training(tmp_path: Path) -> 
     ("options", "message"),
     [
         ({"output_dir": 3}, "output_dir must be a folder; got 3"),
-        ({"opset_version": 12}, "opset_version must be 13 to 23; got 12"),
+        ({"opset_version": 12}, "opset_version must be 13 to 20 for exporter='torchscript'; got 12"),
+        ({"opset_version": 17, "exporter": "dynamo"}, "opset_version must be 18 to 23 for exporter='dynamo'; got 17"),
         ({"opset_version": True}, "opset_version must be"),
         ({"input_height": 0}, "input_height must be a positive number of pixels; got 0"),
         ({"input_width": 22.4}, "input_width must be"),

@@ -14,7 +14,7 @@ from tests.helpers.torch_models import make_batch, make_network
 from torch import Tensor, nn
 
 from classifier_training.errors import ExportError
-from classifier_training.exporters.onnx import Exporter, export_onnx, versions
+from classifier_training.exporters.onnx import OPSET_VERSIONS, Exporter, export_onnx, versions
 
 EXPORTERS: list[Exporter] = ["torchscript", "dynamo"]
 
@@ -119,6 +119,17 @@ def test_what_cannot_be_exported_is_one_clear_line(tmp_path: Path, network: nn.M
 def test_an_unknown_exporter(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="one of torchscript, dynamo; got 'tf'"):
         export_onnx(make_network(), tmp_path / "m", input_height=8, input_width=8, exporter="tf")  # type: ignore[arg-type]  # that is the test
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_the_oldest_and_the_newest_operator_set_are_really_written(tmp_path: Path, exporter: Exporter) -> None:
+    path = tmp_path / "model.onnx"
+    for version in (OPSET_VERSIONS[exporter][0], OPSET_VERSIONS[exporter][-1]):
+        export_onnx(make_network(), path, input_height=8, input_width=8, exporter=exporter, opset_version=version)
+        assert [opset.version for opset in onnx.load(str(path)).opset_import if opset.domain == ""] == [version]
+
+    with pytest.raises(ExportError, match=rf"the {exporter} exporter writes opset \d+ to \d+; got 12"):
+        export_onnx(make_network(), path, input_height=8, input_width=8, exporter=exporter, opset_version=12)
 
 
 def test_versions_name_what_matters() -> None:

@@ -19,11 +19,12 @@ def split_folders(root: Path) -> dict[Split, Path]:
     A folder named like a split that holds pictures directly is a class of that name (a photo of a train).
 
     Raises:
-        DataError: Two folders could both be the same split.
+        DataError: Two folders could both be the same split, or nothing but such "classes" is there.
     """
     found: dict[Split, Path] = {}
-    for folder in _subfolders(root):
-        split = SPLIT_OF_NAME.get(folder.name.lower())
+    subfolders = _subfolders(root)
+    for folder in subfolders:
+        split = _split_of(folder)
         if split is None or not _holds_classes_or_table(folder):
             continue
         if split in found:
@@ -32,15 +33,25 @@ def split_folders(root: Path) -> dict[Split, Path]:
                 " rename or move one of them"
             )
         found[split] = folder
+    if subfolders and not found and all(map(_split_of, subfolders)):
+        names = ", ".join(folder.name for folder in subfolders)
+        raise DataError(
+            f"{root} has the splits {names} without class folders in them; expected {subfolders[0]}/<class>/<image>"
+        )
     return found
 
 
-def list_split_folders(folders: dict[Split, Path]) -> Listing:
-    """Lists ``{train, val, test}/<class>/…``."""
+def list_split_folders(root: Path, folders: dict[Split, Path]) -> Listing:
+    """Lists ``{train, val, test}/<class>/…``; what else lies in ``root`` is only warned of."""
     warnings: list[str] = []
     splits = {split: list_class_folders(folders[split], warnings) for split in SPLITS if split in folders}
+    beside = [folder for folder in _subfolders(root) if folder not in folders.values() and _holds_images(folder)]
+    if beside:
+        warnings.append(f"images beside the split folders are ignored: {', '.join(map(str, beside))}")
+    _warn_of_stray_images(root, warnings)
     names = ", ".join(folders[split].name for split in splits)
-    return Listing(f"split folders ({names}) with one folder a class", splits=splits, warnings=warnings)
+    places = {split: str(folders[split]) for split in splits}
+    return Listing(f"split folders ({names}) with one folder a class", splits=splits, places=places, warnings=warnings)
 
 
 def list_class_folders(root: Path, warnings: list[str]) -> list[Sample]:
@@ -56,33 +67,39 @@ def list_class_folders(root: Path, warnings: list[str]) -> list[Sample]:
             if _is_image(path):
                 samples.append(Sample(path, folder.name))
             else:
-                others[os.path.splitext(path)[1].lower() or "no extension"] += 1
+                others[_extension(path) or "no extension"] += 1
         if len(samples) == before:
             warnings.append(f"class folder {folder} holds no images; the class is left out")
-    stray = sum(
-        _is_image(entry.name) and not entry.name.startswith(".") for entry in os.scandir(root) if entry.is_file()
-    )
-    if stray:
-        warnings.append(f"{stray} image(s) lie directly in {root}, outside any class folder, and are ignored")
+    _warn_of_stray_images(root, warnings)
     if others:
         kinds = ", ".join(f"{count} × {kind}" for kind, count in sorted(others.items()))
         warnings.append(f"files below {root} that are no images are ignored: {kinds}")
     return samples
 
 
-def _subfolders(root: Path) -> list[Path]:
-    """The visible folders in ``root``, in lexicographic order."""
+def _warn_of_stray_images(root: Path, warnings: list[str]) -> None:
+    stray = sum(_is_image(path.name) and not path.is_dir() for path in _visible(root))
+    if stray:
+        warnings.append(f"{stray} image(s) lie directly in {root}, outside any class folder, and are ignored")
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What is in a folder and not hidden, in lexicographic order."""
     try:
-        names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+        visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(visible, key=lambda path: path.name)
     except OSError as error:
-        raise DataError(f"cannot read the folder {root}: {error.strerror}") from None
-    return [root / name for name in names]
+        raise _unreadable(error) from None
+
+
+def _subfolders(root: Path) -> list[Path]:
+    return [path for path in _visible(root) if path.is_dir()]
 
 
 def _files_below(folder: Path) -> Iterator[str]:
     """Every visible file below ``folder``, in a stable order; links to folders are followed."""
     visited: set[str] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         real = os.path.realpath(parent)
         if real in visited:  # a link that leads back up
             folders.clear()
@@ -91,16 +108,37 @@ def _files_below(folder: Path) -> Iterator[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith("."):
-                yield os.path.join(parent, name)
+                yield os.path.join(parent, name)  # noqa: PTH118 - a Path for each of a million files takes seconds
+
+
+def _refuse(error: OSError) -> None:
+    raise _unreadable(error) from None
+
+
+def _unreadable(error: OSError) -> DataError:
+    return DataError(f"cannot read the folder {error.filename}: {error.strerror}")
+
+
+def _split_of(folder: Path) -> Split | None:
+    return SPLIT_OF_NAME.get(folder.name.lower())
 
 
 def _is_image(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in IMAGE_EXTENSIONS
+    return _extension(path) in IMAGE_EXTENSIONS
+
+
+def _extension(path: str) -> str:
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - as above
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether there is an image anywhere below; what cannot be read holds none."""
+    return any(_is_image(name) for _, _, files in os.walk(folder) for name in files if not name.startswith("."))
 
 
 def _holds_classes_or_table(folder: Path) -> bool:
     """Whether a folder named like a split is one: it has class folders, a table, or nothing at all."""
-    entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    if any(entry.is_dir() or entry.name.startswith("annotations.") for entry in entries):
+    entries = _visible(folder)
+    if any(path.is_dir() or path.name.startswith("annotations.") for path in entries):
         return True
-    return not any(_is_image(entry.name) for entry in entries)
+    return not any(_is_image(path.name) for path in entries)

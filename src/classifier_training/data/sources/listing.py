@@ -26,12 +26,14 @@ class Listing:
     Attributes:
         layout: How the photos lie, for a person.
         splits: The pictures of each split that the source defines, in a stable order.
+        places: Where each of the splits lies: its folder or its table.
         unsplit: The pictures when the source defines no splits; then ``splits`` is empty.
         warnings: What a person should know: empty class folders, ignored files.
     """
 
     layout: str
     splits: Mapping[Split, list[Sample]] = field(default_factory=dict)
+    places: Mapping[Split, str] = field(default_factory=dict)
     unsplit: list[Sample] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 

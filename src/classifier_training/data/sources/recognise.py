@@ -41,16 +41,16 @@ def list_photos(root: Path, columns: Columns | None = None) -> Listing:
         return _checked(list_table(table, columns), root)
     folders = split_folders(root)
     if folders:
-        return _checked(_list_splits(folders, columns), root)
+        return _checked(_list_splits(root, folders, columns), root)
     warnings: list[str] = []
     samples = list_class_folders(root, warnings)
     return _checked(Listing("one folder a class, no splits", unsplit=samples, warnings=warnings), root)
 
 
-def _list_splits(folders: dict[Split, Path], columns: Columns) -> Listing:
+def _list_splits(root: Path, folders: dict[Split, Path], columns: Columns) -> Listing:
     tables = {split: table for split, folder in folders.items() if (table := find_annotations(folder)) is not None}
     if not tables:
-        return list_split_folders(folders)
+        return list_split_folders(root, folders)
     for split, folder in folders.items():
         if split not in tables:
             raise DataError(
@@ -60,8 +60,23 @@ def _list_splits(folders: dict[Split, Path], columns: Columns) -> Listing:
 
 
 def _checked(listing: Listing, root: Path) -> Listing:
-    if not listing.unsplit and not any(listing.splits.values()):
+    samples = listing.samples
+    if not samples:
+        found = "".join(f" ({warning})" for warning in listing.warnings)
         raise DataError(
-            f"no images in {root}; expected <class>/<image>, {{train,val,test}}/<class>/<image> or annotations.csv"
+            f"no images in {root}{found}; expected <class>/<image>, {{train,val,test}}/<class>/<image> or"
+            " annotations.csv"
         )
+    for sample in samples:
+        if not (_is_unicode(sample.label) and _is_unicode(sample.path)):
+            # such a name could be written neither into the run's files nor into the exported model's class names
+            raise DataError(f"the name of class {sample.label!a}, file {sample.path!a}, is no Unicode text; rename it")
     return listing
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -57,7 +57,8 @@ def list_table(path: Path, columns: Columns) -> Listing:
             f"{path}: {len(unsplit)} row(s) have no {columns.split!r}, the others do; give it to all or to none"
         )
     ordered = {split: splits[split] for split in SPLITS if split in splits}
-    return Listing(f"table {path.name}", splits=ordered, unsplit=unsplit)
+    places = dict.fromkeys(ordered, str(path))
+    return Listing(f"table {path.name}", splits=ordered, places=places, unsplit=unsplit)
 
 
 def list_split_tables(tables: dict[Split, Path], columns: Columns) -> Listing:
@@ -67,7 +68,8 @@ def list_split_tables(tables: dict[Split, Path], columns: Columns) -> Listing:
         for split, path in tables.items()
     }
     names = ", ".join(f"{path.parent.name}/{path.name}" for path in tables.values())
-    return Listing(f"one table a split ({names})", splits=splits)
+    places = {split: str(path) for split, path in tables.items()}
+    return Listing(f"one table a split ({names})", splits=splits, places=places)
 
 
 def _sample(path: Path, number: int, row: Row, columns: Columns) -> Sample:
@@ -107,8 +109,8 @@ def _require(path: Path, present: list[str], columns: Columns) -> None:
     for name, setting in ((columns.image, "data.image_column"), (columns.label, "data.label_column")):
         if name not in present:
             raise DataError(
-                f"{path} has no column {name!r}; its columns are {', '.join(map(repr, present)) or 'none'}; name the right"
-                f" one with {setting}"
+                f"{path} has no column {name!r}; its columns are {', '.join(map(repr, present)) or 'none'}; name the"
+                f" right one with {setting}"
             )
 
 
@@ -121,9 +123,13 @@ def _csv_rows(path: Path, columns: Columns) -> Iterator[tuple[int, Row]]:
         try:
             _require(path, list(reader.fieldnames or []), columns)
             for row in reader:
+                if any(row.pop(None, ())):  # a name with the delimiter in it would shift the label
+                    raise DataError(
+                        f"{path}, row {reader.line_num}: more cells than columns; quote what holds a {delimiter!r}"
+                    )
                 yield reader.line_num, row
         except csv.Error as error:
-            raise DataError(f"{path}, line {reader.line_num}: {error}") from None
+            raise DataError(f"{path}, line {reader.reader.line_num}: {error}") from None
 
 
 def _jsonl_rows(path: Path, columns: Columns) -> Iterator[tuple[int, Row]]:
@@ -139,7 +145,7 @@ def _jsonl_rows(path: Path, columns: Columns) -> Iterator[tuple[int, Row]]:
             if not isinstance(values, dict):
                 raise DataError(f"{path}, line {number}: not a JSON object")
             _require(path, list(values), columns)
-            yield number, {key: _text(value) for key, value in values.items()}
+            yield number, _texts(path, number, values, columns)
 
 
 def _parquet_rows(path: Path, columns: Columns) -> Iterator[tuple[int, Row]]:
@@ -154,9 +160,19 @@ def _parquet_rows(path: Path, columns: Columns) -> Iterator[tuple[int, Row]]:
         for batch in file.iter_batches(columns=wanted):
             for row in batch.to_pylist():
                 number += 1
-                yield number, {key: _text(value) for key, value in row.items()}
+                yield number, _texts(path, number, row, columns)
     except ArrowException as error:
         raise DataError(f"{path} is no readable Parquet file: {str(error).splitlines()[0]}") from None
+
+
+def _texts(path: Path, number: int, values: Mapping[str, Any], columns: Columns) -> Row:
+    """The cells that matter, as text."""
+    names = [name for name in (columns.image, columns.label, columns.split) if name in values]
+    for name in names:
+        if isinstance(values[name], list | dict | bytes):
+            kind = type(values[name]).__name__
+            raise DataError(f"{path}, row {number}: the column {name!r} holds a value of type {kind}, not text")
+    return {name: _text(values[name]) for name in names}
 
 
 def _text(value: Any) -> str | None:

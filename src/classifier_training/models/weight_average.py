@@ -1,0 +1,224 @@
+"""A moving average of a module's weights, and its exchange with them; plain torch."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+# On a CPU, torch shares every tensor of 2**15 values or more between its threads, which meet again before the next
+# one. On a busy machine each such meeting lasts until the scheduler has run the slowest: the 46 of a ResNet-50 take
+# many times as long as the arithmetic. So large tensors are cut into slices that torch leaves to one thread, a
+# multiple of every vector length, and the threads take pieces of many slices each, whoever is free.
+_SLICE_VALUES = 2**15 - 64
+_PIECE_SLICES = 32
+_MAX_THREADS = 8  # as many as use up the bandwidth of the memory
+
+_Job = tuple[list[Tensor], list[Tensor]]
+"""Averages and the weights that they move towards."""
+
+
+class _Place(NamedTuple):
+    """Where a weight is found: its submodule's table and its name there, and its name in the whole module."""
+
+    table: dict[str, Any]
+    name: str
+    key: str
+
+
+class _Group(NamedTuple):
+    """Averages that one fused call can update, and where their weights stand in the list of all."""
+
+    averages: list[Tensor]
+    indices: list[int]
+    is_rounded: bool  # the weights are of a lower precision than their averages
+    is_on_cpu: bool
+
+
+class WeightAverage:
+    """The average of the weights of one module, and the exchange of the two.
+
+    Averaged are floating-point (and complex) parameters and persistent buffers, a tensor that several submodules
+    share only once. Weights of less than 32 bits are averaged in float32. Weights are looked up at every use,
+    because moving a module to a device replaces its buffers.
+
+    Attributes:
+        module: The module whose weights are averaged.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self._places = list(_averaged_places(module))
+        self._training: list[Tensor] | None = None  # the training weights' memory while the average is in place
+        self._groups: list[_Group] = []
+        self._large: list[int] = []
+        self._pointers: list[int] = []
+        self._pieces: list[_Job] = []
+        with torch.inference_mode(False), torch.no_grad():
+            self._average = [weight.detach().clone() for weight in self._weights()]
+        self.follow()
+
+    def _weights(self) -> list[Tensor]:
+        return [table[name] for table, name, _ in self._places]
+
+    # Inference mode spares the many small tensors two thirds of their time; the average never meets autograd.
+    @torch.inference_mode()
+    def update(self, decay: float) -> None:
+        """Moves the average by the share ``1 - decay`` towards the weights."""
+        weights = self._weights()
+        pointers = [weights[index].data_ptr() for index in self._large]
+        if pointers != self._pointers:
+            self._pieces, self._pointers = _cut((self._average[i], weights[i]) for i in self._large), pointers
+        shared = list(self._pieces)
+        for averages, indices, is_rounded, is_on_cpu in self._groups:
+            group = [weights[index] for index in indices]
+            if is_rounded:
+                group = [weight.to(average.dtype) for weight, average in zip(group, averages, strict=True)]
+            if is_on_cpu:
+                shared.append((averages, group))
+            else:
+                torch._foreach_lerp_(averages, group, 1.0 - decay)
+        _lerp(shared, 1.0 - decay)
+
+    def follow(self) -> None:
+        """Moves the average to the weights' device and memory format, which may have changed since it was made."""
+        if self._training is not None:
+            return
+        groups: defaultdict[tuple[torch.device, torch.dtype, torch.dtype], list[int]] = defaultdict(list)
+        self._large, self._pointers = [], []
+        with torch.inference_mode(False), torch.no_grad():
+            for index, (weight, average) in enumerate(zip(self._weights(), self._average, strict=True)):
+                dtype = torch.float32 if weight.dtype.itemsize < torch.float32.itemsize else weight.dtype
+                if (average.device, average.dtype, average.stride()) != (weight.device, dtype, weight.stride()):
+                    self._average[index] = torch.empty_like(weight, dtype=dtype).copy_(average)
+                if weight.device.type == "cpu" and weight.numel() > _SLICE_VALUES and dtype == weight.dtype:
+                    self._large.append(index)
+                else:
+                    groups[weight.device, dtype, weight.dtype].append(index)
+        self._groups = [
+            _Group([self._average[i] for i in indices], indices, dtype != weight_dtype, device.type == "cpu")
+            for (device, dtype, weight_dtype), indices in groups.items()
+        ]
+
+    def swap_in(self) -> None:
+        """Puts the average in the place of the weights; does nothing when it is there already.
+
+        The memory of both is kept by whoever holds it, so that an interrupt in the midst of an exchange is mended by
+        ``swap_out``. Lightning evaluates in inference mode, whose tensors could not be trained on afterwards.
+        """
+        if self._training is not None:
+            return
+        self.follow()
+        weights = self._weights()
+        with torch.inference_mode(False), torch.no_grad():
+            self._training = [weight.data for weight in weights]
+            for weight, average in zip(weights, self._average, strict=True):
+                weight.data = average if average.dtype == weight.dtype else average.to(weight.dtype)
+
+    def swap_out(self) -> None:
+        """Puts the training weights back; does nothing when they are there already."""
+        if self._training is None:
+            return
+        with torch.inference_mode(False), torch.no_grad():
+            for weight, training in zip(self._weights(), self._training, strict=True):
+                weight.data = training
+        self._training = None
+
+    @contextlib.contextmanager
+    def _holding(self, *, average: bool) -> Iterator[None]:
+        """Has the average, or else the training weights, in the module for the time of the block."""
+        was_in = self._training is not None
+        (self.swap_in if average else self.swap_out)()
+        try:
+            yield
+        finally:
+            (self.swap_in if was_in else self.swap_out)()
+
+    def averaged_state_dict(self) -> dict[str, Any]:
+        """The module's ``state_dict()`` with the average in it, sharing the average's memory."""
+        with self._holding(average=True):
+            return self.module.state_dict()
+
+    def training_state_dict(self) -> dict[str, Any]:
+        """The module's ``state_dict()`` with the training weights in it, sharing their memory."""
+        with self._holding(average=False):
+            return self.module.state_dict()
+
+    def precise_tensors(self) -> dict[str, Tensor]:
+        """The averages that the module can hold only rounded, by the names of their weights."""
+        tensors = zip(self._places, self._weights(), self._average, strict=True)
+        return {place.key: average for place, weight, average in tensors if average.dtype != weight.dtype}
+
+    def load_precise_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Takes over what ``precise_tensors`` gave."""
+        for place, average in zip(self._places, self._average, strict=True):
+            if place.key in tensors:
+                average.copy_(tensors[place.key])
+
+
+def _averaged_places(module: nn.Module) -> Iterator[_Place]:
+    """Every averaged parameter and persistent buffer, one that is shared between submodules only once."""
+    seen: set[int] = set()
+    for prefix, part in module.named_modules():
+        buffers = {name for name in part._buffers if name not in part._non_persistent_buffers_set}
+        for table, names in ((part._parameters, part._parameters.keys()), (part._buffers, buffers)):
+            for name in names:
+                tensor = table[name]
+                if tensor is None or id(tensor) in seen:
+                    continue
+                seen.add(id(tensor))
+                if _is_averaged(tensor):
+                    yield _Place(table, name, f"{prefix}.{name}" if prefix else name)
+
+
+def _is_averaged(tensor: Tensor) -> bool:
+    if isinstance(tensor, nn.Parameter):
+        return tensor.is_floating_point() or tensor.is_complex()
+    # Averaging an infinity, as in an attention mask, gives NaN.
+    return tensor.is_floating_point() and bool(tensor.isfinite().all())
+
+
+def _cut(pairs: Iterable[tuple[Tensor, Tensor]]) -> list[_Job]:
+    """Pieces of slices of large tensors; a tensor with gaps in its memory stays whole."""
+    averages: list[Tensor] = []
+    weights: list[Tensor] = []
+    for average, weight in pairs:
+        order = sorted(range(weight.dim()), key=weight.stride, reverse=True)
+        if weight.permute(order).is_contiguous():
+            averages += average.permute(order).view(-1).split(_SLICE_VALUES)
+            weights += weight.detach().permute(order).view(-1).split(_SLICE_VALUES)
+        else:
+            averages.append(average)
+            weights.append(weight.detach())
+    starts = range(0, len(weights), _PIECE_SLICES)
+    return [(averages[i : i + _PIECE_SLICES], weights[i : i + _PIECE_SLICES]) for i in starts]
+
+
+def _lerp(jobs: list[_Job], share: float) -> None:
+    """Moves averages towards their weights, each thread taking the next job when it is done with one."""
+    remaining = iter(jobs)
+
+    @torch.inference_mode()
+    def work() -> None:
+        for averages, weights in remaining:
+            torch._foreach_lerp_(averages, weights, share)
+
+    num_helpers = min(torch.get_num_threads(), _MAX_THREADS, len(jobs)) - 1
+    helpers = [_threads().submit(work) for _ in range(num_helpers)]
+    try:
+        work()
+    finally:
+        for helper in helpers:
+            helper.result()
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads of the process, started when first needed."""
+    return ThreadPoolExecutor(_MAX_THREADS - 1, thread_name_prefix="weight-average")

@@ -1,0 +1,205 @@
+"""Runs the program in real processes, on photos of coloured squares that a tiny model learns in a minute."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+
+SOURCE = Path(__file__).parents[2] / "src"
+PROGRAM = (sys.executable, "-m", "classifier_training.cli")
+TINY = (
+    "model.name=resnet10t",
+    "data.image_size=32",
+    "data.batch_size=8",
+    "data.num_workers=0",
+    "trainer.accelerator=cpu",
+)
+"""Settings of a training that takes a second an epoch."""
+
+SHAPES = {"blue": 2, "green": 1, "red": 0}
+"""Classes of `make_shapes`, and the channel of each."""
+
+# one thread: processes beside each other do not fight for cores, and the same sums come out on every machine
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(SOURCE), "COLUMNS": "160"}
+
+SERVER = """
+import json, os, sys, traceback
+import classifier_training.cli, classifier_training.training, classifier_training.checkpoint_scoring
+
+for line in sys.stdin:
+    job = json.loads(line)
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+        continue
+    for number, name in enumerate(("/dev/null", job["stdout"], job["stderr"])):
+        file = os.open(name, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, number)
+    os.chdir(job["folder"])
+    sys.argv = ["classifier-training", *job["arguments"]]
+    try:
+        classifier_training.cli.main(job["arguments"])
+        code = 0
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # threads of the first process, which others wait for at the end, are not in this one
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A process that has ended.
+
+    Attributes:
+        code: Its exit status.
+        out: Its standard output.
+        err: Its standard error.
+    """
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output, all of it one JSON value."""
+        return json.loads(self.out)
+
+    def __str__(self) -> str:
+        return f"exit code {self.code}\n{self.out}\n{self.err}"
+
+
+class WarmProgram:
+    """The program with its imports done: every call is a process of its own, forked from one that imported torch.
+
+    Importing takes five seconds, a call half of one.
+    """
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+        )
+
+    def __call__(self, *arguments: str | Path, folder: Path | None = None) -> Finished:
+        """Runs one command in ``folder`` to its end."""
+        outputs = {name: str(self._scratch / name) for name in ("stdout", "stderr")}
+        words = [str(argument) for argument in arguments]
+        job = {"arguments": words, "folder": str(folder or self._scratch), **outputs}
+        stdin, stdout = _pipe(self._server.stdin), _pipe(self._server.stdout)
+        stdin.write(json.dumps(job) + "\n")
+        stdin.flush()
+        code = int(stdout.readline())
+        return Finished(code, *(Path(file).read_text(encoding="utf-8") for file in outputs.values()))
+
+    def close(self) -> None:
+        """Ends the process that the others are forked from."""
+        _pipe(self._server.stdin).close()
+        self._server.wait()
+        _pipe(self._server.stdout).close()
+
+
+def run_program(*arguments: str | Path, folder: Path, environment: Mapping[str, str] | None = None) -> Finished:
+    """Runs one command as a shell would: a fresh Python, everything imported anew."""
+    ended = subprocess.run(
+        [*PROGRAM, *map(str, arguments)],
+        cwd=folder,
+        env={**ENVIRONMENT, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Finished(ended.returncode, ended.stdout, ended.stderr)
+
+
+@contextmanager
+def started_program(*arguments: str | Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Starts one command in a process group of its own, standard output and error in one pipe; it ends with the block."""
+    process = subprocess.Popen(
+        [*PROGRAM, *map(str, arguments)],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        _pipe(process.stdout).close()
+
+
+def read_until(process: subprocess.Popen[str], phrase: str) -> str:
+    """Reads what a started program says up to the line that holds ``phrase``.
+
+    Raises:
+        AssertionError: It ended without saying it.
+    """
+    said = ""
+    for line in _pipe(process.stdout):
+        said += line
+        if phrase in line:
+            return said
+    raise AssertionError(f"the program ended without saying {phrase!r}:\n{said}")
+
+
+def wait_until(process: subprocess.Popen[str], is_so: Callable[[], bool]) -> None:
+    """Waits until something holds that a running program brings about.
+
+    Raises:
+        AssertionError: The program ended before.
+    """
+    output = _pipe(process.stdout)
+    while not is_so():
+        ready, _, _ = select.select([output], [], [], 0.02)
+        if ready and not output.readline():
+            raise AssertionError("the program ended too early")
+
+
+def make_shapes(root: Path, num_per_class: int = 16, classes: Iterable[str] = SHAPES, seed: int = 0) -> Path:
+    """Writes ``root/<class>/<number>.png``: a square in the class's colour somewhere on noise, 40 x 32 pixels.
+
+    Args:
+        root: The folder.
+        num_per_class: Photos of each class.
+        classes: Names out of `SHAPES`; others are dark squares.
+        seed: Of the noise and the places.
+    """
+    random = np.random.default_rng(seed)
+    for name in classes:
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(num_per_class):
+            pixels = random.integers(0, 120, (32, 40, 3), dtype=np.uint8)
+            top, left = int(random.integers(2, 14)), int(random.integers(2, 20))
+            square = pixels[top : top + 14, left : left + 14]
+            square[:] = 30
+            if name in SHAPES:
+                square[..., SHAPES[name]] = 230
+            Image.fromarray(pixels).save(root / name / f"{number:02d}.png")
+    return root
+
+
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    if stream is None:
+        raise TypeError("the process was started without this pipe")
+    return stream

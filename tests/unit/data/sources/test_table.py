@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+from tests.helpers.photos import write_table
+
+from classifier_training.data.sources.listing import Split
+from classifier_training.data.sources.table import Columns, find_annotations, list_split_tables, list_table
+from classifier_training.errors import DataError
+from classifier_training.types import Sample
+
+NAMES = ["annotations.csv", "annotations.jsonl", "annotations.parquet"]
+CLASS_NAMES = ["00", "012", "no", "1e3", "", "null", "NaN", "None", "true", "Ünï", "日本語", "🐈", "a,b", 'q"q', " x "]
+
+
+def labels(path: Path, columns: Columns | None = None) -> list[str]:
+    return [sample.label for sample in list_table(path, columns or Columns()).unsplit]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_class_names_are_the_text_in_the_file(tmp_path: Path, name: str) -> None:
+    rows = [{"image": f"{number}.png", "label": label} for number, label in enumerate(CLASS_NAMES)]
+
+    listing = list_table(write_table(tmp_path / name, rows), Columns())
+
+    assert listing.unsplit == [
+        Sample(str(tmp_path / f"{number}.png"), label) for number, label in enumerate(CLASS_NAMES)
+    ]
+    assert listing.splits == {}
+    assert name in listing.layout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_split_column_gives_the_splits(tmp_path: Path, name: str) -> None:
+    splits = ["test", "train", "VALID", " val ", "Validation", "train"]
+    rows = [{"image": f"{number}.png", "label": "a", "split": split} for number, split in enumerate(splits)]
+
+    listing = list_table(write_table(tmp_path / name, rows), Columns())
+
+    assert list(listing.splits) == ["train", "val", "test"]
+    assert [len(samples) for samples in listing.splits.values()] == [2, 3, 1]
+    assert listing.unsplit == []
+    assert set(listing.places.values()) == {str(tmp_path / name)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_columns_have_any_name_and_any_order(tmp_path: Path, name: str) -> None:
+    rows = [{"fold": "train", "id": 7, "class name": "cat", "file": "x.png"}]
+
+    listing = list_table(write_table(tmp_path / name, rows), Columns("file", "class name", "fold"))
+
+    assert listing.splits == {"train": [Sample(str(tmp_path / "x.png"), "cat")]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("columns", "missing", "setting"), [
+    (Columns(image="file"), "'file'", "data.image_column"),
+    (Columns(label="class"), "'class'", "data.label_column"),
+])  # fmt: skip
+def test_a_missing_column_is_named_with_those_that_are_there(
+    tmp_path: Path, name: str, columns: Columns, missing: str, setting: str
+) -> None:
+    path = write_table(tmp_path / name, [{"image": "x.png", "label": "cat"}])
+
+    with pytest.raises(DataError) as caught:
+        list_table(path, columns)
+
+    message = str(caught.value)
+    assert message.startswith(f"{path} has no column {missing}; its columns are 'image', 'label'")
+    assert setting in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("bom", [False, True])
+def test_csv_as_spreadsheets_write_it(tmp_path: Path, delimiter: str, bom: bool) -> None:
+    rows = [{"image": "a;b,c.png", "label": "x\ty", "split": "train"}, {"image": "é.png", "label": "", "split": "val"}]
+
+    listing = list_table(write_table(tmp_path / "t.csv", rows, delimiter=delimiter, bom=bom), Columns())
+
+    assert listing.splits == {
+        "train": [Sample(str(tmp_path / "a;b,c.png"), "x\ty")],
+        "val": [Sample(str(tmp_path / "é.png"), "")],
+    }
+
+
+def test_csv_line_breaks_in_and_between_cells(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'image,label\r\n\r\na.png,"two\nlines"\r\nb.png,plain')
+
+    assert labels(path) == ["two\nlines", "plain"]
+
+
+def test_a_csv_row_with_a_delimiter_in_the_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("image,label\na.png,cat\nb,c.png,dog\n")
+
+    with pytest.raises(DataError, match=r"t\.csv, row 3: more cells than columns; quote what holds a ','"):
+        labels(path)
+
+
+def test_trailing_delimiters_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("image;label\na.png;cat;\n")
+
+    assert labels(path) == ["cat"]
+
+
+def test_numbers_in_jsonl_keep_their_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    numbers = ["7", "1e3", "1.50", "-0", "1E-2", "123456789012345678901234567890", "0.1e1"]
+    lines = [f'{{"image": "x.png", "label": {number}}}' for number in numbers]
+    path.write_text("\n\n".join([*lines, '{"image": "x.png", "label": true}']) + "\n \n")
+
+    assert labels(path) == [*numbers, "true"]
+
+
+def test_a_very_long_number_in_jsonl_is_text_too(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"image": "x.png", "label": ' + "9" * 5000 + "}")
+
+    assert labels(path) == ["9" * 5000]
+
+
+def test_numbers_in_parquet_become_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    table = {"image": ["a.png", "b.png"], "label": pyarrow.array([0, 12], pyarrow.int64()), "other": [[1], [2]]}
+    parquet.write_table(pyarrow.table(table), path)
+    assert labels(path) == ["0", "12"]
+
+    categories = {"image": ["a.png", "b.png"], "label": pyarrow.array(["00", "no"]).dictionary_encode()}
+    parquet.write_table(pyarrow.table(categories), path)
+    assert labels(path) == ["00", "no"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", ["", "training", "dev", "0"])
+def test_a_bad_split_is_told_with_its_row(tmp_path: Path, name: str, value: str) -> None:
+    rows = [{"image": f"{split}.png", "label": "a", "split": split} for split in ("train", "val", value)]
+    path = write_table(tmp_path / name, rows)
+    row = {".csv": 4, ".jsonl": 3, ".parquet": 3}[path.suffix]
+
+    with pytest.raises(DataError, match=rf"{name}, row {row}: {value!r} in the column 'split' is no split") as caught:
+        list_table(path, Columns())
+
+    assert "train, val, valid, validation, test" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_empty_image_cell_is_told_with_its_row(tmp_path: Path, name: str) -> None:
+    path = write_table(tmp_path / name, [{"image": "x.png", "label": "a"}, {"image": "", "label": "b"}])
+
+    with pytest.raises(DataError, match=r"row [23]: the column 'image' is empty"):
+        list_table(path, Columns())
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_no_label_is_not_the_empty_label(tmp_path: Path, name: str) -> None:
+    path = write_table(tmp_path / name, [{"image": "x.png", "label": "a"}, {"image": "y.png", "label": None}])
+
+    with pytest.raises(DataError, match=r"row 2: the column 'label' has no value"):
+        list_table(path, Columns())
+
+
+def test_a_short_csv_row_has_no_label(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("image,label\nx.png,a\ny.png\n")
+
+    with pytest.raises(DataError, match=r"row 3: the column 'label' has no value"):
+        list_table(path, Columns())
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+@pytest.mark.parametrize("label", [["cat", "dog"], {"name": "cat"}])
+def test_several_labels_in_a_cell_are_refused(tmp_path: Path, name: str, label: object) -> None:
+    path = write_table(tmp_path / name, [{"image": "x.png", "label": label}])
+
+    with pytest.raises(DataError, match=r"row 1: the column 'label' holds a value of type (list|dict), not text"):
+        list_table(path, Columns())
+
+
+def test_pictures_within_a_parquet_table_are_refused(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.parquet", [{"image": {"bytes": b"\x89PNG", "path": "x.png"}, "label": "a"}])
+
+    with pytest.raises(DataError, match=r"row 1: the column 'image' holds a value of type dict, not text"):
+        list_table(path, Columns())
+
+
+def test_a_split_in_some_rows_only(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"image": "x.png", "label": "a", "split": "train"}\n{"image": "y.png", "label": "a"}\n')
+
+    with pytest.raises(DataError, match=r"1 row\(s\) have no 'split', the others do"):
+        list_table(path, Columns())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", b"", "has no column 'image'; its columns are none"),
+        ("t.csv", "image,label\n\xe9.png,a\n".encode("latin-1"), "is not UTF-8 text"),
+        ("t.csv", "image,label\n".encode("utf-16"), "is not UTF-8 text"),
+        ("t.csv", b'image,label\n"x.png"y,a\n', r"line 2: "),
+        ("t.jsonl", b'{"image": "x.png", "label": "a"}\n{oops\n', "line 2: not JSON"),
+        ("t.jsonl", b'["x.png", "a"]\n', "line 1: not a JSON object"),
+        ("t.jsonl", b'{"image": "\xe9"}\n', "is not UTF-8 text"),
+        ("t.parquet", b"", r"t\.parquet"),
+        ("t.parquet", b"PAR1 and no more", r"t\.parquet"),
+        ("t.xlsx", b"PK", "is no table that can be read; allowed are .csv, .jsonl, .parquet"),
+    ],
+)
+def test_a_broken_table_is_one_line_that_names_it(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+
+    with pytest.raises(DataError, match=message) as caught:
+        list_table(path, Columns())
+
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_paths_are_relative_to_the_table_or_absolute(tmp_path: Path) -> None:
+    rows = [{"image": name, "label": "a"} for name in ("sub/x.png", "../y.png", "/data/z.png")]
+
+    listing = list_table(write_table(tmp_path / "tables" / "t.csv", rows), Columns())
+
+    assert [sample.path for sample in listing.unsplit] == [
+        f"{tmp_path}/tables/sub/x.png",
+        f"{tmp_path}/tables/../y.png",
+        "/data/z.png",
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_table_a_split_follows_the_folder_not_the_column(tmp_path: Path, name: str) -> None:
+    tables: dict[Split, Path] = {
+        "train": write_table(tmp_path / "train" / name, [{"image": "x.png", "label": "00", "split": "test"}]),
+        "val": write_table(tmp_path / "valid" / name, [{"image": "y.png", "label": "00", "split": "test"}]),
+    }
+
+    listing = list_split_tables(tables, Columns())
+
+    assert listing.splits == {
+        "train": [Sample(str(tmp_path / "train" / "x.png"), "00")],
+        "val": [Sample(str(tmp_path / "valid" / "y.png"), "00")],
+    }
+    assert f"train/{name}, valid/{name}" in listing.layout
+
+
+def test_finding_annotations(tmp_path: Path) -> None:
+    assert find_annotations(tmp_path) is None
+    (tmp_path / "annotations.csv").write_text("")
+    assert find_annotations(tmp_path) == tmp_path / "annotations.csv"
+    (tmp_path / "annotations.jsonl").write_text(json.dumps({}))
+    with pytest.raises(DataError, match=r"has both annotations\.jsonl and annotations\.csv; keep one"):
+        find_annotations(tmp_path)

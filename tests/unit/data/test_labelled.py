@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.helpers.photos import make_photos, make_split_photos
+
+from classifier_training.data.labelled import check_labelled, choose_samples
+from classifier_training.errors import DataError
+
+
+def test_the_test_split_is_taken_else_validation_unless_one_is_named(tmp_path: Path) -> None:
+    make_split_photos(tmp_path / "three", 3, 2, 1)
+    make_split_photos(tmp_path / "two", 3, 2, 0)
+
+    assert len(choose_samples(tmp_path / "three")[0]) == 2
+    assert choose_samples(tmp_path / "three")[1] == f"the test split of {tmp_path / 'three'}"
+    assert len(choose_samples(tmp_path / "two")[0]) == 4
+    assert len(choose_samples(tmp_path / "three", split="train")[0]) == 6
+
+
+def test_a_root_without_splits_is_taken_whole_and_said(tmp_path: Path) -> None:
+    make_photos(tmp_path, {"a": 3, "b": 2})
+
+    samples, description = choose_samples(tmp_path)
+
+    assert len(samples) == 5
+    assert description == f"all of {tmp_path}, which has no splits"
+
+
+def test_a_split_that_is_not_there_or_empty(tmp_path: Path) -> None:
+    make_split_photos(tmp_path, 1, 1, 0)
+    (tmp_path / "test").mkdir()
+
+    with pytest.raises(DataError, match=r"no images to score in a test split; choose with --split: train, val$"):
+        choose_samples(tmp_path, split="test")
+    assert choose_samples(tmp_path)[1] == f"the val split of {tmp_path}"
+
+
+def test_labels_are_the_models_indices(tmp_path: Path) -> None:
+    make_photos(tmp_path, {"b": 1, "a": 2})
+    samples, description = choose_samples(tmp_path)
+
+    labelled = check_labelled(samples, ["b", "never seen", "a"], description)
+
+    assert labelled.labels == (2, 2, 0)
+    assert labelled.samples == tuple(samples)
+    assert labelled.bad == ()
+
+
+def test_classes_that_the_model_does_not_know(tmp_path: Path) -> None:
+    make_photos(tmp_path, {"a": 1, "b": 1, "": 0})
+    samples, description = choose_samples(tmp_path)
+
+    with pytest.raises(DataError, match=r"classes that the model does not know: 'b'; it knows 'a', 'c'"):
+        check_labelled(samples, ["a", "c"], description)
+
+
+def test_broken_files(tmp_path: Path) -> None:
+    make_photos(tmp_path, {"a": 1, "b": 1})
+    (tmp_path / "a" / "0.png").write_bytes(b"")
+    samples, description = choose_samples(tmp_path)
+
+    with pytest.raises(DataError, match=r"a/0\.png: the file is empty"):
+        check_labelled(samples, ["a", "b"], description)
+    labelled = check_labelled(samples, ["a", "b"], description, on_bad_image="skip")
+    assert (labelled.labels, [image.path for image in labelled.bad]) == ((1,), [str(tmp_path / "a" / "0.png")])
+
+    (tmp_path / "b" / "0.png").write_bytes(b"")
+    with pytest.raises(DataError, match="no image can be read"):
+        check_labelled(samples, ["a", "b"], description, on_bad_image="skip")

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import timm
+import torch
+from tests.helpers.training import LIGHTNING_NOTICES, make_loader, make_model, make_trainer
+from torch import nn
+from torch.optim import SGD, AdamW
+
+from classifier_training.config.schema import OptimizerConfig
+from classifier_training.models.backbone import head_parameters
+from classifier_training.models.optim import build_optimizer, lr_factor, parameter_groups
+
+pytestmark = LIGHTNING_NOTICES
+
+
+def groups_by_parameter(name: str, scale: float = 0.1) -> tuple[nn.Module, dict[str, dict[str, Any]]]:
+    model = timm.create_model(name, num_classes=3)
+    config = OptimizerConfig(lr=1.0, weight_decay=0.05)
+    groups = parameter_groups(model, head_parameters(model), config, scale)
+    found = {id(parameter): group for group in groups for parameter in group["params"]}
+    assert len(found) == sum(len(group["params"]) for group in groups), "a parameter is in two groups"
+    return model, {key: found[id(parameter)] for key, parameter in model.named_parameters()}
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "test_vit", "tf_efficientnet_lite0", "convnext_atto"])
+def test_norms_and_biases_get_no_weight_decay(name: str) -> None:
+    model, groups = groups_by_parameter(name)
+    norms = {
+        f"{path}.{key}"
+        for path, module in model.named_modules()
+        if "norm" in type(module).__name__.lower()
+        for key, _ in module.named_parameters(recurse=False)
+    }
+    assert norms
+    decayed = {key for key, group in groups.items() if group["weight_decay"] > 0}
+    assert not decayed & norms
+    assert not [key for key in decayed if key.endswith("bias")]
+    modules = dict(model.named_modules())
+    weights = {f"{path}.weight" for path, module in modules.items() if isinstance(module, nn.Linear | nn.Conv2d)}
+    assert weights <= decayed
+
+
+def test_what_the_backbone_excludes_gets_no_weight_decay() -> None:
+    _, groups = groups_by_parameter("vit_tiny_patch16_224")
+    assert groups["pos_embed"]["weight_decay"] == 0.0
+    assert groups["cls_token"]["weight_decay"] == 0.0
+
+
+@pytest.mark.parametrize(("name", "head"), [("resnet10t", "fc"), ("vit_tiny_patch16_224", "head")])
+def test_the_head_learns_faster_than_the_backbone(name: str, head: str) -> None:
+    _, groups = groups_by_parameter(name, scale=0.1)
+    rates = {key: group["lr"] for key, group in groups.items()}
+    assert {key for key, rate in rates.items() if rate == 1.0} == {f"{head}.weight", f"{head}.bias"}
+    assert {rate for key, rate in rates.items() if not key.startswith(f"{head}.")} == {0.1}
+
+
+def test_both_heads_of_a_distilled_model_are_heads() -> None:
+    _, groups = groups_by_parameter("deit_tiny_distilled_patch16_224")
+    fast = {key for key, group in groups.items() if group["lr"] == 1.0}
+    assert fast == {"head.weight", "head.bias", "head_dist.weight", "head_dist.bias"}
+
+
+def test_adamw_is_built_as_configured() -> None:
+    adamw = build_optimizer(one_group(), OptimizerConfig(name="adamw", momentum=0.8))
+    assert isinstance(adamw, AdamW)
+    assert adamw.param_groups[0]["betas"] == (0.8, 0.999)
+    assert adamw.param_groups[0]["lr"] == 0.5
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+def test_sgd_is_built_as_configured(momentum: float) -> None:
+    sgd = build_optimizer(one_group(), OptimizerConfig(name="sgd", momentum=momentum))
+    assert isinstance(sgd, SGD)
+    group = sgd.param_groups[0]
+    assert (group["lr"], group["momentum"], group["nesterov"]) == (0.5, momentum, momentum > 0)
+
+
+def one_group() -> list[dict[str, Any]]:
+    return [{"params": [nn.Parameter(torch.ones(2))], "lr": 0.5}]
+
+
+def test_the_learning_rate_rises_linearly_then_falls_as_a_cosine() -> None:
+    factors = [lr_factor(step, total_steps=30, warmup_steps=9, min_lr_ratio=0.1) for step in range(31)]
+    assert factors[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert max(factors) == factors[9] == 1.0
+    assert factors[30] == pytest.approx(0.1)
+    cosine = [0.1 + 0.9 * (1 + math.cos(math.pi * step / 21)) / 2 for step in range(22)]
+    assert factors[9:] == pytest.approx(cosine)
+
+
+def test_the_learning_rate_can_stay() -> None:
+    factors = [lr_factor(step, total_steps=6, warmup_steps=1, min_lr_ratio=0.1, cosine=False) for step in range(7)]
+    assert factors == [0.5, 1, 1, 1, 1, 1, 1]
+
+
+def test_the_learning_rate_ends_at_its_minimum_and_stays_there() -> None:
+    for step in (20, 21, 1000):
+        assert lr_factor(step, total_steps=20, warmup_steps=2, min_lr_ratio=0.0) == pytest.approx(0.0)
+
+
+class LearningRates(lightning.Callback):
+    """The learning rate that every optimizer step was made with."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: torch.optim.Optimizer) -> None:
+        self.rates.append(optimizer.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_schedule_counts_optimizer_steps(tmp_path: Path, accumulate: int) -> None:
+    model = make_model(optimizer={"lr": 1.0}, scheduler={"warmup_epochs": 1.0, "min_lr_ratio": 0.1})
+    seen = LearningRates()
+    trainer = make_trainer(tmp_path, seen, max_epochs=3, accumulate_grad_batches=accumulate)
+    trainer.fit(model, make_loader(4, 2), make_loader(1, 4))
+    per_epoch = 4 // accumulate
+    total = 3 * per_epoch
+    options: Any = {"total_steps": total, "warmup_steps": per_epoch, "min_lr_ratio": 0.1}
+    assert seen.rates == pytest.approx([lr_factor(step, **options) for step in range(total)])
+
+
+def test_a_warmup_longer_than_the_training_leaves_a_last_step_at_the_peak(tmp_path: Path) -> None:
+    model = make_model(optimizer={"lr": 1.0}, scheduler={"warmup_epochs": 100.0})
+    seen = LearningRates()
+    make_trainer(tmp_path, seen).fit(model, make_loader(4, 2), make_loader(1, 4))
+    assert seen.rates == pytest.approx([0.25, 0.5, 0.75, 1.0])
