@@ -21,6 +21,9 @@ class ClassifierTrainingError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: str) -> None:
+        super().__init__(_without_worker_traceback(message))
+
 
 class UserError(ClassifierTrainingError):
     """A mistake that the user can mend; the command line shows it as plain lines, without a traceback."""
@@ -58,3 +61,10 @@ class ExportError(ClassifierTrainingError):
 
 class VerificationError(ExportError):
     """The exported file does not answer like the model that was trained."""
+
+
+def _without_worker_traceback(message: str) -> str:
+    """The sentence alone of an error that a data loader's worker raised: torch wraps it into the worker's traceback."""
+    if not (message.startswith("Caught ") and "Original Traceback" in message):
+        return message
+    return message.rstrip().splitlines()[-1].partition(": ")[2] or message

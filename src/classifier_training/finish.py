@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.data.inspect import count_up
+from classifier_training.data.loaders import evaluation_loader
+from classifier_training.data.sources.listing import Split
 from classifier_training.exporting import export_checkpoint
 from classifier_training.models.checkpoint import load_model
 from classifier_training.plan import Plan
@@ -47,7 +48,6 @@ class TrainResult:
 def finish_run(
     run: RunFolder,
     plan: Plan,
-    data: ImageFolderDataModule,
     terminal: Terminal,
     *,
     device: torch.device,
@@ -61,7 +61,6 @@ def finish_run(
     Args:
         run: The run folder.
         plan: What was trained.
-        data: The photos.
         terminal: Where to say it.
         device: Where to score.
         best_epoch: Epoch of the best weights, from 0.
@@ -69,21 +68,28 @@ def finish_run(
         num_epochs: Epochs that were trained.
         started: When this process began to train, by the monotonic clock.
     """
-    split = "test" if plan.photos.splits.get("test") else "val"
+    split: Split = "test" if plan.photos.splits.get("test") else "val"
     if split == "val":
         terminal.warn(
             "there is no test split: the final score is that of the validation split, which chose the weights"
         )
     model = load_model(run.best_checkpoint)
-    num_images = len(plan.photos.splits["test" if split == "test" else "val"])
+    samples = plan.photos.splits[split]
+    batches = evaluation_loader(  # all of them: the trainer's own loader holds one rank's share
+        [sample.path for sample in samples],
+        plan.photos.labels(split),
+        plan.preprocessing,
+        batch_size=plan.config.data.batch_size,
+        num_workers=plan.config.data.num_workers,
+    )
     with terminal.progress(f"scoring {split}", "images") as progress:
         scores = score_model(
             model,
-            data.test_dataloader(),
+            batches,
             len(plan.photos.classes),
             device=device,
             precision=plan.config.trainer.precision,  # type: ignore[arg-type]  # "auto" has been decided
-            progress=count_up(progress, num_images),
+            progress=count_up(progress, len(samples)),
         )
     results: dict[str, Any] = {
         "monitor": plan.config.checkpoint.monitor,

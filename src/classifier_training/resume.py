@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,8 @@ class ResumePoint:
         run: Its folder.
         config: Its configuration, with the harmless changes.
         checkpoint: The file to go on from; None: the run was stopped before it wrote one.
-        epoch: The epoch that the checkpoint belongs to.
+        epoch: Epochs that are done.
+        batch: Batches of the next epoch that are done.
         classes: The classes it was trained on; empty without a checkpoint.
     """
 
@@ -47,6 +49,7 @@ class ResumePoint:
     config: Config
     checkpoint: Path | None
     epoch: int
+    batch: int
     classes: tuple[str, ...]
 
 
@@ -75,9 +78,11 @@ def resume_point(run: str | Path | bool, overrides: Sequence[str], parent: Path)
         )
     checkpoint = folder.last_checkpoint
     if not checkpoint.is_file():
-        return ResumePoint(folder, config, None, 0, ())
+        return ResumePoint(folder, config, None, 0, 0, ())
     content = read_checkpoint(checkpoint)
-    return ResumePoint(folder, config, checkpoint, int(content["epoch"]), tuple(content["hyper_parameters"]["classes"]))
+    position = content.get("ImageFolderDataModule", {"epoch": content["epoch"] + 1, "batch": 0})
+    classes = tuple(content["hyper_parameters"]["classes"])
+    return ResumePoint(folder, config, checkpoint, position["epoch"], position["batch"], classes)
 
 
 def check_classes(point: ResumePoint, classes: Sequence[str]) -> None:
@@ -90,6 +95,22 @@ def check_classes(point: ResumePoint, classes: Sequence[str]) -> None:
         raise CheckpointError(
             f"{point.checkpoint} was trained on {len(point.classes)} classes ({', '.join(point.classes[:5])} …), the photos now"
             f" have {len(classes)} ({', '.join(classes[:5])} …); start a new run"
+        )
+
+
+def check_fingerprint(point: ResumePoint, fingerprint: str) -> None:
+    """Makes sure that the photos are still the ones that the run began with: same bytes, labels and splits.
+
+    Raises:
+        RunError: They are not; the epochs and scores before and after could not be compared.
+    """
+    if not point.run.environment.is_file():  # killed before the first file was written
+        return
+    before = json.loads(point.run.environment.read_text(encoding="utf-8")).get("data_fingerprint")
+    if before != fingerprint:
+        raise RunError(
+            f"the photos have changed since {point.run.root} began (fingerprint {before}, now {fingerprint});"
+            " restore them, or start a new run"
         )
 
 

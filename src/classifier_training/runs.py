@@ -107,6 +107,20 @@ class RunFolder:
         return sorted(files)
 
 
+def check_run_name(parent: Path, name: str | None, *, may_rename: bool = False) -> None:
+    """Refuses a name before hours are spent on a run that could not be written; arguments as `create_run`.
+
+    Raises:
+        RunError: The name is taken or is no plain folder name.
+    """
+    if name is None:
+        return
+    if not name.strip() or name in {".", ".."} or "/" in name or "\\" in name or "\0" in name:
+        raise RunError(f"run.name={name!r} is not a plain folder name; the folder it lies in is set with run.dir")
+    if not may_rename and (parent / name).exists():
+        raise _taken(parent / name)
+
+
 def create_run(parent: Path, name: str | None, model_name: str, *, may_rename: bool = False) -> RunFolder:
     """Makes a new, empty run folder.
 
@@ -119,8 +133,7 @@ def create_run(parent: Path, name: str | None, model_name: str, *, may_rename: b
     Raises:
         RunError: The name is taken, is no plain folder name, or the folder cannot be made.
     """
-    if name is not None and (not name.strip() or name in {".", ".."} or "/" in name or "\\" in name or "\0" in name):
-        raise RunError(f"run.name={name!r} is not a plain folder name; the folder it lies in is set with run.dir")
+    check_run_name(parent, name, may_rename=may_rename)
     plain_model = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in model_name)
     stem = name or f"{datetime.now():%Y%m%d-%H%M%S}-{plain_model}"
     candidate, number = parent / stem, 1
@@ -133,10 +146,7 @@ def create_run(parent: Path, name: str | None, model_name: str, *, may_rename: b
             candidate.mkdir()
         except FileExistsError:
             if name is not None and not may_rename:
-                raise RunError(
-                    f"run folder {candidate} exists already and is never overwritten; choose another run.name, or go on"
-                    f" with it: classifier-training train --resume {candidate}"
-                ) from None
+                raise _taken(candidate) from None
             number += 1
             candidate = parent / f"{stem}-{number}"
         except OSError as error:
@@ -190,7 +200,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk is reported without any name
         temporary.unlink(missing_ok=True)
         raise
 
@@ -204,6 +216,13 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes an indented JSON file atomically; NaN is refused because JSON has none."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _taken(folder: Path) -> RunError:
+    return RunError(
+        f"run folder {folder} exists already and is never overwritten; choose another run.name, or go on with it:"
+        f" classifier-training train --resume {folder}"
+    )
 
 
 def _umask() -> int:

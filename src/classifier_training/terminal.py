@@ -25,10 +25,12 @@ class Terminal:
     Args:
         quiet: Say nothing but warnings and results.
         to_stderr: Keep standard output free, for output that a program reads.
+        silent: Say nothing at all, because another process of the same run talks.
     """
 
-    def __init__(self, *, quiet: bool = False, to_stderr: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self, *, quiet: bool = False, to_stderr: bool = False, silent: bool = False) -> None:
+        self.quiet = quiet or silent
+        self.silent = silent
         stream = sys.stderr if to_stderr else sys.stdout
         # a pipe has no width of its own; a narrow one would cut tables and paths
         self.console = Console(
@@ -155,7 +157,7 @@ class Terminal:
         return update
 
     def _print(self, renderable: RenderableType, *, always: bool) -> None:
-        if always or not self.quiet:
+        if not self.silent and (always or not self.quiet):
             self.console.print(renderable)
         if self._log is not None and self._log_file is not None:
             self._log.print(renderable)

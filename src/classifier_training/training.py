@@ -32,8 +32,8 @@ from classifier_training.finish import TrainResult, finish_run
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.weights import load_pretrained, load_weights_file
 from classifier_training.plan import Plan, describe_plan, make_plan
-from classifier_training.resume import ResumePoint, check_classes, resume_point
-from classifier_training.runs import RunFolder, create_run, write_json, write_text
+from classifier_training.resume import ResumePoint, check_classes, check_fingerprint, resume_point
+from classifier_training.runs import RunFolder, check_run_name, create_run, write_json, write_text
 from classifier_training.settings import Overrides, collect_overrides
 from classifier_training.terminal import Terminal
 
@@ -45,6 +45,9 @@ KNOWN_WARNINGS = (
     ".*module.s. in eval mode at the start of training.*",  # frozen BatchNorm statistics are meant
     ".*It is recommended to use .self.log.*sync_dist=True.*",  # what is logged is equal on all ranks
     ".*isinstance.treespec, LeafSpec.*is deprecated.*",  # Lightning's use of torch
+    ".*Grad strides do not match bucket view strides.*",  # channels_last under DDP; costs a copy, no exactness
+    ".*broadcast_buffers. is deprecated.*",  # what replaces it is younger than the oldest torch we take
+    ".*your dataloader is not resumable.*",  # the data module seeks to the batch where it stopped
 )
 
 
@@ -78,16 +81,21 @@ def train(
         >>> result = train("photos", "model=resnet18", "trainer.max_epochs=10")  # doctest: +SKIP
         >>> result.test.top1  # doctest: +SKIP
     """
-    terminal = Terminal(quiet=quiet or not _is_main_process())
+    terminal = Terminal(quiet=quiet, silent=not _is_main_process())
     words = collect_overrides(overrides, photos)
     with terminal.capture_warnings(), _quiet_libraries():
         point = _resume_point(resume, words, config)
         settings = (
             point.config if point is not None else load_config(words, file=None if config is None else Path(config))
         )
+        # the run's own config.yaml holds its name; repeating that run makes a second one beside it
+        may_rename = config is not None and not any(word.startswith("run.name=") for word in words)
+        if point is None and _is_main_process():
+            check_run_name(Path(settings.run.dir).expanduser(), settings.run.name, may_rename=may_rename)
         plan = make_plan(settings, terminal)
         if point is not None:
             check_classes(point, plan.photos.classes)
+            check_fingerprint(point, plan.photos.fingerprint)
         describe_plan(plan, terminal)
         model, said = _build_model(plan, load_weights=point is None or point.checkpoint is None)
         for sentence in said:
@@ -95,8 +103,7 @@ def train(
         if dry_run:
             terminal.say("dry run: the settings and the photos are fine; nothing was written")
             return None
-        named_by_file = config is not None and not any(word.startswith("run.name=") for word in words)
-        run = point.run if point is not None else _new_run(plan, may_rename=named_by_file)
+        run = point.run if point is not None else _new_run(plan, may_rename=may_rename)
         with terminal.log_to(run.log) if _is_main_process() else contextlib.nullcontext():
             return _train_in(run, plan, model, point, terminal)
 
@@ -117,7 +124,7 @@ def _train_in(
         write_split(run.split, plan.photos)
     checkpoint = None if point is None else point.checkpoint
     if point is not None:
-        terminal.say(f"going on after epoch {point.epoch + 1}" if checkpoint else "no checkpoint yet: starting anew")
+        terminal.say(_where(point, plan))
     data = ImageFolderDataModule(
         config=plan.config.data, preprocessing=plan.preprocessing, seed=plan.config.seed, photos=plan.photos
     )
@@ -135,7 +142,6 @@ def _train_in(
     return finish_run(
         run,
         plan,
-        data,
         terminal,
         device=trainer.strategy.root_device,
         best_epoch=best.best_epoch,
@@ -143,6 +149,15 @@ def _train_in(
         num_epochs=trainer.current_epoch,
         started=started,
     )
+
+
+def _where(point: ResumePoint, plan: Plan) -> str:
+    """Where a resumed run goes on, for a person."""
+    if point.checkpoint is None:
+        return "no checkpoint yet: starting anew"
+    if point.epoch >= plan.config.trainer.max_epochs:
+        return f"all {point.epoch} epochs are trained already: finishing"
+    return f"going on with epoch {point.epoch + 1}" + (f", batch {point.batch + 1}" if point.batch else "")
 
 
 def _build_model(plan: Plan, *, load_weights: bool) -> tuple[BaseClassificationModel, list[str]]:

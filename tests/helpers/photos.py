@@ -64,10 +64,10 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]], *, delimiter: 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
-        import pyarrow
+        import pyarrow as pa
         from pyarrow import parquet
 
-        parquet.write_table(pyarrow.Table.from_pylist([dict(row) for row in rows]), path)
+        parquet.write_table(pa.Table.from_pylist([dict(row) for row in rows]), path)
     elif path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     else:

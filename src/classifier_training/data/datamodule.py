@@ -71,6 +71,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         self.seed = seed
         self._photos = photos
         self._progress = progress
+        self._start = (0, 0)
 
     @property
     def photos(self) -> Photos:
@@ -103,10 +104,25 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         """Training images of each class."""
         return self.photos.counts("train")
 
-    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 - all stages share the photos
+    def setup(self, stage: str | None = None) -> None:
         """Finds, checks and splits the photos, once."""
         if self._photos is None:
             self._photos = load_photos(self.config, self.seed, self._progress)
+        if stage == "fit":
+            self._start = (0, 0)  # unless a checkpoint, which is restored after this, says otherwise
+
+    def state_dict(self) -> dict[str, int]:
+        """Where training goes on, for a checkpoint."""
+        epoch, batch = self._position()
+        return {"epoch": epoch, "batch": batch}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Starts training where a checkpoint was saved.
+
+        Lightning's own count is restored too late for that: a module that asks the trainer for the number of steps
+        in ``configure_optimizers`` has the loader built, and its first batches drawn, before.
+        """
+        self._start = (state_dict["epoch"], state_dict["batch"])
 
     def class_weights(self) -> list[float]:
         """Weight of each class by the settings ``balance_weighting``, ``balance_beta`` and ``class_weights``."""
@@ -137,7 +153,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         batches = DrawBatchSampler(
             self._train_sampler(labels), self.config.batch_size, rank=rank, world_size=world_size
         )
-        batches.seek(*self._position())
+        batches.seek(*self._start)
         return DataLoader(dataset, batch_sampler=batches, **loader_options(self.config.num_workers))  # type: ignore[arg-type]
 
     def val_dataloader(self) -> DataLoader[ClassificationBatch]:
@@ -175,15 +191,18 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
 
     def _position(self) -> tuple[int, int]:
-        """Epoch and batch at which training starts: not 0 when Lightning has restored a checkpoint."""
+        """Epoch and batch at which training would go on."""
         if self.trainer is None:
-            return 0, 0
+            return self._start
         loop = self.trainer.fit_loop
         # annotated too narrowly by Lightning: it also counts what was started and processed
-        progress: Any = loop.epoch_progress.current
-        batches: Any = loop.epoch_loop.batch_progress.current
-        mid_epoch = progress.started > progress.processed
-        return progress.processed, batches.processed if mid_epoch else 0
+        epochs: Any = loop.epoch_progress.current
+        batches: Any = loop.epoch_loop.batch_progress
+        if epochs.started == epochs.processed:
+            return epochs.processed, 0
+        if batches.is_last_batch:  # only validation is left of that epoch; the loader is made for the next one
+            return epochs.processed + 1, 0
+        return epochs.processed, batches.current.processed
 
 
 def _changed(config: DataConfig, settings: Mapping[str, Any]) -> DataConfig:

@@ -70,13 +70,15 @@ class TrackingWeightedRandomSampler(WeightedRandomSampler):
         return torch.bincount(drawn, minlength=size).tolist()
 
     def __iter__(self) -> Iterator[int]:
+        # a generator, because a loader with workers calls iter() twice before its first epoch: nothing is drawn, and
+        # no epoch counted, before the first index is asked for
         seed = self.seed if self.epoch == 0 else mix_seed(self.seed, self.epoch)
         generator = torch.Generator().manual_seed(seed)
         self._last_indices = torch.multinomial(
             self.weights, self.num_samples, self.replacement, generator=generator
         ).tolist()
         self.epoch += 1
-        return iter(self._last_indices)
+        yield from self._last_indices
 
 
 class ShuffleSampler(Sampler[int]):
@@ -102,7 +104,7 @@ class ShuffleSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
         self.epoch += 1
-        return iter(torch.randperm(self.num_samples, generator=generator).tolist())
+        yield from torch.randperm(self.num_samples, generator=generator).tolist()
 
 
 class Draw(NamedTuple):
@@ -159,7 +161,8 @@ class DrawBatchSampler(Sampler[list[Draw]]):
         epoch = self.sampler.epoch
         indices = list(self.sampler)
         start = self._resume[1] if self._resume is not None and self._resume[0] == epoch else 0
-        return (self._batch(indices, epoch, number) for number in range(start, len(self)))
+        for number in range(start, len(self)):
+            yield self._batch(indices, epoch, number)
 
     def _batch(self, indices: list[int], epoch: int, number: int) -> list[Draw]:
         global_size = self.batch_size * self.world_size

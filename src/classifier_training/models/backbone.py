@@ -46,7 +46,9 @@ def backbone_preprocessing(name: str, image_size: int | None = None, crop_pct: f
         image_size: Another input size than the backbone's own.
         crop_pct: Another crop than the backbone's own.
     """
-    settings = cast("Any", resolve_data_config)(pretrained_cfg=pretrained_config(name), verbose=False)
+    # a backbone that somebody registered without a configuration gets timm's defaults
+    config = pretrained_config(name) or {"architecture": name}
+    settings = cast("Any", resolve_data_config)(pretrained_cfg=config, verbose=False)
     interpolation = settings["interpolation"]
     return Preprocessing(
         image_size=image_size or settings["input_size"][-1],

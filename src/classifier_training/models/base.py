@@ -83,7 +83,7 @@ class BaseClassificationModel(lightning.LightningModule):
             drop_path_rate=settings.drop_path_rate,
         )
         self.loss = ClassificationLoss(self.config.loss, class_weights, class_counts)
-        self.train_loss = MeanMetric()
+        self.train_loss = MeanMetric(nan_strategy="disable")  # a NaN must be seen, not left out
         self.counts = ClassificationCounts(len(self.classes))
         self.scores: Scores | None = None
 
@@ -134,6 +134,9 @@ class BaseClassificationModel(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Freezes or frees the backbone for this epoch."""
+        self._freeze_or_free()
+
+    def _freeze_or_free(self) -> None:
         head = {id(parameter) for parameter in head_parameters(self.backbone)}
         for parameter in self.backbone.parameters():
             parameter.requires_grad_(not self.backbone_is_frozen or id(parameter) in head)
@@ -186,7 +189,8 @@ class BaseClassificationModel(lightning.LightningModule):
         self._restored_train_loss = cast("list[float] | None", checkpoint.get("train_loss"))
 
     def on_train_start(self) -> None:
-        """Puts the restored running loss back, after Lightning has reset its metrics."""
+        """Puts a resumed epoch where it was: Lightning has reset its metrics, and does not start this epoch again."""
+        self._freeze_or_free()
         restored = getattr(self, "_restored_train_loss", None)
         if restored is not None:
             self.train_loss.mean_value.fill_(restored[0])
@@ -203,7 +207,7 @@ class BaseClassificationModel(lightning.LightningModule):
             settings.optimizer,
             settings.optimizer.backbone_lr_scale or 1.0,
         )
-        optimizer = build_optimizer(groups, settings.optimizer)
+        optimizer = build_optimizer(groups, settings.optimizer, is_mixed="mixed" in str(self.trainer.precision))
         scheduler = build_scheduler(
             optimizer,
             settings.scheduler,

@@ -24,15 +24,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"{path} is refused: it holds more than tensors and plain values, and loading it could run code that somebody"
-            " put into it"
+            f"{path} is refused: it holds more than tensors and plain values, and loading it could run code that"
+            " somebody put into it"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # a broken pickle can raise anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} is truncated or no checkpoint ({reason[:100]}); use another one") from None
     needed = {"state_dict", "hyper_parameters", "epoch", "global_step"}
-    known = isinstance(content, dict) and needed <= content.keys()
-    if not known or not {"backbone", "classes", "preprocessing"} <= dict(content["hyper_parameters"]).keys():
+    settings = content.get("hyper_parameters") if isinstance(content, dict) and needed <= content.keys() else None
+    if not isinstance(settings, dict) or not {"backbone", "classes", "preprocessing"} <= settings.keys():
         raise CheckpointError(
             f"{path} is a checkpoint of another program; weights alone can be used with model.weights="
         )

@@ -43,13 +43,20 @@ def parameter_groups(
     return groups
 
 
-def build_optimizer(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
-    """Builds the configured optimizer over parameter groups."""
+def build_optimizer(groups: list[dict[str, Any]], config: OptimizerConfig, *, is_mixed: bool = False) -> Optimizer:
+    """Builds the configured optimizer over parameter groups.
+
+    Args:
+        groups: From `parameter_groups`.
+        config: Name, learning rate and momentum.
+        is_mixed: Whether it is used with automatic mixed precision.
+    """
     if config.name == "sgd":
         return SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
-    # on a GPU the fused kernel unscales gradients itself, which Lightning refuses together with clipping
+    # the fused kernel is much the fastest on a CPU; in mixed precision it unscales gradients itself, which Lightning
+    # refuses together with clipping
     on_cpu = all(parameter.device.type == "cpu" for group in groups for parameter in group["params"])
-    return AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=on_cpu or None)
+    return AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=(on_cpu and not is_mixed) or None)
 
 
 def lr_factor(step: int, *, total_steps: int, warmup_steps: int, min_lr_ratio: float, cosine: bool = True) -> float:

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-
-# On a CPU, torch shares every tensor of 2**15 values or more between its threads, which meet again before the next
-# one. On a busy machine each such meeting lasts until the scheduler has run the slowest: the 46 of a ResNet-50 take
-# many times as long as the arithmetic. So large tensors are cut into slices that torch leaves to one thread, a
-# multiple of every vector length, and the threads take pieces of many slices each, whoever is free.
-_SLICE_VALUES = 2**15 - 64
-_PIECE_SLICES = 32
-_MAX_THREADS = 8  # as many as use up the bandwidth of the memory
-
-_Job = tuple[list[Tensor], list[Tensor]]
-"""Averages and the weights that they move towards."""
 
 
 class _Place(NamedTuple):
@@ -38,7 +25,6 @@ class _Group(NamedTuple):
     averages: list[Tensor]
     indices: list[int]
     is_rounded: bool  # the weights are of a lower precision than their averages
-    is_on_cpu: bool
 
 
 class WeightAverage:
@@ -57,9 +43,6 @@ class WeightAverage:
         self._places = list(_averaged_places(module))
         self._training: list[Tensor] | None = None  # the training weights' memory while the average is in place
         self._groups: list[_Group] = []
-        self._large: list[int] = []
-        self._pointers: list[int] = []
-        self._pieces: list[_Job] = []
         with torch.inference_mode(False), torch.no_grad():
             self._average = [weight.detach().clone() for weight in self._weights()]
         self.follow()
@@ -72,38 +55,26 @@ class WeightAverage:
     def update(self, decay: float) -> None:
         """Moves the average by the share ``1 - decay`` towards the weights."""
         weights = self._weights()
-        pointers = [weights[index].data_ptr() for index in self._large]
-        if pointers != self._pointers:
-            self._pieces, self._pointers = _cut((self._average[i], weights[i]) for i in self._large), pointers
-        shared = list(self._pieces)
-        for averages, indices, is_rounded, is_on_cpu in self._groups:
+        for averages, indices, is_rounded in self._groups:
             group = [weights[index] for index in indices]
             if is_rounded:
                 group = [weight.to(average.dtype) for weight, average in zip(group, averages, strict=True)]
-            if is_on_cpu:
-                shared.append((averages, group))
-            else:
-                torch._foreach_lerp_(averages, group, 1.0 - decay)
-        _lerp(shared, 1.0 - decay)
+            torch._foreach_lerp_(averages, group, 1.0 - decay)
 
     def follow(self) -> None:
         """Moves the average to the weights' device and memory format, which may have changed since it was made."""
         if self._training is not None:
             return
         groups: defaultdict[tuple[torch.device, torch.dtype, torch.dtype], list[int]] = defaultdict(list)
-        self._large, self._pointers = [], []
         with torch.inference_mode(False), torch.no_grad():
             for index, (weight, average) in enumerate(zip(self._weights(), self._average, strict=True)):
                 dtype = torch.float32 if weight.dtype.itemsize < torch.float32.itemsize else weight.dtype
                 if (average.device, average.dtype, average.stride()) != (weight.device, dtype, weight.stride()):
                     self._average[index] = torch.empty_like(weight, dtype=dtype).copy_(average)
-                if weight.device.type == "cpu" and weight.numel() > _SLICE_VALUES and dtype == weight.dtype:
-                    self._large.append(index)
-                else:
-                    groups[weight.device, dtype, weight.dtype].append(index)
+                groups[weight.device, dtype, weight.dtype].append(index)
         self._groups = [
-            _Group([self._average[i] for i in indices], indices, dtype != weight_dtype, device.type == "cpu")
-            for (device, dtype, weight_dtype), indices in groups.items()
+            _Group([self._average[index] for index in indices], indices, dtype != weight_dtype)
+            for (_, dtype, weight_dtype), indices in groups.items()
         ]
 
     def swap_in(self) -> None:
@@ -166,8 +137,8 @@ def _averaged_places(module: nn.Module) -> Iterator[_Place]:
     """Every averaged parameter and persistent buffer, one that is shared between submodules only once."""
     seen: set[int] = set()
     for prefix, part in module.named_modules():
-        buffers = {name for name in part._buffers if name not in part._non_persistent_buffers_set}
-        for table, names in ((part._parameters, part._parameters.keys()), (part._buffers, buffers)):
+        buffers = [name for name in part._buffers if name not in part._non_persistent_buffers_set]
+        for table, names in ((part._parameters, list(part._parameters)), (part._buffers, buffers)):
             for name in names:
                 tensor = table[name]
                 if tensor is None or id(tensor) in seen:
@@ -182,43 +153,3 @@ def _is_averaged(tensor: Tensor) -> bool:
         return tensor.is_floating_point() or tensor.is_complex()
     # Averaging an infinity, as in an attention mask, gives NaN.
     return tensor.is_floating_point() and bool(tensor.isfinite().all())
-
-
-def _cut(pairs: Iterable[tuple[Tensor, Tensor]]) -> list[_Job]:
-    """Pieces of slices of large tensors; a tensor with gaps in its memory stays whole."""
-    averages: list[Tensor] = []
-    weights: list[Tensor] = []
-    for average, weight in pairs:
-        order = sorted(range(weight.dim()), key=weight.stride, reverse=True)
-        if weight.permute(order).is_contiguous():
-            averages += average.permute(order).view(-1).split(_SLICE_VALUES)
-            weights += weight.detach().permute(order).view(-1).split(_SLICE_VALUES)
-        else:
-            averages.append(average)
-            weights.append(weight.detach())
-    starts = range(0, len(weights), _PIECE_SLICES)
-    return [(averages[i : i + _PIECE_SLICES], weights[i : i + _PIECE_SLICES]) for i in starts]
-
-
-def _lerp(jobs: list[_Job], share: float) -> None:
-    """Moves averages towards their weights, each thread taking the next job when it is done with one."""
-    remaining = iter(jobs)
-
-    @torch.inference_mode()
-    def work() -> None:
-        for averages, weights in remaining:
-            torch._foreach_lerp_(averages, weights, share)
-
-    num_helpers = min(torch.get_num_threads(), _MAX_THREADS, len(jobs)) - 1
-    helpers = [_threads().submit(work) for _ in range(num_helpers)]
-    try:
-        work()
-    finally:
-        for helper in helpers:
-            helper.result()
-
-
-@functools.cache
-def _threads() -> ThreadPoolExecutor:
-    """Threads of the process, started when first needed."""
-    return ThreadPoolExecutor(_MAX_THREADS - 1, thread_name_prefix="weight-average")

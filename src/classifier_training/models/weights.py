@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import safetensors.torch
 import timm
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from classifier_training.errors import ModelError
@@ -43,10 +43,10 @@ def load_pretrained(backbone: nn.Module, name: str) -> str:
         with _hub_without_retries_when_offline():
             source = timm.create_model(name, pretrained=True)
     except Exception as error:  # the hub client raises many unrelated types for "not reachable"
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"pretrained weights of {name} are not on this disk and cannot be downloaded ({reason[:120]}); go online once, or"
-            " give a local file with model.weights=FILE (safetensors), or train from scratch with model.pretrained=false"
+            f"pretrained weights of {name} are not on this disk and cannot be downloaded ({_first_line(error)[:120]});"
+            " go online once, or give a local file with model.weights=FILE (safetensors), or train from scratch with"
+            " model.pretrained=false"
         ) from None
     return load_state_dict(backbone, source.state_dict(), f"timm's pretrained {name}")
 
@@ -84,7 +84,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             f"model.weights={path} is refused: it is no plain file of tensors, loading it could run code that somebody"
             " put into it; save it as safetensors"
         ) from None
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # a broken pickle can raise anything
         raise ModelError(f"model.weights={path} is truncated or no file of weights: {_first_line(error)}") from None
     for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -109,9 +109,7 @@ def load_state_dict(backbone: nn.Module, state: dict[str, Tensor], origin: str) 
     Raises:
         ModelError: Weights are missing, left over or of another shape.
     """
-    adapt = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
-    if adapt is not None:  # renames old keys and resamples position embeddings to this image size
-        state = cast("dict[str, Tensor]", adapt(state, backbone))
+    state = _adapted(state, backbone, origin)
     own = backbone.state_dict()
     head = _head_keys(backbone)
     replaced = sorted(key for key in head if key not in state or state[key].shape != own[key].shape)
@@ -120,8 +118,8 @@ def load_state_dict(backbone: nn.Module, state: dict[str, Tensor], origin: str) 
     missing, unknown = sorted(body - state.keys()), sorted(state.keys() - own.keys() - head - _OTHER_HEADS)
     if missing or unknown or wrong:
         raise ModelError(
-            f"{origin} does not fit the backbone: {len(missing)} weights missing{_example(missing)}, {len(unknown)} unknown"
-            f"{_example(unknown)}, {len(wrong)} of another shape{_example(wrong)}; is model.name the right one?"
+            f"{origin} does not fit the backbone: {len(missing)} weights missing{_example(missing)}, {len(unknown)}"
+            f" unknown{_example(unknown)}, {len(wrong)} of another shape{_example(wrong)}; is model.name the right one?"
         )
     backbone.load_state_dict({key: state[key] for key in own if key in state and key not in replaced}, strict=False)
     said = f"weights from {origin}"
@@ -138,6 +136,19 @@ def load_state_dict(backbone: nn.Module, state: dict[str, Tensor], origin: str) 
 
 
 _OTHER_HEADS = frozenset({"classifier.weight", "classifier.bias", "fc.weight", "fc.bias", "head.weight", "head.bias"})
+
+
+def _adapted(state: dict[str, Tensor], backbone: nn.Module, origin: str) -> dict[str, Tensor]:
+    """Has timm rename old keys and resample position embeddings to this image size."""
+    adapt = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
+    if adapt is None:
+        return state
+    try:
+        return cast("dict[str, Tensor]", adapt(state, backbone))
+    except Exception as error:  # written for weights of this backbone; others break it in many ways
+        raise ModelError(
+            f"{origin} does not fit the backbone ({_first_line(error)[:120]}); is model.name the right one?"
+        ) from None
 
 
 def _head_keys(backbone: nn.Module) -> set[str]:
@@ -181,9 +192,14 @@ def _hub_without_retries_when_offline() -> Iterator[None]:
 
 
 def _reachable(address: str) -> bool:
+    """Whether something listens at an address, or at the proxy that leads there."""
     parts = urlsplit(address)
+    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    if proxy is not None:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    port = parts.port or (80 if parts.scheme == "http" else 443)
     try:
-        with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=HUB_TIMEOUT_SECONDS):
+        with socket.create_connection((parts.hostname or "", port), timeout=HUB_TIMEOUT_SECONDS):
             return True
     except OSError:
         return False

@@ -183,7 +183,8 @@ def test_configured_columns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_a_table_with_paths_that_do_not_exist(tmp_path: Path, suffix: str) -> None:
-    rows = [*photo_rows(tmp_path, "ab" * 10), {"image": "gone.png", "label": "a"}]
+    rows = photo_rows(tmp_path, "ab" * 10)
+    rows.append({"image": "gone.png", "label": "a"})
     write_table(tmp_path / f"annotations.{suffix}", rows)
 
     with pytest.raises(DataError, match=rf"^1 file\(s\) .*{tmp_path}/gone\.png: no such file or directory; "):

@@ -3,12 +3,11 @@ from __future__ import annotations
 import itertools
 import pickle
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from tests.helpers.training import LIGHTNING_NOTICES, make_trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
@@ -176,13 +175,14 @@ class Foreign(lightning.LightningModule):
         return DataLoader(Positions(), 4, sampler=self.sampler, num_workers=self.num_workers)
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_in_a_plain_loader(num_workers: int) -> None:
+@pytest.mark.parametrize("batch_size", [4, None])
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_in_a_plain_loader(batch_size: int | None, num_workers: int) -> None:
     sampler = tracking()
-    loader = DataLoader(Positions(), 4, sampler=sampler, num_workers=num_workers)
+    loader = DataLoader(Positions(), batch_size, sampler=sampler, num_workers=num_workers)
 
     for epoch in range(2):
-        seen = torch.cat([cast("Tensor", batch) for batch in loader]).tolist()
+        seen = torch.cat([torch.as_tensor(batch).reshape(-1) for batch in loader]).tolist()
         assert seen == drawn_in(epoch) == sampler.last_indices
 
 
@@ -201,14 +201,13 @@ class TestInAForeignTrainer:
     def test_a_resumed_run_draws_what_the_whole_one_draws(
         self, tmp_path: Path, num_workers: int, tells_epoch: bool
     ) -> None:
-        def fit(folder: Path, max_epochs: int, checkpoint: Path | None = None) -> Foreign:
-            model, saving = Foreign(num_workers, tells_epoch), ModelCheckpoint(folder, save_last=True)
-            trainer = make_trainer(folder, saving, max_epochs=max_epochs, enable_checkpointing=True)
-            trainer.fit(model, ckpt_path=checkpoint, weights_only=True)
-            return model
+        checkpoint = tmp_path / "two_epochs.ckpt"
+        first = make_trainer(tmp_path, max_epochs=2)
+        first.fit(Foreign(num_workers, tells_epoch))
+        first.save_checkpoint(checkpoint)
 
-        fit(tmp_path / "first", 2)
-        resumed = fit(tmp_path / "second", 4, tmp_path / "first" / "last.ckpt")
+        resumed = Foreign(num_workers, tells_epoch)
+        make_trainer(tmp_path, max_epochs=4).fit(resumed, ckpt_path=checkpoint, weights_only=True)
 
         assert resumed.seen == {epoch: drawn_in(epoch) for epoch in (2, 3)}
 

@@ -14,7 +14,22 @@ from classifier_training.data.split_file import LEFT_OUT, read_split, write_spli
 from classifier_training.errors import DataError
 from classifier_training.types import Sample
 
-NASTY = ["", "00", "no", "1e3", "a,b", 'q"q', "two\nlines", "a\r\nb", "\r", " x ", "日本語", "left out", "train", "\ufeff"]
+NASTY = [
+    "",
+    "00",
+    "no",
+    "1e3",
+    "a,b",
+    'q"q',
+    "two\nlines",
+    "a\r\nb",
+    "\r",
+    " x ",
+    "日本語",
+    "left out",
+    "train",
+    "\ufeff",
+]
 
 
 def photos(splits: dict[Split, tuple[Sample, ...]], bad: tuple[BadImage, ...] = ()) -> Photos:
@@ -71,6 +86,8 @@ def test_reading_a_split_needs_neither_torch_nor_pydantic() -> None:
     paths = [str(Path(__file__).parents[3] / "src"), *(entry for entry in sys.path if "site-packages" in entry)]
     start = f"import sys; sys.path[:0] = {paths!r}\n"
 
-    finished = subprocess.run([sys.executable, "-I", "-S", "-c", start + code], capture_output=True, text=True, check=False)
+    finished = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", start + code], capture_output=True, text=True, check=False
+    )
 
     assert (finished.returncode, finished.stderr) == (0, "")

@@ -97,7 +97,7 @@ def test_a_class_is_the_name_of_its_folder(tmp_path: Path, name: str) -> None:
 
 
 def test_order_is_lexicographic_not_natural(tmp_path: Path) -> None:
-    make_photos(tmp_path, {name: 1 for name in ("b", "10", "9", "B", "ä", "_")})
+    make_photos(tmp_path, dict.fromkeys(["b", "10", "9", "B", "ä", "_"], 1))
     make_photo(tmp_path / "10" / "10.png", 50)
     make_photo(tmp_path / "10" / "9.png", 51)
 
@@ -147,9 +147,7 @@ def test_upper_case_extensions_and_other_files(tmp_path: Path) -> None:
     counts, warnings = classes_in(tmp_path)
 
     assert counts == {"a": 3}
-    assert warnings == [
-        f"files below {tmp_path} that are no images are ignored: 1 × .db, 2 × .txt, 1 × no extension"
-    ]
+    assert warnings == [f"files below {tmp_path} that are no images are ignored: 1 × .db, 2 × .txt, 1 × no extension"]
 
 
 def test_stray_images_are_counted_and_their_folder_named(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_images_that_lie_in_no_class_folder_are_said(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the file system takes Unicode names only")
 def test_names_that_are_no_unicode_are_refused_with_a_message_that_prints(tmp_path: Path) -> None:
     make_photos(tmp_path, {"a": 1, "b": 1})
-    os.rename(os.fsencode(tmp_path / "b"), os.fsencode(tmp_path) + b"/caf\xe9")
+    (tmp_path / "b").rename(tmp_path / os.fsdecode(b"caf\xe9"))
 
     with pytest.raises(DataError, match=r"no Unicode text; rename it") as caught:
         list_photos(tmp_path)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pyarrow
+import pyarrow as pa
 import pytest
 from pyarrow import parquet
 from tests.helpers.photos import write_table
@@ -128,12 +128,12 @@ def test_a_very_long_number_in_jsonl_is_text_too(tmp_path: Path) -> None:
 
 def test_numbers_in_parquet_become_text(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
-    table = {"image": ["a.png", "b.png"], "label": pyarrow.array([0, 12], pyarrow.int64()), "other": [[1], [2]]}
-    parquet.write_table(pyarrow.table(table), path)
+    table = {"image": ["a.png", "b.png"], "label": pa.array([0, 12], pa.int64()), "other": [[1], [2]]}
+    parquet.write_table(pa.table(table), path)
     assert labels(path) == ["0", "12"]
 
-    categories = {"image": ["a.png", "b.png"], "label": pyarrow.array(["00", "no"]).dictionary_encode()}
-    parquet.write_table(pyarrow.table(categories), path)
+    categories = {"image": ["a.png", "b.png"], "label": pa.array(["00", "no"]).dictionary_encode()}
+    parquet.write_table(pa.table(categories), path)
     assert labels(path) == ["00", "no"]
 
 

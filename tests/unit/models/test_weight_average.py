@@ -1,0 +1,88 @@
+"""The average and its exchange with the weights, without a Trainer; the rest is tested through EMACallback."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from classifier_training.models.weight_average import WeightAverage
+
+
+def make_module() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+
+
+def move_weights(module: nn.Module) -> None:
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.add_(torch.randn_like(weight))
+
+
+def test_update_follows_a_changed_memory_format_and_dtype() -> None:
+    module = make_module()
+    average = WeightAverage(module)
+    before = copy.deepcopy(module.state_dict())
+    module.to(memory_format=torch.channels_last)
+    module.double()
+    average.follow()
+    move_weights(module)
+    average.update(0.25)
+    state = average.averaged_state_dict()
+    expected = 0.25 * before["0.weight"].double() + 0.75 * module.state_dict()["0.weight"]
+    torch.testing.assert_close(state["0.weight"], expected)
+    assert state["0.weight"].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("swapped_in", [False, True])
+def test_both_states_can_be_read_at_any_time(swapped_in: bool) -> None:
+    module = make_module()
+    average = WeightAverage(module)
+    start = copy.deepcopy(module.state_dict())
+    move_weights(module)
+    moved = copy.deepcopy(module.state_dict())
+    if swapped_in:
+        average.swap_in()
+    torch.testing.assert_close(average.averaged_state_dict(), start, rtol=0, atol=0)
+    torch.testing.assert_close(average.training_state_dict(), moved, rtol=0, atol=0)
+    torch.testing.assert_close(dict(module.state_dict()), start if swapped_in else moved, rtol=0, atol=0)
+
+
+def test_states_share_memory_with_what_they_show() -> None:
+    module = make_module()
+    average = WeightAverage(module)
+    pointer = next(module.parameters()).data_ptr()
+    assert average.training_state_dict()["0.weight"].data_ptr() == pointer
+    shown = average.averaged_state_dict()["0.weight"].data_ptr()
+    assert shown != pointer
+    average.swap_in()
+    assert next(module.parameters()).data_ptr() == shown
+    average.swap_out()
+    assert next(module.parameters()).data_ptr() == pointer
+
+
+def test_swap_within_inference_mode_leaves_trainable_weights() -> None:
+    module = make_module()
+    average = WeightAverage(module)
+    with torch.inference_mode():
+        average.swap_in()
+        average.swap_out()
+    images = torch.zeros(1, 3, 4, 4)
+    gradients = torch.autograd.grad(module(images).sum(), list(module.parameters()))
+    assert len(gradients) == 4
+
+
+def test_shared_weight_has_one_average_and_scratch_buffer_none() -> None:
+    module = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    module[1].weight = module[0].weight
+    module.register_buffer("scratch", torch.zeros(2), persistent=False)
+    average = WeightAverage(module)
+    assert len(average._average) == 1
+    scratch = next(module.buffers()).data_ptr()
+    average.swap_in()
+    assert next(module.buffers()).data_ptr() == scratch
+    state = average.averaged_state_dict()
+    assert state["0.weight"].data_ptr() == state["1.weight"].data_ptr()
