@@ -80,7 +80,10 @@ def load_photos(config: DataConfig, seed: int, progress: Progress | None = None)
             raise DataError(f"the {split} split holds no images: {listing.places[split]}; add some, or remove it")
     facts = inspect_files([sample.path for sample in listing.samples], progress)
     bad = bad_images(facts, config.on_bad_image)
-    splits, notes = _split(_without_bad(listing, facts), facts, config, seed)
+    good = _without_bad(listing, facts)
+    if not good.samples:
+        raise DataError(f"no image in {root} can be read: {name_some(image.reason for image in bad)}")
+    splits, notes = _split(good, facts, config, seed)
     classes = _classes(splits, root)
     lost = _lost_classes(listing, classes)
     warnings = [*listing.warnings, *lost, *notes, *_split_warnings(splits, classes, facts)]
@@ -96,11 +99,11 @@ def load_photos(config: DataConfig, seed: int, progress: Progress | None = None)
 
 
 def _without_bad(listing: Listing, facts: Mapping[str, FileFacts]) -> Listing:
-    def good(samples: list[Sample]) -> list[Sample]:
+    def readable(samples: list[Sample]) -> list[Sample]:
         return [sample for sample in samples if facts[sample.path].error is None]
 
-    splits = {split: good(samples) for split, samples in listing.splits.items()}
-    return replace(listing, splits=splits, unsplit=good(listing.unsplit))
+    splits = {split: readable(samples) for split, samples in listing.splits.items()}
+    return replace(listing, splits=splits, unsplit=readable(listing.unsplit))
 
 
 def _split(

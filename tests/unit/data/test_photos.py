@@ -228,12 +228,22 @@ def test_a_class_whose_files_are_all_broken_is_said(tmp_path: Path) -> None:
     assert "class 'c' has no image that can be read; the class is left out" in photos.warnings
 
 
-def test_nothing_can_be_read(tmp_path: Path) -> None:
-    make_photos(tmp_path, {"a": 0, "b": 0})
+@pytest.mark.parametrize("layout", ["", "train/"])
+def test_nothing_can_be_read(tmp_path: Path, layout: str) -> None:
+    make_photos(tmp_path, {f"{layout}a": 0, f"{layout}b": 0})
     for name in "ab":
-        (tmp_path / name / "x.png").write_bytes(b"")
+        (tmp_path / layout / name / "x.png").write_bytes(b"")
 
-    with pytest.raises(DataError, match=r"no training images that can be read|without a train split"):
+    with pytest.raises(DataError, match=rf"^no image in {tmp_path} can be read: .*a/x\.png: the file is empty"):
+        load(tmp_path, on_bad_image="skip")
+
+
+def test_no_training_image_can_be_read(tmp_path: Path) -> None:
+    make_split_photos(tmp_path, 1, 1, 0)
+    for name in ("cat", "dog"):
+        (tmp_path / "train" / name / "0.png").write_bytes(b"")
+
+    with pytest.raises(DataError, match=r"class 'cat' exists in the val split .* but has no training images"):
         load(tmp_path, on_bad_image="skip")
 
 
