@@ -117,7 +117,7 @@ def check_run_name(parent: Path, name: str | None, *, may_rename: bool = False) 
         return
     if not name.strip() or name in {".", ".."} or "/" in name or "\\" in name or "\0" in name:
         raise RunError(f"run.name={name!r} is not a plain folder name; the folder it lies in is set with run.dir")
-    if not may_rename and (parent / name).exists():
+    if not may_rename and os.path.lexists(parent / name):  # False also for what the file system refuses
         raise _taken(parent / name)
 
 

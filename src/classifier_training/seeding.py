@@ -7,4 +7,5 @@ import numpy as np
 
 def mix_seed(*parts: int) -> int:
     """One seed in [0, 2⁶³) from several non-negative integers; neighbouring ones give unrelated seeds."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    # the length keeps (seed, epoch) apart from (seed, epoch, 0): shorter ones would be padded with zeros
+    return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -38,6 +38,7 @@ class Terminal:
         )
         self._log: Console | None = None
         self._log_file: IO[str] | None = None
+        self._said_before: list[RenderableType] = []  # what was said while there was no log file yet
 
     @property
     def is_interactive(self) -> bool:
@@ -75,14 +76,21 @@ class Terminal:
 
     @contextlib.contextmanager
     def log_to(self, path: Path) -> Iterator[None]:
-        """Writes everything that is said inside the block to a file, too; a file that exists is continued."""
+        """Writes everything that was and will be said to a file, too; a file that exists is continued."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             self._log = Console(file=file, highlight=False, width=LOG_WIDTH, soft_wrap=True, no_color=True)
             self._log_file = file
             self.log_line(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            for renderable in self._said_before:
+                self._log.print(renderable)
+            self._said_before.clear()
             try:
                 yield
+            except Exception as error:
+                with contextlib.suppress(OSError):  # the disk may be full
+                    self.log_line(f"error: {error}")
+                raise
             finally:
                 self._log = self._log_file = None
 
@@ -91,6 +99,8 @@ class Terminal:
         if self._log is not None and self._log_file is not None:
             self._log.print(escape(text))
             self._log_file.flush()
+        else:
+            self._said_before.append(escape(text))
 
     @contextlib.contextmanager
     def progress(self, what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
@@ -162,6 +172,8 @@ class Terminal:
         if self._log is not None and self._log_file is not None:
             self._log.print(renderable)
             self._log_file.flush()
+        else:
+            self._said_before.append(renderable)
 
 
 def duration(seconds: float) -> str:

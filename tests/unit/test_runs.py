@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from classifier_training.errors import RunError
-from classifier_training.runs import RunFolder, atomic_path, create_run, latest_run, open_run, write_json, write_text
+from classifier_training.runs import (
+    RunFolder,
+    atomic_path,
+    check_run_name,
+    create_run,
+    latest_run,
+    open_run,
+    write_json,
+    write_text,
+)
 
 
 def make_run(parent: Path, name: str, age_seconds: int = 0) -> RunFolder:
@@ -90,6 +99,20 @@ def test_a_parent_that_is_no_folder(tmp_path: Path, kind: str, name: str | None)
 def test_a_name_that_the_file_system_refuses(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"File name too long; choose another run\.dir or run\.name$"):
         create_run(tmp_path, "x" * 300, "resnet18")
+
+
+def test_a_name_can_be_checked_before_anything_is_made(tmp_path: Path) -> None:
+    create_run(tmp_path, "taken", "resnet18")
+
+    check_run_name(tmp_path, None)
+    check_run_name(tmp_path, "free")
+    check_run_name(tmp_path / "nowhere", "taken")
+    check_run_name(tmp_path, "taken", may_rename=True)
+    with pytest.raises(RunError, match="exists already and is never overwritten"):
+        check_run_name(tmp_path, "taken")
+    with pytest.raises(RunError, match="is not a plain folder name"):
+        check_run_name(tmp_path, "../taken")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 # -- an existing run ---------------------------------------------------------------------------------------------

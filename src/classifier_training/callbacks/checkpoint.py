@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import shutil
 from pathlib import Path
@@ -132,7 +133,9 @@ class RunCheckpoint(Checkpoint):
             logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
             raise ConfigError(f"checkpoint.monitor={self.monitor!r} was not logged; logged were {logged}")
         best, score = self.best_model_score, float(value)
-        return best is None or (score > best if self.mode == "max" else score < best)
+        if best is None or math.isnan(best):
+            return True
+        return score > best if self.mode == "max" else score < best
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

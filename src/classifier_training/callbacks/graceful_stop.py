@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -10,6 +11,8 @@ from typing import Any
 import lightning
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
+
+STDERR = 2
 
 
 class GracefulStop(lightning.Callback):
@@ -49,14 +52,24 @@ class GracefulStop(lightning.Callback):
         if self._agreed(trainer) and trainer.global_step > 0:
             raise KeyboardInterrupt
 
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
+        pl_module: lightning.LightningModule,  # noqa: ARG002
+        exception: BaseException,  # noqa: ARG002
+    ) -> None:
+        """Gives the interrupt signal back: there is no teardown now, and Lightning has it ignored after an interrupt."""
+        self._release()
+
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002
         """Gives the interrupt signal back."""
         self._release()
 
     def _request(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's signature
         self.requested = True
-        self._release()  # the next interrupt is Python's own: at once
-        print("\nstopping after this step, last.ckpt will be written; press Ctrl-C again to stop at once", flush=True)  # noqa: T201
+        signal.signal(signal.SIGINT, self._previous)  # the next interrupt is Python's own: at once
+        # print() fails when the signal came in the midst of another print()
+        os.write(STDERR, b"\nstopping after this step, last.ckpt will be written; press Ctrl-C again to stop at once\n")
 
     def _release(self) -> None:
         if self._previous is not None:

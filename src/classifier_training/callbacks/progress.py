@@ -84,8 +84,20 @@ class TrainingProgress(lightning.Callback):
         self.terminal.say("  ".join([self._epoch(trainer), *parts, f"{took}, {self._time_left(trainer)} left"]))
         self._last_line = time.monotonic()
 
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
+        pl_module: lightning.LightningModule,  # noqa: ARG002
+        exception: BaseException,  # noqa: ARG002
+    ) -> None:
+        """Closes the bar: there is no teardown after an exception."""
+        self._close()
+
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002
         """Closes the bar."""
+        self._close()
+
+    def _close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -100,7 +100,7 @@ def test_a_malicious_checkpoint_is_refused_and_not_run(checkpoint: Path) -> None
     proof = checkpoint.with_name("executed")
     content = torch.load(checkpoint, weights_only=True)
     torch.save({**content, "hyper_parameters": {**content["hyper_parameters"], "x": Malicious(proof)}}, checkpoint)
-    with pytest.raises(CheckpointError, match="refused.*could run code"):
+    with pytest.raises(CheckpointError, match=r"refused.*could run code"):
         load_model(checkpoint)
     assert not proof.exists()
     torch.load(checkpoint, weights_only=False)
