@@ -6,14 +6,11 @@ import errno
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from classifier_training.errors import ClassifierTrainingError, ConfigError, UserError
-
-if TYPE_CHECKING:
-    from classifier_training.terminal import Terminal
 
 app = typer.Typer(
     name="classifier-training",
@@ -127,7 +124,7 @@ def predict(
     with terminal.progress("predicting", "images") as progress:
         predictions = []
         skipped = classifier.predict_files(
-            paths, batch_size, on_bad_image, lambda path, error: terminal.warn(f"left out: {error}")
+            paths, batch_size, on_bad_image, lambda _, error: terminal.warn(f"left out: {error}")
         )
         for prediction in skipped:
             predictions.append(prediction)
@@ -188,8 +185,11 @@ def config_options() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 done, 1 failed, 2 a user's mistake, 130 interrupted."""
+    words = sys.argv[1:] if arguments is None else arguments
+    # --resume is a flag, and the run a word after it; people type --resume=RUN as well
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--resume=") else [word])]
     try:
-        app(arguments)
+        code = app(words or ["--help"], standalone_mode=False)
     except ClassifierTrainingError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -199,6 +199,15 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         where = f" {error.filename}" if error.filename else ""
         _fail(f"cannot write{where}: {error.strerror}; what was written before is whole", UserError.exit_code)
+    except Exception as error:
+        # Typer's own complaints about the words; the class they share has moved between its versions
+        complaint = getattr(error, "format_message", None)
+        if complaint is None:
+            raise
+        hint = "settings are key=value, such as trainer.max_epochs=20; see --help and config options"
+        _fail(f"{' '.join(complaint().split())} ({hint})", UserError.exit_code)
+    if isinstance(code, int) and code:  # Typer turns an interrupt into its exit code
+        _fail("stopped", code)
 
 
 def _fail(message: str, code: int) -> None:

@@ -94,8 +94,8 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
     accumulation = f" × {config.trainer.accumulate_grad_batches}" if config.trainer.accumulate_grad_batches > 1 else ""
     rows = {
         "backbone": f"{model.name}, from {start or 'random weights'}",
-        "input": f"{prepared.image_size} px, crop {prepared.crop_pct:g}, {prepared.interpolation}, mean {prepared.mean},"
-        f" std {prepared.std}",
+        "input": f"{prepared.image_size} px, crop {prepared.crop_pct:g}, {prepared.interpolation},"
+        f" mean {prepared.mean}, std {prepared.std}",
         "training": f"{config.trainer.max_epochs} epochs, batch {data.batch_size}{accumulation},"
         f" {plan.accelerator}, {config.trainer.precision}",
         "schedule": _schedule(config),

@@ -93,8 +93,8 @@ def check_classes(point: ResumePoint, classes: Sequence[str]) -> None:
     """
     if point.checkpoint is not None and point.classes != tuple(classes):
         raise CheckpointError(
-            f"{point.checkpoint} was trained on {len(point.classes)} classes ({', '.join(point.classes[:5])} …), the photos now"
-            f" have {len(classes)} ({', '.join(classes[:5])} …); start a new run"
+            f"{point.checkpoint} was trained on {len(point.classes)} classes ({', '.join(point.classes[:5])} …), the"
+            f" photos now have {len(classes)} ({', '.join(classes[:5])} …); start a new run"
         )
 
 

@@ -28,7 +28,7 @@ from classifier_training.config.schema import Config
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.data.split_file import write_split
 from classifier_training.environment import describe_environment
-from classifier_training.errors import RunError
+from classifier_training.errors import ClassifierTrainingError, RunError
 from classifier_training.finish import TrainResult, finish_run
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.weights import load_pretrained, load_weights_file
@@ -134,6 +134,12 @@ def _train_in(
     trainer = _build_trainer(run, plan, terminal)
     try:
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except torch.OutOfMemoryError:
+        batch_size = plan.config.data.batch_size
+        raise ClassifierTrainingError(
+            f"the device is out of memory; lower data.batch_size (now {batch_size}) and raise"
+            f" trainer.accumulate_grad_batches by the same factor, or use trainer.precision=bf16-mixed"
+        ) from None
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
         terminal.say(f"stopped at epoch {trainer.current_epoch + 1}; go on with: train --resume {run.root}")
         raise KeyboardInterrupt from None

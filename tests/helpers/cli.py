@@ -1,4 +1,4 @@
-"""Runs the program in real processes, on photos of coloured squares that a tiny model learns in a minute."""
+"""Runs the program in real processes, on photos of coloured squares that a tiny model learns in a second."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,24 +17,33 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from classifier_training.runs import RunFolder
+
 SOURCE = Path(__file__).parents[2] / "src"
 PROGRAM = (sys.executable, "-m", "classifier_training.cli")
 TINY = (
-    "model.name=resnet10t",
+    "model.name=test_byobnet",
     "data.image_size=32",
     "data.batch_size=8",
     "data.num_workers=0",
     "trainer.accelerator=cpu",
 )
-"""Settings of a training that takes a second an epoch."""
+"""Settings of a training that takes less than a second, with BatchNorm in its model."""
 
 SHAPES = {"blue": 2, "green": 1, "red": 0}
 """Classes of `make_shapes`, and the channel of each."""
 
 # one thread: processes beside each other do not fight for cores, and the same sums come out on every machine
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(SOURCE), "COLUMNS": "160"}
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if name not in {"LOCAL_RANK", "NO_COLOR", "FORCE_COLOR"}},
+    "OMP_NUM_THREADS": "1",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONPATH": str(SOURCE),
+    "TERM": "xterm",
+    "COLUMNS": "160",
+}
 
-SERVER = """
+_SERVER = """
 import json, os, sys, traceback
 import classifier_training.cli, classifier_training.training, classifier_training.checkpoint_scoring
 
@@ -44,13 +54,16 @@ for line in sys.stdin:
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
         continue
-    for number, name in enumerate(("/dev/null", job["stdout"], job["stderr"])):
-        file = os.open(name, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(file, number)
     os.chdir(job["folder"])
-    sys.argv = ["classifier-training", *job["arguments"]]
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, name in ((1, job["stdout"]), (2, job["stderr"])):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.argv = ["classifier-training", *job["words"]]
     try:
-        classifier_training.cli.main(job["arguments"])
+        if job["script"] is None:
+            classifier_training.cli.main(job["words"])
+        else:
+            exec(job["script"], {})
         code = 0
     except SystemExit as end:
         code = end.code or 0
@@ -59,7 +72,7 @@ for line in sys.stdin:
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # threads of the first process, which others wait for at the end, are not in this one
+    os._exit(code)  # the ordinary end would wait for threads that only the first process has
 """
 
 
@@ -86,34 +99,84 @@ class Finished:
         return f"exit code {self.code}\n{self.out}\n{self.err}"
 
 
-class WarmProgram:
-    """The program with its imports done: every call is a process of its own, forked from one that imported torch.
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A finished run that tests read and do not change.
 
-    Importing takes five seconds, a call half of one.
+    Attributes:
+        run: Its folder.
+        photos: What it was trained on.
+        finished: The process that trained it.
     """
 
-    def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch
+    run: RunFolder
+    photos: Path
+    finished: Finished
+
+
+class WarmProgram:
+    """The program with its imports done: every call is a process of its own, forked from one that has imported torch.
+
+    The imports take five seconds, most calls less than one.
+
+    Args:
+        folder: Where commands run, and where their output is caught.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._server = subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+            [sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
         )
 
-    def __call__(self, *arguments: str | Path, folder: Path | None = None) -> Finished:
-        """Runs one command in ``folder`` to its end."""
-        outputs = {name: str(self._scratch / name) for name in ("stdout", "stderr")}
-        words = [str(argument) for argument in arguments]
-        job = {"arguments": words, "folder": str(folder or self._scratch), **outputs}
-        stdin, stdout = _pipe(self._server.stdin), _pipe(self._server.stdout)
-        stdin.write(json.dumps(job) + "\n")
-        stdin.flush()
-        code = int(stdout.readline())
-        return Finished(code, *(Path(file).read_text(encoding="utf-8") for file in outputs.values()))
+    def __call__(self, *words: str | Path, folder: Path | None = None) -> Finished:
+        """Runs one command to its end."""
+        return self._run(words, folder, None)
+
+    def python(self, script: str, *words: str | Path) -> Finished:
+        """Runs a Python script, which finds ``words`` in ``sys.argv[1:]``."""
+        return self._run(words, None, script)
+
+    def on_screen(self, *words: str | Path) -> str:
+        """Runs one command as in a terminal window, and returns all that came on the screen."""
+        screen, process_end = os.openpty()
+        shown: list[bytes] = []
+        reader = threading.Thread(target=_read_screen, args=(screen, shown))
+        reader.start()
+        try:
+            finished = self._run(words, None, None, stdout=os.ttyname(process_end))
+        finally:
+            os.close(process_end)
+            reader.join()
+            os.close(screen)
+        if finished.code:
+            raise AssertionError(str(finished))
+        return b"".join(shown).decode()
 
     def close(self) -> None:
         """Ends the process that the others are forked from."""
-        _pipe(self._server.stdin).close()
+        self._server.kill()
         self._server.wait()
+        _pipe(self._server.stdin).close()
         _pipe(self._server.stdout).close()
+
+    def _run(
+        self, words: Sequence[str | Path], folder: Path | None, script: str | None, stdout: str | None = None
+    ) -> Finished:
+        caught = [self.folder / "stdout.txt", self.folder / "stderr.txt"]
+        job = {
+            "words": [str(word) for word in words],
+            "folder": str(folder or self.folder),
+            "script": script,
+            "stdout": stdout or str(caught[0]),
+            "stderr": str(caught[1]),
+        }
+        requests, answers = _pipe(self._server.stdin), _pipe(self._server.stdout)
+        requests.write(json.dumps(job) + "\n")
+        requests.flush()
+        code = int(answers.readline())
+        out, err = (file.read_text(encoding="utf-8") if file.exists() else "" for file in caught)
+        return Finished(code, out, err)
 
 
 def run_program(*arguments: str | Path, folder: Path, environment: Mapping[str, str] | None = None) -> Finished:
@@ -131,7 +194,7 @@ def run_program(*arguments: str | Path, folder: Path, environment: Mapping[str, 
 
 @contextmanager
 def started_program(*arguments: str | Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Starts one command in a process group of its own, standard output and error in one pipe; it ends with the block."""
+    """Starts one command in a process group of its own, its whole output in one pipe; it ends with the block."""
     process = subprocess.Popen(
         [*PROGRAM, *map(str, arguments)],
         cwd=folder,
@@ -197,6 +260,14 @@ def make_shapes(root: Path, num_per_class: int = 16, classes: Iterable[str] = SH
                 square[..., SHAPES[name]] = 230
             Image.fromarray(pixels).save(root / name / f"{number:02d}.png")
     return root
+
+
+def _read_screen(screen: int, shown: list[bytes]) -> None:
+    while True:
+        try:
+            shown.append(os.read(screen, 4096))
+        except OSError:  # the other end is closed
+            return
 
 
 def _pipe(stream: IO[str] | None) -> IO[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,13 @@ from tests.helpers.images import make_image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from classifier_training.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
+from classifier_training.callbacks.ema import EMACallback
+from classifier_training.callbacks.graceful_stop import GracefulStop
+from classifier_training.callbacks.metrics_csv import MetricsCSV
+from classifier_training.callbacks.throughput import Throughput
 from classifier_training.config.schema import Config
+from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.types import ClassificationBatch
 
@@ -103,18 +110,78 @@ class KillAfter(lightning.Callback):
         self.left -= 1
 
 
-def make_photos(
-    root: Path, num_classes: int = 2, per_class: int = 12, splits: tuple[str, ...] = ("train", "val")
-) -> Path:
-    """A folder of small noisy pictures whose colour tells the class."""
+def make_learnable_photos(root: Path) -> Path:
+    """A folder of small noisy pictures of two classes that differ in brightness: 24 to train on, 8 to validate on."""
     generator = np.random.default_rng(0)
-    colours = generator.integers(0, 200, (num_classes, 3))
-    for split in splits:
-        for label in range(num_classes):
-            for number in range(per_class):
-                pixels = (colours[label] + generator.integers(0, 56, (36, 36, 3))).astype(np.uint8)
-                make_image(root / split / f"class{label}" / f"{number}.png", pixels)
+    for split, num_images in (("train", 12), ("val", 4)):
+        for name, colour in (("dark", 60), ("light", 120)):
+            for number in range(num_images):
+                pixels = (colour + generator.normal(0, 40, (36, 36, 3))).clip(0, 255).astype(np.uint8)
+                make_image(root / split / name / f"{number}.png", pixels)
     return root
+
+
+def fit_photos(
+    folder: Path, photos: Path, *callbacks: lightning.Callback, every_n_steps: int | None = None, **options: Any
+) -> lightning.Trainer:
+    """Trains on photos with everything that makes a run resumable; goes on where ``folder`` has a ``last.ckpt``.
+
+    Three epochs of six batches, the first with a frozen backbone; with dropout, augmentation and EMA.
+
+    Args:
+        folder: Gets ``metrics.csv``, ``best.ckpt`` and ``last.ckpt``.
+        photos: From `make_learnable_photos`.
+        callbacks: More of them.
+        every_n_steps: Of `RunCheckpoint`.
+        options: Of the Trainer.
+    """
+    data = ImageFolderDataModule(photos, batch_size=4, image_size=IMAGE_SIZE, num_workers=0, seed=3)
+    model = make_model(
+        classes=2,
+        model={"drop_rate": 0.2, "freeze_epochs": 1, "freeze_norm_stats": False},
+        optimizer={"lr": 3e-3},
+    )
+    run = [EMACallback(0.9), Throughput(), MetricsCSV(folder / "metrics.csv"), GracefulStop()]
+    checkpoint = RunCheckpoint(folder, every_n_steps=every_n_steps)
+    settings: dict[str, Any] = {"max_epochs": 3, "enable_checkpointing": True, "use_distributed_sampler": False}
+    trainer = make_trainer(folder, *run, *callbacks, checkpoint, plugins=[AtomicCheckpointIO()], **settings | options)
+    last = folder / "last.ckpt"
+    trainer.fit(model, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    return trainer
+
+
+def assert_same_run(folder: Path, expected: Path) -> None:
+    """Two runs wrote the same weights, averages, optimizer, schedule and scores, bit for bit."""
+    for name in ("best.ckpt", "last.ckpt"):
+        one, other = (torch.load(run / name, weights_only=True) for run in (folder, expected))
+        assert one.keys() == other.keys()
+        for key in one.keys() - {"loops"}:
+            assert_equal(one[key], other[key], f"{name}: {key}")
+    assert scores_of(folder) == scores_of(expected)
+
+
+def scores_of(folder: Path) -> list[dict[str, str]]:
+    """The rows of ``metrics.csv`` without the speed."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{key: value for key, value in row.items() if key != "images_per_second"} for row in rows]
+
+
+def assert_equal(one: Any, other: Any, where: str) -> None:
+    """Equality of nested plain values and tensors."""
+    assert type(one) is type(other), where
+    if isinstance(one, Tensor):
+        assert torch.equal(one, other), where
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_equal(one[key], other[key], f"{where}, {key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            assert_equal(*pair, f"{where}, {index}")
+    else:
+        assert one == other, where
 
 
 def snapshot(module: torch.nn.Module) -> dict[str, Tensor]:

@@ -58,7 +58,7 @@ class GracefulStop(lightning.Callback):
         pl_module: lightning.LightningModule,  # noqa: ARG002
         exception: BaseException,  # noqa: ARG002
     ) -> None:
-        """Gives the interrupt signal back: there is no teardown now, and Lightning has it ignored after an interrupt."""
+        """Gives the interrupt signal back: no teardown follows, and Lightning lets interrupts be ignored from now on."""
         self._release()
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002

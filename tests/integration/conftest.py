@@ -1,0 +1,31 @@
+"""One trained run that all of these tests look at, and the program to run commands with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.helpers.cli import TINY, Trained, WarmProgram, make_shapes
+
+from classifier_training.runs import RunFolder
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProgram]:
+    warm = WarmProgram(tmp_path_factory.mktemp("cli"))
+    yield warm
+    warm.close()
+
+
+@pytest.fixture(scope="session")
+def photos(program: WarmProgram) -> Path:
+    return make_shapes(program.folder / "shapes")
+
+
+@pytest.fixture(scope="session")
+def trained(program: WarmProgram, photos: Path) -> Trained:
+    """Two epochs in ``runs/first``; tests read it and must not change it."""
+    finished = program("train", "shapes", *TINY, "data.test_fraction=0.3", "trainer.max_epochs=2", "run.name=first")
+    assert finished.code == 0, finished
+    return Trained(RunFolder(program.folder / "runs" / "first"), photos, finished)

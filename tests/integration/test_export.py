@@ -1,0 +1,100 @@
+"""`export`: again, with the other exporter, and what a failed comparison leaves behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from tests.helpers.cli import TINY, Trained, WarmProgram
+
+from classifier_training.runs import RunFolder
+
+
+@pytest.fixture
+def copied(trained: Trained, tmp_path: Path) -> RunFolder:
+    """A copy of the run, to be changed."""
+    shutil.copytree(trained.run.root, tmp_path / "run")
+    return RunFolder(tmp_path / "run")
+
+
+def test_what_training_exported(trained: Trained) -> None:
+    model = onnx.load(trained.run.onnx)
+    figures = json.loads(trained.run.verification.read_text(encoding="utf-8"))
+    labels = json.loads(trained.run.labels_mapping.read_text(encoding="utf-8"))
+    best = torch.load(trained.run.best_checkpoint, weights_only=True)
+
+    (images,), (logits,) = model.graph.input, model.graph.output
+    assert (images.name, logits.name) == ("input", "logits")
+    batch, *rest = images.type.tensor_type.shape.dim
+    assert batch.dim_param
+    assert [axis.dim_value for axis in rest] == [3, 32, 32]
+    assert figures["passed"] is True
+    assert figures["top1_agreement"] == 1.0
+    assert figures["max_abs_logit_difference"] <= 1e-3
+    assert [one["batch_size"] for one in figures["batch_sizes"]] == [1, 2, 7]
+    assert figures["epoch"] == best["epoch"]
+    assert figures["sha256"] == hashlib.sha256(trained.run.onnx.read_bytes()).hexdigest()
+    assert labels["class_to_idx"] == {"blue": 0, "green": 1, "red": 2}
+    assert labels["idx_to_class"] == {"0": "blue", "1": "green", "2": "red"}
+    assert labels["num_classes"] == 3
+    assert labels["normalization"].keys() == {"mean", "std"}
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(metadata["versions"])["torch"]
+    assert any("green" in value for value in metadata.values())
+
+
+def test_exporting_again_gives_the_same_file(program: WarmProgram, copied: RunFolder) -> None:
+    before = copied.onnx.read_bytes()
+    shutil.rmtree(copied.export)
+
+    finished = program("export", copied.root)
+
+    assert finished.code == 0, finished
+    assert "top-1 agreement 100%" in finished.out
+    assert copied.onnx.read_bytes() == before
+    assert copied.labels_mapping.is_file()
+
+
+def test_the_other_exporter_scores_the_same(program: WarmProgram, copied: RunFolder) -> None:
+    finished = program("export", copied.root, "export.exporter=dynamo")
+    assert finished.code == 0, finished
+
+    assert json.loads(copied.verification.read_text())["exporter"] == "dynamo"
+    scores = [program("evaluate", model, "--json").json["top1"] for model in (copied.best_checkpoint, copied.onnx)]
+    assert scores[0] == scores[1]
+
+
+def test_a_failed_comparison_leaves_no_model(program: WarmProgram, copied: RunFolder) -> None:
+    finished = program("export", copied.root, "export.tolerance=1e-12")
+
+    assert finished.code == 1
+    (line,) = finished.err.splitlines()
+    assert line.startswith("error: the exported file does not answer like the model")
+    assert not copied.onnx.exists()
+    figures = json.loads(copied.verification.read_text(encoding="utf-8"))
+    assert figures["passed"] is False
+    assert figures["max_abs_logit_difference"] > 1e-12
+
+
+def test_a_failed_comparison_after_training_keeps_checkpoints_and_scores(
+    program: WarmProgram, photos: Path, tmp_path: Path
+) -> None:
+    settings = (*TINY, "trainer.max_epochs=1", "export.tolerance=1e-12", "run.name=bad")
+    finished = program("train", photos, *settings, folder=tmp_path)
+
+    run = RunFolder(tmp_path / "runs" / "bad")
+    assert finished.code == 1
+    assert len(finished.err.splitlines()) == 1
+    assert not run.onnx.exists()
+    assert json.loads(run.verification.read_text())["passed"] is False
+    assert json.loads(run.results.read_text())["test"]["num_images"] > 0
+    assert "does not answer like the model" in run.log.read_text(encoding="utf-8")
+
+    mended = program("export", run.root, "export.tolerance=1e-3")
+    assert mended.code == 0, mended
+    assert run.onnx.is_file()

@@ -1,0 +1,255 @@
+"""Runs that are killed, interrupted and gone on with end where an uninterrupted one ends, bit for bit."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.helpers.cli import (
+    TINY,
+    Finished,
+    Trained,
+    WarmProgram,
+    make_shapes,
+    read_until,
+    started_program,
+    wait_until,
+)
+
+from classifier_training.runs import RunFolder
+
+# everything that a resume could get wrong: draws, dropout, gradients in the making, a schedule, a frozen backbone
+SETTINGS = (
+    *TINY,
+    "data.batch_size=2",
+    "data.balance=sampler",
+    "model.drop_rate=0.3",
+    "model.freeze_epochs=1",
+    "trainer.max_epochs=3",
+    "trainer.accumulate_grad_batches=2",
+    "checkpoint.monitor=val/loss",
+    "export.enabled=false",
+)
+STEPS_PER_EPOCH = 8
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(program: WarmProgram, photos: Path) -> RunFolder:
+    finished = program("train", "shapes", *SETTINGS, "run.name=whole")
+    assert finished.code == 0, finished
+    run = RunFolder(program.folder / "runs" / "whole")
+    assert checkpoint(run.last_checkpoint)["global_step"] == 3 * STEPS_PER_EPOCH
+    return run
+
+
+def checkpoint(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(path, weights_only=True)
+    return content
+
+
+def steps(run: RunFolder) -> int:
+    """Optimizer steps in the last checkpoint; 0 where there is none."""
+    return int(checkpoint(run.last_checkpoint)["global_step"]) if run.last_checkpoint.exists() else 0
+
+
+def equal(first: Any, second: Any) -> bool:
+    """Whether two nested states hold the same bits."""
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(equal(value, second[key]) for key, value in first.items())
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(equal, first, second))
+    return bool(first == second)
+
+
+def metrics(run: RunFolder) -> list[dict[str, str]]:
+    """Every row, without what the clock decides."""
+    with run.metrics.open(encoding="utf-8", newline="") as file:
+        return [
+            {name: value for name, value in row.items() if name != "images_per_second"}
+            for row in csv.DictReader(file)
+        ]
+
+
+def assert_same(run: RunFolder, whole: RunFolder) -> None:
+    for path, wanted in ((run.best_checkpoint, whole.best_checkpoint), (run.last_checkpoint, whole.last_checkpoint)):
+        found, expected = checkpoint(path), checkpoint(wanted)
+        for part in ("state_dict", "training_state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
+            assert equal(found[part], expected[part]), f"{part} of {path.name}"
+    assert metrics(run) == metrics(whole)
+    for name in ("best", "test", "epochs"):
+        assert json.loads(run.results.read_text())[name] == json.loads(whole.results.read_text())[name]
+
+
+def start(program: WarmProgram, name: str, *settings: str) -> Any:
+    words = ("train", program.folder / "shapes", *SETTINGS, *settings, f"run.name={name}")
+    return started_program(*words, folder=program.folder)
+
+
+def interrupt(process: subprocess.Popen[str]) -> Finished:
+    """Ctrl-C: a terminal sends it to the whole process group."""
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate()
+    return Finished(process.returncode, said, "")
+
+
+@pytest.mark.parametrize("stop_at", [3, STEPS_PER_EPOCH + 3])
+def test_a_killed_run_is_finished_as_if_nothing_had_happened(
+    program: WarmProgram, uninterrupted: RunFolder, stop_at: int
+) -> None:
+    run = RunFolder(program.folder / "runs" / f"killed-{stop_at}")
+    with start(program, run.root.name, "checkpoint.every_n_steps=1") as process:
+        wait_until(process, lambda: steps(run) >= stop_at)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not run.results.exists()
+
+    # by its name: what runs last in this folder is up to the other tests
+    finished = program("train", "--resume", run.root)
+
+    assert finished.code == 0, finished
+    assert_same(run, uninterrupted)
+
+
+def test_a_run_that_was_interrupted_goes_on(program: WarmProgram, uninterrupted: RunFolder, photos: Path) -> None:
+    run = RunFolder(program.folder / "runs" / "interrupted")
+    # loader processes get the interrupt too; and the photos do not depend on their number
+    with start(program, "interrupted", "checkpoint.every_n_steps=1", "data.num_workers=1") as process:
+        wait_until(process, lambda: steps(run) > STEPS_PER_EPOCH)
+        stopped = interrupt(process)
+
+    assert stopped.code == 130
+    assert "Traceback" not in stopped.out
+    assert f"go on with: train --resume {run.root.relative_to(program.folder)}" in stopped.out
+    assert steps(run) < 3 * STEPS_PER_EPOCH
+    assert not list(run.root.rglob(".*"))
+
+    finished = program("train", "--resume", "runs/interrupted", "data.num_workers=0")
+    assert finished.code == 0, finished
+    assert_same(run, uninterrupted)
+
+
+def test_the_interrupt_itself_writes_the_last_checkpoint(program: WarmProgram, uninterrupted: RunFolder) -> None:
+    run = RunFolder(program.folder / "runs" / "early")
+    with start(program, "early", "trainer.max_epochs=100000") as process:
+        read_until(process, "epoch 1/")
+        stopped = interrupt(process)
+
+    assert stopped.code == 130
+    assert "Traceback" not in stopped.out
+    assert steps(run) >= STEPS_PER_EPOCH
+    said = program("train", "--resume", "runs/early", "trainer.max_epochs=1")
+    assert said.code == 0, said
+
+
+class TestGoingOn:
+    def test_without_a_name_it_is_the_last_run(
+        self, program: WarmProgram, trained: Trained, tmp_path: Path
+    ) -> None:
+        for name in ("older", "newer"):
+            shutil.copytree(trained.run.root, tmp_path / "runs" / name, copy_function=shutil.copyfile)
+        newer = RunFolder(tmp_path / "runs" / "newer")
+
+        finished = program("train", "--resume", "trainer.max_epochs=3", folder=tmp_path)
+
+        assert finished.code == 0, finished
+        assert "going on with epoch 3" in finished.out
+        assert [row["epoch"] for row in metrics(newer)] == ["0", "1", "2"]
+        assert len(metrics(RunFolder(tmp_path / "runs" / "older"))) == 2
+        assert finished.out.splitlines()[0] in newer.log.read_text(encoding="utf-8")
+
+    def test_a_finished_run_is_just_finished(self, program: WarmProgram, trained: Trained, tmp_path: Path) -> None:
+        shutil.copytree(trained.run.root, tmp_path / "run")
+        run = RunFolder(tmp_path / "run")
+        run.results.unlink()
+        shutil.rmtree(run.export)
+
+        finished = program("train", "--resume", run.root)
+
+        assert finished.code == 0, finished
+        assert "all 2 epochs are trained already" in finished.out
+        assert run.onnx.read_bytes() == trained.run.onnx.read_bytes()
+        wanted = json.loads(trained.run.results.read_text())
+        assert {**json.loads(run.results.read_text()), "seconds": 0} == {**wanted, "seconds": 0}
+        assert equal(checkpoint(run.last_checkpoint), checkpoint(trained.run.last_checkpoint))
+
+    def test_a_run_that_wrote_no_checkpoint_starts_anew(
+        self, program: WarmProgram, trained: Trained, tmp_path: Path
+    ) -> None:
+        shutil.copytree(trained.run.root, tmp_path / "run")
+        run = RunFolder(tmp_path / "run")
+        shutil.rmtree(run.checkpoints)
+
+        finished = program("train", "--resume", run.root)
+
+        assert finished.code == 0, finished
+        assert "starting anew" in finished.out
+        assert equal(
+            checkpoint(run.best_checkpoint)["state_dict"], checkpoint(trained.run.best_checkpoint)["state_dict"]
+        )
+
+
+class TestRefused:
+    def test_a_setting_that_would_make_it_another_run(self, program: WarmProgram, trained: Trained) -> None:
+        finished = program("train", "--resume", "runs/first", "optimizer.lr=1", "data.batch_size=9", "seed=3")
+
+        assert finished.code == 2
+        (line,) = finished.err.splitlines()
+        for name in ("data.batch_size (8 → 9)", "optimizer.lr (0.001 → 1.0)", "seed (0 → 3)"):
+            assert name in line
+        assert "It may change" in line
+
+    def test_photos_of_other_classes(self, program: WarmProgram, trained: Trained, tmp_path: Path) -> None:
+        folder = shutil.copytree(trained.photos, tmp_path / "photos")
+        assert program("train", folder, *TINY, "trainer.max_epochs=1", "run.name=x", folder=tmp_path).code == 0
+        run = RunFolder(tmp_path / "runs" / "x")
+        before = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()}
+        make_shapes(folder, 8, ["black"])
+
+        finished = program("train", "--resume", run.root, "trainer.max_epochs=2")
+
+        assert finished.code == 2
+        (line,) = finished.err.splitlines()
+        assert "was trained on 3 classes" in line
+        assert "have 4" in line
+        assert {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()} == before
+
+    def test_more_photos_of_the_same_classes_are_said(
+        self, program: WarmProgram, trained: Trained, tmp_path: Path
+    ) -> None:
+        folder = shutil.copytree(trained.photos, tmp_path / "photos")
+        settings = (*TINY, "trainer.max_epochs=1", "run.name=x", "export.enabled=false")
+        assert program("train", folder, *settings, folder=tmp_path).code == 0
+        make_shapes(tmp_path / "more", 2, ["red"], seed=5)
+        for path in (tmp_path / "more" / "red").iterdir():
+            path.rename(folder / "red" / f"more-{path.name}")
+
+        finished = program("train", "--resume", "trainer.max_epochs=2", folder=tmp_path)
+
+        assert finished.code == 0, finished
+        assert "warning: the photos have changed since this run began" in finished.out
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("--resume", "runs/none"), "no run folder at runs/none"),
+            (("--resume", "shapes"), "shapes is no run folder"),
+            (("--resume", "run.dir=empty"), "there is no run in empty"),
+            (("--resume", "runs/first", "--config", "runs/first/config.yaml"), "leave --config out"),
+        ],
+    )
+    def test_what_is_no_run(self, program: WarmProgram, trained: Trained, words: tuple[str, ...], said: str) -> None:
+        finished = program("train", *words)
+
+        assert finished.code == 2
+        (line,) = finished.err.splitlines()
+        assert said in line
