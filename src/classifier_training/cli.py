@@ -114,12 +114,12 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Predict the class of pictures with an exported model."""
-    from classifier_training.prediction import open_predictor, table_rows, write_predictions
+    from classifier_training.prediction import check_output, open_predictor, table_rows, write_predictions
     from classifier_training.terminal import Terminal
 
     terminal = Terminal(quiet=quiet)
-    if output is not None and output.suffix not in {".csv", ".jsonl"}:
-        raise ConfigError(f"--output {output}: allowed are a .csv or a .jsonl file")
+    if output is not None:
+        check_output(output)
     classifier, paths = open_predictor(model, images)
     with terminal.progress("predicting", "images") as progress:
         predictions = []
@@ -141,6 +141,10 @@ def export(
     run: Annotated[str, typer.Argument(help="Run folder.")], settings: Settings = None, quiet: Quiet = False
 ) -> None:
     """Export a run's best weights to ONNX and prove that the file answers like the model."""
+    from classifier_training.config import load_config
+    from classifier_training.runs import open_run
+
+    load_config(settings or [], file=open_run(Path(run)).config)  # faults first: what follows takes seconds to import
     from classifier_training.exporting import export as run_export
     from classifier_training.terminal import Terminal
 
@@ -157,7 +161,11 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Train on scikit-learn's handwritten digits: real data, no download, a few minutes on a CPU."""
+    from classifier_training.config import load_config
     from classifier_training.demo import DEMO_SETTINGS, write_digits
+    from classifier_training.settings import collect_overrides
+
+    load_config(collect_overrides([DEMO_SETTINGS, settings or []]))
     from classifier_training.training import train as run_training
 
     run_training(write_digits(folder / "digits"), DEMO_SETTINGS, settings or [], quiet=quiet)

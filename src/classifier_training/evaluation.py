@@ -144,6 +144,8 @@ def _model_file(path: Path) -> Path:
         return best
     if path.suffix not in {".ckpt", ".onnx"}:
         raise CheckpointError(f"{path} is no run folder, .ckpt or .onnx file")
+    if not path.is_file():
+        raise CheckpointError(f"no such file: {path}")
     return path
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from classifier_training.errors import BadImageError, RunError
+from classifier_training.errors import BadImageError, RunError, UserError
 from classifier_training.inference.classifier import OnBadImage, OnnxClassifier
 from classifier_training.inference.files import find_images
 from classifier_training.runs import open_run, write_text
@@ -60,6 +60,22 @@ def table_rows(predictions: Sequence[Prediction]) -> Iterator[list[str]]:
     """Predictions as rows of text: file, label, probability."""
     for prediction in predictions:
         yield [prediction.file or "", prediction.label, f"{prediction.probability:.6f}"]
+
+
+def check_output(path: Path) -> None:
+    """Refuses a file that `write_predictions` could not write, before the pictures are looked at.
+
+    Raises:
+        UserError: It is neither ``.csv`` nor ``.jsonl``, or its folder cannot be made.
+    """
+    if path.suffix not in {".csv", ".jsonl"}:
+        raise UserError(f"--output {path}: allowed are a .csv or a .jsonl file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output {path}: cannot make the folder {path.parent}: {error.strerror}") from None
+    if path.is_dir():
+        raise UserError(f"--output {path}: this is a folder; name a file in it")
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:

@@ -52,4 +52,6 @@ def score_model(
 def _autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
     if precision == "32-true":
         return contextlib.nullcontext()
-    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16-mixed" else torch.float16)
+    # on a CPU Lightning, which validated, takes bfloat16 for both
+    is_half = precision == "16-mixed" and device.type != "cpu"
+    return torch.autocast(device.type, torch.float16 if is_half else torch.bfloat16)

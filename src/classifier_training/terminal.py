@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import IO, Literal, TextIO
 
 from rich.console import Console, RenderableType
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 LOG_WIDTH = 160
 SECONDS_BETWEEN_LINES = 30.0
@@ -47,11 +47,11 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """One line of what is going on."""
-        self._print(escape(text), always=False)
+        self._print(_plain(text), always=False)
 
     def warn(self, text: str) -> None:
         """One line that a person should not miss, even when quiet."""
-        self._print(f"[yellow]warning:[/] {escape(text)}", always=True)
+        self._print(Text.assemble(("warning:", "yellow"), " ", _plain(text)), always=True)
 
     def show(self, renderable: RenderableType) -> None:
         """A table."""
@@ -67,11 +67,11 @@ class Terminal:
 
     def pairs(self, title: str, values: Mapping[str, str]) -> None:
         """A table of names and values."""
-        table = Table(title=escape(title), title_justify="left", show_header=False)
+        table = Table(title=_plain(title), title_justify="left", show_header=False)
         table.add_column(style="bold")
         table.add_column(overflow="fold")
         for name, value in values.items():
-            table.add_row(escape(name), escape(value))
+            table.add_row(_plain(name), _plain(value))
         self.show(table)
 
     @contextlib.contextmanager
@@ -97,10 +97,10 @@ class Terminal:
     def log_line(self, text: str) -> None:
         """A line for the log file alone."""
         if self._log is not None and self._log_file is not None:
-            self._log.print(escape(text))
+            self._log.print(_plain(text))
             self._log_file.flush()
         else:
-            self._said_before.append(escape(text))
+            self._said_before.append(_plain(text))
 
     @contextlib.contextmanager
     def progress(self, what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
@@ -146,11 +146,11 @@ class Terminal:
         rows: Sequence[Sequence[str]],
         justify_others: Literal["left", "right"],
     ) -> None:
-        table = Table(title=escape(title), title_justify="left", header_style="bold")
+        table = Table(title=_plain(title), title_justify="left", header_style="bold")
         for position, name in enumerate(columns):
-            table.add_column(escape(name), justify=justify_others if position else "left", overflow="fold")
+            table.add_column(_plain(name), justify=justify_others if position else "left", overflow="fold")
         for row in rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*map(_plain, row))
         self.show(table)
 
     def _progress_lines(self, what: str, unit: str) -> Callable[[int, int], None]:
@@ -174,6 +174,11 @@ class Terminal:
             self._log_file.flush()
         else:
             self._said_before.append(renderable)
+
+
+def _plain(text: str) -> Text:
+    """Text that is shown as it is: no markup or emoji in it, and bytes of file names that are no text as escapes."""
+    return Text(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import time
@@ -114,8 +113,6 @@ def _train_in(
 ) -> TrainResult | None:
     terminal.say(f"run folder: {run.root}")
     started = time.monotonic()
-    if point is not None:
-        _warn_of_changed_photos(run, plan, terminal)
     if _is_main_process():
         write_text(run.config, to_yaml(plan.config))
         write_json(
@@ -158,12 +155,6 @@ def _train_in(
         num_epochs=trainer.current_epoch,
         started=started,
     )
-
-
-def _warn_of_changed_photos(run: RunFolder, plan: Plan, terminal: Terminal) -> None:
-    before = json.loads(run.environment.read_text(encoding="utf-8")) if run.environment.is_file() else {}
-    if before.get("data_fingerprint", plan.photos.fingerprint) != plan.photos.fingerprint:
-        terminal.warn("the photos have changed since this run began; its earlier epochs saw others")
 
 
 def _where(point: ResumePoint, plan: Plan) -> str:

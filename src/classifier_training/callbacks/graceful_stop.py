@@ -52,17 +52,8 @@ class GracefulStop(lightning.Callback):
         if self._agreed(trainer) and trainer.global_step > 0:
             raise KeyboardInterrupt
 
-    def on_exception(
-        self,
-        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
-        pl_module: lightning.LightningModule,  # noqa: ARG002
-        exception: BaseException,  # noqa: ARG002
-    ) -> None:
-        """Gives the interrupt signal back: no teardown follows, and Lightning lets interrupts be ignored from now on."""
-        self._release()
-
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002
-        """Gives the interrupt signal back."""
+        """Gives the interrupt signal back; after an exception Lightning does that."""
         self._release()
 
     def _request(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's signature

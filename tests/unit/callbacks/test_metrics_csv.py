@@ -92,10 +92,7 @@ def test_a_metric_that_appears_late_leaves_earlier_rows_empty(tmp_path: Path) ->
     assert 0 <= float(second["val/top1"]) <= 1
 
 
-def test_a_number_that_is_none_is_written_as_such(tmp_path: Path) -> None:
-    class Odd(torch.nn.Module):
-        pass
-
+def test_what_is_not_a_number_is_written_as_such(tmp_path: Path) -> None:
     model = make_model()
     model.on_validation_epoch_end = lambda: model.log("val/odd", torch.tensor(math.nan))  # type: ignore[method-assign]
     path = tmp_path / "metrics.csv"

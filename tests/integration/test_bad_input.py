@@ -1,0 +1,337 @@
+"""A mistake of the user is one clear line and exit code 2, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from tests.helpers.cli import ENVIRONMENT, PROGRAM, TINY, Finished, Trained, WarmProgram, make_shapes
+
+from classifier_training.runs import RunFolder
+
+
+@pytest.fixture
+def refused(program: WarmProgram, tmp_path: Path) -> Callable[..., list[str]]:
+    """Runs a command that must be refused, and gives the lines that it said."""
+
+    def run(*words: str | Path) -> list[str]:
+        before = files(tmp_path)
+        finished = program(*words, folder=tmp_path)
+        assert finished.code == 2, finished
+        assert "Traceback" not in finished.err
+        assert files(tmp_path) == before
+        lines = finished.err.splitlines()
+        assert all(line.startswith("error: ") for line in lines), finished
+        return [line.removeprefix("error: ") for line in lines]
+
+    return run
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("settings", "lines"),
+        [
+            (["data.batchsize=3"], ["data.batchsize=3 (command line): no such setting; did you mean data.batch_size?"]),
+            (["optimizer.lr=fast"], ["optimizer.lr=fast (command line): must be a number, above 0"]),
+            (["trainer.max_epochs=0"], ["trainer.max_epochs=0 (command line): must be a whole number, at least 1"]),
+            (
+                ["optimizer.lr=-1", "data.batch_size=many", "ema.dekay=0.9"],
+                [
+                    "ema.dekay=0.9 (command line): no such setting; did you mean ema.decay?",
+                    "data.batch_size=many (command line): must be a whole number, at least 1",
+                    "optimizer.lr=-1 (command line): must be a number, above 0",
+                ],
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("command", ["train", "config show", "evaluate"])
+    def test_every_fault_is_told_at_once(
+        self,
+        refused: Callable[..., list[str]],
+        trained: Trained,
+        command: str,
+        settings: list[str],
+        lines: list[str],
+    ) -> None:
+        places = {"train": [trained.photos], "evaluate": [trained.run.root]}.get(command, [])
+
+        assert refused(*command.split(), *places, *settings) == lines
+
+    def test_an_unknown_backbone(self, refused: Callable[..., list[str]], photos: Path) -> None:
+        (line,) = refused("train", photos, "model.name=resnet19")
+
+        assert line.startswith("model.name='resnet19' is no timm model; did you mean resnet18")
+
+    def test_an_unknown_preset(self, refused: Callable[..., list[str]], photos: Path) -> None:
+        (line,) = refused("train", photos, "model=resnet51")
+
+        assert "nearest: resnet50" in line
+        assert "model.name=resnet51" in line
+
+    def test_an_image_size_that_the_backbone_refuses(self, refused: Callable[..., list[str]], photos: Path) -> None:
+        (line,) = refused("train", photos, "model.name=test_vit", "data.image_size=33")
+
+        assert "data.image_size=33 is not a multiple of the patch size 16" in line
+        assert "nearest: 32 or 48" in line
+
+    def test_a_device_that_is_not_there(self, refused: Callable[..., list[str]], photos: Path) -> None:
+        (line,) = refused("train", photos, "trainer.accelerator=mps")
+
+        assert line.startswith("trainer.accelerator=mps: there is no such device here; available: cpu")
+
+    @pytest.mark.parametrize("name", ["a/b", "..", "/tmp/x"])  # noqa: S108 - refused
+    def test_a_run_name_that_is_a_path(self, refused: Callable[..., list[str]], photos: Path, name: str) -> None:
+        (line,) = refused("train", photos, f"run.name={name}")
+
+        assert "is not a plain folder name" in line
+
+    def test_two_sources_of_weights(self, refused: Callable[..., list[str]], photos: Path) -> None:
+        (line,) = refused("train", photos, "model.pretrained=true", "model.weights=x.safetensors")
+
+        assert "two sources of weights" in line
+
+    def test_a_configuration_file_that_is_none(self, refused: Callable[..., list[str]], photos: Path) -> None:
+        (line,) = refused("train", photos, "--config", "none.yaml")
+
+        assert line == "none.yaml: there is no such configuration file"
+
+    def test_a_misspelt_option(self, program: WarmProgram, photos: Path) -> None:
+        finished = program("train", photos, "--resmue")
+
+        assert finished.code == 2
+        assert "--resmue" in finished.err
+        assert "Traceback" not in finished.err
+
+
+class TestPhotos:
+    def test_no_photos_named(self, refused: Callable[..., list[str]]) -> None:
+        assert refused("train") == ["no photos given; name a folder: classifier-training train PHOTOS"]
+
+    def test_a_missing_folder(self, refused: Callable[..., list[str]]) -> None:
+        assert refused("train", "shirts") == ["there is no folder shirts; name a folder of photos or a table file"]
+
+    def test_two_folders(self, refused: Callable[..., list[str]], photos: Path) -> None:
+        (line,) = refused("train", photos, "others")
+
+        assert "one folder is expected, got 2" in line
+
+    def test_an_empty_folder(self, refused: Callable[..., list[str]], tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+
+        (line,) = refused("train", "empty")
+        assert line.startswith(f"no images in {tmp_path / 'empty'}")
+
+    def test_one_class(self, refused: Callable[..., list[str]], tmp_path: Path) -> None:
+        make_shapes(tmp_path / "one", 4, ["red"])
+
+        (line,) = refused("train", "one", *TINY)
+        assert line.endswith("has one class only ('red'); a classifier needs two or more")
+
+    def test_a_broken_photo(self, refused: Callable[..., list[str]], tmp_path: Path) -> None:
+        make_shapes(tmp_path / "shapes", 4)
+        (tmp_path / "shapes" / "red" / "bad.png").write_bytes(b"no picture")
+
+        (line,) = refused("train", "shapes", *TINY)
+        assert "bad.png" in line
+        assert "data.on_bad_image=skip" in line
+
+    def test_nothing_to_predict(self, refused: Callable[..., list[str]], trained: Trained, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+
+        (line,) = refused("predict", trained.run.root, "empty")
+        assert line.startswith("there is no picture in empty")
+        (line,) = refused("predict", trained.run.root, "missing.jpg")
+        assert line == "no such file or folder: missing.jpg"
+
+    def test_classes_that_the_model_does_not_know(
+        self, refused: Callable[..., list[str]], trained: Trained, tmp_path: Path
+    ) -> None:
+        make_shapes(tmp_path / "photos", 3, ["red", "black"])
+
+        for model in (trained.run.best_checkpoint, trained.run.onnx):
+            (line,) = refused("evaluate", model, "photos")
+            assert "classes that the model does not know: 'black'" in line
+
+
+class Malicious:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (f"touch {self.trace}",)
+
+
+@pytest.fixture(params=["truncated", "empty", "text", "picture", "foreign", "tensor", "malicious", "malicious, old"])
+def bad_checkpoint(request: pytest.FixtureRequest, trained: Trained, tmp_path: Path) -> Path:
+    path = tmp_path / "bad.ckpt"
+    content = trained.run.best_checkpoint.read_bytes()
+    trap = {"state_dict": Malicious(tmp_path / "executed"), "hyper_parameters": {}, "epoch": 0, "global_step": 0}
+    writers: dict[str, Callable[[], object]] = {
+        "truncated": lambda: path.write_bytes(content[: len(content) // 2]),
+        "empty": lambda: path.write_bytes(b""),
+        "text": lambda: path.write_text("hello " * 99),
+        "picture": lambda: shutil.copy(next(trained.photos.rglob("*.png")), path),
+        "foreign": lambda: torch.save({"state_dict": {"fc.weight": torch.zeros(3, 4)}, "epoch": 1}, path),
+        "tensor": lambda: torch.save(torch.zeros(3), path),
+        "malicious": lambda: torch.save(trap, path),
+        "malicious, old": lambda: torch.save(trap, path, _use_new_zipfile_serialization=False),
+    }
+    writers[request.param]()
+    return path
+
+
+class TestCheckpoints:
+    def test_evaluating_one_that_is_none_of_ours(
+        self, refused: Callable[..., list[str]], trained: Trained, bad_checkpoint: Path, tmp_path: Path
+    ) -> None:
+        (line,) = refused("evaluate", bad_checkpoint, trained.photos)
+
+        assert line.startswith(f"{bad_checkpoint} ")
+        assert not (tmp_path / "executed").exists()
+
+    def test_going_on_from_one_that_is_none_of_ours(
+        self, refused: Callable[..., list[str]], trained: Trained, bad_checkpoint: Path, tmp_path: Path
+    ) -> None:
+        run = RunFolder(tmp_path / "run")
+        shutil.copytree(trained.run.root, run.root)
+        run.last_checkpoint.unlink()
+        shutil.copy(bad_checkpoint, run.last_checkpoint)
+
+        (line,) = refused("train", "--resume", run.root, "trainer.max_epochs=3")
+
+        assert line.startswith(f"{run.last_checkpoint} ")
+        assert not (tmp_path / "executed").exists()
+
+    def test_starting_from_weights_that_are_none(
+        self, refused: Callable[..., list[str]], trained: Trained, bad_checkpoint: Path, tmp_path: Path
+    ) -> None:
+        (line,) = refused("train", trained.photos, *TINY, f"model.weights={bad_checkpoint}")
+
+        assert str(bad_checkpoint) in line
+        assert not (tmp_path / "executed").exists()
+
+    def test_a_checkpoint_of_other_weights_than_it_says(
+        self, refused: Callable[..., list[str]], trained: Trained, tmp_path: Path
+    ) -> None:
+        content = torch.load(trained.run.best_checkpoint, weights_only=True)
+        content["hyper_parameters"]["classes"] = ["a", "b", "c", "d"]
+        torch.save(content, tmp_path / "four.ckpt")
+        make_shapes(tmp_path / "photos", 3)
+
+        (line,) = refused("evaluate", "four.ckpt", "photos")
+        assert line.startswith("four.ckpt does not hold the model that it describes")
+
+    def test_what_is_no_model(self, refused: Callable[..., list[str]], photos: Path, tmp_path: Path) -> None:
+        (tmp_path / "text.onnx").write_text("hello")
+
+        for word in ("evaluate", "predict"):
+            (line,) = refused(word, "text.onnx", photos)
+            assert line.startswith("text.onnx is not an ONNX model that can be opened, or is truncated")
+            assert refused(word, "none.onnx", photos) == ["no such file: none.onnx"]
+        assert refused("evaluate", "none.ckpt", photos) == ["no such file: none.ckpt"]
+        assert refused("evaluate", photos) == [f"{photos} is no run folder: it has no config.yaml"]
+        assert refused("export", photos) == [f"{photos} is no run folder: it has no config.yaml"]
+        picture = next(photos.rglob("*.png"))
+        assert refused("evaluate", picture) == [f"{picture} is no run folder, .ckpt or .onnx file"]
+
+    def test_a_run_that_is_not_finished(
+        self, refused: Callable[..., list[str]], trained: Trained, tmp_path: Path
+    ) -> None:
+        run = RunFolder(tmp_path / "run")
+        shutil.copytree(trained.run.root, run.root)
+        shutil.rmtree(run.export)
+        (line,) = refused("predict", "run", trained.photos)
+        assert line == "run has no export/model.onnx; make it: classifier-training export run"
+
+        shutil.rmtree(run.checkpoints)
+        (line,) = refused("evaluate", "run")
+        assert line == "run has no checkpoints/best.ckpt; finish it: train --resume run"
+        (line,) = refused("export", "run")
+        assert line.startswith("run has no checkpoints/best.ckpt to export")
+
+
+class TestWriting:
+    def test_a_run_folder_that_cannot_be_made(
+        self, refused: Callable[..., list[str]], photos: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_text("")
+
+        (line,) = refused("train", photos, *TINY, "run.dir=file")
+        assert line.startswith("cannot make the folder file: File exists")
+
+    @pytest.mark.parametrize("output", ["file/labels.csv", "labels.txt", "labels", "folder.csv"])
+    def test_an_output_that_cannot_be_written(
+        self, refused: Callable[..., list[str]], trained: Trained, tmp_path: Path, output: str
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        (tmp_path / "folder.csv").mkdir()
+
+        (line,) = refused("predict", trained.run.root, trained.photos, "--output", output)
+        assert line.startswith(f"--output {output}: ")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 5 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", folder], check=False)
+    if mounted.returncode:
+        pytest.skip("only root can mount a small disk")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+class TestAFullDisk:
+    SETTINGS = (*TINY, "checkpoint.monitor=val/loss", "trainer.max_epochs=9", "export.enabled=false", "run.name=full")
+
+    @staticmethod
+    def check(finished: Finished, run: RunFolder, reason: int) -> None:
+        assert finished.code == 2, finished
+        (line,) = finished.err.splitlines()
+        assert line.startswith("error: cannot write ")
+        assert os.strerror(reason) in line
+        assert not list(run.root.rglob(".*"))
+
+    def test_it_is_one_line_and_the_earlier_checkpoint_is_whole(
+        self, program: WarmProgram, photos: Path, small_disk: Path
+    ) -> None:
+        run = RunFolder(small_disk / "full")
+
+        finished = program("train", photos, *self.SETTINGS, f"run.dir={small_disk}")
+
+        self.check(finished, run, errno.ENOSPC)
+        assert str(run.root) in finished.err
+        for path in (run.last_checkpoint, run.best_checkpoint):
+            assert torch.load(path, weights_only=True)["epoch"] == 0
+        subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
+        resumed = program("train", "--resume", run.root, "trainer.max_epochs=2")
+        assert resumed.code == 0, resumed
+
+    def test_a_limit_on_the_size_of_files_is_told_alike(self, photos: Path, tmp_path: Path) -> None:
+        ended = subprocess.run(
+            [*PROGRAM, "train", photos, *self.SETTINGS],
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)),
+        )
+        run = RunFolder(tmp_path / "runs" / "full")
+
+        self.check(Finished(ended.returncode, ended.stdout, ended.stderr), run, errno.EFBIG)
+        assert not run.last_checkpoint.exists()
