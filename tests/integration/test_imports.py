@@ -20,8 +20,8 @@ except SystemExit as end:
     code = end.code or 0
 else:
     code = 0
-roots = {name.partition(".")[0] for name in sys.modules}
-print("IMPORTED", *sorted(roots & {"torch", "torchvision", "lightning", "timm", "torchmetrics", "numpy"}), file=sys.stderr)
+heavy = {"torch", "torchvision", "lightning", "timm", "torchmetrics", "numpy"}
+print("IMPORTED", *sorted(heavy & {name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
 sys.exit(code)
 """
 

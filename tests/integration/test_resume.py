@@ -75,8 +75,7 @@ def metrics(run: RunFolder) -> list[dict[str, str]]:
     """Every row, without what the clock decides."""
     with run.metrics.open(encoding="utf-8", newline="") as file:
         return [
-            {name: value for name, value in row.items() if name != "images_per_second"}
-            for row in csv.DictReader(file)
+            {name: value for name, value in row.items() if name != "images_per_second"} for row in csv.DictReader(file)
         ]
 
 
@@ -91,8 +90,8 @@ def assert_same(run: RunFolder, whole: RunFolder) -> None:
 
 
 def start(program: WarmProgram, name: str, *settings: str) -> Any:
-    words = ("train", program.folder / "shapes", *SETTINGS, *settings, f"run.name={name}")
-    return started_program(*words, folder=program.folder)
+    settings = (*SETTINGS, *settings, f"run.name={name}")
+    return started_program("train", program.folder / "shapes", *settings, folder=program.folder)
 
 
 def interrupt(process: subprocess.Popen[str]) -> Finished:
@@ -152,9 +151,7 @@ def test_the_interrupt_itself_writes_the_last_checkpoint(program: WarmProgram, u
 
 
 class TestGoingOn:
-    def test_without_a_name_it_is_the_last_run(
-        self, program: WarmProgram, trained: Trained, tmp_path: Path
-    ) -> None:
+    def test_without_a_name_it_is_the_last_run(self, program: WarmProgram, trained: Trained, tmp_path: Path) -> None:
         for name in ("older", "newer"):
             shutil.copytree(trained.run.root, tmp_path / "runs" / name, copy_function=shutil.copyfile)
         newer = RunFolder(tmp_path / "runs" / "newer")
@@ -239,6 +236,7 @@ class TestRefused:
         ("words", "said"),
         [
             (("--resume", "runs/none"), "no run folder at runs/none"),
+            (("--resume=runs/none",), "no run folder at runs/none"),
             (("--resume", "shapes"), "shapes is no run folder"),
             (("--resume", "run.dir=empty"), "there is no run in empty"),
             (("--resume", "runs/first", "--config", "runs/first/config.yaml"), "leave --config out"),

@@ -148,10 +148,9 @@ class TestWhereRunsGo:
         finished = program("train", "shapes", *QUICK, "run.name=first")
 
         assert finished.code == 2
-        assert finished.err.splitlines() == [
-            "error: run folder runs/first exists already and is never overwritten; choose another run.name, or go on with"
-            " it: classifier-training train --resume runs/first"
-        ]
+        (line,) = finished.err.splitlines()
+        assert line.startswith("error: run folder runs/first exists already and is never overwritten")
+        assert line.endswith("go on with it: classifier-training train --resume runs/first")
         assert {path: path.stat().st_mtime_ns for path in trained.run.root.rglob("*")} == before
 
     def test_a_dry_run_tells_the_plan_and_writes_nothing(
@@ -186,9 +185,7 @@ def test_another_seed_gives_another_run(program: WarmProgram, trained: Trained) 
 
 
 @pytest.mark.parametrize("balance", ["sampler", "loss_weights", "logit_adjustment"])
-def test_every_balance_trains_and_gives_the_same_number_again(
-    program: WarmProgram, photos: Path, balance: str
-) -> None:
+def test_every_balance_trains_and_gives_the_same_number_again(program: WarmProgram, photos: Path, balance: str) -> None:
     finished = program("train", "shapes", *QUICK, f"data.balance={balance}", f"run.name={balance}")
     assert finished.code == 0, finished
 

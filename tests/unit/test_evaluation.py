@@ -64,7 +64,7 @@ def test_without_a_test_split_validation_is_scored(model: Path, tmp_path: Path) 
     make_colours(tmp_path / "photos" / "val", "red", "green")
 
     assert evaluate(model, tmp_path / "photos").scores.top1 == 1.0
-    with pytest.raises(DataError, match="has no test split"):
+    with pytest.raises(DataError, match="no images to score in a test split; choose with --split: train, val"):
         evaluate(model, tmp_path / "photos", split="test")
 
 

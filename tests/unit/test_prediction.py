@@ -18,12 +18,9 @@ CLASSES = ("red, really", 'green "leaf"', "bläu\n012")
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """Tells pure red, green and blue apart."""
-    return make_onnx(
-        tmp_path / "run" / "export" / "model.onnx"
-        if (tmp_path / "run" / "export").mkdir(parents=True)
-        else tmp_path / "run" / "export" / "model.onnx",
-        metadata=labels_metadata(Labels(CLASSES, Preprocessing(image_size=16))),
-    )
+    (tmp_path / "run" / "export").mkdir(parents=True)
+    metadata = labels_metadata(Labels(CLASSES, Preprocessing(image_size=16)))
+    return make_onnx(tmp_path / "run" / "export" / "model.onnx", metadata=metadata)
 
 
 @pytest.fixture
@@ -71,7 +68,7 @@ def test_a_broken_picture_stops_or_is_left_out_and_told(model: Path, photos: Pat
 
 
 def test_no_pictures(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no picture in nothing was named|no picture"):
+    with pytest.raises(DataError, match="there is no picture in nothing was named"):
         predict(model, [])
     with pytest.raises(DataError, match="no such file or folder"):
         predict(model, tmp_path / "none")

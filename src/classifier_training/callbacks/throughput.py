@@ -11,7 +11,10 @@ from classifier_training.types import ClassificationBatch
 
 
 class Throughput(lightning.Callback):
-    """Logs ``images_per_second`` over the training part of an epoch, loading included and validation not."""
+    """Logs ``images_per_second`` over the training part of an epoch, loading included and validation not.
+
+    Images are counted by ``batch["labels"]``, so batches must be mappings such as `ClassificationBatch`.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,0 +1,172 @@
+"""What every callback keeps to; one that is new in the table of `classifier_training.callbacks` is tested at once."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import io
+import json
+import pickle
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from tests.helpers.training import IMAGE_SIZE, LIGHTNING_NOTICES, NUM_CLASSES, make_loader, make_trainer
+from torch import Tensor, nn
+
+from classifier_training import callbacks
+from classifier_training.callbacks import (
+    EMACallback,
+    GracefulStop,
+    MetricsCSV,
+    ONNXExportCallback,
+    RunCheckpoint,
+    Throughput,
+    TrainingProgress,
+)
+from classifier_training.terminal import Terminal
+
+pytestmark = LIGHTNING_NOTICES
+
+MAKERS: dict[type[lightning.Callback], Callable[[Path], lightning.Callback]] = {
+    EMACallback: lambda folder: EMACallback(),
+    GracefulStop: lambda folder: GracefulStop(),
+    MetricsCSV: lambda folder: MetricsCSV(folder / "metrics.csv"),
+    ONNXExportCallback: lambda folder: ONNXExportCallback(
+        folder / "onnx", input_height=IMAGE_SIZE, input_width=IMAGE_SIZE
+    ),
+    RunCheckpoint: lambda folder: RunCheckpoint(folder),
+    Throughput: lambda folder: Throughput(),
+    TrainingProgress: lambda folder: TrainingProgress(Terminal(quiet=True), Throughput()),
+}
+"""How to make each callback, with as little as it takes."""
+
+HOLDS_A_TERMINAL = {TrainingProgress}  # so it belongs to its process and is not meant to be pickled
+
+
+def public_callbacks() -> list[type[lightning.Callback]]:
+    values = [getattr(callbacks, name) for name in callbacks.__all__]
+    return [value for value in values if issubclass(value, lightning.Callback)]
+
+
+each = pytest.mark.parametrize("kind", public_callbacks(), ids=lambda kind: kind.__name__)
+
+
+class Foreign(lightning.LightningModule):
+    """Somebody else's module: no configuration, no classes, no preprocessing of ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 4, 3, 4), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(256, NUM_CLASSES))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.net(images)
+        return logits
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        return nn.functional.cross_entropy(self(batch["images"]), batch["labels"])
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self.log("val/top1", (self(batch["images"]).argmax(1) == batch["labels"]).float().mean())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), lr=1e-3)
+
+
+def fitted(kind: type[lightning.Callback], folder: Path) -> tuple[lightning.Callback, lightning.Trainer]:
+    callback = MAKERS[kind](folder)
+    trainer = make_trainer(folder, callback, enable_checkpointing=isinstance(callback, RunCheckpoint), max_epochs=2)
+    trainer.fit(Foreign(), make_loader(3), make_loader(2))
+    return callback, trainer
+
+
+def test_the_table_has_every_callback_of_every_file() -> None:
+    modules = [
+        importlib.import_module(f"{callbacks.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(callbacks.__path__)
+    ]
+    assert modules
+    for module in modules:
+        classes = [
+            name
+            for name, value in inspect.getmembers(module, inspect.isclass)
+            if value.__module__ == module.__name__ and issubclass(value, lightning.Callback) and name[0] != "_"
+        ]
+        assert classes, f"{module.__name__} holds no callback; it belongs elsewhere"
+        missing = set(classes) - set(callbacks.__all__)
+        assert not missing, f"add {missing} to the table in callbacks/__init__.py"
+
+
+def test_every_callback_is_tested_here() -> None:
+    missing = [kind.__name__ for kind in public_callbacks() if kind not in MAKERS]
+    assert not missing, f"add {missing} to MAKERS in this file"
+
+
+@each
+def test_it_is_documented_with_every_argument(kind: type[lightning.Callback]) -> None:
+    text = inspect.getdoc(kind) or ""
+    assert text.splitlines()[0].endswith(".")
+    arguments = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
+    undocumented = [name for name in arguments if f"    {name}: " not in text]
+    assert not undocumented
+
+
+@each
+def test_making_it_touches_no_disk(kind: type[lightning.Callback], tmp_path: Path) -> None:
+    MAKERS[kind](tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@each
+def test_it_works_in_anybodys_trainer(kind: type[lightning.Callback], tmp_path: Path) -> None:
+    _, trainer = fitted(kind, tmp_path)
+    assert trainer.global_step == 6
+
+
+@each
+def test_its_state_is_plain_and_makes_a_new_one_the_same(kind: type[lightning.Callback], tmp_path: Path) -> None:
+    callback, _ = fitted(kind, tmp_path)
+    state = callback.state_dict()
+    assert json.loads(json.dumps(state)) == state
+    again = MAKERS[kind](tmp_path)
+    again.load_state_dict(state)
+    assert again.state_dict() == state
+
+
+@each
+def test_its_checkpoint_holds_nothing_but_plain_values_and_tensors(
+    kind: type[lightning.Callback], tmp_path: Path
+) -> None:
+    _, trainer = fitted(kind, tmp_path)
+    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    content = torch.load(tmp_path / "one.ckpt", weights_only=True)
+    assert content["global_step"] == 6
+
+
+@each
+def test_two_runs_with_the_same_callback_do_not_disturb_each_other(
+    kind: type[lightning.Callback], tmp_path: Path
+) -> None:
+    callback = MAKERS[kind](tmp_path)
+    for _ in range(2):
+        checkpointing = isinstance(callback, RunCheckpoint)
+        trainer = make_trainer(tmp_path, callback, enable_checkpointing=checkpointing)
+        trainer.fit(Foreign(), make_loader(3), make_loader(2))
+        assert trainer.global_step == 3
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in public_callbacks() if kind not in HOLDS_A_TERMINAL], ids=lambda kind: kind.__name__
+)
+def test_it_pickles(kind: type[lightning.Callback], tmp_path: Path) -> None:
+    callback = MAKERS[kind](tmp_path)
+    file = io.BytesIO()
+    pickle.dump(callback, file)
+    file.seek(0)
+    again: Any = pickle.load(file)  # noqa: S301 - what this test has just written
+    assert again.state_dict() == callback.state_dict()
+    assert vars(again).keys() == vars(callback).keys()

@@ -1,0 +1,113 @@
+"""What every loss keeps to; a new one is tested as soon as `LossConfig` knows its name."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from classifier_training.config.schema import LossConfig
+from classifier_training.models import losses
+from classifier_training.models.losses import ClassificationLoss
+
+NAMES = get_args(LossConfig.model_fields["name"].annotation)
+LOGITS = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(12) % 4
+WEIGHTS = [0.5, 1.0, 2.0, 4.0]
+COUNTS = [8, 4, 2, 1]
+BALANCES: list[dict[str, Any]] = [{}, {"class_weights": WEIGHTS}, {"class_counts": COUNTS}]
+
+each = pytest.mark.parametrize("name", NAMES)
+each_balance = pytest.mark.parametrize("balance", BALANCES, ids=["none", "loss_weights", "logit_adjustment"])
+
+
+def make_loss(name: str, smoothing: float = 0.1, **balance: Any) -> ClassificationLoss:
+    return ClassificationLoss(LossConfig.model_validate({"name": name, "label_smoothing": smoothing}), **balance)
+
+
+def gradient(loss: ClassificationLoss, logits: Tensor, labels: Tensor) -> Tensor:
+    logits = logits.clone().requires_grad_()
+    (found,) = torch.autograd.grad(loss(logits, labels), logits)
+    return found
+
+
+def test_every_name_is_another_loss() -> None:
+    values = {name: float(make_loss(name)(LOGITS, LABELS)) for name in NAMES}
+    assert len(set(values.values())) == len(NAMES), f"two names give the same loss: {values}"
+
+
+def test_every_function_is_documented_and_takes_the_same_arguments() -> None:
+    functions = [
+        value
+        for name, value in inspect.getmembers(losses, inspect.isfunction)
+        if value.__module__ == losses.__name__ and name[0] != "_"
+    ]
+    assert len(functions) == len(NAMES), (
+        "a loss is a function here, a line in ClassificationLoss and a name in LossConfig"
+    )
+    for function in functions:
+        assert list(inspect.signature(function).parameters)[:4] == ["logits", "labels", "weight", "label_smoothing"]
+        text = inspect.getdoc(function) or ""
+        assert all(f"    {name}: " in text for name in inspect.signature(function).parameters)
+        assert "Returns:" in text
+
+
+@each
+@each_balance
+def test_it_is_a_finite_positive_scalar_with_a_gradient(name: str, balance: dict[str, Any]) -> None:
+    loss = make_loss(name, **balance)
+    value = loss(LOGITS, LABELS)
+    assert value.shape == ()
+    assert value.dtype == torch.float32
+    assert 0 < float(value) < 100
+    assert bool(gradient(loss, LOGITS, LABELS).isfinite().all())
+
+
+@each
+@each_balance
+def test_a_step_downhill_lowers_it(name: str, balance: dict[str, Any]) -> None:
+    loss = make_loss(name, **balance)
+    better = LOGITS - 0.1 * gradient(loss, LOGITS, LABELS)
+    assert float(loss(better, LABELS)) < float(loss(LOGITS, LABELS))
+
+
+@each
+def test_it_pulls_the_true_class_up(name: str) -> None:
+    pull = gradient(make_loss(name, smoothing=0.0), LOGITS, LABELS)
+    assert bool((pull.gather(1, LABELS[:, None]) < 0).all())
+
+
+@each
+@each_balance
+def test_the_order_of_images_does_not_matter(name: str, balance: dict[str, Any]) -> None:
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
+    loss = make_loss(name, **balance)
+    torch.testing.assert_close(loss(LOGITS[order], LABELS[order]), loss(LOGITS, LABELS))
+
+
+@each
+def test_the_right_answer_costs_less_than_a_wrong_one(name: str) -> None:
+    right = torch.nn.functional.one_hot(LABELS, 4) * 6.0
+    loss = make_loss(name)
+    assert float(loss(right, LABELS)) < float(loss(right.roll(1, dims=1), LABELS))
+    assert float(loss.evaluate(right, LABELS)) < float(loss.evaluate(right.roll(1, dims=1), LABELS))
+
+
+@each
+@each_balance
+def test_it_runs_in_half_precision(name: str, balance: dict[str, Any]) -> None:
+    loss = make_loss(name, **balance)
+    with torch.autocast("cpu", torch.bfloat16):
+        value = loss(LOGITS, LABELS)
+    torch.testing.assert_close(value, loss(LOGITS, LABELS), rtol=1e-2, atol=1e-2)
+
+
+@each
+@each_balance
+def test_it_adds_nothing_to_a_checkpoint(name: str, balance: dict[str, Any]) -> None:
+    loss = make_loss(name, **balance)
+    assert loss.state_dict() == {}
+    assert list(loss.parameters()) == []
