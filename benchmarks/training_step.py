@@ -21,11 +21,12 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.callbacks.ema import EMACallback
@@ -54,6 +55,7 @@ def make_batch(index: int, device: torch.device) -> dict[str, Tensor]:
 
 
 def make_model() -> BaseClassificationModel:
+    """The same weights at every call."""
     torch.manual_seed(0)
     return BaseClassificationModel("resnet18", NUM_CLASSES, image_size=IMAGE_SIZE, config=CONFIG)
 
@@ -62,7 +64,7 @@ class HandWritten:
     """The same training as a plain loop."""
 
     def __init__(self, device: torch.device, total_steps: int) -> None:
-        self.backbone: nn.Module = make_model().backbone.to(device, memory_format=torch.channels_last).train()
+        self.backbone = make_model().backbone.to(device).to(memory_format=torch.channels_last).train()
         head = head_parameters(self.backbone)
         self.optimizer = build_optimizer(parameter_groups(self.backbone, head, CONFIG.optimizer, 1.0), CONFIG.optimizer)
         self.scheduler = build_scheduler(self.optimizer, CONFIG.scheduler, total_steps=total_steps, max_epochs=1)
@@ -72,6 +74,7 @@ class HandWritten:
         self.num_steps = 0
 
     def step(self, batch: dict[str, Tensor]) -> None:
+        """Trains on one batch."""
         images = batch["images"].contiguous(memory_format=torch.channels_last)
         loss = nn.functional.cross_entropy(
             self.backbone(images), batch["labels"], label_smoothing=CONFIG.loss.label_smoothing
@@ -137,7 +140,8 @@ def measure(device: torch.device, num_steps: int, folder: Path) -> Alternating:
         default_root_dir=folder,
         **settings,
     )
-    trainer.fit(make_model(), loader, [loader.batches[0]])
+    validation: DataLoader[Any] = DataLoader(cast("Any", loader.batches[:1]), batch_size=None)
+    trainer.fit(make_model(), loader, validation)
     return loader
 
 
@@ -158,6 +162,7 @@ def report(measured: Alternating) -> float:
 
 
 def main() -> None:
+    """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--accelerator", choices=["cpu", "cuda"], default="cpu", help="where to train")
     parser.add_argument("--threads", type=int, default=2, help="torch's CPU threads")

@@ -106,6 +106,11 @@ class RunFolder:
         files = (path for path in self.root.rglob("*") if path.is_file() and not path.name.startswith("."))
         return sorted(files)
 
+    def remove_unfinished(self) -> None:
+        """Removes what a process left that was killed while it wrote; must not be called while another one writes."""
+        for path in self.root.rglob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
 
 def check_run_name(parent: Path, name: str | None, *, may_rename: bool = False) -> None:
     """Refuses a name before hours are spent on a run that could not be written; arguments as `create_run`.

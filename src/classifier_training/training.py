@@ -114,6 +114,7 @@ def _train_in(
     terminal.say(f"run folder: {run.root}")
     started = time.monotonic()
     if _is_main_process():
+        run.remove_unfinished()
         write_text(run.config, to_yaml(plan.config))
         write_json(
             run.environment,

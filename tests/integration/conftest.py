@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 from tests.helpers.cli import TINY, Trained, WarmProgram, make_shapes
 
 from classifier_training.runs import RunFolder
+
+if os.name == "nt":
+    collect_ignore_glob = ["test_*.py"]  # they fork, and send the signals of a terminal
 
 
 @pytest.fixture(scope="session")

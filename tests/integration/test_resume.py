@@ -169,11 +169,13 @@ class TestGoingOn:
         run = RunFolder(tmp_path / "run")
         run.results.unlink()
         shutil.rmtree(run.export)
+        (run.checkpoints / ".last.ckpt.abc.tmp").write_bytes(b"killed while it was written")
 
         finished = program("train", "--resume", run.root)
 
         assert finished.code == 0, finished
         assert "all 2 epochs are trained already" in finished.out
+        assert not list(run.root.rglob(".*"))
         assert run.onnx.read_bytes() == trained.run.onnx.read_bytes()
         wanted = json.loads(trained.run.results.read_text())
         assert {**json.loads(run.results.read_text()), "seconds": 0} == {**wanted, "seconds": 0}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tests.helpers.cli import TINY, Trained, WarmProgram
+from tests.helpers.cli import TINY, Trained, WarmProgram, make_shapes
 
 from classifier_training.config.schema import Config
 from classifier_training.runs import RunFolder
@@ -192,6 +192,28 @@ def test_every_balance_trains_and_gives_the_same_number_again(program: WarmProgr
     results = json.loads((program.folder / "runs" / balance / "results.json").read_text())
     scores = program("evaluate", f"runs/{balance}", "--split", "val", "--json").json
     assert scores["top1"] == results["best"]["val/top1"]
+
+
+def test_class_names_are_text_from_the_folder_to_the_prediction(program: WarmProgram, tmp_path: Path) -> None:
+    classes = ["00", "012", "1e3", "no", "null", "größe, [bold]"]
+    for number, name in enumerate(classes):
+        make_shapes(tmp_path / "photos" / name, 6, ["red"], seed=number)
+
+    finished = program("train", "photos", *TINY, "trainer.max_epochs=1", "run.name=text", folder=tmp_path)
+
+    assert finished.code == 0, finished
+    run = RunFolder(tmp_path / "runs" / "text")
+    labels = json.loads(run.labels_mapping.read_text(encoding="utf-8"))
+    assert labels["class_to_idx"] == {name: number for number, name in enumerate(sorted(classes))}
+    for model in (run.best_checkpoint, run.onnx):
+        scored = program("evaluate", model, "--json").json
+        assert [row["class"] for row in scored["classes"]] == sorted(classes)
+    for name in classes:
+        assert re.search(rf"│ {re.escape(name)} +│", finished.out), name
+    predicted = program("predict", run.root, tmp_path / "photos", "--output", tmp_path / "labels.csv")
+    assert predicted.code == 0, predicted
+    with (tmp_path / "labels.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["label"] for row in csv.DictReader(file)} <= set(classes)
 
 
 def test_settings_are_shown_and_listed(program: WarmProgram) -> None:
