@@ -212,8 +212,10 @@ def main(arguments: list[str] | None = None) -> None:
         complaint = getattr(error, "format_message", None)
         if complaint is None:
             raise
-        hint = "settings are key=value, such as trainer.max_epochs=20; see --help and config options"
-        _fail(f"{' '.join(complaint().split())} ({hint})", UserError.exit_code)
+        told = " ".join(complaint().split()).rstrip(".")
+        is_option = "No such option" in told
+        hint = "settings are key=value, such as trainer.max_epochs=20" if is_option else "see --help"
+        _fail(f"{told}; {hint}", UserError.exit_code)
     if isinstance(code, int) and code:  # Typer turns an interrupt into its exit code
         _fail("stopped", code)
 

@@ -16,7 +16,7 @@ from classifier_training.exporting import export_checkpoint
 from classifier_training.models.checkpoint import load_model
 from classifier_training.plan import Plan
 from classifier_training.runs import RunFolder, write_json
-from classifier_training.score_table import show_scores
+from classifier_training.score_table import show_scores, summarise
 from classifier_training.scores import Scores
 from classifier_training.scoring import score_model
 from classifier_training.terminal import Terminal, duration
@@ -102,6 +102,7 @@ def finish_run(
     }
     write_json(run.results, results)
     show_scores(terminal, scores, plan.photos.classes, f"{split} scores of epoch {best_epoch + 1}, the best")
+    terminal.say(summarise(scores))
     if plan.config.export.enabled:
         results["export"] = export_checkpoint(run, plan.config.export, terminal)
         write_json(run.results, results | {"seconds": round(time.monotonic() - started, 1)})

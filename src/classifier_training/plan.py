@@ -72,6 +72,8 @@ def describe_plan(plan: Plan, terminal: Terminal) -> None:
     shown = rows if len(rows) <= MAX_CLASSES_SHOWN else [*rows[:MAX_CLASSES_SHOWN], ["…", *("" for _ in names)]]
     totals = [str(len(photos.splits[split])) for split in names]
     terminal.table(f"{len(photos.classes)} classes", ["class", *names], [*shown, ["all", *totals]])
+    for note in photos.notes:
+        terminal.say(note)
     for image in photos.bad:
         terminal.log_line(f"left out: {image.reason}")
     if photos.bad:
@@ -92,12 +94,13 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
     prepared = plan.preprocessing
     ema = f"decay {config.ema.decay:g}, warm-up {config.ema.warmup_steps} steps" if config.ema.enabled else "off"
     accumulation = f" × {config.trainer.accumulate_grad_batches}" if config.trainer.accumulate_grad_batches > 1 else ""
+    num_steps = max(1, len(plan.photos.splits["train"]) // data.batch_size)
     rows = {
         "backbone": f"{model.name}, from {start or 'random weights'}",
         "input": f"{prepared.image_size} px, crop {prepared.crop_pct:g}, {prepared.interpolation},"
         f" mean {prepared.mean}, std {prepared.std}",
-        "training": f"{config.trainer.max_epochs} epochs, batch {data.batch_size}{accumulation},"
-        f" {plan.accelerator}, {config.trainer.precision}",
+        "training": f"{_counted(config.trainer.max_epochs, 'epoch')} of {_counted(num_steps, 'batch', 'batches')},"
+        f" batch size {data.batch_size}{accumulation}, {plan.accelerator}, {config.trainer.precision}",
         "schedule": _schedule(config),
         "optimizer": f"{optimizer.name}, lr {optimizer.lr:g} (backbone × {optimizer.backbone_lr_scale:g}),"
         f" weight decay {optimizer.weight_decay:g}",
@@ -113,9 +116,14 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
 def _schedule(config: Config) -> str:
     """What is trained when."""
     frozen, statistics = config.model.freeze_epochs, "kept" if config.model.freeze_norm_stats else "trained"
-    first = f"head alone for {frozen} epoch(s), then everything" if frozen else "everything from the start"
-    warmup = f"warm-up {config.scheduler.warmup_epochs:g} epoch(s), then {config.scheduler.name}"
+    first = f"head alone for {_counted(frozen, 'epoch')}, then everything" if frozen else "everything from the start"
+    warmup = f"warm-up {_counted(config.scheduler.warmup_epochs, 'epoch')}, then {config.scheduler.name}"
     return f"{first}; BatchNorm statistics {statistics}; {warmup}"
+
+
+def _counted(number: float, one: str, many: str | None = None) -> str:
+    """A number with its noun in the right form."""
+    return f"{number:g} {one if number == 1 else many or one + 's'}"
 
 
 def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accelerator: str) -> Config:

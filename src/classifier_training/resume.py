@@ -19,8 +19,6 @@ HARMLESS: Final = frozenset(
         "data.num_workers",
         "trainer.max_epochs",
         "trainer.accelerator",
-        "trainer.devices",
-        "trainer.num_nodes",
         "trainer.early_stopping_patience",
         "checkpoint.every_n_steps",
         "export.enabled",
@@ -66,7 +64,7 @@ def resume_point(run: str | Path | bool, overrides: Sequence[str], parent: Path)
         CheckpointError: Its checkpoint cannot be used.
         ConfigError: A setting is wrong.
     """
-    folder = latest_run(parent) if isinstance(run, bool) else open_run(_run_of(Path(run)))
+    folder = latest_run(parent) if isinstance(run, bool) else _open(Path(run))
     before = load_config(file=folder.config)
     config = load_config(overrides, file=folder.config)
     changed = sorted(_flat(before).items() ^ _flat(config).items(), key=str)
@@ -114,9 +112,14 @@ def check_fingerprint(point: ResumePoint, fingerprint: str) -> None:
         )
 
 
-def _run_of(path: Path) -> Path:
-    """The run folder of a path that may be one of its checkpoints."""
-    return path.parent.parent if path.suffix == ".ckpt" and path.is_file() else path
+def _open(path: Path) -> RunFolder:
+    """The run of a path, which may be one of its checkpoints."""
+    try:
+        return open_run(path.parent.parent if path.suffix == ".ckpt" and path.is_file() else path)
+    except RunError as error:
+        raise RunError(
+            f"{error}; --resume takes a run folder (it knows its photos), or nothing for the last run"
+        ) from None
 
 
 def _flat(config: Config) -> dict[str, str]:

@@ -9,19 +9,23 @@ from classifier_training.terminal import Terminal
 
 
 def show_scores(terminal: Terminal, scores: Scores, classes: Sequence[str], title: str) -> None:
-    """Shows the scores of each class and of all."""
+    """Shows the scores of each class."""
     rows = [
         [name, _share(row.precision), _share(row.recall), _share(row.f1), str(row.support)]
         for name, row in zip(classes, scores.classes, strict=True)
     ]
     terminal.table(title, ["class", "precision", "recall", "F1", "images"], rows)
+
+
+def summarise(scores: Scores) -> str:
+    """The scores of all classes, in one line."""
     summary = {
         "top-1": scores.top1,
         "top-5": scores.top5,
         "balanced accuracy": scores.balanced_accuracy,
         "macro F1": scores.macro_f1,
     }
-    terminal.say("  ".join(f"{name} {value:.4f}" for name, value in summary.items()))
+    return "  ".join(f"{name} {value:.4f}" for name, value in summary.items())
 
 
 def _share(value: float | None) -> str:

@@ -112,9 +112,19 @@ class Terminal:
             yield self._progress_lines(what, unit)
             return
         columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
-        with Progress(*columns, console=self.console, transient=True) as bar:
-            task = bar.add_task(what, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+        bar = Progress(*columns, console=self.console, transient=True)
+        task = bar.add_task(what, total=None)
+
+        def update(done: int, total: int) -> None:
+            bar.start()  # only now: a job that waits for another one shows nothing yet
+            bar.update(task, completed=done, total=total)
+            if done >= total:
+                bar.stop()
+
+        try:
+            yield update
+        finally:
+            bar.stop()
 
     @contextlib.contextmanager
     def capture_warnings(self) -> Iterator[None]:

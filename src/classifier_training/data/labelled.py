@@ -45,7 +45,7 @@ def choose_samples(root: Path, columns: Columns | None = None, split: Split | No
     """
     listing: Listing = list_photos(root, columns)
     if listing.unsplit:
-        return listing.unsplit, f"all of {root}, which has no splits"
+        return listing.unsplit, f"all images of {root} (it has no splits)"
     there = [name for name, samples in listing.splits.items() if samples]
     chosen: Split = split or ("test" if "test" in there else "val")
     if chosen not in there:

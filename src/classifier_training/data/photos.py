@@ -35,6 +35,7 @@ class Photos:
         classes: Class names of the training split, lexicographic; a class index is a position in it.
         splits: The good pictures of each split.
         bad: The files that were left out.
+        notes: How the splits were made, where the source did not define them.
         warnings: What a person should know.
         fingerprint: Hash over every picture's content, label and split.
     """
@@ -44,6 +45,7 @@ class Photos:
     classes: tuple[str, ...]
     splits: Mapping[Split, tuple[Sample, ...]]
     bad: tuple[BadImage, ...]
+    notes: tuple[str, ...]
     warnings: tuple[str, ...]
     fingerprint: str
 
@@ -86,13 +88,14 @@ def load_photos(config: DataConfig, seed: int, progress: Progress | None = None)
     splits, notes = _split(good, facts, config, seed)
     classes = _classes(splits, root)
     lost = _lost_classes(listing, classes)
-    warnings = [*listing.warnings, *lost, *notes, *_split_warnings(splits, classes, facts)]
+    warnings = [*listing.warnings, *lost, *_split_warnings(splits, classes, facts)]
     return Photos(
         root=root,
         layout=listing.layout,
         classes=classes,
         splits={split: tuple(samples) for split, samples in splits.items()},
         bad=bad,
+        notes=tuple(notes),
         warnings=tuple(warnings),
         fingerprint=_fingerprint(splits, facts),
     )

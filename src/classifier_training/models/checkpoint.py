@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
+    if not zipfile.is_zipfile(path):  # which torch.save writes; older formats are read by unpickling
+        raise CheckpointError(f"{path} is truncated or no checkpoint (not what torch.save writes); use another one")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:

@@ -116,7 +116,7 @@ def test_class_folders_are_split_by_content(tmp_path: Path) -> None:
     assert sum(len(samples) for samples in photos.splits.values()) == 120
     assert all(12 < len(photos.splits[split]) < 48 for split in ("val", "test"))
     assert "no splits given: each photo's content and seed 0 decide its split (25% validation, 25% test)" in (
-        photos.warnings
+        photos.notes
     )
     assert load(tmp_path, 1, val_fraction=0.25, test_fraction=0.25).splits != photos.splits
 
@@ -145,7 +145,7 @@ def test_without_a_validation_split_training_photos_are_held_out(tmp_path: Path)
     assert len(given.splits["train"]) + len(given.splits["val"]) == 80
     assert 20 < len(given.splits["val"]) < 60
     assert len(given.splits["test"]) == 6
-    assert "no validation split given: 50% of the training photos are held out for it" in given.warnings
+    assert "no validation split given: 50% of the training photos are held out for it" in given.notes
 
 
 def test_no_validation_at_all(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ NASTY = [
 
 
 def photos(splits: dict[Split, tuple[Sample, ...]], bad: tuple[BadImage, ...] = ()) -> Photos:
-    return Photos(Path("/photos"), "", (), splits, bad, (), "")
+    return Photos(Path("/photos"), "", (), splits, bad, (), (), "")
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
