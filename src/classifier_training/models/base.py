@@ -144,7 +144,7 @@ class BaseClassificationModel(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's
         """Seeds dropout and the like, so that a resumed run draws what the uninterrupted one would have drawn."""
-        torch.manual_seed(mix_seed(self.config.seed, self.current_epoch, batch_idx, self.global_rank))
+        _seed(self.device, mix_seed(self.config.seed, self.current_epoch, batch_idx, self.global_rank))
 
     def on_train_batch_end(self, outputs: Any, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002
         """Logs what is known once an epoch, while checkpoints and loggers can still see it."""
@@ -229,3 +229,12 @@ class BaseClassificationModel(lightning.LightningModule):
             # float64, so that the logged number is the one that any other reader of the counts gets
             value = torch.tensor(getattr(self.scores, name), dtype=torch.float64)
             self.log(f"{stage}/{name}", value, on_epoch=True, batch_size=1, prog_bar=name == "top1")
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Seeds what a model on a device draws from; `torch.manual_seed` takes a millisecond, for devices not in use."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
