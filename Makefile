@@ -19,7 +19,7 @@ demo: .venv/.ready
 	@$(BIN)/classifier-training demo
 
 test: .venv/.ready
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_ARGS)
 
 check: .venv/.ready
 	$(BIN)/ruff format --check .

@@ -68,6 +68,8 @@ class HandWritten:
         head = head_parameters(self.backbone)
         self.optimizer = build_optimizer(parameter_groups(self.backbone, head, CONFIG.optimizer, 1.0), CONFIG.optimizer)
         self.scheduler = build_scheduler(self.optimizer, CONFIG.scheduler, total_steps=total_steps, max_epochs=1)
+        # in the optimizer's order: the norm is added up in it, and both must train the same weights to the last bit
+        self.parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
         values = [*self.backbone.parameters(), *self.backbone.buffers()]
         self.weights = [value.detach() for value in values if value.is_floating_point()]
         self.average = [weight.clone() for weight in self.weights]
@@ -81,7 +83,7 @@ class HandWritten:
         )
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.backbone.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.scheduler.step()
         self.num_steps += 1
@@ -141,7 +143,11 @@ def measure(device: torch.device, num_steps: int, folder: Path) -> Alternating:
         **settings,
     )
     validation: DataLoader[Any] = DataLoader(cast("Any", loader.batches[:1]), batch_size=None)
-    trainer.fit(make_model(), loader, validation)
+    model = make_model()
+    trainer.fit(model, loader, validation)
+    pairs = zip(model.backbone.parameters(), loader.loop.backbone.parameters(), strict=True)
+    difference = max(float((one - other).abs().max()) for one, other in pairs)
+    print(f"largest difference between the weights that both have trained: {difference:g}")
     return loader
 
 

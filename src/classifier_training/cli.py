@@ -6,11 +6,14 @@ import errno
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from classifier_training.errors import ClassifierTrainingError, ConfigError, UserError
+
+if TYPE_CHECKING:
+    from classifier_training.config.options import Option
 
 app = typer.Typer(
     name="classifier-training",
@@ -20,6 +23,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    if version:
+        from classifier_training import __version__
+
+        typer.echo(f"classifier-training {__version__}")
+
+
 config_app = typer.Typer(help="Look at settings.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
@@ -94,6 +107,8 @@ def evaluate(
         result = run_evaluation(model, place, overrides, split=split, checking=checking, scoring=scoring)
     if result.bad:
         terminal.warn(f"{len(result.bad)} unreadable file(s) left out: {', '.join(bad.path for bad in result.bad[:3])}")
+    if result.num_trained_on and split != "train":
+        terminal.warn(f"{result.num_trained_on} of these photos were trained on: the scores are too good")
     if as_json:
         sys.stdout.write(json.dumps(result.to_dict(), ensure_ascii=False) + "\n")
         return
@@ -131,9 +146,10 @@ def predict(
             progress(len(predictions), len(paths))
     if output is not None:
         write_predictions(output, predictions, classifier.classes)
-        terminal.say(f"{len(predictions)} predictions written to {output}")
-    else:
-        terminal.table("predictions", ["file", "label", "probability"], list(table_rows(predictions)))
+        terminal.result(f"{len(predictions)} of {len(paths)} predictions written to {output}")
+        return
+    # what the command was run for is shown even when the rest is quiet
+    Terminal().table("predictions", ["file", "label", "probability"], list(table_rows(predictions)))
 
 
 @app.command()
@@ -186,7 +202,7 @@ def config_options() -> None:
     from classifier_training.terminal import Terminal
 
     terminal = Terminal()
-    rows = [[option.key, option.type, option.default, option.description] for option in options()]
+    rows = [[option.key, _type(option), option.default, option.description] for option in options()]
     terminal.columns("settings, key=value", ["key", "type", "default", "meaning"], rows)
     terminal.columns("presets", ["preset", "for"], [[f"{one.group}={one.name}", one.summary] for one in presets()])
 
@@ -201,7 +217,8 @@ def main(arguments: list[str] | None = None) -> None:
     except ClassifierTrainingError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail("stopped", EXIT_INTERRUPTED)
+        sys.stderr.write("stopped\n")
+        sys.exit(EXIT_INTERRUPTED)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}:
             raise
@@ -217,7 +234,13 @@ def main(arguments: list[str] | None = None) -> None:
         hint = "settings are key=value, such as trainer.max_epochs=20" if is_option else "see --help"
         _fail(f"{told}; {hint}", UserError.exit_code)
     if isinstance(code, int) and code:  # Typer turns an interrupt into its exit code
-        _fail("stopped", code)
+        sys.stderr.write("stopped\n")
+        sys.exit(code)
+
+
+def _type(option: Option) -> str:
+    """The type of a setting, or the values that it may have."""
+    return " | ".join(option.choices) if option.choices else option.type
 
 
 def _fail(message: str, code: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from classifier_training.data.inspect import BadImage, Progress, count_up
 from classifier_training.data.labelled import Labelled, check_labelled, choose_samples
 from classifier_training.data.sources.listing import Split
 from classifier_training.data.sources.table import Columns
-from classifier_training.data.split_file import read_split
+from classifier_training.data.split_file import read_digests, read_split
 from classifier_training.errors import CheckpointError, DataError
 from classifier_training.inference.classifier import OnnxClassifier
 from classifier_training.inference.evaluate import evaluate_samples
@@ -38,13 +38,15 @@ class Evaluation:
         classes: Class names in class order.
         scores: The scores.
         bad: Files that were left out.
+        num_trained_on: How many of the photos the model was trained on, byte for byte.
     """
 
     model: Path
     description: str
     classes: tuple[str, ...]
     scores: Scores
-    bad: tuple[BadImage, ...] = field(default=())
+    bad: tuple[BadImage, ...] = ()
+    num_trained_on: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -52,6 +54,7 @@ class Evaluation:
             "model": str(self.model),
             "photos": self.description,
             **self.scores.to_dict(self.classes),
+            "num_trained_on": self.num_trained_on,
             "left_out": [image.path for image in self.bad],
         }
 
@@ -81,15 +84,21 @@ def evaluate(
         >>> evaluate("runs/shirts").scores.top1  # doctest: +SKIP
     """
     path = _model_file(Path(model))
+    words = collect_overrides(overrides)
+    roots = [word.removeprefix("data.root=") for word in words if word.startswith("data.root=")]
+    photos = roots[-1] if photos is None and roots else photos
     run = _run_of(path)
-    settings = _settings(run, collect_overrides(overrides), is_onnx=path.suffix == ".onnx")
+    settings = _settings(run, words, is_onnx=path.suffix == ".onnx")
     choose = _Photos(run, photos, settings, split, checking)
     if path.suffix == ".onnx":
-        return _evaluate_onnx(path, choose, settings, scoring)
-    from classifier_training.checkpoint_scoring import score_checkpoint
+        classes, labelled, scores = _score_onnx(path, choose, settings, scoring)
+    else:
+        from classifier_training.checkpoint_scoring import score_checkpoint
 
-    classes, labelled, scores = score_checkpoint(path, choose, settings, scoring)
-    return Evaluation(path, labelled.description, classes, scores, labelled.bad)
+        classes, labelled, scores = score_checkpoint(path, choose, settings, scoring)
+    trained_on = set() if run is None or not run.split.is_file() else set(read_digests(run.split, "train").values())
+    num_trained_on = sum(digest in trained_on for digest in labelled.digests)
+    return Evaluation(path, labelled.description, classes, scores, labelled.bad, num_trained_on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +134,15 @@ class _Photos:
         return bool(str(Path(self.photos).expanduser().resolve()) == root)
 
 
-def _evaluate_onnx(
+def _score_onnx(
     path: Path, choose: Callable[[tuple[str, ...]], Labelled], settings: Config | None, scoring: Progress | None
-) -> Evaluation:
+) -> tuple[tuple[str, ...], Labelled, Scores]:
     classifier = OnnxClassifier(path)
     labelled = choose(classifier.classes)
     samples = [(sample.path, label) for sample, label in zip(labelled.samples, labelled.labels, strict=True)]
     batch_size = 32 if settings is None else settings.data.batch_size
     scores = evaluate_samples(classifier, samples, batch_size, count_up(scoring, len(samples)))
-    return Evaluation(path, labelled.description, classifier.classes, scores, labelled.bad)
+    return classifier.classes, labelled, scores
 
 
 def _model_file(path: Path) -> Path:

@@ -15,7 +15,7 @@ from torch import Tensor
 from classifier_training.config import load_config
 from classifier_training.config.schema import ExportConfig
 from classifier_training.data.split_file import read_split
-from classifier_training.errors import RunError
+from classifier_training.errors import ConfigError, RunError
 from classifier_training.exporters.verified import export_verified
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
@@ -48,7 +48,13 @@ def export(run: str | os.PathLike[str], *overrides: Overrides, quiet: bool = Fal
         >>> export("runs/shirts")  # doctest: +SKIP
     """
     folder = open_run(Path(run))
-    config = load_config(collect_overrides(overrides), file=folder.config)
+    words = collect_overrides(overrides)
+    foreign = [word for word in words if not word.startswith("export.")]
+    if foreign:
+        raise ConfigError(
+            f"export takes settings of export. only, not {', '.join(foreign)}: the model is trained already"
+        )
+    config = load_config(words, file=folder.config)
     export_checkpoint(folder, config.export, Terminal(quiet=quiet))
     return folder.onnx
 

@@ -107,9 +107,8 @@ def finish_run(
         results["export"] = export_checkpoint(run, plan.config.export, terminal)
         write_json(run.results, results | {"seconds": round(time.monotonic() - started, 1)})
     _show_files(run, terminal)
-    terminal.say(
-        f"{split} top-1 {scores.top1:.2%} on {scores.num_images} images after {duration(time.monotonic() - started)}"
-    )
+    took = duration(time.monotonic() - started)
+    terminal.result(f"{split} top-1 {scores.top1:.2%} on {scores.num_images} images after {took}: {run.root}")
     return TrainResult(
         run=run.root,
         best_checkpoint=run.best_checkpoint,

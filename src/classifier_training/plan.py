@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from classifier_training.config.schema import Config
+from classifier_training.data.inspect import name_some
 from classifier_training.data.photos import Photos, load_photos
 from classifier_training.errors import ConfigError
 from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
@@ -77,9 +78,8 @@ def describe_plan(plan: Plan, terminal: Terminal) -> None:
     for image in photos.bad:
         terminal.log_line(f"left out: {image.reason}")
     if photos.bad:
-        terminal.warn(
-            f"{len(photos.bad)} unreadable file(s) left out, listed in data/split.csv: {photos.bad[0].reason}"
-        )
+        reasons = name_some(image.reason for image in photos.bad)
+        terminal.warn(f"{len(photos.bad)} unreadable file(s) left out, listed in data/split.csv: {reasons}")
     for warning in photos.warnings:
         terminal.warn(warning)
     terminal.pairs("plan", _plan_rows(config, plan))
@@ -92,7 +92,11 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
     model, optimizer, data = config.model, config.optimizer, config.data
     start = "timm's pretrained weights" if model.pretrained else model.weights
     prepared = plan.preprocessing
-    ema = f"decay {config.ema.decay:g}, warm-up {config.ema.warmup_steps} steps" if config.ema.enabled else "off"
+    ema = (
+        f"decay rising to {config.ema.decay:g}, warm-up {config.ema.warmup_steps} steps"
+        if config.ema.enabled
+        else "off"
+    )
     accumulation = f" × {config.trainer.accumulate_grad_batches}" if config.trainer.accumulate_grad_batches > 1 else ""
     num_steps = max(1, len(plan.photos.splits["train"]) // data.batch_size)
     rows = {

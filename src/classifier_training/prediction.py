@@ -104,6 +104,12 @@ def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Se
 
 
 def _onnx_file(path: Path) -> Path:
+    if path.suffix == ".ckpt":
+        raise RunError(
+            f"{path} is a checkpoint; predict with its run folder, or with the .onnx file that export writes"
+        )
+    if not path.exists():
+        raise RunError(f"there is no {path}; name a run folder or an .onnx file")
     if not path.is_dir():
         return path
     onnx = open_run(path).onnx

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from classifier_training.config import load_config
 from classifier_training.config.schema import Config
+from classifier_training.data.inspect import name_some
+from classifier_training.data.photos import Photos
+from classifier_training.data.split_file import read_digests
 from classifier_training.errors import CheckpointError, RunError
 from classifier_training.models.checkpoint import read_checkpoint
 from classifier_training.runs import RunFolder, latest_run, open_run
@@ -96,7 +99,7 @@ def check_classes(point: ResumePoint, classes: Sequence[str]) -> None:
         )
 
 
-def check_fingerprint(point: ResumePoint, fingerprint: str) -> None:
+def check_photos(point: ResumePoint, photos: Photos) -> None:
     """Makes sure that the photos are still the ones that the run began with: same bytes, labels and splits.
 
     Raises:
@@ -105,11 +108,21 @@ def check_fingerprint(point: ResumePoint, fingerprint: str) -> None:
     if not point.run.environment.is_file():  # killed before the first file was written
         return
     before = json.loads(point.run.environment.read_text(encoding="utf-8")).get("data_fingerprint")
-    if before != fingerprint:
+    if before != photos.fingerprint:
+        old = read_digests(point.run.split) if point.run.split.is_file() else {}
+        changed = [f"{path} ({_change(old, photos.digests, path)})" for path in old.keys() | photos.digests.keys()]
+        told = name_some(sorted(one for one in changed if not one.endswith("(same)"))) or "labels or splits differ"
         raise RunError(
-            f"the photos have changed since {point.run.root} began (fingerprint {before}, now {fingerprint});"
-            " restore them, or start a new run"
+            f"the photos have changed since {point.run.root} began: {told}; restore them, or start a new run"
         )
+
+
+def _change(old: Mapping[str, str], new: Mapping[str, str], path: str) -> str:
+    if path not in old:
+        return "new"
+    if path not in new:
+        return "gone"
+    return "same" if old[path] == new[path] else "other content"
 
 
 def _open(path: Path) -> RunFolder:

@@ -49,6 +49,10 @@ class Terminal:
         """One line of what is going on."""
         self._print(_plain(text), always=False)
 
+    def result(self, text: str) -> None:
+        """One line that the program was run for, even when quiet."""
+        self._print(_plain(text), always=True)
+
     def warn(self, text: str) -> None:
         """One line that a person should not miss, even when quiet."""
         self._print(Text.assemble(("warning:", "yellow"), " ", _plain(text)), always=True)

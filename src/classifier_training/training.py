@@ -32,7 +32,7 @@ from classifier_training.finish import TrainResult, finish_run
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.weights import load_pretrained, load_weights_file
 from classifier_training.plan import Plan, describe_plan, make_plan
-from classifier_training.resume import ResumePoint, check_classes, check_fingerprint, resume_point
+from classifier_training.resume import ResumePoint, check_classes, check_photos, resume_point
 from classifier_training.runs import RunFolder, check_run_name, create_run, write_json, write_text
 from classifier_training.settings import Overrides, collect_overrides
 from classifier_training.terminal import Terminal
@@ -95,7 +95,7 @@ def train(
         plan = make_plan(settings, terminal)
         if point is not None:
             check_classes(point, plan.photos.classes)
-            check_fingerprint(point, plan.photos.fingerprint)
+            check_photos(point, plan.photos)
         describe_plan(plan, terminal)
         model, said = _build_model(plan, load_weights=point is None or point.checkpoint is None)
         for sentence in said:
@@ -139,7 +139,9 @@ def _train_in(
             f" trainer.accumulate_grad_batches by the same factor, or use trainer.precision=bf16-mixed"
         ) from None
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
-        terminal.say(f"stopped at epoch {trainer.current_epoch + 1}; go on with: train --resume {run.root}")
+        terminal.say(
+            f"stopped at epoch {trainer.current_epoch + 1}; go on with: classifier-training train --resume {run.root}"
+        )
         raise KeyboardInterrupt from None
     if not trainer.is_global_zero:
         return None

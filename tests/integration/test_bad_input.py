@@ -240,7 +240,8 @@ class TestCheckpoints:
         for word in ("evaluate", "predict"):
             (line,) = refused(word, "text.onnx", photos)
             assert line.startswith("text.onnx is not an ONNX model that can be opened, or is truncated")
-            assert refused(word, "none.onnx", photos) == ["no such file: none.onnx"]
+        assert refused("evaluate", "none.onnx", photos) == ["no such file: none.onnx"]
+        assert refused("predict", "none.onnx", photos) == ["there is no none.onnx; name a run folder or an .onnx file"]
         assert refused("evaluate", "none.ckpt", photos) == ["no such file: none.ckpt"]
         assert refused("evaluate", photos) == [f"{photos} is no run folder: it has no config.yaml"]
         assert refused("export", photos) == [f"{photos} is no run folder: it has no config.yaml"]

@@ -98,3 +98,13 @@ def test_a_failed_comparison_after_training_keeps_checkpoints_and_scores(
     mended = program("export", run.root, "export.tolerance=1e-3")
     assert mended.code == 0, mended
     assert run.onnx.is_file()
+
+
+def test_what_is_trained_into_the_model_cannot_be_set_anew(program: WarmProgram, copied: RunFolder) -> None:
+    before = copied.onnx.read_bytes()
+
+    finished = program("export", copied.root, "data.image_size=64", "export.exporter=dynamo")
+
+    assert finished.code == 2
+    assert "export takes settings of export. only, not data.image_size=64: the model is trained already" in finished.err
+    assert copied.onnx.read_bytes() == before

@@ -128,7 +128,7 @@ def test_a_run_that_was_interrupted_goes_on(program: WarmProgram, uninterrupted:
 
     assert stopped.code == 130
     assert "Traceback" not in stopped.out
-    assert f"go on with: train --resume {run.root.relative_to(program.folder)}" in stopped.out
+    assert f"go on with: classifier-training train --resume {run.root.relative_to(program.folder)}" in stopped.out
     assert steps(run) < 3 * STEPS_PER_EPOCH
     assert not list(run.root.rglob(".*"))
 

@@ -60,6 +60,24 @@ class TestEvaluate:
         assert scores["top1"] == results["test"]["top1"]
         assert scores["num_images"] == results["test"]["num_images"]
 
+    def test_photos_may_be_a_setting(self, program: WarmProgram, results: dict[str, Any]) -> None:
+        make_shapes(program.folder / "more", 4, seed=9)
+
+        assert program("evaluate", BEST, "data.root=more", "--json").json["num_images"] == 12
+
+    @pytest.mark.parametrize("model", [BEST, ONNX])
+    def test_photos_that_were_trained_on_are_counted_wherever_they_lie(
+        self, program: WarmProgram, trained: Trained, tmp_path: Path, model: str
+    ) -> None:
+        shutil.copytree(program.folder / "shapes", tmp_path / "copy")
+
+        finished = program("evaluate", program.folder / model, tmp_path / "copy")
+
+        assert (
+            f"{len(split(trained, 'train'))} of these photos were trained on: the scores are too good" in finished.out
+        )
+        assert program("evaluate", model, "--json").json["num_trained_on"] == 0
+
     def test_other_photos(self, program: WarmProgram, trained: Trained) -> None:
         make_shapes(program.folder / "new", 5, ["red", "green"], seed=7)
 

@@ -121,10 +121,12 @@ class TestTheTerminal:
         assert "━" in shown
         assert re.search(r"\d+/\d+.*\d+ images/s.*\d:\d\d.*left", shown)
 
-    def test_quiet_says_warnings_only(self, program: WarmProgram, photos: Path) -> None:
+    def test_quiet_says_warnings_and_the_result_only(self, program: WarmProgram, photos: Path) -> None:
         finished = program("train", "shapes", *QUICK, "run.name=quiet")
 
-        assert all(line.startswith("warning: ") for line in finished.out.splitlines())
+        *warnings, result = finished.out.splitlines()
+        assert all(line.startswith("warning: ") for line in warnings)
+        assert re.fullmatch(r"test top-1 .*% on \d+ images after .*: runs/quiet", result)
 
 
 class TestWhereRunsGo:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.helpers.cli import ENVIRONMENT, PROGRAM
 
+import classifier_training
 from classifier_training import cli
 from classifier_training.errors import ConfigError, DataError, VerificationError
 
@@ -25,7 +26,7 @@ def end_of(*words: str) -> int:
         (DataError("no photos"), 2, ["error: no photos"]),
         (ConfigError("first fault\nsecond fault"), 2, ["error: first fault", "error: second fault"]),
         (VerificationError("other logits"), 1, ["error: other logits"]),
-        (KeyboardInterrupt(), 130, ["error: stopped"]),
+        (KeyboardInterrupt(), 130, ["stopped"]),
         (
             OSError(errno.ENOSPC, "No space left on device", "runs/a/metrics.csv"),
             2,
@@ -122,3 +123,13 @@ def test_a_reader_that_stops_early_is_no_error(tmp_path: Path) -> None:
         os.close(write_end)
 
     assert b"Traceback" not in ended.stderr
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["--version"])
+    assert capsys.readouterr().out == f"classifier-training {classifier_training.__version__}\n"
+
+
+def test_the_values_of_a_choice_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["config", "options"])
+    assert "none | sampler | loss_weights | logit_adjustment" in capsys.readouterr().out

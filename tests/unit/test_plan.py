@@ -107,7 +107,7 @@ def test_the_plan_is_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> N
     describe_plan(plan_of(photos, "optimizer.lr=0.002", "data.batch_size=7"), Terminal())
     shown = capsys.readouterr().out
     assert f"photos: {photos}" in shown
-    for words in ("2 classes", "test_resnet, from random weights", "batch 7", "lr 0.002", "160 px", "val/top1"):
+    for words in ("2 classes", "test_resnet, from random weights", "batch size 7", "lr 0.002", "160 px", "val/top1"):
         assert words in shown
     table = [line.replace("│", " ").split() for line in shown.splitlines()]
     assert [row for row in table if row[:1] in (["class"], ["cat"], ["dog"], ["all"])] == [

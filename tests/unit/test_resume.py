@@ -9,10 +9,14 @@ import pytest
 import torch
 
 from classifier_training.config import load_config, to_yaml
+from classifier_training.data.photos import Photos
+from classifier_training.data.sources.listing import Split
+from classifier_training.data.split_file import write_split
 from classifier_training.errors import CheckpointError, ConfigError, RunError
 from classifier_training.models.base import BaseClassificationModel
-from classifier_training.resume import HARMLESS, check_classes, check_fingerprint, resume_point
+from classifier_training.resume import HARMLESS, check_classes, check_photos, resume_point
 from classifier_training.runs import RunFolder, create_run, write_json, write_text
+from classifier_training.types import Sample
 
 
 def make_run(parent: Path, name: str = "one", *, epoch: int | None = 4, **more: Any) -> RunFolder:
@@ -127,10 +131,23 @@ def test_the_classes_must_be_the_same(tmp_path: Path) -> None:
     check_classes(dataclasses.replace(point, checkpoint=None), ["owl"])
 
 
+def photos_of(splits: dict[Split, tuple[Sample, ...]], digests: dict[str, str], fingerprint: str) -> Photos:
+    return Photos(Path("/photos"), "", ("cat", "dog"), splits, (), (), (), digests, fingerprint)
+
+
 def test_the_photos_must_be_the_same(tmp_path: Path) -> None:
     point = resume_point(make_run(tmp_path).root, [], tmp_path)
-    check_fingerprint(point, "abc")
-    with pytest.raises(RunError, match=r"photos have changed .*abc, now xyz.*restore them, or start a new run"):
-        check_fingerprint(point, "xyz")
+    train = tuple(Sample(f"/photos/{name}.png", "cat") for name in "abc")
+    before = {sample.path: sample.path for sample in train}
+    write_split(point.run.split, photos_of({"train": train}, before, "abc"))
+    check_photos(point, photos_of({"train": train}, before, "abc"))
+
+    after = {"/photos/a.png": "/photos/a.png", "/photos/b.png": "other", "/photos/d.png": "d"}
+    with pytest.raises(
+        RunError, match=r"have changed .*b.png \(other content\), .*c.png \(gone\), .*d.png \(new\); restore"
+    ):
+        check_photos(point, photos_of({"train": train}, after, "xyz"))
+    with pytest.raises(RunError, match="labels or splits differ; restore"):
+        check_photos(point, photos_of({"val": train}, before, "xyz"))
     point.run.environment.unlink()
-    check_fingerprint(point, "xyz")
+    check_photos(point, photos_of({}, {}, "xyz"))

@@ -39,6 +39,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class RunCheckpoint(Checkpoint):
     """Writes ``best.ckpt`` when the monitored metric improves and ``last.ckpt`` after every epoch.
 
+    Of epochs with the same monitored metric, common where validation images are few, the one with the lowest
+    ``val/loss`` is the best; without that metric it is the earliest.
+
     Both are written at the very end of an epoch, when validation is done, so that a resumed run starts with the next
     epoch. The state holds no paths: a run folder may be moved.
 
@@ -67,6 +70,7 @@ class RunCheckpoint(Checkpoint):
         self.every_n_steps = every_n_steps
         self.best_model_score: float | None = None
         self.best_epoch: int | None = None
+        self.best_loss: float | None = None
         self._last_saved_step = -1
 
     @property
@@ -83,12 +87,13 @@ class RunCheckpoint(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """The best score and its epoch, so that a resumed run does not forget them."""
-        return {"best_model_score": self.best_model_score, "best_epoch": self.best_epoch}
+        return {"best_model_score": self.best_model_score, "best_epoch": self.best_epoch, "best_loss": self.best_loss}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores what `state_dict` gave."""
         self.best_model_score = state_dict["best_model_score"]
         self.best_epoch = state_dict["best_epoch"]
+        self.best_loss = state_dict["best_loss"]
 
     def on_train_batch_end(
         self,
@@ -111,6 +116,7 @@ class RunCheckpoint(Checkpoint):
             return
         self.best_model_score = float(trainer.callback_metrics[self.monitor])
         self.best_epoch = trainer.current_epoch
+        self.best_loss = _loss(trainer)
         trainer.save_checkpoint(self.dirpath / "best.ckpt")
         self._last_saved_step = trainer.global_step
         if trainer.is_global_zero:
@@ -132,10 +138,18 @@ class RunCheckpoint(Checkpoint):
         if value is None:
             logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
             raise ConfigError(f"checkpoint.monitor={self.monitor!r} was not logged; logged were {logged}")
-        best, score = self.best_model_score, float(value)
+        best, score, loss = self.best_model_score, float(value), _loss(trainer)
         if best is None or math.isnan(best):
             return True
+        if score == best:
+            return loss is not None and self.best_loss is not None and loss < self.best_loss
         return score > best if self.mode == "max" else score < best
+
+
+def _loss(trainer: lightning.Trainer) -> float | None:
+    """The validation loss of this epoch, if one was logged."""
+    value = trainer.callback_metrics.get("val/loss")
+    return None if value is None else float(value)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

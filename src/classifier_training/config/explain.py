@@ -69,7 +69,7 @@ def unknown_preset(name: str, origin: str) -> str:
     """The line for ``model=NAME`` without such a preset."""
     names = preset_names("model")
     near = "".join(f" (nearest: {close})" for close in _closest(name, names))
-    other = f"any timm model works without a preset: model.name={_one_line(name)}"
+    other = f"a model that timm knows needs no preset: model.name={_one_line(name)}"
     return fault(f"model={name}", origin, f"no such preset{near}; presets: {', '.join(names)}; {other}")
 
 

@@ -24,12 +24,14 @@ class Labelled:
         labels: Their class indices.
         bad: The files that were left out.
         description: What was taken, for a person.
+        digests: Content hashes of the good ones.
     """
 
     samples: tuple[Sample, ...]
     labels: tuple[int, ...]
     bad: tuple[BadImage, ...]
     description: str
+    digests: tuple[str, ...]
 
 
 def choose_samples(root: Path, columns: Columns | None = None, split: Split | None = None) -> tuple[list[Sample], str]:
@@ -44,6 +46,8 @@ def choose_samples(root: Path, columns: Columns | None = None, split: Split | No
         DataError: There are no photos, or no such split.
     """
     listing: Listing = list_photos(root, columns)
+    if listing.unsplit and split is not None:
+        raise DataError(f"{root} has no splits, so none can be chosen with --split {split}; leave it out to score all")
     if listing.unsplit:
         return listing.unsplit, f"all images of {root} (it has no splits)"
     there = [name for name, samples in listing.splits.items() if samples]
@@ -70,7 +74,7 @@ def check_labelled(
     unknown = sorted({sample.label for sample in samples} - set(index))
     if unknown:
         raise DataError(
-            f"{description} holds classes that the model does not know: {name_some(map(repr, unknown))}; it knows"
+            f"{description}: there are classes that the model does not know: {name_some(map(repr, unknown))}; it knows"
             f" {name_some(map(repr, classes))}"
         )
     facts = inspect_files([sample.path for sample in samples], progress)
@@ -78,4 +82,5 @@ def check_labelled(
     good = tuple(sample for sample in samples if facts[sample.path].error is None)
     if not good:
         raise DataError(f"{description}: no image can be read")
-    return Labelled(good, tuple(index[sample.label] for sample in good), bad, description)
+    labels, digests = (index[sample.label] for sample in good), (facts[sample.path].digest for sample in good)
+    return Labelled(good, tuple(labels), bad, description, tuple(digests))

@@ -37,6 +37,7 @@ class Photos:
         bad: The files that were left out.
         notes: How the splits were made, where the source did not define them.
         warnings: What a person should know.
+        digests: Content hash of every file, by its path.
         fingerprint: Hash over every picture's content, label and split.
     """
 
@@ -47,6 +48,7 @@ class Photos:
     bad: tuple[BadImage, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    digests: Mapping[str, str]
     fingerprint: str
 
     def labels(self, split: Split) -> list[int]:
@@ -97,6 +99,7 @@ def load_photos(config: DataConfig, seed: int, progress: Progress | None = None)
         bad=bad,
         notes=tuple(notes),
         warnings=tuple(warnings),
+        digests={path: fact.digest for path, fact in facts.items()},
         fingerprint=_fingerprint(splits, facts),
     )
 

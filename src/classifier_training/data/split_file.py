@@ -16,17 +16,20 @@ if TYPE_CHECKING:  # scoring an ONNX file reads splits, and has no pydantic
     from classifier_training.data.photos import Photos
 
 LEFT_OUT = "left out"
+COLUMNS = ("split", "label", "path", "digest", "reason")
 
 
 def write_split(path: Path, photos: Photos) -> None:
-    """Writes one row a picture: split, label, path, and the reason where it was left out."""
+    """Writes one row a picture: split, label, path, content hash, and the reason where it was left out."""
     buffer = io.StringIO()
     # the csv module quotes a lone carriage return only when told to quote everything
     writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(["split", "label", "path", "reason"])
+    writer.writerow(COLUMNS)
     for split, samples in photos.splits.items():
-        writer.writerows([split, sample.label, sample.path, ""] for sample in samples)
-    writer.writerows([LEFT_OUT, "", image.path, image.reason] for image in photos.bad)
+        writer.writerows(
+            [split, sample.label, sample.path, photos.digests.get(sample.path, ""), ""] for sample in samples
+        )
+    writer.writerows([LEFT_OUT, "", image.path, "", image.reason] for image in photos.bad)
     write_text(path, buffer.getvalue())
 
 
@@ -36,13 +39,29 @@ def read_split(path: Path, split: Split) -> list[Sample]:
     Raises:
         DataError: The file is missing or has no picture of that split.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            samples = [Sample(row["path"], row["label"]) for row in csv.DictReader(file) if row["split"] == split]
-    except OSError as error:
-        raise DataError(f"cannot read the run's split from {path}: {(error.strerror or str(error)).lower()}") from None
-    except (KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no split file of a run: {error!r}") from None
+    samples = [Sample(row["path"], row["label"]) for row in _rows(path) if row["split"] == split]
     if not samples:
         raise DataError(f"the run had no {split} split; name photos to evaluate on, or another --split")
     return samples
+
+
+def read_digests(path: Path, split: Split | None = None) -> dict[str, str]:
+    """The content hash of every picture by its path, of one split or of all.
+
+    Raises:
+        DataError: The file is missing or not one that `write_split` wrote.
+    """
+    return {row["path"]: row["digest"] for row in _rows(path) if row["digest"] and split in (None, row["split"])}
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise DataError(f"cannot read the run's split from {path}: {(error.strerror or str(error)).lower()}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no split file of a run: {error!r}") from None
+    if any(row.keys() != set(COLUMNS) for row in rows):
+        raise DataError(f"{path} is no split file of a run: its columns are not {', '.join(COLUMNS)}")
+    return rows

@@ -35,9 +35,9 @@ pytestmark = LIGHTNING_NOTICES
 class Scored(lightning.LightningModule):
     """Logs a given score after every epoch; its weight counts the steps."""
 
-    def __init__(self, scores: list[float], name: str = "val/top1") -> None:
+    def __init__(self, scores: list[float], name: str = "val/top1", losses: list[float] | None = None) -> None:
         super().__init__()
-        self.given, self.name_of_score = scores, name
+        self.given, self.name_of_score, self.losses = scores, name, losses
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
@@ -45,6 +45,10 @@ class Scored(lightning.LightningModule):
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         self.log(self.name_of_score, torch.tensor(self.given[self.current_epoch], dtype=torch.float64))
+        if self.losses is not None:
+            self.log("val/loss", torch.tensor(self.losses[self.current_epoch]))
+        if self.losses is not None:
+            self.log("val/loss", self.losses[self.current_epoch])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=1.0)
@@ -54,10 +58,16 @@ def batches(num_batches: int = 3) -> DataLoader[Tensor]:
     return DataLoader(cast("Any", torch.zeros(num_batches, 1)))
 
 
-def fit(folder: Path, scores: list[float], *callbacks: lightning.Callback, **options: Any) -> RunCheckpoint:
+def fit(
+    folder: Path,
+    scores: list[float],
+    *callbacks: lightning.Callback,
+    losses: list[float] | None = None,
+    **options: Any,
+) -> RunCheckpoint:
     """Three steps an epoch, one epoch a score; goes on where there is a ``last.ckpt``."""
     checkpoint = RunCheckpoint(folder, **options)
-    model = Scored(scores, checkpoint.monitor)
+    model = Scored(scores, checkpoint.monitor, losses)
     trainer = make_trainer(
         folder,
         *callbacks,
@@ -90,9 +100,36 @@ def test_best_holds_the_best_epoch_and_a_tie_keeps_the_earlier(tmp_path: Path, s
     )
 
 
+@pytest.mark.parametrize(
+    ("losses", "best"),
+    [([0.3, 0.2, 0.9], 1), ([0.2, 0.2, 0.1], 0), ([0.3, math.nan, 0.1], 0)],
+)
+def test_of_equal_scores_the_lower_loss_is_better(tmp_path: Path, losses: list[float], best: int) -> None:
+    checkpoint = fit(tmp_path, [0.5, 0.5, 0.4], losses=losses)
+    assert checkpoint.best_epoch == best
+
+
+def test_a_resumed_run_does_not_forget_the_loss_of_its_best_epoch(tmp_path: Path) -> None:
+    scores, losses = [0.5, 0.4, 0.5, 0.5], [0.2, 0.1, 0.3, 0.1]
+    with pytest.raises(KilledError):
+        fit(tmp_path, scores, KillAfter(7), losses=losses)
+    checkpoint = fit(tmp_path, scores, losses=losses)
+    assert checkpoint.best_epoch == 3
+    assert checkpoint.best_loss == pytest.approx(0.1)
+
+
 def test_a_loss_is_best_when_it_is_lowest(tmp_path: Path) -> None:
     checkpoint = fit(tmp_path, [0.5, 0.1, 0.1, 0.3], monitor="val/loss", mode="min")
     assert (checkpoint.best_epoch, checkpoint.best_model_score) == (1, 0.1)
+
+
+def test_of_equal_scores_the_one_with_the_lowest_loss_is_best_also_after_a_resume(tmp_path: Path) -> None:
+    scores, losses = [0.9, 1.0, 1.0, 1.0, 1.0], [0.1, 0.6, 0.3, 0.5, 0.2]
+    assert fit(tmp_path / "whole", scores, losses=losses).best_epoch == 4
+    assert fit(tmp_path / "parts", scores[:3], losses=losses[:3]).best_epoch == 2
+    resumed = fit(tmp_path / "parts", scores, losses=losses)
+    assert (resumed.best_epoch, resumed.best_model_score) == (4, 1.0)
+    assert fit(tmp_path / "worse", [1.0, 1.0], losses=[0.2, 0.3]).best_epoch == 0
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
@@ -181,7 +218,7 @@ def test_a_moved_run_goes_on_in_its_new_place(tmp_path: Path) -> None:
 
 def test_its_state_holds_no_path(tmp_path: Path) -> None:
     checkpoint = fit(tmp_path, [0.5])
-    assert checkpoint.state_dict() == {"best_model_score": 0.5, "best_epoch": 0}
+    assert checkpoint.state_dict() == {"best_model_score": 0.5, "best_epoch": 0, "best_loss": None}
     assert str(tmp_path).encode() not in (tmp_path / "last.ckpt").read_bytes()
 
 

@@ -188,4 +188,4 @@ def test_an_unknown_preset_is_answered_with_the_presets_and_the_way_around_them(
     (line,) = faults("model=resnet34")
     assert line.startswith("model=resnet34 (command line): no such preset (nearest: resnet")
     assert "convnext_tiny, efficientnet_b0," in line
-    assert line.endswith("any timm model works without a preset: model.name=resnet34")
+    assert line.endswith("a model that timm knows needs no preset: model.name=resnet34")

@@ -25,7 +25,7 @@ def test_a_root_without_splits_is_taken_whole_and_said(tmp_path: Path) -> None:
     samples, description = choose_samples(tmp_path)
 
     assert len(samples) == 5
-    assert description == f"all of {tmp_path}, which has no splits"
+    assert description == f"all images of {tmp_path} (it has no splits)"
 
 
 def test_a_split_that_is_not_there_or_empty(tmp_path: Path) -> None:
@@ -69,3 +69,10 @@ def test_broken_files(tmp_path: Path) -> None:
     (tmp_path / "b" / "0.png").write_bytes(b"")
     with pytest.raises(DataError, match="no image can be read"):
         check_labelled(samples, ["a", "b"], description, on_bad_image="skip")
+
+
+def test_a_split_cannot_be_chosen_where_there_are_none(tmp_path: Path) -> None:
+    make_photos(tmp_path, {"a": 2, "b": 2})
+
+    with pytest.raises(DataError, match="has no splits, so none can be chosen with --split val"):
+        choose_samples(tmp_path, split="val")

@@ -33,7 +33,7 @@ NASTY = [
 
 
 def photos(splits: dict[Split, tuple[Sample, ...]], bad: tuple[BadImage, ...] = ()) -> Photos:
-    return Photos(Path("/photos"), "", (), splits, bad, (), (), "")
+    return Photos(Path("/photos"), "", (), splits, bad, (), (), {}, "")
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_what_was_left_out_is_listed_with_its_reason(tmp_path: Path) -> None:
     with (tmp_path / "split.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
 
-    assert rows[0] == {"split": "train", "label": "a", "path": "/x/0.png", "reason": ""}
+    assert rows[0] == {"split": "train", "label": "a", "path": "/x/0.png", "digest": "", "reason": ""}
     assert [(row["split"], row["path"], row["reason"]) for row in rows[1:]] == [
         (LEFT_OUT, image.path, image.reason) for image in bad
     ]
