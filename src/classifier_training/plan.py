@@ -42,6 +42,8 @@ def make_plan(config: Config, terminal: Terminal) -> Plan:
     """
     check_backbone_name(config.model.name)
     accelerator = resolve_accelerator(config.trainer.accelerator)
+    if config.trainer.precision == "16-mixed" and accelerator == "cpu":
+        raise ConfigError("trainer.precision=16-mixed needs a GPU; a CPU takes bf16-mixed or 32-true")
     preprocessing = backbone_preprocessing(config.model.name, config.data.image_size, config.data.crop_pct)
     with terminal.progress("checking photos", "files") as progress:
         photos = load_photos(config.data, config.seed, progress)

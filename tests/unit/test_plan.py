@@ -103,6 +103,11 @@ def test_a_gpu_computes_in_half_precision(
     assert plan_of(photos, "trainer.accelerator=cuda").config.trainer.precision == precision
 
 
+def test_half_precision_that_a_cpu_has_not_is_refused(photos: Path) -> None:
+    with pytest.raises(ConfigError, match="16-mixed needs a GPU; a CPU takes bf16-mixed or 32-true"):
+        plan_of(photos, "trainer.precision=16-mixed", "trainer.accelerator=cpu")
+
+
 def test_the_plan_is_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     describe_plan(plan_of(photos, "optimizer.lr=0.002", "data.batch_size=7"), Terminal())
     shown = capsys.readouterr().out

@@ -142,14 +142,14 @@ class RunCheckpoint(Checkpoint):
         if best is None or math.isnan(best):
             return True
         if score == best:
-            return loss is not None and self.best_loss is not None and loss < self.best_loss
+            return loss is not None and (self.best_loss is None or loss < self.best_loss)
         return score > best if self.mode == "max" else score < best
 
 
 def _loss(trainer: lightning.Trainer) -> float | None:
-    """The validation loss of this epoch, if one was logged."""
-    value = trainer.callback_metrics.get("val/loss")
-    return None if value is None else float(value)
+    """The validation loss of this epoch, if a number was logged."""
+    value = float(trainer.callback_metrics.get("val/loss", math.nan))
+    return None if math.isnan(value) else value
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

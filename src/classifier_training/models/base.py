@@ -86,6 +86,7 @@ class BaseClassificationModel(lightning.LightningModule):
         self.train_loss = MeanMetric(nan_strategy="disable")  # a NaN must be seen, not left out
         self.counts = ClassificationCounts(len(self.classes))
         self.scores: Scores | None = None
+        self._last_lr = 0.0
 
     @property
     def num_classes(self) -> int:
@@ -143,8 +144,11 @@ class BaseClassificationModel(lightning.LightningModule):
         self.train()
 
     def on_train_batch_start(self, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's
-        """Seeds dropout and the like, so that a resumed run draws what the uninterrupted one would have drawn."""
+        """Seeds dropout and the like, so that a resumed run draws what the uninterrupted one would; notes the rate."""
         _seed(self.device, mix_seed(self.config.seed, self.current_epoch, batch_idx, self.global_rank))
+        if self.trainer.is_last_batch:  # at the batch's end the schedule has moved on to the next step's rate
+            rates = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
+            self._last_lr = max(rates)
 
     def on_train_batch_end(self, outputs: Any, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002
         """Logs what is known once an epoch, while checkpoints and loggers can still see it."""
@@ -158,8 +162,7 @@ class BaseClassificationModel(lightning.LightningModule):
                 f" (now {self.config.optimizer.lr:g}) or use trainer.precision=32-true"
             )
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=1, prog_bar=True)
-        rates = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
-        self.log("lr", max(rates), on_step=False, on_epoch=True, batch_size=1)
+        self.log("lr", self._last_lr, on_step=False, on_epoch=True, batch_size=1)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation scores."""
