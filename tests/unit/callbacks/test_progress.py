@@ -51,7 +51,7 @@ def test_it_says_every_epoch_in_one_line(tmp_path: Path, capsys: pytest.CaptureF
     first, second = epoch_lines(capsys.readouterr().out)
     assert first.startswith("epoch 1/2  train/loss ")
     assert second.startswith("epoch 2/2  train/loss ")
-    for word in ("val/loss 1.", "val/top1 0.", "val/balanced_accuracy 0.", "lr 1.00e-03", "images/s", " s left"):
+    for word in ("val/loss 1.", "val/top1 0.", "val/balanced_accuracy 0.", "lr 7.50e-04", "images/s", " s left"):
         assert word in first
     assert "best so far" in first, "the first epoch is the best so far"
     assert second.endswith("0 s left")
