@@ -43,9 +43,11 @@ def load_pretrained(backbone: nn.Module, name: str) -> str:
         with _hub_without_retries_when_offline():
             source = timm.create_model(name, pretrained=True)
     except Exception as error:  # the hub client raises many unrelated types for "not reachable"
+        is_offline = type(error).__name__ in {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}
+        reason = "the hub is out of reach" if is_offline else _first_line(error)[:120]
         raise ModelError(
-            f"pretrained weights of {name} are not on this disk and cannot be downloaded ({_first_line(error)[:120]});"
-            " go online once, or give a local file with model.weights=FILE (safetensors), or train from scratch with"
+            f"pretrained weights of {name} are not on this disk and cannot be downloaded ({reason}); go online once, or"
+            " give a local file with model.weights=FILE (safetensors), or train from scratch with"
             " model.pretrained=false"
         ) from None
     return load_state_dict(backbone, source.state_dict(), f"timm's pretrained {name}")
