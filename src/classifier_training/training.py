@@ -145,6 +145,9 @@ def _train_in(
         raise KeyboardInterrupt from None
     if not trainer.is_global_zero:
         return None
+    stopping = trainer.early_stopping_callback
+    if isinstance(stopping, EarlyStopping) and stopping.stopped_epoch:
+        terminal.say(f"stopped early: no better {stopping.monitor} in {stopping.patience} epoch(s)")
     best = trainer.checkpoint_callback
     if not isinstance(best, RunCheckpoint) or best.best_epoch is None or best.best_model_score is None:
         raise RunError(f"{run.root} has no best checkpoint; nothing was trained")

@@ -91,10 +91,11 @@ class TestTheRunFolder:
     def test_the_results_agree_with_the_metrics(self, trained: Trained) -> None:
         results = json.loads(trained.run.results.read_text(encoding="utf-8"))
         with trained.run.metrics.open(encoding="utf-8", newline="") as file:
-            scores = [float(row["val/top1"]) for row in csv.DictReader(file)]
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        best = min(rows, key=lambda row: (-row["val/top1"], row["val/loss"]))  # of equal scores the lowest loss
 
         assert results["monitor"] == "val/top1"
-        assert results["best"] == {"epoch": scores.index(max(scores)), "val/top1": max(scores)}
+        assert results["best"] == {"epoch": best["epoch"], "val/top1": best["val/top1"]}
         assert results["epochs"] == 2
         assert results["export"]["passed"] is True
 
@@ -120,6 +121,17 @@ class TestTheTerminal:
 
         assert "━" in shown
         assert re.search(r"\d+/\d+.*\d+ images/s.*\d:\d\d.*left", shown)
+
+    def test_an_early_stop_is_said(self, program: WarmProgram, photos: Path) -> None:
+        settings = (*TINY, "trainer.max_epochs=9", "trainer.early_stopping_patience=1", "export.enabled=false")
+
+        # nothing changes, so the second epoch is no better than the first
+        unchanged = ("optimizer.lr=1e-12", "model.freeze_norm_stats=true")
+        finished = program("train", "shapes", *settings, *unchanged, "run.name=early")
+
+        assert "stopped early: no better val/top1 in 1 epoch(s)" in finished.out
+        assert "epoch 2/9" in finished.out
+        assert "epoch 3/9" not in finished.out
 
     def test_quiet_says_warnings_and_the_result_only(self, program: WarmProgram, photos: Path) -> None:
         finished = program("train", "shapes", *QUICK, "run.name=quiet")
