@@ -127,7 +127,7 @@ class TestTheTerminal:
 
         # nothing changes, so the second epoch is no better than the first
         unchanged = ("optimizer.lr=1e-12", "model.freeze_norm_stats=true")
-        finished = program("train", "shapes", *settings, *unchanged, "run.name=early")
+        finished = program("train", "shapes", *settings, *unchanged, "run.name=patience")
 
         assert "stopped early: no better val/top1 in 1 epoch(s)" in finished.out
         assert "epoch 2/9" in finished.out
