@@ -68,3 +68,9 @@ def _without_worker_traceback(message: str) -> str:
     if not (message.startswith("Caught ") and "Original Traceback" in message):
         return message
     return message.rstrip().splitlines()[-1].partition(": ")[2] or message
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's message that says something; the exception's name where none does."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

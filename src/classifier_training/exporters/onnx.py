@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]  # public, but missing in the stubs
 
-from classifier_training.errors import ExportError
+from classifier_training.errors import ExportError, first_line
 
 Exporter = Literal["torchscript", "dynamo"]
 
@@ -69,7 +69,7 @@ def export_onnx(
             _run_exporter(model, example, path, opset_version, exporter)
         _finish(path, metadata or {})
     except Exception as error:  # the exporters raise dozens of kinds, from RuntimeError to their own
-        reason = _first_line(error)
+        reason = first_line(error)
         raise ExportError(
             f"PyTorch's {exporter} exporter cannot export this model with opset {opset_version}: {reason}"
         ) from error
@@ -93,7 +93,7 @@ def _check_model(model: nn.Module, example: Tensor) -> None:
         with torch.no_grad():
             logits = model(example)
     except Exception as error:  # whatever the user's forward raises
-        raise ExportError(f"the model refuses images of {size} pixels: {_first_line(error)}") from error
+        raise ExportError(f"the model refuses images of {size} pixels: {first_line(error)}") from error
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(example):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ExportError(f"forward must return logits (N, K) for images (N, 3, H, W); got {got}")
@@ -148,8 +148,3 @@ def _ignore_known_warnings() -> None:
     # Shapes that the tracer takes for constants: all but N are, and N is verified at several batch sizes.
     warnings.filterwarnings("ignore", category=TracerWarning)
     warnings.filterwarnings("ignore", message="Constant folding - Only steps=1 can be constant folded")
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

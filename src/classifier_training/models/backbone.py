@@ -11,7 +11,7 @@ import torch
 from timm.data.config import resolve_data_config
 from torch import nn
 
-from classifier_training.errors import ModelError
+from classifier_training.errors import ModelError, first_line
 from classifier_training.types import Interpolation, Preprocessing
 
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
@@ -88,7 +88,7 @@ def create_backbone(
     try:
         backbone = timm.create_model(name, num_classes=num_classes, **options)
     except TypeError as error:
-        raise ModelError(f"backbone {name} does not take a setting: {_first_line(error)}") from None
+        raise ModelError(f"backbone {name} does not take a setting: {first_line(error)}") from None
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ModelError(_size_refused(name, image_size, config, error)) from None
     _check_image_size(backbone, name, image_size, config)
@@ -122,11 +122,7 @@ def _check_image_size(backbone: nn.Module, name: str, image_size: int, config: d
 
 def _size_refused(name: str, image_size: int, config: dict[str, Any], error: Exception) -> str:
     own = config.get("input_size", (3, 224, 224))[-1]
-    return f"backbone {name} refuses data.image_size={image_size} ({_first_line(error)}); its own size is {own}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"backbone {name} refuses data.image_size={image_size} ({first_line(error)}); its own size is {own}"
 
 
 def _three(values: tuple[float, ...]) -> tuple[float, float, float]:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 
-from classifier_training.errors import CheckpointError
+from classifier_training.errors import CheckpointError, first_line
 from classifier_training.models.base import BaseClassificationModel
 
 
@@ -31,8 +31,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             " somebody put into it"
         ) from None
     except Exception as error:  # a broken pickle can raise anything
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path} is truncated or no checkpoint ({reason[:100]}); use another one") from None
+        reason = first_line(error)[:100]
+        raise CheckpointError(f"{path} is truncated or no checkpoint ({reason}); use another one") from None
     needed = {"state_dict", "hyper_parameters", "epoch", "global_step"}
     settings = content.get("hyper_parameters") if isinstance(content, dict) and needed <= content.keys() else None
     if not isinstance(settings, dict) or not {"backbone", "classes", "preprocessing"} <= settings.keys():
@@ -53,7 +53,6 @@ def load_model(path: Path) -> BaseClassificationModel:
         model = BaseClassificationModel(**checkpoint["hyper_parameters"])
         model.load_state_dict(checkpoint["state_dict"])
     except (RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{path} does not hold the model that it describes: {reason[:200]}") from None
+        raise CheckpointError(f"{path} does not hold the model that it describes: {first_line(error)[:200]}") from None
     model.use_memory_format()
     return model.eval()

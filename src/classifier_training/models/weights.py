@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -18,7 +18,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from classifier_training.errors import ModelError
+from classifier_training.errors import ModelError, first_line
+from classifier_training.models.backbone import head_parameters
 
 HUB_TIMEOUT_SECONDS = 5.0
 
@@ -44,7 +45,7 @@ def load_pretrained(backbone: nn.Module, name: str) -> str:
             source = timm.create_model(name, pretrained=True)
     except Exception as error:  # the hub client raises many unrelated types for "not reachable"
         is_offline = type(error).__name__ in {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}
-        reason = "the hub is out of reach" if is_offline else _first_line(error)[:120]
+        reason = "the hub is out of reach" if is_offline else first_line(error)[:120]
         raise ModelError(
             f"pretrained weights of {name} are not on this disk and cannot be downloaded ({reason}); go online once, or"
             " give a local file with model.weights=FILE (safetensors), or train from scratch with"
@@ -87,7 +88,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             " put into it; save it as safetensors"
         ) from None
     except Exception as error:  # a broken pickle can raise anything
-        raise ModelError(f"model.weights={path} is truncated or no file of weights: {_first_line(error)}") from None
+        raise ModelError(f"model.weights={path} is truncated or no file of weights: {first_line(error)}") from None
     for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -149,14 +150,12 @@ def _adapted(state: dict[str, Tensor], backbone: nn.Module, origin: str) -> dict
         return cast("dict[str, Tensor]", adapt(state, backbone))
     except Exception as error:  # written for weights of this backbone; others break it in many ways
         raise ModelError(
-            f"{origin} does not fit the backbone ({_first_line(error)[:120]}); is model.name the right one?"
+            f"{origin} does not fit the backbone ({first_line(error)[:120]}); is model.name the right one?"
         ) from None
 
 
 def _head_keys(backbone: nn.Module) -> set[str]:
-    classifier = cast("Any", backbone).get_classifier()
-    modules = classifier if isinstance(classifier, tuple | list) else (classifier,)
-    heads = {id(parameter) for module in modules for parameter in module.parameters()}
+    heads = {id(parameter) for parameter in head_parameters(backbone)}
     return {name for name, parameter in backbone.named_parameters() if id(parameter) in heads}
 
 
@@ -169,10 +168,6 @@ def _plain_key(key: str) -> str:
 
 def _example(keys: list[str]) -> str:
     return f" ({keys[0]})" if keys else ""
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager
