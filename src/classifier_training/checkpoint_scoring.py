@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from classifier_training.config.schema import Config
@@ -36,11 +37,13 @@ def score_checkpoint(
     model = load_model(path)
     labelled = choose(model.classes)
     batches = evaluation_loader(
-        [sample.path for sample in labelled.samples],
-        labelled.labels,
+        [sample.image for sample in labelled.samples],
+        np.asarray(labelled.labels, np.int64),
         model.preprocessing,
         batch_size=settings.data.batch_size,
         num_workers=settings.data.num_workers,
+        max_pixels=settings.data.max_image_pixels,
+        as_float=False,
     )
     scores = score_model(
         model,
@@ -48,6 +51,7 @@ def score_checkpoint(
         len(model.classes),
         device=torch.device(accelerator),
         precision=_precision(settings, accelerator),
+        preprocessing=model.preprocessing,
         progress=count_up(progress, len(labelled.samples)),
     )
     return model.classes, labelled, scores

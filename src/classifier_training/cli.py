@@ -171,6 +171,40 @@ def export(
 
 
 @app.command()
+def prepare(
+    photos: Annotated[list[str], typer.Argument(help="Photos, then settings.", metavar="PHOTOS [KEY=VALUE]...")],
+    to: Annotated[Path, typer.Option("--to", help="Folder of the shards, new or unfinished; or the cache folder.")],
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Reduce longer short sides to this, pixels, and write JPEGs.")
+    ] = None,
+    shard_size: Annotated[str | None, typer.Option(help="Bytes of a shard, such as 1GiB; default 256MB.")] = None,
+    form: Annotated[
+        Literal["tar", "cache"], typer.Option("--format", help="Tar shards, or the picture cache of a training.")
+    ] = "tar",
+    quiet: Quiet = False,
+) -> None:
+    """Pack photos into tar shards, which train takes in place of the photos; or fill the picture cache.
+
+    classifier-training prepare photos --to shards --size 320
+
+    classifier-training prepare photos --to cache --format cache model=resnet50
+
+    Interrupted, and run again, it goes on. The same photos give the same bytes.
+    """
+    place, overrides = _split_words(photos)
+    _check_settings(overrides, None, place, is_resumed=False)
+    if form == "cache":
+        if size is not None or shard_size is not None:
+            raise ConfigError("--size and --shard-size are for shards; a cache keeps pictures of data.cache_size")
+        _prepare_cache(place, overrides, to, quiet=quiet)
+        return
+    from classifier_training.preparation import DEFAULT_SHARD_SIZE
+    from classifier_training.preparation import prepare as run_preparation
+
+    run_preparation(place, overrides, to=to, size=size, shard_size=shard_size or DEFAULT_SHARD_SIZE, quiet=quiet)
+
+
+@app.command()
 def demo(
     settings: Settings = None,
     folder: Annotated[Path, typer.Option(help="Where the demonstration photos are written.")] = Path("demo-data"),
@@ -208,7 +242,10 @@ def config_options() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line and ends the process: 0 done, 1 failed, 2 a user's mistake, 130 interrupted."""
+    """Runs the command line and ends the process: 0 done, 1 failed, 2 a user's mistake, 130 interrupted.
+
+    A training that a scheduler's signal stopped ends with 0, too: `TrainingStopped` is a `SystemExit` of its own.
+    """
     words = sys.argv[1:] if arguments is None else arguments
     # --resume is a flag, and the run a word after it; people type --resume=RUN as well
     words = [part for word in words for part in (word.split("=", 1) if word.startswith("--resume=") else [word])]
@@ -238,6 +275,27 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(code)
 
 
+def _prepare_cache(place: str | None, overrides: list[str], to: Path, *, quiet: bool) -> None:
+    from classifier_training.cache_preparation import prepare_cache
+    from classifier_training.terminal import Terminal
+
+    terminal = Terminal(quiet=quiet)
+    with (
+        terminal.capture_warnings(),
+        terminal.progress("checking photos", "files") as checking,
+        terminal.progress("storing", "images") as storing,
+    ):
+        prepared = prepare_cache(place, overrides, to=to, checking=checking, storing=storing)
+    for sentence in prepared.sentences:
+        terminal.say(sentence)
+    for sentence in prepared.warnings:
+        terminal.warn(sentence)
+    terminal.result(
+        f"{prepared.num_stored} of {prepared.num_images} pictures ({prepared.num_made} new) written to"
+        f" {prepared.folder}; train with data.cache_dir={prepared.folder}"
+    )
+
+
 def _type(option: Option) -> str:
     """The type of a setting, or the values that it may have."""
     return " | ".join(option.choices) if option.choices else option.type
@@ -250,8 +308,8 @@ def _fail(message: str, code: int) -> None:
 
 
 def _split_words(words: list[str] | None) -> tuple[str | None, list[str]]:
-    """A folder and settings, in any order; a setting has a ``=``, unless a file of that very name exists."""
-    places = [word for word in words or [] if "=" not in word or Path(word).exists()]
+    """A source and settings, in any order; a setting has a ``=``, unless it is an address, or a file of that name."""
+    places = [word for word in words or [] if "://" in word.partition("=")[0] or "=" not in word or Path(word).exists()]
     if len(places) > 1:
         raise ConfigError(f"one folder is expected, got {len(places)}: {', '.join(places)}; settings are key=value")
     settings = [word for word in words or [] if word not in places]
@@ -268,8 +326,16 @@ def _check_settings(overrides: list[str], config: Path | None, photos: str | Non
     settings = load_config(overrides if photos is None else [f"data.root={photos}", *overrides], file=config)
     if settings.data.root is None:
         raise ConfigError("no photos given; name a folder: classifier-training train PHOTOS")
-    if not Path(settings.data.root).expanduser().exists():
+    if not _may_be_a_source(settings.data.root):
         raise ConfigError(f"there is no folder {settings.data.root}; name a folder of photos or a table file")
+
+
+def _may_be_a_source(root: str) -> bool:
+    """Whether it is worth looking for photos there: what lies at an address is found out later."""
+    from classifier_training.data.sources.address import is_remote
+    from classifier_training.data.sources.braces import is_pattern
+
+    return is_remote(root) or is_pattern(root) or Path(root).expanduser().exists()
 
 
 if __name__ == "__main__":

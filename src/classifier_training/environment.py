@@ -17,18 +17,20 @@ PACKAGES = ("classifier-training", "torch", "torchvision", "lightning", "timm", 
             "numpy", "pillow")  # fmt: skip
 
 
-def describe_environment(*, seed: int, data_root: Path, fingerprint: str) -> dict[str, Any]:
+def describe_environment(*, seed: int, data_root: str, fingerprint: str, order: str) -> dict[str, Any]:
     """Everything that a person needs to tell two runs apart.
 
     Args:
         seed: The run's seed.
         data_root: Where the photos lie.
         fingerprint: Hash of the photos, their labels and their splits.
+        order: Hash of the training photos in their order.
     """
     return {
         "seed": seed,
-        "data_root": str(data_root.resolve()),
+        "data_root": data_root,
         "data_fingerprint": fingerprint,
+        "data_order": order,
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),

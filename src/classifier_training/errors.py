@@ -4,12 +4,16 @@
     ├── UserError                     the user can mend it: one line on the screen, exit code 2
     │   ├── ConfigError               a setting: unknown, of the wrong type, out of range
     │   ├── DataError                 the photos: no folder, one class only, a missing column
-    │   │   └── BadImageError         one file that cannot be read as a picture
+    │   │   ├── BadImageError         one file that cannot be read as a picture
+    │   │   └── MissingFileError      an address at which there is nothing
     │   ├── ModelError                the backbone or its weights
     │   ├── CheckpointError           a file that is not a checkpoint of ours, or does not fit
     │   └── RunError                  a run folder: exists already, is incomplete, is none at all
     └── ExportError                   the export went wrong: exit code 1
         └── VerificationError         the exported file does not answer like the model
+
+    SystemExit
+    └── TrainingStopped               a scheduler's signal stopped a training, which can go on: exit code 0
 
 A message is a whole sentence for a person: what is wrong, where, what is allowed, what to do. Exceptions take
 that message as their only argument, so they survive the trip out of a data loader's worker process.
@@ -43,6 +47,10 @@ class BadImageError(DataError):
     """One file cannot be read as a picture."""
 
 
+class MissingFileError(DataError):
+    """Nothing lies at an address."""
+
+
 class ModelError(UserError):
     """The backbone does not exist, refuses the image size, or its weights are missing or do not fit."""
 
@@ -61,6 +69,23 @@ class ExportError(ClassifierTrainingError):
 
 class VerificationError(ExportError):
     """The exported file does not answer like the model that was trained."""
+
+
+class TrainingStopped(SystemExit):
+    """A scheduler asked to stop (SIGTERM, SIGUSR1), and the training has: it can be resumed.
+
+    A `SystemExit`, so that a program that does not catch it ends quietly and with exit code 0.
+
+    Attributes:
+        signal: The name of the signal.
+    """
+
+    def __init__(self, signal: str) -> None:
+        super().__init__(0)
+        self.signal = signal
+
+    def __str__(self) -> str:
+        return f"stopped by {self.signal}"
 
 
 def _without_worker_traceback(message: str) -> str:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classifier_training.data.inspect import BadImage, Progress, count_up
+from classifier_training.data.inspect import BadImage, BadImagePolicy, Progress, count_up
 from classifier_training.data.labelled import Labelled, check_labelled, choose_samples
+from classifier_training.data.sources.address import absolute_root
 from classifier_training.data.sources.listing import Split
 from classifier_training.data.sources.table import Columns
 from classifier_training.data.split_file import read_digests, read_split
@@ -118,11 +119,18 @@ class _Photos:
             split = self.split or _best_split(self.run)
             samples, description = read_split(self.run.split, split), f"the {split} split of {self.run.root}"
         elif self.photos is not None:
-            samples, description = choose_samples(Path(self.photos).expanduser(), columns, self.split)
+            samples, description = choose_samples(absolute_root(self.photos), columns, self.split)
         else:
             raise DataError("this model lies in no run folder; name photos to evaluate it on")
-        on_bad_image = "raise" if data is None else data.on_bad_image
-        return check_labelled(samples, classes, description, on_bad_image=on_bad_image, progress=self.checking)
+        policy = None if data is None else BadImagePolicy(data.on_bad_image, data.max_bad_fraction)
+        return check_labelled(
+            samples,
+            classes,
+            description,
+            policy=policy,
+            max_pixels=None if data is None else data.max_image_pixels,
+            progress=self.checking,
+        )
 
     def _are_the_runs_own(self) -> bool:
         """Whether to score on the run's split, so that no training photo is scored by mistake."""
@@ -131,7 +139,7 @@ class _Photos:
         if self.photos is None:
             return True
         root = json.loads(self.run.environment.read_text(encoding="utf-8")).get("data_root")
-        return bool(str(Path(self.photos).expanduser().resolve()) == root)
+        return bool(absolute_root(self.photos) == root)
 
 
 def _score_onnx(
@@ -139,7 +147,7 @@ def _score_onnx(
 ) -> tuple[tuple[str, ...], Labelled, Scores]:
     classifier = OnnxClassifier(path)
     labelled = choose(classifier.classes)
-    samples = [(sample.path, label) for sample, label in zip(labelled.samples, labelled.labels, strict=True)]
+    samples = [(sample.image, label) for sample, label in zip(labelled.samples, labelled.labels, strict=True)]
     batch_size = 32 if settings is None else settings.data.batch_size
     scores = evaluate_samples(classifier, samples, batch_size, count_up(scoring, len(samples)))
     return classifier.classes, labelled, scores

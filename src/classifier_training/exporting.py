@@ -24,7 +24,7 @@ from classifier_training.models.checkpoint import load_model, read_checkpoint
 from classifier_training.runs import RunFolder, open_run
 from classifier_training.settings import Overrides, collect_overrides
 from classifier_training.terminal import Terminal
-from classifier_training.types import Preprocessing
+from classifier_training.types import ImageRecord, Preprocessing
 
 NUM_VERIFICATION_IMAGES = 32
 
@@ -65,8 +65,8 @@ def export_checkpoint(run: RunFolder, config: ExportConfig, terminal: Terminal) 
         raise RunError(f"{run.root} has no checkpoints/best.ckpt to export; finish it: train --resume {run.root}")
     terminal.say(f"exporting {run.best_checkpoint} …")
     model = load_model(run.best_checkpoint)
-    paths = [sample.path for sample in read_split(run.split, "val")]
-    images = _verification_images(paths, model.preprocessing)
+    records = [sample.image for sample in read_split(run.split, "val")]
+    images = _verification_images(records, model.preprocessing, model.config.data.max_image_pixels)
     figures = export_verified(
         model.to(memory_format=torch.contiguous_format),
         run.onnx,
@@ -84,8 +84,9 @@ def export_checkpoint(run: RunFolder, config: ExportConfig, terminal: Terminal) 
     return figures
 
 
-def _verification_images(paths: Sequence[str], preprocessing: Preprocessing) -> Tensor:
+def _verification_images(records: Sequence[ImageRecord], preprocessing: Preprocessing, max_pixels: int) -> Tensor:
     """Images from all over the split, float32 (n, 3, S, S)."""
-    step = max(1, len(paths) // NUM_VERIFICATION_IMAGES)
-    chosen = itertools.islice(paths[::step], NUM_VERIFICATION_IMAGES)
-    return torch.from_numpy(np.stack([preprocess(decode_image(path), preprocessing) for path in chosen]))
+    step = max(1, len(records) // NUM_VERIFICATION_IMAGES)
+    chosen = itertools.islice(records[::step], NUM_VERIFICATION_IMAGES)
+    pictures = (decode_image(record, max_pixels=max_pixels) for record in chosen)
+    return torch.from_numpy(np.stack([preprocess(picture, preprocessing) for picture in pictures]))

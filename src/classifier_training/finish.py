@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from classifier_training.config.schema import Config, ExportConfig
 from classifier_training.data.inspect import count_up
 from classifier_training.data.loaders import evaluation_loader
 from classifier_training.data.sources.listing import Split
@@ -17,7 +20,7 @@ from classifier_training.models.checkpoint import load_model
 from classifier_training.plan import Plan
 from classifier_training.runs import RunFolder, write_json
 from classifier_training.score_table import show_scores, summarise
-from classifier_training.scores import Scores
+from classifier_training.scores import Scores, scores_from_confusion
 from classifier_training.scoring import score_model
 from classifier_training.terminal import Terminal, duration
 
@@ -68,19 +71,21 @@ def finish_run(
         num_epochs: Epochs that were trained.
         started: When this process began to train, by the monotonic clock.
     """
-    split: Split = "test" if plan.photos.splits.get("test") else "val"
+    split: Split = "test" if len(plan.photos.rows.get("test", ())) else "val"
     if split == "val":
         terminal.warn(
             "there is no test split: the final score is that of the validation split, which chose the weights"
         )
     model = load_model(run.best_checkpoint)
-    samples = plan.photos.splits[split]
+    records = plan.photos.records(split)
     batches = evaluation_loader(  # all of them: the trainer's own loader holds one rank's share
-        [sample.path for sample in samples],
+        records,
         plan.photos.labels(split),
         plan.preprocessing,
         batch_size=plan.config.data.batch_size,
         num_workers=plan.config.data.num_workers,
+        max_pixels=plan.config.data.max_image_pixels,
+        as_float=False,
     )
     with terminal.progress(f"scoring {split}", "images") as progress:
         scores = score_model(
@@ -89,7 +94,8 @@ def finish_run(
             len(plan.photos.classes),
             device=device,
             precision=plan.config.trainer.precision,  # type: ignore[arg-type]  # "auto" has been decided
-            progress=count_up(progress, len(samples)),
+            preprocessing=plan.preprocessing,
+            progress=count_up(progress, len(records)),
         )
     results: dict[str, Any] = {
         "monitor": plan.config.checkpoint.monitor,
@@ -120,15 +126,53 @@ def finish_run(
     )
 
 
+def finished_result(run: RunFolder, config: Config, *, num_epochs: int, best_epoch: int) -> TrainResult | None:
+    """What a run has reached of which nothing is left to do; None: its weights are to be scored, or exported.
+
+    Args:
+        run: The run folder.
+        config: Its configuration, with what a resume has changed.
+        num_epochs: Epochs that are trained.
+        best_epoch: Epoch of the best weights, from 0.
+    """
+    if not run.results.is_file() or not run.best_checkpoint.is_file():
+        return None
+    results = json.loads(run.results.read_text(encoding="utf-8"))
+    if results["epochs"] != num_epochs or results["best"]["epoch"] != best_epoch:
+        return None
+    if config.export.enabled and not _is_exported(run, config.export, results["export"]):
+        return None
+    split = "test" if "test" in results else "val"
+    counts = results[split]
+    return TrainResult(
+        run=run.root,
+        best_checkpoint=run.best_checkpoint,
+        best_epoch=best_epoch,
+        best_score=results["best"][results["monitor"]],
+        split=split,
+        test=scores_from_confusion(np.array(counts["confusion"]), round(counts["top5"] * counts["num_images"])),
+        onnx=run.onnx if config.export.enabled else None,
+    )
+
+
+def _is_exported(run: RunFolder, config: ExportConfig, figures: dict[str, Any] | None) -> bool:
+    """Whether the export is there, whole and made as configured."""
+    wanted = config.model_dump(exclude={"enabled"}).items()
+    files = (run.onnx, run.labels_mapping, run.verification)
+    return figures is not None and wanted <= figures.items() and all(path.is_file() for path in files)
+
+
 _MEANING = {
     "config.yaml": "the whole configuration; train --config repeats the run",
     "environment.json": "versions, hardware, seed, data fingerprint",
     "metrics.csv": "every metric of every epoch",
+    "timings.csv": "how long every epoch took",
     "results.json": "the scores",
     "train.log": "what was said here",
     "data/split.csv": "which photo was in which split",
     "checkpoints/best.ckpt": "the weights that scored best",
     "checkpoints/last.ckpt": "where train --resume goes on",
+    "checkpoints/last-1.ckpt": "the one before last.ckpt, for when that is damaged",
     "export/model.onnx": "the model to deploy",
     "export/labels_mapping.json": "class names and preprocessing",
     "export/verification.json": "the proof that model.onnx answers like best.ckpt",

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 
 from classifier_training.config.schema import Config
+from classifier_training.data.caching import reduced_side
 from classifier_training.data.inspect import name_some
 from classifier_training.data.photos import Photos, load_photos
+from classifier_training.data.sources.recognise import shown_root
 from classifier_training.errors import ConfigError
 from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
 from classifier_training.terminal import Terminal
@@ -45,8 +47,12 @@ def make_plan(config: Config, terminal: Terminal) -> Plan:
     if config.trainer.precision == "16-mixed" and accelerator == "cpu":
         raise ConfigError("trainer.precision=16-mixed needs a GPU; a CPU takes bf16-mixed or 32-true")
     preprocessing = backbone_preprocessing(config.model.name, config.data.image_size, config.data.crop_pct)
-    with terminal.progress("checking photos", "files") as progress:
-        photos = load_photos(config.data, config.seed, progress)
+    with (
+        terminal.progress("looking for photos", "folders") as scanning,
+        terminal.progress("fetching photos", "files") as fetching,
+        terminal.progress("checking photos", "files") as progress,
+    ):
+        photos = load_photos(config.data, config.seed, progress, scanning=scanning, fetching=fetching)
     return Plan(_decide(config, photos, preprocessing, accelerator), photos, preprocessing, accelerator)
 
 
@@ -69,11 +75,12 @@ def resolve_accelerator(name: str) -> str:
 def describe_plan(plan: Plan, terminal: Terminal) -> None:
     """Says what data was found and what will be done with it."""
     photos, config = plan.photos, plan.config
-    terminal.say(f"photos: {photos.root}, {photos.layout}")
-    names = list(photos.splits)
-    rows = [[name, *(str(photos.counts(split)[index]) for split in names)] for index, name in enumerate(photos.classes)]
+    terminal.say(f"photos: {shown_root(photos.root)}, {photos.layout}")
+    names = list(photos.rows)
+    counts = {split: photos.counts(split) for split in names}
+    rows = [[name, *(str(counts[split][index]) for split in names)] for index, name in enumerate(photos.classes)]
     shown = rows if len(rows) <= MAX_CLASSES_SHOWN else [*rows[:MAX_CLASSES_SHOWN], ["…", *("" for _ in names)]]
-    totals = [str(len(photos.splits[split])) for split in names]
+    totals = [str(len(photos.rows[split])) for split in names]
     terminal.table(f"{len(photos.classes)} classes", ["class", *names], [*shown, ["all", *totals]])
     for note in photos.notes:
         terminal.say(note)
@@ -100,7 +107,7 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
         else "off"
     )
     accumulation = f" × {config.trainer.accumulate_grad_batches}" if config.trainer.accumulate_grad_batches > 1 else ""
-    num_steps = max(1, len(plan.photos.splits["train"]) // data.batch_size)
+    num_steps = max(1, len(plan.photos.rows["train"]) // data.batch_size)
     rows = {
         "backbone": f"{model.name}, from {start or 'random weights'}",
         "input": f"{prepared.image_size} px, crop {prepared.crop_pct:g}, {prepared.interpolation},"
@@ -141,9 +148,10 @@ def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accele
         "weights": None if config.model.weights is None else str(Path(config.model.weights).expanduser().resolve()),
     }
     data = {
-        "root": str(photos.root.resolve()),
+        "root": photos.root,
         "image_size": preprocessing.image_size,
         "crop_pct": preprocessing.crop_pct,
+        "cache_size": reduced_side(config.data, preprocessing),
     }
     precision = config.trainer.precision
     return config.model_copy(

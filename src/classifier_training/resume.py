@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+
+from classifier_training.callbacks.checkpoint import VALIDATION_LEFT, RunCheckpoint
+from classifier_training.checkpoint_files import resumable_checkpoints
 from classifier_training.config import load_config
 from classifier_training.config.schema import Config
 from classifier_training.data.inspect import name_some
 from classifier_training.data.photos import Photos
 from classifier_training.data.split_file import read_digests
-from classifier_training.errors import CheckpointError, RunError
+from classifier_training.errors import CheckpointError, RunError, first_line
 from classifier_training.models.checkpoint import read_checkpoint
 from classifier_training.runs import RunFolder, latest_run, open_run
 
 HARMLESS: Final = frozenset(
     {
         "data.num_workers",
+        "data.cache",
+        "data.cache_dir",
+        "data.cache_limit",
         "trainer.max_epochs",
         "trainer.accelerator",
         "trainer.early_stopping_patience",
         "checkpoint.every_n_steps",
+        "checkpoint.every_n_minutes",
+        "checkpoint.keep_last",
         "export.enabled",
         "export.exporter",
         "export.opset_version",
@@ -41,21 +51,35 @@ class ResumePoint:
         run: Its folder.
         config: Its configuration, with the harmless changes.
         checkpoint: The file to go on from; None: the run was stopped before it wrote one.
-        epoch: Epochs that are done.
+        epoch: Epochs that are trained; with ``validation_left`` the last of them is not validated.
         batch: Batches of the next epoch that are done.
         classes: The classes it was trained on; empty without a checkpoint.
+        validation_left: Whether it goes on with the validation of the last trained epoch.
+        stopped_early: Whether early stopping, with the present patience, has ended the training.
+        best: Epoch of the best weights, from 0, and their monitored metric; None where there are none yet.
+        unusable: What is wrong with the later checkpoints that cannot be used, a sentence each.
     """
 
     run: RunFolder
     config: Config
     checkpoint: Path | None
-    epoch: int
-    batch: int
-    classes: tuple[str, ...]
+    epoch: int = 0
+    batch: int = 0
+    classes: tuple[str, ...] = ()
+    validation_left: bool = False
+    stopped_early: bool = False
+    best: tuple[int, float] | None = None
+    unusable: tuple[str, ...] = ()
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether no epoch is left to train or to validate."""
+        is_over = self.epoch >= self.config.trainer.max_epochs or self.stopped_early
+        return self.best is not None and is_over and not self.validation_left
 
 
 def resume_point(run: str | Path | bool, overrides: Sequence[str], parent: Path) -> ResumePoint:
-    """Finds the run and its last checkpoint.
+    """Finds the run and its last checkpoint that is whole.
 
     Args:
         run: The run folder; True: the run in ``parent`` that was started last.
@@ -64,7 +88,7 @@ def resume_point(run: str | Path | bool, overrides: Sequence[str], parent: Path)
 
     Raises:
         RunError: There is no such run, or a setting may not change.
-        CheckpointError: Its checkpoint cannot be used.
+        CheckpointError: None of its checkpoints can be used.
         ConfigError: A setting is wrong.
     """
     folder = latest_run(parent) if isinstance(run, bool) else _open(Path(run))
@@ -77,13 +101,35 @@ def resume_point(run: str | Path | bool, overrides: Sequence[str], parent: Path)
         raise RunError(
             f"a resumed run cannot change {told}; start a new run for that. It may change {', '.join(sorted(HARMLESS))}"
         )
-    checkpoint = folder.last_checkpoint
-    if not checkpoint.is_file():
-        return ResumePoint(folder, config, None, 0, 0, ())
-    content = read_checkpoint(checkpoint)
+    checkpoint, content, unusable = _last_whole(folder)
+    if checkpoint is None:
+        return ResumePoint(folder, config, None)
     position = content.get("ImageFolderDataModule", {"epoch": content["epoch"] + 1, "batch": 0})
-    classes = tuple(content["hyper_parameters"]["classes"])
-    return ResumePoint(folder, config, checkpoint, position["epoch"], position["batch"], classes)
+    states = content.get("callbacks", {})
+    return ResumePoint(
+        folder,
+        config,
+        checkpoint,
+        epoch=position["epoch"],
+        batch=position["batch"],
+        classes=tuple(content["hyper_parameters"]["classes"]),
+        validation_left=content.get(VALIDATION_LEFT, False),
+        stopped_early=_has_stopped_early(states, config.trainer.early_stopping_patience),
+        best=_best(states.get(RunCheckpoint.__qualname__, {})),
+        unusable=unusable,
+    )
+
+
+def requeued_run(parent: Path, job: str) -> RunFolder | None:
+    """The run that a job of SLURM has made before it was requeued; None: it made none.
+
+    Args:
+        parent: The folder that holds all runs.
+        job: The job's id, which a run keeps in its ``environment.json``.
+    """
+    runs = [RunFolder(path.parent) for path in parent.glob("*/environment.json")]
+    made = [run for run in runs if run.config.is_file() and _read_json(run.environment).get("slurm_job") == job]
+    return max(made, key=lambda run: run.config.stat().st_mtime_ns, default=None)
 
 
 def check_classes(point: ResumePoint, classes: Sequence[str]) -> None:
@@ -107,14 +153,77 @@ def check_photos(point: ResumePoint, photos: Photos) -> None:
     """
     if not point.run.environment.is_file():  # killed before the first file was written
         return
-    before = json.loads(point.run.environment.read_text(encoding="utf-8")).get("data_fingerprint")
-    if before != photos.fingerprint:
+    before = _read_json(point.run.environment)
+    same_order = before.get("data_order") in (photos.order, None)
+    if before.get("data_fingerprint") != photos.fingerprint or not same_order:
         old = read_digests(point.run.split) if point.run.split.is_file() else {}
-        changed = [f"{path} ({_change(old, photos.digests, path)})" for path in old.keys() | photos.digests.keys()]
+        new = _digests(photos)
+        changed = [f"{path} ({_change(old, new, path)})" for path in old.keys() | new.keys()]
         told = name_some(sorted(one for one in changed if not one.endswith("(same)"))) or "labels or splits differ"
         raise RunError(
             f"the photos have changed since {point.run.root} began: {told}; restore them, or start a new run"
         )
+
+
+def _digests(photos: Photos) -> dict[str, str]:
+    """The content hash of every picture by what a person is told of where it is."""
+    return {
+        str(record): digest.tobytes().hex()
+        for split in photos.rows
+        for record, digest in zip(photos.records(split), photos.digests(split), strict=True)
+    }
+
+
+def _last_whole(run: RunFolder) -> tuple[Path | None, dict[str, Any], tuple[str, ...]]:
+    """The latest checkpoint that can be used, what it holds, and why later ones cannot be.
+
+    Raises:
+        CheckpointError: There are checkpoints, and none can be used.
+    """
+    unusable: list[str] = []
+    for path in resumable_checkpoints(run):
+        try:
+            return path, _read_whole(path), tuple(unusable)
+        except CheckpointError as error:
+            unusable.append(str(error))
+    if unusable:
+        raise CheckpointError(
+            f"no checkpoint of {run.root} can be used; restore one, or start a new run: {'; '.join(unusable)}"
+        )
+    return None, {}, ()
+
+
+def _read_whole(path: Path) -> dict[str, Any]:
+    """A checkpoint every byte of which is as it was written; reading it alone does not look at the weights."""
+    content = read_checkpoint(path)
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+    except (OSError, zipfile.BadZipFile, EOFError) as error:
+        raise CheckpointError(f"{path} is damaged ({first_line(error)[:100]}); use another one") from None
+    if damaged is not None:
+        raise CheckpointError(f"{path} is damaged (the checksum of {damaged} is wrong); use another one")
+    return content
+
+
+def _best(state: Mapping[str, Any]) -> tuple[int, float] | None:
+    """Epoch and score of the best weights, from the state of a `RunCheckpoint`."""
+    epoch, score = state.get("best_epoch"), state.get("best_model_score")
+    return None if epoch is None or score is None else (epoch, score)
+
+
+def _has_stopped_early(states: Mapping[str, Mapping[str, Any]], patience: int | None) -> bool:
+    """Whether Lightning's ``EarlyStopping`` has ended the training, by the states of all callbacks."""
+    state: Mapping[str, Any] = next((state for state in states.values() if "wait_count" in state), {})
+    if patience is None or not state:
+        return False
+    is_finite = state.get("stopping_reason") != EarlyStoppingReason.NON_FINITE_METRIC.value
+    return state["wait_count"] >= patience or not is_finite
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 def _change(old: Mapping[str, str], new: Mapping[str, str], path: str) -> str:

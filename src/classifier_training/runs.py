@@ -4,10 +4,11 @@ runs/<date>-<time>-<model>/
 ├── config.yaml            the resolved configuration; `train --config` repeats the run
 ├── environment.json       versions, git commit, hardware, seed, data fingerprint
 ├── data/split.csv         which picture was in which split, and what was left out
-├── metrics.csv            one row an epoch
+├── metrics.csv            one row an epoch: the same for every repetition of the run
+├── timings.csv            one row an epoch: seconds and images per second
 ├── results.json           the scores, and what was written
 ├── train.log              what the terminal said
-├── checkpoints/           best.ckpt, last.ckpt
+├── checkpoints/           best.ckpt, last.ckpt, and last-1.ckpt … before it
 └── export/                model.onnx, labels_mapping.json, verification.json
 """
 
@@ -55,6 +56,11 @@ class RunFolder:
     def metrics(self) -> Path:
         """One row an epoch."""
         return self.root / "metrics.csv"
+
+    @property
+    def timings(self) -> Path:
+        """How long every epoch took."""
+        return self.root / "timings.csv"
 
     @property
     def results(self) -> Path:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from classifier_training.data.normalize import normalize_images
 from classifier_training.scores import Scores, confusion_and_top5, scores_from_confusion
-from classifier_training.types import ClassificationBatch
+from classifier_training.types import ClassificationBatch, Preprocessing
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -24,6 +25,7 @@ def score_model(
     *,
     device: torch.device,
     precision: Precision = "32-true",
+    preprocessing: Preprocessing | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Scores:
     """Computes the scores of one pass, in the precision that the model was validated with.
@@ -34,13 +36,17 @@ def score_model(
         num_classes: K.
         device: Where to compute.
         precision: Arithmetic of the forward pass.
+        preprocessing: Normalises images that come as uint8, on the device; None: they come normalised.
         progress: Called after each batch with the number of its images.
     """
     model.to(device)
     confusion, num_top5 = np.zeros((num_classes, num_classes), np.int64), 0
     for batch in batches:
+        images = batch["images"].to(device, non_blocking=True)
+        if preprocessing is not None and images.dtype == torch.uint8:
+            images = normalize_images(images, preprocessing)
         with _autocast(device, precision):
-            logits = model(batch["images"].to(device, non_blocking=True))
+            logits = model(images)
         batch_confusion, batch_top5 = confusion_and_top5(logits.float().cpu().numpy(), batch["labels"].numpy())
         confusion += batch_confusion
         num_top5 += batch_top5

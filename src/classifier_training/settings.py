@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from classifier_training.errors import ConfigError
@@ -23,7 +22,7 @@ def collect_overrides(overrides: Iterable[Overrides], photos: str | os.PathLike[
     Raises:
         ConfigError: A value is of a type that no setting has.
     """
-    words: list[str] = [] if photos is None else [f"data.root={Path(photos)}"]
+    words: list[str] = [] if photos is None else [f"data.root={os.fspath(photos)}"]
     for override in overrides:
         if isinstance(override, str):
             words.append(override)

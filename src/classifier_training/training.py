@@ -5,37 +5,36 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.callbacks import EarlyStopping
 
-from classifier_training.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
-from classifier_training.callbacks.ema import EMACallback
-from classifier_training.callbacks.graceful_stop import GracefulStop
-from classifier_training.callbacks.metrics_csv import MetricsCSV
-from classifier_training.callbacks.progress import TrainingProgress
-from classifier_training.callbacks.throughput import Throughput
+from classifier_training.callbacks.checkpoint import RunCheckpoint
+from classifier_training.checkpoint_files import link_or_copy
 from classifier_training.config import load_config, to_yaml
 from classifier_training.config.schema import Config
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.data.split_file import write_split
 from classifier_training.environment import describe_environment
-from classifier_training.errors import ClassifierTrainingError, RunError
-from classifier_training.finish import TrainResult, finish_run
+from classifier_training.errors import ClassifierTrainingError, RunError, TrainingStopped
+from classifier_training.finish import TrainResult, finish_run, finished_result
+from classifier_training.interruption import stops_told
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.weights import load_pretrained, load_weights_file
 from classifier_training.plan import Plan, describe_plan, make_plan
-from classifier_training.resume import ResumePoint, check_classes, check_photos, resume_point
+from classifier_training.resume import ResumePoint, check_classes, check_photos, requeued_run, resume_point
 from classifier_training.runs import RunFolder, check_run_name, create_run, write_json, write_text
 from classifier_training.settings import Overrides, collect_overrides
+from classifier_training.slurm import slurm_job, was_requeued
+from classifier_training.stop_requests import StopRequests
 from classifier_training.terminal import Terminal
+from classifier_training.trainer_setup import build_trainer
 
 RUN_FOLDER_VARIABLE = "CLASSIFIER_TRAINING_RUN_FOLDER"
 """Tells the processes that a multi-device run starts which folder the first one made."""
@@ -65,7 +64,8 @@ def train(
         photos: A folder of photos or a table file; None: ``data.root`` of the settings.
         overrides: Settings, such as ``"model=resnet50"``, ``"trainer.max_epochs=50"`` or ``{"data.batch_size": 64}``.
         config: A YAML file of settings, such as the ``config.yaml`` of an earlier run.
-        resume: Go on with this run folder; True: with the run that was started last.
+        resume: Go on with this run folder; True: with the run that was started last. A job that SLURM has requeued
+            goes on with the run that it made, with or without this.
         dry_run: Check the settings and the photos, say the plan, train nothing and write nothing.
         quiet: Say warnings only.
 
@@ -75,7 +75,9 @@ def train(
     Raises:
         UserError: A setting, the photos, the weights or the run folder cannot be used; nothing has been damaged.
         ExportError: The export failed; the checkpoints and the scores are in the run folder.
-        KeyboardInterrupt: The training was stopped; it can be resumed.
+        KeyboardInterrupt: Ctrl-C stopped the training; it can be resumed.
+        TrainingStopped: SIGTERM or SIGUSR1 did; a `SystemExit` of code 0, because to be preempted is no failure. Both
+            signals are this function's while it runs, if it runs in the main thread.
 
     Example:
         >>> result = train("photos", "model=resnet18", "trainer.max_epochs=10")  # doctest: +SKIP
@@ -83,53 +85,103 @@ def train(
     """
     terminal = Terminal(quiet=quiet, silent=not _is_main_process())
     words = collect_overrides(overrides, photos)
-    with terminal.capture_warnings(), _quiet_libraries():
-        point = _resume_point(resume, words, config)
-        settings = (
-            point.config if point is not None else load_config(words, file=None if config is None else Path(config))
-        )
-        # the run's own config.yaml holds its name; repeating that run makes a second one beside it
-        may_rename = config is not None and not any(word.startswith("run.name=") for word in words)
-        if point is None and _is_main_process():
-            check_run_name(Path(settings.run.dir).expanduser(), settings.run.name, may_rename=may_rename)
-        plan = make_plan(settings, terminal)
-        if point is not None:
-            check_classes(point, plan.photos.classes)
-            check_photos(point, plan.photos)
-        describe_plan(plan, terminal)
-        model, said = _build_model(plan, load_weights=point is None or point.checkpoint is None)
-        for sentence in said:
-            terminal.say(sentence)
-        if dry_run:
-            terminal.say("dry run: the settings and the photos are fine; nothing was written")
-            return None
-        run = point.run if point is not None else _new_run(plan, may_rename=may_rename)
+    requests = StopRequests()
+    with terminal.capture_warnings(), _quiet_libraries(), requests:
+        with stops_told(terminal, lambda: "before training", None):
+            point = _resume_point(resume, words, config)
+            done = _finished(point)
+            if done is not None:
+                terminal.result(
+                    f"{done.run} is finished, nothing is left to do: {done.split} top-1 {done.test.top1:.2%}"
+                )
+                return done
+            settings = point.config if point is not None else _load(words, config)
+            # the run's own config.yaml holds its name; repeating that run makes a second one beside it
+            may_rename = config is not None and not any(word.startswith("run.name=") for word in words)
+            if point is None and _is_main_process():
+                check_run_name(Path(settings.run.dir).expanduser(), settings.run.name, may_rename=may_rename)
+            plan = make_plan(settings, terminal)
+            if point is not None:
+                check_classes(point, plan.photos.classes)
+                check_photos(point, plan.photos)
+            describe_plan(plan, terminal)
+            model, said = _build_model(plan, load_weights=point is None or point.checkpoint is None)
+            for sentence in said:
+                terminal.say(sentence)
+            if dry_run:
+                terminal.say("dry run: the settings and the photos are fine; nothing was written")
+                return None
+            run = point.run if point is not None else _new_run(plan, may_rename=may_rename)
         with terminal.log_to(run.log) if _is_main_process() else contextlib.nullcontext():
-            return _train_in(run, plan, model, point, terminal)
+            return _train_in(run, plan, model, point, terminal, requests)
 
 
 def _train_in(
-    run: RunFolder, plan: Plan, model: BaseClassificationModel, point: ResumePoint | None, terminal: Terminal
+    run: RunFolder,
+    plan: Plan,
+    model: BaseClassificationModel,
+    point: ResumePoint | None,
+    terminal: Terminal,
+    requests: StopRequests,
 ) -> TrainResult | None:
     terminal.say(f"run folder: {run.root}")
     started = time.monotonic()
-    if _is_main_process():
-        run.remove_unfinished()
-        write_text(run.config, to_yaml(plan.config))
-        write_json(
-            run.environment,
-            describe_environment(
-                seed=plan.config.seed, data_root=plan.photos.root, fingerprint=plan.photos.fingerprint
-            ),
+    trainer = build_trainer(run, plan, terminal, requests)
+    is_trained = point is not None and point.is_trained
+    with stops_told(terminal, lambda: _reached(trainer, plan, is_trained=is_trained), run):
+        if _is_main_process():
+            _begin_folder(run, plan, point)
+        if point is not None:
+            _say_where(point, plan, terminal)
+        if point is not None and point.best is not None and is_trained:
+            best, num_epochs = point.best, point.epoch
+        else:
+            _fit(trainer, model, plan, point, terminal, requests)
+            best, num_epochs = _best(trainer, run, terminal), trainer.current_epoch
+        if not trainer.is_global_zero or not _is_main_process():
+            return None
+        return finish_run(
+            run,
+            plan,
+            terminal,
+            device=trainer.strategy.root_device,
+            best_epoch=best[0],
+            best_score=best[1],
+            num_epochs=num_epochs,
+            started=started,
         )
-        write_split(run.split, plan.photos)
-    checkpoint = None if point is None else point.checkpoint
-    if point is not None:
-        terminal.say(_where(point, plan))
+
+
+def _begin_folder(run: RunFolder, plan: Plan, point: ResumePoint | None) -> None:
+    """Writes what is known before the first step; makes the checkpoint to go on from the last one, if it is not."""
+    run.remove_unfinished()
+    write_text(run.config, to_yaml(plan.config))
+    environment = describe_environment(
+        seed=plan.config.seed,
+        data_root=plan.photos.root,
+        fingerprint=plan.photos.fingerprint,
+        order=plan.photos.order,
+    )
+    job = slurm_job()
+    write_json(run.environment, environment if job is None else environment | {"slurm_job": job})
+    write_split(run.split, plan.photos)
+    if point is not None and point.checkpoint not in (None, run.last_checkpoint):
+        link_or_copy(point.checkpoint, run.last_checkpoint)  # a damaged one would be kept as the one before the next
+
+
+def _fit(
+    trainer: lightning.Trainer,
+    model: BaseClassificationModel,
+    plan: Plan,
+    point: ResumePoint | None,
+    terminal: Terminal,
+    requests: StopRequests,
+) -> None:
     data = ImageFolderDataModule(
         config=plan.config.data, preprocessing=plan.preprocessing, seed=plan.config.seed, photos=plan.photos
     )
-    trainer = _build_trainer(run, plan, terminal)
+    _say_caches(data, terminal)
+    checkpoint = None if point is None else point.checkpoint
     try:
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except torch.OutOfMemoryError:
@@ -138,38 +190,59 @@ def _train_in(
             f"the device is out of memory; lower data.batch_size (now {batch_size}) and raise"
             f" trainer.accumulate_grad_batches by the same factor, or use trainer.precision=bf16-mixed"
         ) from None
+    except TrainingStopped:
+        if not requests.are_agreed and trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGTERM)  # the processes that this one has started
+        raise
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
-        terminal.say(
-            f"stopped at epoch {trainer.current_epoch + 1}; go on with: classifier-training train --resume {run.root}"
-        )
         raise KeyboardInterrupt from None
-    if not trainer.is_global_zero:
-        return None
+
+
+def _best(trainer: lightning.Trainer, run: RunFolder, terminal: Terminal) -> tuple[int, float]:
+    """Epoch and score of the best weights, after training."""
     stopping = trainer.early_stopping_callback
-    if isinstance(stopping, EarlyStopping) and stopping.stopped_epoch:
+    if isinstance(stopping, EarlyStopping) and trainer.should_stop:
         terminal.say(f"stopped early: no better {stopping.monitor} in {stopping.patience} epoch(s)")
     best = trainer.checkpoint_callback
     if not isinstance(best, RunCheckpoint) or best.best_epoch is None or best.best_model_score is None:
         raise RunError(f"{run.root} has no best checkpoint; nothing was trained")
-    return finish_run(
-        run,
-        plan,
-        terminal,
-        device=trainer.strategy.root_device,
-        best_epoch=best.best_epoch,
-        best_score=best.best_model_score,
-        num_epochs=trainer.current_epoch,
-        started=started,
-    )
+    return best.best_epoch, best.best_model_score
 
 
-def _where(point: ResumePoint, plan: Plan) -> str:
-    """Where a resumed run goes on, for a person."""
+def _say_caches(data: ImageFolderDataModule, terminal: Terminal) -> None:
+    """Opens the picture caches, and says where they are."""
+    for choice in data.caches.choices:
+        terminal.say(choice.sentence)
+        for warning in choice.warnings:
+            terminal.warn(warning)
+
+
+def _reached(trainer: lightning.Trainer, plan: Plan, *, is_trained: bool) -> str:
+    """How far a training came, for a person."""
+    if is_trained or trainer.state.finished:
+        return "after training"
+    if trainer.global_step == 0:
+        return "before the first step"
+    max_epochs = plan.config.trainer.max_epochs
+    return f"in epoch {min(trainer.current_epoch + 1, max_epochs)}/{max_epochs} after step {trainer.global_step}"
+
+
+def _say_where(point: ResumePoint, plan: Plan, terminal: Terminal) -> None:
+    """Says where a resumed run goes on, and why not from the last checkpoint."""
     if point.checkpoint is None:
-        return "no checkpoint yet: starting anew"
-    if point.epoch >= plan.config.trainer.max_epochs:
-        return f"all {point.epoch} epochs are trained already: finishing"
-    return f"going on with epoch {point.epoch + 1}" + (f", batch {point.batch + 1}" if point.batch else "")
+        terminal.say("no checkpoint yet: starting anew")
+        return
+    if point.checkpoint != point.run.last_checkpoint:
+        reasons = "; ".join(point.unusable) or f"there is no {point.run.last_checkpoint}"
+        terminal.warn(f"{reasons}; going on from {point.checkpoint.name}, the one before")
+    if point.is_trained:
+        early = ", by early stopping" if point.epoch < plan.config.trainer.max_epochs else ""
+        terminal.say(f"all {point.epoch} epochs are trained already{early}: finishing")
+    elif point.validation_left:
+        terminal.say(f"going on with the validation of epoch {point.epoch}")
+    else:
+        batch = f", batch {point.batch + 1}" if point.batch else ""
+        terminal.say(f"going on with epoch {point.epoch + 1}{batch}")
 
 
 def _build_model(plan: Plan, *, load_weights: bool) -> tuple[BaseClassificationModel, list[str]]:
@@ -192,75 +265,37 @@ def _build_model(plan: Plan, *, load_weights: bool) -> tuple[BaseClassificationM
     return model, []
 
 
-def _build_trainer(run: RunFolder, plan: Plan, terminal: Terminal) -> lightning.Trainer:
-    settings = plan.config.trainer
-    return lightning.Trainer(
-        accelerator=plan.accelerator,
-        devices=_num_devices(plan),
-        num_nodes=settings.num_nodes,
-        strategy=_strategy(plan),
-        sync_batchnorm=plan.accelerator == "cuda" and _num_devices(plan) * settings.num_nodes > 1,
-        precision=settings.precision,  # type: ignore[arg-type]  # "auto" has been decided
-        max_epochs=settings.max_epochs,
-        accumulate_grad_batches=settings.accumulate_grad_batches,
-        gradient_clip_val=settings.gradient_clip_val,
-        deterministic="warn" if settings.deterministic else False,
-        benchmark=not settings.deterministic,
-        callbacks=_callbacks(run, plan.config, terminal),
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=run.root,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
-def _callbacks(run: RunFolder, config: Config, terminal: Terminal) -> list[Callback]:
-    """In the order in which they act; Lightning puts checkpoints last."""
-    throughput = Throughput()
-    callbacks: list[Callback] = [
-        throughput,
-        MetricsCSV(run.metrics),
-        TrainingProgress(terminal, throughput),
-        GracefulStop(),
-    ]
-    if config.ema.enabled:
-        callbacks.insert(0, EMACallback(config.ema.decay, config.ema.warmup_steps))
-    monitor, mode = config.checkpoint.monitor, config.checkpoint.mode
-    if config.trainer.early_stopping_patience is not None:
-        patience = config.trainer.early_stopping_patience
-        callbacks.append(EarlyStopping(monitor, patience=patience, mode=mode, check_on_train_epoch_end=True))
-    callbacks.append(RunCheckpoint(run.checkpoints, monitor, mode, config.checkpoint.every_n_steps))
-    return callbacks
-
-
-def _num_devices(plan: Plan) -> int:
-    devices = plan.config.trainer.devices
-    if isinstance(devices, int):
-        return devices
-    return torch.cuda.device_count() if plan.accelerator == "cuda" else 1
-
-
-def _strategy(plan: Plan) -> Any:
-    if _num_devices(plan) * plan.config.trainer.num_nodes == 1:
-        return "auto"
-    # the frozen backbone gets no gradients; buffers are equal already, and a broadcast for each evaluation batch would
-    # hang where one rank has a batch more than another
-    return DDPStrategy(find_unused_parameters=bool(plan.config.model.freeze_epochs), broadcast_buffers=False)
-
-
 def _resume_point(
     resume: str | os.PathLike[str] | bool, words: list[str], config: str | os.PathLike[str] | None
 ) -> ResumePoint | None:
     if resume is False:
-        return None
+        return _requeued_point(words, config)
     if config is not None:
         raise RunError("--resume takes the run's own config.yaml; leave --config out")
     parent = load_config([word for word in words if word.startswith("run.dir=")]).run.dir
     rest = [word for word in words if not word.startswith("run.dir=")]
     return resume_point(resume if resume is True else Path(resume), rest, Path(parent))
+
+
+def _requeued_point(words: list[str], config: str | os.PathLike[str] | None) -> ResumePoint | None:
+    """Where a job that SLURM has requeued goes on; its settings are those that it began with."""
+    job = slurm_job()
+    if job is None or not was_requeued():
+        return None
+    parent = Path(_load(words, config).run.dir).expanduser()
+    run = requeued_run(parent, job)
+    return None if run is None else resume_point(run.root, [], parent)
+
+
+def _finished(point: ResumePoint | None) -> TrainResult | None:
+    """The result of a run that nothing is left to do of."""
+    if point is None or point.best is None or not point.is_trained:
+        return None
+    return finished_result(point.run, point.config, num_epochs=point.epoch, best_epoch=point.best[0])
+
+
+def _load(words: list[str], config: str | os.PathLike[str] | None) -> Config:
+    return load_config(words, file=None if config is None else Path(config))
 
 
 def _new_run(plan: Plan, *, may_rename: bool) -> RunFolder:

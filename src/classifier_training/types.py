@@ -5,6 +5,8 @@ Torch is imported for type checkers only: everything here is also used where a m
 
 from __future__ import annotations
 
+import os
+import zlib
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -18,7 +20,7 @@ class ClassificationBatch(TypedDict):
     """What a data loader yields and a model consumes.
 
     Attributes:
-        images: float32 (B, 3, S, S), RGB, normalised.
+        images: (B, 3, S, S), RGB; float32 and normalised where a model gets them, uint8 on their way there.
         labels: int64 (B,), class indices in [0, K).
         indices: int64 (B,), the position of each image in its dataset.
     """
@@ -29,16 +31,64 @@ class ClassificationBatch(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """Where one labelled picture is.
+class ImageRecord:
+    """Where the bytes of one picture are: a whole file, or a part of one.
 
     Attributes:
-        path: The file.
-        label: The name of its class. Always text.
+        path: A local file.
+        offset: Where the picture begins in it, bytes.
+        size: Its length, bytes; None: to the end of the file.
+        member: Its name in a file that holds many.
+        stamp: What `file_stamp` gave when the picture was checked; None: it may have changed since.
     """
 
     path: str
+    offset: int = 0
+    size: int | None = None
+    member: str = ""
+    stamp: int | None = None
+
+    def __str__(self) -> str:
+        """What a person is told."""
+        return f"{self.path}::{self.member}" if self.member else self.path
+
+    def read(self) -> bytes:
+        """The bytes of the picture.
+
+        Raises:
+            OSError: The file is missing, ends before the picture does, or has changed since it was checked.
+        """
+        with open(self.path, "rb") as file:  # noqa: PTH123 - a Path for each of a million files takes seconds
+            if self.stamp is not None and file_stamp(os.fstat(file.fileno())) != self.stamp:
+                raise OSError("the file has changed since it was checked; start again")
+            file.seek(self.offset)
+            content = file.read(-1 if self.size is None else self.size)
+        if self.size is not None and len(content) < self.size:
+            raise OSError(f"the file ends {self.size - len(content)} bytes before the picture does")
+        return content
+
+
+def file_stamp(status: os.stat_result) -> int:
+    """32 bits that differ when a file's size or time of change does."""
+    return zlib.crc32(f"{status.st_size}:{status.st_mtime_ns}".encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled picture.
+
+    Attributes:
+        image: Where its bytes are.
+        label: The name of its class. Always text.
+    """
+
+    image: ImageRecord
     label: str
+
+    @property
+    def path(self) -> str:
+        """What a person is told of where it is."""
+        return str(self.image)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from classifier_training import callbacks
 from classifier_training.callbacks import (
+    CacheWarnings,
     EMACallback,
     GracefulStop,
     MetricsCSV,
@@ -33,6 +34,7 @@ from classifier_training.terminal import Terminal
 pytestmark = LIGHTNING_NOTICES
 
 MAKERS: dict[type[lightning.Callback], Callable[[Path], lightning.Callback]] = {
+    CacheWarnings: lambda folder: CacheWarnings(),
     EMACallback: lambda folder: EMACallback(),
     GracefulStop: lambda folder: GracefulStop(),
     MetricsCSV: lambda folder: MetricsCSV(folder / "metrics.csv"),

@@ -54,6 +54,8 @@ for line in sys.stdin:
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
         continue
+    os.setpgid(0, 0)  # what is sent to its group is sent to its loader processes, and not to the tests
+    os.environ.update(job["environment"])
     os.chdir(job["folder"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, name in ((1, job["stdout"]), (2, job["stderr"])):
@@ -73,6 +75,30 @@ for line in sys.stdin:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # the ordinary end would wait for threads that only the first process has
+"""
+
+
+_SIGNALLED = """
+import os, subprocess, sys
+import classifier_training.cli
+
+number, place, left, target = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+process = os.getpid()
+
+def count(event, arguments):
+    global left
+    if event in {"open", "os.link", "os.rename", "os.remove"} and os.getpid() == process:
+        left -= any(place in os.fsdecode(one) for one in arguments[:2] if isinstance(one, (str, bytes, os.PathLike)))
+        if left == 0:
+            left = -1
+            if target == "process":
+                os.kill(process, number)
+            else:  # from outside, as a terminal or a scheduler does it
+                subprocess.run(["kill", f"-{number}", "--", f"-{os.getpgid(0)}"], start_new_session=True)
+
+sys.addaudithook(count)
+sys.argv = sys.argv[:1] + sys.argv[5:]
+classifier_training.cli.main(sys.argv[1:])
 """
 
 
@@ -129,13 +155,45 @@ class WarmProgram:
             [sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
         )
 
-    def __call__(self, *words: str | Path, folder: Path | None = None) -> Finished:
+    def __call__(
+        self, *words: str | Path, folder: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> Finished:
         """Runs one command to its end."""
-        return self._run(words, folder, None)
+        return self._run(words, folder, None, environment=environment)
 
-    def python(self, script: str, *words: str | Path) -> Finished:
+    def python(
+        self,
+        script: str,
+        *words: str | Path,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Finished:
         """Runs a Python script, which finds ``words`` in ``sys.argv[1:]``."""
-        return self._run(words, None, script)
+        return self._run(words, folder, script, environment=environment)
+
+    def signalled(
+        self,
+        number: int,
+        place: str,
+        *words: str | Path,
+        nth: int = 1,
+        whole_group: bool = False,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Finished:
+        """Runs one command that gets a signal at a moment that does not depend on the clock.
+
+        Args:
+            number: The signal.
+            place: Part of a path.
+            words: The command.
+            nth: Sent when for the n-th time a file with ``place`` in its path is opened, linked, renamed or removed.
+            whole_group: Whether its loader processes get it too, as from a terminal or a scheduler.
+            folder: Where it runs.
+            environment: Variables to set.
+        """
+        arguments = (str(int(number)), place, str(nth), "group" if whole_group else "process", *words)
+        return self._run(arguments, folder, _SIGNALLED, environment=environment)
 
     def on_screen(self, *words: str | Path) -> str:
         """Runs one command as in a terminal window, and returns all that came on the screen."""
@@ -161,13 +219,19 @@ class WarmProgram:
         _pipe(self._server.stdout).close()
 
     def _run(
-        self, words: Sequence[str | Path], folder: Path | None, script: str | None, stdout: str | None = None
+        self,
+        words: Sequence[str | Path],
+        folder: Path | None,
+        script: str | None,
+        stdout: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Finished:
         caught = [self.folder / "stdout.txt", self.folder / "stderr.txt"]
         job = {
             "words": [str(word) for word in words],
             "folder": str(folder or self.folder),
             "script": script,
+            "environment": dict(environment or {}),
             "stdout": stdout or str(caught[0]),
             "stderr": str(caught[1]),
         }

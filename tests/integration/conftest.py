@@ -30,6 +30,14 @@ def photos(program: WarmProgram) -> Path:
 @pytest.fixture(scope="session")
 def trained(program: WarmProgram, photos: Path) -> Trained:
     """Two epochs in ``runs/first``; tests read it and must not change it."""
-    finished = program("train", "shapes", *TINY, "data.test_fraction=0.3", "trainer.max_epochs=2", "run.name=first")
+    finished = program(
+        "train",
+        "shapes",
+        *TINY,
+        "data.test_fraction=0.3",
+        "trainer.max_epochs=2",
+        "optimizer.lr=3e-4",
+        "run.name=first",
+    )
     assert finished.code == 0, finished
     return Trained(RunFolder(program.folder / "runs" / "first"), photos, finished)

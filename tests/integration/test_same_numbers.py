@@ -197,7 +197,7 @@ print("RESULT " + json.dumps({
 def test_the_python_functions_give_the_same_numbers(
     program: WarmProgram, trained: Trained, results: dict[str, Any]
 ) -> None:
-    finished = program.python(PYTHON, *TINY, trained.photos)
+    finished = program.python(PYTHON, *TINY, "optimizer.lr=3e-4", trained.photos)
 
     assert finished.code == 0, finished
     (line,) = (line for line in finished.out.splitlines() if line.startswith("RESULT "))

@@ -19,6 +19,7 @@ QUICK = (*TINY, "trainer.max_epochs=1", "export.enabled=false", "--quiet")
 
 FILES = {
     "checkpoints/best.ckpt",
+    "checkpoints/last-1.ckpt",
     "checkpoints/last.ckpt",
     "config.yaml",
     "data/split.csv",
@@ -28,6 +29,7 @@ FILES = {
     "export/verification.json",
     "metrics.csv",
     "results.json",
+    "timings.csv",
     "train.log",
 }
 
@@ -85,8 +87,15 @@ class TestTheRunFolder:
                 "val/balanced_accuracy",
                 "val/macro_f1",
                 "lr",
-                "images_per_second",
             }
+
+    def test_what_the_clock_decides_has_a_file_of_its_own(self, trained: Trained) -> None:
+        with trained.run.timings.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+
+        assert [row["epoch"] for row in rows] == ["0", "1"]
+        assert all(float(row["seconds"]) > 0 and float(row["images_per_second"]) > 0 for row in rows)
+        assert "images_per_second" not in trained.run.metrics.read_text(encoding="utf-8")
 
     def test_the_results_agree_with_the_metrics(self, trained: Trained) -> None:
         results = json.loads(trained.run.results.read_text(encoding="utf-8"))

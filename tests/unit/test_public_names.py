@@ -32,6 +32,7 @@ PUBLIC = {
     "classifier_training.models": ["BaseClassificationModel", "ClassificationLoss", "focal_loss", "load_model"],
     "classifier_training.callbacks": [
         "AtomicCheckpointIO",
+        "CacheWarnings",
         "EMACallback",
         "GracefulStop",
         "MetricsCSV",

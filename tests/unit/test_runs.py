@@ -146,12 +146,13 @@ def test_no_latest_run(tmp_path: Path, folder: str) -> None:
 def test_the_layout_is_what_the_manual_says(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "r")
     paths = [
-        *(run.config, run.environment, run.split, run.metrics, run.results, run.log),
+        *(run.config, run.environment, run.split, run.metrics, run.timings, run.results, run.log),
         *(run.best_checkpoint, run.last_checkpoint, run.onnx, run.labels_mapping, run.verification),
     ]
 
     assert [path.relative_to(run.root).as_posix() for path in paths] == [
-        *("config.yaml", "environment.json", "data/split.csv", "metrics.csv", "results.json", "train.log"),
+        *("config.yaml", "environment.json", "data/split.csv", "metrics.csv", "timings.csv", "results.json"),
+        "train.log",
         *("checkpoints/best.ckpt", "checkpoints/last.ckpt"),
         *("export/model.onnx", "export/labels_mapping.json", "export/verification.json"),
     ]

@@ -9,9 +9,11 @@ from sklearn.metrics import accuracy_score, confusion_matrix, top_k_accuracy_sco
 from tests.helpers.training import IMAGE_SIZE, LIGHTNING_NOTICES, make_loader, make_model, make_trainer
 from torch import nn
 
+from classifier_training.data.normalize import normalize_batch
 from classifier_training.errors import DataError
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.scoring import Precision, score_model
+from classifier_training.types import ClassificationBatch, Preprocessing
 
 pytestmark = LIGHTNING_NOTICES
 CPU = torch.device("cpu")
@@ -68,6 +70,26 @@ def test_progress_counts_images() -> None:
     seen: list[int] = []
     score_model(make_model().eval(), make_loader(3, batch_size=5), 4, device=CPU, progress=seen.append)
     assert seen == [5, 5, 5]
+
+
+def test_images_that_come_as_bytes_are_normalised() -> None:
+    model, preprocessing = make_model().eval(), Preprocessing(image_size=IMAGE_SIZE)
+    shape, generator = (8, 3, IMAGE_SIZE, IMAGE_SIZE), torch.Generator().manual_seed(0)
+    numbers = torch.arange(8)
+    raw = [
+        ClassificationBatch(
+            images=torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
+            labels=numbers % 4,
+            indices=numbers,
+        )
+        for _ in range(5)
+    ]
+
+    scores = score_model(model, raw, 4, device=CPU, preprocessing=preprocessing)
+
+    normalised = [normalize_batch(batch, preprocessing) for batch in raw]
+    expected = score_model(model, normalised, 4, device=CPU, preprocessing=preprocessing)
+    np.testing.assert_array_equal(scores.confusion, expected.confusion)
 
 
 def test_scoring_leaves_the_weights_trainable() -> None:

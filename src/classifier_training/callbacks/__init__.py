@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from classifier_training.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from classifier_training.callbacks.cache_warnings import CacheWarnings as CacheWarnings
     from classifier_training.callbacks.checkpoint import AtomicCheckpointIO as AtomicCheckpointIO
     from classifier_training.callbacks.checkpoint import RunCheckpoint as RunCheckpoint
     from classifier_training.callbacks.ema import EMACallback as EMACallback
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AtomicCheckpointIO": "checkpoint",
+    "CacheWarnings": "cache_warnings",
     "EMACallback": "ema",
     "GracefulStop": "graceful_stop",
     "MetricsCSV": "metrics_csv",

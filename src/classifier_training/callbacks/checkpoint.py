@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-import os
-import shutil
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +13,20 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
+from classifier_training.canonical import canonical
+from classifier_training.checkpoint_files import link_or_copy, replace_last_checkpoint
 from classifier_training.errors import ConfigError
 from classifier_training.runs import atomic_path
 
+VALIDATION_LEFT = "validation_left"
+"""Key of a checkpoint that was saved after the training part of an epoch, before its validation was done."""
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and renames it, so that a kill or a full disk never leaves half of one."""
+    """Writes a checkpoint beside its place and renames it, so that a kill or a full disk never leaves half of one.
+
+    Equal checkpoints are equal files, whether or not the run was resumed before.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Writes one checkpoint.
@@ -31,7 +38,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise TypeError("AtomicCheckpointIO writes to local folders and takes no storage_options")
         # torch reports a full disk as an anonymous RuntimeError when it writes the file itself
         buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
+        torch.save(canonical(checkpoint), buffer)
         with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
             file.write(buffer.getbuffer())
 
@@ -43,13 +50,17 @@ class RunCheckpoint(Checkpoint):
     ``val/loss`` is the best; without that metric it is the earliest.
 
     Both are written at the very end of an epoch, when validation is done, so that a resumed run starts with the next
-    epoch. The state holds no paths: a run folder may be moved.
+    epoch. In the midst of an epoch ``last.ckpt`` is written between two optimizer steps; where it is due at the last
+    one, it is written before validation, which a resumed run then begins with. The state holds no paths: a run folder
+    may be moved.
 
     Args:
-        dirpath: Folder of the two files.
+        dirpath: Folder of the files.
         monitor: Name of a logged metric.
         mode: Whether a higher (``max``) or a lower (``min``) value is better.
         every_n_steps: Write ``last.ckpt`` every N optimizer steps too.
+        every_n_minutes: Write ``last.ckpt`` when the last one is this old, too, by the clock of the first rank.
+        keep_last: Number of checkpoints to keep, best one aside: ``last.ckpt`` and, before it, ``last-1.ckpt`` ….
     """
 
     def __init__(
@@ -58,20 +69,29 @@ class RunCheckpoint(Checkpoint):
         monitor: str = "val/top1",
         mode: Literal["min", "max"] = "max",
         every_n_steps: int | None = None,
+        every_n_minutes: float | None = None,
+        keep_last: int = 2,
     ) -> None:
         super().__init__()
         if mode not in ("min", "max"):
             raise ConfigError(f"RunCheckpoint: mode={mode!r}; allowed are 'min' and 'max'")
         if every_n_steps is not None and every_n_steps < 1:
             raise ConfigError(f"RunCheckpoint: every_n_steps={every_n_steps}; allowed are 1, 2, … or None")
+        if every_n_minutes is not None and not every_n_minutes > 0:
+            raise ConfigError(f"RunCheckpoint: every_n_minutes={every_n_minutes}; allowed are numbers > 0 or None")
+        if keep_last < 1:
+            raise ConfigError(f"RunCheckpoint: keep_last={keep_last}; allowed are 1, 2, …")
         self.dirpath = Path(dirpath)
         self.monitor = monitor
         self.mode = mode
         self.every_n_steps = every_n_steps
+        self.every_n_minutes = every_n_minutes
+        self.keep_last = keep_last
         self.best_model_score: float | None = None
         self.best_epoch: int | None = None
         self.best_loss: float | None = None
         self._last_saved_step = -1
+        self._last_saved_at = 0.0
 
     @property
     def best_model_path(self) -> str:
@@ -95,38 +115,92 @@ class RunCheckpoint(Checkpoint):
         self.best_epoch = state_dict["best_epoch"]
         self.best_loss = state_dict["best_loss"]
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Counts steps and minutes from here: where this run goes on is on disk."""
+        self._note_saved(trainer)
+
     def on_train_batch_end(
         self,
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
         outputs: Any,  # noqa: ARG002
         batch: Any,  # noqa: ARG002
-        batch_idx: int,  # noqa: ARG002
+        batch_idx: int,
     ) -> None:
-        """Writes ``last.ckpt`` in the middle of an epoch; the end of the epoch has its own."""
-        step = trainer.global_step
-        due = self.every_n_steps is not None and step % self.every_n_steps == 0 and step != self._last_saved_step
-        if due and not trainer.is_last_batch:
+        """Writes ``last.ckpt`` in the middle of an epoch, never while gradients are accumulated."""
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if stepped and not trainer.is_last_batch and self._is_due(trainer):
             self.save_last(trainer)
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Writes ``last.ckpt`` that was due at the last step of the epoch; validation may take long."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and self._is_due(trainer):
+            self.save_last(trainer)
+
+    def on_save_checkpoint(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
+        checkpoint: dict[str, Any],
+    ) -> None:
+        """Lets a checkpoint that is saved during validation begin it anew."""
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+        if trainer.validating and trainer.state.fn == "fit":
+            checkpoint[VALIDATION_LEFT] = True
+            progress["current"] = dict.fromkeys(progress["current"], 0)
+            # by these numbers Lightning knows that validation was begun, and not ended
+            progress["total"] = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+            progress["is_last_batch"] = False
+        else:
+            progress["total"] = dict(progress["current"])  # the same whether or not this run was resumed in between
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Writes the epoch's checkpoints."""
         if not self.is_best(trainer):
-            self.save_last(trainer)
+            self._save_last(trainer)
             return
         self.best_model_score = float(trainer.callback_metrics[self.monitor])
         self.best_epoch = trainer.current_epoch
         self.best_loss = _loss(trainer)
         trainer.save_checkpoint(self.dirpath / "best.ckpt")
-        self._last_saved_step = trainer.global_step
         if trainer.is_global_zero:
-            _link_or_copy(self.dirpath / "best.ckpt", self.dirpath / "last.ckpt")
-        trainer.strategy.barrier("last.ckpt")
+            link_or_copy(self.dirpath / "best.ckpt", self._fresh)
+        self._replace_last(trainer)
 
     def save_last(self, trainer: lightning.Trainer) -> None:
-        """Writes ``last.ckpt`` now; must be called on every rank."""
-        trainer.save_checkpoint(self.dirpath / "last.ckpt")
-        self._last_saved_step = trainer.global_step
+        """Writes ``last.ckpt`` now, unless it is of this step; must be called on every rank."""
+        if trainer.global_step != self._last_saved_step:
+            self._save_last(trainer)
+
+    def _save_last(self, trainer: lightning.Trainer) -> None:
+        trainer.save_checkpoint(self._fresh)
+        self._replace_last(trainer)
+
+    @property
+    def _fresh(self) -> Path:
+        """Where a checkpoint waits, whole, for the name ``last.ckpt``; what a kill leaves of it is no file of a run."""
+        return self.dirpath / ".last.ckpt.fresh.tmp"
+
+    def _replace_last(self, trainer: lightning.Trainer) -> None:
+        if trainer.is_global_zero:
+            replace_last_checkpoint(self._fresh, self.keep_last)
+        trainer.strategy.barrier("last.ckpt")
+        self._note_saved(trainer)
+
+    def _note_saved(self, trainer: lightning.Trainer) -> None:
+        self._last_saved_step, self._last_saved_at = trainer.global_step, time.monotonic()
+
+    def _is_due(self, trainer: lightning.Trainer) -> bool:
+        """Whether ``last.ckpt`` is to be written at this step; the same on every rank."""
+        step = trainer.global_step
+        if step == self._last_saved_step:
+            return False
+        if self.every_n_steps is not None and step % self.every_n_steps == 0:
+            return True
+        if self.every_n_minutes is None:
+            return False
+        is_old = trainer.is_global_zero and time.monotonic() - self._last_saved_at >= 60 * self.every_n_minutes
+        return trainer.strategy.reduce_boolean_decision(is_old, all=False)
 
     def is_best(self, trainer: lightning.Trainer) -> bool:
         """Whether this epoch is better than all before it.
@@ -150,13 +224,3 @@ def _loss(trainer: lightning.Trainer) -> float | None:
     """The validation loss of this epoch, if a number was logged."""
     value = float(trainer.callback_metrics.get("val/loss", math.nan))
     return None if math.isnan(value) else value
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    """Gives a finished file a second name: both are only ever replaced, never written into."""
-    with atomic_path(target) as temporary:
-        temporary.unlink()
-        try:
-            os.link(source, temporary)
-        except OSError:  # a file system without hard links
-            shutil.copyfile(source, temporary)

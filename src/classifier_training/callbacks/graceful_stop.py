@@ -1,36 +1,39 @@
-"""Ctrl-C: finish the step, write ``last.ckpt``, stop. A second Ctrl-C stops at once."""
+"""Ctrl-C, SIGTERM, SIGUSR1: finish the step, write ``last.ckpt``, stop. A second Ctrl-C stops at once."""
 
 from __future__ import annotations
 
-import os
 import signal
-import threading
-from types import FrameType
 from typing import Any
 
 import lightning
+import torch
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
-
-STDERR = 2
+from classifier_training.errors import TrainingStopped
+from classifier_training.stop_requests import StopRequests
 
 
 class GracefulStop(lightning.Callback):
-    """Turns the first interrupt into a stop between two optimizer steps, where a checkpoint is exact.
+    """Turns the first request to stop into a stop between two optimizer steps, where a checkpoint is exact.
 
-    An interrupt in the middle of a step could leave half-updated weights. During validation the stop waits for the
-    end of the epoch.
+    A signal in the middle of a step could leave half-updated weights. During validation the stop comes after the
+    batch, with a checkpoint from which the validation is repeated. When one process of several was asked, all stop at
+    the same step. A stop for Ctrl-C is a ``KeyboardInterrupt``, one for SIGTERM or SIGUSR1 a `TrainingStopped`, which
+    ends a program that does not catch it with exit code 0: to be preempted is no failure.
+
+    Args:
+        requests: Where requests are noted; None: this callback's own, for SIGINT and SIGTERM, and for SIGUSR1 where
+            nobody else handles it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, requests: StopRequests | None = None) -> None:
         super().__init__()
-        self.requested = False
-        self._previous: Any = None
+        self.requests = requests or StopRequests()
+        self._num_val_batches = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Takes over the interrupt signal; only the main thread may."""
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._request)
+        """Takes over the signals."""
+        self.requests.postpone()
 
     def on_train_batch_end(
         self,
@@ -40,35 +43,67 @@ class GracefulStop(lightning.Callback):
         batch: Any,  # noqa: ARG002
         batch_idx: int,
     ) -> None:
-        """Stops here when asked to; the epoch's last batch leaves it to the end of the epoch."""
+        """Stops here when asked to; the epoch's last batch leaves it to validation or the end of the epoch."""
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if self._agreed(trainer) and stepped and not trainer.is_last_batch:
-            if isinstance(trainer.checkpoint_callback, RunCheckpoint):
-                trainer.checkpoint_callback.save_last(trainer)
-            raise KeyboardInterrupt
+        if stepped and not trainer.is_last_batch:
+            self._stop_if_asked(trainer, save=True)
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Finds out how many batches every rank has: they can only agree on a stop where all of them are."""
+        counts = trainer.num_val_batches
+        self._num_val_batches = counts[0] if trainer.state.fn == "fit" and len(counts) == 1 else 0
+        if trainer.world_size > 1 and trainer.state.fn == "fit":
+            self._num_val_batches = _reduce(trainer, self._num_val_batches, "min")
+
+    def on_validation_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
+        outputs: Any,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,
+        dataloader_idx: int = 0,  # noqa: ARG002
+    ) -> None:
+        """Stops here when asked to; the last batch leaves it to the end of the epoch."""
+        if batch_idx + 1 < self._num_val_batches and not trainer.sanity_checking:
+            self._stop_if_asked(trainer, save=True)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Stops before the next epoch when asked to: the last one is on disk."""
-        if self._agreed(trainer) and trainer.global_step > 0:
+        if trainer.global_step > 0:
+            self._stop_if_asked(trainer, save=False)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Gives the signals back, and stops before anything else is done with the trained model when asked to."""
+        self.requests.end_postponement()
+        self._stop_if_asked(trainer, save=False)
+
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
+        pl_module: lightning.LightningModule,  # noqa: ARG002
+        exception: BaseException,  # noqa: ARG002
+    ) -> None:
+        """Gives the signals back: there is no teardown after an exception."""
+        self.requests.end_postponement()
+
+    def _stop_if_asked(self, trainer: lightning.Trainer, *, save: bool) -> None:
+        """Stops all ranks when any was asked; on one device this costs nothing."""
+        number = int(self.requests.received or 0)
+        if trainer.world_size > 1:
+            number = int(_reduce(trainer, number, "max"))
+        if number == 0:
+            return
+        self.requests.are_agreed = True
+        if save and isinstance(trainer.checkpoint_callback, RunCheckpoint):
+            trainer.checkpoint_callback.save_last(trainer)
+        if number == signal.SIGINT:
             raise KeyboardInterrupt
+        raise TrainingStopped(signal.Signals(number).name)
 
-    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002
-        """Gives the interrupt signal back; after an exception Lightning does that."""
-        self._release()
 
-    def _request(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's signature
-        self.requested = True
-        signal.signal(signal.SIGINT, self._previous)  # the next interrupt is Python's own: at once
-        # print() fails when the signal came in the midst of another print()
-        os.write(STDERR, b"\nstopping after this step, last.ckpt will be written; press Ctrl-C again to stop at once\n")
-
-    def _release(self) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
-
-    def _agreed(self, trainer: lightning.Trainer) -> bool:
-        """Whether any rank was asked to stop; on one device this costs nothing."""
-        if trainer.world_size == 1:
-            return self.requested
-        return not trainer.strategy.reduce_boolean_decision(not self.requested, all=True)
+def _reduce(trainer: lightning.Trainer, value: float, operation: str) -> float:
+    """The smallest (``min``) or largest (``max``) value of all ranks."""
+    tensor = torch.tensor(float(value), device=trainer.strategy.root_device)
+    reduced = trainer.strategy.reduce(tensor, reduce_op=operation)
+    return float(reduced)

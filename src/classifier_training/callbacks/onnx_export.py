@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -108,7 +109,7 @@ class ONNXExportCallback(lightning.Callback):
             rank_zero_info("ONNXExportCallback: nothing is exported after fast_dev_run")
             return
         model, weights = scored_model(trainer, pl_module)
-        images, images_from = self._images(trainer)
+        images, images_from = self._images(trainer, pl_module)
         labels = _labels(trainer)
         if labels is None:
             rank_zero_info(
@@ -134,13 +135,14 @@ class ONNXExportCallback(lightning.Callback):
     def _size(self) -> str:
         return f"{self.input_height} x {self.input_width} pixels"
 
-    def _images(self, trainer: lightning.Trainer) -> tuple[Tensor, str]:
+    def _images(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> tuple[Tensor, str]:
         """Images to compare on, float32 (n, 3, H, W), and what they are."""
+        hooks = getattr(trainer, "datamodule", None) or pl_module  # whose turn it is in a Trainer, too
         for name, loaders in (
             ("validation images", trainer.val_dataloaders),
             ("training images", trainer.train_dataloader),
         ):
-            images = _read(name, loaders)
+            images = _read(name, loaders, lambda batch: hooks.on_after_batch_transfer(batch, 0))
             if images is not None:
                 return self._resized(images, name), name
         rank_zero_warn(
@@ -161,11 +163,11 @@ class ONNXExportCallback(lightning.Callback):
         return nn.functional.interpolate(images, (self.input_height, self.input_width), mode="bilinear", antialias=True)
 
 
-def _read(name: str, loaders: Any) -> Tensor | None:
+def _read(name: str, loaders: Any, prepare: Callable[[Any], Any]) -> Tensor | None:
     """The first images of the loaders; what goes wrong in them is no reason to lose a trained model."""
     try:
         with isolate_rng():
-            return first_images(loaders, _NUM_IMAGES)
+            return first_images(loaders, _NUM_IMAGES, prepare)
     except Exception as error:  # the user's own dataset
         rank_zero_warn(f"ONNXExportCallback: the {name} cannot be read again: {type(error).__name__}: {error}")
         return None

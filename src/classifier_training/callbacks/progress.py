@@ -79,7 +79,8 @@ class TrainingProgress(lightning.Callback):
         checkpoint = trainer.checkpoint_callback
         if isinstance(checkpoint, RunCheckpoint) and checkpoint.is_best(trainer):
             parts.append("best so far")
-        parts.append(f"{self.throughput.images_per_second:.0f} images/s")
+        if self.throughput.num_images:  # none where only the validation of this epoch was left
+            parts.append(f"{self.throughput.images_per_second:.0f} images/s")
         took = f"took {duration(time.monotonic() - self._epoch_started)}"
         self.terminal.say("  ".join([self._epoch(trainer), *parts, f"{took}, {self._time_left(trainer)} left"]))
         self._last_line = time.monotonic()

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import lightning
 
+from classifier_training.epoch_table import EpochTable
 from classifier_training.types import ClassificationBatch
 
 
 class Throughput(lightning.Callback):
-    """Logs ``images_per_second`` over the training part of an epoch, loading included and validation not.
+    """Measures the images per second of the training part of an epoch, loading included and validation not.
+
+    The rate goes to the trainer's loggers as ``images_per_second`` and, with the seconds, into a file of its own: what
+    the clock decides is kept apart from the metrics, which are the same for every repetition of a run.
 
     Images are counted by ``batch["labels"]``, so batches must be mappings such as `ClassificationBatch`.
+
+    Args:
+        path: A CSV file that gets a row an epoch; None: no file. The row of an epoch that a resumed run goes on with
+            holds what came after the resume.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, path: str | Path | None = None) -> None:
         super().__init__()
+        self.table = None if path is None else EpochTable(Path(path), ("seconds", "images_per_second"))
         self.num_images = 0
         self.seconds = 0.0
         self._started = 0.0
@@ -32,13 +42,15 @@ class Throughput(lightning.Callback):
         self._start()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Starts the clock of an epoch that goes on after a resume."""
+        """Starts the clock of an epoch that goes on after a resume, and reads the rows of the epochs that are done."""
         self._start()
+        if self.table is not None:
+            self.table.read(trainer.current_epoch)
 
     def on_train_batch_end(
         self,
         trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
+        pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
         outputs: Any,  # noqa: ARG002
         batch: ClassificationBatch,
         batch_idx: int,  # noqa: ARG002
@@ -46,8 +58,16 @@ class Throughput(lightning.Callback):
         """Counts a batch."""
         self.num_images += len(batch["labels"]) * trainer.world_size
         self.seconds = time.perf_counter() - self._started
-        if trainer.is_last_batch:
-            pl_module.log("images_per_second", self.images_per_second, on_step=False, on_epoch=True, batch_size=1)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Tells the epoch's rate; nothing where only validation was left of the epoch."""
+        if self.num_images == 0 or not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            logger.log_metrics({"images_per_second": self.images_per_second}, step=trainer.global_step)
+        if self.table is not None:
+            values = {"seconds": f"{self.seconds:.3f}", "images_per_second": f"{self.images_per_second:.1f}"}
+            self.table.write(trainer.current_epoch, values)
 
     def _start(self) -> None:
         self.num_images, self.seconds, self._started = 0, 0.0, time.perf_counter()

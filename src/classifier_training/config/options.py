@@ -181,6 +181,8 @@ def _range(limits: list[Any]) -> list[str]:
     text = " and ".join(f"{word} {_plain_number(bound)}" for word, bound in bounds)
     if any(getattr(limit, "min_length", 0) for limit in limits):
         text = "not empty"
+    if any(getattr(limit, "pattern", None) for limit in limits):
+        text = "such as 500MB or 20GB"
     return [text] if text else []
 
 

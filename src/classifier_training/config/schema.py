@@ -21,6 +21,7 @@ NonNegativeFloat = Annotated[float, Field(ge=0.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 NonEmptyText = Annotated[str, Field(min_length=1)]
+ByteCount = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)? ?([kKMGT]i?)?B$")]
 
 
 class Section(BaseModel):
@@ -51,7 +52,9 @@ class RunConfig(Section):
 class DataConfig(Section):
     """The photos, how they are split, read, balanced and augmented."""
 
-    root: NonEmptyText | None = Field(None, description="folder of photos, or a table file (csv, jsonl, parquet)")
+    root: NonEmptyText | None = Field(
+        None, description="folder of photos, table file (csv, jsonl, parquet), or tar shards; local or an address"
+    )
     batch_size: PositiveInt = Field(32, description="images per step and device")
     image_size: PositiveInt | None = Field(None, description="input side in pixels; null: the backbone's own")
     crop_pct: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
@@ -75,9 +78,35 @@ class DataConfig(Section):
     on_bad_image: Literal["raise", "skip"] = Field(
         "raise", description="a file that is no picture: stop, or leave it out and list it"
     )
+    max_bad_fraction: Fraction = Field(
+        0.5, description="share of files that on_bad_image=skip may leave out; with more of them the run stops"
+    )
+    max_image_pixels: PositiveInt = Field(
+        178_956_970, description="a picture with more pixels is refused, as it could exhaust the memory"
+    )
+    cache: Literal["auto", "none", "memory", "disk"] = Field(
+        "auto", description="where decoded pictures are kept for the next epochs and runs; never changes the result"
+    )
+    cache_size: PositiveInt | Literal["original"] | None = Field(
+        None,
+        description="shorter side, pixels, that training pictures are reduced to before the random crop; null: the"
+        " size that evaluation resizes to, or original where nothing is cached",
+    )
+    cache_dir: NonEmptyText | None = Field(
+        None, description="folder of cached pictures and indices; null: the user's cache folder"
+    )
+    cache_limit: ByteCount | None = Field(
+        None, description="most that all cached pictures may take; null: by free disk and memory"
+    )
     image_column: str = Field("image", min_length=1, description="column of a table with the picture's path")
     label_column: str = Field("label", min_length=1, description="column of a table with the class name")
     split_column: str = Field("split", min_length=1, description="optional column of a table with the split")
+    group_column: NonEmptyText | None = Field(
+        None, description="column of a table with what must stay in one split together, such as a patient"
+    )
+    weight_column: NonEmptyText | None = Field(
+        None, description="column of a table with sampling weights; training then draws with replacement by them"
+    )
     train_scale: tuple[Annotated[float, Field(gt=0.0, le=1.0)], Annotated[float, Field(gt=0.0, le=1.0)]] = Field(
         (0.35, 1.0), strict=False, description="area range of the random resized crop"
     )
@@ -196,6 +225,12 @@ class CheckpointConfig(Section):
     )
     every_n_steps: PositiveInt | None = Field(
         None, description="write last.ckpt every N optimizer steps too; null: after each epoch"
+    )
+    every_n_minutes: PositiveFloat | None = Field(
+        None, description="write last.ckpt after so many minutes too; null: after each epoch"
+    )
+    keep_last: PositiveInt = Field(
+        2, description="checkpoints to go on from that are kept: last.ckpt, last-1.ckpt before it, and so on"
     )
 
     @property

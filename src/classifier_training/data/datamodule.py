@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
+from lightning.pytorch.trainer.states import TrainerStatus
 from torch.utils.data import DataLoader
 
 from classifier_training.config.explain import Setting, check, unknown_key
 from classifier_training.config.options import show_value
 from classifier_training.config.schema import DataConfig
+from classifier_training.data.caching import Caches, open_caches, reduced_side
 from classifier_training.data.dataset import TrainDataset
+from classifier_training.data.draws import DrawBatchSampler
 from classifier_training.data.inspect import Progress
-from classifier_training.data.loaders import evaluation_loader, loader_options
+from classifier_training.data.ledger import Ledger, batches_seen
+from classifier_training.data.loaders import evaluation_loader, train_loader
+from classifier_training.data.normalize import normalize_batch
 from classifier_training.data.photos import Photos, load_photos
-from classifier_training.data.sampler import DrawBatchSampler, ShuffleSampler, TrackingWeightedRandomSampler
+from classifier_training.data.sampler import ShuffleSampler, TrackingWeightedRandomSampler
+from classifier_training.data.shares import keep_shared
 from classifier_training.data.sources.listing import Split
 from classifier_training.data.transforms import TrainTransform
-from classifier_training.data.weights import class_weights, sample_weights, weights_by_name
+from classifier_training.data.weights import class_weights, weights_by_name
 from classifier_training.errors import ConfigError, DataError
 from classifier_training.inference.labels import labels_mapping
 from classifier_training.runs import write_json
@@ -72,6 +79,8 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         self._photos = photos
         self._progress = progress
         self._start = (0, 0)
+        self._batches: DrawBatchSampler | None = None
+        self._caches: Caches | None = None
 
     @property
     def photos(self) -> Photos:
@@ -103,6 +112,34 @@ class ImageFolderDataModule(lightning.LightningDataModule):
     def class_counts(self) -> list[int]:
         """Training images of each class."""
         return self.photos.counts("train")
+
+    @property
+    def caches(self) -> Caches:
+        """Where decoded pictures are kept; opened at the first call.
+
+        Raises:
+            DataError: Before `setup`.
+        """
+        if self._caches is None:
+            self._caches = open_caches(self.photos, self.config, self.preprocessing)
+        return self._caches
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was drawn in each epoch, as far as the model has seen it, over all ranks.
+
+        Raises:
+            DataError: Before `train_dataloader`.
+        """
+        if self._batches is None:
+            raise DataError("nothing is drawn yet: call train_dataloader() first, or let a Trainer fit")
+        whole = len(self._batches)
+        return Ledger(
+            self._batches,
+            self.photos.labels("train"),
+            self.num_classes,
+            lambda epoch: batches_seen(self.trainer, epoch, whole) if self.trainer is not None else 0,
+        )
 
     def setup(self, stage: str | None = None) -> None:
         """Finds, checks and splits the photos, once."""
@@ -147,14 +184,24 @@ class ImageFolderDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[ClassificationBatch]:
         """Shuffled or balanced, augmented batches; on a resumed run from the batch where it stopped."""
-        labels = self.photos.labels("train")
-        dataset = TrainDataset(self._paths("train"), labels, TrainTransform(self.preprocessing, self.config), self.seed)
         rank, world_size = self._rank()
-        batches = DrawBatchSampler(
-            self._train_sampler(labels), self.config.batch_size, rank=rank, world_size=world_size
-        )
+        batches = DrawBatchSampler(self._train_sampler(), self.config.batch_size, rank=rank, world_size=world_size)
         batches.seek(*self._start)
-        return DataLoader(dataset, batch_sampler=batches, **loader_options(self.config.num_workers))  # type: ignore[arg-type]
+        self._batches = batches
+        train_cache = self.caches.train
+        dataset = TrainDataset(
+            self.photos.records("train"),
+            self.photos.labels("train"),
+            TrainTransform(self.preprocessing, self.config),
+            self.seed,
+            cache=None if train_cache is None else train_cache.cache,
+            reduce_to=reduced_side(self.config, self.preprocessing),
+            max_pixels=self.config.max_image_pixels,
+        )
+        loader = train_loader(
+            dataset, batches, num_workers=self.config.num_workers, normalization=self._normalization_of_loaders()
+        )
+        return keep_shared(loader)
 
     def val_dataloader(self) -> DataLoader[ClassificationBatch]:
         """Validation batches, in file order."""
@@ -162,29 +209,52 @@ class ImageFolderDataModule(lightning.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[ClassificationBatch]:
         """Test batches, in file order; validation where there is no test split."""
-        return self._evaluation_dataloader("test" if self.photos.splits.get("test") else "val")
+        return self._evaluation_dataloader("test" if len(self.photos.rows.get("test", ())) else "val")
 
-    def _train_sampler(self, labels: Sequence[int]) -> TrackingWeightedRandomSampler | ShuffleSampler:
-        if self.config.balance != "sampler":
-            return ShuffleSampler(len(labels), self.seed)
-        weights = sample_weights(labels, self.class_weights())
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ARG002 - Lightning's
+        """Normalises a batch on the device: it has travelled as uint8."""
+        return normalize_batch(batch, self.preprocessing)
+
+    def teardown(self, stage: str | None = None) -> None:
+        """Lets go of the picture caches when training is over."""
+        if stage == "fit":
+            self.close_caches()
+
+    def close_caches(self) -> None:
+        """Ends the use of the picture caches; those in memory are removed when no other run uses them."""
+        if self._caches is not None:
+            self._caches.close()
+            self._caches = None
+
+    def _normalization_of_loaders(self) -> Preprocessing | None:
+        """A Trainer at work calls `on_after_batch_transfer`; for anybody else batches are normalised already."""
+        is_at_work = self.trainer is not None and self.trainer.state.status == TrainerStatus.RUNNING
+        return None if is_at_work else self.preprocessing
+
+    def _train_sampler(self) -> TrackingWeightedRandomSampler | ShuffleSampler:
+        weights, num_samples = self.photos.weights("train"), len(self.photos.rows["train"])
+        if self.config.balance == "sampler":
+            by_class = np.asarray(self.class_weights())[self.photos.labels("train")]
+            weights = by_class if weights is None else by_class * weights
+        if weights is None:
+            return ShuffleSampler(num_samples, self.seed)
         generator = torch.Generator().manual_seed(self.seed)
-        return TrackingWeightedRandomSampler(weights, len(labels), generator=generator)
+        return TrackingWeightedRandomSampler(torch.from_numpy(weights), num_samples, generator=generator)
 
     def _evaluation_dataloader(self, split: Split) -> DataLoader[ClassificationBatch]:
         rank, world_size = self._rank()
         return evaluation_loader(
-            self._paths(split),
+            self.photos.records(split),
             self.photos.labels(split),
             self.preprocessing,
             batch_size=self.config.batch_size,
             num_workers=self.config.num_workers,
             rank=rank,
             world_size=world_size,
+            cache=self.caches.val.cache if split == "val" else None,
+            max_pixels=self.config.max_image_pixels,
+            as_float=self._normalization_of_loaders() is not None,
         )
-
-    def _paths(self, split: Split) -> list[str]:
-        return [sample.path for sample in self.photos.splits[split]]
 
     def _rank(self) -> tuple[int, int]:
         trainer = self.trainer

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from classifier_training.data.inspect import BadImage, Progress, bad_images, inspect_files, name_some
-from classifier_training.data.sources.listing import Listing, Split
-from classifier_training.data.sources.recognise import list_photos
+from classifier_training.data.inspect import (
+    BadImage,
+    BadImagePolicy,
+    Progress,
+    bad_images,
+    check_bad,
+    inspect_records,
+    name_some,
+)
+from classifier_training.data.sources.listing import SPLITS, Listing, Split
+from classifier_training.data.sources.recognise import list_photos, shown_root
 from classifier_training.data.sources.table import Columns
 from classifier_training.errors import DataError
 from classifier_training.types import Sample
@@ -34,11 +42,13 @@ class Labelled:
     digests: tuple[str, ...]
 
 
-def choose_samples(root: Path, columns: Columns | None = None, split: Split | None = None) -> tuple[list[Sample], str]:
+def choose_samples(
+    root: str | Path, columns: Columns | None = None, split: Split | None = None
+) -> tuple[list[Sample], str]:
     """The pictures of a root to score on, and a phrase that says which they are.
 
     Args:
-        root: A folder of photos or a table file.
+        root: A folder of photos, a table file, shards, or the address of any of them.
         columns: Names of a table's columns.
         split: Which split to take where the root has splits; None: test, else validation.
 
@@ -46,15 +56,16 @@ def choose_samples(root: Path, columns: Columns | None = None, split: Split | No
         DataError: There are no photos, or no such split.
     """
     listing: Listing = list_photos(root, columns)
-    if listing.unsplit and split is not None:
+    root = shown_root(os.fspath(root))
+    if not listing.places and split is not None:
         raise DataError(f"{root} has no splits, so none can be chosen with --split {split}; leave it out to score all")
-    if listing.unsplit:
-        return listing.unsplit, f"all images of {root} (it has no splits)"
-    there = [name for name, samples in listing.splits.items() if samples]
+    if not listing.places:
+        return listing.samples(), f"all images of {root} (it has no splits)"
+    there = [name for name in SPLITS if listing.count(name)]
     chosen: Split = split or ("test" if "test" in there else "val")
     if chosen not in there:
         raise DataError(f"{root} has no images to score in a {chosen} split; choose with --split: {', '.join(there)}")
-    return listing.splits[chosen], f"the {chosen} split of {root}"
+    return listing.samples(chosen), f"the {chosen} split of {root}"
 
 
 def check_labelled(
@@ -62,10 +73,19 @@ def check_labelled(
     classes: Sequence[str],
     description: str,
     *,
-    on_bad_image: Literal["raise", "skip"] = "raise",
+    policy: BadImagePolicy | None = None,
+    max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> Labelled:
     """Checks the files and turns class names into the model's class indices.
+
+    Args:
+        samples: The pictures.
+        classes: The model's class names.
+        description: What was taken, for a person.
+        policy: What to do about files that are no pictures; None: refuse them.
+        max_pixels: A picture with more is none; None: as Pillow does.
+        progress: Told how many files have been checked.
 
     Raises:
         DataError: A file is broken and not to be skipped, or a class is not one of the model's.
@@ -77,10 +97,17 @@ def check_labelled(
             f"{description}: there are classes that the model does not know: {name_some(map(repr, unknown))}; it knows"
             f" {name_some(map(repr, classes))}"
         )
-    facts = inspect_files([sample.path for sample in samples], progress)
-    bad = bad_images(facts, on_bad_image)
-    good = tuple(sample for sample in samples if facts[sample.path].error is None)
+    records = [sample.image for sample in samples]
+    facts = inspect_records(records, progress, max_pixels=max_pixels)
+    bad = bad_images(records, facts.errors)
+    check_bad(bad, len(records), policy or BadImagePolicy())
+    good = [position for position in range(len(samples)) if position not in facts.errors]
     if not good:
         raise DataError(f"{description}: no image can be read")
-    labels, digests = (index[sample.label] for sample in good), (facts[sample.path].digest for sample in good)
-    return Labelled(good, tuple(labels), bad, description, tuple(digests))
+    return Labelled(
+        samples=tuple(samples[position] for position in good),
+        labels=tuple(index[samples[position].label] for position in good),
+        bad=bad,
+        description=description,
+        digests=tuple(facts.digests[position].tobytes().hex() for position in good),
+    )

@@ -2,22 +2,120 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Sampler, WeightedRandomSampler
+from torch.utils.data import DistributedSampler, WeightedRandomSampler
 
+from classifier_training.data.weighted_draws import check_weights, draw_with_replacement, draw_without_replacement
+from classifier_training.errors import ConfigError
 from classifier_training.seeding import mix_seed
 
+_INTS_AT_ONCE = 1 << 16
 
-class TrackingWeightedRandomSampler(WeightedRandomSampler):
-    """torch's ``WeightedRandomSampler`` that is seeded per epoch and remembers what it drew.
+
+class EpochSampler(DistributedSampler[int], ABC):
+    """Draws a whole epoch by its number alone, and yields this process's share of it.
+
+    Every process draws the same list and takes every W-th index, W being the number of processes; what does not fill
+    a round of all of them is left out, so nothing is yielded twice. It is a `DistributedSampler`, because Lightning
+    and others put one of theirs in the place of every other sampler as soon as there are several processes.
+
+    Args:
+        num_samples: Draws in an epoch, over all processes.
+        seed: Decides all draws; must be the same on all processes.
+        rank: This process; None: asked of ``torch.distributed`` when the share is taken.
+        world_size: Number of processes W; None: asked too.
+
+    Raises:
+        ConfigError: One of ``rank`` and ``world_size`` is given without the other, or they do not fit.
+    """
+
+    def __init__(self, num_samples: int, seed: int, rank: int | None = None, world_size: int | None = None) -> None:
+        # not DistributedSampler's own, which asks for a dataset, and for processes that may not be connected yet
+        if (rank is None) != (world_size is None) or not 0 <= (rank or 0) < (world_size or 1):
+            raise ConfigError(
+                f"{type(self).__name__}: rank={rank}, world_size={world_size}; give 0 ≤ rank < world_size, or neither"
+            )
+        self.num_samples = num_samples
+        self.seed = seed
+        self.epoch = 0
+        self._given_share = None if rank is None or world_size is None else (rank, world_size)
+        self._drawn_epoch: int | None = None
+        self._drawn = np.empty(0, np.int64)
+
+    @property
+    def rank(self) -> int:  # type: ignore[override]  # torch's is set when its sampler is made
+        """This process."""
+        return self._share()[0]
+
+    @property
+    def num_replicas(self) -> int:  # type: ignore[override]  # as above
+        """Number of processes, by torch's name for it."""
+        return self._share()[1]
+
+    @abstractmethod
+    def _draw(self, epoch: int) -> NDArray[np.int64]:
+        """Draws an epoch, int64 (num_samples,)."""
+
+    def indices(self, epoch: int) -> NDArray[np.int64]:
+        """The indices of an epoch over all processes, in order: int64 (num_samples,), not to be written to."""
+        return self._drawn if epoch == self._drawn_epoch else self._draw(epoch)
+
+    def draw_epoch(self) -> NDArray[np.int64]:
+        """Draws the chosen epoch, remembers it, and chooses the next one.
+
+        Returns:
+            int64 (num_samples,), not to be written to.
+        """
+        self._drawn_epoch, self._drawn = None, np.empty(0, np.int64)  # gone before its successor takes as much memory
+        drawn = self._draw(self.epoch)
+        drawn.flags.writeable = False
+        self._drawn_epoch, self._drawn = self.epoch, drawn
+        self.epoch += 1
+        return drawn
+
+    def __len__(self) -> int:
+        return self.num_samples // self.num_replicas
+
+    def __iter__(self) -> Iterator[int]:
+        # a generator, because a loader with workers calls iter() twice before its first epoch: nothing is drawn, and
+        # no epoch counted, before the first index is asked for
+        rank, world_size = self._share()
+        share = self.draw_epoch()[: len(self) * world_size][rank::world_size]
+        for start in range(0, len(share), _INTS_AT_ONCE):
+            yield from share[start : start + _INTS_AT_ONCE].tolist()
+
+    def _share(self) -> tuple[int, int]:
+        if self._given_share is not None:
+            share = self._given_share
+        elif torch.distributed.is_available() and torch.distributed.is_initialized():
+            share = (torch.distributed.get_rank(), torch.distributed.get_world_size())
+        else:
+            share = (0, 1)
+        if self.num_samples < share[1]:
+            raise ConfigError(
+                f"{type(self).__name__}: num_samples={self.num_samples} cannot be shared among {share[1]} processes;"
+                " draw at least one for each"
+            )
+        return share
+
+
+class TrackingWeightedRandomSampler(EpochSampler, WeightedRandomSampler):
+    """torch's ``WeightedRandomSampler`` for any number of samples and processes, seeded per epoch, with a memory.
 
     The draws of an epoch depend on the seed and the epoch alone, so a resumed run draws what the uninterrupted one
     would have drawn. Lightning calls `set_epoch`; without it every iteration is the next epoch. The first epoch
-    draws exactly what torch's sampler draws with the same generator.
+    draws exactly what torch's sampler draws with the same generator. Where torch ends, at 2²⁴ samples, this one goes
+    on in the same way; and a sample of weight 0 is never drawn, which torch may do once in 2⁵³ draws.
+
+    With several processes (DDP) each one yields its share of the same list, and ``num_samples`` counts the draws of
+    all of them. Lightning leaves the sampler as it is. Seed all processes alike: pass a generator, or call
+    ``lightning.seed_everything``. Give ``rank=0, world_size=1`` where something else shares what is drawn.
 
     On resume, Lightning starts a loader with workers before it calls `set_epoch`: call it yourself with
     ``self.trainer.current_epoch`` where ``train_dataloader`` makes the sampler, as `ImageFolderDataModule` does.
@@ -30,58 +128,68 @@ class TrackingWeightedRandomSampler(WeightedRandomSampler):
 
     Args:
         weights: One for each sample, ≥ 0, not all 0; they need not add up to 1.
-        num_samples: Draws in an epoch.
+        num_samples: Draws in an epoch, over all processes.
         replacement: Whether a sample may be drawn again within an epoch.
         generator: Its initial seed is the sampler's; None: torch's initial seed at this moment.
+        rank: This process; None: asked of ``torch.distributed`` when an epoch begins.
+        world_size: Number of processes; None: asked too.
+
+    Raises:
+        ConfigError: A weight is negative or not finite, all are 0, or too few are above 0 to draw without
+            replacement.
+        ValueError: As torch's sampler raises it for the other arguments.
     """
 
     def __init__(
         self,
-        weights: Sequence[float] | Tensor,
+        weights: Sequence[float] | NDArray[np.floating] | Tensor,
         num_samples: int,
         replacement: bool = True,
         generator: torch.Generator | None = None,
+        *,
+        rank: int | None = None,
+        world_size: int | None = None,
     ) -> None:
-        values = torch.as_tensor(weights, dtype=torch.float64)
-        super().__init__(values, num_samples, replacement, generator)  # type: ignore[arg-type]  # a tensor is accepted
-        self.seed = torch.initial_seed() if generator is None else generator.initial_seed()
-        self.epoch = 0
-        self._last_indices: list[int] = []
+        values = torch.as_tensor(weights, dtype=torch.float64, device="cpu")
+        WeightedRandomSampler.__init__(self, values, num_samples, replacement, generator)  # type: ignore[arg-type]  # a tensor is accepted
+        check_weights(values.numpy(), None if replacement else num_samples)
+        seed = torch.initial_seed() if generator is None else generator.initial_seed()
+        EpochSampler.__init__(self, num_samples, seed, rank, world_size)
 
     @property
     def last_indices(self) -> list[int]:
-        """The indices of the epoch that was drawn last, in order; empty before the first."""
-        return list(self._last_indices)
+        """The indices of the epoch that was drawn last, over all processes, in order; empty before the first."""
+        return self._drawn.tolist()
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch that the next iteration draws."""
-        self.epoch = epoch
+    @property
+    def _last_indices(self) -> list[int]:
+        """The name under which callbacks written for other samplers look for them."""
+        return self.last_indices
 
-    def counts_per_class(self, labels: Sequence[int] | Tensor, num_classes: int | None = None) -> list[int]:
-        """How often each class was drawn in the last epoch.
+    def counts_per_class(
+        self, labels: Sequence[int] | NDArray[np.integer] | Tensor, num_classes: int | None = None
+    ) -> list[int]:
+        """How often each class was drawn in the last epoch, over all processes.
 
         Args:
             labels: Class index of every sample that can be drawn, in [0, K).
             num_classes: K; None: the largest label + 1.
         """
-        classes = torch.as_tensor(labels, dtype=torch.int64)
-        size = num_classes if num_classes is not None else int(classes.max()) + 1
-        drawn = classes[torch.tensor(self._last_indices, dtype=torch.int64)]
-        return torch.bincount(drawn, minlength=size).tolist()
+        classes = np.asarray(labels, dtype=np.int64)
+        size = int(classes.max()) + 1 if num_classes is None else num_classes
+        counts: list[int] = np.bincount(classes[self._drawn], minlength=size).tolist()
+        return counts
 
-    def __iter__(self) -> Iterator[int]:
-        # a generator, because a loader with workers calls iter() twice before its first epoch: nothing is drawn, and
-        # no epoch counted, before the first index is asked for
-        seed = self.seed if self.epoch == 0 else mix_seed(self.seed, self.epoch)
+    def _draw(self, epoch: int) -> NDArray[np.int64]:
+        seed = self.seed if epoch == 0 else mix_seed(self.seed, epoch)
         generator = torch.Generator().manual_seed(seed)
-        self._last_indices = torch.multinomial(
-            self.weights, self.num_samples, self.replacement, generator=generator
-        ).tolist()
-        self.epoch += 1
-        yield from self._last_indices
+        # a single draw goes torch's way without replacement too
+        is_repeatable = self.replacement and self.num_samples > 1
+        draw = draw_with_replacement if is_repeatable else draw_without_replacement
+        return draw(self.weights.numpy(), self.num_samples, generator)
 
 
-class ShuffleSampler(Sampler[int]):
+class ShuffleSampler(EpochSampler):
     """Every index once, in an order that depends on the seed and the epoch alone.
 
     Args:
@@ -89,83 +197,6 @@ class ShuffleSampler(Sampler[int]):
         seed: The run's seed.
     """
 
-    def __init__(self, num_samples: int, seed: int) -> None:
-        self.num_samples = num_samples
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch that the next iteration draws."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.num_samples
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
-        self.epoch += 1
-        yield from torch.randperm(self.num_samples, generator=generator).tolist()
-
-
-class Draw(NamedTuple):
-    """One draw of an epoch; all randomness of its augmentation follows from ``(seed, epoch, number)``.
-
-    Attributes:
-        sample: Position in the dataset.
-        epoch: The epoch.
-        number: The how-manieth draw of the epoch it is, over all ranks.
-    """
-
-    sample: int
-    epoch: int
-    number: int
-
-
-class DrawBatchSampler(Sampler[list[Draw]]):
-    """Cuts an epoch's draws into batches, shares them among ranks, and seeks instead of replaying.
-
-    Every rank draws the same list; batch b of rank r takes the draws of its share, so the sequence of draws over
-    all ranks does not depend on how many ranks there are. A remainder that does not fill a batch on every rank is
-    left out of the epoch, unless that would leave nothing.
-
-    Args:
-        sampler: Gives the epoch's order; has ``epoch`` and ``set_epoch``.
-        batch_size: Draws in one batch of one rank.
-        rank: This process.
-        world_size: Number of processes.
-    """
-
-    def __init__(
-        self,
-        sampler: TrackingWeightedRandomSampler | ShuffleSampler,
-        batch_size: int,
-        *,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.sampler = sampler
-        self.batch_size = batch_size
-        self.rank = rank
-        self.world_size = world_size
-        self._resume: tuple[int, int] | None = None
-
-    def seek(self, epoch: int, batch: int) -> None:
-        """Lets the next iteration start at a batch of an epoch; later epochs start at 0."""
-        self.sampler.set_epoch(epoch)
-        self._resume = (epoch, batch)
-
-    def __len__(self) -> int:
-        return max(1, len(self.sampler) // (self.batch_size * self.world_size))
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        epoch = self.sampler.epoch
-        indices = list(self.sampler)
-        start = self._resume[1] if self._resume is not None and self._resume[0] == epoch else 0
-        for number in range(start, len(self)):
-            yield self._batch(indices, epoch, number)
-
-    def _batch(self, indices: list[int], epoch: int, number: int) -> list[Draw]:
-        global_size = self.batch_size * self.world_size
-        first = number * global_size
-        share = range(first + self.rank, min(first + global_size, len(indices)), self.world_size)
-        return [Draw(indices[position], epoch, position) for position in share]
+    def _draw(self, epoch: int) -> NDArray[np.int64]:
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch))
+        return torch.randperm(self.num_samples, generator=generator).numpy()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from typing import Any
 
-from classifier_training.data.sources.listing import Split
-from classifier_training.types import Sample
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.data.sources.listing import SPLITS, Split
+
+TRAIN, VAL, TEST = (SPLITS.index(split) for split in SPLITS)
 
 
 def split_of_content(digest: str, *, val_fraction: float, test_fraction: float, seed: int) -> Split:
@@ -17,7 +21,7 @@ def split_of_content(digest: str, *, val_fraction: float, test_fraction: float, 
     removing photos moves no other, and identical photos always share a split.
 
     Args:
-        digest: Content hash of the file.
+        digest: Content hash of the file, hexadecimal.
         val_fraction: Share of validation, in [0, 1).
         test_fraction: Share of the test, in [0, 1).
         seed: The run's seed.
@@ -29,26 +33,42 @@ def split_of_content(digest: str, *, val_fraction: float, test_fraction: float, 
 
 
 def split_by_content(
-    samples: Sequence[Sample], digests: Sequence[str], *, val_fraction: float, test_fraction: float, seed: int
-) -> dict[Split, list[Sample]]:
-    """Splits samples by `split_of_content`; of a class that would have no training photo, the nearest to it trains.
+    labels: NDArray[np.integer[Any]], positions: NDArray[np.float64], *, val_fraction: float, test_fraction: float
+) -> NDArray[np.int8]:
+    """Splits photos as `split_of_content` does; of a class without a training photo, the nearest to it trains.
 
     Args:
-        samples: The photos.
-        digests: Their content hashes, in the same order.
+        labels: int (N,), the class of each photo, ≥ 0.
+        positions: float64 (N,) of `split_positions`.
         val_fraction: Share of validation.
-        test_fraction: Share of the test; with 0 there is no test split.
-        seed: The run's seed.
+        test_fraction: Share of the test.
+
+    Returns:
+        int8 (N,), positions in `SPLITS`.
     """
-    nearest: dict[str, float] = {}
-    for sample, digest in zip(samples, digests, strict=True):
-        nearest[sample.label] = max(_position(digest, seed), nearest.get(sample.label, 0.0))
-    splits: dict[Split, list[Sample]] = {"train": [], "val": [], **({"test": []} if test_fraction else {})}
-    for sample, digest in zip(samples, digests, strict=True):
-        split = split_of_content(digest, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
-        # the photo of its class that is nearest to training trains in any case, and so do its copies
-        splits["train" if _position(digest, seed) == nearest[sample.label] else split].append(sample)
+    splits = np.full(len(labels), TRAIN, np.int8)
+    splits[positions < test_fraction + val_fraction] = VAL
+    splits[positions < test_fraction] = TEST
+    nearest = np.zeros(int(labels.max(initial=-1)) + 1)
+    np.maximum.at(nearest, labels, positions)
+    # the photo of its class that is nearest to training trains in any case, and so do its copies
+    splits[positions == nearest[labels]] = TRAIN
     return splits
+
+
+def split_positions(digests: NDArray[np.uint8], seed: int) -> NDArray[np.float64]:
+    """Where each photo lies between the test (0) and training (1).
+
+    Args:
+        digests: uint8 (N, 16), content hashes; or hashes of what must stay together.
+        seed: The run's seed.
+
+    Returns:
+        float64 (N,), in [0, 1).
+    """
+    text, width = digests.tobytes().hex(), 2 * digests.shape[1]
+    count = len(digests)
+    return np.fromiter((_position(text[i * width : (i + 1) * width], seed) for i in range(count)), np.float64, count)
 
 
 def _position(digest: str, seed: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,12 +11,13 @@ from torch import Tensor
 _IMAGE_KEYS = ("images", "image", "input", "inputs", "pixel_values", "x")
 
 
-def first_images(loaders: Any, num_images: int) -> Tensor | None:
+def first_images(loaders: Any, num_images: int, prepare: Callable[[Any], Any] | None = None) -> Tensor | None:
     """Reads batches until there are enough images.
 
     Args:
         loaders: A data loader, or a list, tuple or mapping of some; None has no images.
         num_images: Number wanted; fewer come back if there are no more.
+        prepare: What is done to a batch before a model gets it; tried on batches without such images.
 
     Returns:
         float32 (n, 3, H, W) on the CPU, all of the first batch's size; None if no batch holds such a tensor.
@@ -24,6 +25,8 @@ def first_images(loaders: Any, num_images: int) -> Tensor | None:
     found: list[Tensor] = []
     for batch in _batches(loaders):
         images = images_in(batch)
+        if images is None and prepare is not None:
+            images = images_in(prepare(batch))
         if images is None or (found and images.shape[1:] != found[0].shape[1:]):
             break
         found.append(images)

@@ -20,8 +20,14 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from classifier_training.errors import BadImageError
+from classifier_training.imaging.orientation import read_orientation, upright, upright_size
 from classifier_training.imaging.pillow_warnings import silenced
+from classifier_training.imaging.pixel_limit import pixel_limit, refuse_too_many_pixels
 from classifier_training.imaging.rgb import to_rgb
+from classifier_training.types import ImageRecord
+
+ImageSource = str | Path | bytes | ImageRecord
+"""A file, the bytes of one, or where they are."""
 
 IMAGE_EXTENSIONS = frozenset(
     {
@@ -33,22 +39,11 @@ IMAGE_EXTENSIONS = frozenset(
 
 # Pillow would also try formats that start other programs (EPS starts Ghostscript) or only draw a thumbnail.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
-_ORIENTATION_TAG = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_SWAPS_SIDES = {5, 6, 7, 8}
 # The machine's trouble, not the picture's: leaving a good picture out because of it would falsify the data.
 _MACHINE_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
-def decode_image(source: str | Path | bytes) -> NDArray[np.uint8]:
+def decode_image(source: ImageSource, name: str | None = None, *, max_pixels: int | None = None) -> NDArray[np.uint8]:
     """Reads a picture as upright RGB.
 
     The EXIF orientation is applied; a broken EXIF block is ignored. An alpha channel or a transparent palette
@@ -56,7 +51,9 @@ def decode_image(source: str | Path | bytes) -> NDArray[np.uint8]:
     scaled, not clipped. Of an animation, the first frame is read.
 
     Args:
-        source: A file, or the bytes of one.
+        source: A file, a record of one, or the bytes of one.
+        name: What an error calls it; None: the file.
+        max_pixels: A picture with more is refused; None: as Pillow does.
 
     Returns:
         uint8 (H, W, 3), RGB, writable.
@@ -72,21 +69,21 @@ def decode_image(source: str | Path | bytes) -> NDArray[np.uint8]:
         >>> decode_image(file.getvalue()).shape
         (2, 4, 3)
     """
-    with _picture(source) as image:
+    with _picture(source, name, max_pixels) as image:
         image.load()
-        method = _UPRIGHT.get(_orientation(image))
-        rgb = to_rgb(image)
-        return np.array(rgb if method is None else rgb.transpose(method))
+        return np.array(upright(to_rgb(image), read_orientation(image)))
 
 
-def check_image(source: str | Path | bytes) -> tuple[int, int]:
+def check_image(source: ImageSource, name: str | None = None, *, max_pixels: int | None = None) -> tuple[int, int]:
     """Reads all of a picture's data, as cheaply as that can be done, to learn whether `decode_image` could.
 
     A JPEG is decoded at an eighth of its size: every byte is still read, so truncation is found, at less than
     half of the time.
 
     Args:
-        source: A file, or the bytes of one.
+        source: A file, a record of one, or the bytes of one.
+        name: What an error calls it; None: the file.
+        max_pixels: A picture with more is refused; None: as Pillow does.
 
     Returns:
         Width and height of the upright picture, pixels.
@@ -94,35 +91,64 @@ def check_image(source: str | Path | bytes) -> tuple[int, int]:
     Raises:
         BadImageError: As `decode_image`.
     """
-    with _picture(source) as image:
+    with _picture(source, name, max_pixels) as image:
         size = image.size
         if image.draft(None, (image.width // 8, image.height // 8)) is None:
             image.load()
             # A TIFF is turned upright by Pillow while it loads.
             size = image.size
         image.load()
-        return (size[1], size[0]) if _orientation(image) in _SWAPS_SIDES else size
+        return upright_size(size, read_orientation(image))
 
 
-def describe(source: str | Path | bytes) -> str:
+def image_orientation(source: ImageSource, name: str | None = None, *, max_pixels: int | None = None) -> int:
+    """The EXIF orientation that `decode_image` applies, 1 (upright) where there is none; arguments as there."""
+    with _picture(source, name, max_pixels) as image:
+        return read_orientation(image)
+
+
+def read_image_bytes(record: ImageRecord) -> bytes:
+    """The bytes of a picture, not decoded.
+
+    Raises:
+        BadImageError: The file cannot be read.
+    """
+    with _told_as(str(record)):
+        return record.read()
+
+
+def describe(source: ImageSource) -> str:
     """What an error message calls a picture."""
     return f"image of {len(source)} bytes" if isinstance(source, bytes) else str(source)
 
 
 @contextlib.contextmanager
-def _picture(source: str | Path | bytes) -> Iterator[Image.Image]:
+def _picture(source: ImageSource, name: str | None, max_pixels: int | None) -> Iterator[Image.Image]:
     """Opens a picture and turns whatever goes wrong with it into `BadImageError`."""
+    with _told_as(name or describe(source)), silenced(), pixel_limit(max_pixels), _open(source) as file:
+        _refuse_empty(file)
+        with Image.open(file, formats=_formats()) as image:
+            refuse_too_many_pixels(image.size, max_pixels)
+            yield image
+
+
+@contextlib.contextmanager
+def _told_as(name: str) -> Iterator[None]:
+    """Turns whatever goes wrong with a picture into `BadImageError`, except for the machine's own trouble."""
     try:
-        with silenced(), io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
-            _refuse_empty(file)
-            with Image.open(file, formats=_formats()) as image:
-                yield image
+        yield
     except MemoryError:
         raise
     except Exception as error:  # Pillow's plugins raise a dozen kinds, from struct.error to SyntaxError
         if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
             raise
-        raise BadImageError(f"cannot read {describe(source)}: {_reason(error)}") from None
+        raise BadImageError(f"cannot read {name}: {_reason(error)}") from None
+
+
+def _open(source: ImageSource) -> IO[bytes]:
+    if isinstance(source, ImageRecord):
+        return io.BytesIO(source.read())
+    return io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
 
 
 def _refuse_empty(file: IO[bytes]) -> None:
@@ -141,16 +167,6 @@ def _formats() -> tuple[str, ...]:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"it is not a picture, or of another kind than {', '.join(_formats())}"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels, the safe limit of Pillow"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation of a loaded image, 1 (upright) where there is none that can be read."""
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # the block is free-form bytes; parsing a broken one fails in many ways
-        return 1

@@ -50,20 +50,47 @@ def resize_and_crop(image: NDArray[np.uint8], preprocessing: Preprocessing) -> N
     Returns:
         uint8 (S, S, 3).
     """
-    height, width = image.shape[:2]
-    short, long = min(height, width), max(height, width)
-    new_short = preprocessing.resize_size
-    new_long = int(new_short * long / short)
-    new_width, new_height = (new_short, new_long) if width <= height else (new_long, new_short)
+    if can_be_resized_whole(image):
+        return center_crop(resize(image, preprocessing), preprocessing)
+    size, side = _resized_size(image, preprocessing), preprocessing.image_size
+    return _resize_strip(
+        Image.fromarray(image), size, _crop_offset(size, side), side, _FILTERS[preprocessing.interpolation]
+    )
+
+
+def can_be_resized_whole(image: NDArray[np.uint8]) -> bool:
+    """Whether the sides of a picture (H, W, 3) differ so little that `resize` may be called."""
+    short, long = sorted(image.shape[:2])
+    return bool(long <= _MAX_WHOLE_RATIO * short)
+
+
+def resize(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """The first half of `resize_and_crop`.
+
+    Args:
+        image: uint8 (H, W, 3), RGB, for which `can_be_resized_whole` holds.
+        preprocessing: Size and filter.
+
+    Returns:
+        uint8 (h, w, 3), its shorter side of ``preprocessing.resize_size``.
+    """
+    size = _resized_size(image, preprocessing)
+    return np.asarray(Image.fromarray(image).resize(size, _FILTERS[preprocessing.interpolation]))
+
+
+def center_crop(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """The second half of `resize_and_crop`.
+
+    Args:
+        image: uint8 (h, w, 3), what `resize` gave.
+        preprocessing: Side of the square.
+
+    Returns:
+        uint8 (S, S, 3), a copy.
+    """
     side = preprocessing.image_size
-    # Python's round is half-to-even, as in torchvision's center_crop.
-    left, top = round((new_width - side) / 2.0), round((new_height - side) / 2.0)
-    resampling = _FILTERS[preprocessing.interpolation]
-    picture = Image.fromarray(image)
-    if long > _MAX_WHOLE_RATIO * short:
-        return _resize_strip(picture, (new_width, new_height), (left, top), side, resampling)
-    resized = picture.resize((new_width, new_height), resampling)
-    return np.array(resized.crop((left, top, left + side, top + side)))
+    left, top = _crop_offset((image.shape[1], image.shape[0]), side)
+    return np.array(image[top : top + side, left : left + side])
 
 
 def normalize(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
@@ -83,6 +110,20 @@ def normalize(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray
     values -= mean
     values /= std
     return values
+
+
+def _resized_size(image: NDArray[np.uint8], preprocessing: Preprocessing) -> tuple[int, int]:
+    """Width and height after the resize."""
+    height, width = image.shape[:2]
+    short = preprocessing.resize_size
+    long = int(short * max(height, width) / min(height, width))
+    return (short, long) if width <= height else (long, short)
+
+
+def _crop_offset(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Left and top of the centre square."""
+    # Python's round is half-to-even, as in torchvision's center_crop.
+    return round((size[0] - side) / 2.0), round((size[1] - side) / 2.0)
 
 
 def _resize_strip(

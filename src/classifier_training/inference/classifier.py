@@ -15,7 +15,7 @@ from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.labels import LABELS_MAPPING, Labels, labels_from_metadata, read_labels_mapping
 from classifier_training.inference.read_ahead import read_ahead
 from classifier_training.inference.session import open_session
-from classifier_training.types import Prediction, Preprocessing
+from classifier_training.types import ImageRecord, Prediction, Preprocessing
 
 OnBadImage = Literal["raise", "skip"]
 
@@ -85,7 +85,7 @@ class OnnxClassifier:
 
     def predict_files(
         self,
-        paths: Sequence[str | Path],
+        paths: Sequence[str | Path | ImageRecord],
         batch_size: int = 32,
         on_bad_image: OnBadImage = "raise",
         on_skip: Callable[[str, BadImageError], None] | None = None,
@@ -93,7 +93,7 @@ class OnnxClassifier:
         """Predicts files, in order, decoding ahead of the model.
 
         Args:
-            paths: Picture files.
+            paths: Picture files, or records of them.
             batch_size: Images per run of the model.
             on_bad_image: ``raise`` stops at a file that is no picture; ``skip`` yields nothing for it.
             on_skip: Called with the path and the error of a file left out; None logs a warning.
@@ -107,7 +107,7 @@ class OnnxClassifier:
 
     def logits_of_files(
         self,
-        paths: Sequence[str | Path],
+        paths: Sequence[str | Path | ImageRecord],
         batch_size: int = 32,
         on_bad_image: OnBadImage = "raise",
         on_skip: Callable[[str, BadImageError], None] | None = None,

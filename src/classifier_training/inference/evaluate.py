@@ -9,11 +9,12 @@ import numpy as np
 from classifier_training.errors import BadImageError, DataError
 from classifier_training.inference.classifier import OnBadImage, OnnxClassifier
 from classifier_training.scores import Scores, confusion_and_top5, scores_from_confusion
+from classifier_training.types import ImageRecord
 
 
 def evaluate_samples(
     classifier: OnnxClassifier,
-    samples: Sequence[tuple[str, int]],
+    samples: Sequence[tuple[str | ImageRecord, int]],
     batch_size: int = 32,
     progress: Callable[[int], None] | None = None,
     *,

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from classifier_training.errors import BadImageError
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
-from classifier_training.types import Preprocessing
+from classifier_training.types import ImageRecord, Preprocessing
 
 # Pillow lets go of the interpreter while it decodes and resizes; more threads would only take the model's cores.
 _MAX_THREADS = 4
 
 
 def read_ahead(
-    paths: Sequence[str | Path], preprocessing: Preprocessing, num_ahead: int
+    paths: Sequence[str | Path | ImageRecord], preprocessing: Preprocessing, num_ahead: int
 ) -> Iterator[NDArray[np.float32] | BadImageError]:
     """Yields every picture as the model's input, in order, or the error that it gave.
 
@@ -46,7 +46,7 @@ def read_ahead(
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(path: str | Path, preprocessing: Preprocessing) -> NDArray[np.float32] | BadImageError:
+def _read(path: str | Path | ImageRecord, preprocessing: Preprocessing) -> NDArray[np.float32] | BadImageError:
     try:
         return preprocess(decode_image(path), preprocessing)
     except BadImageError as error:

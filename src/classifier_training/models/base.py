@@ -15,7 +15,7 @@ from classifier_training.config.schema import Config
 from classifier_training.errors import ClassifierTrainingError
 from classifier_training.models.backbone import backbone_preprocessing, create_backbone, head_parameters
 from classifier_training.models.losses import ClassificationLoss
-from classifier_training.models.metrics import ClassificationCounts
+from classifier_training.models.metrics import ClassificationCounts, ExactMean
 from classifier_training.models.optim import build_optimizer, build_scheduler, parameter_groups
 from classifier_training.scores import Scores
 from classifier_training.seeding import mix_seed
@@ -85,8 +85,10 @@ class BaseClassificationModel(lightning.LightningModule):
         self.loss = ClassificationLoss(self.config.loss, class_weights, class_counts)
         self.train_loss = MeanMetric(nan_strategy="disable")  # a NaN must be seen, not left out
         self.counts = ClassificationCounts(len(self.classes))
+        self.evaluation_loss = ExactMean()
         self.scores: Scores | None = None
         self._last_lr = 0.0
+        self._epoch_metrics: dict[str, float] = {}  # of the training part, while the epoch's validation is left
 
     @property
     def num_classes(self) -> int:
@@ -112,11 +114,11 @@ class BaseClassificationModel(lightning.LightningModule):
 
     def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's
         """Counts of one validation batch."""
-        self._evaluation_step(batch, "val")
+        self._evaluation_step(batch)
 
     def test_step(self, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's
         """Counts of one test batch."""
-        self._evaluation_step(batch, "test")
+        self._evaluation_step(batch)
 
     def predict_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's
         """Logits float32 (B, K) of one batch."""
@@ -135,6 +137,7 @@ class BaseClassificationModel(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Freezes or frees the backbone for this epoch."""
+        self.train_loss.reset()
         self._freeze_or_free()
 
     def _freeze_or_free(self) -> None:
@@ -155,14 +158,25 @@ class BaseClassificationModel(lightning.LightningModule):
         if not self.trainer.is_last_batch:
             return
         loss = self.train_loss.compute()
-        self.train_loss.reset()
         if not torch.isfinite(loss):
             raise ClassifierTrainingError(
                 f"training diverged: the loss of epoch {self.current_epoch} is {loss.item()}; lower optimizer.lr"
                 f" (now {self.config.optimizer.lr:g}) or use trainer.precision=32-true"
             )
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=1, prog_bar=True)
-        self.log("lr", self._last_lr, on_step=False, on_epoch=True, batch_size=1)
+        self._epoch_metrics = {"train/loss": loss.item(), "lr": self._last_lr}
+        self._log_epoch_metrics()
+
+    def on_train_epoch_end(self) -> None:
+        """Forgets what a checkpoint of a finished epoch need not hold."""
+        self._epoch_metrics = {}
+
+    def on_validation_epoch_start(self) -> None:
+        """Lets all ranks score the same model."""
+        self._share_buffers()
+
+    def on_test_epoch_start(self) -> None:
+        """As for validation."""
+        self._share_buffers()
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation scores."""
@@ -186,10 +200,12 @@ class BaseClassificationModel(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the running training loss, so that a resumed epoch reports the same one."""
         checkpoint["train_loss"] = [self.train_loss.mean_value.item(), self.train_loss.weight.item()]
+        checkpoint["epoch_metrics"] = dict(self._epoch_metrics)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the running training loss."""
         self._restored_train_loss = cast("list[float] | None", checkpoint.get("train_loss"))
+        self._epoch_metrics = checkpoint.get("epoch_metrics", {})
 
     def on_train_start(self) -> None:
         """Puts a resumed epoch where it was: Lightning has reset its metrics, and does not start this epoch again."""
@@ -200,6 +216,7 @@ class BaseClassificationModel(lightning.LightningModule):
             self.train_loss.weight.fill_(restored[1])
             self.train_loss._update_count = int(restored[1] > 0)
             self._restored_train_loss = None
+        self._log_epoch_metrics()  # none, unless only the validation of this epoch is left
 
     def configure_optimizers(self) -> Any:
         """The configured optimizer, and its schedule stepped once an optimizer step."""
@@ -219,18 +236,31 @@ class BaseClassificationModel(lightning.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _evaluation_step(self, batch: ClassificationBatch, stage: Literal["val", "test"]) -> None:
+    def _log_epoch_metrics(self) -> None:
+        for name, value in self._epoch_metrics.items():
+            self.log(name, value, on_step=False, on_epoch=True, batch_size=1, prog_bar=name == "train/loss")
+
+    def _evaluation_step(self, batch: ClassificationBatch) -> None:
         logits = self(batch["images"])
         self.counts.update(logits, batch["labels"])
-        loss = self.loss.evaluate(logits, batch["labels"])
-        self.log(f"{stage}/loss", loss, on_epoch=True, batch_size=len(batch["labels"]), sync_dist=True)
+        self.evaluation_loss.update(self.loss.evaluate(logits, batch["labels"]))
+
+    def _share_buffers(self) -> None:
+        """Gives every rank the buffers of rank 0, whose weights are saved: BatchNorm counts on each rank for itself."""
+        if self.trainer.world_size > 1:
+            for buffer in self.backbone.buffers():
+                torch.distributed.broadcast(buffer, src=0)
 
     def _log_scores(self, stage: Literal["val", "test"]) -> None:
         self.scores = self.counts.compute()
+        loss = self.evaluation_loss.compute()
         self.counts.reset()
-        for name in ("top1", "top5", "balanced_accuracy", "macro_f1"):
-            # float64, so that the logged number is the one that any other reader of the counts gets
-            value = torch.tensor(getattr(self.scores, name), dtype=torch.float64)
+        self.evaluation_loss.reset()
+        names = ("top1", "top5", "balanced_accuracy", "macro_f1")
+        # float64, so that the logged number is the one that any other reader of the counts gets
+        scores = {name: torch.tensor(getattr(self.scores, name), dtype=torch.float64) for name in names}
+        for name, value in {"loss": loss, **scores}.items():
+            # not synchronised: all ranks have it already, and the mean of equal numbers would round
             self.log(f"{stage}/{name}", value, on_epoch=True, batch_size=1, prog_bar=name == "top1")
 
 

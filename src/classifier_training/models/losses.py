@@ -120,5 +120,16 @@ class ClassificationLoss(nn.Module):
         return cross_entropy(logits, labels, self.weight, smoothing)
 
     def evaluate(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The plain loss for validation: without smoothing, weights, focus or adjustment, comparable between runs."""
-        return binary_cross_entropy(logits, labels) if self.config.name == "bce" else cross_entropy(logits, labels)
+        """The plain loss for validation: without smoothing, weights, focus or adjustment, comparable between runs.
+
+        Args:
+            logits: float (B, K).
+            labels: int64 (B,).
+
+        Returns:
+            One loss for each image, (B,).
+        """
+        if self.config.name == "bce":
+            targets = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+            return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
+        return F.cross_entropy(logits, labels, reduction="none")

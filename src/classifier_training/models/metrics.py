@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
+from torchmetrics.utilities import dim_zero_cat
 
 from classifier_training.scores import Scores, scores_from_confusion
 
@@ -67,3 +69,26 @@ class Top5Hits(Metric):
     def compute(self) -> Tensor:
         """The number, int64 ()."""
         return self.hits
+
+
+class ExactMean(Metric):
+    """Mean of one value for each image, over all ranks, the same bits in whatever order they come.
+
+    The sum is the exact one, rounded once, so it does not matter which rank had which image. A value that is not
+    finite makes the mean so.
+    """
+
+    values: list[Tensor]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.add_state("values", [], dist_reduce_fx="cat")
+
+    def update(self, values: Tensor) -> None:
+        """Adds a batch: float (B,)."""
+        self.values.append(values.detach())
+
+    def compute(self) -> Tensor:
+        """The mean, float64 ()."""
+        values = dim_zero_cat(self.values).double()
+        return torch.tensor(math.fsum(values.tolist()) / len(values), dtype=torch.float64)

@@ -26,6 +26,7 @@ from tests.helpers.training import (
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from classifier_training.callbacks import checkpoint as checkpoint_module
 from classifier_training.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
 from classifier_training.errors import ConfigError
 
@@ -138,9 +139,13 @@ def test_a_score_that_is_no_number_is_never_better(tmp_path: Path, mode: Any) ->
     assert (checkpoint.best_epoch, checkpoint.best_model_score) == (1, 0.3)
 
 
-def test_only_best_and_last_are_written(tmp_path: Path) -> None:
-    fit(tmp_path, [0.1, 0.5, 0.3], every_n_steps=1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]
+@pytest.mark.parametrize(("keep", "steps"), [(1, [9]), (2, [9, 9]), (4, [9, 9, 8, 7])])
+def test_so_many_of_the_last_ones_are_kept(tmp_path: Path, keep: int, steps: list[int]) -> None:
+    """That of the last step before validation, and after it, are two."""
+    fit(tmp_path, [0.1, 0.5, 0.3], every_n_steps=1, keep_last=keep)
+    names = ["last.ckpt", *(f"last-{number}.ckpt" for number in range(1, keep))]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["best.ckpt", *names])
+    assert [weight_in(tmp_path / name) for name in names] == steps
 
 
 def test_a_later_epoch_does_not_reach_into_the_best_checkpoint(tmp_path: Path) -> None:
@@ -167,7 +172,13 @@ def test_a_monitored_metric_that_nobody_logs_is_named_with_those_that_are(tmp_pa
         trainer.fit(Scored([0.5]), batches(), batches(1))
 
 
-@pytest.mark.parametrize("arguments", [{"mode": "maximum"}, {"every_n_steps": 0}, {"every_n_steps": -1}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({"mode": "maximum"}, {"every_n_steps": 0}, {"every_n_steps": -1}, {"every_n_minutes": 0.0}),
+        *({"every_n_minutes": -1.0}, {"every_n_minutes": math.nan}, {"keep_last": 0}),
+    ],
+)
 def test_wrong_arguments_are_refused(tmp_path: Path, arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(arguments))}={next(iter(arguments.values()))!r}; allowed are"):
         RunCheckpoint(tmp_path, **arguments)
@@ -195,6 +206,88 @@ def test_without_every_n_steps_last_is_written_once_an_epoch(tmp_path: Path) -> 
     seen = LastWritten(tmp_path)
     fit(tmp_path, [0.2, 0.1], seen)
     assert seen.steps == [None, None, None, 3, 3, 3]
+
+
+class Clock:
+    """Stands still, unless a training moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Pace(lightning.Callback):
+    """Lets a training batch take 20 seconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def on_train_batch_start(self, *arguments: Any) -> None:
+        self.clock.now += 20
+
+
+@pytest.mark.parametrize(
+    ("every_n_minutes", "expected"),
+    [
+        # batch:   0     1     2     3  4  5
+        (2 / 3, [None, None, 2, 3, 3, 5]),
+        (0.5, [None, None, 2, 3, 3, 5]),
+        (1 / 3, [None, 1, 2, 3, 4, 5]),
+        (9.0, [None, None, None, 3, 3, 3]),
+    ],
+)
+def test_last_is_written_every_n_minutes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_n_minutes: float, expected: list[float | None]
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(checkpoint_module, "time", clock)
+    seen = LastWritten(tmp_path)
+    fit(tmp_path, [0.2, 0.1], Pace(clock), seen, every_n_minutes=every_n_minutes)
+    assert seen.steps == expected
+
+
+def test_what_is_due_at_the_last_step_is_written_before_validation(tmp_path: Path) -> None:
+    found: list[dict[str, Any]] = []
+
+    class Look(lightning.Callback):
+        def on_validation_batch_start(self, *arguments: Any) -> None:
+            found.append(torch.load(tmp_path / "last.ckpt", weights_only=True))
+
+    fit(tmp_path, [0.2], Look(), every_n_steps=3)
+    assert [(one["global_step"], one["validation_left"]) for one in found] == [(3, True)]
+    assert "validation_left" not in torch.load(tmp_path / "last.ckpt", weights_only=True)
+
+
+class LookAtSaved(lightning.Callback):
+    """Steps, and batches of the epoch, of every checkpoint."""
+
+    def __init__(self) -> None:
+        self.saved: list[tuple[int, int]] = []
+
+    def on_save_checkpoint(self, trainer: lightning.Trainer, module: Any, content: dict[str, Any]) -> None:
+        self.saved.append((content["global_step"], content["ImageFolderDataModule"]["batch"]))
+
+
+def test_gradients_in_the_making_are_not_saved_by_steps(tmp_path: Path, photos: Path) -> None:
+    """Neither at the start nor right after a resume, when no step of this process was saved before."""
+    look = LookAtSaved()
+    options: dict[str, Any] = {"accumulate_grad_batches": 2, "every_n_steps": 1}
+    with pytest.raises(KilledError):
+        fit_photos(tmp_path, photos, look, KillAfter(3), **options)
+    fit_photos(tmp_path, photos, look, max_epochs=1, **options)
+    assert look.saved == [(1, 2), (2, 4), (3, 0), (3, 0)], "the last step twice: before and after validation"
+
+
+def test_gradients_in_the_making_are_not_saved_by_time(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, look = Clock(), LookAtSaved()
+    monkeypatch.setattr(checkpoint_module, "time", clock)
+    options: dict[str, Any] = {"accumulate_grad_batches": 2, "every_n_minutes": 1.0, "max_epochs": 1}
+    fit_photos(tmp_path, photos, look, Pace(clock), **options)
+    assert look.saved == [(2, 4), (3, 0)], "a minute is over after three batches, the step after four"
 
 
 def test_a_resumed_run_does_not_forget_its_best_score(tmp_path: Path) -> None:
@@ -265,28 +358,43 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(
 
 
 class KillInValidation(lightning.Callback):
-    def on_validation_batch_start(self, trainer: lightning.Trainer, *arguments: Any) -> None:
-        if trainer.current_epoch == 1:
+    def __init__(self, epoch: int, batch: int) -> None:
+        self.at = (epoch, batch)
+
+    def on_validation_batch_start(
+        self, trainer: lightning.Trainer, module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if (trainer.current_epoch, batch_idx) == self.at:
             raise KilledError
 
 
+@pytest.mark.parametrize(("at", "every_n_steps"), [((0, 0), 1), ((1, 0), 4), ((1, 1), 6), ((2, 1), 6)])
 def test_a_run_killed_while_it_validates_ends_as_if_it_had_not_been(
-    tmp_path: Path, photos: Path, uninterrupted: Path
+    tmp_path: Path, photos: Path, uninterrupted: Path, at: tuple[int, int], every_n_steps: int
 ) -> None:
-    with pytest.raises(KilledError):
-        fit_photos(tmp_path, photos, KillInValidation(), every_n_steps=1)
-    fit_photos(tmp_path, photos, every_n_steps=1)
+    for _ in range(2):
+        with pytest.raises(KilledError):
+            fit_photos(tmp_path, photos, KillInValidation(*at), every_n_steps=every_n_steps)
+    fit_photos(tmp_path, photos, every_n_steps=every_n_steps)
     assert_same_run(tmp_path, uninterrupted)
 
 
-@pytest.mark.parametrize("kill_after", [3, 4, 8])
+def test_what_is_trained_is_not_trained_again_for_its_validation(tmp_path: Path, photos: Path) -> None:
+    with pytest.raises(KilledError):
+        fit_photos(tmp_path, photos, KillInValidation(0, 1), every_n_steps=6)
+    with pytest.raises(KilledError):
+        fit_photos(tmp_path, photos, KillInValidation(0, 0), KillAfter(0))  # no batch is trained before validation
+
+
+@pytest.mark.parametrize("kill_after", [(1, 1), (3, 1), (4, 2), (8,)])
 def test_a_run_that_accumulates_gradients_ends_as_if_it_had_not_been_killed(
-    tmp_path: Path, photos: Path, kill_after: int
+    tmp_path: Path, photos: Path, kill_after: tuple[int, ...]
 ) -> None:
     options: dict[str, Any] = {"accumulate_grad_batches": 2, "every_n_steps": 1}
     fit_photos(tmp_path / "whole", photos, **options)
-    with pytest.raises(KilledError):
-        fit_photos(tmp_path / "killed", photos, KillAfter(kill_after), **options)
+    for num_batches in kill_after:
+        with pytest.raises(KilledError):
+            fit_photos(tmp_path / "killed", photos, KillAfter(num_batches), **options)
     fit_photos(tmp_path / "killed", photos, **options)
     assert_same_run(tmp_path / "killed", tmp_path / "whole")
 
@@ -355,7 +463,7 @@ def test_a_checkpoint_that_may_not_be_written_leaves_the_old_one_whole(tmp_path:
 def test_a_run_on_a_full_disk_stops_and_leaves_no_half_checkpoint(small_disk: Path, photos: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
         fit_photos(small_disk, photos)
-    assert not [file.name for file in small_disk.iterdir() if file.name != "metrics.csv"]
+    assert not [file.name for file in small_disk.iterdir() if file.suffix != ".csv"]
 
 
 def test_options_for_other_storage_are_refused(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from tests.helpers.training import (
 )
 
 from classifier_training.callbacks.graceful_stop import GracefulStop
+from classifier_training.errors import TrainingStopped
 from classifier_training.models.checkpoint import load_model
 
 pytestmark = [*LIGHTNING_NOTICES, pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")]
@@ -47,39 +48,83 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Pat
 @pytest.fixture(autouse=True)
 def _usual_interrupts() -> Iterator[None]:
     """The tests may themselves be run where interrupts are ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    usual: dict[int, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGUSR1: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 class Interrupt(lightning.Callback):
-    """Presses Ctrl-C at a batch, in training or in validation."""
+    """Presses Ctrl-C, or sends another signal, at a batch of training or of validation."""
 
-    def __init__(self, epoch: int, batch: int | None = None) -> None:
-        self.epoch, self.batch = epoch, batch
+    def __init__(self, epoch: int, batch: int, number: int = signal.SIGINT, *, in_validation: bool = False) -> None:
+        self.at, self.number, self.in_validation = (epoch, batch), number, in_validation
 
     def on_train_batch_start(self, trainer: lightning.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
-        if (trainer.current_epoch, batch_idx) == (self.epoch, self.batch):
-            signal.raise_signal(signal.SIGINT)
+        if (trainer.current_epoch, batch_idx) == self.at and not self.in_validation:
+            signal.raise_signal(self.number)
 
-    def on_validation_start(self, trainer: lightning.Trainer, module: Any) -> None:
-        if trainer.current_epoch == self.epoch and self.batch is None:
-            signal.raise_signal(signal.SIGINT)
+    def on_validation_batch_start(
+        self, trainer: lightning.Trainer, module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if (trainer.current_epoch, batch_idx) == self.at and self.in_validation:
+            signal.raise_signal(self.number)
 
 
-@pytest.mark.parametrize(
-    ("epoch", "batch", "step"),
-    [(0, 0, 1), (0, 3, 4), (1, 5, 12), (1, None, 12)],
-    ids=["first", "middle", "last", "val"],
+each_signal = pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])],
+    ids=lambda number: signal.Signals(number).name,
 )
+
+
+@each_signal
+@pytest.mark.parametrize(("epoch", "batch", "step"), [(0, 0, 1), (0, 3, 4)], ids=["first", "middle"])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(
-    tmp_path: Path, photos: Path, uninterrupted: Path, epoch: int, batch: int | None, step: int
+    tmp_path: Path, photos: Path, uninterrupted: Path, number: int, epoch: int, batch: int, step: int
 ) -> None:
-    with pytest.raises(SystemExit):
-        fit_photos(tmp_path, photos, Interrupt(epoch, batch))
+    with pytest.raises(SystemExit) as stopped:
+        fit_photos(tmp_path, photos, Interrupt(epoch, batch, number))
+    if number != signal.SIGINT:
+        assert isinstance(stopped.value, TrainingStopped)
+        assert (stopped.value.code, stopped.value.signal) == (0, signal.Signals(number).name)
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == step
     fit_photos(tmp_path, photos)
     assert_same_run(tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("epoch", "batch", "is_left"), [(0, 0, True), (2, 0, True), (2, 1, False)], ids=["first", "late", "last batch"]
+)
+def test_a_run_that_is_interrupted_while_it_validates_validates_again(
+    tmp_path: Path, photos: Path, uninterrupted: Path, number: int, epoch: int, batch: int, is_left: bool
+) -> None:
+    with pytest.raises(SystemExit):
+        fit_photos(tmp_path, photos, Interrupt(epoch, batch, number, in_validation=True))
+    content = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert content["global_step"] == 6 * (epoch + 1)
+    assert content.get("validation_left", False) is is_left
+    fit_photos(tmp_path, photos)
+    assert_same_run(tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_stop_in_the_last_batch_of_all_comes_before_anything_else_is_done(
+    tmp_path: Path, photos: Path, number: int
+) -> None:
+    class Export(lightning.Callback):
+        def on_fit_end(self, *arguments: Any) -> None:
+            pytest.fail("the training was to stop")
+
+    with pytest.raises(SystemExit):
+        fit_photos(tmp_path, photos, Interrupt(2, 5, number), Export())
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 18
 
 
 def test_it_stops_between_optimizer_steps_only(tmp_path: Path, photos: Path) -> None:
@@ -97,6 +142,45 @@ def test_the_notice_is_written_even_while_something_else_is(
     assert capfd.readouterr().err.count("last.ckpt will be written; press Ctrl-C again to stop at once") == 1
 
 
+def test_a_scheduler_that_asks_twice_is_obeyed_once(
+    tmp_path: Path, photos: Path, uninterrupted: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Ask(lightning.Callback):
+        def on_before_backward(self, trainer: lightning.Trainer, *arguments: Any) -> None:
+            if trainer.global_step == 2:
+                for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM):
+                    signal.raise_signal(number)
+
+    with pytest.raises(TrainingStopped) as stopped:
+        fit_photos(tmp_path, photos, Ask())
+    assert stopped.value.signal == "SIGUSR1"
+    assert capfd.readouterr().err.count("stopping after this step") == 1
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 3
+    fit_photos(tmp_path, photos)
+    assert_same_run(tmp_path, uninterrupted)
+
+
+def test_the_next_training_does_not_stop_for_the_request_of_the_last(tmp_path: Path) -> None:
+    callback = GracefulStop()
+    with pytest.raises(TrainingStopped):
+        make_trainer(tmp_path, callback, Interrupt(0, 0, signal.SIGTERM)).fit(
+            make_model(), make_loader(3), make_loader(1)
+        )
+    trainer = make_trainer(tmp_path, callback)
+    trainer.fit(make_model(), make_loader(3), make_loader(1))
+    assert trainer.global_step == 3
+
+
+def test_a_handler_of_somebody_else_for_the_second_signal_stays(tmp_path: Path) -> None:
+    """Lightning's own, under SLURM, writes its checkpoint and requeues the job."""
+    heard: list[int] = []
+    signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
+    trainer = make_trainer(tmp_path, GracefulStop(), Interrupt(0, 1, signal.SIGUSR1))
+    trainer.fit(make_model(), make_loader(3), make_loader(1))
+    assert heard == [signal.SIGUSR1]
+    assert trainer.global_step == 3
+
+
 def test_a_second_interrupt_stops_at_once(tmp_path: Path, photos: Path) -> None:
     class Impatient(lightning.Callback):
         def on_before_backward(self, trainer: lightning.Trainer, *arguments: Any) -> None:
@@ -112,17 +196,24 @@ def test_a_second_interrupt_stops_at_once(tmp_path: Path, photos: Path) -> None:
 
 @pytest.mark.parametrize(
     ("callbacks", "error"),
-    [([], None), ([KillAfter(2)], KilledError), ([Interrupt(0, 1)], SystemExit)],
-    ids=["end", "failure", "interrupt"],
+    [
+        ([], None),
+        ([KillAfter(2)], KilledError),
+        ([Interrupt(0, 1)], SystemExit),
+        ([Interrupt(0, 1, signal.SIGTERM)], TrainingStopped),
+    ],
+    ids=["end", "failure", "interrupt", "termination"],
 )
 def test_interrupts_are_the_callers_own_again_however_it_ended(
     tmp_path: Path, callbacks: list[lightning.Callback], error: type[BaseException] | None
 ) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
     taken: list[Any] = []
 
     class Look(lightning.Callback):
         def on_train_batch_start(self, *arguments: Any) -> None:
-            taken.append(signal.getsignal(signal.SIGINT))
+            taken.extend(signal.getsignal(number) for number in numbers)
 
     trainer = make_trainer(tmp_path, GracefulStop(), Look(), *callbacks)
     if error is None:
@@ -130,8 +221,8 @@ def test_interrupts_are_the_callers_own_again_however_it_ended(
     else:
         with pytest.raises(error):
             trainer.fit(make_model(), make_loader(3), make_loader(1))
-    assert taken[0] is not signal.default_int_handler
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not [handler for handler in taken[:3] if handler in before]
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 PROGRAM = """

@@ -236,6 +236,41 @@ def test_without_validation_the_training_images_are_taken(tmp_path: Path) -> Non
     assert assert_exported(callback, module.state_dict())["images"] == "training images"
 
 
+def bytes_loader() -> DataLoader[Any]:
+    pixels = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return DataLoader(TensorDataset(pixels, torch.arange(8) % 4), batch_size=4)
+
+
+class OnTheDevice(lightning.pytorch.core.hooks.DataHooks):
+    """Normalises batches that travel as uint8."""
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return [batch[0].float() / 255, batch[1]]
+
+
+class BytesDataModule(OnTheDevice, DataModule):
+    def train_dataloader(self) -> DataLoader[Any]:
+        return bytes_loader()
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return bytes_loader()
+
+
+class BytesModule(OnTheDevice, Foreign):
+    pass
+
+
+def test_batches_that_travel_as_bytes_are_prepared_as_in_training(tmp_path: Path) -> None:
+    of_data, of_module = make_callback(tmp_path / "data"), make_callback(tmp_path / "module")
+    module, preparing = Foreign(), BytesModule()
+
+    make_trainer(tmp_path, of_data).fit(module, datamodule=BytesDataModule())
+    make_trainer(tmp_path, of_module).fit(preparing, bytes_loader(), bytes_loader())
+
+    assert assert_exported(of_data, module.state_dict())["images"] == "validation images"
+    assert assert_exported(of_module, preparing.state_dict())["images"] == "validation images"
+
+
 class FlatImages(Foreign):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         return super().training_step((batch[0].unflatten(1, (3, 16, 16)), batch[1]), batch_idx)

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader
 
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.datamodule import ImageFolderDataModule
-from classifier_training.data.sampler import DrawBatchSampler, TrackingWeightedRandomSampler
+from classifier_training.data.draws import DrawBatchSampler
+from classifier_training.data.sampler import TrackingWeightedRandomSampler
 from classifier_training.data.weights import class_weights
 from classifier_training.errors import ConfigError, DataError
 from classifier_training.inference.labels import read_labels_mapping
@@ -325,7 +326,7 @@ class TestInATrainer:
         trainer.fit(model, datamodule=data)
 
         sampler = batch_sampler(make_data(tmp_path, balance=balance).train_dataloader())
-        expected = {epoch: [[draw.sample for draw in batch] for batch in sampler] for epoch in range(2)}
+        expected = {epoch: [batch.samples.tolist() for batch in sampler] for epoch in range(2)}
         assert model.seen == expected
         assert model.scored == [*range(6), *range(6)]
         model.scored = []
@@ -355,9 +356,10 @@ class TestInATrainer:
         class TwoProcesses:
             global_rank, world_size = 1, 2
             fit_loop = make_trainer(tmp_path).fit_loop
+            state = make_trainer(tmp_path).state
 
         data.trainer = cast("lightning.Trainer", TwoProcesses())
 
         sampler = batch_sampler(data.train_dataloader())
         assert (sampler.rank, sampler.world_size) == (1, 2)
-        assert [batch["indices"].tolist() for batch in data.val_dataloader()] == [[1, 3, 5]]
+        assert [batch["indices"].tolist() for batch in data.val_dataloader()] == [[3, 4, 5]]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.helpers.photos import make_photos, make_split_photos
 
+from classifier_training.data.inspect import BadImagePolicy
 from classifier_training.data.labelled import check_labelled, choose_samples
 from classifier_training.errors import DataError
 
@@ -63,12 +64,12 @@ def test_broken_files(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"a/0\.png: the file is empty"):
         check_labelled(samples, ["a", "b"], description)
-    labelled = check_labelled(samples, ["a", "b"], description, on_bad_image="skip")
+    labelled = check_labelled(samples, ["a", "b"], description, policy=BadImagePolicy("skip"))
     assert (labelled.labels, [image.path for image in labelled.bad]) == ((1,), [str(tmp_path / "a" / "0.png")])
 
     (tmp_path / "b" / "0.png").write_bytes(b"")
     with pytest.raises(DataError, match="no image can be read"):
-        check_labelled(samples, ["a", "b"], description, on_bad_image="skip")
+        check_labelled(samples, ["a", "b"], description, policy=BadImagePolicy("skip"))
 
 
 def test_a_split_cannot_be_chosen_where_there_are_none(tmp_path: Path) -> None:

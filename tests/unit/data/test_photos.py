@@ -9,6 +9,7 @@ from tests.helpers.photos import make_photo, make_photos, make_split_photos, pho
 
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.photos import Photos, load_photos
+from classifier_training.data.sources.listing import SPLITS
 from classifier_training.errors import DataError
 
 
@@ -22,7 +23,7 @@ def test_classes_labels_and_counts(tmp_path: Path) -> None:
     photos = load(tmp_path)
 
     assert photos.classes == ("10", "9", "b")
-    assert photos.labels("train") == [0, 1, 1, 1, 2, 2]
+    assert photos.labels("train").tolist() == [0, 1, 1, 1, 2, 2]
     assert photos.counts("train") == [1, 3, 2]
     assert photos.counts("val") == [1, 1, 2]
     assert photos.counts("test") == [0, 0, 0]
@@ -44,8 +45,8 @@ def test_home_and_relative_roots_become_absolute(tmp_path: Path, monkeypatch: py
 
     for root in (Path("~/photos"), Path("photos"), Path("photos/../photos")):
         photos = load(root)
-        assert photos.root == tmp_path / "photos"
-        assert photos.splits["train"][0].path == str(tmp_path / "photos" / "train" / "cat" / "0.png")
+        assert photos.root == str(tmp_path / "photos")
+        assert photos.samples("train")[0].path == str(tmp_path / "photos" / "train" / "cat" / "0.png")
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -113,12 +114,13 @@ def test_class_folders_are_split_by_content(tmp_path: Path) -> None:
 
     photos = load(tmp_path, val_fraction=0.25, test_fraction=0.25)
 
-    assert sum(len(samples) for samples in photos.splits.values()) == 120
-    assert all(12 < len(photos.splits[split]) < 48 for split in ("val", "test"))
+    assert sum(map(len, photos.rows.values())) == 120
+    assert all(12 < len(photos.rows[split]) < 48 for split in ("val", "test"))
     assert "no splits given: each photo's content and seed 0 decide its split (25% validation, 25% test)" in (
         photos.notes
     )
-    assert load(tmp_path, 1, val_fraction=0.25, test_fraction=0.25).splits != photos.splits
+    other = load(tmp_path, 1, val_fraction=0.25, test_fraction=0.25)
+    assert other.rows["val"].tolist() != photos.rows["val"].tolist()
 
 
 def test_renaming_moving_and_adding_photos_moves_none_to_another_split(tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ def test_renaming_moving_and_adding_photos_moves_none_to_another_split(tmp_path:
     first, second = load(tmp_path / "one"), load(tmp_path / "two")
 
     def contents(photos: Photos) -> dict[bytes, str]:
-        return {Path(s.path).read_bytes(): split for split, samples in photos.splits.items() for s in samples}
+        return {Path(s.path).read_bytes(): split for split in photos.rows for s in photos.samples(split)}
 
     assert contents(first).items() <= contents(second).items()
 
@@ -141,10 +143,10 @@ def test_without_a_validation_split_training_photos_are_held_out(tmp_path: Path)
     make_split_photos(tmp_path, 40, 0, 3)
     given = load(tmp_path, val_fraction=0.5)
 
-    assert list(given.splits) == ["train", "val", "test"]
-    assert len(given.splits["train"]) + len(given.splits["val"]) == 80
-    assert 20 < len(given.splits["val"]) < 60
-    assert len(given.splits["test"]) == 6
+    assert list(given.rows) == ["train", "val", "test"]
+    assert len(given.rows["train"]) + len(given.rows["val"]) == 80
+    assert 20 < len(given.rows["val"]) < 60
+    assert len(given.rows["test"]) == 6
     assert "no validation split given: 50% of the training photos are held out for it" in given.notes
 
 
@@ -166,7 +168,8 @@ def test_a_table_with_hostile_class_names(tmp_path: Path, suffix: str) -> None:
     photos = load(tmp_path)
 
     assert photos.classes == tuple(sorted(names))
-    assert photos.labels("train") == photos.labels("val") == [photos.classes.index(name) for name in names]
+    for split in SPLITS[:2]:
+        assert photos.labels(split).tolist() == [photos.classes.index(name) for name in names]
 
 
 def test_configured_columns(tmp_path: Path) -> None:
@@ -211,9 +214,9 @@ def test_a_skipped_file_is_left_out_counted_and_not_replaced(tmp_path: Path) -> 
 
     assert {image.path for image in photos.bad} == set(map(str, bad))
     assert all(image.path in image.reason for image in photos.bad)
-    for split, samples in whole.splits.items():
-        kept = tuple(sample for sample in samples if Path(sample.path) not in bad)
-        assert photos.splits[split] == kept
+    for split in whole.rows:
+        kept = [sample.path for sample in whole.samples(split) if Path(sample.path) not in bad]
+        assert [sample.path for sample in photos.samples(split)] == kept
     assert photos.counts("train") == [2, 3]
 
 

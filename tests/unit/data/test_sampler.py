@@ -2,17 +2,22 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import pytest
 import torch
 from tests.helpers.training import LIGHTNING_NOTICES, make_trainer
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, WeightedRandomSampler
 
-from classifier_training.data.sampler import Draw, DrawBatchSampler, ShuffleSampler, TrackingWeightedRandomSampler
+from classifier_training.data.sampler import ShuffleSampler, TrackingWeightedRandomSampler
+from classifier_training.errors import ConfigError
+from classifier_training.seeding import mix_seed
 
 WEIGHTS = [0.1, 0.5, 0.0, 2.0, 3.0, 1.0, 0.4, 0.2]
 
@@ -34,17 +39,29 @@ def drawn_in(epoch: int, **options: Any) -> list[int]:
 # -- the weighted sampler ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("num_samples", [6, 1])
 @pytest.mark.parametrize("replacement", [True, False])
 @pytest.mark.parametrize("seed", [0, 1, 12345, 2**63 - 1, -1])
-@pytest.mark.parametrize("as_tensor", [True, False])
-def test_the_first_epoch_is_what_torch_draws(seed: int, replacement: bool, as_tensor: bool) -> None:
-    weights: Any = torch.tensor(WEIGHTS, dtype=torch.float64) if as_tensor else WEIGHTS
-    sampler = TrackingWeightedRandomSampler(weights, 6, replacement, generator(seed))
-    reference = WeightedRandomSampler(WEIGHTS, 6, replacement, generator(seed))
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_the_first_epoch_is_what_torch_draws(seed: int, replacement: bool, kind: Any, num_samples: int) -> None:
+    sampler = TrackingWeightedRandomSampler(kind(WEIGHTS), num_samples, replacement, generator(seed))
+    reference = WeightedRandomSampler(kind(WEIGHTS), num_samples, replacement, generator(seed))
 
     assert isinstance(sampler, WeightedRandomSampler)
     assert list(sampler) == list(reference)
-    assert len(sampler) == len(reference) == 6
+    assert len(sampler) == len(reference) == num_samples
+
+
+@pytest.mark.parametrize("replacement", [True, False])
+def test_a_later_epoch_is_what_torch_draws_with_the_seed_of_that_epoch(replacement: bool) -> None:
+    reference = WeightedRandomSampler(WEIGHTS, 7, replacement, generator(mix_seed(5, 3)))
+
+    assert drawn_in(3, num_samples=7, seed=5, replacement=replacement) == list(reference)
+
+
+def test_what_it_yields_are_plain_ints() -> None:
+    assert {type(index) for index in tracking()} == {int}
+    assert {type(index) for index in ShuffleSampler(3, 0)} == {int}
 
 
 def test_without_a_generator_it_follows_torchs_seed() -> None:
@@ -130,6 +147,14 @@ def test_bad_arguments_are_refused_as_by_torch() -> None:
         TrackingWeightedRandomSampler(torch.ones(2, 2), 4)
 
 
+@pytest.mark.parametrize(
+    "share", [{"rank": 0}, {"world_size": 2}, {"rank": 2, "world_size": 2}, {"rank": -1, "world_size": 1}]
+)
+def test_half_a_share_is_refused(share: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match=r"rank=.*, world_size=.*; give 0 ≤ rank < world_size, or neither$"):
+        tracking(**share)
+
+
 def test_it_survives_the_trip_to_another_process() -> None:
     sampler = tracking()
     list(sampler)
@@ -138,6 +163,94 @@ def test_it_survives_the_trip_to_another_process() -> None:
 
     assert copy.last_indices == sampler.last_indices
     assert list(copy) == list(sampler)
+
+
+# -- its share ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4])
+@pytest.mark.parametrize("make", [tracking, lambda num_samples, **share: ShuffleSampler(num_samples, 0, **share)])
+def test_ranks_share_one_list_and_leave_the_remainder_out(make: Any, world_size: int) -> None:
+    whole = list(make(53))
+    samplers = [make(53, rank=rank, world_size=world_size) for rank in range(world_size)]
+    shares = [list(sampler) for sampler in samplers]
+
+    assert {len(share) for share in shares} == {len(sampler) for sampler in samplers} == {53 // world_size}
+    dealt = list(itertools.chain(*zip(*shares, strict=True)))
+    assert dealt == whole[: 53 - 53 % world_size]
+
+
+def test_what_is_remembered_is_of_all_ranks() -> None:
+    alone, second = tracking(), tracking(rank=1, world_size=2)
+    list(alone), list(second)
+
+    assert second.last_indices == alone.last_indices
+    labels = list(range(len(WEIGHTS)))
+    assert second.counts_per_class(labels) == alone.counts_per_class(labels)
+
+
+def test_too_few_draws_for_all_ranks() -> None:
+    sampler = tracking(3, rank=0, world_size=4)
+    with pytest.raises(ConfigError, match="num_samples=3 cannot be shared among 4 processes"):
+        len(sampler)
+
+
+def test_lightning_takes_it_for_a_sampler_that_is_shared_already() -> None:
+    sampler = tracking(rank=1, world_size=3)
+
+    assert isinstance(sampler, DistributedSampler)
+    assert (sampler.rank, sampler.num_replicas) == (1, 3)
+    assert (tracking().rank, tracking().num_replicas) == (0, 1)
+
+
+# -- many samples ------------------------------------------------------------------------------------------------
+
+MORE_THAN_TORCH_TAKES = 2**24 + 3
+
+
+@pytest.mark.parametrize(("replacement", "num_samples"), [(True, 100), (False, 3)])
+def test_more_samples_than_torch_can_draw_from(replacement: bool, num_samples: int) -> None:
+    weights = torch.zeros(MORE_THAN_TORCH_TAKES, dtype=torch.float64)
+    weights[[5, 2**24, 2**24 + 2]] = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    sampler = TrackingWeightedRandomSampler(weights, num_samples, replacement, generator(0))
+
+    assert set(sampler) == {5, 2**24, 2**24 + 2}
+    with pytest.raises(RuntimeError, match="number of categories cannot exceed"):
+        torch.multinomial(weights, num_samples, replacement)
+
+
+def test_a_shuffle_of_more_samples_than_float32_can_count() -> None:
+    order = ShuffleSampler(MORE_THAN_TORCH_TAKES, 0).indices(0)
+
+    assert np.array_equal(np.sort(order), np.arange(MORE_THAN_TORCH_TAKES))
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+import numpy as np, psutil, torch
+from classifier_training.data.sampler import ShuffleSampler, TrackingWeightedRandomSampler
+
+kind, num_samples = sys.argv[1], 14_000_000
+weights = torch.from_numpy(np.random.default_rng(0).random(num_samples if kind != "shuffle" else 0))
+before = psutil.Process().memory_info().rss
+if kind == "shuffle":
+    sampler = ShuffleSampler(num_samples, 0)
+else:
+    sampler = TrackingWeightedRandomSampler(weights, num_samples, kind == "with", torch.Generator())
+for index in sampler:
+    pass
+(peak,) = (line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(int(peak) * 1024 - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the peak")
+@pytest.mark.parametrize("kind", ["with", "without", "shuffle"])
+def test_an_epoch_of_fourteen_million_draws_needs_little_memory(kind: str) -> None:
+    measured = subprocess.run([sys.executable, "-c", MEASURE, kind], capture_output=True, text=True, check=True)
+
+    assert int(measured.stdout) < 500_000_000
 
 
 # -- in anybody's loader and trainer -----------------------------------------------------------------------------
@@ -226,85 +339,3 @@ def test_a_shuffle_draws_every_index_once_by_seed_and_epoch() -> None:
     assert list(ShuffleSampler(50, seed=1)) == epochs[0]
     assert list(ShuffleSampler(50, seed=2)) != epochs[0]
     assert len(sampler) == 50
-
-
-# -- batches of draws --------------------------------------------------------------------------------------------
-
-
-def make_sampler(kind: str, num_samples: int = 53) -> TrackingWeightedRandomSampler | ShuffleSampler:
-    return tracking(num_samples) if kind == "weighted" else ShuffleSampler(num_samples, seed=0)
-
-
-KINDS = pytest.mark.parametrize("kind", ["weighted", "shuffle"])
-
-
-@KINDS
-def test_batches_are_the_samplers_order_numbered(kind: str) -> None:
-    batches = DrawBatchSampler(make_sampler(kind), 8)
-    reference = make_sampler(kind)
-    order = [list(reference) for _ in range(2)]
-
-    for epoch in range(2):
-        found = list(batches)
-        assert len(found) == len(batches) == 6
-        assert all(len(batch) == 8 for batch in found)
-        assert list(itertools.chain(*found)) == [Draw(order[epoch][number], epoch, number) for number in range(48)]
-
-
-@KINDS
-@pytest.mark.parametrize("epoch", [0, 3])
-def test_the_sequence_does_not_depend_on_the_number_of_ranks(kind: str, epoch: int) -> None:
-    def steps(world_size: int) -> list[list[Draw]]:
-        """The draws of each step over all ranks, by their number."""
-        ranks = []
-        for rank in range(world_size):
-            sampler = DrawBatchSampler(make_sampler(kind), 8 // world_size, rank=rank, world_size=world_size)
-            sampler.sampler.set_epoch(epoch)
-            ranks.append(list(sampler))
-            assert len(sampler) == len(ranks[-1]) == 6
-            assert {len(batch) for batch in ranks[-1]} == {8 // world_size}
-        return [sorted(itertools.chain(*step), key=lambda draw: draw.number) for step in zip(*ranks, strict=True)]
-
-    assert steps(1) == steps(2) == steps(4)
-
-
-@KINDS
-@pytest.mark.parametrize("world_size", [1, 2])
-@pytest.mark.parametrize("batch", [0, 1, 4, 12, 13])
-def test_seeking_gives_exactly_the_tail_and_then_whole_epochs(kind: str, world_size: int, batch: int) -> None:
-    def make() -> DrawBatchSampler:
-        return DrawBatchSampler(make_sampler(kind), 4 // world_size, rank=world_size - 1, world_size=world_size)
-
-    whole = make()
-    epochs = [list(whole) for _ in range(4)]
-    sought = make()
-    sought.seek(2, batch)
-
-    assert len(sought) == 13
-    assert list(sought) == epochs[2][batch:]
-    assert list(sought) == epochs[3]
-    sought.seek(1, 0)
-    assert list(sought) == epochs[1]
-
-
-def test_seeking_is_not_undone_when_lightning_sets_the_same_epoch() -> None:
-    sought = DrawBatchSampler(ShuffleSampler(20, seed=0), 4)
-    whole = list(sought)
-
-    sought.seek(0, 3)
-    sought.sampler.set_epoch(0)
-
-    assert list(sought) == whole[3:]
-
-
-@pytest.mark.parametrize(
-    ("num_samples", "batch_size", "world_size", "sizes"),
-    [(8, 4, 1, [4, 4]), (9, 4, 1, [4, 4]), (3, 4, 1, [3]), (8, 4, 2, [4]), (7, 4, 2, [4]), (1, 1, 1, [1])],
-)
-def test_a_remainder_is_left_out_unless_nothing_else_is_there(
-    num_samples: int, batch_size: int, world_size: int, sizes: list[int]
-) -> None:
-    sampler = DrawBatchSampler(ShuffleSampler(num_samples, 0), batch_size, world_size=world_size)
-
-    assert [len(batch) for batch in sampler] == sizes
-    assert len(sampler) == len(sizes)

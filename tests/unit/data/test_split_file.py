@@ -3,16 +3,20 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from classifier_training.data.inspect import BadImage
+from classifier_training.data.index import Index, write_index
+from classifier_training.data.inspect import BadImage, Facts
 from classifier_training.data.photos import Photos
-from classifier_training.data.sources.listing import Split
-from classifier_training.data.split_file import LEFT_OUT, read_split, write_split
+from classifier_training.data.sources.listing import Listing, RowWriter, Split
+from classifier_training.data.split_file import LEFT_OUT, read_digests, read_split, write_split
 from classifier_training.errors import DataError
-from classifier_training.types import Sample
+from classifier_training.types import ImageRecord, Sample
 
 NASTY = [
     "",
@@ -32,36 +36,63 @@ NASTY = [
 ]
 
 
-def photos(splits: dict[Split, tuple[Sample, ...]], bad: tuple[BadImage, ...] = ()) -> Photos:
-    return Photos(Path("/photos"), "", (), splits, bad, (), (), {}, "")
+def make_photos(tmp_path: Path, splits: Mapping[Split, Sequence[Sample]], bad: tuple[BadImage, ...] = ()) -> Photos:
+    """Photos that need not exist."""
+    writer, rows, count = RowWriter(), dict[Split, NDArray[np.int64]](), 0
+    for split, samples in splits.items():
+        for sample in samples:
+            folder, name = sample.image.path.rsplit("/", 1)
+            size = sample.image.size
+            if size is None:
+                writer.add(folder, [name], [sample.label])
+            else:
+                image = sample.image
+                writer.add(image.path, [image.member], [sample.label], offsets=[image.offset], sizes=[size])
+        rows[split] = np.arange(count, count + len(samples))
+        count += len(samples)
+    write_index(tmp_path / "photos.arrow", Listing("", writer.table()), Facts.empty(count))
+    return Photos("/photos", (), Index(tmp_path / "photos.arrow"), rows, bad, (), (), "", "")
+
+
+def sample(path: str, label: str) -> Sample:
+    return Sample(ImageRecord(path), label)
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    train = tuple(Sample(f"/photos/{name}/ü,\n.png", name) for name in NASTY)
-    val = (Sample("/photos/v.png", ""),)
+    train = [sample(f"/photos/{number}/ü,\n.png", name) for number, name in enumerate(NASTY)]
+    val = [Sample(ImageRecord("/shards/0.tar", 512, 1000, "a/b.jpg"), "")]
     path = tmp_path / "data" / "split.csv"
+    bad = (BadImage("/photos/bad.png", "bad.png: empty, really"),)
 
-    write_split(path, photos({"train": train, "val": val}, (BadImage("/photos/bad.png", "bad.png: empty, really"),)))
+    write_split(path, make_photos(tmp_path, {"train": train, "val": val}, bad))
 
-    assert read_split(path, "train") == list(train)
-    assert read_split(path, "val") == list(val)
+    assert read_split(path, "train") == train
+    assert read_split(path, "val") == val
+    assert set(read_digests(path, "val")) == {"/shards/0.tar::a/b.jpg"}
+
+
+def test_a_file_of_the_first_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "split.csv"
+    path.write_text('"split","label","path","digest","reason"\n"val","cat","/x/0.png","ab",""\n')
+
+    assert read_split(path, "val") == [sample("/x/0.png", "cat")]
 
 
 def test_what_was_left_out_is_listed_with_its_reason(tmp_path: Path) -> None:
     bad = (BadImage("/x/1.png", "cannot read /x/1.png: the file is empty"), BadImage("/x/2.png", "two, reasons"))
-    write_split(tmp_path / "split.csv", photos({"train": (Sample("/x/0.png", "a"),)}, bad))
+    write_split(tmp_path / "split.csv", make_photos(tmp_path, {"train": [sample("/x/0.png", "a")]}, bad))
 
     with (tmp_path / "split.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
 
-    assert rows[0] == {"split": "train", "label": "a", "path": "/x/0.png", "digest": "", "reason": ""}
+    assert list(rows[0].values()) == ["train", "a", "/x/0.png", "0" * 32, "", "", "", ""]
     assert [(row["split"], row["path"], row["reason"]) for row in rows[1:]] == [
         (LEFT_OUT, image.path, image.reason) for image in bad
     ]
 
 
 def test_a_split_that_the_run_had_not(tmp_path: Path) -> None:
-    write_split(tmp_path / "split.csv", photos({"train": (Sample("/x/0.png", "a"),)}))
+    write_split(tmp_path / "split.csv", make_photos(tmp_path, {"train": [sample("/x/0.png", "a")]}))
 
     with pytest.raises(DataError, match="the run had no test split; name photos"):
         read_split(tmp_path / "split.csv", "test")

@@ -69,3 +69,24 @@ def test_images_of_another_size_end_the_search() -> None:
 
     assert found is not None
     assert found.shape == (3, 3, 16, 16)
+
+
+def test_batches_without_images_are_prepared_as_for_a_model() -> None:
+    raw = (255 * make_batch(5).abs().clamp(max=1)).to(torch.uint8)
+    loader = DataLoader(TensorDataset(raw), batch_size=2)
+
+    found = first_images(loader, 4, lambda batch: [batch[0] / 255])
+
+    assert found is not None
+    assert torch.equal(found, raw[:4] / 255)
+    assert first_images(loader, 4) is None
+    assert first_images(loader, 4, lambda batch: batch) is None
+
+
+def test_images_that_are_there_are_not_prepared_again() -> None:
+    loader = DataLoader(TensorDataset(make_batch(5)), batch_size=2)
+
+    found = first_images(loader, 4, lambda batch: [batch[0] * 0])
+
+    assert found is not None
+    assert torch.equal(found, make_batch(5)[:4])

@@ -11,7 +11,14 @@ from timm.data.transforms_factory import create_transform
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
 from classifier_training.imaging import preprocess as module
-from classifier_training.imaging.preprocess import normalize, preprocess, resize_and_crop
+from classifier_training.imaging.preprocess import (
+    can_be_resized_whole,
+    center_crop,
+    normalize,
+    preprocess,
+    resize,
+    resize_and_crop,
+)
 from classifier_training.types import Interpolation, Preprocessing
 
 LITE0 = Preprocessing(image_size=64, crop_pct=0.875, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -103,3 +110,20 @@ def test_the_source_is_not_changed() -> None:
     resize_and_crop(pixels, replace(LITE0, crop_pct=1.0))[:] = 0
 
     np.testing.assert_array_equal(pixels, before)
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("size", [*SIZES, (16, 256), (256, 16)])
+def test_resizing_and_cropping_apart_gives_the_same_bits(interpolation: Interpolation, size: tuple[int, int]) -> None:
+    pixels, preprocessing = make_pixels(*size), replace(LITE0, interpolation=interpolation)
+    assert can_be_resized_whole(pixels)
+
+    resized = resize(pixels, preprocessing)
+
+    assert min(resized.shape[:2]) == preprocessing.resize_size
+    np.testing.assert_array_equal(center_crop(resized, preprocessing), resize_and_crop(pixels, preprocessing))
+
+
+def test_a_strip_is_not_resized_whole() -> None:
+    assert not can_be_resized_whole(make_pixels(16, 257))
+    assert not can_be_resized_whole(make_pixels(257, 16))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, top_k_accuracy_score
 from torch import Tensor
 
-from classifier_training.models.metrics import ClassificationCounts
+from classifier_training.models.metrics import ClassificationCounts, ExactMean
 from classifier_training.scores import Scores, confusion_and_top5, scores_from_confusion
 
 
@@ -91,3 +92,47 @@ def test_counts_stay_out_of_checkpoints() -> None:
     counts = ClassificationCounts(7)
     counts.update(*make_case(7))
     assert counts.state_dict() == {}
+
+
+# -- the mean of the losses ----------------------------------------------------------------------------------------
+
+
+def make_losses(num_images: int = 499) -> Tensor:
+    """Losses over eight orders of magnitude, so that adding them in float32 or float64 rounds at every step."""
+    return torch.exp(torch.randn(num_images, generator=torch.Generator().manual_seed(0)) * 5)
+
+
+def mean_of(values: Tensor, batch_size: int) -> float:
+    mean = ExactMean()
+    for batch in torch.split(values, batch_size):
+        mean.update(batch)
+    return float(mean.compute())
+
+
+def test_the_mean_is_the_exact_sum_divided_once() -> None:
+    losses = make_losses()
+    exact = sum(map(Fraction, losses.tolist())) / len(losses)
+    assert mean_of(losses, 7) == pytest.approx(float(exact), rel=1e-15)
+
+
+def test_the_mean_has_the_same_bits_in_any_order_and_any_batches() -> None:
+    losses = make_losses()
+    orders = [torch.randperm(len(losses), generator=torch.Generator().manual_seed(seed)) for seed in range(20)]
+    assert len({mean_of(losses[order], 1 + number) for number, order in enumerate(orders)}) == 1
+    assert len({float(losses[order].double().cumsum(0)[-1]) for order in orders}) > 1, "the test can fail"
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_loss_that_is_no_number_is_seen(value: float) -> None:
+    losses = torch.tensor([1.0, value, 2.0])
+    assert str(mean_of(losses, 2)) == str(value)
+
+
+def test_a_mean_starts_anew_and_stays_out_of_checkpoints() -> None:
+    mean = ExactMean()
+    mean.update(torch.tensor([5.0, 7.0]))
+    assert mean.state_dict() == {}
+    mean.reset()
+    mean.update(torch.tensor([1.0, 2.0], requires_grad=True))
+    assert float(mean.compute()) == 1.5
+    assert mean.compute().dtype == torch.float64

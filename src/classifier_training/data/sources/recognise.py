@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from classifier_training.data.cache_folder import cache_folder
+from classifier_training.data.inspect import Progress
+from classifier_training.data.sources.address import is_remote, shown
 from classifier_training.data.sources.folder import list_class_folders, list_split_folders, split_folders
+from classifier_training.data.sources.hub_parquet import list_hub_parquet
 from classifier_training.data.sources.listing import Listing, Split
+from classifier_training.data.sources.remote_photos import list_remote_photos
+from classifier_training.data.sources.remote_pictures import with_local_pictures
+from classifier_training.data.sources.shards import list_shards
 from classifier_training.data.sources.table import (
     TABLE_EXTENSIONS,
     Columns,
@@ -16,41 +24,70 @@ from classifier_training.data.sources.table import (
 from classifier_training.errors import DataError
 
 
-def list_photos(root: Path, columns: Columns | None = None) -> Listing:
-    """Lists the labelled pictures of a folder or a table file.
+def list_photos(
+    root: str | Path,
+    columns: Columns | None = None,
+    *,
+    cache: Path | None = None,
+    scanning: Progress | None = None,
+    fetching: Progress | None = None,
+) -> Listing:
+    """Lists the labelled pictures of a source; those at an address are fetched into the cache.
 
-    Recognised, in this order: a table file; a folder with ``annotations.*``; split folders with ``annotations.*``
-    or with one folder a class; one folder a class.
+    Recognised, in this order: an address; tar shards; Parquet files that hold pictures; a table file; a folder with
+    ``annotations.*``; split folders with ``annotations.*`` or with one folder a class; one folder a class.
 
     Args:
-        root: A folder, or a csv, jsonl or parquet file.
+        root: A folder, a table file, shards, or the address of any of them.
         columns: Names of a table's columns.
+        cache: The cache folder; None: the user's.
+        scanning: Told how many class folders, shards or files have been looked through.
+        fetching: Told how many remote pictures have been fetched.
 
     Raises:
         DataError: The root is missing, empty, ambiguous, or of no known layout.
     """
-    columns = columns or Columns()
+    columns, cache, place = columns or Columns(), cache or cache_folder(), os.fspath(root)
+    if is_remote(place):
+        listing = list_remote_photos(place, columns, cache=cache, progress=scanning)
+    else:
+        packed = _list_packed(place, columns, cache, scanning)
+        listing = packed if packed is not None else _list_files(Path(place), columns, scanning)
+    return with_local_pictures(_checked(listing, shown_root(place)), cache, fetching)
+
+
+def shown_root(root: str) -> str:
+    """A root for a message: without the password or the signature that an address may hold."""
+    return shown(root) if is_remote(root) else root
+
+
+def _list_packed(root: str, columns: Columns, cache: Path, scanning: Progress | None) -> Listing | None:
+    """Pictures in tar shards or Parquet files; None where there are none."""
+    if Path(root).is_dir() and find_annotations(Path(root)) is not None:
+        return None
+    shards = list_shards(root, cache=cache, progress=scanning)
+    return shards if shards is not None else list_hub_parquet(root, columns, cache=cache, progress=scanning)
+
+
+def _list_files(root: Path, columns: Columns, scanning: Progress | None) -> Listing:
     if root.is_file():
         if root.suffix.lower() not in TABLE_EXTENSIONS:
-            raise DataError(f"{root} is a file, but not a table; allowed are a folder or {', '.join(TABLE_EXTENSIONS)}")
-        return _checked(list_table(root, columns), root)
+            known = ", ".join((*TABLE_EXTENSIONS, ".tar"))
+            raise DataError(f"{root} is a file, but not a table; allowed are a folder or {known}")
+        return list_table(root, columns)
     if not root.is_dir():
         raise DataError(f"there is no folder {root}; name a folder of photos or a table file")
     table = find_annotations(root)
     if table is not None:
-        return _checked(list_table(table, columns), root)
+        return list_table(table, columns)
     folders = split_folders(root)
-    if folders:
-        return _checked(_list_splits(root, folders, columns), root)
-    warnings: list[str] = []
-    samples = list_class_folders(root, warnings)
-    return _checked(Listing("one folder a class, no splits", unsplit=samples, warnings=warnings), root)
+    return _list_splits(root, folders, columns, scanning) if folders else list_class_folders(root, scanning)
 
 
-def _list_splits(root: Path, folders: dict[Split, Path], columns: Columns) -> Listing:
+def _list_splits(root: Path, folders: dict[Split, Path], columns: Columns, progress: Progress | None) -> Listing:
     tables = {split: table for split, folder in folders.items() if (table := find_annotations(folder)) is not None}
     if not tables:
-        return list_split_folders(root, folders)
+        return list_split_folders(root, folders, progress)
     for split, folder in folders.items():
         if split not in tables:
             raise DataError(
@@ -59,24 +96,11 @@ def _list_splits(root: Path, folders: dict[Split, Path], columns: Columns) -> Li
     return list_split_tables(tables, columns)
 
 
-def _checked(listing: Listing, root: Path) -> Listing:
-    samples = listing.samples
-    if not samples:
+def _checked(listing: Listing, root: str) -> Listing:
+    if not listing.rows.num_rows:
         found = "".join(f" ({warning})" for warning in listing.warnings)
         raise DataError(
             f"no images in {root}{found}; expected <class>/<image>, {{train,val,test}}/<class>/<image> or"
             " annotations.csv"
         )
-    for sample in samples:
-        if not (_is_unicode(sample.label) and _is_unicode(sample.path)):
-            # such a name could be written neither into the run's files nor into the exported model's class names
-            raise DataError(f"the name of class {sample.label!a}, file {sample.path!a}, is no Unicode text; rename it")
     return listing
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -1,32 +1,27 @@
 """Tables of pictures: CSV, JSON lines or Parquet with an image, a label and an optional split column.
 
 Class names are text, always: ``00``, ``1e3`` and ``no`` stay what stands in the file, and so does the empty text.
+A picture is a path relative to the table's folder, an absolute one, or an address such as ``s3://bucket/cat.jpg``.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from classifier_training.data.sources.listing import SPLIT_OF_NAME, SPLITS, Listing, Split
+from classifier_training.data.cache_folder import cache_folder
+from classifier_training.data.sources.address import is_remote, resolve, split_address
+from classifier_training.data.sources.cells import Where, fault, label_cell, split_cell, weight_cell
+from classifier_training.data.sources.listing import SPLITS, Listing, RowWriter, Split
+from classifier_training.data.sources.remote import fetch
+from classifier_training.data.sources.table_rows import Columns as Columns
+from classifier_training.data.sources.table_rows import Row, TableFile, table_rows
 from classifier_training.errors import DataError
-from classifier_training.types import Sample
 
 TABLE_EXTENSIONS: Final = (".jsonl", ".csv", ".parquet")
-Row = dict[str, str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Names of a table's columns."""
-
-    image: str = "image"
-    label: str = "label"
-    split: str = "split"
+_LONGEST_RUN: Final = 65_536
 
 
 def find_annotations(folder: Path) -> Path | None:
@@ -42,143 +37,142 @@ def find_annotations(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def list_table(path: Path, columns: Columns) -> Listing:
-    """Lists a table file; with a split column it defines the splits, without one it is unsplit."""
-    splits: dict[Split, list[Sample]] = {}
-    unsplit: list[Sample] = []
-    for number, row in _rows(path, columns):
-        sample = _sample(path, number, row, columns)
-        if columns.split in row:
-            splits.setdefault(_split(path, number, row[columns.split], columns), []).append(sample)
-        else:
-            unsplit.append(sample)
-    if splits and unsplit:
+def list_table(
+    table: str | Path, columns: Columns, *, cache: Path | None = None, classes: Collection[str] | None = None
+) -> Listing:
+    """Lists a table; with a split column it defines the splits, without one it is unsplit.
+
+    Args:
+        table: A file, or the address of one.
+        columns: Names of its columns.
+        cache: The cache folder that a remote table is fetched into; None: the user's.
+        classes: The class names that there may be; None: any.
+
+    Raises:
+        DataError: The table cannot be read, or a row of it makes no sense.
+    """
+    file = _open(table, cache)
+    rows = _TableRows(file, columns, classes)
+    rows.add_all()
+    if rows.splits and rows.num_unsplit:
         raise DataError(
-            f"{path}: {len(unsplit)} row(s) have no {columns.split!r}, the others do; give it to all or to none"
+            f"{file}: {rows.num_unsplit} row(s) have no {columns.split!r}, the others do; give it to all or to none"
         )
-    ordered = {split: splits[split] for split in SPLITS if split in splits}
-    places = dict.fromkeys(ordered, str(path))
-    return Listing(f"table {path.name}", splits=ordered, places=places, unsplit=unsplit)
+    places = {split: str(file) for split in SPLITS if split in rows.splits}
+    return Listing(f"table {_parts(table)[-1]}", rows.writer.table(), places, watched=[str(file.path)])
 
 
-def list_split_tables(tables: dict[Split, Path], columns: Columns) -> Listing:
-    """Lists one table for each split; a split column in them is ignored, the folder decides."""
-    splits = {
-        split: [_sample(path, number, row, columns) for number, row in _rows(path, columns)]
-        for split, path in tables.items()
-    }
-    names = ", ".join(f"{path.parent.name}/{path.name}" for path in tables.values())
-    places = {split: str(path) for split, path in tables.items()}
-    return Listing(f"one table a split ({names})", splits=splits, places=places)
+def list_split_tables(
+    tables: Mapping[Split, str | Path],
+    columns: Columns,
+    *,
+    cache: Path | None = None,
+    classes: Collection[str] | None = None,
+) -> Listing:
+    """Lists one table for each split; a split column in them is ignored, the folder decides.
+
+    Args:
+        tables: A file, or the address of one, for each split.
+        columns: Names of their columns.
+        cache: As in `list_table`.
+        classes: As in `list_table`.
+
+    Raises:
+        DataError: As in `list_table`.
+    """
+    writer = RowWriter()
+    files = {split: _open(tables[split], cache) for split in SPLITS if split in tables}
+    for split, file in files.items():
+        _TableRows(file, columns, classes, writer, split).add_all()
+    names = ", ".join("/".join(_parts(table)[-2:]) for table in tables.values())
+    places = {split: str(file) for split, file in files.items()}
+    watched = [str(file.path) for file in files.values()]
+    return Listing(f"one table a split ({names})", writer.table(), places, watched=watched)
 
 
-def _sample(path: Path, number: int, row: Row, columns: Columns) -> Sample:
-    image, label = row.get(columns.image), row.get(columns.label)
-    if not image:
-        raise DataError(f"{path}, row {number}: the column {columns.image!r} is empty")
-    if label is None:
-        raise DataError(f"{path}, row {number}: the column {columns.label!r} has no value")
-    return Sample(str(path.parent / image), label)
+class _TableRows:
+    """Checks the rows of one table and adds them to a writer, those of one folder that follow each other at once."""
 
+    def __init__(
+        self,
+        file: TableFile,
+        columns: Columns,
+        classes: Collection[str] | None,
+        writer: RowWriter | None = None,
+        split: Split | None = None,
+    ) -> None:
+        self.writer = writer or RowWriter()
+        self.splits: set[Split] = set()
+        self.num_unsplit = 0
+        self._file = file
+        self._columns = columns
+        self._classes = classes
+        self._split = split
+        self._names: list[str] = []
+        self._labels: list[str] = []
+        self._groups: list[str | None] = []
+        self._weights: list[float | None] = []
 
-def _split(path: Path, number: int, value: str | None, columns: Columns) -> Split:
-    split = SPLIT_OF_NAME.get((value or "").strip().lower())
-    if split is None:
-        raise DataError(
-            f"{path}, row {number}: {value!r} in the column {columns.split!r} is no split; allowed are"
-            f" {', '.join(SPLIT_OF_NAME)}"
+    def add_all(self) -> None:
+        run: tuple[str, Split | None] | None = None
+        for place, name, split, where, row in self._checked():
+            if run != (place, split) or len(self._names) >= _LONGEST_RUN:
+                self._write(run)
+                run = (place, split)
+            self._names.append(name)
+            self._labels.append(label_cell(row.get(self._columns.label), where, self._columns.label, self._classes))
+            if self._columns.group is not None:
+                self._groups.append(row.get(self._columns.group) or None)
+            if self._columns.weight is not None:
+                self._weights.append(weight_cell(row.get(self._columns.weight), where, self._columns.weight))
+        self._write(run)
+
+    def _checked(self) -> Iterator[tuple[str, str, Split | None, Where, Row]]:
+        """Place, name and split of every row, where it is, and its cells."""
+        for number, row in table_rows(self._file, self._columns):
+            where = self._file, number
+            place, name = self._place(where, row.get(self._columns.image))
+            split = self._split
+            if split is None and self._columns.split in row:
+                split = split_cell(row[self._columns.split], where, self._columns.split)
+                self.splits.add(split)
+            elif split is None:
+                self.num_unsplit += 1
+            yield place, name, split, where, row
+
+    def _place(self, where: Where, image: str | None) -> tuple[str, str]:
+        if not image:
+            raise fault(where, f"the column {self._columns.image!r} is empty")
+        if "://" in image and is_remote(image):
+            return split_address(image)
+        if self._file.address:
+            return split_address(resolve(self._file.folder, image))
+        return os.path.split(os.path.join(self._file.folder, image))  # noqa: PTH118 - a Path a row takes minutes
+
+    def _write(self, run: tuple[str, Split | None] | None) -> None:
+        if run is None:
+            return
+        place, split = run
+        columns = self._columns
+        self.writer.add(
+            place,
+            self._names,
+            self._labels,
+            split=split,
+            groups=self._groups if columns.group is not None else None,
+            weights=self._weights if columns.weight is not None else None,
         )
-    return split
+        self._names, self._labels, self._groups, self._weights = [], [], [], []
 
 
-def _rows(path: Path, columns: Columns) -> Iterator[tuple[int, Row]]:
-    """The table's rows with their number as an editor shows it, every value as the text in the file."""
-    readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"{path} is no table that can be read; allowed are {', '.join(readers)}")
-    try:
-        yield from reader(path, columns)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    except OSError as error:
-        raise DataError(f"cannot read the table {path}: {error.strerror or error}") from None
+def _open(table: str | Path, cache: Path | None) -> TableFile:
+    if not is_remote(str(table)):
+        path = Path(table)
+        return TableFile(path, str(path.parent))
+    address = str(table)
+    copy = fetch(address, cache or cache_folder(), revalidate=True)
+    return TableFile(copy, split_address(address)[0], address)
 
 
-def _require(path: Path, present: list[str], columns: Columns) -> None:
-    for name, setting in ((columns.image, "data.image_column"), (columns.label, "data.label_column")):
-        if name not in present:
-            raise DataError(
-                f"{path} has no column {name!r}; its columns are {', '.join(map(repr, present)) or 'none'}; name the"
-                f" right one with {setting}"
-            )
-
-
-def _csv_rows(path: Path, columns: Columns) -> Iterator[tuple[int, Row]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        header = file.readline()
-        delimiter = max(",;\t", key=header.count)
-        file.seek(0)
-        reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-        try:
-            _require(path, list(reader.fieldnames or []), columns)
-            for row in reader:
-                if any(row.pop(None, ())):  # a name with the delimiter in it would shift the label
-                    raise DataError(
-                        f"{path}, row {reader.line_num}: more cells than columns; quote what holds a {delimiter!r}"
-                    )
-                yield reader.line_num, row
-        except csv.Error as error:
-            raise DataError(f"{path}, line {reader.reader.line_num}: {error}") from None
-
-
-def _jsonl_rows(path: Path, columns: Columns) -> Iterator[tuple[int, Row]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                # numbers keep the text that stands in the file: 1e3 is a class name, not 1000.0
-                values = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}, line {number}: not JSON: {error.msg}") from None
-            if not isinstance(values, dict):
-                raise DataError(f"{path}, line {number}: not a JSON object")
-            _require(path, list(values), columns)
-            yield number, _texts(path, number, values, columns)
-
-
-def _parquet_rows(path: Path, columns: Columns) -> Iterator[tuple[int, Row]]:
-    from pyarrow import ArrowException, parquet
-
-    try:
-        file = parquet.ParquetFile(path)
-        present = file.schema_arrow.names
-        _require(path, present, columns)
-        wanted = [name for name in (columns.image, columns.label, columns.split) if name in present]
-        number = 0
-        for batch in file.iter_batches(columns=wanted):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, _texts(path, number, row, columns)
-    except ArrowException as error:
-        raise DataError(f"{path} is no readable Parquet file: {str(error).splitlines()[0]}") from None
-
-
-def _texts(path: Path, number: int, values: Mapping[str, Any], columns: Columns) -> Row:
-    """The cells that matter, as text."""
-    names = [name for name in (columns.image, columns.label, columns.split) if name in values]
-    for name in names:
-        if isinstance(values[name], list | dict | bytes):
-            kind = type(values[name]).__name__
-            raise DataError(f"{path}, row {number}: the column {name!r} holds a value of type {kind}, not text")
-    return {name: _text(values[name]) for name in names}
-
-
-def _text(value: Any) -> str | None:
-    """A cell as text; None stays None."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
+def _parts(table: str | Path) -> list[str]:
+    return str(table).replace("\\", "/").split("/")

@@ -10,13 +10,12 @@ from tests.helpers.photos import make_photo, make_photos
 from classifier_training.data.sources.folder import list_class_folders, list_split_folders, split_folders
 from classifier_training.data.sources.listing import Listing
 from classifier_training.errors import DataError
-from classifier_training.types import Sample
+from classifier_training.types import ImageRecord, Sample
 
 
 def classes_in(root: Path) -> tuple[Counter[str], list[str]]:
-    warnings: list[str] = []
-    samples = list_class_folders(root, warnings)
-    return Counter(sample.label for sample in samples), warnings
+    listing = list_class_folders(root)
+    return Counter(sample.label for sample in listing.samples()), listing.warnings
 
 
 def list_splits(root: Path) -> Listing:
@@ -30,13 +29,13 @@ def test_split_folders_are_known_by_their_usual_names(tmp_path: Path, train: str
 
     listing = list_splits(tmp_path)
 
-    assert list(listing.splits) == ["train", "val", "test"]
+    assert list(listing.places) == ["train", "val", "test"]
     assert listing.places == {
         "train": str(tmp_path / train),
         "val": str(tmp_path / val),
         "test": str(tmp_path / test),
     }
-    assert [sample.label for sample in listing.splits["val"]] == ["a", "b"]
+    assert [sample.label for sample in listing.samples("val")] == ["a", "b"]
     assert f"({train}, {val}, {test})" in listing.layout
     assert listing.warnings == []
 
@@ -65,8 +64,8 @@ def test_a_class_called_train_within_splits(tmp_path: Path) -> None:
 
     listing = list_splits(tmp_path)
 
-    assert [sample.label for sample in listing.splits["train"]] == ["train", "train", "val"]
-    assert [sample.label for sample in listing.splits["val"]] == ["train", "val"]
+    assert [sample.label for sample in listing.samples("train")] == ["train", "train", "val"]
+    assert [sample.label for sample in listing.samples("val")] == ["train", "val"]
 
 
 def test_splits_without_class_folders_are_no_classes(tmp_path: Path) -> None:
@@ -82,7 +81,7 @@ def test_an_unlabelled_test_folder_beside_the_splits_is_said(tmp_path: Path) -> 
 
     listing = list_splits(tmp_path)
 
-    assert list(listing.splits) == ["train", "val"]
+    assert list(listing.places) == ["train", "val"]
     assert listing.warnings == [
         f"images beside the split folders are ignored: {tmp_path / 'test'}",
         f"1 image(s) lie directly in {tmp_path}, outside any class folder, and are ignored",
@@ -101,7 +100,7 @@ def test_order_is_lexicographic_not_natural(tmp_path: Path) -> None:
     make_photo(tmp_path / "10" / "10.png", 50)
     make_photo(tmp_path / "10" / "9.png", 51)
 
-    samples = list_class_folders(tmp_path, [])
+    samples = list_class_folders(tmp_path).samples()
 
     assert list(dict.fromkeys(sample.label for sample in samples)) == ["10", "9", "B", "_", "b", "ä"]
     assert [Path(sample.path).name for sample in samples[:3]] == ["0.png", "10.png", "9.png"]
@@ -127,7 +126,7 @@ def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
 def test_pictures_deeper_below_belong_to_the_class(tmp_path: Path) -> None:
     make_photos(tmp_path, {"a": 1, "a/2024/may": 2, "a/2023": 1, "b/x": 1})
 
-    samples = list_class_folders(tmp_path, [])
+    samples = list_class_folders(tmp_path).samples()
 
     assert [(sample.label, os.path.relpath(sample.path, tmp_path)) for sample in samples] == [
         ("a", "a/0.png"),
@@ -189,7 +188,7 @@ def test_a_split_folder_with_a_loop_in_it(tmp_path: Path) -> None:
 def test_an_empty_split_folder_is_one(tmp_path: Path) -> None:
     make_photos(tmp_path, {"train/a": 1, "val": 0})
 
-    assert list_splits(tmp_path).splits["val"] == []
+    assert list_splits(tmp_path).samples("val") == []
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="this user may read everything")
@@ -199,7 +198,7 @@ def test_an_unreadable_folder_is_named_and_not_skipped(tmp_path: Path, folder: s
     (tmp_path / folder).chmod(0)
     try:
         with pytest.raises(DataError, match=rf"^cannot read the folder {tmp_path / folder}: Permission denied$"):
-            list_class_folders(tmp_path, [])
+            list_class_folders(tmp_path)
     finally:
         (tmp_path / folder).chmod(0o755)
 
@@ -207,4 +206,4 @@ def test_an_unreadable_folder_is_named_and_not_skipped(tmp_path: Path, folder: s
 def test_paths_are_text_that_opens(tmp_path: Path) -> None:
     make_photos(tmp_path, {"a": 1})
 
-    assert list_class_folders(tmp_path, []) == [Sample(str(tmp_path / "a" / "0.png"), "a")]
+    assert list_class_folders(tmp_path).samples() == [Sample(ImageRecord(str(tmp_path / "a" / "0.png")), "a")]

@@ -16,25 +16,25 @@ def test_split_folders(tmp_path: Path) -> None:
     listing = list_photos(make_split_photos(tmp_path, 2, 1, 1))
 
     assert listing.layout == "split folders (train, val, test) with one folder a class"
-    assert {split: len(samples) for split, samples in listing.splits.items()} == {"train": 4, "val": 2, "test": 2}
+    assert {split: listing.count(split) for split in listing.places} == {"train": 4, "val": 2, "test": 2}
 
 
 def test_class_folders(tmp_path: Path) -> None:
     listing = list_photos(make_photos(tmp_path, {"a": 2, "b": 1}))
 
     assert listing.layout == "one folder a class, no splits"
-    assert len(listing.unsplit) == 3
+    assert len(listing.samples()) == 3
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_a_table_in_the_root_or_as_the_root(tmp_path: Path, suffix: str) -> None:
     table = write_table(tmp_path / f"annotations.{suffix}", photo_rows(tmp_path, ["a", "b"]))
 
-    assert list_photos(tmp_path).unsplit == list_photos(table).unsplit
+    assert list_photos(tmp_path).samples() == list_photos(table).samples()
     assert list_photos(tmp_path).layout == f"table annotations.{suffix}"
 
     renamed = table.rename(tmp_path / f"Any Name.{suffix.upper()}")
-    assert len(list_photos(renamed).unsplit) == 2
+    assert len(list_photos(renamed).samples()) == 2
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
@@ -46,7 +46,7 @@ def test_a_table_in_each_split_beside_its_images(tmp_path: Path, suffix: str) ->
 
     listing = list_photos(tmp_path, Columns(image="file", label="class"))
 
-    assert {split: len(samples) for split, samples in listing.splits.items()} == {"train": 2, "val": 2}
+    assert {split: listing.count(split) for split in listing.places} == {"train": 2, "val": 2}
     assert f"Train/annotations.{suffix}, validation/annotations.{suffix}" in listing.layout
     assert listing.warnings == []
 

@@ -7,18 +7,27 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 from tests.helpers.photos import write_table
+from tests.helpers.web import serve
 
-from classifier_training.data.sources.listing import Split
+from classifier_training.data.sources.listing import Listing, Split
 from classifier_training.data.sources.table import Columns, find_annotations, list_split_tables, list_table
 from classifier_training.errors import DataError
-from classifier_training.types import Sample
+from classifier_training.types import ImageRecord, Sample
 
 NAMES = ["annotations.csv", "annotations.jsonl", "annotations.parquet"]
 CLASS_NAMES = ["00", "012", "no", "1e3", "", "null", "NaN", "None", "true", "Ünï", "日本語", "🐈", "a,b", 'q"q', " x "]
 
 
 def labels(path: Path, columns: Columns | None = None) -> list[str]:
-    return [sample.label for sample in list_table(path, columns or Columns()).unsplit]
+    return [sample.label for sample in list_table(path, columns or Columns()).samples()]
+
+
+def sample(path: str | Path, label: str) -> Sample:
+    return Sample(ImageRecord(str(path)), label)
+
+
+def by_split(listing: Listing) -> dict[Split, list[Sample]]:
+    return {split: listing.samples(split) for split in listing.places}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -27,10 +36,8 @@ def test_class_names_are_the_text_in_the_file(tmp_path: Path, name: str) -> None
 
     listing = list_table(write_table(tmp_path / name, rows), Columns())
 
-    assert listing.unsplit == [
-        Sample(str(tmp_path / f"{number}.png"), label) for number, label in enumerate(CLASS_NAMES)
-    ]
-    assert listing.splits == {}
+    assert listing.samples() == [sample(tmp_path / f"{number}.png", label) for number, label in enumerate(CLASS_NAMES)]
+    assert listing.places == {}
     assert name in listing.layout
 
 
@@ -41,9 +48,10 @@ def test_a_split_column_gives_the_splits(tmp_path: Path, name: str) -> None:
 
     listing = list_table(write_table(tmp_path / name, rows), Columns())
 
-    assert list(listing.splits) == ["train", "val", "test"]
-    assert [len(samples) for samples in listing.splits.values()] == [2, 3, 1]
-    assert listing.unsplit == []
+    assert list(listing.places) == ["train", "val", "test"]
+    assert [listing.count(split) for split in listing.places] == [2, 3, 1]
+    assert listing.count(None) == 0
+    assert listing.watched == [str(tmp_path / name)]
     assert set(listing.places.values()) == {str(tmp_path / name)}
 
 
@@ -53,7 +61,7 @@ def test_columns_have_any_name_and_any_order(tmp_path: Path, name: str) -> None:
 
     listing = list_table(write_table(tmp_path / name, rows), Columns("file", "class name", "fold"))
 
-    assert listing.splits == {"train": [Sample(str(tmp_path / "x.png"), "cat")]}
+    assert by_split(listing) == {"train": [sample(tmp_path / "x.png", "cat")]}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -82,9 +90,9 @@ def test_csv_as_spreadsheets_write_it(tmp_path: Path, delimiter: str, bom: bool)
 
     listing = list_table(write_table(tmp_path / "t.csv", rows, delimiter=delimiter, bom=bom), Columns())
 
-    assert listing.splits == {
-        "train": [Sample(str(tmp_path / "a;b,c.png"), "x\ty")],
-        "val": [Sample(str(tmp_path / "é.png"), "")],
+    assert by_split(listing) == {
+        "train": [sample(tmp_path / "a;b,c.png", "x\ty")],
+        "val": [sample(tmp_path / "é.png", "")],
     }
 
 
@@ -229,7 +237,7 @@ def test_paths_are_relative_to_the_table_or_absolute(tmp_path: Path) -> None:
 
     listing = list_table(write_table(tmp_path / "tables" / "t.csv", rows), Columns())
 
-    assert [sample.path for sample in listing.unsplit] == [
+    assert [sample.path for sample in listing.samples()] == [
         f"{tmp_path}/tables/sub/x.png",
         f"{tmp_path}/tables/../y.png",
         "/data/z.png",
@@ -238,16 +246,16 @@ def test_paths_are_relative_to_the_table_or_absolute(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_table_a_split_follows_the_folder_not_the_column(tmp_path: Path, name: str) -> None:
-    tables: dict[Split, Path] = {
+    tables: dict[Split, str | Path] = {
         "train": write_table(tmp_path / "train" / name, [{"image": "x.png", "label": "00", "split": "test"}]),
         "val": write_table(tmp_path / "valid" / name, [{"image": "y.png", "label": "00", "split": "test"}]),
     }
 
     listing = list_split_tables(tables, Columns())
 
-    assert listing.splits == {
-        "train": [Sample(str(tmp_path / "train" / "x.png"), "00")],
-        "val": [Sample(str(tmp_path / "valid" / "y.png"), "00")],
+    assert by_split(listing) == {
+        "train": [sample(tmp_path / "train" / "x.png", "00")],
+        "val": [sample(tmp_path / "valid" / "y.png", "00")],
     }
     assert f"train/{name}, valid/{name}" in listing.layout
 
@@ -259,3 +267,108 @@ def test_finding_annotations(tmp_path: Path) -> None:
     (tmp_path / "annotations.jsonl").write_text(json.dumps({}))
     with pytest.raises(DataError, match=r"has both annotations\.jsonl and annotations\.csv; keep one"):
         find_annotations(tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_groups_and_weights(tmp_path: Path, name: str) -> None:
+    rows = [
+        {"image": "a.png", "label": "x", "patient": "7", "w": "0.5"},
+        {"image": "b.png", "label": "x", "patient": "", "w": ""},
+        {"image": "c.png", "label": "x", "patient": "p", "w": " 2 "},
+    ]
+    path = write_table(tmp_path / name, rows)
+
+    listing = list_table(path, Columns(group="patient", weight="w"))
+
+    assert listing.rows.column("group").to_pylist() == ["7", None, "p"]
+    assert listing.rows.column("weight").to_pylist() == [0.5, None, 2.0]
+    without = list_table(path, Columns()).rows
+    assert without.column("group").null_count == without.column("weight").null_count == 3
+    for columns, missing in ((Columns(group="g"), "group"), (Columns(weight="g"), "weight")):
+        with pytest.raises(DataError, match=rf"has no column 'g'; .*; name the right one with data\.{missing}_column"):
+            list_table(path, columns)
+
+
+@pytest.mark.parametrize("weight", ["-1", "x", "nan", "inf", "1,5"])
+def test_a_weight_that_is_none_is_told_with_its_row(tmp_path: Path, weight: str) -> None:
+    rows = [{"image": "a.png", "label": "x", "w": "1"}, {"image": "b.png", "label": "x", "w": weight}]
+    path = write_table(tmp_path / "t.jsonl", rows)
+
+    with pytest.raises(
+        DataError, match=rf"^{path}, row 2: '{weight}' in the column 'w' is no weight; allowed are 0 and"
+    ):
+        list_table(path, Columns(weight="w"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_label_that_the_settings_do_not_name_is_told_with_its_row(tmp_path: Path, name: str) -> None:
+    path = write_table(tmp_path / name, [{"image": "a.png", "label": "cat"}, {"image": "b.png", "label": "dgo"}])
+
+    assert len(list_table(path, Columns(), classes=["cat", "dgo"]).samples()) == 2
+    with pytest.raises(DataError, match=r"row [23]: 'dgo' in the column 'label' is no class .*; did you mean 'dog'\?$"):
+        list_table(path, Columns(), classes=["cat", "dog"])
+    with pytest.raises(DataError, match=r"row [23]: 'dgo' in the column 'label' is no class that the settings name$"):
+        list_split_tables({"train": path}, Columns(), classes=["cat", "zebra"])
+
+
+def test_addresses_and_paths_in_one_table(tmp_path: Path) -> None:
+    images = ["a.png", "s3://bucket/x/b.png", "s3://bucket/x/c.png", "http://host/image?id=5", "/data/d.png"]
+    path = write_table(tmp_path / "t.csv", [{"image": image, "label": "x"} for image in images])
+
+    rows = list_table(path, Columns()).rows
+
+    assert rows.column("place").to_pylist() == [str(tmp_path), "s3://bucket/x", "s3://bucket/x", "http://host", "/data"]
+    assert rows.column("name").to_pylist() == ["a.png", "b.png", "c.png", "image?id=5", "d.png"]
+
+
+def test_a_remote_table(tmp_path: Path) -> None:
+    served = tmp_path / "served" / "my tables"
+    rows = [
+        {"image": image, "label": "x", "split": "train"}
+        for image in ("a.png", "sub/b #1.png", "../c.png", "s3://b/d.png")
+    ]
+    write_table(served / "t.csv", rows)
+    with serve(tmp_path / "served") as web:
+        address = f"{web.address}/my tables/t.csv"
+        listing = list_table(address, Columns(), cache=tmp_path / "cache")
+
+        assert listing.layout == "table t.csv"
+        assert listing.places == {"train": address}
+        assert [f"{row['place']}/{row['name']}" for row in listing.rows.to_pylist()] == [
+            f"{web.address}/my tables/a.png", f"{web.address}/my tables/sub/b%20%231.png", f"{web.address}/c.png",
+            "s3://b/d.png",
+        ]  # fmt: skip
+        write_table(served / "t.csv", [{"image": "", "label": "x"}])
+        with pytest.raises(DataError, match=rf"^{address}, row 2: the column 'image' is empty$"):
+            list_table(address, Columns(), cache=tmp_path / "cache")
+
+
+def test_remote_tables_one_a_split(tmp_path: Path) -> None:
+    write_table(tmp_path / "served" / "train" / "annotations.csv", [{"image": "a.png", "label": "x"}])
+    with serve(tmp_path / "served") as web:
+        tables: dict[Split, str | Path] = {"train": f"{web.address}/train/annotations.csv"}
+        listing = list_split_tables(tables, Columns(), cache=tmp_path / "cache")
+
+    assert listing.layout == "one table a split (train/annotations.csv)"
+    assert listing.rows.to_pylist()[0]["place"] == f"{web.address}/train"
+
+
+def test_rows_of_many_folders_stay_in_their_order(tmp_path: Path) -> None:
+    rows = [{"image": f"{number % 7}/{number}.png", "label": str(number % 3)} for number in range(1000)]
+    rows += [{"image": f"same/{number}.png", "label": "x"} for number in range(70_000)]
+    path = write_table(tmp_path / "t.parquet", rows)
+
+    table = list_table(path, Columns()).rows
+
+    assert table.num_rows == 71_000
+    expected = [str(tmp_path / str(row["image"])) for row in rows]
+    assert [f"{row['place']}/{row['name']}" for row in table.to_pylist()] == expected
+    assert len(table.column("place").combine_chunks().dictionary) == 8
+
+
+def test_json_that_is_too_deep(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text("[" * 100_000)
+
+    with pytest.raises(DataError, match=r"line 1: not JSON"):
+        list_table(path, Columns())

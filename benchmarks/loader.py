@@ -1,0 +1,260 @@
+"""How many images a second our loader gives, side by side with its peers.
+
+    python -m pip install -e '.[benchmarks]'
+    python -m benchmarks.loader PHOTOS [--batch-size 64] [--workers 2] [--rounds 3] [--seconds 3] [--only ours timm]
+
+``PHOTOS`` holds one folder a class; about 1,000 JPEGs of 400 to 500 pixels are what the targets are about. Every loader
+draws random resized crops of 224 pixels from the same photos, bilinear, and flips half of them, in batches of 64, with
+2 processes or threads. Each runs in a process of its own: an epoch to warm up, then rounds of whole epochs that take at
+least ``--seconds``; the number is the median of the rounds. Peers give normalised floats; ours gives uint8, as it
+travels to the device, where normalising is a part of the training step, and one row shows it normalised on the CPU. The
+bare loop crops and resizes the memory-mapped pictures of the warm cache with the same kernel and does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import importlib
+import json
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from benchmarks.loader_peers import (
+    IMAGE_SIZE,
+    Epoch,
+    Setup,
+    dali_loader,
+    fastai_loader,
+    timm_loader,
+    torchvision_loader,
+    ultralytics_loader,
+)
+from torch import Tensor, multiprocessing
+
+
+def make_data(setup: Setup, **settings: Any) -> Any:
+    """`ImageFolderDataModule` on the photos; caches and indices lie beside them."""
+    from classifier_training.data.datamodule import ImageFolderDataModule
+    from classifier_training.types import Preprocessing
+
+    plain: dict[str, Any] = {
+        "color_jitter": 0.0,
+        "train_scale": (0.08, 1.0),
+        "val_fraction": 0.01,
+        "test_fraction": 0.0,
+    }
+    data = ImageFolderDataModule(
+        setup.photos,
+        preprocessing=Preprocessing(image_size=IMAGE_SIZE, interpolation="bilinear"),
+        batch_size=setup.batch_size,
+        num_workers=setup.num_workers,
+        cache_dir=str(_cache_folder(setup)),
+        **plain | settings,
+    )
+    data.setup("fit")
+    return data
+
+
+def our_loader(setup: Setup, *, on_cpu: bool = False, **settings: Any) -> Epoch:
+    """The training loader of `ImageFolderDataModule`."""
+    loader = make_data(setup, **settings).train_dataloader()
+    if not on_cpu:
+        loader.normalization = None  # as in a Trainer, which normalises on the device
+    return lambda: (len(batch["labels"]) for batch in loader)
+
+
+def bare_loop(setup: Setup) -> Epoch:
+    """Processes that crop and resize the pictures of a warm cache into one place, and nothing else."""
+    results: Any = multiprocessing.SimpleQueue()
+    orders: list[Any] = [multiprocessing.SimpleQueue() for _ in range(setup.num_workers)]
+    for number, order in enumerate(orders):
+        multiprocessing.Process(target=_bare_process, args=(setup, number, order, results), daemon=True).start()
+
+    def epoch() -> Iterable[int]:
+        for order in orders:
+            order.put(None)
+        for _ in orders:
+            yield results.get()
+
+    return epoch
+
+
+def _bare_process(setup: Setup, number: int, order: Any, results: Any) -> None:
+    torch.set_num_threads(1)
+    dataset = make_data(setup, cache="disk").train_dataloader().dataset
+    crops = [_crop_of(dataset, position) for position in range(number, len(dataset), setup.num_workers)]
+    stored = [crop for crop in crops if crop is not None]
+    places = torch.empty((setup.batch_size, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=torch.uint8)
+    outputs = [place.permute(2, 0, 1).unsqueeze(0) for place in places]
+    resize, size = torch.ops.aten._upsample_bilinear2d_aa.out, [IMAGE_SIZE, IMAGE_SIZE]
+    while True:
+        order.get()
+        for turn, position in enumerate(np.random.default_rng().permutation(len(stored)).tolist()):
+            resize(stored[position], size, False, None, None, out=outputs[turn % setup.batch_size])
+        results.put(len(stored))
+
+
+def first_batch_seconds(setup: Setup) -> float:
+    """From the data module to the first batch of a warm cache."""
+    for name in ("classifier_training.data.datamodule", "pyarrow", "pandas"):  # pyarrow imports pandas where it is
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    started = time.perf_counter()
+    next(iter(our_loader(setup, cache="disk")()))
+    return time.perf_counter() - started
+
+
+def _cache_folder(setup: Setup) -> Path:
+    return setup.photos.parent / "cache"
+
+
+def _crop_of(dataset: Any, position: int) -> Tensor | None:
+    """A random part of a stored picture, as the kernel takes it."""
+    from classifier_training.data.crops import Randomness, draw_uniforms
+    from classifier_training.data.resampling import as_input
+
+    pixels = dataset.cache.get(position)
+    if pixels is None:
+        return None
+    random = Randomness(draw_uniforms(0, 0, np.array([position]))[0])
+    return as_input(dataset.transform.crop((pixels.shape[1], pixels.shape[0]), random).of(pixels))
+
+
+CONTESTANTS: Final[dict[str, Callable[[Setup], Epoch]]] = {
+    "torchvision": torchvision_loader,
+    "timm": functools.partial(timm_loader, use_prefetcher=False),
+    "timm, prefetcher": functools.partial(timm_loader, use_prefetcher=True),
+    "fastai": fastai_loader,
+    "Ultralytics": ultralytics_loader,
+    "DALI": dali_loader,
+    "ours, from files": functools.partial(our_loader, cache="none", cache_size="original"),
+    "ours, from files, reduced": functools.partial(our_loader, cache="none"),
+    "ours, first epoch": functools.partial(our_loader, cache="disk"),
+    "ours, from the cache": functools.partial(our_loader, cache="disk"),
+    "ours, from the cache, floats": functools.partial(our_loader, cache="disk", on_cpu=True),
+    "bare loop": bare_loop,
+    "torchvision, RandAugment": functools.partial(torchvision_loader, policy="RandAugment"),
+    "ours, RandAugment": functools.partial(our_loader, cache="disk", auto_augment="randaugment"),
+    "torchvision, TrivialAugment": functools.partial(torchvision_loader, policy="TrivialAugmentWide"),
+    "ours, TrivialAugment": functools.partial(our_loader, cache="disk", auto_augment="trivialaugment"),
+}
+FIRST_EPOCH, FIRST_BATCH = "ours, first epoch", "ours, first batch"
+MAX_FIRST_BATCH_SECONDS: Final = 1.0
+TARGETS: Final[Sequence[tuple[str, float, tuple[str, ...]]]] = (
+    ("ours, from files", 1.1, ("DALI",)),
+    ("ours, from files", 2.0, ("timm", "timm, prefetcher")),
+    ("ours, first epoch", 1.1, ("DALI",)),
+    ("ours, first epoch", 2.0, ("timm", "timm, prefetcher")),
+    ("ours, from the cache", 12.0, ("timm", "timm, prefetcher")),
+    ("ours, from the cache", 6.0, ("DALI",)),
+    ("ours, from the cache", 0.7, ("bare loop",)),
+    ("ours, RandAugment", 3.0, ("torchvision, RandAugment",)),
+    ("ours, TrivialAugment", 3.0, ("torchvision, TrivialAugment",)),
+)
+"""What is to be how many times as fast as the fastest of which."""
+
+
+def measure(name: str, setup: Setup, rounds: int, seconds: float) -> float:
+    """Images a second of one loader; of the first batch, seconds."""
+    if name == FIRST_BATCH:
+        return first_batch_seconds(setup)
+    if name == FIRST_EPOCH:
+        shutil.rmtree(_cache_folder(setup), ignore_errors=True)
+    epoch = CONTESTANTS[name](setup)
+    if name == FIRST_EPOCH:
+        return _round(epoch, 0.0)
+    sum(epoch())
+    return statistics.median(_round(epoch, seconds) for _ in range(rounds))
+
+
+def _round(epoch: Epoch, seconds: float) -> float:
+    count, started, passed = 0, time.perf_counter(), 0.0
+    while passed < seconds or not count:
+        count += sum(epoch())
+        passed = time.perf_counter() - started
+    return count / passed
+
+
+def measure_apart(name: str, setup: Setup, rounds: int, seconds: float) -> float | str:
+    """`measure` in a process of its own; why not, if it could not be measured."""
+    values = []
+    for _ in range(rounds if name in {FIRST_EPOCH, FIRST_BATCH} else 1):
+        arguments = json.dumps([name, str(setup.photos), setup.batch_size, setup.num_workers, rounds, seconds])
+        command = [sys.executable, "-m", "benchmarks.loader", "--measure", arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            (*_, reason) = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            return reason
+        values.append(float(done.stdout.strip().splitlines()[-1]))
+    return statistics.median(values)
+
+
+def verdicts(found: dict[str, float]) -> Iterable[str]:
+    """Every target whose loaders were measured, and whether it is met."""
+    for name, factor, others in TARGETS:
+        there = {other: found[other] for other in others if other in found}
+        if name in found and there:
+            fastest = max(there, key=lambda other: there[other])
+            ratio = found[name] / there[fastest]
+            yield f"{name} / {fastest}: {ratio:.2f}, target {factor:g}: {'met' if ratio >= factor else 'NOT MET'}"
+    if FIRST_BATCH in found:
+        met = "met" if found[FIRST_BATCH] <= MAX_FIRST_BATCH_SECONDS else "NOT MET"
+        yield f"{FIRST_BATCH}: {found[FIRST_BATCH]:.2f} s, target {MAX_FIRST_BATCH_SECONDS:g} s: {met}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", nargs="?", type=Path)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--only", nargs="*", help="beginnings of names")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        name, photos, batch_size, num_workers, rounds, seconds = json.loads(options.measure)
+        warnings.simplefilter("ignore")  # the peers' own
+        print(measure(name, Setup(Path(photos), batch_size, num_workers), rounds, seconds))
+        return
+    if options.photos is None:
+        parser.error("the folder of photos is missing")
+    with tempfile.TemporaryDirectory() as folder:
+        # a copy, because Ultralytics writes beside the photos
+        photos = Path(shutil.copytree(options.photos, Path(folder) / "photos"))
+        compare(Setup(photos, options.batch_size, options.workers), options.rounds, options.seconds, options.only)
+
+
+def compare(setup: Setup, rounds: int, seconds: float, only: Sequence[str] | None) -> None:
+    """Measures one loader after the other and prints what was found."""
+    print(
+        f"{platform.machine()}, torch {torch.__version__}, batches of {setup.batch_size}, {setup.num_workers} workers"
+    )
+    found: dict[str, float] = {}
+    for name in [*CONTESTANTS, FIRST_BATCH]:
+        if only and not name.startswith(tuple(only)):
+            continue
+        value = measure_apart(name, setup, rounds, seconds)
+        if isinstance(value, str):
+            print(f"{name:30} left out: {value}", flush=True)
+            continue
+        found[name] = value
+        print(f"{name:30} {value:8.2f} s" if name == FIRST_BATCH else f"{name:30} {value:8.0f} images/s", flush=True)
+    print(*verdicts(found), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Fills a picture cache before anything is trained."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.data.picture_cache import PictureCache
+
+_AT_ONCE: Final = 1024  # how many pictures are waiting for a thread: few, so that millions take no memory
+
+
+def fill_cache(
+    cache: PictureCache,
+    make: Callable[[int], NDArray[np.uint8]],
+    progress: Callable[[int, int], None] | None = None,
+    num_threads: int | None = None,
+) -> int:
+    """Stores every picture that is not there yet, so an interrupted filling goes on where it was.
+
+    It ends early where the cache takes no more; `PictureCache.new_warnings` says why.
+
+    Args:
+        cache: What is filled.
+        make: Gives the picture of a position, uint8 (H, W, 3), in the size that it is stored in. Called in threads:
+            decoders let other threads run.
+        progress: Told how many pictures are done, of how many.
+        num_threads: None: one for each core.
+
+    Returns:
+        How many pictures were made.
+
+    Raises:
+        Exception: What ``make`` raises; everything that was stored before is kept.
+    """
+
+    def fill(position: int) -> bool:
+        # looked at, not only looked up: a damaged picture is made again, and one of an earlier cache taken over
+        if cache.get(position) is not None:
+            return False
+        cache.put(position, make(position))
+        return True
+
+    positions = cache.storable()
+    made = done = 0
+    with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
+        for start in range(0, len(positions), _AT_ONCE):
+            if cache.marks.error:
+                break
+            for was_made in pool.map(fill, positions[start : start + _AT_ONCE].tolist()):
+                made, done = made + was_made, done + 1
+                if progress is not None:
+                    progress(done, len(positions))
+    return made

@@ -1,0 +1,104 @@
+"""The random part of a crop and a flip: a pure function of the seed, the epoch and the number of the draw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.seeding import mix_seed
+
+_NUM_TRIES: Final = 10  # as torchvision
+_AREA, _RATIO, _LEFT, _TOP, _HFLIP, _VFLIP, _SEED = 0, _NUM_TRIES, 2 * _NUM_TRIES, 21, 22, 23, 24
+# A whole number of Philox blocks, so that every draw begins with one of its own.
+_BLOCK: Final = 4
+_NUM_BLOCKS: Final = 7
+
+
+class Crop(NamedTuple):
+    """A rectangle of a picture, pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def shrunk(self, shrink: int) -> Crop:
+        """The part of a picture with sides divided by ``shrink`` that lies whole in this one."""
+        return Crop(self.left // shrink, self.top // shrink, self.width // shrink, self.height // shrink)
+
+    def of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A view of that part of uint8 (H, W, 3)."""
+        return pixels[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+class Randomness:
+    """The random numbers of one draw.
+
+    Args:
+        uniforms: Of one row of `draw_uniforms`.
+    """
+
+    def __init__(self, uniforms: Sequence[float]) -> None:
+        self._uniforms = uniforms
+
+    @property
+    def seed(self) -> int:
+        """Seed in [0, 2⁵³) for what draws its own numbers."""
+        return int(self._uniforms[_SEED] * 2**53)
+
+    def flips(self, horizontally: float, vertically: float) -> tuple[bool, bool]:
+        """Whether to flip, by the probabilities."""
+        return self._uniforms[_HFLIP] < horizontally, self._uniforms[_VFLIP] < vertically
+
+    def crop(self, size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]) -> Crop:
+        """A rectangle of random area, shape and place, distributed as torchvision's ``RandomResizedCrop``.
+
+        Args:
+            size: Width and height of the picture, pixels.
+            scale: Range of its share of the picture's area, uniform.
+            ratio: Range of its width / height, uniform in the logarithm.
+
+        Returns:
+            If ten tries do not fit into the picture, the largest centred one whose shape is in the range.
+        """
+        width, height = size
+        low, high = math.log(ratio[0]), math.log(ratio[1])
+        for number in range(_NUM_TRIES):
+            area = width * height * (scale[0] + (scale[1] - scale[0]) * self._uniforms[_AREA + number])
+            shape = math.exp(low + (high - low) * self._uniforms[_RATIO + number])
+            w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
+            if 0 < w <= width and 0 < h <= height:
+                left = int(self._uniforms[_LEFT] * (width - w + 1))
+                return Crop(left, int(self._uniforms[_TOP] * (height - h + 1)), w, h)
+        w = min(width, max(1, round(height * ratio[1])))
+        h = min(height, max(1, round(width / ratio[0])))
+        return Crop((width - w) // 2, (height - h) // 2, w, h)
+
+
+def draw_uniforms(seed: int, epoch: int, numbers: NDArray[np.int64]) -> list[list[float]]:
+    """Random numbers in [0, 1) for each draw.
+
+    Philox is a generator that jumps to any position at once, so no draw has to know of the others.
+
+    Args:
+        seed: The run's seed.
+        epoch: The epoch.
+        numbers: int64 (n,), the draws' positions in the epoch.
+
+    Returns:
+        n rows for `Randomness`.
+    """
+    philox = np.random.Philox(key=mix_seed(seed, epoch))
+    generator = np.random.Generator(philox)
+    uniforms = np.empty((len(numbers), _BLOCK * _NUM_BLOCKS))
+    starts = np.flatnonzero(np.diff(numbers, prepend=numbers[:1]) != 1).tolist()
+    position = 0
+    for start, stop in zip(starts, [*starts[1:], len(numbers)], strict=False):
+        philox.advance((int(numbers[start]) - position) * _NUM_BLOCKS)
+        generator.random(out=uniforms[start:stop])
+        position = int(numbers[stop - 1]) + 1
+    return uniforms.tolist()

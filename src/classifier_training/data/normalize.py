@@ -1,0 +1,67 @@
+"""Turns uint8 batches into the model's input, on the device where they are."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from classifier_training.types import ClassificationBatch, Preprocessing
+
+
+def normalize_batch(batch: ClassificationBatch, preprocessing: Preprocessing) -> ClassificationBatch:
+    """Normalises the images of a batch that came from a loader as uint8; leaves any other batch as it is."""
+    if batch["images"].dtype != torch.uint8:
+        return batch
+    return ClassificationBatch(
+        images=normalize_images(batch["images"], preprocessing), labels=batch["labels"], indices=batch["indices"]
+    )
+
+
+def normalize_images(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Computes ``(images / 255 - mean) / std``.
+
+    On a CPU, the result has the bits of `imaging.preprocess.normalize`. For any other device see
+    `normalize_in_one_step`.
+
+    Args:
+        images: uint8 (B, 3, H, W), in any memory format.
+        preprocessing: Mean and standard deviation.
+
+    Returns:
+        float32 (B, 3, H, W), in the same memory format.
+    """
+    if images.device.type != "cpu":
+        return normalize_in_one_step(images, preprocessing)
+    output = torch.empty_like(images, dtype=torch.float32)
+    full_scale, mean, std = torch.tensor(255.0), torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+    if images.is_contiguous(memory_format=torch.channels_last):
+        # as rows of W * 3 numbers, which are computed many at a time
+        pixels, values = (tensor.permute(0, 2, 3, 1).flatten(2) for tensor in (images, output))
+        mean, std = mean.repeat(images.shape[3]), std.repeat(images.shape[3])
+    else:
+        pixels, values, mean, std = images, output, mean.view(3, 1, 1), std.view(3, 1, 1)
+    for source, target in zip(pixels, values, strict=True):  # one picture at a time stays in the processor's cache
+        target.copy_(source).div_(full_scale).sub_(mean).div_(std)
+    return output
+
+
+def normalize_in_one_step(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """`normalize_images` as ``images * a + b``: one kernel, within 1e-6 of the exact result.
+
+    Args:
+        images: uint8 (B, 3, H, W), in any memory format.
+        preprocessing: Mean and standard deviation.
+    """
+    offset, scale = _affine(preprocessing.mean, preprocessing.std, images.device)
+    # a CUDA kernel converts while it reads; other devices want one type
+    return torch.addcmul(offset, images if images.is_cuda else images.float(), scale)
+
+
+@functools.lru_cache(maxsize=8)
+def _affine(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Offset and scale, float32 (3, 1, 1) each; copied to the device once, as a copy would wait for it."""
+    means, stds = (torch.tensor(values, dtype=torch.float64).view(3, 1, 1) for values in (mean, std))
+    offset, scale = -means / stds, 1 / (255 * stds)
+    return offset.to(device, torch.float32), scale.to(device, torch.float32)

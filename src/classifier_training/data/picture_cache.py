@@ -1,0 +1,138 @@
+"""Decoded pictures that all processes of all runs on a machine share, as memory-mapped files.
+
+Processes that store the same picture write the same bytes to the same place, so nothing is locked.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.data.cache_files import CacheFiles
+from classifier_training.data.cache_marks import DAMAGED, GOOD, MENDED, MISFIT, CacheMarks
+
+_WHOLE: Final = frozenset({GOOD, MENDED})
+
+
+class PictureCache:
+    """The stored pictures of one list. Every process opens it when it first needs it; pickles as paths.
+
+    Args:
+        folder: The cache.
+        marks: What the processes of this run know of its pictures.
+        may_write: Whether pictures may be stored.
+    """
+
+    def __init__(self, folder: Path, marks: CacheMarks, *, may_write: bool = True) -> None:
+        self.folder = folder
+        self.marks = marks
+        self.may_write = may_write
+        self._files: CacheFiles | None = None
+        self._is_gone = False
+        self._num_told = {DAMAGED: 0, MISFIT: 0}
+        self._told_stop = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_files": None}
+
+    def __len__(self) -> int:
+        return self.marks.count
+
+    def get(self, position: int) -> NDArray[np.uint8] | None:
+        """One picture.
+
+        Args:
+            position: Its place in the list, in [0, N).
+
+        Returns:
+            uint8 (H, W, 3), RGB, the read-only memory of the file; None for one that is not there, or is damaged.
+        """
+        files = self._files or self._open()
+        if files is None:
+            return None
+        if not files.checks[position]:
+            return self._take_over(position, files) if files.has_earlier else None
+        mark = self.marks[position]
+        if mark not in _WHOLE:
+            if not files.is_good(position):
+                self.marks[position] = DAMAGED
+                return None
+            self.marks[position] = MENDED if mark == DAMAGED else GOOD
+        return files.view(position)
+
+    def put(self, position: int, pixels: NDArray[np.uint8]) -> None:
+        """Stores one picture, if it belongs here and there is room; a full disk is no error and ends the filling.
+
+        Args:
+            position: Its place in the list, in [0, N).
+            pixels: uint8 (H, W, 3), RGB, of the size that `cache_slots.stored_size` gives.
+        """
+        files = self._files or self._open()
+        if files is None or not self.may_write or self.marks.error:
+            return
+        place = files.view(position)
+        if place is None:
+            return
+        if pixels.shape != place.shape or pixels.dtype != np.uint8:
+            self.marks[position] = MISFIT
+            return
+        try:
+            files.write(position, pixels)
+        except OSError as error:
+            self.marks.stop(error)
+        else:
+            self.marks[position] = MENDED if self.marks[position] in {DAMAGED, MENDED} else GOOD
+
+    def storable(self) -> NDArray[np.int64]:
+        """int64 (n,), the positions of the pictures that there is room for, stored already or not."""
+        files = self._files or self._open()
+        return np.zeros(0, np.int64) if files is None else files.storable()
+
+    def num_stored(self) -> int:
+        """How many pictures are there, damaged ones included."""
+        files = self._files or self._open()
+        return 0 if files is None else int(np.count_nonzero(np.asarray(files.checks)))
+
+    def new_warnings(self) -> list[str]:
+        """What went wrong in any process of this run since the last call, in sentences for a person."""
+        sentences = []
+        if self.marks.error and not self._told_stop:
+            self._told_stop = True
+            sentences.append(
+                f"picture cache {self.folder}: no more pictures are stored ({os.strerror(self.marks.error)});"
+                f" {self.num_stored()} of {len(self)} are there, the others are decoded every time"
+            )
+        counts = {DAMAGED: len(self.marks.positions(DAMAGED, MENDED)), MISFIT: len(self.marks.positions(MISFIT))}
+        texts = {
+            DAMAGED: "stored picture(s) were damaged, and are made again",
+            MISFIT: "picture(s) have another size than when they were listed, and are not stored",
+        }
+        for mark, count in counts.items():
+            if count > self._num_told[mark]:
+                sentences.append(f"picture cache {self.folder}: {count - self._num_told[mark]} {texts[mark]}")
+                self._num_told[mark] = count
+        return sentences
+
+    def close(self) -> None:
+        """Lets go of the files; what `get` gave stays valid."""
+        self._files = None
+
+    def _take_over(self, position: int, files: CacheFiles) -> NDArray[np.uint8] | None:
+        pixels = files.earlier_picture(position)
+        if pixels is not None:
+            self.put(position, pixels)
+        return pixels
+
+    def _open(self) -> CacheFiles | None:
+        """None where somebody has removed the cache; pictures are then read from their files."""
+        if not self._is_gone:
+            try:
+                self._files = CacheFiles(self.folder)
+            except (OSError, ValueError) as error:
+                self._is_gone = True
+                self.marks.stop(error)
+        return self._files

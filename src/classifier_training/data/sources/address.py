@@ -1,0 +1,71 @@
+"""Addresses such as ``s3://bucket/photos/cat.jpg``: what they are made of, as text."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote
+
+WEB: Final = ("http://", "https://")
+# Wrappers such as `simplecache::`, the scheme, the path, and the file that holds all of it: `zip://a.jpg::s3://b/c.zip`.
+_ADDRESS: Final = re.compile(
+    r"(?P<scheme>(?:[a-z][a-z0-9+.-]+::)*[a-z][a-z0-9+.-]+://)(?P<path>.*?)(?P<holder>::.*)?", re.I | re.S
+)
+
+
+def is_remote(address: str) -> bool:
+    """Whether a text is an address such as ``s3://bucket/photos``, and not a path of this machine."""
+    return _ADDRESS.fullmatch(address) is not None
+
+
+def absolute_root(root: str | os.PathLike[str]) -> str:
+    """A root that holds from any working directory: an absolute path, or the address that it is."""
+    text = os.fspath(root)
+    return text if is_remote(text) else str(Path(text).expanduser().resolve())
+
+
+def join(place: str, name: str) -> str:
+    """The address of ``name`` in the folder at an address."""
+    scheme, path, holder = _parts(place)
+    return f"{scheme}{path.rstrip('/')}/{name}{holder}"
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """The address of the folder, and the name that `join` adds to it again."""
+    scheme, path, holder = _parts(address)
+    folder, _, name = path.rpartition("/")
+    return f"{scheme}{folder}{holder}", name
+
+
+def resolve(folder: str, path: str) -> str:
+    """The address of a path that is relative to the folder at an address, or is an address itself."""
+    if is_remote(path):
+        return path
+    scheme, place, holder = _parts(folder)
+    if scheme in WEB:
+        path = quote(path)  # it is the name of a file: a # or ? in it means nothing
+    host, _, below = place.partition("/")
+    full = posixpath.normpath(posixpath.join("/", below, path))  # it cannot leave the host or bucket
+    return f"{scheme}{host}{full}{holder}"
+
+
+def file_name(address: str) -> str:
+    """The name of what lies at an address, as a person would write it."""
+    scheme, path, _ = _parts(address)
+    name = path.rstrip("/").rpartition("/")[2]
+    return unquote(name.partition("?")[0]) if scheme in WEB else name
+
+
+def shown(address: str) -> str:
+    """An address for a message: without the password or the signature that it may hold."""
+    return re.sub(r"(?<=\?)[^:]*", "…", re.sub(r"(?<=://)[^/@]*@", "", address))
+
+
+def _parts(address: str) -> tuple[str, str, str]:
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise ValueError(f"{address!r} is no address")
+    return found["scheme"], found["path"], found["holder"] or ""

@@ -1,0 +1,152 @@
+"""Parquet files with pictures in them, as the Hugging Face hub stores image sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+from classifier_training.data.cache_folder import cache_folder
+from classifier_training.data.sources.address import is_remote, resolve, shown, split_address
+from classifier_training.data.sources.cells import fault
+from classifier_training.data.sources.listing import SPLITS, Listing, RowWriter, Split
+from classifier_training.data.sources.parquet_cells import read_cells
+from classifier_training.data.sources.parquet_columns import PictureColumns, picture_columns
+from classifier_training.data.sources.parquet_pack import Pack, unpack_pictures
+from classifier_training.data.sources.remote import fetch
+from classifier_training.data.sources.split_files import SplitFiles, entries, find_split_files, name_of, parent_of
+from classifier_training.data.sources.table_rows import Columns
+from classifier_training.errors import DataError
+
+Progress = Callable[[int, int], None]
+_THREADS_OF_REMOTE: Final = 4
+
+
+def list_hub_parquet(
+    root: str,
+    columns: Columns,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    classes: Collection[str] | None = None,
+) -> Listing | None:
+    """Lists the pictures in Parquet files; None where the root has no such file, or one of paths only.
+
+    The pictures are copied once into the cache, from where each can be read alone; a row without bytes whose path is a
+    file is that file. Labels that are indices get the names that the file's schema gives.
+
+    Args:
+        root: A ``.parquet`` file, a folder of them or one with such a folder ``data``, or a pattern such as
+            ``data/train-{00000..00003}-of-00004.parquet``. Each may be an address.
+        columns: Names of the columns.
+        cache: The cache folder; None: the user's.
+        progress: Told how many files have been listed.
+        classes: The class names that there may be; None: any.
+
+    Raises:
+        DataError: A file cannot be read or lacks a column, or a row has no picture or no label.
+    """
+    files = _find(root)
+    if files is None:
+        return None
+    cache = cache or cache_folder()
+    lister = _Lister(columns, cache, classes)
+    for done, (split, place, path) in enumerate(_fetched(files, cache), start=1):
+        found = picture_columns(path, columns, shown(place))
+        if found is None:
+            if done == 1:
+                return None
+            raise DataError(f"{shown(place)} holds no pictures, but {shown(files.all()[0][1])} does; keep them apart")
+        lister.add(place, path, found, split)
+        if progress is not None:
+            progress(done, len(files.all()))
+    return lister.listing(root, files)
+
+
+def _find(root: str) -> SplitFiles | None:
+    files = find_split_files(root, ".parquet", _parquets)
+    if files is not None or name_of(root).lower().endswith(".parquet"):
+        return files
+    data = next((folder for folder in _subfolders(root) if name_of(folder) == "data"), None)
+    return None if data is None else find_split_files(data, ".parquet", _parquets)
+
+
+def _parquets(files: Sequence[str], folders: Sequence[str]) -> list[str]:
+    """The Parquet files in a folder that has nothing but files."""
+    return [] if folders else [file for file in files if name_of(file).lower().endswith(".parquet")]
+
+
+def _subfolders(root: str) -> list[str]:
+    return entries(root)[1] if is_remote(root) or Path(root).is_dir() else []
+
+
+def _fetched(files: SplitFiles, cache: Path) -> Iterator[tuple[Split | None, str, Path]]:
+    """Split, place and local path of every file, in order, while the next ones are fetched."""
+
+    def local(place: str) -> Path:
+        return fetch(place, cache, revalidate=True) if is_remote(place) else Path(place)
+
+    with ThreadPoolExecutor(_THREADS_OF_REMOTE) as pool:
+        paths = pool.map(local, [place for _, place in files.all()])
+        for (split, place), path in zip(files.all(), paths, strict=True):
+            yield split, place, path
+
+
+class _Lister:
+    """Adds the rows of one Parquet file after the other."""
+
+    def __init__(self, columns: Columns, cache: Path, classes: Collection[str] | None) -> None:
+        self._columns = columns
+        self._cache = cache
+        self._classes = classes
+        self._writer = RowWriter()
+        self._watched: list[str] = []
+        self._splits: set[Split | None] = set()
+
+    def add(self, place: str, path: Path, found: PictureColumns, split: Split | None) -> None:
+        pack = unpack_pictures(path, found.image, self._cache, shown(place))
+        self._watched += [str(path), str(pack.path)]
+        cells = read_cells(path, found, split, shown(place), self._classes)
+        self._splits.update(cells.splits)
+        where = [_where(place, found.image, pack, row) for row in range(found.num_rows)]
+        start = 0
+        for (folder, row_split), run in groupby(zip((folder for folder, _ in where), cells.splits, strict=True)):
+            rows = slice(start, start + sum(1 for _ in run))
+            is_packed = pack.offsets[start] >= 0
+            self._writer.add(
+                folder,
+                [name for _, name in where[rows]],
+                cells.labels[rows],
+                split=row_split,
+                offsets=pack.offsets[rows].tolist() if is_packed else None,
+                sizes=pack.sizes[rows].tolist() if is_packed else None,
+                groups=cells.groups[rows] if cells.groups else None,
+                weights=cells.weights[rows] if cells.weights else None,
+            )
+            start = rows.stop
+
+    def listing(self, root: str, files: SplitFiles) -> Listing:
+        if None in self._splits and len(self._splits) > 1:
+            raise DataError(f"{shown(root)}: some files have no {self._columns.split!r}, the others do; give it to all")
+        places = files.places or {split: shown(root) for split in SPLITS if split in self._splits}
+        count = len(files.all())
+        layout = f"{count} Parquet file{'s' if count > 1 else ''} of pictures ({', '.join(places) or 'no splits'})"
+        watched = [*files.watched_folders(), *self._watched]
+        return Listing(layout, self._writer.table(), places, list(files.warnings), watched)
+
+
+def _where(place: str, column: str, pack: Pack, row: int) -> tuple[str, str]:
+    """Place and name of a row's picture: in the pack, or a file beside the Parquet file."""
+    name = pack.names[row]
+    if pack.offsets[row] >= 0:
+        return str(pack.path), name or f"row {row + 1}"
+    if not name:
+        raise fault((shown(place), row + 1), f"the column {column!r} has no picture")
+    if is_remote(place):
+        return split_address(resolve(parent_of(place), name))
+    file = Path(parent_of(place), name)
+    if not file.is_file():
+        raise fault((shown(place), row + 1), f"the column {column!r} has no bytes, and there is no file {file}")
+    return str(file.parent), file.name

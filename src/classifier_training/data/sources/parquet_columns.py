@@ -1,0 +1,125 @@
+"""Which columns of a Parquet file hold pictures and their labels, as the Hugging Face hub marks them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from classifier_training.data.sources.table_rows import Columns
+from classifier_training.errors import DataError, first_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class PictureColumns:
+    """The columns of one file.
+
+    Attributes:
+        image: The pictures.
+        label: Their labels.
+        split: Their splits; None: there is no such column.
+        group: What must stay in one split together; None: there is no such column.
+        weight: Sampling weights; None: there is no such column.
+        class_names: The names behind the indices of each column that holds such.
+        num_rows: Number of rows.
+    """
+
+    image: str
+    label: str
+    split: str | None
+    group: str | None
+    weight: str | None
+    class_names: dict[str, list[str]]
+    num_rows: int
+
+
+def picture_columns(path: Path, columns: Columns, shown: str) -> PictureColumns | None:
+    """The columns of a Parquet file; None if it holds no pictures.
+
+    A column that the settings do not name is found by its type: the only one of pictures, the only one of class labels.
+
+    Args:
+        path: The file.
+        columns: The names that the settings give.
+        shown: What a message calls the file.
+
+    Raises:
+        DataError: The file cannot be read, lacks a column, or it is not clear which one is meant.
+    """
+    from pyarrow import ArrowException, parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            schema, num_rows = file.schema_arrow, file.metadata.num_rows
+    except (ArrowException, OSError) as error:
+        raise DataError(f"{shown} is no readable Parquet file: {first_line(error)}") from None
+    image = _image_column(schema, columns, shown)
+    if image is None:
+        return None
+    class_names = _class_names(schema)
+    label = _label_column(schema, columns, list(class_names), shown)
+    for name, setting in ((columns.group, "data.group_column"), (columns.weight, "data.weight_column")):
+        if name is not None and name not in schema.names:
+            raise _missing(schema, name, setting, shown)
+    split = columns.split if columns.split in schema.names else None
+    return PictureColumns(image, label, split, columns.group, columns.weight, class_names, num_rows)
+
+
+def _image_column(schema: pa.Schema, columns: Columns, shown: str) -> str | None:
+    pictures: list[str] = [field.name for field in schema if _holds_pictures(field.type)]
+    if columns.image in schema.names:
+        return columns.image if columns.image in pictures else None
+    if not pictures:
+        return None
+    if columns.image != Columns().image:
+        raise _missing(schema, columns.image, "data.image_column", shown)
+    if len(pictures) > 1:
+        raise DataError(f"{shown} has several columns of pictures, {_listed(pictures)}; choose with data.image_column")
+    return pictures[0]
+
+
+def _label_column(schema: pa.Schema, columns: Columns, of_classes: list[str], shown: str) -> str:
+    if columns.label in schema.names:
+        return columns.label
+    if columns.label == Columns().label and len(of_classes) == 1:
+        return of_classes[0]
+    raise _missing(schema, columns.label, "data.label_column", shown)
+
+
+def _holds_pictures(kind: pa.DataType) -> bool:
+    """Whether a column is of the type of the hub's pictures: ``{bytes, path}``."""
+    import pyarrow.types as types
+
+    if not types.is_struct(kind) or kind.get_field_index("bytes") < 0:
+        return False
+    inner = kind.field("bytes").type
+    return bool(types.is_binary(inner) or types.is_large_binary(inner))
+
+
+def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """Class names by column, from the hub's metadata; what cannot be understood in it is left out."""
+    try:
+        about: Any = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = about["info"]["features"]
+        marked = {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return {
+        column: names
+        for column, names in marked.items()
+        if column in schema.names and isinstance(names, list) and all(isinstance(name, str) for name in names)
+    }
+
+
+def _missing(schema: pa.Schema, name: str, setting: str, shown: str) -> DataError:
+    return DataError(
+        f"{shown} has no column {name!r}; its columns are {_listed(schema.names)}; name the right one with {setting}"
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"

@@ -1,0 +1,206 @@
+"""Files at an address: listed, and fetched once into the cache, over any file system that fsspec knows.
+
+A copy's time of change is computed from what the file system says of the version (ETag, checksum, time). So a copy
+that is out of date is known by its own size and time, and one that was removed and fetched again looks the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from classifier_training.data.cache_folder import one_at_a_time, writing_to
+from classifier_training.data.sources.address import WEB, file_name, join, shown
+from classifier_training.data.sources.retry import with_retries
+from classifier_training.errors import DataError, first_line
+from classifier_training.runs import atomic_path
+
+Sleep = Callable[[float], None]
+
+ATTEMPTS: Final = 5
+_VERSION_KEYS: Final = (
+    "ETag", "etag", "md5Hash", "Content-MD5", "content_settings", "sha256", "generation", "version_id",
+    "LastModified", "Last-Modified", "last_modified", "mtime", "modified", "created",
+)  # fmt: skip
+_SECONDS_OF_VERSIONS: Final = 2**29  # long past: a time to come would look like a change to come
+_CONNECT_SECONDS: Final = 30
+_SILENCE_SECONDS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """What lies directly in a folder: addresses, hidden ones left out, in lexicographic order.
+
+    Attributes:
+        files: The files.
+        folders: The folders.
+    """
+
+    files: list[str]
+    folders: list[str]
+
+
+def fetch(
+    address: str,
+    cache: Path,
+    *,
+    revalidate: bool = False,
+    attempts: int = ATTEMPTS,
+    sleep: Sleep = time.sleep,
+) -> Path:
+    """Gives a local copy of a remote file; what is local already is not copied.
+
+    A copy appears whole or not at all, and its size is what the file system promised. Of several processes that want
+    the same file, one fetches it and the others wait.
+
+    Args:
+        address: Where the file is.
+        cache: The cache folder; copies lie in ``remote/`` below it.
+        revalidate: Ask whether a copy that is there is still the current version.
+        attempts: How often a connection that fails is tried.
+        sleep: Waits between attempts, seconds.
+
+    Raises:
+        DataError: The file does not exist, may not be read or cannot be reached, or the cache cannot be written.
+    """
+    local = _local_path(address)
+    if local is not None:
+        return local
+    copy = copy_path(address, cache)
+    if copy.is_file() and not revalidate:
+        return copy
+
+    def tried(action: Callable[[], Any]) -> Any:
+        return with_retries(action, f"cannot fetch {shown(address)}", cache, attempts, sleep)
+
+    version = tried(lambda: _version(address))
+    if not version.is_of(copy):
+        with writing_to(cache), one_at_a_time(copy):
+            if not version.is_of(copy):  # another process may have been first
+                tried(lambda: _download(address, copy, version))
+    return copy
+
+
+def copy_path(address: str, cache: Path) -> Path:
+    """Where the local copy of an address is, whether or not it has been fetched."""
+    digest = hashlib.blake2b(address.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    # a name from elsewhere may be too long, or one that this system does not allow
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", file_name(address))[-100:].lstrip(".")
+    return cache / "remote" / digest / (name or "file")
+
+
+def list_folder(address: str, *, attempts: int = ATTEMPTS, sleep: Sleep = time.sleep) -> Entries:
+    """What lies directly in a folder at an address, or in a local one.
+
+    Raises:
+        DataError: The folder does not exist, may not be read or cannot be reached.
+    """
+    found = with_retries(lambda: _listed(address), f"cannot list {shown(address)}", None, attempts, sleep)
+    entries: dict[str, list[str]] = {"file": [], "directory": []}
+    for kind, name in found:
+        if kind in entries and name and not name.startswith((".", "?")):
+            entries[kind].append(join(address, name))
+    # by the names that a person sees, so that the order is that of the same folder on a disk
+    return Entries(sorted(entries["file"], key=file_name), sorted(entries["directory"], key=file_name))
+
+
+def list_remote(address: str, *, attempts: int = ATTEMPTS, sleep: Sleep = time.sleep) -> list[str]:
+    """The addresses of all files below a folder, hidden ones left out, in a stable order.
+
+    Raises:
+        DataError: As `list_folder`.
+    """
+    entries = list_folder(address, attempts=attempts, sleep=sleep)
+    below = [file for folder in entries.folders for file in list_remote(folder, attempts=attempts, sleep=sleep)]
+    return entries.files + below
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """Which version of a file lies at an address: its size, where it is told, and a time that stands for the rest."""
+
+    size: int | None
+    time_ns: int
+
+    def is_of(self, copy: Path) -> bool:
+        try:
+            status = copy.stat()
+        except OSError:
+            return False
+        return status.st_mtime_ns == self.time_ns and self.size in {None, status.st_size}
+
+
+def _version(address: str) -> _Version:
+    system, path = _open(address)
+    info = system.info(path)
+    if info["type"] == "directory":
+        raise IsADirectoryError("it is a folder")
+    told = "\n".join(f"{key}={info[key]}" for key in _VERSION_KEYS if info.get(key))
+    number = int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "big")
+    # whole, even seconds, which every file system can keep
+    return _Version(info.get("size"), number % _SECONDS_OF_VERSIONS // 2 * 2 * 10**9)
+
+
+def _download(address: str, copy: Path, version: _Version) -> None:
+    system, path = _open(address)
+    with atomic_path(copy) as temporary:
+        system.get_file(path, str(temporary))
+        size = temporary.stat().st_size
+        if version.size is not None and size != version.size:
+            raise OSError(f"{size} of {version.size} bytes came")
+        os.utime(temporary, ns=(version.time_ns, version.time_ns))
+
+
+def _listed(address: str) -> list[tuple[str, str]]:
+    """Kind and name of everything that lies directly in a folder."""
+    system, path = _open(address)
+    folder = path.rstrip("/")
+    # of a web server's folder, the page with a slash at its end is the list
+    is_web = address.startswith(WEB)
+    entries = system.ls(f"{folder}/" if is_web else path, detail=True)
+    found = [(info["type"], *info["name"].rstrip("/").rpartition("/")) for info in entries]
+    # stores list the folder itself as an empty file; pages hold links to elsewhere
+    direct = [(kind, name) for kind, parent, _, name in found if f"{parent}/{name}".strip("/") != folder.strip("/")]
+    return [(kind, name) for kind, parent, _, name in found if parent == folder] if is_web else direct
+
+
+def _open(address: str) -> tuple[Any, str]:
+    """The file system, and the path in it; the listing of an earlier call is not used again."""
+    from fsspec.core import url_to_fs
+
+    options: dict[str, Any] = {"use_listings_cache": False}
+    try:
+        if address.startswith(WEB):
+            from aiohttp import ClientTimeout
+
+            # a large file may take hours, but not without a byte
+            limit = ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
+            options["client_kwargs"] = {"timeout": limit}
+        return url_to_fs(address, **options)  # type: ignore[no-any-return]
+    except ImportError as error:
+        raise DataError(_driver_advice(address, error)) from None
+    except ValueError as error:
+        raise DataError(f"{shown(address)} is no address that can be read: {first_line(error)}") from None
+
+
+def _driver_advice(address: str, error: ImportError) -> str:
+    from fsspec.registry import known_implementations
+
+    scheme = address.partition("://")[0]
+    module = known_implementations[scheme]["class"].partition(".")[0] if scheme in known_implementations else ""
+    advice = f"install it: pip install {module}" if module and module != "fsspec" else first_line(error)
+    return f"{shown(address)} needs a package that is not installed; {advice}"
+
+
+def _local_path(address: str) -> Path | None:
+    """The path behind ``file://…`` and ``local://…``."""
+    for scheme in ("file://", "local://"):
+        if address.startswith(scheme) and "::" not in address:
+            return Path(address.removeprefix(scheme))
+    return None

@@ -1,0 +1,89 @@
+"""Tries again what failed because of a connection, and tells in one line what stays failed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from classifier_training.data.cache_folder import is_cache_error
+from classifier_training.errors import DataError, MissingFileError, first_line
+
+FIRST_WAIT_SECONDS: Final = 0.5
+LONGEST_WAIT_SECONDS: Final = 30.0
+_JITTER: Final = random.SystemRandom()  # a seeded generator would wait alike everywhere, and be moved by the waits
+_TEMPORARY_STATUS: Final = {408, 425, 429}
+Result = TypeVar("Result")
+
+
+def with_retries(
+    action: Callable[[], Result],
+    what: str,
+    cache: Path | None,
+    attempts: int,
+    sleep: Callable[[float], None],
+) -> Result:
+    """Runs an action until it succeeds, with waits that double and differ between processes.
+
+    What does not exist or may not be read is not tried again.
+
+    Args:
+        action: What to do.
+        what: Begins the message: "cannot fetch s3://…".
+        cache: Trouble of this folder is passed on at once; None: there is none.
+        attempts: How often the action is tried at most.
+        sleep: Waits so many seconds.
+
+    Raises:
+        MissingFileError: There is nothing.
+        DataError: It failed for good.
+        OSError: The cache folder cannot be written.
+    """
+    for attempt in range(1, attempts + 1):
+        try:
+            return action()
+        except DataError:
+            raise
+        except Exception as error:
+            if cache is not None and is_cache_error(error, cache):
+                raise
+            if _is_missing(_cause(error)):
+                raise MissingFileError(f"{what}: it does not exist") from None
+            reason = _permanent_reason(_cause(error))
+            if reason is not None:
+                raise DataError(f"{what}: {reason}") from None
+            if attempt == attempts:
+                times = f"{attempts} times" if attempts > 1 else "once"
+                raise DataError(f"{what}: {first_line(_cause(error))} (tried {times})") from None
+        # different processes must not come back at the same moment
+        sleep(min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (attempt - 1)) * _JITTER.uniform(0.5, 1.0))
+    raise ValueError(f"attempts={attempts} must be 1 or more")
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What really happened: fsspec reports a web server that answers with an error as a file that is not there."""
+    while isinstance(error, FileNotFoundError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _is_missing(error: BaseException) -> bool:
+    return isinstance(error, FileNotFoundError) or _status(error) in {404, 410}
+
+
+def _status(error: BaseException) -> object:
+    """The status with which a web server or a store answered."""
+    return getattr(error, "status", None) or getattr(error, "code", None)
+
+
+def _permanent_reason(error: BaseException) -> str | None:
+    """Why another attempt would fail too; None: it might not."""
+    status = _status(error)
+    if isinstance(error, PermissionError) or status in {401, 403} or "Credential" in type(error).__name__:
+        return f"it may not be read ({first_line(error)})"
+    if isinstance(error, IsADirectoryError | NotADirectoryError):
+        return first_line(error)
+    if isinstance(status, int) and 400 <= status < 500 and status not in _TEMPORARY_STATUS:
+        return first_line(error)
+    return None

@@ -1,0 +1,155 @@
+"""Files that hold many pictures each, and the splits that their names or their folders tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from classifier_training.data.sources.address import file_name, is_remote, shown, split_address
+from classifier_training.data.sources.braces import expand_braces, is_pattern
+from classifier_training.data.sources.listing import SPLIT_OF_NAME, SPLITS, Split
+from classifier_training.data.sources.remote import list_folder
+from classifier_training.errors import DataError
+
+_WORD: Final = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_OF_NAME)})(?![a-z])")
+_NUM_NAMED: Final = 3
+
+Choose = Callable[[Sequence[str], Sequence[str]], list[str]]
+"""Given the files and the folders in a folder: the files that hold pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFiles:
+    """The files of one root.
+
+    Attributes:
+        folder: Where they lie, or their split folders do.
+        splits: Their paths or addresses, in order; the key None where no split is told.
+        places: Where each split lies, for a person.
+        warnings: What a person should know.
+    """
+
+    folder: str
+    splits: dict[Split | None, list[str]]
+    places: dict[Split, str]
+    warnings: list[str]
+
+    def all(self) -> list[tuple[Split | None, str]]:
+        """Every file with its split."""
+        return [(split, file) for split, files in self.splits.items() for file in files]
+
+    def watched_folders(self) -> list[str]:
+        """Folders that change when a file is added; none of an address."""
+        if is_remote(self.folder):
+            return []
+        return sorted({self.folder, *(str(Path(files[0]).parent) for files in self.splits.values() if files)})
+
+
+def find_split_files(root: str, extension: str, choose: Choose) -> SplitFiles | None:
+    """The files that a root means; None where it means none of that kind.
+
+    Args:
+        root: A folder or its address, a file, or a pattern such as ``shards/train-{000..009}.tar``.
+        extension: What a file or a pattern must end in, lower case.
+        choose: Finds the files in a folder.
+
+    Raises:
+        DataError: Files of a pattern are missing, or it is not clear which split a file is of.
+    """
+    if name_of(root).lower().endswith(extension) and not Path(root).is_dir():
+        files = expand_braces(root) if is_pattern(root) else [root]
+        _refuse_missing(root, files)
+        return _by_file_name(files, parent_of(files[0]), root)
+    if is_remote(root) or Path(root).is_dir():
+        return _in_folder(root, choose)
+    return None
+
+
+def _in_folder(root: str, choose: Choose) -> SplitFiles | None:
+    files, folders = entries(root)
+    by_split: dict[Split | None, list[str]] = {}
+    places: dict[Split, str] = {}
+    for folder in folders:
+        split = SPLIT_OF_NAME.get(name_of(folder).lower())
+        found = [] if split is None else choose(*entries(folder))
+        if split is None or not found:
+            continue
+        if split in places:
+            both = f"{name_of(parent_of(by_split[split][0]))} and {name_of(folder)}"
+            raise DataError(f"{shown(root)} has two folders that could both be the {split} split: {both}; rename one")
+        by_split[split], places[split] = found, shown(folder)
+    direct = choose(files, [] if by_split else folders)
+    if by_split:
+        beside = [f"{len(direct)} file(s) beside the split folders are ignored: {shown(direct[0])}"] if direct else []
+        return SplitFiles(root, {split: by_split[split] for split in SPLITS if split in by_split}, places, beside)
+    return _by_file_name(direct, root, root) if direct else None
+
+
+def _by_file_name(files: list[str], folder: str, root: str) -> SplitFiles:
+    """The files with the splits that their names tell."""
+    names = [name_of(file) for file in files]
+    begins = {file: _first_split(name) for file, name in zip(files, names, strict=True)}
+    if not any(begins.values()):
+        words = {file: _only_split(name) for file, name in zip(files, names, strict=True)}
+        # imagenet1k-train-0000.tar; a name that merely holds a "test" tells nothing
+        begins = words if all(words.values()) and "train" in words.values() else begins
+    told: dict[Split | None, list[str]] = {}
+    for file, split in begins.items():
+        told.setdefault(split, []).append(file)
+    if None in told and len(told) > 1:
+        named, nameless = next(files[0] for split, files in told.items() if split is not None), told[None][0]
+        raise DataError(
+            f"{shown(root)}: the name {name_of(named)} tells a split and {name_of(nameless)} tells none; let all begin"
+            " with a split, or none"
+        )
+    splits: dict[Split | None, list[str]] = {split: told[split] for split in (*SPLITS, None) if split in told}
+    return SplitFiles(folder, splits, {split: shown(root) for split in SPLITS if split in splits}, [])
+
+
+def _first_split(name: str) -> Split | None:
+    found = _WORD.match(name.lower())
+    return None if found is None else SPLIT_OF_NAME[found[1]]
+
+
+def _only_split(name: str) -> Split | None:
+    found = {SPLIT_OF_NAME[word] for word in _WORD.findall(name.lower())}
+    return found.pop() if len(found) == 1 else None
+
+
+def entries(folder: str) -> tuple[list[str], list[str]]:
+    """The visible files and folders in a folder or at an address, in lexicographic order.
+
+    Raises:
+        DataError: The folder cannot be read.
+    """
+    if is_remote(folder):
+        found = list_folder(folder)
+        return found.files, found.folders
+    try:
+        visible = [path for path in sorted(Path(folder).iterdir()) if not path.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"cannot read the folder {folder}: {error.strerror}") from None
+    folders = [str(path) for path in visible if path.is_dir()]
+    return [str(path) for path in visible if not path.is_dir()], folders
+
+
+def _refuse_missing(root: str, files: list[str]) -> None:
+    missing = [file for file in files if not is_remote(file) and not Path(file).is_file()]
+    if missing:
+        more = f" and {len(missing) - _NUM_NAMED} more" if len(missing) > _NUM_NAMED else ""
+        raise DataError(
+            f"{len(missing)} of the {len(files)} files of {root} are missing: {', '.join(missing[:_NUM_NAMED])}{more}"
+        )
+
+
+def name_of(place: str) -> str:
+    """The last part of a path or an address."""
+    return file_name(place) if is_remote(place) else Path(place).name
+
+
+def parent_of(place: str) -> str:
+    """The folder of a path or an address."""
+    return split_address(place)[0] if is_remote(place) else str(Path(place).parent)

@@ -1,0 +1,80 @@
+"""How many pixels a picture may have: a small file can hold one that fills the memory."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+from collections.abc import Iterator
+
+from PIL import Image
+
+_lock = threading.Lock()
+_limits: list[int] = []
+_pillows_own: int | None = None
+
+
+class TooManyPixelsError(ValueError):
+    """A picture is larger than allowed."""
+
+
+@contextlib.contextmanager
+def pixel_limit(max_pixels: int | None) -> Iterator[None]:
+    """Lets Pillow open pictures of up to ``max_pixels``, in whichever thread, until the last one has left the block.
+
+    Pillow's limit is a variable of the process. It is put back, because it may be somebody else's.
+
+    Args:
+        max_pixels: None leaves Pillow's own limit as it is.
+
+    Raises:
+        TooManyPixelsError: Pillow refused a picture as too large.
+    """
+    try:
+        with contextlib.nullcontext() if max_pixels is None else _lent(max_pixels):
+            yield
+    except Image.DecompressionBombError:
+        raise _too_many(max_pixels) from None
+
+
+def has_too_many_pixels(size: tuple[int, int], max_pixels: int | None) -> bool:
+    """Whether a picture of this width and height is larger than allowed; None: than Pillow allows."""
+    return size[0] * size[1] > (_allowed_by_pillow() if max_pixels is None else max_pixels)
+
+
+def refuse_too_many_pixels(size: tuple[int, int], max_pixels: int | None) -> None:
+    """Refuses what `has_too_many_pixels`: Pillow's own limit is even, so one pixel too many could pass.
+
+    Raises:
+        TooManyPixelsError: It has.
+    """
+    if has_too_many_pixels(size, max_pixels):
+        raise _too_many(max_pixels)
+
+
+@contextlib.contextmanager
+def _lent(max_pixels: int) -> Iterator[None]:
+    global _pillows_own
+    with _lock:
+        if not _limits:
+            _pillows_own = Image.MAX_IMAGE_PIXELS
+        _limits.append(max_pixels)
+        Image.MAX_IMAGE_PIXELS = math.ceil(max(_limits) / 2)  # what has more than twice as many is refused
+    try:
+        yield
+    finally:
+        with _lock:
+            _limits.remove(max_pixels)
+            Image.MAX_IMAGE_PIXELS = math.ceil(max(_limits) / 2) if _limits else _pillows_own
+
+
+def _allowed_by_pillow() -> float:
+    return math.inf if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
+
+
+def _too_many(max_pixels: int | None) -> TooManyPixelsError:
+    if max_pixels is None:
+        return TooManyPixelsError(f"it has more than {_allowed_by_pillow()} pixels, the safe limit of Pillow")
+    return TooManyPixelsError(
+        f"it has more than {max_pixels} pixels; raise data.max_image_pixels if it is no decompression bomb"
+    )

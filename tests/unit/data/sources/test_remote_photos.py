@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+from tests.helpers.photos import make_photos, make_split_photos, write_table
+from tests.helpers.shards import write_hub_parquet, write_shard
+from tests.helpers.web import WebFolder, serve
+
+from classifier_training.data.sources.address import join
+from classifier_training.data.sources.listing import Listing
+from classifier_training.data.sources.remote import fetch
+from classifier_training.data.sources.remote_photos import list_remote_photos
+from classifier_training.data.sources.table import Columns
+from classifier_training.errors import DataError
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Path:
+    (tmp_path / "served").mkdir()
+    return tmp_path / "served"
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def web(served: Path) -> Iterator[WebFolder]:
+    with serve(served) as web:
+        yield web
+
+
+def pictures(listing: Listing, cache: Path) -> list[tuple[int, str, bytes]]:
+    """Split, label and bytes of every picture, which is fetched."""
+    rows = listing.rows.to_pylist()
+    assert all(row["offset"] is None for row in rows)
+    return [
+        (row["split"], row["label"], fetch(join(row["place"], row["name"]), cache).read_bytes()) for row in rows
+    ]  # fmt: skip
+
+
+def test_split_folders_with_class_folders(served: Path, cache: Path, web: WebFolder) -> None:
+    make_split_photos(served / "my photos", 2, 1, 1)
+    (served / "my photos" / "train" / "big cat").mkdir()
+    (served / "my photos" / "train" / "big cat" / "notes.txt").touch()
+
+    listing = list_remote_photos(f"{web.address}/my photos", Columns(), cache=cache)
+
+    files = [
+        (split, label, path)
+        for split, name in enumerate(("train", "val", "test"))
+        for label in ("cat", "dog")
+        for path in sorted((served / "my photos" / name / label).iterdir())
+    ]
+    assert pictures(listing, cache) == [(split, label, path.read_bytes()) for split, label, path in files]
+    assert listing.places["val"] == f"{web.address}/my photos/val"
+    assert listing.layout == "remote split folders (train, val, test) with one folder a class"
+    assert listing.warnings == [
+        f"class folder {web.address}/my photos/train/big%20cat holds no images; the class is left out",
+        f"files below {web.address}/my photos that are no images are ignored: 1 × .txt",
+    ]
+    assert listing.watched == []
+
+
+def test_class_folders_with_deeper_ones(served: Path, cache: Path, web: WebFolder) -> None:
+    make_photos(served, {"train": 1, "Ünï #1/deep/er": 2, "Ünï #1": 1})
+    told: list[tuple[int, int]] = []
+
+    listing = list_remote_photos(
+        web.address, Columns(), cache=cache, progress=lambda done, total: told.append((done, total))
+    )
+
+    assert listing.layout == "remote folder, no splits with one folder a class"
+    assert [label for _, label, _ in pictures(listing, cache)] == ["train", "Ünï #1", "Ünï #1", "Ünï #1"]
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_in_a_store(tmp_path: Path, cache: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    for path in make_photos(tmp_path / "p", {"a": 1, "b": 2}).rglob("*.png"):
+        memory.pipe(f"/test_in_a_store/{path.relative_to(tmp_path / 'p')}", path.read_bytes())
+
+    listing = list_remote_photos("memory:///test_in_a_store", Columns(), cache=cache)
+
+    assert [label for _, label, _ in pictures(listing, cache)] == ["a", "b", "b"]
+
+
+def test_everything_that_may_lie_at_an_address(served: Path, cache: Path, web: WebFolder) -> None:
+    write_shard(served / "shards" / "train-0.tar", ["cat"])
+    write_hub_parquet(served / "hub" / "data" / "train-0.parquet", [0], names=["cat"])
+    write_hub_parquet(served / "pictures.parquet", [0], names=["cat"])
+    row = {"image": "x.png", "label": "cat"}
+    for name in ("t.csv", "paths.parquet", "table/annotations.jsonl", "split/train/annotations.csv"):
+        write_table(served / name, [row])
+    layouts = {
+        "shards": "1 tar shard (train)", "shards/train-0.tar": "1 tar shard (train)",
+        "shards/train-{0..0}.tar": "1 tar shard (train)", "hub": "1 Parquet file of pictures (train)",
+        "pictures.parquet": "1 Parquet file of pictures (no splits)", "t.csv": "table t.csv",
+        "paths.parquet": "table paths.parquet", "table": "table annotations.jsonl",
+        "split": "one table a split (train/annotations.csv)",
+    }  # fmt: skip
+
+    for name, layout in layouts.items():
+        listing = list_remote_photos(f"{web.address}/{name}", Columns(), cache=cache)
+
+        assert (listing.layout, listing.rows.num_rows) == (layout, 1)
+
+
+def test_a_split_without_a_table(served: Path, cache: Path, web: WebFolder) -> None:
+    write_table(served / "train" / "annotations.csv", [{"image": "x.png", "label": "cat"}])
+    make_photos(served, {"val/cat": 1})
+
+    with pytest.raises(DataError, match=rf"^{web.address}/val has no annotations file, but another split has one"):
+        list_remote_photos(web.address, Columns(), cache=cache)
+
+
+def test_what_is_ambiguous(served: Path, cache: Path, web: WebFolder) -> None:
+    make_photos(served, {"val/cat": 1, "valid/cat": 1})
+    with pytest.raises(DataError, match="two folders that could both be the val split: val and valid; rename one"):
+        list_remote_photos(web.address, Columns(), cache=cache)
+
+    for name in ("annotations.csv", "annotations.jsonl"):
+        (served / name).touch()
+    with pytest.raises(DataError, match=r"has both annotations\.csv and annotations\.jsonl; keep one of them"):
+        list_remote_photos(web.address, Columns(), cache=cache)
+
+
+def test_what_is_not_there(cache: Path, web: WebFolder) -> None:
+    for name in ("nowhere", "nowhere.csv", "nowhere.tar", "nowhere.parquet"):
+        with pytest.raises(DataError, match=rf"^cannot (list|fetch) {web.address}/{name}: it does not exist$"):
+            list_remote_photos(f"{web.address}/{name}", Columns(), cache=cache)

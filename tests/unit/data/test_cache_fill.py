@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.helpers.stored_pictures import make_list, make_picture_cache, picture_of, right_positions
+
+from classifier_training.data.cache_fill import fill_cache
+from classifier_training.data.cache_marks import CacheMarks
+from classifier_training.data.cache_slots import PictureList
+from classifier_training.data.picture_cache import PictureCache
+
+
+class Maker:
+    """Makes pictures, and remembers which; raises for one of them."""
+
+    def __init__(self, pictures: PictureList, broken: int | None = None) -> None:
+        self.pictures = pictures
+        self.broken = broken
+        self.made: list[int] = []
+
+    def __call__(self, position: int) -> NDArray[np.uint8]:
+        if position == self.broken:
+            raise ValueError("cannot be decoded")
+        self.made.append(position)
+        return picture_of(self.pictures, position)
+
+
+@pytest.mark.parametrize("num_threads", [1, 3, None])
+def test_every_picture_is_made_once(tmp_path: Path, num_threads: int | None) -> None:
+    pictures = make_list(1500, sides=(2, 9))
+    cache, make = make_picture_cache(tmp_path, pictures), Maker(pictures)
+    steps: list[tuple[int, int]] = []
+
+    assert fill_cache(cache, make, lambda done, total: steps.append((done, total)), num_threads) == 1500
+
+    assert sorted(make.made) == list(range(1500))
+    assert steps == [(done, 1500) for done in range(1, 1501)]
+    assert right_positions(cache, pictures) == list(range(1500))
+
+
+def test_a_filling_that_was_interrupted_goes_on(tmp_path: Path) -> None:
+    pictures = make_list(30)
+    cache, broken = make_picture_cache(tmp_path, pictures), Maker(pictures, broken=20)
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        fill_cache(cache, broken, num_threads=1)
+    assert set(range(20)) <= set(broken.made)
+    make = Maker(pictures)
+
+    made = fill_cache(PictureCache(cache.folder, CacheMarks(None, 30)), make)
+
+    assert made == 30 - len(broken.made)
+    assert sorted([*make.made, *broken.made]) == list(range(30))
+    assert right_positions(cache, pictures) == list(range(30))
+
+
+def test_a_picture_that_is_damaged_is_made_again(tmp_path: Path) -> None:
+    pictures = make_list()
+    cache = make_picture_cache(tmp_path, pictures)
+    fill_cache(cache, Maker(pictures))
+    content = (cache.folder / "pixels.bin").read_bytes()
+    (cache.folder / "pixels.bin").write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    make = Maker(pictures)
+
+    assert fill_cache(PictureCache(cache.folder, CacheMarks(None, 8)), make) == 1
+
+    assert make.made == [0]
+    assert (cache.folder / "pixels.bin").read_bytes() == content
+
+
+def test_pictures_without_room_are_not_made(tmp_path: Path) -> None:
+    pictures = make_list()
+    count, room = pictures.fitting(pictures.num_bytes // 2)
+    make = Maker(pictures)
+
+    assert fill_cache(make_picture_cache(tmp_path, pictures, room), make) == count
+
+    assert sorted(make.made) == list(range(count))
+
+
+def test_a_cache_that_takes_no_more_ends_the_filling(tmp_path: Path) -> None:
+    pictures = make_list(3000, sides=(2, 9))
+    cache, make = make_picture_cache(tmp_path, pictures), Maker(pictures)
+
+    def stop(done: int, total: int) -> None:
+        if done == 10:
+            cache.marks.stop(OSError(errno.ENOSPC, "full"))
+
+    fill_cache(cache, make, stop)
+
+    assert 10 <= len(make.made) < 3000
+    assert len(cache.new_warnings()) == 1
