@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
+import os
+import tempfile
 
 from classifier_training.data.cache_folder import CACHE_VARIABLE
 
-
-@pytest.fixture(autouse=True, scope="session")
-def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keeps the user's cache folder out of the tests, and the tests out of it; processes inherit it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
-        yield
+# Keeps the user's cache folder out of the tests, and the tests out of it: before any module copies the environment.
+_cache = tempfile.TemporaryDirectory(prefix="classifier-training-tests-")
+os.environ[CACHE_VARIABLE] = _cache.name

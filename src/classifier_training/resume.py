@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from classifier_training.data.split_file import read_digests
 from classifier_training.errors import CheckpointError, RunError, first_line
 from classifier_training.models.checkpoint import read_checkpoint
 from classifier_training.runs import RunFolder, latest_run, open_run
+from classifier_training.slurm import slurm_job, was_requeued
 
 HARMLESS: Final = frozenset(
     {
@@ -76,6 +78,40 @@ class ResumePoint:
         """Whether no epoch is left to train or to validate."""
         is_over = self.epoch >= self.config.trainer.max_epochs or self.stopped_early
         return self.best is not None and is_over and not self.validation_left
+
+
+def find_resume_point(
+    resume: str | os.PathLike[str] | bool, overrides: Sequence[str], config: Path | None
+) -> ResumePoint | None:
+    """Where training is to go on; None: a new run is to begin.
+
+    Args:
+        resume: The run folder; True: the run that was started last; False: none, unless SLURM has requeued this job.
+        overrides: Settings, ``key=value``; ``run.dir`` says where the runs are.
+        config: A YAML file of settings for a new run.
+
+    Raises:
+        RunError: See `resume_point`; or there is a ``config`` beside the run's own.
+        CheckpointError: See `resume_point`.
+        ConfigError: A setting is wrong.
+    """
+    if resume is False:
+        return _requeued_point(overrides, config)
+    if config is not None:
+        raise RunError("--resume takes the run's own config.yaml; leave --config out")
+    parent = load_config([word for word in overrides if word.startswith("run.dir=")]).run.dir
+    rest = [word for word in overrides if not word.startswith("run.dir=")]
+    return resume_point(resume if resume is True else Path(resume), rest, Path(parent))
+
+
+def _requeued_point(overrides: Sequence[str], config: Path | None) -> ResumePoint | None:
+    """Where a job that SLURM has requeued goes on; its settings are those that it began with."""
+    job = slurm_job()
+    if job is None or not was_requeued():
+        return None
+    parent = Path(load_config(overrides, file=config).run.dir).expanduser()
+    run = requeued_run(parent, job)
+    return None if run is None else resume_point(run.root, [], parent)
 
 
 def resume_point(run: str | Path | bool, overrides: Sequence[str], parent: Path) -> ResumePoint:

@@ -18,7 +18,6 @@ from lightning.pytorch.callbacks import EarlyStopping
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.checkpoint_files import link_or_copy
 from classifier_training.config import load_config, to_yaml
-from classifier_training.config.schema import Config
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.data.split_file import write_split
 from classifier_training.environment import describe_environment
@@ -28,10 +27,10 @@ from classifier_training.interruption import stops_told
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.weights import load_pretrained, load_weights_file
 from classifier_training.plan import Plan, describe_plan, make_plan
-from classifier_training.resume import ResumePoint, check_classes, check_photos, requeued_run, resume_point
+from classifier_training.resume import ResumePoint, check_classes, check_photos, find_resume_point
 from classifier_training.runs import RunFolder, check_run_name, create_run, write_json, write_text
 from classifier_training.settings import Overrides, collect_overrides
-from classifier_training.slurm import slurm_job, was_requeued
+from classifier_training.slurm import slurm_job
 from classifier_training.stop_requests import StopRequests
 from classifier_training.terminal import Terminal
 from classifier_training.trainer_setup import build_trainer
@@ -88,14 +87,15 @@ def train(
     requests = StopRequests()
     with terminal.capture_warnings(), _quiet_libraries(), requests:
         with stops_told(terminal, lambda: "before training", None):
-            point = _resume_point(resume, words, config)
+            file = None if config is None else Path(config)
+            point = find_resume_point(resume, words, file)
             done = _finished(point)
             if done is not None:
                 terminal.result(
                     f"{done.run} is finished, nothing is left to do: {done.split} top-1 {done.test.top1:.2%}"
                 )
                 return done
-            settings = point.config if point is not None else _load(words, config)
+            settings = point.config if point is not None else load_config(words, file=file)
             # the run's own config.yaml holds its name; repeating that run makes a second one beside it
             may_rename = config is not None and not any(word.startswith("run.name=") for word in words)
             if point is None and _is_main_process():
@@ -265,37 +265,11 @@ def _build_model(plan: Plan, *, load_weights: bool) -> tuple[BaseClassificationM
     return model, []
 
 
-def _resume_point(
-    resume: str | os.PathLike[str] | bool, words: list[str], config: str | os.PathLike[str] | None
-) -> ResumePoint | None:
-    if resume is False:
-        return _requeued_point(words, config)
-    if config is not None:
-        raise RunError("--resume takes the run's own config.yaml; leave --config out")
-    parent = load_config([word for word in words if word.startswith("run.dir=")]).run.dir
-    rest = [word for word in words if not word.startswith("run.dir=")]
-    return resume_point(resume if resume is True else Path(resume), rest, Path(parent))
-
-
-def _requeued_point(words: list[str], config: str | os.PathLike[str] | None) -> ResumePoint | None:
-    """Where a job that SLURM has requeued goes on; its settings are those that it began with."""
-    job = slurm_job()
-    if job is None or not was_requeued():
-        return None
-    parent = Path(_load(words, config).run.dir).expanduser()
-    run = requeued_run(parent, job)
-    return None if run is None else resume_point(run.root, [], parent)
-
-
 def _finished(point: ResumePoint | None) -> TrainResult | None:
     """The result of a run that nothing is left to do of."""
     if point is None or point.best is None or not point.is_trained:
         return None
     return finished_result(point.run, point.config, num_epochs=point.epoch, best_epoch=point.best[0])
-
-
-def _load(words: list[str], config: str | os.PathLike[str] | None) -> Config:
-    return load_config(words, file=None if config is None else Path(config))
 
 
 def _new_run(plan: Plan, *, may_rename: bool) -> RunFolder:

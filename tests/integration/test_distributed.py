@@ -312,3 +312,58 @@ def test_what_ranks_score_while_they_train_is_what_the_saved_weights_score(
     for rank in ranks:
         assert rank["confusion"] == alone["confusion"]
         assert {name: rank["metrics"][name] for name in alone["metrics"]} == alone["metrics"]
+
+
+class GradientCheck(lightning.Callback):
+    """Compares the gradients of every step with the mean over the ranks of what each one computes by itself."""
+
+    def __init__(self) -> None:
+        self.largest_differences: list[float] = []
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, model: lightning.LightningModule, batch: ClassificationBatch, batch_idx: int
+    ) -> None:
+        assert isinstance(model, BaseClassificationModel)
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        trained = {name: one for name, one in model.named_parameters() if one.requires_grad}
+        loss = model.loss(model(batch["images"]), batch["labels"])
+        self.expected = dict(zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True))
+        for gradient in self.expected.values():
+            torch.distributed.all_reduce(gradient)
+            gradient /= trainer.world_size
+        for name, buffer in model.named_buffers():  # as if nothing had been computed
+            buffer.copy_(buffers[name])
+
+    def on_before_optimizer_step(
+        self, trainer: lightning.Trainer, model: lightning.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        parameters = dict(model.named_parameters())
+        differences = [(parameters[name].grad - gradient).abs().max() for name, gradient in self.expected.items()]  # type: ignore[operator]
+        self.largest_differences.append(float(max(differences)))
+
+
+def check_gradients(folder: Path, world_size: int, pictures: str, *, freeze_epochs: int) -> list[float]:
+    data = make_scored_data(pictures, 8)
+    data.setup("fit")
+    torch.manual_seed(5)
+    config = {"model": {"freeze_epochs": freeze_epochs, "channels_last": True}}
+    model = BaseClassificationModel("test_resnet", data.classes, config=config, preprocessing=data.preprocessing)
+    check = GradientCheck()
+    strategy = gloo(find_unused_parameters=bool(freeze_epochs), broadcast_buffers=False)
+    trainer = make_trainer(
+        folder, check, strategy=strategy, devices=world_size, limit_val_batches=0, max_epochs=2, gradient_clip_val=0
+    )
+    trainer.fit(model, datamodule=data)
+    return check.largest_differences
+
+
+@pytest.mark.parametrize("freeze_epochs", [0, 1])
+def test_the_gradients_of_every_step_are_the_mean_over_the_ranks(
+    program: WarmProgram, pictures: Path, tmp_path: Path, freeze_epochs: int
+) -> None:
+    """With weights in another memory format than the one that they were made in."""
+    ranks = run_ranks(program, check_gradients, 2, tmp_path, pictures=str(pictures), freeze_epochs=freeze_epochs)
+
+    for differences in ranks:
+        assert len(differences) == 6
+        assert max(differences) < 1e-4

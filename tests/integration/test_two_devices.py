@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from pathlib import Path
 
-from tests.helpers.cli import TINY, WarmProgram, run_program
+from tests.helpers.cli import TINY, WarmProgram, run_program, started_program, wait_until
 
 from classifier_training.runs import RunFolder
 
@@ -32,3 +33,23 @@ def test_two_devices_write_one_run(program: WarmProgram, photos: Path, tmp_path:
         assert program("evaluate", model, "--json").json["top1"] == results["test"]["top1"]
         val = program("evaluate", model, "--split", "val", "--json").json
         assert val["top1"] == results["best"]["val/top1"]
+
+
+def test_two_devices_go_on_in_the_middle_of_an_epoch_with_the_same_bits(photos: Path, tmp_path: Path) -> None:
+    settings = (*TINY, "trainer.devices=2", "trainer.max_epochs=6", "data.batch_size=2", "checkpoint.every_n_steps=1")
+    whole, stopped = (RunFolder(tmp_path / "runs" / name) for name in ("whole", "stopped"))
+    finished = run_program("train", photos, *settings, "run.name=whole", folder=tmp_path)
+    assert finished.code == 0, finished
+
+    with started_program("train", photos, *settings, "run.name=stopped", folder=tmp_path) as process:
+        wait_until(process, stopped.last_checkpoint.is_file)
+        process.send_signal(signal.SIGTERM)
+        told, _ = process.communicate()
+    assert process.returncode == 0, told
+    assert not stopped.results.exists(), told
+    finished = run_program("train", "--resume", "runs/stopped", folder=tmp_path)
+
+    assert finished.code == 0, finished
+    assert "batch" in next(line for line in finished.out.splitlines() if line.startswith("going on with epoch"))
+    assert stopped.metrics.read_bytes() == whole.metrics.read_bytes()
+    assert stopped.onnx.read_bytes() == whole.onnx.read_bytes()

@@ -124,9 +124,17 @@ class BaseClassificationModel(lightning.LightningModule):
         """Logits float32 (B, K) of one batch."""
         return cast("Tensor", self(batch["images"]))
 
-    def on_fit_start(self) -> None:
-        """Chooses the memory format and compiles, once the weights are on their device."""
+    def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's
+        """Chooses the memory format, before the model is shared among devices.
+
+        torch's ``DistributedDataParallel`` lays out its buffers like the weights that it is given: were their format
+        changed after that, it would hand out the gradients of its first step, or of all steps where it looks for
+        unused parameters, in the wrong order.
+        """
         self.use_memory_format()
+
+    def on_fit_start(self) -> None:
+        """Compiles, once the weights are on their device."""
         if self.config.model.compile:
             self.backbone.compile()
 
@@ -199,12 +207,12 @@ class BaseClassificationModel(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the running training loss, so that a resumed epoch reports the same one."""
-        checkpoint["train_loss"] = [self.train_loss.mean_value.item(), self.train_loss.weight.item()]
+        checkpoint["train_loss"] = _of_every_rank([self.train_loss.mean_value.item(), self.train_loss.weight.item()])
         checkpoint["epoch_metrics"] = dict(self._epoch_metrics)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the running training loss."""
-        self._restored_train_loss = cast("list[float] | None", checkpoint.get("train_loss"))
+        self._restored_train_loss = cast("list[list[float]] | None", checkpoint.get("train_loss"))
         self._epoch_metrics = checkpoint.get("epoch_metrics", {})
 
     def on_train_start(self) -> None:
@@ -212,9 +220,10 @@ class BaseClassificationModel(lightning.LightningModule):
         self._freeze_or_free()
         restored = getattr(self, "_restored_train_loss", None)
         if restored is not None:
-            self.train_loss.mean_value.fill_(restored[0])
-            self.train_loss.weight.fill_(restored[1])
-            self.train_loss._update_count = int(restored[1] > 0)
+            mean, weight = restored[self.global_rank]
+            self.train_loss.mean_value.fill_(mean)
+            self.train_loss.weight.fill_(weight)
+            self.train_loss._update_count = int(weight > 0)
             self._restored_train_loss = None
         self._log_epoch_metrics()  # none, unless only the validation of this epoch is left
 
@@ -271,3 +280,12 @@ def _seed(device: torch.device, seed: int) -> None:
         torch.cuda.manual_seed(seed)
     elif device.type == "mps":
         torch.mps.manual_seed(seed)
+
+
+def _of_every_rank(value: list[float]) -> list[list[float]]:
+    """What each process has, by rank: each one averages over the images that it has seen."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [value]
+    values: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
