@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from classifier_training.config import load_config
 from classifier_training.config.schema import DataConfig
-from classifier_training.data.cache_fill import fill_cache
+from classifier_training.data.cache.fill import fill_cache
 from classifier_training.data.caching import Caches, open_caches, reduced_side
 from classifier_training.data.dataset import reduce_image, resized_for_evaluation
 from classifier_training.data.inspect import Progress

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.helpers.stored_pictures import make_list, picture_of
 
-from classifier_training.data.cache_choice import CacheSetting, choose_cache
+from classifier_training.data.cache.choice import CacheSetting, choose_cache
 
 
 def main(words: list[str]) -> None:

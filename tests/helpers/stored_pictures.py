@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.data.cache_making import make_cache
-from classifier_training.data.cache_marks import CacheMarks
-from classifier_training.data.cache_slots import PictureList, StoredForm, stored_size
-from classifier_training.data.picture_cache import PictureCache
+from classifier_training.data.cache.making import make_cache
+from classifier_training.data.cache.marks import CacheMarks
+from classifier_training.data.cache.picture_cache import PictureCache
+from classifier_training.data.cache.slots import PictureList, StoredForm, stored_size
 
 
 def make_list(

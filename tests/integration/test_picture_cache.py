@@ -16,8 +16,8 @@ import pytest
 from tests.helpers.cli import ENVIRONMENT
 from tests.helpers.stored_pictures import make_list, picture_of, right_positions, store_all
 
-from classifier_training.data.cache_choice import CacheChoice, CacheSetting, choose_cache
-from classifier_training.data.cache_slots import PictureList
+from classifier_training.data.cache.choice import CacheChoice, CacheSetting, choose_cache
+from classifier_training.data.cache.slots import PictureList
 
 ROOT = Path(__file__).parents[2]
 COUNT = 60

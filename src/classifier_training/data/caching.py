@@ -10,9 +10,9 @@ import torch
 from pydantic import ByteSize, TypeAdapter
 
 from classifier_training.config.schema import DataConfig
-from classifier_training.data.cache_choice import CacheChoice, choose_cache
+from classifier_training.data.cache.choice import CacheChoice, choose_cache
+from classifier_training.data.cache.slots import PictureList, StoredForm
 from classifier_training.data.cache_folder import cache_folder
-from classifier_training.data.cache_slots import PictureList, StoredForm
 from classifier_training.data.photos import Photos
 from classifier_training.data.sources.listing import Split
 from classifier_training.types import Preprocessing

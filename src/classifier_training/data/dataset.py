@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from classifier_training.data.batch_memory import BatchMemory, make_batch
-from classifier_training.data.cache_slots import stored_size
+from classifier_training.data.cache.slots import stored_size
 from classifier_training.data.crops import Randomness, draw_uniforms
 from classifier_training.data.draws import Draws
 from classifier_training.data.resampling import reduced

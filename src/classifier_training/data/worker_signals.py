@@ -30,4 +30,4 @@ def _end_when_terminated_by(main_process: int) -> None:
     """Waits for the main process's own SIGTERM, with which a loader ends a worker that does not answer."""
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != main_process:
         pass
-    os._exit(1)
+    os._exit(0)  # as torch ends a worker; the main process would tell of any other status as of a failure

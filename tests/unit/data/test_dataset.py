@@ -17,11 +17,11 @@ from tests.helpers.images import make_image, make_pixels
 from tests.helpers.stored_pictures import make_picture_cache
 
 from classifier_training.config.schema import DataConfig
-from classifier_training.data.cache_slots import PictureList, StoredForm, stored_size
+from classifier_training.data.cache.picture_cache import PictureCache
+from classifier_training.data.cache.slots import PictureList, StoredForm, stored_size
 from classifier_training.data.crops import Randomness, draw_uniforms
 from classifier_training.data.dataset import EvaluationDataset, TrainDataset, reduce_image, resized_for_evaluation
 from classifier_training.data.draws import Draws
-from classifier_training.data.picture_cache import PictureCache
 from classifier_training.data.transforms import TrainTransform
 from classifier_training.errors import BadImageError
 from classifier_training.imaging.decode import decode_image

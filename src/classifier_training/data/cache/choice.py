@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from classifier_training.data.cache_budget import show_bytes
-from classifier_training.data.cache_making import (
+from classifier_training.data.cache.budget import show_bytes
+from classifier_training.data.cache.making import (
     cache_problem,
     grow_cache,
     make_cache,
@@ -17,7 +17,8 @@ from classifier_training.data.cache_making import (
     table_bytes,
     touch_cache,
 )
-from classifier_training.data.cache_places import (
+from classifier_training.data.cache.picture_cache import PictureCache
+from classifier_training.data.cache.places import (
     SHARED_MEMORY,
     CachePlace,
     disk_place,
@@ -25,9 +26,8 @@ from classifier_training.data.cache_places import (
     remove_abandoned,
     temporary_place,
 )
-from classifier_training.data.cache_slots import PictureList
-from classifier_training.data.cache_users import CacheUse, is_used
-from classifier_training.data.picture_cache import PictureCache
+from classifier_training.data.cache.slots import PictureList
+from classifier_training.data.cache.users import CacheUse, is_used
 
 CacheSetting = Literal["auto", "none", "memory", "disk"]
 
@@ -75,7 +75,7 @@ def choose_cache(
         pictures: What is to be kept.
         root: The cache folder.
         setting: ``data.cache``.
-        limit: ``data.cache_limit``, bytes; None: a share of what is free, see `cache_budget`.
+        limit: ``data.cache_limit``, bytes; None: a share of what is free, see `budget`.
         shared_memory: The file system in memory.
 
     Returns:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tests.helpers.stored_pictures import make_list, make_picture_cache, right_positions, store_all
 
-from classifier_training.data.cache_making import cache_problem, grow_cache, make_cache, room_of, table_bytes
-from classifier_training.data.cache_marks import CacheMarks
-from classifier_training.data.picture_cache import PictureCache
+from classifier_training.data.cache.making import cache_problem, grow_cache, make_cache, room_of, table_bytes
+from classifier_training.data.cache.marks import CacheMarks
+from classifier_training.data.cache.picture_cache import PictureCache
 
 
 def test_a_new_cache_is_empty_and_without_fault(tmp_path: Path) -> None:

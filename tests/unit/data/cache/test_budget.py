@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from classifier_training.data.cache_budget import available_memory, disk_budget, memory_budget, show_bytes
+from classifier_training.data.cache.budget import available_memory, disk_budget, memory_budget, show_bytes
 
 TB = 10**12
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from tests.helpers.stored_pictures import make_list, picture_of, right_positions, store_all
 
-from classifier_training.data.cache_choice import CacheChoice, choose_cache
-from classifier_training.data.cache_making import table_bytes
-from classifier_training.data.cache_slots import PictureList
-from classifier_training.data.picture_cache import PictureCache
+from classifier_training.data.cache.choice import CacheChoice, choose_cache
+from classifier_training.data.cache.making import table_bytes
+from classifier_training.data.cache.picture_cache import PictureCache
+from classifier_training.data.cache.slots import PictureList
 
 ALL = list(range(8))
 PICTURES = make_list()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from classifier_training.data.cache_marks import CacheMarks
+from classifier_training.data.cache.marks import CacheMarks
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

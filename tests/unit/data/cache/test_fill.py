@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from tests.helpers.stored_pictures import make_list, make_picture_cache, picture_of, right_positions
 
-from classifier_training.data.cache_fill import fill_cache
-from classifier_training.data.cache_marks import CacheMarks
-from classifier_training.data.cache_slots import PictureList
-from classifier_training.data.picture_cache import PictureCache
+from classifier_training.data.cache.fill import fill_cache
+from classifier_training.data.cache.marks import CacheMarks
+from classifier_training.data.cache.picture_cache import PictureCache
+from classifier_training.data.cache.slots import PictureList
 
 
 class Maker:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from classifier_training.data.cache_marks import GOOD
-from classifier_training.data.cache_users import CacheUse, is_used
+from classifier_training.data.cache.marks import GOOD
+from classifier_training.data.cache.users import CacheUse, is_used
 
 
 def test_a_cache_is_used_until_every_use_has_ended(tmp_path: Path) -> None:

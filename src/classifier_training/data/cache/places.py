@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from classifier_training.data.cache_budget import Budget, disk_budget, memory_budget
-from classifier_training.data.cache_store import CacheStore
+from classifier_training.data.cache.budget import Budget, disk_budget, memory_budget
+from classifier_training.data.cache.store import CacheStore
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the folder in it is checked to be of this user
 _STORE: Final = "pictures"
@@ -25,7 +25,7 @@ class CachePlace:
     Attributes:
         kind: What a person calls it.
         store: The caches there.
-        limit: ``data.cache_limit``, bytes; None: see `cache_budget`.
+        limit: ``data.cache_limit``, bytes; None: see `budget`.
         budget: What they may take together, from what they take now.
         is_temporary: A cache goes when the last run that uses it ends.
         note: What a person should know; may be empty.

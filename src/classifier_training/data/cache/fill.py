@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.data.picture_cache import PictureCache
+from classifier_training.data.cache.picture_cache import PictureCache
 
 _AT_ONCE: Final = 1024  # how many pictures are waiting for a thread: few, so that millions take no memory
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from tests.helpers.stored_pictures import make_list, picture_of
 
-from classifier_training.data.cache_making import make_cache
-from classifier_training.data.cache_marks import CacheMarks
-from classifier_training.data.cache_store import CacheStore
-from classifier_training.data.cache_users import CacheUse
-from classifier_training.data.picture_cache import PictureCache
+from classifier_training.data.cache.making import make_cache
+from classifier_training.data.cache.marks import CacheMarks
+from classifier_training.data.cache.picture_cache import PictureCache
+from classifier_training.data.cache.store import CacheStore
+from classifier_training.data.cache.users import CacheUse
 
 
 def make_store(folder: Path, ages_in_hours: dict[str, int]) -> CacheStore:

@@ -17,8 +17,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.data.cache_slots import unpack_sides
-from classifier_training.data.mapped_file import WritableFile, map_file
+from classifier_training.data.cache.mapped_file import WritableFile, map_file
+from classifier_training.data.cache.slots import unpack_sides
 
 SLOTS_FILE: Final = "slots.bin"
 CHECKS_FILE: Final = "checks.bin"

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.data.mapped_file import WritableFile, map_file
+from classifier_training.data.cache.mapped_file import WritableFile, map_file
 
 UNKNOWN: Final = 0
 GOOD: Final = 1

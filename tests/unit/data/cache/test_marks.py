@@ -4,7 +4,7 @@ import errno
 import pickle
 from pathlib import Path
 
-from classifier_training.data.cache_marks import DAMAGED, GOOD, MISFIT, UNKNOWN, CacheMarks
+from classifier_training.data.cache.marks import DAMAGED, GOOD, MISFIT, UNKNOWN, CacheMarks
 
 
 def test_marks_are_shared_by_all_who_know_the_path(tmp_path: Path) -> None:

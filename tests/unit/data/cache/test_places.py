@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tests.helpers.stored_pictures import make_list
 
-from classifier_training.data.cache_making import make_cache
-from classifier_training.data.cache_places import disk_place, memory_place, remove_abandoned, temporary_place
-from classifier_training.data.cache_users import CacheUse
+from classifier_training.data.cache.making import make_cache
+from classifier_training.data.cache.places import disk_place, memory_place, remove_abandoned, temporary_place
+from classifier_training.data.cache.users import CacheUse
 
 
 @pytest.fixture(autouse=True)

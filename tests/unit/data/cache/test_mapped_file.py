@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from classifier_training.data.mapped_file import WritableFile, map_file
+from classifier_training.data.cache.mapped_file import WritableFile, map_file
 
 
 def test_what_is_written_at_a_place_is_seen_in_memory(tmp_path: Path) -> None:

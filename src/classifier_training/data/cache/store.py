@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from classifier_training.data.cache_making import META_FILE, NEW
-from classifier_training.data.cache_users import is_used
+from classifier_training.data.cache.making import META_FILE, NEW
+from classifier_training.data.cache.users import is_used
 
 _LOCK_FILE: Final = ".lock"
 _LOCK_SECONDS: Final = 300.0

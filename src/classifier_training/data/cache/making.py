@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.data.cache_files import (
+from classifier_training.data.cache.files import (
     CHECKS_FILE,
     DIGESTS_FILE,
     EARLIER_FILE,
@@ -24,7 +24,7 @@ from classifier_training.data.cache_files import (
     SOURCES_FILE,
     is_end_of_a_picture,
 )
-from classifier_training.data.cache_slots import PictureList, find_digests
+from classifier_training.data.cache.slots import PictureList, find_digests
 from classifier_training.runs import write_json
 
 FORMAT_VERSION: Final = 1

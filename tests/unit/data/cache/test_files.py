@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.helpers.stored_pictures import make_list, make_picture_cache, picture_of, store_all
 
-from classifier_training.data.cache_files import CHECKS_FILE, PIXELS_FILE, CacheFiles, checksum, is_end_of_a_picture
+from classifier_training.data.cache.files import CHECKS_FILE, PIXELS_FILE, CacheFiles, checksum, is_end_of_a_picture
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from tests.helpers.stored_pictures import make_list, make_picture_cache, picture_of, right_positions, store_all
 
-from classifier_training.data.cache_files import CHECKS_FILE, PIXELS_FILE
-from classifier_training.data.cache_making import make_cache
-from classifier_training.data.cache_marks import DAMAGED, GOOD, MENDED, MISFIT, CacheMarks
-from classifier_training.data.cache_slots import PictureList, unpack_sides
-from classifier_training.data.picture_cache import PictureCache
+from classifier_training.data.cache.files import CHECKS_FILE, PIXELS_FILE
+from classifier_training.data.cache.making import make_cache
+from classifier_training.data.cache.marks import DAMAGED, GOOD, MENDED, MISFIT, CacheMarks
+from classifier_training.data.cache.picture_cache import PictureCache
+from classifier_training.data.cache.slots import PictureList, unpack_sides
 
 ALL = list(range(8))
 

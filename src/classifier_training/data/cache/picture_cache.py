@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.data.cache_files import CacheFiles
-from classifier_training.data.cache_marks import DAMAGED, GOOD, MENDED, MISFIT, CacheMarks
+from classifier_training.data.cache.files import CacheFiles
+from classifier_training.data.cache.marks import DAMAGED, GOOD, MENDED, MISFIT, CacheMarks
 
 _WHOLE: Final = frozenset({GOOD, MENDED})
 
@@ -69,7 +69,7 @@ class PictureCache:
 
         Args:
             position: Its place in the list, in [0, N).
-            pixels: uint8 (H, W, 3), RGB, of the size that `cache_slots.stored_size` gives.
+            pixels: uint8 (H, W, 3), RGB, of the size that `slots.stored_size` gives.
         """
         files = self._files or self._open()
         if files is None or not self.may_write or self.marks.error:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from tests.helpers.stored_pictures import make_list
 
-from classifier_training.data.cache_slots import (
+from classifier_training.data.cache.slots import (
     MAX_RATIO,
     PictureList,
     StoredForm,
