@@ -1,14 +1,15 @@
 """How many images a second our loader gives, side by side with its peers.
 
     python -m pip install -e '.[benchmarks]'
-    python -m benchmarks.loader PHOTOS [--batch-size 64] [--workers 2] [--rounds 3] [--seconds 3] [--only ours timm]
+    python -m benchmarks.loader PHOTOS... [--batch-size 64] [--workers 2] [--rounds 3] [--seconds 3] [--only ours timm]
 
-``PHOTOS`` holds one folder a class; about 1,000 JPEGs of 400 to 500 pixels are what the targets are about. Every loader
-draws random resized crops of 224 pixels from the same photos, bilinear, and flips half of them, in batches of 64, with
-2 processes or threads. Each runs in a process of its own: an epoch to warm up, then rounds of whole epochs that take at
-least ``--seconds``; the number is the median of the rounds. Peers give normalised floats; ours gives uint8, as it
-travels to the device, where normalising is a part of the training step, and one row shows it normalised on the CPU. The
-bare loop crops and resizes the memory-mapped pictures of the warm cache with the same kernel and does nothing else.
+``PHOTOS`` holds one folder a class, several are put together; about 1,000 JPEGs of 400 to 500 pixels are what the
+targets are about. Every loader draws random resized crops of 224 pixels from the same photos, bilinear, and flips half
+of them, in batches of 64, with 2 processes or threads. Each runs in a process of its own: an epoch to warm up, then
+rounds of whole epochs that take at least ``--seconds``; the number is the median of the rounds. Peers give normalised
+floats; ours gives uint8, as it travels to the device, where normalising is a part of the training step, and one row
+shows it normalised on the CPU. The bare loop crops and resizes the memory-mapped pictures of the warm cache with the
+same kernel and does nothing else.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from benchmarks.loader_peers import (
     torchvision_loader,
     ultralytics_loader,
 )
-from torch import Tensor, multiprocessing
+from torch import multiprocessing
 
 
 def make_data(setup: Setup, **settings: Any) -> Any:
@@ -93,18 +94,28 @@ def bare_loop(setup: Setup) -> Epoch:
 
 
 def _bare_process(setup: Setup, number: int, order: Any, results: Any) -> None:
+    from classifier_training.data.crops import Randomness, draw_uniforms
+    from classifier_training.data.resampling import as_images
+
     torch.set_num_threads(1)
     dataset = make_data(setup, cache="disk").train_dataloader().dataset
-    crops = [_crop_of(dataset, position) for position in range(number, len(dataset), setup.num_workers)]
-    stored = [crop for crop in crops if crop is not None]
-    places = torch.empty((setup.batch_size, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=torch.uint8)
-    outputs = [place.permute(2, 0, 1).unsqueeze(0) for place in places]
+    arrays = [dataset.cache.get(position) for position in range(number, len(dataset), setup.num_workers)]
+    pictures = [as_images(pixels) for pixels in arrays if pixels is not None]
+    uniforms = draw_uniforms(0, number, np.arange(len(pictures)))
+    crops = [
+        dataset.transform.crop((picture.shape[3], picture.shape[2]), Randomness(row))
+        for picture, row in zip(pictures, uniforms, strict=True)
+    ]
+    batch = torch.empty((setup.batch_size, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
     resize, size = torch.ops.aten._upsample_bilinear2d_aa.out, [IMAGE_SIZE, IMAGE_SIZE]
+    outputs = [batch[number : number + 1] for number in range(setup.batch_size)]
     while True:
         order.get()
-        for turn, position in enumerate(np.random.default_rng().permutation(len(stored)).tolist()):
-            resize(stored[position], size, False, None, None, out=outputs[turn % setup.batch_size])
-        results.put(len(stored))
+        for turn, position in enumerate(np.random.default_rng().permutation(len(pictures)).tolist()):
+            left, top, width, height = crops[position]
+            crop = pictures[position][:, :, top : top + height, left : left + width]
+            resize(crop, size, False, None, None, out=outputs[turn % setup.batch_size])
+        results.put(len(pictures))
 
 
 def first_batch_seconds(setup: Setup) -> float:
@@ -119,18 +130,6 @@ def first_batch_seconds(setup: Setup) -> float:
 
 def _cache_folder(setup: Setup) -> Path:
     return setup.photos.parent / "cache"
-
-
-def _crop_of(dataset: Any, position: int) -> Tensor | None:
-    """A random part of a stored picture, as the kernel takes it."""
-    from classifier_training.data.crops import Randomness, draw_uniforms
-    from classifier_training.data.resampling import as_input
-
-    pixels = dataset.cache.get(position)
-    if pixels is None:
-        return None
-    random = Randomness(draw_uniforms(0, 0, np.array([position]))[0])
-    return as_input(dataset.transform.crop((pixels.shape[1], pixels.shape[0]), random).of(pixels))
 
 
 CONTESTANTS: Final[dict[str, Callable[[Setup], Epoch]]] = {
@@ -217,7 +216,7 @@ def verdicts(found: dict[str, float]) -> Iterable[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", nargs="?", type=Path)
+    parser.add_argument("photos", nargs="*", type=Path)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
@@ -230,11 +229,13 @@ def main() -> None:
         warnings.simplefilter("ignore")  # the peers' own
         print(measure(name, Setup(Path(photos), batch_size, num_workers), rounds, seconds))
         return
-    if options.photos is None:
+    if not options.photos:
         parser.error("the folder of photos is missing")
     with tempfile.TemporaryDirectory() as folder:
         # a copy, because Ultralytics writes beside the photos
-        photos = Path(shutil.copytree(options.photos, Path(folder) / "photos"))
+        photos = Path(folder) / "photos"
+        for part in options.photos:
+            shutil.copytree(part, photos, dirs_exist_ok=True)
         compare(Setup(photos, options.batch_size, options.workers), options.rounds, options.seconds, options.only)
 
 

@@ -15,9 +15,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -61,12 +63,20 @@ def ready(path: Path) -> None:
     print(time.perf_counter() - started, sum(map(len, division.rows.values())))
 
 
-def worker(records: RowRecords, order: np.ndarray[tuple[int], np.dtype[np.int64]], pipe: Connection) -> None:
-    """Looks up every picture of an epoch, as a loader's worker does, and tells by how much its memory grew."""
+def worker(
+    records: RowRecords, order: np.ndarray[tuple[int], np.dtype[np.int64]], pipe: Connection, together: Any
+) -> None:
+    """Looks up every picture of an epoch, as a loader's worker does, and tells by how much its memory grew.
+
+    All workers are measured while all are there: what they share would be private to the last one.
+    """
     before = megabytes()
-    for position in order.tolist():
-        records[position]
+    for some in np.array_split(order, max(1, len(order) // 4096)):  # a list of all would be what takes the memory
+        for position in some.tolist():
+            records[position]
+    together.wait()
     pipe.send(megabytes() - before)
+    together.wait()
 
 
 def worker_growth(path: Path, num_workers: int = 2) -> float:
@@ -74,11 +84,11 @@ def worker_growth(path: Path, num_workers: int = 2) -> float:
     index = Index(path)
     records, order = RowRecords(index, np.arange(len(index))), np.random.default_rng(0).permutation(len(index))
     processes, pipes = [], []
+    context = multiprocessing.get_context("fork")
+    together = context.Barrier(num_workers)
     for number in range(num_workers):
         receiver, sender = multiprocessing.Pipe(duplex=False)
-        process = multiprocessing.get_context("fork").Process(
-            target=worker, args=(records, order[number::num_workers], sender)
-        )
+        process = context.Process(target=worker, args=(records, order[number::num_workers], sender, together))
         process.start()
         processes.append(process)
         pipes.append(receiver)
@@ -90,19 +100,29 @@ def worker_growth(path: Path, num_workers: int = 2) -> float:
 
 def draws(num_rows: int) -> None:
     """Draws an epoch by weight in a process of its own; prints seconds and the megabytes that it took at most."""
-    import resource
-
     import torch
 
     from classifier_training.data.sampler import TrackingWeightedRandomSampler
 
     weights = torch.rand(num_rows, dtype=torch.float64)
     sampler = TrackingWeightedRandomSampler(weights, num_rows, generator=torch.Generator().manual_seed(0))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sampler.indices(0)  # once for the code to be loaded
+    process, peak, is_over = psutil.Process(), 0, threading.Event()
+    before = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal peak
+        while not is_over.wait(0.005):
+            peak = max(peak, process.memory_info().rss - before)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     started = time.perf_counter()
     drawn = sampler.indices(0)
     seconds = time.perf_counter() - started
-    print(seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3, len(drawn))
+    is_over.set()
+    watcher.join()
+    print(seconds, peak / 1e6, len(drawn))
 
 
 def in_new_process(*arguments: str) -> list[float]:

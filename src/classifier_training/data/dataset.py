@@ -111,9 +111,10 @@ class TrainDataset(PictureDataset):
         """One batch: images uint8 (B, 3, S, S), channels last."""
         uniforms = draw_uniforms(self.seed, draws.epoch, draws.numbers)
 
-        def fill(batch: Tensor) -> None:
+        def fill(pixels: Tensor) -> None:
+            images = pixels.permute(0, 3, 1, 2)
             for number, position in enumerate(draws.samples.tolist()):
-                self._write(position, Randomness(uniforms[number]), batch[number])
+                self._write(position, Randomness(uniforms[number]), images[number : number + 1])
 
         return make_batch(self.memory, self.image_size, self.labels[draws.samples], draws.samples, fill)
 
@@ -168,9 +169,10 @@ class EvaluationDataset(PictureDataset):
         """One batch: images uint8 (B, 3, S, S), channels last."""
         indices = np.asarray(positions, np.int64)
 
-        def fill(batch: Tensor) -> None:
+        def fill(pixels: Tensor) -> None:
+            squares = pixels.numpy()
             for number, position in enumerate(indices.tolist()):
-                batch[number].numpy()[:] = self._square(position)
+                squares[number] = self._square(position)
 
         return make_batch(self.memory, self.image_size, self.labels[indices], indices, fill)
 

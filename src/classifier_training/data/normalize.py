@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,15 +36,19 @@ def normalize_images(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     if images.device.type != "cpu":
         return normalize_in_one_step(images, preprocessing)
     output = torch.empty_like(images, dtype=torch.float32)
-    full_scale, mean, std = torch.tensor(255.0), torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+    mean, std = np.asarray(preprocessing.mean, np.float32), np.asarray(preprocessing.std, np.float32)
     if images.is_contiguous(memory_format=torch.channels_last):
         # as rows of W * 3 numbers, which are computed many at a time
-        pixels, values = (tensor.permute(0, 2, 3, 1).flatten(2) for tensor in (images, output))
-        mean, std = mean.repeat(images.shape[3]), std.repeat(images.shape[3])
+        pixels, values = (tensor.permute(0, 2, 3, 1).flatten(2).numpy() for tensor in (images, output))
+        mean, std = np.tile(mean, images.shape[3]), np.tile(std, images.shape[3])
     else:
-        pixels, values, mean, std = images, output, mean.view(3, 1, 1), std.view(3, 1, 1)
-    for source, target in zip(pixels, values, strict=True):  # one picture at a time stays in the processor's cache
-        target.copy_(source).div_(full_scale).sub_(mean).div_(std)
+        pixels, values, mean, std = images.numpy(), output.numpy(), mean.reshape(3, 1, 1), std.reshape(3, 1, 1)
+    # One picture at a time stays in the processor's cache. numpy, because torch's threads would wait for processors
+    # that the loader's processes use.
+    for source, target in zip(pixels, values, strict=True):
+        np.divide(source, np.float32(255), out=target)
+        np.subtract(target, mean, out=target)
+        np.divide(target, std, out=target)
     return output
 
 

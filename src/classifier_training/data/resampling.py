@@ -6,7 +6,6 @@ They give what Pillow gives, within two levels of 255, in an eighth of the time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,18 +14,15 @@ from torch import Tensor
 
 from classifier_training.types import Interpolation
 
+Kernel = Callable[[Tensor, tuple[int, int], Tensor], None]
+"""Resizes uint8 images (B, 3, H, W) to a height h and width w, into uint8 (B, 3, h, w); both channels last."""
+
 _aten = torch.ops.aten
 
 
-def resize_into(pixels: NDArray[np.uint8], output: Tensor, interpolation: Interpolation) -> None:
-    """Resizes a picture.
-
-    Args:
-        pixels: uint8 (H, W, 3), may be a part of a larger picture and read-only.
-        output: uint8 (1, 3, h, w), channels last.
-        interpolation: Filter; Lanczos, which torch does not have, becomes bicubic, its neighbour in sharpness.
-    """
-    _RESIZE[interpolation](as_input(pixels), output.shape[2:], output)
+def resize_kernel(interpolation: Interpolation) -> Kernel:
+    """What resizes with a filter; Lanczos, which torch does not have, becomes bicubic, its neighbour in sharpness."""
+    return _KERNELS[interpolation]
 
 
 def reduced(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -39,25 +35,32 @@ def reduced(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
     Returns:
         uint8 (h, w, 3).
     """
-    output = torch.empty((size[1], size[0], 3), dtype=torch.uint8)
-    resize_into(pixels, batch_of_one(output), "bicubic")
-    return output.numpy()
+    width, height = size
+    output = np.empty((height, width, 3), np.uint8)
+    _bicubic(as_images(pixels), (height, width), as_images(output))
+    return output
 
 
-def batch_of_one(picture: Tensor) -> Tensor:
-    """A tensor (H, W, 3) seen as (1, 3, H, W), channels last."""
-    return picture.permute(2, 0, 1).unsqueeze(0)
+def as_images(pixels: NDArray[np.uint8]) -> Tensor:
+    """A picture as a batch of one, in the same memory, also where that is read-only, of which torch would warn.
 
+    Args:
+        pixels: uint8 (H, W, 3), may be a part of a larger picture.
 
-def as_input(pixels: NDArray[np.uint8]) -> Tensor:
-    """uint8 (H, W, 3) seen as a tensor (1, 3, H, W), also where the memory is read-only, of which torch would warn."""
+    Returns:
+        uint8 (1, 3, H, W), channels last.
+    """
+    height, width, _ = pixels.shape
+    rows, columns, channels = pixels.strides
     if not pixels.flags.writeable:
         pixels = np.asarray(_Writable(pixels))
-    return batch_of_one(torch.from_numpy(pixels))
+    return torch.from_numpy(pixels).as_strided((1, 3, height, width), (0, channels, rows, columns))
 
 
 class _Writable:
     """Read-only memory for an operation that is known to read only."""
+
+    __slots__ = ("__array_interface__", "array")
 
     def __init__(self, array: NDArray[np.uint8]) -> None:
         interface = array.__array_interface__
@@ -66,17 +69,21 @@ class _Writable:
         self.array = array  # keeps the memory
 
 
-def _antialiased(kernel: Any) -> Callable[[Tensor, Any, Tensor], None]:
-    return lambda picture, size, output: kernel(picture, size, False, None, None, out=output)
+def _nearest(images: Tensor, size: tuple[int, int], output: Tensor) -> None:
+    _aten._upsample_nearest_exact2d.out(images, size, None, None, out=output)
 
 
-def _nearest(picture: Tensor, size: Any, output: Tensor) -> None:
-    _aten._upsample_nearest_exact2d.out(picture, size, None, None, out=output)
+def _bilinear(images: Tensor, size: tuple[int, int], output: Tensor) -> None:
+    _aten._upsample_bilinear2d_aa.out(images, size, False, None, None, out=output)
 
 
-_RESIZE: dict[Interpolation, Callable[[Tensor, Any, Tensor], None]] = {
+def _bicubic(images: Tensor, size: tuple[int, int], output: Tensor) -> None:
+    _aten._upsample_bicubic2d_aa.out(images, size, False, None, None, out=output)
+
+
+_KERNELS: dict[Interpolation, Kernel] = {
     "nearest": _nearest,
-    "bilinear": _antialiased(_aten._upsample_bilinear2d_aa.out),
-    "bicubic": _antialiased(_aten._upsample_bicubic2d_aa.out),
-    "lanczos": _antialiased(_aten._upsample_bicubic2d_aa.out),
+    "bilinear": _bilinear,
+    "bicubic": _bicubic,
+    "lanczos": _bicubic,
 }

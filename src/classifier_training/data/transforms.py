@@ -19,7 +19,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.crops import Crop, Randomness
-from classifier_training.data.resampling import batch_of_one, resize_into
+from classifier_training.data.resampling import as_images, resize_kernel
 from classifier_training.imaging.jpeg import largest_shrink
 from classifier_training.types import Preprocessing
 
@@ -35,6 +35,7 @@ class TrainTransform:
     def __init__(self, preprocessing: Preprocessing, config: DataConfig) -> None:
         self.image_size = preprocessing.image_size
         self.interpolation = preprocessing.interpolation
+        self.resize = resize_kernel(preprocessing.interpolation)
         self.config = config
         self.colour = _colour(config)
         self.erasing: v2.Transform | None = None
@@ -61,20 +62,24 @@ class TrainTransform:
         Args:
             pixels: uint8 (H, W, 3), RGB: what `crop` says of the picture; may be read-only.
             random: The random numbers of the draw.
-            output: uint8 (S, S, 3), filled.
+            output: uint8 (1, 3, S, S), channels last, filled.
         """
-        planes = batch_of_one(output)
-        resize_into(pixels, planes, self.interpolation)
-        horizontally, vertically = random.flips(self.config.hflip, self.config.vflip)
-        if horizontally or vertically:
-            output.copy_(output.flip([axis for axis, flip in ((0, vertically), (1, horizontally)) if flip]))
+        images = as_images(pixels)
+        if axes := self._axes_to_flip(random):
+            images = images.flip(axes)
+        self.resize(images, (self.image_size, self.image_size), output)
         if self.colour is None and self.erasing is None:
             return
         with seeded(random.seed):
             if self.colour is not None:
-                output.numpy()[:] = np.asarray(self.colour(Image.fromarray(output.numpy())))
+                square = output[0].permute(1, 2, 0).numpy()
+                square[:] = np.asarray(self.colour(Image.fromarray(square)))
             if self.erasing is not None:
-                self.erasing(planes[0])
+                self.erasing(output[0])
+
+    def _axes_to_flip(self, random: Randomness) -> list[int]:
+        horizontally, vertically = random.flips(self.config.hflip, self.config.vflip)
+        return [3] * horizontally + [2] * vertically
 
 
 @contextlib.contextmanager

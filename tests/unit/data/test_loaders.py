@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +271,18 @@ def test_a_worker_that_dies_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match=r"killed by signal|exited unexpectedly"):
         list(batches)
+
+
+@needs_fork
+def test_a_program_that_ends_with_a_loader_at_work_ends_quietly(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from tests.unit.data.test_loaders import make_train_loader;"
+        "batches = iter(make_train_loader(Path(sys.argv[1]), 2)); next(batches)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # -- options -----------------------------------------------------------------------------------------------------

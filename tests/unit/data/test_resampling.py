@@ -9,12 +9,11 @@ from typing import get_args
 import numpy as np
 import pytest
 import sklearn.datasets
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tests.helpers.images import make_pixels
 
-from classifier_training.data.resampling import batch_of_one, reduced, resize_into
+from classifier_training.data.resampling import as_images, reduced, resize_kernel
 from classifier_training.imaging.decode import decode_image
 from classifier_training.types import Interpolation
 
@@ -28,9 +27,9 @@ PILLOW = {
 
 
 def resized(pixels: NDArray[np.uint8], size: tuple[int, int], interpolation: Interpolation) -> NDArray[np.uint8]:
-    output = torch.empty((size[1], size[0], 3), dtype=torch.uint8)
-    resize_into(pixels, batch_of_one(output), interpolation)
-    return output.numpy()
+    output = np.empty((size[1], size[0], 3), np.uint8)
+    resize_kernel(interpolation)(as_images(pixels), (size[1], size[0]), as_images(output))
+    return output
 
 
 @pytest.mark.parametrize("interpolation", get_args(Interpolation))

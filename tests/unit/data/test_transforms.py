@@ -30,9 +30,9 @@ def random_of(number: int) -> Randomness:
 
 def augment(how: TrainTransform, pixels: NDArray[np.uint8], number: int) -> Tensor:
     """uint8 (S, S, 3): what a draw makes of a picture."""
-    random, output = random_of(number), torch.empty((how.image_size, how.image_size, 3), dtype=torch.uint8)
-    how(how.crop((pixels.shape[1], pixels.shape[0]), random).of(pixels), random, output)
-    return output
+    random, output = random_of(number), torch.empty((1, how.image_size, how.image_size, 3), dtype=torch.uint8)
+    how(how.crop((pixels.shape[1], pixels.shape[0]), random).of(pixels), random, output.permute(0, 3, 1, 2))
+    return output[0]
 
 
 def test_without_augmentation_the_picture_is_left() -> None:
