@@ -119,7 +119,7 @@ class _Photos:
             split = self.split or _best_split(self.run)
             samples, description = read_split(self.run.split, split), f"the {split} split of {self.run.root}"
         elif self.photos is not None:
-            samples, description = choose_samples(absolute_root(self.photos), columns, self.split)
+            samples, description = choose_samples(absolute_root(self.photos), columns, self.split, classes)
         else:
             raise DataError("this model lies in no run folder; name photos to evaluate it on")
         policy = None if data is None else BadImagePolicy(data.on_bad_image, data.max_bad_fraction)

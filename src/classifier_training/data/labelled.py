@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,10 @@ class Labelled:
 
 
 def choose_samples(
-    root: str | Path, columns: Columns | None = None, split: Split | None = None
+    root: str | Path,
+    columns: Columns | None = None,
+    split: Split | None = None,
+    classes: Collection[str] | None = None,
 ) -> tuple[list[Sample], str]:
     """The pictures of a root to score on, and a phrase that says which they are.
 
@@ -51,11 +54,12 @@ def choose_samples(
         root: A folder of photos, a table file, shards, or the address of any of them.
         columns: Names of a table's columns.
         split: Which split to take where the root has splits; None: test, else validation.
+        classes: The class names that a table may have; None: any.
 
     Raises:
-        DataError: There are no photos, or no such split.
+        DataError: There are no photos, or no such split, or a row of a table has another class.
     """
-    listing: Listing = list_photos(root, columns)
+    listing: Listing = list_photos(root, columns, classes=classes)
     root = shown_root(os.fspath(root))
     if not listing.places and split is not None:
         raise DataError(f"{root} has no splits, so none can be chosen with --split {split}; leave it out to score all")

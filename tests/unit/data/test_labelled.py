@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.helpers.photos import make_photos, make_split_photos
+from tests.helpers.photos import make_photos, make_split_photos, photo_rows, write_table
 
 from classifier_training.data.inspect import BadImagePolicy
 from classifier_training.data.labelled import check_labelled, choose_samples
@@ -77,3 +77,10 @@ def test_a_split_cannot_be_chosen_where_there_are_none(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="has no splits, so none can be chosen with --split val"):
         choose_samples(tmp_path, split="val")
+
+
+def test_a_row_of_a_table_with_a_class_that_the_model_does_not_know(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "annotations.csv", photo_rows(tmp_path, ["cat", "dog", "catt"]))
+
+    with pytest.raises(DataError, match=rf"^{table}, row 4: 'catt' .* is none of the 2 classes; did you mean 'cat'\?$"):
+        choose_samples(tmp_path, classes=("cat", "dog"))

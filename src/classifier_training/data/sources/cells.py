@@ -52,7 +52,7 @@ def label_cell(label: str | None, where: Where, column: str, classes: Collection
     if classes is not None and label not in classes:
         near = difflib.get_close_matches(label, classes, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise fault(where, f"{label!r} in the column {column!r} is no class that the settings name{hint}")
+        raise fault(where, f"{label!r} in the column {column!r} is none of the {len(classes)} classes{hint}")
     return label
 
 

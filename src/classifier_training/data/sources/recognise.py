@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from classifier_training.data.cache_folder import cache_folder
@@ -29,6 +30,7 @@ def list_photos(
     columns: Columns | None = None,
     *,
     cache: Path | None = None,
+    classes: Collection[str] | None = None,
     scanning: Progress | None = None,
     fetching: Progress | None = None,
 ) -> Listing:
@@ -41,6 +43,7 @@ def list_photos(
         root: A folder, a table file, shards, or the address of any of them.
         columns: Names of a table's columns.
         cache: The cache folder; None: the user's.
+        classes: The class names that a table may have; None: any.
         scanning: Told how many class folders, shards or files have been looked through.
         fetching: Told how many remote pictures have been fetched.
 
@@ -49,10 +52,10 @@ def list_photos(
     """
     columns, cache, place = columns or Columns(), cache or cache_folder(), os.fspath(root)
     if is_remote(place):
-        listing = list_remote_photos(place, columns, cache=cache, progress=scanning)
+        listing = list_remote_photos(place, columns, cache=cache, progress=scanning, classes=classes)
     else:
-        packed = _list_packed(place, columns, cache, scanning)
-        listing = packed if packed is not None else _list_files(Path(place), columns, scanning)
+        packed = _list_packed(place, columns, cache, classes, scanning)
+        listing = packed if packed is not None else _list_files(Path(place), columns, classes, scanning)
     return with_local_pictures(_checked(listing, shown_root(place)), cache, fetching)
 
 
@@ -61,30 +64,40 @@ def shown_root(root: str) -> str:
     return shown(root) if is_remote(root) else root
 
 
-def _list_packed(root: str, columns: Columns, cache: Path, scanning: Progress | None) -> Listing | None:
+def _list_packed(
+    root: str, columns: Columns, cache: Path, classes: Collection[str] | None, scanning: Progress | None
+) -> Listing | None:
     """Pictures in tar shards or Parquet files; None where there are none."""
     if Path(root).is_dir() and find_annotations(Path(root)) is not None:
         return None
     shards = list_shards(root, cache=cache, progress=scanning)
-    return shards if shards is not None else list_hub_parquet(root, columns, cache=cache, progress=scanning)
+    if shards is not None:
+        return shards
+    return list_hub_parquet(root, columns, cache=cache, progress=scanning, classes=classes)
 
 
-def _list_files(root: Path, columns: Columns, scanning: Progress | None) -> Listing:
+def _list_files(root: Path, columns: Columns, classes: Collection[str] | None, scanning: Progress | None) -> Listing:
     if root.is_file():
         if root.suffix.lower() not in TABLE_EXTENSIONS:
             known = ", ".join((*TABLE_EXTENSIONS, ".tar"))
             raise DataError(f"{root} is a file, but not a table; allowed are a folder or {known}")
-        return list_table(root, columns)
+        return list_table(root, columns, classes=classes)
     if not root.is_dir():
         raise DataError(f"there is no folder {root}; name a folder of photos or a table file")
     table = find_annotations(root)
     if table is not None:
-        return list_table(table, columns)
+        return list_table(table, columns, classes=classes)
     folders = split_folders(root)
-    return _list_splits(root, folders, columns, scanning) if folders else list_class_folders(root, scanning)
+    return _list_splits(root, folders, columns, classes, scanning) if folders else list_class_folders(root, scanning)
 
 
-def _list_splits(root: Path, folders: dict[Split, Path], columns: Columns, progress: Progress | None) -> Listing:
+def _list_splits(
+    root: Path,
+    folders: dict[Split, Path],
+    columns: Columns,
+    classes: Collection[str] | None,
+    progress: Progress | None,
+) -> Listing:
     tables = {split: table for split, folder in folders.items() if (table := find_annotations(folder)) is not None}
     if not tables:
         return list_split_folders(root, folders, progress)
@@ -93,7 +106,7 @@ def _list_splits(root: Path, folders: dict[Split, Path], columns: Columns, progr
             raise DataError(
                 f"{folder} has no annotations file, but {next(iter(tables.values()))} exists; add or remove one"
             )
-    return list_split_tables(tables, columns)
+    return list_split_tables(tables, columns, classes=classes)
 
 
 def _checked(listing: Listing, root: str) -> Listing:
