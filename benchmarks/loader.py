@@ -174,7 +174,7 @@ def measure(name: str, setup: Setup, rounds: int, seconds: float) -> float:
         shutil.rmtree(_cache_folder(setup), ignore_errors=True)
     epoch = CONTESTANTS[name](setup)
     if name == FIRST_EPOCH:
-        return _round(epoch, 0.0)
+        return _started_rate(epoch, setup.num_workers)
     sum(epoch())
     return statistics.median(_round(epoch, seconds) for _ in range(rounds))
 
@@ -185,6 +185,15 @@ def _round(epoch: Epoch, seconds: float) -> float:
         count += sum(epoch())
         passed = time.perf_counter() - started
     return count / passed
+
+
+def _started_rate(epoch: Epoch, num_workers: int) -> float:
+    """Images a second of the only epoch, from the first batches on: the warm-up hides how the others start, too."""
+    sizes = iter(epoch())
+    for _ in range(num_workers):
+        next(sizes)
+    started = time.perf_counter()
+    return sum(sizes) / (time.perf_counter() - started)
 
 
 def measure_apart(name: str, setup: Setup, rounds: int, seconds: float) -> float | str:

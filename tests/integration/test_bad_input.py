@@ -207,12 +207,14 @@ class TestCheckpoints:
     ) -> None:
         run = RunFolder(tmp_path / "run")
         shutil.copytree(trained.run.root, run.root)
-        run.last_checkpoint.unlink()
+        for path in run.checkpoints.iterdir():  # with another whole one it would go on from that
+            path.unlink()
         shutil.copy(bad_checkpoint, run.last_checkpoint)
 
         (line,) = refused("train", "--resume", run.root, "trainer.max_epochs=3")
 
-        assert line.startswith(f"{run.last_checkpoint} ")
+        assert line.startswith(f"no checkpoint of {run.root} can be used; restore one, or start a new run: ")
+        assert str(run.last_checkpoint) in line
         assert not (tmp_path / "executed").exists()
 
     def test_starting_from_weights_that_are_none(
