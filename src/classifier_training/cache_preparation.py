@@ -80,13 +80,13 @@ def prepare_cache(
         num_made = _fill(caches, found, config.data, preprocessing, storing)
         open_ones = [choice.cache for choice in caches.choices if choice.cache is not None]
         if not open_ones:
-            raise DataError("nothing can be kept: " + "; ".join(choice.sentence for choice in caches.choices))
+            raise DataError("nothing can be kept: " + "; ".join(caches.sentences))
         return PreparedCache(
             folder=folder,
             num_made=num_made,
             num_stored=sum(cache.num_stored() for cache in open_ones),
             num_images=sum(len(found.rows[split]) for split in ("train", "val")),
-            sentences=tuple(choice.sentence for choice in caches.choices),
+            sentences=caches.sentences,
             warnings=(*found.warnings, *caches.opening_warnings(), *caches.new_warnings()),
         )
     finally:

@@ -98,6 +98,5 @@ def _num_devices(plan: Plan) -> int:
 def _strategy(plan: Plan) -> Any:
     if _num_devices(plan) * plan.config.trainer.num_nodes == 1:
         return "auto"
-    # the frozen backbone gets no gradients; buffers are equal already, and a broadcast for each evaluation batch would
-    # hang where one rank has a batch more than another
+    # the frozen backbone gets no gradients; the model shares its buffers itself, once before each evaluation
     return DDPStrategy(find_unused_parameters=bool(plan.config.model.freeze_epochs), broadcast_buffers=False)

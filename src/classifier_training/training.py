@@ -43,7 +43,6 @@ KNOWN_WARNINGS = (
     ".*module.s. in eval mode at the start of training.*",  # frozen BatchNorm statistics are meant
     ".*It is recommended to use .self.log.*sync_dist=True.*",  # what is logged is equal on all ranks
     ".*isinstance.treespec, LeafSpec.*is deprecated.*",  # Lightning's use of torch
-    ".*Grad strides do not match bucket view strides.*",  # channels_last under DDP; costs a copy, no exactness
     ".*broadcast_buffers. is deprecated.*",  # what replaces it is younger than the oldest torch we take
     ".*your dataloader is not resumable.*",  # the data module seeks to the batch where it stopped
 )
@@ -211,10 +210,10 @@ def _best(trainer: lightning.Trainer, run: RunFolder, terminal: Terminal) -> tup
 
 def _say_caches(data: ImageFolderDataModule, terminal: Terminal) -> None:
     """Opens the picture caches, and says where they are."""
-    for choice in data.caches.choices:
-        terminal.say(choice.sentence)
-        for warning in choice.warnings:
-            terminal.warn(warning)
+    for sentence in data.caches.sentences:
+        terminal.say(sentence)
+    for warning in data.caches.opening_warnings():
+        terminal.warn(warning)
 
 
 def _reached(trainer: lightning.Trainer, plan: Plan, *, is_trained: bool) -> str:

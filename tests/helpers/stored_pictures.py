@@ -70,3 +70,8 @@ def right_positions(cache: PictureCache, pictures: PictureList) -> list[int]:
             np.testing.assert_array_equal(pixels, picture_of(pictures, position))
             found.append(position)
     return found
+
+
+def num_bytes_below(folder: Path) -> int:
+    """What all files below a folder take."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

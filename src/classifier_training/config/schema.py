@@ -89,8 +89,8 @@ class DataConfig(Section):
     )
     cache_size: PositiveInt | Literal["original"] | None = Field(
         None,
-        description="shorter side, pixels, that training pictures are reduced to before the random crop; null: the"
-        " size that evaluation resizes to, or original where nothing is cached",
+        description="shorter side, pixels, that training pictures are reduced to before the random crop; null: 8/7 of"
+        " image_size, 256 for 224; original: not reduced, and no training picture is kept",
     )
     cache_dir: NonEmptyText | None = Field(
         None, description="folder of cached pictures and indices; null: the user's cache folder"

@@ -38,6 +38,11 @@ class Caches:
         """All decisions."""
         return [choice for choice in (self.train, self.val) if choice is not None]
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was decided, for a person."""
+        return tuple(choice.sentence for choice in self.choices)
+
     def opening_warnings(self) -> list[str]:
         """What a person should know of the caches as they were found."""
         return [text for choice in self.choices for text in choice.warnings]

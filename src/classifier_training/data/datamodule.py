@@ -35,7 +35,7 @@ from classifier_training.types import ClassificationBatch, Preprocessing
 
 
 class ImageFolderDataModule(lightning.LightningDataModule):
-    """Loads a folder of photos (or a table of them) for a classifier.
+    """Loads photos from a folder, a table, shards or an address for a classifier.
 
     Classes are the class folders of the training split in lexicographic order. Batches are `ClassificationBatch`
     dictionaries. The order of an epoch depends on (seed, epoch), an augmentation on (seed, epoch, draw number), so

@@ -139,11 +139,11 @@ class Index:
 
     def _codes(self, name: str) -> NDArray[np.int32]:
         column = self._columns[name]
-        parts = [batch.column(column).indices.to_numpy() for batch in self._batches]
+        parts = [_values(batch.column(column).indices, np.int32) for batch in self._batches]
         return np.concatenate(parts) if parts else np.zeros(0, np.int32)
 
     def _numbers(self, name: str, dtype: type[np.generic]) -> NDArray[Any]:
-        parts = [batch.column(self._columns[name]).to_numpy() for batch in self._batches]
+        parts = [_values(batch.column(self._columns[name]), dtype) for batch in self._batches]
         return np.concatenate(parts) if parts else np.zeros(0, dtype)
 
 
@@ -220,6 +220,11 @@ def listing_keys(rows: pa.Table) -> pa.ChunkedArray:
     import pyarrow as pa
 
     return pa.chunked_array([_keys(batch) for batch in rows.to_batches()], pa.large_string())
+
+
+def _values(column: pa.Array, dtype: type[np.generic]) -> NDArray[Any]:
+    """The memory of a column without nulls; pyarrow's own conversion imports pandas where that is installed."""
+    return np.frombuffer(column.buffers()[1], dtype)[column.offset : column.offset + len(column)]
 
 
 def _keys(batch: pa.RecordBatch) -> pa.Array:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.data.cache_folder import CACHE_VARIABLE, is_cache_error
+from classifier_training.data.cache_folder import CACHE_VARIABLE, is_cache_error, one_at_a_time
 from classifier_training.data.index import Index, RowRecords, listing_keys, write_index
 from classifier_training.data.inspect import Facts, Progress, inspect_records
 from classifier_training.data.sources.address import is_remote
@@ -60,43 +60,49 @@ def load_index(
         DataError: The source cannot be listed.
     """
     path = cache / "index" / f"{_name(root, columns, max_pixels)}.arrow"
-    stored = _open(path)
+    index = _current(path, root)
+    if index is None:
+
+        def make(place: Path) -> Index:
+            # anything that changes from now on makes the index old
+            started = time.time_ns()
+            listing = list_photos(root, columns, cache=cache, scanning=scanning, fetching=fetching)
+            facts = _inspect(place, listing, _open(path), max_pixels, checking)
+            watched = [[watched, *_state(watched)] for watched in listing.watched]
+            write_index(place, listing, facts, watched=watched, made_at_ns=started)
+            return Index(place)
+
+        try:
+            with one_at_a_time(path):  # the other ranks of a run wait, instead of reading all pictures as well
+                index = _current(path, root)
+                if index is None:
+                    return make(path)
+        except OSError as error:
+            if not is_cache_error(error, cache):
+                raise
+            return make(_elsewhere(cache, error) / path.name)
+    if checking is not None:
+        checking(len(index), len(index))
+    return index
+
+
+def _current(path: Path, root: str) -> Index | None:
+    """The stored index, if nothing has changed since it was made."""
     # what lies at an address cannot be watched: it is listed again, and what was fetched is not fetched again
-    if stored is not None and not is_remote(root) and _is_current(stored):
-        if checking is not None:
-            checking(len(stored), len(stored))
-        return stored
-    # anything that changes from now on makes the index old
-    started = time.time_ns()
-    listing = list_photos(root, columns, cache=cache, scanning=scanning, fetching=fetching)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return _make(path, listing, stored, started, max_pixels, checking)
-    except OSError as error:
-        if not is_cache_error(error, cache):
-            raise
-        warnings.warn(
-            f"the cache folder {cache} cannot be written ({error.strerror}): all photos are checked at every start;"
-            f" name another one with data.cache_dir or {CACHE_VARIABLE}",
-            stacklevel=2,
-        )
-        folder = Path(tempfile.mkdtemp(prefix="classifier-training-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        return _make(folder / path.name, listing, stored, started, max_pixels, checking)
+    index = None if is_remote(root) else _open(path)
+    return index if index is not None and _is_current(index) else None
 
 
-def _make(
-    path: Path,
-    listing: Listing,
-    stored: Index | None,
-    made_at_ns: int,
-    max_pixels: int | None,
-    progress: Progress | None,
-) -> Index:
-    facts = _inspect(path, listing, stored, max_pixels, progress)
-    watched = [[place, *_state(place)] for place in listing.watched]
-    write_index(path, listing, facts, watched=watched, made_at_ns=made_at_ns)
-    return Index(path)
+def _elsewhere(cache: Path, error: OSError) -> Path:
+    """A folder for the index of this process alone, where the cache folder cannot be written."""
+    warnings.warn(
+        f"the cache folder {cache} cannot be written ({error.strerror}): all photos are checked at every start;"
+        f" name another one with data.cache_dir or {CACHE_VARIABLE}",
+        stacklevel=3,
+    )
+    folder = Path(tempfile.mkdtemp(prefix="classifier-training-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _inspect(
@@ -105,7 +111,7 @@ def _inspect(
     """The facts of all pictures; those of files that the stored index knows are taken from it."""
     # the rows are looked up in a file too, so that they take no memory while the pictures are read
     count = listing.rows.num_rows
-    unchecked = path.with_name(f".{path.name}.{os.getpid()}.rows")
+    unchecked = path.with_name(f".{path.name}.rows.tmp")  # what a kill leaves of it, the next start removes
     write_index(unchecked, listing, Facts.empty(count))
     try:
         records = RowRecords(Index(unchecked), np.arange(count))

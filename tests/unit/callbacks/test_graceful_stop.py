@@ -19,7 +19,6 @@ from tests.helpers.training import (
     KilledError,
     assert_same_run,
     fit_photos,
-    make_learnable_photos,
     make_loader,
     make_model,
     make_trainer,
@@ -31,18 +30,6 @@ from classifier_training.models.checkpoint import load_model
 
 pytestmark = [*LIGHTNING_NOTICES, pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")]
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_learnable_photos(tmp_path_factory.mktemp("photos"))
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    fit_photos(folder, photos)
-    return folder
 
 
 @pytest.fixture(autouse=True)

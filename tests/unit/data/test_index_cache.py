@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +153,50 @@ def test_another_pixel_limit_is_another_index(source: Source) -> None:
     assert len(limited.errors) == 5
     assert "data.max_image_pixels" in limited.errors[0]
     assert source.load().errors == {}
+
+
+def test_of_two_processes_at_once_one_reads_the_pictures(tmp_path: Path) -> None:
+    root = make_photos(tmp_path / "photos", {"a": 30, "b": 30})
+    for place in (root, root / "a", root / "b"):
+        os.utime(place, ns=(10**18, 10**18))
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from classifier_training.data.index_cache import load_index\n"
+        "from classifier_training.data.sources.table import Columns\n"
+        "told = []\n"
+        "index = load_index(sys.argv[1], Columns(), Path(sys.argv[2]), checking=lambda done, all: told.append(done))\n"
+        "print(index.metadata['made_at_ns'], len(told))\n"
+    )
+    command = [sys.executable, "-c", code, str(root), str(tmp_path / "cache")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    told = [process.communicate()[0].split() for process in processes]
+
+    assert len({made_at for made_at, _ in told}) == 1
+    assert sorted(int(number) > 1 for _, number in told) == [False, False, True]
+    assert {path.suffix for path in (tmp_path / "cache" / "index").iterdir()} == {".arrow", ".lock"}
+
+
+def test_what_a_killed_process_left_is_removed(source: Source) -> None:
+    left = source.first.path.with_name(f".{source.first.path.name}.rows.tmp")
+    left.write_bytes(b"half")
+    make_photo(source.root / "a" / "new.png", 50)
+
+    assert len(source.load()) == 6
+    assert not left.exists()
+
+
+def test_a_start_does_not_wait_for_pandas(source: Source, tmp_path: Path) -> None:
+    """Which pyarrow imports for its own conversions, where it is installed."""
+    (tmp_path / "pandas.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')\n__version__ = '3.0.0'\n")
+    code = (
+        "import sys\n"
+        "sys.path.insert(0, sys.argv[2])\n"
+        "from classifier_training.data.index import Index\n"
+        "index = Index(sys.argv[1])\n"
+        "index.labels, index.splits, index.widths, index.stamps, index.digests\n"
+    )
+
+    subprocess.run([sys.executable, "-c", code, source.first.path, tmp_path], check=True)
+
+    assert not (tmp_path / "imported").exists()

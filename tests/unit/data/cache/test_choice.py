@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.stored_pictures import make_list, picture_of, right_positions, store_all
+from tests.helpers.stored_pictures import make_list, num_bytes_below, picture_of, right_positions, store_all
 
 from classifier_training.data.cache.choice import CacheChoice, choose_cache
 from classifier_training.data.cache.making import table_bytes
@@ -50,10 +50,6 @@ def cache_of(choice: CacheChoice) -> PictureCache:
 def filled(choice: CacheChoice, pictures: PictureList = PICTURES) -> CacheChoice:
     store_all(cache_of(choice), pictures)
     return choice
-
-
-def num_bytes_below(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def folders(store: Path) -> list[str]:
