@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from classifier_training.callbacks.checkpoint import VALIDATION_LEFT, RunCheckpoint
 from classifier_training.checkpoint_files import resumable_checkpoints
 from classifier_training.config import load_config
-from classifier_training.config.schema import Config
+from classifier_training.config.schema import Config, ReportConfig, TrackingConfig
 from classifier_training.data.inspect import name_some
 from classifier_training.data.photos import Photos
 from classifier_training.data.split_file import read_digests
@@ -40,6 +40,8 @@ HARMLESS: Final = frozenset(
         "export.exporter",
         "export.opset_version",
         "export.tolerance",
+        *(f"report.{name}" for name in ReportConfig.model_fields),
+        *(f"tracking.{name}" for name in TrackingConfig.model_fields),
     }
 )
 """Settings that a resumed run may change; every other one would make it another run."""

@@ -4,9 +4,15 @@ runs/<date>-<time>-<model>/
 ├── config.yaml            the resolved configuration; `train --config` repeats the run
 ├── environment.json       versions, git commit, hardware, seed, data fingerprint
 ├── data/split.csv         which picture was in which split, and what was left out
+├── data/statistics.json   what the photos are like: counts, sizes, modes
+├── data/sampler_distribution.csv   what was drawn in each epoch, by class
+├── model_info.json        parameters, FLOPs, size, latency
 ├── metrics.csv            one row an epoch: the same for every repetition of the run
 ├── timings.csv            one row an epoch: seconds and images per second
 ├── results.json           the scores, and what was written
+├── report.html            all of it on one page, current after each epoch
+├── plots/                 figures: curves, what was drawn, what the photos are like, a batch of training pictures
+├── val/, test/            what the model said of each picture, see `ScoredFolder`
 ├── train.log              what the terminal said
 ├── checkpoints/           best.ckpt, last.ckpt, and last-1.ckpt … before it
 └── export/                model.onnx, labels_mapping.json, verification.json
@@ -107,6 +113,35 @@ class RunFolder:
         """The figures of the comparison between the exported and the trained model."""
         return self.export / "verification.json"
 
+    @property
+    def report(self) -> Path:
+        """The whole run on one page."""
+        return self.root / "report.html"
+
+    @property
+    def statistics(self) -> Path:
+        """What the photos are like."""
+        return self.root / "data" / "statistics.json"
+
+    @property
+    def sampler_distribution(self) -> Path:
+        """What was drawn in each epoch, by class."""
+        return self.root / "data" / "sampler_distribution.csv"
+
+    @property
+    def model_info(self) -> Path:
+        """Parameters, FLOPs, size and latency."""
+        return self.root / "model_info.json"
+
+    @property
+    def plots(self) -> Path:
+        """Folder of the figures that belong to no split."""
+        return self.root / "plots"
+
+    def scored(self, split: str) -> ScoredFolder:
+        """What the model said of each picture of a split."""
+        return ScoredFolder(self.root / split)
+
     def written_files(self) -> list[Path]:
         """Every finished file of the run, in a stable order."""
         files = (path for path in self.root.rglob("*") if path.is_file() and not path.name.startswith("."))
@@ -116,6 +151,69 @@ class RunFolder:
         """Removes what a process left that was killed while it wrote; must not be called while another one writes."""
         for path in self.root.rglob(".*.tmp"):
             path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredFolder:
+    """The paths of one pass of a model over labelled pictures: a run's ``val/`` or ``test/``, or an evaluation.
+
+    Making the object touches no disk.
+
+    Attributes:
+        root: The folder itself.
+    """
+
+    root: Path
+
+    @property
+    def scores(self) -> Path:
+        """The scores, and what they are of."""
+        return self.root / "scores.json"
+
+    @property
+    def predictions(self) -> Path:
+        """One row a picture."""
+        return self.root / "predictions.csv"
+
+    @property
+    def confusion(self) -> Path:
+        """The confusion matrix: a row a true class, a column a predicted one."""
+        return self.root / "confusion_matrix.csv"
+
+    @property
+    def confusion_figure(self) -> Path:
+        """The confusion matrix as a picture."""
+        return self.root / "confusion_matrix.png"
+
+    @property
+    def normalized_confusion_figure(self) -> Path:
+        """The confusion matrix with rows that sum to one, as a picture."""
+        return self.root / "confusion_matrix_normalized.png"
+
+    @property
+    def pictures(self) -> Path:
+        """Which pictures are shown, and why."""
+        return self.root / "pictures.json"
+
+    @property
+    def thumbnails(self) -> Path:
+        """Folder of the small pictures."""
+        return self.root / "pictures"
+
+    @property
+    def samples_figure(self) -> Path:
+        """A grid of pictures with what was said of them."""
+        return self.root / "samples.png"
+
+    @property
+    def worst_errors_figure(self) -> Path:
+        """The errors with the highest loss."""
+        return self.root / "worst_errors.png"
+
+    @property
+    def least_certain_figure(self) -> Path:
+        """The pictures that the model was least sure of."""
+        return self.root / "least_certain.png"
 
 
 def check_run_name(parent: Path, name: str | None, *, may_rename: bool = False) -> None:

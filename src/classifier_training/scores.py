@@ -82,6 +82,61 @@ class Scores:
         }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """What a model said of each of N labelled images, in the order of the set.
+
+    Attributes:
+        labels: int64 (N,), true class indices.
+        predicted: int64 (N,), the most probable classes; of equal ones the lower index.
+        confidence: float32 (N,), softmax probability of the predicted class.
+        losses: float32 (N,), minus the logarithm of the true class's probability.
+        probabilities: float32 (N, K), or None where only the above was kept.
+    """
+
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    confidence: NDArray[np.float32]
+    losses: NDArray[np.float32]
+    probabilities: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def are_right(self) -> NDArray[np.bool_]:
+        """Whether each image was predicted as what it is: bool (N,)."""
+        return self.labels == self.predicted
+
+
+def predictions_from_logits(logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> Predictions:
+    """What logits say of each image, with the probability of every class.
+
+    A NaN ranks last, as in `confusion_and_top5`; it has probability 0 and the loss of its image is infinite.
+
+    Args:
+        logits: Float (N, K).
+        labels: Integer (N,), class indices in [0, K).
+    """
+    labels = np.asarray(labels, dtype=np.int64)
+    logits = np.where(np.isnan(logits), -np.inf, logits).astype(np.float64)
+    top = logits.max(axis=1, keepdims=True, initial=-np.inf)
+    shifted = logits - np.where(np.isfinite(top), top, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # an image of nothing but NaN has no probabilities
+        log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    log_probabilities = np.where(np.isnan(log_probabilities), -np.inf, log_probabilities)
+    probabilities = np.exp(log_probabilities).astype(np.float32)
+    predicted = logits.argmax(axis=1)
+    rows = np.arange(len(labels))
+    return Predictions(
+        labels=labels,
+        predicted=predicted.astype(np.int64),
+        confidence=probabilities[rows, predicted],
+        losses=-log_probabilities[rows, labels].astype(np.float32),
+        probabilities=probabilities,
+    )
+
+
 def scores_from_confusion(confusion: NDArray[np.int64], num_top5: int) -> Scores:
     """Computes every score from the counts of one pass; counts of several batches are simply added before.
 

@@ -254,6 +254,32 @@ class ExportConfig(Section):
             yield ("opset_version", "exporter"), f"the {self.exporter} exporter writes operator sets {low} to {high}"
 
 
+class ReportConfig(Section):
+    """What can be looked at while and after a run is trained."""
+
+    enabled: bool = Field(True, description="write report.html, the figures and what the model said of each picture")
+    max_repeats: PositiveFloat = Field(
+        10.0, description="warn when the sampler draws each picture of a class more often than this in an epoch"
+    )
+    num_pictures: NonNegativeInt = Field(24, description="worst errors and least certain pictures that are shown")
+    grad_cam: bool = Field(True, description="show what the worst errors looked like to the model (Grad-CAM)")
+
+
+class TrackingConfig(Section):
+    """Where metrics, settings, figures and the model go besides the run folder."""
+
+    tensorboard: bool | Literal["auto"] = Field("auto", description="TensorBoard; auto: where it is installed")
+    wandb: bool = Field(False, description="Weights & Biases; needs the extra wandb")
+    wandb_mode: Literal["online", "offline"] = Field("online", description="send at once, or keep for `wandb sync`")
+    mlflow: bool = Field(False, description="MLflow; needs the extra mlflow")
+    mlflow_uri: NonEmptyText | None = Field(
+        None, description="MLflow's tracking URI; null: MLFLOW_TRACKING_URI, else sqlite:///<run.dir>/mlflow.db"
+    )
+    project: str = Field(
+        "classifier-training", min_length=1, description="project (Weights & Biases), experiment (MLflow)"
+    )
+
+
 class Config(Section):
     """The whole configuration of a run."""
 
@@ -268,3 +294,5 @@ class Config(Section):
     ema: EMAConfig = EMAConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     export: ExportConfig = ExportConfig()
+    report: ReportConfig = ReportConfig()
+    tracking: TrackingConfig = TrackingConfig()

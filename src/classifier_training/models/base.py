@@ -112,13 +112,13 @@ class BaseClassificationModel(lightning.LightningModule):
         self.train_loss.update(loss.detach(), len(batch["labels"]))
         return loss
 
-    def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's
-        """Counts of one validation batch."""
-        self._evaluation_step(batch)
+    def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002
+        """Counts one validation batch; gives its ``logits`` float32 (B, K) to the callbacks."""
+        return self._evaluation_step(batch)
 
-    def test_step(self, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's
-        """Counts of one test batch."""
-        self._evaluation_step(batch)
+    def test_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002
+        """Counts one test batch; gives its ``logits`` float32 (B, K) to the callbacks."""
+        return self._evaluation_step(batch)
 
     def predict_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's
         """Logits float32 (B, K) of one batch."""
@@ -249,10 +249,11 @@ class BaseClassificationModel(lightning.LightningModule):
         for name, value in self._epoch_metrics.items():
             self.log(name, value, on_step=False, on_epoch=True, batch_size=1, prog_bar=name == "train/loss")
 
-    def _evaluation_step(self, batch: ClassificationBatch) -> None:
+    def _evaluation_step(self, batch: ClassificationBatch) -> dict[str, Tensor]:
         logits = self(batch["images"])
         self.counts.update(logits, batch["labels"])
         self.evaluation_loss.update(self.loss.evaluate(logits, batch["labels"]))
+        return {"logits": logits}
 
     def _share_buffers(self) -> None:
         """Gives every rank the buffers of rank 0, whose weights are saved: BatchNorm counts on each rank for itself."""

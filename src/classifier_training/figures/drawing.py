@@ -1,0 +1,84 @@
+"""How figures are drawn while a model is trained: cheaply, and without ever stopping the training."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from classifier_training.runs import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class DrawingBudget:
+    """Keeps what is looked at cheap: a figure is drawn again only while all drawing took a small share of the time.
+
+    One budget is shared by all that draw in a run. What is drawn at the end of a run asks for nothing.
+
+    Args:
+        share: Share of the time since the first question that drawing may take.
+    """
+
+    def __init__(self, share: float = 0.02) -> None:
+        self.share = share
+        self.spent = 0.0
+        self._started: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is time to draw."""
+        if self._started is None:
+            self._started = time.monotonic()
+        return self.spent <= self.share * (time.monotonic() - self._started)
+
+    @contextlib.contextmanager
+    def spending(self) -> Iterator[None]:
+        """Counts the time that the block takes."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.spent += time.monotonic() - started
+
+
+@contextlib.contextmanager
+def harmless(what: str) -> Iterator[None]:
+    """Turns an exception into a warning of one line: a figure that fails must not cost a training.
+
+    Nothing that waits for other processes may be in the block: they would wait for ever.
+
+    Args:
+        what: What the block makes, for a person.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        warnings.warn(f"{what} could not be made, the training goes on: {reason}", stacklevel=3)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure that belongs to no window, so that threads and servers without a screen can draw.
+
+    Args:
+        width: Inches, of 100 pixels.
+        height: Inches.
+    """
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG, atomically; letters that the font lacks become boxes, without a warning."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    with warnings.catch_warnings(), atomic_path(path) as temporary:
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(temporary, format="png")
