@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from classifier_training.exporting import export as export
     from classifier_training.finish import TrainResult as TrainResult
     from classifier_training.prediction import predict as predict
+    from classifier_training.reporting import compare as compare
+    from classifier_training.reporting import report as report
     from classifier_training.training import train as train
     from classifier_training.types import ClassificationBatch as ClassificationBatch
     from classifier_training.types import Prediction as Prediction
@@ -28,9 +30,11 @@ _HOMES = {
     "Prediction": "types",
     "Preprocessing": "types",
     "TrainResult": "finish",
+    "compare": "reporting",
     "evaluate": "evaluation",
     "export": "exporting",
     "predict": "prediction",
+    "report": "reporting",
     "train": "training",
 }
 

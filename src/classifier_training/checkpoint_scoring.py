@@ -10,17 +10,17 @@ import torch
 
 from classifier_training.config.schema import Config
 from classifier_training.data.inspect import Progress, count_up
-from classifier_training.data.labelled import Labelled
+from classifier_training.data.labelled import Labelled, ScoredPhotos
 from classifier_training.data.loaders import evaluation_loader
-from classifier_training.models.checkpoint import load_model
+from classifier_training.models.checkpoint import load_model, read_checkpoint
+from classifier_training.models.grad_cam import cam_function
 from classifier_training.plan import resolve_accelerator
-from classifier_training.scores import Scores
 from classifier_training.scoring import Precision, score_model
 
 
 def score_checkpoint(
     path: Path, choose: Callable[[tuple[str, ...]], Labelled], settings: Config | None, progress: Progress | None = None
-) -> tuple[tuple[str, ...], Labelled, Scores]:
+) -> ScoredPhotos:
     """Scores the weights of a checkpoint.
 
     Args:
@@ -28,33 +28,41 @@ def score_checkpoint(
         choose: Gives the photos once the classes are known.
         settings: Batch size, workers, device and precision; None: the defaults.
         progress: Told how many images have been scored.
-
-    Returns:
-        The classes, the photos and the scores.
     """
     settings = settings or Config()
     accelerator = resolve_accelerator(settings.trainer.accelerator)
+    device = torch.device(accelerator)
     model = load_model(path)
     labelled = choose(model.classes)
+    records = [sample.image for sample in labelled.samples]
+    max_pixels, wants_cam = settings.data.max_image_pixels, settings.report.grad_cam
     batches = evaluation_loader(
-        [sample.image for sample in labelled.samples],
+        records,
         np.asarray(labelled.labels, np.int64),
         model.preprocessing,
         batch_size=settings.data.batch_size,
         num_workers=settings.data.num_workers,
-        max_pixels=settings.data.max_image_pixels,
+        max_pixels=max_pixels,
         as_float=False,
     )
-    scores = score_model(
+    scores, predictions = score_model(
         model,
         batches,
         len(model.classes),
-        device=torch.device(accelerator),
+        device=device,
         precision=_precision(settings, accelerator),
         preprocessing=model.preprocessing,
         progress=count_up(progress, len(labelled.samples)),
     )
-    return model.classes, labelled, scores
+    return ScoredPhotos(
+        classes=model.classes,
+        labelled=labelled,
+        scores=scores,
+        predictions=predictions,
+        preprocessing=model.preprocessing,
+        epoch=int(read_checkpoint(path)["epoch"]),
+        cam=cam_function(model, records, predictions, device, max_pixels=max_pixels) if wants_cam else None,
+    )
 
 
 def _precision(settings: Config, accelerator: str) -> Precision:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from classifier_training.command_words import Quiet, split_words
 from classifier_training.errors import ClassifierTrainingError, ConfigError, UserError
+from classifier_training.evaluate_command import evaluate
+from classifier_training.page_commands import compare, report
 
 if TYPE_CHECKING:
     from classifier_training.config.options import Option
@@ -35,10 +37,11 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
 
 config_app = typer.Typer(help="Look at settings.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+app.command()(report)
+app.command()(compare)
 
 EXIT_INTERRUPTED = 130
 Settings = Annotated[list[str] | None, typer.Argument(help="Settings, key=value.", metavar="[KEY=VALUE]...")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say warnings and results only.")]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="YAML file of settings, such as a run's config.yaml.")
 ]
@@ -63,7 +66,7 @@ def train(
 
     All settings: classifier-training config options
     """
-    place, overrides = _split_words(photos)
+    place, overrides = split_words(photos)
     _check_settings(overrides, config, place if not resume else None, is_resumed=resume)
     from classifier_training.training import train as run_training
 
@@ -77,44 +80,7 @@ def train(
     )
 
 
-@app.command()
-def evaluate(
-    model: Annotated[str, typer.Argument(help="Run folder, .ckpt or .onnx file.")],
-    photos: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Labelled photos (default: the run's own), then settings.", metavar="[PHOTOS] [KEY=VALUE]..."
-        ),
-    ] = None,
-    split: Annotated[
-        Literal["train", "val", "test"] | None, typer.Option(help="Split to score; default test, else val.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Score a model on labelled photos."""
-    place, overrides = _split_words(photos)
-    from classifier_training.evaluation import evaluate as run_evaluation
-    from classifier_training.score_table import show_scores
-    from classifier_training.terminal import Terminal
-
-    terminal = Terminal(quiet=quiet, to_stderr=as_json)
-    with (
-        terminal.capture_warnings(),
-        terminal.progress("checking photos", "files") as checking,
-        terminal.progress("scoring", "images") as scoring,
-    ):
-        result = run_evaluation(model, place, overrides, split=split, checking=checking, scoring=scoring)
-    if result.bad:
-        terminal.warn(f"{len(result.bad)} unreadable file(s) left out: {', '.join(bad.path for bad in result.bad[:3])}")
-    if result.num_trained_on and split != "train":
-        terminal.warn(f"{result.num_trained_on} of these photos were trained on: the scores are too good")
-    if as_json:
-        sys.stdout.write(json.dumps(result.to_dict(), ensure_ascii=False) + "\n")
-        return
-    show_scores(terminal, result.scores, result.classes, f"{result.model} on {result.description}")
-    for name in ("top1", "top5", "balanced_accuracy", "macro_f1"):
-        sys.stdout.write(f"{name} {getattr(result.scores, name):.4f}\n")
+app.command()(evaluate)
 
 
 @app.command()
@@ -191,7 +157,7 @@ def prepare(
 
     Interrupted, and run again, it goes on. The same photos give the same bytes.
     """
-    place, overrides = _split_words(photos)
+    place, overrides = split_words(photos)
     _check_settings(overrides, None, place, is_resumed=False)
     if form == "cache":
         if size is not None or shard_size is not None:
@@ -305,15 +271,6 @@ def _fail(message: str, code: int) -> None:
     for line in message.splitlines():
         sys.stderr.write(f"error: {line}\n")
     sys.exit(code)
-
-
-def _split_words(words: list[str] | None) -> tuple[str | None, list[str]]:
-    """A source and settings, in any order; a setting has a ``=``, unless it is an address, or a file of that name."""
-    places = [word for word in words or [] if "://" in word.partition("=")[0] or "=" not in word or Path(word).exists()]
-    if len(places) > 1:
-        raise ConfigError(f"one folder is expected, got {len(places)}: {', '.join(places)}; settings are key=value")
-    settings = [word for word in words or [] if word not in places]
-    return (places[0] if places else None), settings
 
 
 def _check_settings(overrides: list[str], config: Path | None, photos: str | None, *, is_resumed: bool) -> None:

@@ -17,7 +17,7 @@ PACKAGES = ("classifier-training", "torch", "torchvision", "lightning", "timm", 
             "numpy", "pillow")  # fmt: skip
 
 
-def describe_environment(*, seed: int, data_root: str, fingerprint: str, order: str) -> dict[str, Any]:
+def describe_environment(*, seed: int, data_root: str, fingerprint: str, order: str, started: str) -> dict[str, Any]:
     """Everything that a person needs to tell two runs apart.
 
     Args:
@@ -25,8 +25,10 @@ def describe_environment(*, seed: int, data_root: str, fingerprint: str, order: 
         data_root: Where the photos lie.
         fingerprint: Hash of the photos, their labels and their splits.
         order: Hash of the training photos in their order.
+        started: When the run began, ISO 8601.
     """
     return {
+        "started": started,
         "seed": seed,
         "data_root": data_root,
         "data_fingerprint": fingerprint,

@@ -9,8 +9,9 @@
     │   ├── ModelError                the backbone or its weights
     │   ├── CheckpointError           a file that is not a checkpoint of ours, or does not fit
     │   └── RunError                  a run folder: exists already, is incomplete, is none at all
-    └── ExportError                   the export went wrong: exit code 1
-        └── VerificationError         the exported file does not answer like the model
+    ├── ExportError                   the export went wrong: exit code 1
+    │   └── VerificationError         the exported file does not answer like the model
+    └── GateError                     a model is not as good as was asked: exit code 1
 
     SystemExit
     └── TrainingStopped               a scheduler's signal stopped a training, which can go on: exit code 0
@@ -69,6 +70,10 @@ class ExportError(ClassifierTrainingError):
 
 class VerificationError(ExportError):
     """The exported file does not answer like the model that was trained."""
+
+
+class GateError(ClassifierTrainingError):
+    """A model is not as good as was asked; one line for each gate that it failed."""
 
 
 class TrainingStopped(SystemExit):

@@ -5,28 +5,38 @@ Scoring an ONNX file needs numpy, Pillow and onnxruntime only; whatever needs mo
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from classifier_training.data.inspect import BadImage, BadImagePolicy, Progress, count_up
-from classifier_training.data.labelled import Labelled, check_labelled, choose_samples
-from classifier_training.data.sources.address import absolute_root
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.data.inspect import BadImage, Progress, count_up
+from classifier_training.data.labelled import Labelled, ScoredPhotos
+from classifier_training.data.sources.address import absolute_root, file_name, is_remote, shown
 from classifier_training.data.sources.listing import Split
-from classifier_training.data.sources.table import Columns
-from classifier_training.data.split_file import read_digests, read_split
-from classifier_training.errors import CheckpointError, DataError
+from classifier_training.data.split_file import read_digests
+from classifier_training.errors import CheckpointError
+from classifier_training.evaluation_folder import check_folder, make_free_folder, replaced_folder
 from classifier_training.inference.classifier import OnnxClassifier
 from classifier_training.inference.evaluate import evaluate_samples
-from classifier_training.runs import RunFolder, open_run
-from classifier_training.scores import Scores
+from classifier_training.measures.intervals import CONFIDENCE_LEVEL, ScoreIntervals, score_intervals
+from classifier_training.photo_choice import PhotoChoice
+from classifier_training.runs import RunFolder, ScoredFolder, open_run
+from classifier_training.scored.folder import write_scored
+from classifier_training.scores import Predictions, Scores
 from classifier_training.settings import Overrides, collect_overrides
+from classifier_training.types import Preprocessing
 
 if TYPE_CHECKING:
     from classifier_training.config.schema import Config
+
+NUM_PICTURES: Final = 24
+"""How many errors are shown of a model without settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +45,43 @@ class Evaluation:
 
     Attributes:
         model: The file that was scored.
-        description: Which photos it was scored on, for a person.
+        photos: What was named to score it on; None: the photos of the model's own run.
+        labelled: The photos it was scored on.
         classes: Class names in class order.
         scores: The scores.
-        bad: Files that were left out.
+        intervals: Their intervals of 95 % confidence.
+        predictions: What was said of each photo.
+        epoch: After which epoch the model was scored, from 0; None where its file does not say.
+        preprocessing: How the model saw the photos.
+        cam: Gives what the model looked at in some of the photos, by position; None: it cannot be asked.
+        num_pictures: How many of the worst errors and of the least certain photos are shown.
         num_trained_on: How many of the photos the model was trained on, byte for byte.
+        folder: Where all of it was written; None: nowhere.
     """
 
     model: Path
-    description: str
+    photos: str | None
+    labelled: Labelled
     classes: tuple[str, ...]
     scores: Scores
-    bad: tuple[BadImage, ...] = ()
+    intervals: ScoreIntervals
+    predictions: Predictions
+    preprocessing: Preprocessing
+    epoch: int | None = None
+    cam: Callable[[list[int]], Mapping[int, NDArray[np.float32]]] | None = None
+    num_pictures: int = NUM_PICTURES
     num_trained_on: int = 0
+    folder: Path | None = None
+
+    @property
+    def description(self) -> str:
+        """Which photos it was scored on, for a person."""
+        return self.labelled.description
+
+    @property
+    def bad(self) -> tuple[BadImage, ...]:
+        """Files that were left out."""
+        return self.labelled.bad
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -55,8 +89,11 @@ class Evaluation:
             "model": str(self.model),
             "photos": self.description,
             **self.scores.to_dict(self.classes),
+            "confidence_level": CONFIDENCE_LEVEL,
+            "intervals": self.intervals.to_dict(),
             "num_trained_on": self.num_trained_on,
             "left_out": [image.path for image in self.bad],
+            "folder": None if self.folder is None else str(self.folder),
         }
 
 
@@ -65,6 +102,7 @@ def evaluate(
     photos: str | os.PathLike[str] | None = None,
     *overrides: Overrides,
     split: Split | None = None,
+    output: str | os.PathLike[str] | None = None,
     checking: Progress | None = None,
     scoring: Progress | None = None,
 ) -> Evaluation:
@@ -75,11 +113,13 @@ def evaluate(
         photos: A folder or a table; None: the photos of the model's own run.
         overrides: Settings that differ, such as ``"data.batch_size=64"``.
         split: ``train``, ``val`` or ``test``; None: test where there is one, else validation.
+        output: A folder to write the evaluation into: new, empty, or of an earlier evaluation, which is replaced; None
+            writes nothing.
         checking: Told how many files have been checked.
         scoring: Told how many images have been scored.
 
     Raises:
-        UserError: The model or the photos cannot be used.
+        UserError: The model or the photos cannot be used, or the folder to write into.
 
     Example:
         >>> evaluate("runs/shirts").scores.top1  # doctest: +SKIP
@@ -90,67 +130,140 @@ def evaluate(
     photos = roots[-1] if photos is None and roots else photos
     run = _run_of(path)
     settings = _settings(run, words, is_onnx=path.suffix == ".onnx")
-    choose = _Photos(run, photos, settings, split, checking)
-    if path.suffix == ".onnx":
-        classes, labelled, scores = _score_onnx(path, choose, settings, scoring)
-    else:
-        from classifier_training.checkpoint_scoring import score_checkpoint
-
-        classes, labelled, scores = score_checkpoint(path, choose, settings, scoring)
+    if output is not None:
+        check_folder(Path(output))
+    choice = PhotoChoice(run, photos, settings, split, checking)
+    scored = _score(path, choice, settings, scoring)
     trained_on = set() if run is None or not run.split.is_file() else set(read_digests(run.split, "train").values())
-    num_trained_on = sum(digest in trained_on for digest in labelled.digests)
-    return Evaluation(path, labelled.description, classes, scores, labelled.bad, num_trained_on)
+    evaluation = Evaluation(
+        model=path,
+        photos=None if photos is None or choice.are_the_runs_own else os.fspath(photos),
+        labelled=scored.labelled,
+        classes=scored.classes,
+        scores=scored.scores,
+        intervals=score_intervals(scored.scores),
+        predictions=scored.predictions,
+        preprocessing=scored.preprocessing,
+        epoch=scored.epoch,
+        cam=scored.cam,
+        num_pictures=NUM_PICTURES if settings is None else settings.report.num_pictures,
+        num_trained_on=sum(digest in trained_on for digest in scored.labelled.digests),
+    )
+    return evaluation if output is None else write_evaluation(evaluation, Path(output))
 
 
-@dataclass(frozen=True, slots=True)
-class _Photos:
-    """Chooses the photos once the model's classes are known."""
+def score_on_same_photos(
+    model: str | os.PathLike[str], evaluation: Evaluation, *overrides: Overrides, scoring: Progress | None = None
+) -> ScoredPhotos:
+    """Scores another model on the photos of an evaluation, in the same order.
 
-    run: RunFolder | None
-    photos: str | os.PathLike[str] | None
-    settings: Config | None
-    split: Split | None
-    checking: Progress | None
+    Args:
+        model: As in `evaluate`.
+        evaluation: What was scored before.
+        overrides: As in `evaluate`.
+        scoring: Told how many images have been scored.
 
-    def __call__(self, classes: tuple[str, ...]) -> Labelled:
-        data = None if self.settings is None else self.settings.data
-        columns = None if data is None else Columns(data.image_column, data.label_column, data.split_column)
-        if self._are_the_runs_own() and self.run is not None:
-            split = self.split or _best_split(self.run)
-            samples, description = read_split(self.run.split, split), f"the {split} split of {self.run.root}"
-        elif self.photos is not None:
-            samples, description = choose_samples(absolute_root(self.photos), columns, self.split, classes)
-        else:
-            raise DataError("this model lies in no run folder; name photos to evaluate it on")
-        policy = None if data is None else BadImagePolicy(data.on_bad_image, data.max_bad_fraction)
-        return check_labelled(
-            samples,
-            classes,
-            description,
-            policy=policy,
-            max_pixels=None if data is None else data.max_image_pixels,
-            progress=self.checking,
+    Raises:
+        UserError: The model cannot be used, or does not know a class of the photos.
+    """
+    path = _model_file(Path(model))
+    settings = _settings(_run_of(path), collect_overrides(overrides), is_onnx=path.suffix == ".onnx")
+    return _score(path, evaluation.labelled.for_classes, settings, scoring)
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path | None = None) -> Evaluation:
+    """Writes an evaluation folder, whole or not at all.
+
+    Args:
+        evaluation: What to write.
+        folder: As ``output`` of `evaluate`; None: a new one in the model's run, else in the working directory.
+
+    Returns:
+        The evaluation that knows its folder.
+
+    Raises:
+        RunError: The folder holds something else, or belongs to a run.
+    """
+    if folder is None:
+        folder = make_free_folder(*_usual_place(evaluation))
+        try:
+            return write_evaluation(evaluation, folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            raise
+    check_folder(folder)
+    labelled = evaluation.labelled
+    with replaced_folder(folder) as made:
+        write_scored(
+            ScoredFolder(made),
+            evaluation.scores,
+            evaluation.predictions,
+            evaluation.classes,
+            [sample.path for sample in labelled.samples],
+            description=labelled.description,
+            split=labelled.split,
+            epoch=evaluation.epoch,
+            model=str(evaluation.model.absolute()),
+            left_out=[image.path for image in labelled.bad],
+            num_trained_on=evaluation.num_trained_on,
+            intervals=evaluation.intervals,
         )
+        _write_page(evaluation, ScoredFolder(made))
+    return replace(evaluation, folder=folder)
 
-    def _are_the_runs_own(self) -> bool:
-        """Whether to score on the run's split, so that no training photo is scored by mistake."""
-        if self.run is None or not self.run.split.is_file():
-            return False
-        if self.photos is None:
-            return True
-        root = json.loads(self.run.environment.read_text(encoding="utf-8")).get("data_root")
-        return bool(absolute_root(self.photos) == root)
+
+def _write_page(evaluation: Evaluation, folder: ScoredFolder) -> None:
+    """Shows on one page what was written; a page that fails spoils no score."""
+    from classifier_training.figures.drawing import harmless
+    from classifier_training.reporting import report
+    from classifier_training.scored.drawn import show_pictures
+
+    show_pictures(
+        folder,
+        evaluation.scores,
+        evaluation.predictions,
+        [sample.image for sample in evaluation.labelled.samples],
+        evaluation.classes,
+        evaluation.preprocessing,
+        description=evaluation.description,
+        num_pictures=evaluation.num_pictures,
+        cam=evaluation.cam,
+    )
+    with harmless("report.html"):
+        report(folder.root)
+
+
+def _usual_place(evaluation: Evaluation) -> tuple[Path, str]:
+    """Where an evaluation is written when nobody says where: the folder, and the name in it."""
+    run, name = _run_of(evaluation.model), str(evaluation.labelled.split or "photos")
+    if evaluation.photos is not None:
+        root = absolute_root(evaluation.photos)
+        name = (file_name(shown(root)) if is_remote(root) else Path(root).name) or name
+    if run is not None:
+        return run.evaluations, name
+    return RunFolder(Path()).evaluations, f"{evaluation.model.stem}-{name}"
+
+
+def _score(
+    path: Path, choose: Callable[[tuple[str, ...]], Labelled], settings: Config | None, scoring: Progress | None
+) -> ScoredPhotos:
+    if path.suffix == ".onnx":
+        return _score_onnx(path, choose, settings, scoring)
+    from classifier_training.checkpoint_scoring import score_checkpoint
+
+    return score_checkpoint(path, choose, settings, scoring)
 
 
 def _score_onnx(
     path: Path, choose: Callable[[tuple[str, ...]], Labelled], settings: Config | None, scoring: Progress | None
-) -> tuple[tuple[str, ...], Labelled, Scores]:
+) -> ScoredPhotos:
     classifier = OnnxClassifier(path)
     labelled = choose(classifier.classes)
     samples = [(sample.image, label) for sample, label in zip(labelled.samples, labelled.labels, strict=True)]
     batch_size = 32 if settings is None else settings.data.batch_size
-    scores = evaluate_samples(classifier, samples, batch_size, count_up(scoring, len(samples)))
-    return classifier.classes, labelled, scores
+    scores, predictions = evaluate_samples(classifier, samples, batch_size, count_up(scoring, len(samples)))
+    return ScoredPhotos(classifier.classes, labelled, scores, predictions, classifier.preprocessing)
 
 
 def _model_file(path: Path) -> Path:
@@ -170,14 +283,6 @@ def _run_of(path: Path) -> RunFolder | None:
     """The run that a checkpoint or an exported model lies in."""
     run = RunFolder(path.resolve().parent.parent)
     return run if run.config.is_file() else None
-
-
-def _best_split(run: RunFolder) -> Split:
-    try:
-        read_split(run.split, "test")
-    except DataError:
-        return "val"
-    return "test"
 
 
 def _settings(run: RunFolder | None, words: list[str], *, is_onnx: bool) -> Config | None:

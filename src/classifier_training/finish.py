@@ -15,12 +15,21 @@ from classifier_training.config.schema import Config, ExportConfig
 from classifier_training.data.inspect import count_up
 from classifier_training.data.loaders import evaluation_loader
 from classifier_training.data.sources.listing import Split
+from classifier_training.data.sources.recognise import shown_root
 from classifier_training.exporting import export_checkpoint
+from classifier_training.figures.drawing import harmless
+from classifier_training.measures.intervals import ScoreIntervals, score_intervals
+from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import load_model
+from classifier_training.models.grad_cam import cam_function
 from classifier_training.plan import Plan
+from classifier_training.reporting import report
+from classifier_training.run_files import show_files
 from classifier_training.runs import RunFolder, write_json
 from classifier_training.score_table import show_scores, summarise
-from classifier_training.scores import Scores, scores_from_confusion
+from classifier_training.scored.drawn import show_pictures
+from classifier_training.scored.folder import write_scored
+from classifier_training.scores import Predictions, Scores, scores_from_confusion
 from classifier_training.scoring import score_model
 from classifier_training.terminal import Terminal, duration
 
@@ -36,6 +45,7 @@ class TrainResult:
         best_score: Their monitored metric.
         split: What ``test`` was measured on: ``test``, or ``val`` where there is no test split.
         test: Their scores on that split.
+        intervals: The intervals of these scores, of 95 % confidence.
         onnx: The proven export; None where it was switched off.
     """
 
@@ -45,6 +55,7 @@ class TrainResult:
     best_score: float
     split: str
     test: Scores
+    intervals: ScoreIntervals
     onnx: Path | None
 
 
@@ -88,7 +99,7 @@ def finish_run(
         as_float=False,
     )
     with terminal.progress(f"scoring {split}", "images") as progress:
-        scores = score_model(
+        scores, predictions = score_model(
             model,
             batches,
             len(plan.photos.classes),
@@ -97,10 +108,14 @@ def finish_run(
             preprocessing=plan.preprocessing,
             progress=count_up(progress, len(records)),
         )
+    intervals = score_intervals(scores)
+    _write_scored(run, plan, split, best_epoch, scores, predictions, intervals)
+    if plan.config.report.enabled:
+        _show_pictures(run, plan, split, scores, predictions, model, device)
     results: dict[str, Any] = {
         "monitor": plan.config.checkpoint.monitor,
         "best": {"epoch": best_epoch, plan.config.checkpoint.monitor: best_score},
-        split: scores.to_dict(plan.photos.classes),
+        split: scores.to_dict(plan.photos.classes) | {"intervals": intervals.to_dict()},
         "epochs": num_epochs,
         "seconds": round(time.monotonic() - started, 1),
         "left_out": [image.path for image in plan.photos.bad],
@@ -112,9 +127,16 @@ def finish_run(
     if plan.config.export.enabled:
         results["export"] = export_checkpoint(run, plan.config.export, terminal)
         write_json(run.results, results | {"seconds": round(time.monotonic() - started, 1)})
-    _show_files(run, terminal)
+    if plan.config.report.enabled:
+        with harmless(run.report.name):
+            report(run.root)
+    show_files(run, terminal)
     took = duration(time.monotonic() - started)
-    terminal.result(f"{split} top-1 {scores.top1:.2%} on {scores.num_images} images after {took}: {run.root}")
+    low, high = intervals.top1
+    terminal.result(
+        f"{split} top-1 {scores.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) on {scores.num_images} images after"
+        f" {took}: {run.root}"
+    )
     return TrainResult(
         run=run.root,
         best_checkpoint=run.best_checkpoint,
@@ -122,7 +144,62 @@ def finish_run(
         best_score=best_score,
         split=split,
         test=scores,
+        intervals=intervals,
         onnx=run.onnx if plan.config.export.enabled else None,
+    )
+
+
+def _show_pictures(
+    run: RunFolder,
+    plan: Plan,
+    split: Split,
+    scores: Scores,
+    predictions: Predictions,
+    model: BaseClassificationModel,
+    device: torch.device,
+) -> None:
+    """Draws what the best weights said of each picture, and what they looked at."""
+    photos, settings, max_pixels = plan.photos, plan.config.report, plan.config.data.max_image_pixels
+    records = photos.records(split)
+    cam = cam_function(model, records, predictions, device, max_pixels=max_pixels) if settings.grad_cam else None
+    show_pictures(
+        run.scored(split),
+        scores,
+        predictions,
+        records,
+        photos.classes,
+        plan.preprocessing,
+        description=f"the {split} split of {shown_root(photos.root)}",
+        num_pictures=settings.num_pictures,
+        cam=cam,
+        max_pixels=max_pixels,
+    )
+
+
+def _write_scored(
+    run: RunFolder,
+    plan: Plan,
+    split: Split,
+    epoch: int,
+    scores: Scores,
+    predictions: Predictions,
+    intervals: ScoreIntervals,
+) -> None:
+    """Writes what the best weights said of each picture."""
+    photos = plan.photos
+    records = photos.records(split)
+    write_scored(
+        run.scored(split),
+        scores,
+        predictions,
+        photos.classes,
+        [str(record) for record in records],
+        description=f"the {split} split of {shown_root(photos.root)}",
+        split=split,
+        epoch=epoch,
+        model=run.best_checkpoint.relative_to(run.root).as_posix(),
+        left_out=[image.path for image in photos.bad],
+        intervals=intervals,
     )
 
 
@@ -144,13 +221,15 @@ def finished_result(run: RunFolder, config: Config, *, num_epochs: int, best_epo
         return None
     split = "test" if "test" in results else "val"
     counts = results[split]
+    scores = scores_from_confusion(np.array(counts["confusion"]), round(counts["top5"] * counts["num_images"]))
     return TrainResult(
         run=run.root,
         best_checkpoint=run.best_checkpoint,
         best_epoch=best_epoch,
         best_score=results["best"][results["monitor"]],
         split=split,
-        test=scores_from_confusion(np.array(counts["confusion"]), round(counts["top5"] * counts["num_images"])),
+        test=scores,
+        intervals=score_intervals(scores),
         onnx=run.onnx if config.export.enabled else None,
     )
 
@@ -160,25 +239,3 @@ def _is_exported(run: RunFolder, config: ExportConfig, figures: dict[str, Any] |
     wanted = config.model_dump(exclude={"enabled"}).items()
     files = (run.onnx, run.labels_mapping, run.verification)
     return figures is not None and wanted <= figures.items() and all(path.is_file() for path in files)
-
-
-_MEANING = {
-    "config.yaml": "the whole configuration; train --config repeats the run",
-    "environment.json": "versions, hardware, seed, data fingerprint",
-    "metrics.csv": "every metric of every epoch",
-    "timings.csv": "how long every epoch took",
-    "results.json": "the scores",
-    "train.log": "what was said here",
-    "data/split.csv": "which photo was in which split",
-    "checkpoints/best.ckpt": "the weights that scored best",
-    "checkpoints/last.ckpt": "where train --resume goes on",
-    "checkpoints/last-1.ckpt": "the one before last.ckpt, for when that is damaged",
-    "export/model.onnx": "the model to deploy",
-    "export/labels_mapping.json": "class names and preprocessing",
-    "export/verification.json": "the proof that model.onnx answers like best.ckpt",
-}
-
-
-def _show_files(run: RunFolder, terminal: Terminal) -> None:
-    rows = {path.relative_to(run.root).as_posix(): path for path in run.written_files()}
-    terminal.pairs(f"files in {run.root}", {name: _MEANING.get(name, "") for name in rows})

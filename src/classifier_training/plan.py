@@ -16,6 +16,7 @@ from classifier_training.data.sources.recognise import shown_root
 from classifier_training.errors import ConfigError
 from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
 from classifier_training.terminal import Terminal
+from classifier_training.tracking.opening import check_trackers
 from classifier_training.types import Preprocessing
 
 
@@ -43,6 +44,7 @@ def make_plan(config: Config, terminal: Terminal) -> Plan:
         UserError: The backbone, the device or the photos cannot be used as configured.
     """
     check_backbone_name(config.model.name)
+    check_trackers(config.tracking)
     accelerator = resolve_accelerator(config.trainer.accelerator)
     if config.trainer.precision == "16-mixed" and accelerator == "cpu":
         raise ConfigError("trainer.precision=16-mixed needs a GPU; a CPU takes bf16-mixed or 32-true")

@@ -13,7 +13,10 @@ runs/<date>-<time>-<model>/
 ├── report.html            all of it on one page, current after each epoch
 ├── plots/                 figures: curves, what was drawn, what the photos are like, a batch of training pictures
 ├── val/, test/            what the model said of each picture, see `ScoredFolder`
+├── evaluations/           what `evaluate` has written, a folder each time
 ├── train.log              what the terminal said
+├── trackers.json          where a resumed run goes on in its trackers
+├── tensorboard/, wandb/   what these trackers write
 ├── checkpoints/           best.ckpt, last.ckpt, and last-1.ckpt … before it
 └── export/                model.onnx, labels_mapping.json, verification.json
 """
@@ -137,6 +140,26 @@ class RunFolder:
     def plots(self) -> Path:
         """Folder of the figures that belong to no split."""
         return self.root / "plots"
+
+    @property
+    def trackers(self) -> Path:
+        """Where a resumed run goes on in its trackers."""
+        return self.root / "trackers.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard's event files."""
+        return self.root / "tensorboard"
+
+    @property
+    def wandb(self) -> Path:
+        """Folder of the files of Weights & Biases, which names it itself."""
+        return self.root / "wandb"
+
+    @property
+    def evaluations(self) -> Path:
+        """Folder of the evaluations that nobody named a folder for."""
+        return self.root / "evaluations"
 
     def scored(self, split: str) -> ScoredFolder:
         """What the model said of each picture of a split."""

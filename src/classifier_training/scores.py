@@ -106,7 +106,7 @@ class Predictions:
     @property
     def are_right(self) -> NDArray[np.bool_]:
         """Whether each image was predicted as what it is: bool (N,)."""
-        return self.labels == self.predicted
+        return np.equal(self.labels, self.predicted)
 
 
 def predictions_from_logits(logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> Predictions:
@@ -118,7 +118,6 @@ def predictions_from_logits(logits: NDArray[np.floating[Any]], labels: NDArray[n
         logits: Float (N, K).
         labels: Integer (N,), class indices in [0, K).
     """
-    labels = np.asarray(labels, dtype=np.int64)
     logits = np.where(np.isnan(logits), -np.inf, logits).astype(np.float64)
     top = logits.max(axis=1, keepdims=True, initial=-np.inf)
     shifted = logits - np.where(np.isfinite(top), top, 0)
@@ -129,7 +128,7 @@ def predictions_from_logits(logits: NDArray[np.floating[Any]], labels: NDArray[n
     predicted = logits.argmax(axis=1)
     rows = np.arange(len(labels))
     return Predictions(
-        labels=labels,
+        labels=labels.astype(np.int64),
         predicted=predicted.astype(np.int64),
         confidence=probabilities[rows, predicted],
         losses=-log_probabilities[rows, labels].astype(np.float32),

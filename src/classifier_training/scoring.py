@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import nn
 
 from classifier_training.data.normalize import normalize_images
-from classifier_training.scores import Scores, confusion_and_top5, scores_from_confusion
+from classifier_training.measures.scoring_pass import ScoringPass
+from classifier_training.scores import Predictions, Scores
 from classifier_training.types import ClassificationBatch, Preprocessing
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -27,7 +27,7 @@ def score_model(
     precision: Precision = "32-true",
     preprocessing: Preprocessing | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Scores:
+) -> tuple[Scores, Predictions]:
     """Computes the scores of one pass, in the precision that the model was validated with.
 
     Args:
@@ -38,21 +38,25 @@ def score_model(
         precision: Arithmetic of the forward pass.
         preprocessing: Normalises images that come as uint8, on the device; None: they come normalised.
         progress: Called after each batch with the number of its images.
+
+    Returns:
+        The scores, and what was said of every image; its probabilities are kept as far as `ScoringPass` has room.
+
+    Raises:
+        DataError: There is no image to score.
     """
     model.to(device)
-    confusion, num_top5 = np.zeros((num_classes, num_classes), np.int64), 0
+    scoring = ScoringPass(num_classes)
     for batch in batches:
         images = batch["images"].to(device, non_blocking=True)
         if preprocessing is not None and images.dtype == torch.uint8:
             images = normalize_images(images, preprocessing)
         with _autocast(device, precision):
             logits = model(images)
-        batch_confusion, batch_top5 = confusion_and_top5(logits.float().cpu().numpy(), batch["labels"].numpy())
-        confusion += batch_confusion
-        num_top5 += batch_top5
+        scoring.update(logits.float().cpu().numpy(), batch["labels"].numpy())
         if progress is not None:
             progress(len(batch["labels"]))
-    return scores_from_confusion(confusion, num_top5)
+    return scoring.result()
 
 
 def _autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:

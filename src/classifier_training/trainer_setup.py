@@ -11,19 +11,32 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from classifier_training.callbacks.cache_warnings import CacheWarnings
 from classifier_training.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
+from classifier_training.callbacks.confusion_matrix import ConfusionMatrixCallback
+from classifier_training.callbacks.dataset_statistics import DatasetStatisticsCallback
 from classifier_training.callbacks.ema import EMACallback
 from classifier_training.callbacks.graceful_stop import GracefulStop
 from classifier_training.callbacks.metrics_csv import MetricsCSV
+from classifier_training.callbacks.model_info import ModelInfoCallback
+from classifier_training.callbacks.predictions import PredictionsCallback
 from classifier_training.callbacks.progress import TrainingProgress
+from classifier_training.callbacks.report import ReportCallback
+from classifier_training.callbacks.sample_visualization import SampleVisualizationCallback
+from classifier_training.callbacks.sampler_distribution import SamplerDistributionCallback
 from classifier_training.callbacks.throughput import Throughput
+from classifier_training.callbacks.tracking import TrackingCallback
+from classifier_training.callbacks.training_history import TrainingHistoryCallback
 from classifier_training.config.schema import Config
+from classifier_training.figures.drawing import DrawingBudget
 from classifier_training.plan import Plan
 from classifier_training.runs import RunFolder
 from classifier_training.stop_requests import StopRequests
 from classifier_training.terminal import Terminal
+from classifier_training.tracking.trackers import Trackers
 
 
-def build_trainer(run: RunFolder, plan: Plan, terminal: Terminal, requests: StopRequests) -> lightning.Trainer:
+def build_trainer(
+    run: RunFolder, plan: Plan, terminal: Terminal, requests: StopRequests, trackers: Trackers
+) -> lightning.Trainer:
     """Makes the Trainer of a run; it writes nothing before it trains.
 
     Args:
@@ -31,6 +44,7 @@ def build_trainer(run: RunFolder, plan: Plan, terminal: Terminal, requests: Stop
         plan: What it trains.
         terminal: Where it says how far it is.
         requests: What asks it to stop.
+        trackers: Where metrics and figures go besides.
     """
     settings = plan.config.trainer
     return lightning.Trainer(
@@ -45,7 +59,7 @@ def build_trainer(run: RunFolder, plan: Plan, terminal: Terminal, requests: Stop
         gradient_clip_val=settings.gradient_clip_val,
         deterministic="warn" if settings.deterministic else False,
         benchmark=not settings.deterministic,
-        callbacks=_callbacks(run, plan.config, terminal, requests),
+        callbacks=_callbacks(run, plan.config, terminal, requests, trackers),
         plugins=[AtomicCheckpointIO()],
         default_root_dir=run.root,
         num_sanity_val_steps=0,
@@ -56,7 +70,9 @@ def build_trainer(run: RunFolder, plan: Plan, terminal: Terminal, requests: Stop
     )
 
 
-def _callbacks(run: RunFolder, config: Config, terminal: Terminal, requests: StopRequests) -> list[Callback]:
+def _callbacks(
+    run: RunFolder, config: Config, terminal: Terminal, requests: StopRequests, trackers: Trackers
+) -> list[Callback]:
     """In the order in which they act; Lightning puts checkpoints last."""
     throughput = Throughput(run.timings)
     callbacks: list[Callback] = [
@@ -66,6 +82,9 @@ def _callbacks(run: RunFolder, config: Config, terminal: Terminal, requests: Sto
         GracefulStop(requests),
         CacheWarnings(),
     ]
+    if config.report.enabled:
+        callbacks += _report_callbacks(run, config, terminal)
+    callbacks.append(TrackingCallback(run.root, trackers))
     if config.ema.enabled:
         callbacks.insert(0, EMACallback(config.ema.decay, config.ema.warmup_steps))
     monitor, mode = config.checkpoint.monitor, config.checkpoint.mode
@@ -79,6 +98,30 @@ def _callbacks(run: RunFolder, config: Config, terminal: Terminal, requests: Sto
         )
     )
     return callbacks
+
+
+def _report_callbacks(run: RunFolder, config: Config, terminal: Terminal) -> list[Callback]:
+    """What is looked at, in the order in which one needs the files of another."""
+    budget = DrawingBudget()
+    monitor, mode = config.checkpoint.monitor, config.checkpoint.mode
+    return [
+        ModelInfoCallback(run.model_info, terminal),
+        DatasetStatisticsCallback(
+            run.statistics, run.plots, terminal, budget, show_counts=False
+        ),  # the plan shows them
+        SamplerDistributionCallback(
+            run.sampler_distribution,
+            run.plots / "sampler_distribution.png",
+            config.report.max_repeats,
+            terminal,
+            budget,
+        ),
+        PredictionsCallback(run.root),
+        ConfusionMatrixCallback(run.root, budget),
+        SampleVisualizationCallback(run.root, config.report.num_pictures, budget),
+        TrainingHistoryCallback(run.plots / "history.png", run.metrics, run.timings, monitor, mode, budget),
+        ReportCallback(run.root, budget),
+    ]
 
 
 class _EarlyStopping(EarlyStopping):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -16,11 +17,8 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
-from classifier_training.checkpoint_files import link_or_copy
-from classifier_training.config import load_config, to_yaml
+from classifier_training.config import load_config
 from classifier_training.data.datamodule import ImageFolderDataModule
-from classifier_training.data.split_file import write_split
-from classifier_training.environment import describe_environment
 from classifier_training.errors import ClassifierTrainingError, RunError, TrainingStopped
 from classifier_training.finish import TrainResult, finish_run, finished_result
 from classifier_training.interruption import stops_told
@@ -28,15 +26,14 @@ from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.weights import load_pretrained, load_weights_file
 from classifier_training.plan import Plan, describe_plan, make_plan
 from classifier_training.resume import ResumePoint, check_classes, check_photos, find_resume_point
-from classifier_training.runs import RunFolder, check_run_name, create_run, write_json, write_text
+from classifier_training.run_start import begin_folder, is_main_process, new_run, say_where
+from classifier_training.runs import RunFolder, check_run_name
 from classifier_training.settings import Overrides, collect_overrides
-from classifier_training.slurm import slurm_job
 from classifier_training.stop_requests import StopRequests
 from classifier_training.terminal import Terminal
+from classifier_training.tracking.opening import open_trackers
+from classifier_training.tracking.trackers import Trackers
 from classifier_training.trainer_setup import build_trainer
-
-RUN_FOLDER_VARIABLE = "CLASSIFIER_TRAINING_RUN_FOLDER"
-"""Tells the processes that a multi-device run starts which folder the first one made."""
 
 KNOWN_WARNINGS = (
     ".*does not have many workers.*",  # the number follows the CPU count or the user's setting
@@ -81,7 +78,7 @@ def train(
         >>> result = train("photos", "model=resnet18", "trainer.max_epochs=10")  # doctest: +SKIP
         >>> result.test.top1  # doctest: +SKIP
     """
-    terminal = Terminal(quiet=quiet, silent=not _is_main_process())
+    terminal = Terminal(quiet=quiet, silent=not is_main_process())
     words = collect_overrides(overrides, photos)
     requests = StopRequests()
     with terminal.capture_warnings(), _quiet_libraries(), requests:
@@ -97,7 +94,7 @@ def train(
             settings = point.config if point is not None else load_config(words, file=file)
             # the run's own config.yaml holds its name; repeating that run makes a second one beside it
             may_rename = config is not None and not any(word.startswith("run.name=") for word in words)
-            if point is None and _is_main_process():
+            if point is None and is_main_process():
                 check_run_name(Path(settings.run.dir).expanduser(), settings.run.name, may_rename=may_rename)
             plan = make_plan(settings, terminal)
             if point is not None:
@@ -110,8 +107,8 @@ def train(
             if dry_run:
                 terminal.say("dry run: the settings and the photos are fine; nothing was written")
                 return None
-            run = point.run if point is not None else _new_run(plan, may_rename=may_rename)
-        with terminal.log_to(run.log) if _is_main_process() else contextlib.nullcontext():
+            run = point.run if point is not None else new_run(plan, may_rename=may_rename)
+        with terminal.log_to(run.log) if is_main_process() else contextlib.nullcontext():
             return _train_in(run, plan, model, point, terminal, requests)
 
 
@@ -125,47 +122,46 @@ def _train_in(
 ) -> TrainResult | None:
     terminal.say(f"run folder: {run.root}")
     started = time.monotonic()
-    trainer = build_trainer(run, plan, terminal, requests)
-    is_trained = point is not None and point.is_trained
-    with stops_told(terminal, lambda: _reached(trainer, plan, is_trained=is_trained), run):
-        if _is_main_process():
-            _begin_folder(run, plan, point)
+    with stops_told(terminal, lambda: "before training", run):
+        if is_main_process():
+            begin_folder(run, plan, point)
         if point is not None:
-            _say_where(point, plan, terminal)
-        if point is not None and point.best is not None and is_trained:
-            best, num_epochs = point.best, point.epoch
-        else:
-            _fit(trainer, model, plan, point, terminal, requests)
-            best, num_epochs = _best(trainer, run, terminal), trainer.current_epoch
-        if not trainer.is_global_zero or not _is_main_process():
-            return None
-        return finish_run(
-            run,
-            plan,
-            terminal,
-            device=trainer.strategy.root_device,
-            best_epoch=best[0],
-            best_score=best[1],
-            num_epochs=num_epochs,
-            started=started,
-        )
+            say_where(point, plan, terminal)
+        trackers = _trackers(run, plan, terminal)
+    with trackers:
+        trainer = build_trainer(run, plan, terminal, requests, trackers)
+        is_trained = point is not None and point.is_trained
+        with stops_told(terminal, lambda: _reached(trainer, plan, is_trained=is_trained), run):
+            if point is not None and point.best is not None and is_trained:
+                best, num_epochs = point.best, point.epoch
+            else:
+                _fit(trainer, model, plan, point, terminal, requests)
+                best, num_epochs = _best(trainer, run, terminal), trainer.current_epoch
+            if not trainer.is_global_zero or not is_main_process():
+                return None
+            result = finish_run(
+                run,
+                plan,
+                terminal,
+                device=trainer.strategy.root_device,
+                best_epoch=best[0],
+                best_score=best[1],
+                num_epochs=num_epochs,
+                started=started,
+            )
+            results = json.loads(run.results.read_text(encoding="utf-8"))
+            trackers.finish(results, model=result.onnx or result.best_checkpoint)
+            return result
 
 
-def _begin_folder(run: RunFolder, plan: Plan, point: ResumePoint | None) -> None:
-    """Writes what is known before the first step; makes the checkpoint to go on from the last one, if it is not."""
-    run.remove_unfinished()
-    write_text(run.config, to_yaml(plan.config))
-    environment = describe_environment(
-        seed=plan.config.seed,
-        data_root=plan.photos.root,
-        fingerprint=plan.photos.fingerprint,
-        order=plan.photos.order,
-    )
-    job = slurm_job()
-    write_json(run.environment, environment if job is None else environment | {"slurm_job": job})
-    write_split(run.split, plan.photos)
-    if point is not None and point.checkpoint not in (None, run.last_checkpoint):
-        link_or_copy(point.checkpoint, run.last_checkpoint)  # a damaged one would be kept as the one before the next
+def _trackers(run: RunFolder, plan: Plan, terminal: Terminal) -> Trackers:
+    """Begins the run in its trackers, and says where to look; only the first process does."""
+    if not is_main_process():
+        return Trackers()
+    trackers = open_trackers(plan.config.tracking, run, plan.config.model_dump(mode="json"))
+    for sentence in trackers.sentences:
+        terminal.say(sentence)
+    return trackers
 
 
 def _fit(
@@ -226,24 +222,6 @@ def _reached(trainer: lightning.Trainer, plan: Plan, *, is_trained: bool) -> str
     return f"in epoch {min(trainer.current_epoch + 1, max_epochs)}/{max_epochs} after step {trainer.global_step}"
 
 
-def _say_where(point: ResumePoint, plan: Plan, terminal: Terminal) -> None:
-    """Says where a resumed run goes on, and why not from the last checkpoint."""
-    if point.checkpoint is None:
-        terminal.say("no checkpoint yet: starting anew")
-        return
-    if point.checkpoint != point.run.last_checkpoint:
-        reasons = "; ".join(point.unusable) or f"there is no {point.run.last_checkpoint}"
-        terminal.warn(f"{reasons}; going on from {point.checkpoint.name}, the one before")
-    if point.is_trained:
-        early = ", by early stopping" if point.epoch < plan.config.trainer.max_epochs else ""
-        terminal.say(f"all {point.epoch} epochs are trained already{early}: finishing")
-    elif point.validation_left:
-        terminal.say(f"going on with the validation of epoch {point.epoch}")
-    else:
-        batch = f", batch {point.batch + 1}" if point.batch else ""
-        terminal.say(f"going on with epoch {point.epoch + 1}{batch}")
-
-
 def _build_model(plan: Plan, *, load_weights: bool) -> tuple[BaseClassificationModel, list[str]]:
     """The model with its starting weights, and what to say of them."""
     config, counts = plan.config, plan.photos.counts("train")
@@ -269,22 +247,6 @@ def _finished(point: ResumePoint | None) -> TrainResult | None:
     if point is None or point.best is None or not point.is_trained:
         return None
     return finished_result(point.run, point.config, num_epochs=point.epoch, best_epoch=point.best[0])
-
-
-def _new_run(plan: Plan, *, may_rename: bool) -> RunFolder:
-    """Makes the run folder, or takes the one that the first process of this run has made."""
-    made = os.environ.get(RUN_FOLDER_VARIABLE)
-    if made is not None and not _is_main_process():
-        return RunFolder(Path(made))
-    settings = plan.config.run
-    run = create_run(Path(settings.dir).expanduser(), settings.name, plan.config.model.name, may_rename=may_rename)
-    os.environ[RUN_FOLDER_VARIABLE] = str(run.root.resolve())
-    return run
-
-
-def _is_main_process() -> bool:
-    """Whether this is the process that talks and writes; launchers number the others."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK"))
 
 
 @contextlib.contextmanager

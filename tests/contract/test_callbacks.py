@@ -21,28 +21,47 @@ from torch import Tensor, nn
 from classifier_training import callbacks
 from classifier_training.callbacks import (
     CacheWarnings,
+    ConfusionMatrixCallback,
+    DatasetStatisticsCallback,
     EMACallback,
     GracefulStop,
     MetricsCSV,
+    ModelInfoCallback,
     ONNXExportCallback,
+    PredictionsCallback,
+    ReportCallback,
     RunCheckpoint,
+    SamplerDistributionCallback,
+    SampleVisualizationCallback,
     Throughput,
+    TrackingCallback,
+    TrainingHistoryCallback,
     TrainingProgress,
 )
 from classifier_training.terminal import Terminal
+from classifier_training.tracking.trackers import Trackers
 
 pytestmark = LIGHTNING_NOTICES
 
 MAKERS: dict[type[lightning.Callback], Callable[[Path], lightning.Callback]] = {
     CacheWarnings: lambda folder: CacheWarnings(),
+    ConfusionMatrixCallback: lambda folder: ConfusionMatrixCallback(folder),
+    DatasetStatisticsCallback: lambda folder: DatasetStatisticsCallback(folder / "data.json", folder / "plots"),
     EMACallback: lambda folder: EMACallback(),
     GracefulStop: lambda folder: GracefulStop(),
     MetricsCSV: lambda folder: MetricsCSV(folder / "metrics.csv"),
+    ModelInfoCallback: lambda folder: ModelInfoCallback(folder / "model_info.json"),
     ONNXExportCallback: lambda folder: ONNXExportCallback(
         folder / "onnx", input_height=IMAGE_SIZE, input_width=IMAGE_SIZE
     ),
+    PredictionsCallback: lambda folder: PredictionsCallback(folder),
+    ReportCallback: lambda folder: ReportCallback(folder),
     RunCheckpoint: lambda folder: RunCheckpoint(folder),
+    SampleVisualizationCallback: lambda folder: SampleVisualizationCallback(folder),
+    SamplerDistributionCallback: lambda folder: SamplerDistributionCallback(folder / "drawn.csv", folder / "drawn.png"),
     Throughput: lambda folder: Throughput(),
+    TrackingCallback: lambda folder: TrackingCallback(folder, Trackers()),
+    TrainingHistoryCallback: lambda folder: TrainingHistoryCallback(folder / "history.png"),
     TrainingProgress: lambda folder: TrainingProgress(Terminal(quiet=True), Throughput()),
 }
 """How to make each callback, with as little as it takes."""

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from tests.helpers.cli import SOURCE, Finished, Trained
 
+from classifier_training.runs import ScoredFolder
+from classifier_training.scored.folder import read_scores
+
 COMMAND = """
 import sys
 from classifier_training.cli import main
@@ -50,7 +53,7 @@ model, photos, picture = sys.argv[1:]
 print(json.dumps({
     "label": predict(model, [picture])[0].label,
     "run": evaluate(model).scores.top1,
-    "photos": evaluate(model, photos + "/", split=None).scores.num_images,
+    "photos": evaluate(model, photos + "/", split=None, output="bare").scores.num_images,
 }))
 """
 
@@ -81,6 +84,9 @@ def python(code: str, *words: str | Path, folder: Path) -> Finished:
         (["train", "--resume", "runs/first", "optimizer.lr=fast"], 2),
         (["export", "runs/first", "export.exporter=both"], 2),
         (["export", "missing"], 2),
+        (["report", "missing"], 2),
+        (["report", "--help"], 0),
+        (["compare", "runs/first"], 2),
         (["demo", "optimizer.lr=fast"], 2),
     ],
 )
@@ -117,6 +123,8 @@ def test_the_python_functions_work_where_nothing_else_is_installed(trained: Trai
     results = json.loads(trained.run.results.read_text(encoding="utf-8"))
     assert finished.json["run"] == results["test"]["top1"]
     assert finished.json["photos"] == results["test"]["num_images"]
+    written = read_scores(ScoredFolder(trained.photos.parent / "bare"))
+    assert written["intervals"] == results["test"]["intervals"]
     assert finished.json["label"] in {"blue", "green", "red"}
 
 

@@ -84,7 +84,7 @@ class TestEvaluate:
         scores = [program("evaluate", model, "new", "data.batch_size=3", "--json").json for model in (BEST, ONNX)]
 
         assert scores[0]["num_images"] == 10
-        assert {**scores[0], "model": None} == {**scores[1], "model": None}
+        assert {**scores[0], "model": None, "folder": None} == {**scores[1], "model": None, "folder": None}
 
     def test_a_copied_checkpoint_and_model_need_only_photos(
         self, program: WarmProgram, trained: Trained, tmp_path: Path

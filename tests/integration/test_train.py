@@ -129,7 +129,8 @@ class TestTheTerminal:
         shown = program.on_screen("train", "shapes", *QUICK[:-1], "run.name=on-screen")
 
         assert "━" in shown
-        assert re.search(r"\d+/\d+.*\d+ images/s.*\d:\d\d.*left", shown)
+        assert re.search(r"step \d+/\d+  \d+ s left", shown)
+        assert re.search(r"loss \d\.\d+.*\d+ images/s", shown)
 
     def test_an_early_stop_is_said(self, program: WarmProgram, photos: Path) -> None:
         settings = (*TINY, "trainer.max_epochs=9", "trainer.early_stopping_patience=1", "export.enabled=false")
@@ -147,7 +148,7 @@ class TestTheTerminal:
 
         *warnings, result = finished.out.splitlines()
         assert all(line.startswith("warning: ") for line in warnings)
-        assert re.fullmatch(r"test top-1 .*% on \d+ images after .*: runs/quiet", result)
+        assert re.fullmatch(r"test top-1 .*% \(95 % interval .*%\) on \d+ images after .*: runs/quiet", result)
 
 
 class TestWhereRunsGo:

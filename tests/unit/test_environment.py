@@ -28,7 +28,9 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_it_tells_what_a_run_ran_on(tmp_path: Path) -> None:
-    told = describe_environment(seed=7, data_root=str(tmp_path), fingerprint="abc", order="def")
+    told = describe_environment(
+        seed=7, data_root=str(tmp_path), fingerprint="abc", order="def", started="2026-11-23T10:00:00+00:00"
+    )
     write_json(tmp_path / "environment.json", told)
     assert json.loads((tmp_path / "environment.json").read_text()) == told
     assert (told["seed"], told["data_root"]) == (7, str(tmp_path))

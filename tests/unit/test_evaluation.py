@@ -1,5 +1,7 @@
+import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,11 @@ from tests.helpers.images import make_image
 from tests.helpers.onnx_models import make_onnx
 
 from classifier_training.errors import CheckpointError, ConfigError, DataError, RunError
-from classifier_training.evaluation import evaluate
+from classifier_training.evaluation import evaluate, score_on_same_photos, write_evaluation
 from classifier_training.inference.labels import Labels, labels_metadata
+from classifier_training.runs import RunFolder, ScoredFolder
+from classifier_training.scored.folder import read_scores
+from classifier_training.scored.predictions_csv import read_predictions_csv
 from classifier_training.types import Preprocessing
 
 CLASSES = ("red", "green", "blue")
@@ -136,3 +141,129 @@ class TestRefused:
     def test_a_wrong_setting(self, model: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"did you mean data\.batch_size\?"):
             evaluate(model, tmp_path, "data.batchsize=2")
+
+
+class TestWritten:
+    def test_nothing_unless_a_folder_is_named(
+        self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        photos = make_colours(tmp_path / "photos", "red", "green")
+        monkeypatch.chdir(tmp_path)
+        before = sorted(tmp_path.rglob("*"))
+
+        assert evaluate(model, photos).folder is None
+        assert sorted(tmp_path.rglob("*")) == before
+
+    def test_the_folder_says_what_was_found(self, model: Path, tmp_path: Path) -> None:
+        photos = make_colours(tmp_path / "photos" / "val", "red", "green", "blue", colour="red")
+        (photos / "red" / "bad.png").write_bytes(b"no picture")
+
+        found = evaluate(model, tmp_path / "photos", "data.on_bad_image=skip", split="val", output=tmp_path / "a" / "b")
+
+        assert found.folder == tmp_path / "a" / "b"
+        scores = read_scores(ScoredFolder(found.folder))
+        assert scores["model"] == str(model)
+        assert scores["description"] == f"the val split of {tmp_path / 'photos'}"
+        assert (scores["split"], scores["epoch"], scores["num_images"]) == ("val", None, 3)
+        assert scores["left_out"] == [str(photos / "red" / "bad.png")]
+        assert scores["intervals"] == found.intervals.to_dict()
+        rows = list(read_predictions_csv(ScoredFolder(found.folder).predictions))
+        assert [row.file for row in rows] == [sample.path for sample in found.labelled.samples]
+        assert [row.true for row in rows] == ["blue", "green", "red"]
+        assert {row.predicted for row in rows} == {"red"}
+        assert np.allclose([row.loss for row in rows], found.predictions.losses, rtol=1e-5)
+        with ScoredFolder(found.folder).predictions.open(newline="") as file:
+            header = next(csv.reader(file))
+        assert header[-3:] == ["probability_red", "probability_green", "probability_blue"]
+
+    def test_an_earlier_evaluation_is_replaced_when_all_went_well(self, model: Path, tmp_path: Path) -> None:
+        photos, output = make_colours(tmp_path / "photos", "red", "green"), tmp_path / "evaluation"
+        evaluate(model, photos, output=output)
+        (output / "report.html").write_text("of the earlier one")
+        shutil.copytree(photos / "red", photos / "violet")
+
+        with pytest.raises(DataError, match="'violet'"):
+            evaluate(model, photos, output=output)
+        assert (output / "report.html").is_file()
+
+        shutil.rmtree(photos / "violet")
+        shutil.rmtree(photos / "green")
+        evaluate(model, photos, output=output)
+        assert not (output / "report.html").exists()
+        assert read_scores(ScoredFolder(output))["num_images"] == 1
+
+    def test_a_folder_of_something_else_is_refused_before_the_model_is_scored(
+        self, model: Path, tmp_path: Path
+    ) -> None:
+        photos = make_colours(tmp_path / "photos", "red", "green")
+        checked: list[int] = []
+
+        with pytest.raises(RunError, match="is not empty and no folder of an evaluation"):
+            evaluate(model, photos, output=photos, checking=lambda done, _: checked.append(done))
+        assert checked == []
+
+    @pytest.mark.parametrize(
+        ("split", "named", "expected"),
+        [
+            (None, "photos", "model-photos"),
+            ("val", "photos/../photos/", "model-photos"),
+            (None, "list.csv", "model-list.csv"),
+        ],
+    )
+    def test_the_usual_place_of_a_model_in_no_run(
+        self,
+        model: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        split: str | None,
+        named: str,
+        expected: str,
+    ) -> None:
+        make_colours(tmp_path / "photos" / "val", "red", "green")
+        (tmp_path / "list.csv").write_text("image,label\nphotos/val/red/0.png,red\n")
+        monkeypatch.chdir(tmp_path)
+        found = evaluate(model, named, split=split)  # type: ignore[arg-type]  # a parameter
+
+        written = [write_evaluation(found).folder, write_evaluation(found).folder]
+
+        assert written == [Path("evaluations") / expected, Path("evaluations") / f"{expected}-2"]
+        assert all(read_scores(ScoredFolder(folder))["top1"] == 1.0 for folder in written if folder is not None)
+
+    def test_the_usual_place_of_a_model_in_a_run_is_the_run(self, model: Path, tmp_path: Path) -> None:
+        run = RunFolder(tmp_path / "run")
+        for file, content in ((run.onnx, model.read_bytes()), (run.config, b"seed: 1\n")):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+
+        found = write_evaluation(evaluate(run.onnx, make_colours(tmp_path / "photos", "red", "green")))
+
+        assert found.folder == run.root / "evaluations" / "photos"
+
+    def test_what_cannot_be_written_leaves_no_folder(
+        self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        found = evaluate(model, make_colours(tmp_path / "photos", "red", "green"))
+        broken = replace(found, classes=("red",))  # fewer names than classes
+
+        with pytest.raises((IndexError, ValueError)):
+            write_evaluation(broken)
+
+        assert list((tmp_path / "evaluations").iterdir()) == []
+
+
+def test_another_model_on_the_same_photos(model: Path, tmp_path: Path) -> None:
+    """Its classes are in another order, and it is therefore wrong about two of the three."""
+    photos = make_colours(tmp_path / "photos", "red", "green", "blue")
+    metadata = labels_metadata(Labels(("blue", "green", "red"), Preprocessing(image_size=16)))
+    other = make_onnx(tmp_path / "other.onnx", metadata=metadata)
+    progress: list[tuple[int, int]] = []
+
+    found = evaluate(model, photos)
+    scored = score_on_same_photos(other, found, scoring=lambda *numbers: progress.append(numbers))
+
+    assert found.predictions.are_right.all()
+    named = [scored.classes[label] for label in scored.predictions.labels]
+    assert named == [found.classes[label] for label in found.predictions.labels]
+    assert scored.predictions.are_right.tolist() == [name == "green" for name in named]
+    assert progress == [(3, 3)]

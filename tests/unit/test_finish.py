@@ -11,6 +11,7 @@ import pytest
 
 from classifier_training.config.schema import Config
 from classifier_training.finish import finished_result
+from classifier_training.measures.intervals import score_intervals
 from classifier_training.runs import RunFolder, write_json
 from classifier_training.scores import scores_from_confusion
 
@@ -47,6 +48,7 @@ def test_the_result_is_read_again(tmp_path: Path, split: str) -> None:
     assert (result.best_epoch, result.best_score, result.split) == (4, 0.75, split)
     expected = json.loads(run.results.read_text())[split]
     assert result.test.to_dict(["a", "b", "c"]) == expected
+    assert result.intervals == score_intervals(result.test)
 
 
 def test_without_an_export_none_is_needed(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, top_k_accuracy_score
 from tests.helpers.training import IMAGE_SIZE, LIGHTNING_NOTICES, make_loader, make_model, make_trainer
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from classifier_training.data.normalize import normalize_batch
 from classifier_training.errors import DataError
@@ -23,7 +24,7 @@ CPU = torch.device("cpu")
 def test_scores_are_those_of_scikit_learn(num_classes: int) -> None:
     model = make_model(classes=num_classes).eval()
     loader = make_loader(3, num_classes=num_classes)
-    scores = score_model(model, loader, num_classes, device=CPU)
+    scores, predictions = score_model(model, loader, num_classes, device=CPU)
     with torch.inference_mode():
         logits = torch.cat([model(batch["images"]) for batch in loader])
     labels = torch.cat([batch["labels"] for batch in loader])
@@ -31,6 +32,11 @@ def test_scores_are_those_of_scikit_learn(num_classes: int) -> None:
     assert scores.num_images == 24
     assert scores.top1 == accuracy_score(labels, predicted)
     np.testing.assert_array_equal(scores.confusion, confusion_matrix(labels, predicted, labels=range(num_classes)))
+    assert predictions.probabilities is not None
+    np.testing.assert_array_equal(predictions.labels, labels)
+    np.testing.assert_array_equal(predictions.predicted, predicted)
+    np.testing.assert_allclose(predictions.probabilities, logits.softmax(dim=1), rtol=1e-5)
+    np.testing.assert_allclose(predictions.losses, cross_entropy(logits, labels, reduction="none"), rtol=1e-4)
     if num_classes > 5:
         assert scores.top5 == top_k_accuracy_score(labels, logits, k=5, labels=range(num_classes))
 
@@ -52,7 +58,7 @@ def test_scores_are_those_of_the_trainers_validation(tmp_path: Path, precision: 
     (logged,) = trainer.validate(model, loader, verbose=False)
     validated = model.scores
     assert validated is not None
-    scores = score_model(model.eval(), loader, 40, device=CPU, precision=precision)
+    scores, _ = score_model(model.eval(), loader, 40, device=CPU, precision=precision)
     np.testing.assert_array_equal(scores.confusion, validated.confusion)
     assert scores.top5 == validated.top5
     assert logged["val/top1"] == pytest.approx(scores.top1)
@@ -62,7 +68,7 @@ def test_precision_is_taken_into_account() -> None:
     model = make_rounding_model()
     loader = make_loader(20, batch_size=16, num_classes=40)
     precisions: list[Precision] = ["32-true", "bf16-mixed"]
-    exact, rounded = (score_model(model, loader, 40, device=CPU, precision=precision) for precision in precisions)
+    exact, rounded = (score_model(model, loader, 40, device=CPU, precision=precision)[0] for precision in precisions)
     assert (exact.confusion != rounded.confusion).any()
 
 
@@ -85,10 +91,10 @@ def test_images_that_come_as_bytes_are_normalised() -> None:
         for _ in range(5)
     ]
 
-    scores = score_model(model, raw, 4, device=CPU, preprocessing=preprocessing)
+    scores, _ = score_model(model, raw, 4, device=CPU, preprocessing=preprocessing)
 
     normalised = [normalize_batch(batch, preprocessing) for batch in raw]
-    expected = score_model(model, normalised, 4, device=CPU, preprocessing=preprocessing)
+    expected, _ = score_model(model, normalised, 4, device=CPU, preprocessing=preprocessing)
     np.testing.assert_array_equal(scores.confusion, expected.confusion)
 
 

@@ -15,6 +15,7 @@ from classifier_training.plan import Plan
 from classifier_training.runs import RunFolder
 from classifier_training.stop_requests import StopRequests
 from classifier_training.terminal import Terminal
+from classifier_training.tracking.trackers import Trackers
 from classifier_training.trainer_setup import build_trainer
 
 pytestmark = LIGHTNING_NOTICES
@@ -31,7 +32,7 @@ def build(folder: Path, requests: StopRequests | None = None, **sections: dict[s
     """A Trainer by settings; of a plan it asks neither the photos nor the preprocessing."""
     config = make_config(**{"trainer": {"precision": "32-true", "devices": 1}, **sections})
     plan = Plan(config, cast("Any", None), cast("Any", None), "cpu")
-    return build_trainer(RunFolder(folder), plan, Terminal(quiet=True), requests or StopRequests())
+    return build_trainer(RunFolder(folder), plan, Terminal(quiet=True), requests or StopRequests(), Trackers())
 
 
 def callback(trainer: Any, kind: type[Callback]) -> Any:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import lightning
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import torch
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from torch import Tensor
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.callbacks.throughput import Throughput
 from classifier_training.terminal import SECONDS_BETWEEN_LINES, Terminal, duration
 
+SECONDS_BETWEEN_LOOKS = 0.2
+"""The bar moves, and a loss is fetched from its device, at most this often."""
+MIN_WIDTH_OF_ONE_LINE = 120
+"""Columns of a screen; on a narrower one the words beside the bar take two lines."""
 SHOWN = ("train/loss", "val/loss", "val/top1", "val/balanced_accuracy", "lr")
 
 
 class TrainingProgress(lightning.Callback):
-    """Shows epoch, step, images/s and time left, and says every epoch's result in one line.
+    """Shows epoch, step, loss, monitored metric, images/s and time left, and says every epoch's result in one line.
+
+    The loss is that of a step a moment ago, on this rank: nothing waits for the device.
 
     Args:
         terminal: Where to say it.
@@ -28,24 +38,21 @@ class TrainingProgress(lightning.Callback):
         self.terminal = terminal
         self.throughput = throughput
         self._bar: Progress | None = None
-        self._started = self._epoch_started = self._last_line = 0.0
+        self._training = self._validation = TaskID(0)
+        self._loss = _LateNumber()
+        self._scored: list[str] = []
+        self._break = "  "
+        self._started = self._epoch_started = self._last_line = self._last_look = 0.0
         self._first_step = 0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Opens the bar."""
         self._started = self._epoch_started = self._last_line = time.monotonic()
+        self._last_look = 0.0
         self._first_step = trainer.global_step
+        self._loss, self._scored = _LateNumber(), []
         if trainer.is_global_zero and self.terminal.is_interactive:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("steps  {task.fields[rate]}"),
-                TimeRemainingColumn(),
-                TextColumn("left"),
-            )
-            self._bar = Progress(*columns, console=self.terminal.console, transient=True)
-            self._bar.add_task("", total=int(trainer.estimated_stepping_batches), completed=self._first_step, rate="")
+            self._bar = self._open(trainer)
             self._bar.start()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
@@ -56,19 +63,50 @@ class TrainingProgress(lightning.Callback):
         self,
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
-        outputs: Any,  # noqa: ARG002
+        outputs: Any,
         batch: Any,  # noqa: ARG002
         batch_idx: int,
     ) -> None:
         """Moves the bar, or says a line when an epoch is long."""
-        rate = f"{self.throughput.images_per_second:.0f} images/s"
+        if not trainer.is_global_zero or not self._is_time_to_look(is_last=trainer.is_last_batch):
+            return
+        self._loss.follow(_loss_of(outputs, trainer.accumulate_grad_batches))
         if self._bar is not None:
-            task = self._bar.task_ids[0]
-            self._bar.update(task, completed=trainer.global_step, rate=rate, description=self._epoch(trainer))
-        elif trainer.is_global_zero and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._bar.update(
+                self._training,
+                completed=trainer.global_step,
+                description=self._epoch(trainer),
+                said=self._break.join([f"{self._time_left(trainer)} left", "  ".join(self._numbers())]),
+            )
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             batches = f"batch {batch_idx + 1}/{trainer.num_training_batches}"
-            self.terminal.say(f"{self._epoch(trainer)}  {batches}  {rate}, {self._time_left(trainer)} left")
+            numbers = "  ".join(self._numbers())
+            self.terminal.say(f"{self._epoch(trainer)}  {batches}  {numbers}, {self._time_left(trainer)} left")
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Shows a second bar."""
+        if self._bar is not None:
+            total = _finite(sum(trainer.num_val_batches))
+            self._bar.reset(self._validation, total=total, visible=True, unit="batch", of=_told(total), said="")
+
+    def on_validation_batch_end(
+        self,
+        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
+        pl_module: lightning.LightningModule,  # noqa: ARG002
+        outputs: Any,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+        dataloader_idx: int = 0,  # noqa: ARG002
+    ) -> None:
+        """Moves the second bar."""
+        if self._bar is not None:
+            self._bar.advance(self._validation)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Hides the second bar."""
+        if self._bar is not None:
+            self._bar.update(self._validation, visible=False)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Says the epoch's result."""
@@ -77,6 +115,8 @@ class TrainingProgress(lightning.Callback):
         metrics = trainer.callback_metrics
         parts = [f"{name} {_number(name, float(metrics[name]))}" for name in SHOWN if name in metrics]
         checkpoint = trainer.checkpoint_callback
+        monitor = checkpoint.monitor if isinstance(checkpoint, RunCheckpoint) else "val/top1"
+        self._scored = [f"{monitor} {_number(monitor, float(metrics[monitor]))}"] if monitor in metrics else []
         if isinstance(checkpoint, RunCheckpoint) and checkpoint.is_best(trainer):
             parts.append("best so far")
         if self.throughput.num_images:  # none where only the validation of this epoch was left
@@ -98,18 +138,90 @@ class TrainingProgress(lightning.Callback):
         """Closes the bar."""
         self._close()
 
+    def _open(self, trainer: lightning.Trainer) -> Progress:
+        console = self.terminal.console
+        self._break = "  " if console.width >= MIN_WIDTH_OF_ONE_LINE else "\n"
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[unit]} {task.completed}/{task.fields[of]}  {task.fields[said]}"),
+        )
+        progress = Progress(*columns, console=console, transient=True, refresh_per_second=5)
+        total = _finite(trainer.estimated_stepping_batches)
+        self._training = progress.add_task(
+            self._epoch(trainer), total=total, completed=self._first_step, unit="step", of=_told(total), said=""
+        )
+        self._validation = progress.add_task("validation", total=None, visible=False, unit="batch", of="", said="")
+        return progress
+
     def _close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
+    def _is_time_to_look(self, *, is_last: bool) -> bool:
+        now = time.monotonic()
+        if now - self._last_look < SECONDS_BETWEEN_LOOKS and not is_last:
+            return False
+        self._last_look = now
+        return True
+
+    def _numbers(self) -> list[str]:
+        """The latest loss, the monitored metric of the epoch before, and the speed; what is not known is left out."""
+        loss = [] if self._loss.value is None else [f"loss {self._loss.value:.4f}"]
+        return [*loss, *self._scored, f"{self.throughput.images_per_second:.0f} images/s"]
+
     def _epoch(self, trainer: lightning.Trainer) -> str:
         return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
 
     def _time_left(self, trainer: lightning.Trainer) -> str:
+        total = _finite(trainer.estimated_stepping_batches)
+        if total is None:
+            return "unknown time"
         done = max(1, trainer.global_step - self._first_step)
-        left = max(0, int(trainer.estimated_stepping_batches) - trainer.global_step)
+        left = max(0, total - trainer.global_step)
         return duration((time.monotonic() - self._started) / done * left)
+
+
+class _LateNumber:
+    """A number on a device, known a little later: reading it at once would wait for all work before it."""
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+        self._memory: Tensor | None = None
+        self._copied: torch.cuda.Event | None = None
+
+    def follow(self, number: Tensor | None) -> None:
+        """Takes over the number asked for before, if it has come, and then asks for this one."""
+        if number is None:
+            return
+        if number.device.type != "cuda":
+            self.value = float(number)
+            return
+        if self._copied is not None:
+            if not self._copied.query():  # type: ignore[no-untyped-call]  # torch's own
+                return
+            self.value = float(self._memory)  # type: ignore[arg-type]  # there since the copy was asked for
+        if self._memory is None:
+            self._memory = torch.empty((), pin_memory=True)
+        self._memory.copy_(number, non_blocking=True)
+        self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # as above
+        self._copied.record(torch.cuda.current_stream(number.device))
+
+
+def _loss_of(outputs: Any, num_accumulated: int) -> Tensor | None:
+    """The loss of a training step, which Lightning has divided by the number of batches that are accumulated."""
+    loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+    return loss.detach() * num_accumulated if isinstance(loss, Tensor) and loss.numel() == 1 else None
+
+
+def _told(total: int | None) -> str:
+    return "?" if total is None else str(total)
+
+
+def _finite(count: float) -> int | None:
+    """A number of batches; None where a training has no end."""
+    return int(count) if math.isfinite(count) else None
 
 
 def _number(name: str, value: float) -> str:

@@ -22,7 +22,6 @@ _FOREIGN_NAMES = {
     "img_size": "data.image_size",
     "imgsz": "data.image_size",
     "patience": "trainer.early_stopping_patience",
-    "project": "run.dir",
     "workers": "data.num_workers",
 }
 _LONGEST_SHOWN = 80

@@ -278,6 +278,9 @@ class TrackingConfig(Section):
     project: str = Field(
         "classifier-training", min_length=1, description="project (Weights & Biases), experiment (MLflow)"
     )
+    timeout_seconds: PositiveFloat = Field(
+        120.0, description="a tracker that takes longer to start, for an epoch or for the model gets nothing more"
+    )
 
 
 class Config(Section):

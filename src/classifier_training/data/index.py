@@ -1,7 +1,7 @@
 """The columnar index of a source: one row a picture, memory-mapped, shared by all processes.
 
-It holds where the bytes of every picture are, its label, the split that the source gives it, its size and its
-content hash. Nothing in it is a Python object, so that a worker's memory does not grow while it reads.
+It holds where the bytes of every picture are, its label, the split that the source gives it, its size, its mode and
+its content hash. Nothing in it is a Python object, so that a worker's memory does not grow while it reads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from classifier_training.types import ImageRecord
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 ROWS_PER_BATCH: Final = 65_536
 _METADATA: Final = b"classifier_training"
 
@@ -101,6 +101,11 @@ class Index:
     def stamps(self) -> NDArray[np.uint32]:
         """uint32 (N,), `file_stamp` of each picture's file."""
         return self._numbers("stamp", np.uint32)
+
+    @property
+    def modes(self) -> NDArray[np.uint8]:
+        """uint8 (N,), positions in `MODES`."""
+        return self._numbers("mode", np.uint8)
 
     @property
     def weights(self) -> NDArray[np.float32] | None:
@@ -194,7 +199,13 @@ def write_index(path: Path, listing: Listing, facts: Facts, **metadata: Any) -> 
     digests = pa.Array.from_buffers(
         pa.binary(DIGEST_BYTES), rows.num_rows, [None, pa.py_buffer(np.ascontiguousarray(facts.digests))]
     )
-    columns = {"digest": digests, "width": facts.widths, "height": facts.heights, "stamp": facts.stamps}
+    columns = {
+        "digest": digests,
+        "width": facts.widths,
+        "height": facts.heights,
+        "stamp": facts.stamps,
+        "mode": facts.modes,
+    }
     for name, values in columns.items():
         table = table.append_column(name, values if isinstance(values, pa.Array) else pa.array(values))
     about = {

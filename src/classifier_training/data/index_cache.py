@@ -129,14 +129,15 @@ def _known(listing: Listing, stored: Index, facts: Facts) -> Callable[[int, int]
     found: NDArray[Any] = (
         pc.fill_null(pc.index_in(listing_keys(listing.rows), stored.keys()), -1).combine_chunks().to_numpy()
     )
-    stamps, widths, heights, digests = stored.stamps, stored.widths, stored.heights, stored.digests
+    stamps, widths, heights = stored.stamps, stored.widths, stored.heights
+    digests, modes = stored.digests, stored.modes
 
     def copy(position: int, stamp: int) -> bool:
         row = found[position]
         if row < 0 or stamps[row] != stamp or widths[row] == 0:
             return False
         facts.stamps[position], facts.digests[position] = stamp, digests[row]
-        facts.widths[position], facts.heights[position] = widths[row], heights[row]
+        facts.widths[position], facts.heights[position], facts.modes[position] = widths[row], heights[row], modes[row]
         return True
 
     return copy

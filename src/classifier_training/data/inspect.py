@@ -22,6 +22,12 @@ from classifier_training.types import ImageRecord, file_stamp
 NUM_NAMED: Final = 3
 """How many offenders a message names before it only counts."""
 DIGEST_BYTES: Final = 16
+MODES: Final = (
+    "other", "RGB", "L", "RGBA", "CMYK", "P", "1", "I;16", "I;16B", "I;16L", "I", "F", "LA", "PA", "RGBX", "YCbCr",
+    "LAB", "HSV",
+)  # fmt: skip
+"""Pillow's names of what colours are stored as; an index holds positions in it, so new ones come last."""
+_MODE_CODES: Final = {mode: code for code, mode in enumerate(MODES)}
 _MAX_SIDE: Final = 65_535
 _RECORDS_PER_TASK: Final = 64
 
@@ -38,6 +44,7 @@ class Facts:
         widths: uint16 (N,), of the upright picture, pixels, at most 65535; 0 for what is no picture.
         heights: uint16 (N,), likewise.
         stamps: uint32 (N,), `file_stamp` of each picture's file; 0 where there is none.
+        modes: uint8 (N,), positions in `MODES`; 0 also for what is no picture.
         errors: Why a picture is none, by position; names the file.
     """
 
@@ -45,6 +52,7 @@ class Facts:
     widths: NDArray[np.uint16]
     heights: NDArray[np.uint16]
     stamps: NDArray[np.uint32]
+    modes: NDArray[np.uint8]
     errors: dict[int, str]
 
     @classmethod
@@ -55,6 +63,7 @@ class Facts:
             np.zeros(count, np.uint16),
             np.zeros(count, np.uint16),
             np.zeros(count, np.uint32),
+            np.zeros(count, np.uint8),
             {},
         )
 
@@ -179,11 +188,12 @@ def _inspect(
             return
         facts.stamps[position] = stamp
         content = read_image_bytes(record)
-        width, height = check_image(content, str(record), max_pixels=max_pixels)
+        (width, height), mode = check_image(content, str(record), max_pixels=max_pixels)
     except BadImageError as error:
         facts.errors[position] = str(error)
         return
     facts.widths[position], facts.heights[position] = min(width, _MAX_SIDE), min(height, _MAX_SIDE)
+    facts.modes[position] = _MODE_CODES.get(mode, 0)
     digest = hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
     facts.digests[position] = np.frombuffer(digest, np.uint8)
 

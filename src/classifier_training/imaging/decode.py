@@ -13,7 +13,7 @@ import functools
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,19 @@ def decode_image(source: ImageSource, name: str | None = None, *, max_pixels: in
         return np.array(upright(to_rgb(image), read_orientation(image)))
 
 
-def check_image(source: ImageSource, name: str | None = None, *, max_pixels: int | None = None) -> tuple[int, int]:
+class CheckedImage(NamedTuple):
+    """What is known of a picture that can be decoded.
+
+    Attributes:
+        size: Width and height of the upright picture, pixels.
+        mode: How its file stores colours, by Pillow's name, such as ``RGB``, ``L`` or ``CMYK``.
+    """
+
+    size: tuple[int, int]
+    mode: str
+
+
+def check_image(source: ImageSource, name: str | None = None, *, max_pixels: int | None = None) -> CheckedImage:
     """Reads all of a picture's data, as cheaply as that can be done, to learn whether `decode_image` could.
 
     A JPEG is decoded at an eighth of its size: every byte is still read, so truncation is found, at less than
@@ -85,20 +97,17 @@ def check_image(source: ImageSource, name: str | None = None, *, max_pixels: int
         name: What an error calls it; None: the file.
         max_pixels: A picture with more is refused; None: as Pillow does.
 
-    Returns:
-        Width and height of the upright picture, pixels.
-
     Raises:
         BadImageError: As `decode_image`.
     """
     with _picture(source, name, max_pixels) as image:
-        size = image.size
+        size, mode = image.size, image.mode
         if image.draft(None, (image.width // 8, image.height // 8)) is None:
             image.load()
             # A TIFF is turned upright by Pillow while it loads.
             size = image.size
         image.load()
-        return upright_size(size, read_orientation(image))
+        return CheckedImage(upright_size(size, read_orientation(image)), mode)
 
 
 def image_orientation(source: ImageSource, name: str | None = None, *, max_pixels: int | None = None) -> int:

@@ -8,7 +8,8 @@ import numpy as np
 
 from classifier_training.errors import BadImageError, DataError
 from classifier_training.inference.classifier import OnBadImage, OnnxClassifier
-from classifier_training.scores import Scores, confusion_and_top5, scores_from_confusion
+from classifier_training.measures.scoring_pass import ScoringPass
+from classifier_training.scores import Predictions, Scores
 from classifier_training.types import ImageRecord
 
 
@@ -20,8 +21,8 @@ def evaluate_samples(
     *,
     on_bad_image: OnBadImage = "raise",
     on_skip: Callable[[str, BadImageError], None] | None = None,
-) -> Scores:
-    """Computes the scores of one pass over ``samples``; memory does not grow with their number.
+) -> tuple[Scores, Predictions]:
+    """Computes the scores of one pass over ``samples``.
 
     For the logits themselves, see `OnnxClassifier.logits_of_files`.
 
@@ -33,21 +34,21 @@ def evaluate_samples(
         on_bad_image: ``raise`` stops at a file that is no picture; ``skip`` leaves it out of the scores.
         on_skip: Called with the path and the error of a file left out; None logs a warning.
 
+    Returns:
+        The scores, and what was said of every picture that was not left out; its probabilities are kept as far as
+        `ScoringPass` has room.
+
     Raises:
         BadImageError: A file is no picture and ``on_bad_image`` is ``raise``.
         DataError: There is no picture to score.
     """
-    num_classes = len(classifier.classes)
-    confusion = np.zeros((num_classes, num_classes), np.int64)
-    num_top5 = 0
     labels = np.array([label for _, label in samples], np.int64)
     if not samples:
         raise DataError("there is no image to score")
+    scoring = ScoringPass(len(classifier.classes))
     paths = [path for path, _ in samples]
     for positions, logits in classifier.logits_of_files(paths, batch_size, on_bad_image, on_skip):
-        batch_confusion, batch_top5 = confusion_and_top5(logits, labels[positions])
-        confusion += batch_confusion
-        num_top5 += batch_top5
+        scoring.update(logits, labels[positions])
         if progress is not None:
             progress(len(positions))
-    return scores_from_confusion(confusion, num_top5)
+    return scoring.result()

@@ -61,14 +61,26 @@ class Top5Hits(Metric):
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Adds a batch: logits float (B, K) without NaN, labels int64 (B,)."""
-        true_logits = logits.gather(1, labels[:, None])
-        is_lower_index = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
-        rank = ((logits > true_logits) | ((logits == true_logits) & is_lower_index)).sum(dim=1)
-        self.hits += (rank < 5).sum()
+        self.hits += (ranks_of_classes(logits, labels) < 5).sum()
 
     def compute(self) -> Tensor:
         """The number, int64 ()."""
         return self.hits
+
+
+def ranks_of_classes(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many classes come before the true one; of equal logits the lower class index comes first.
+
+    Args:
+        logits: Float (B, K) without NaN.
+        labels: int64 (B,).
+
+    Returns:
+        int64 (B,).
+    """
+    true_logits = logits.gather(1, labels[:, None])
+    is_lower_index = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
+    return ((logits > true_logits) | ((logits == true_logits) & is_lower_index)).sum(dim=1)
 
 
 class ExactMean(Metric):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from classifier_training.models.metrics import ranks_of_classes
 from classifier_training.scores import Predictions
 
 
@@ -13,9 +15,15 @@ class PredictionCollector:
     """Collects a few numbers an image; no synchronisation per step.
 
     Letters: B batch size, K number of classes, N number of images of all ranks.
+
+    Attributes:
+        positions: int64 (N,), the positions in their split of what `compute` gave last.
+        num_top5: How many of these images have their class among the min(5, K) most probable ones.
     """
 
     def __init__(self) -> None:
+        self.positions: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.num_top5 = 0
         self._batches: list[tuple[Tensor, ...]] = []
 
     @torch.no_grad()
@@ -24,16 +32,23 @@ class PredictionCollector:
 
         Args:
             logits: Float (B, K).
-            labels: int64 (B,), class indices.
-            indices: int64 (B,), positions of the images in their split.
+            labels: int64 (B,), class indices; an image with another label is left out.
+            indices: int64 (B,), positions of the images in their split, not negative.
         """
-        logits = logits.float()
+        logits, labels, indices = logits.float(), labels.to(logits.device), indices.to(logits.device)
+        indices = indices.where((labels >= 0) & (labels < logits.shape[1]), -1)
+        labels = labels.clamp(0, logits.shape[1] - 1)
         logits = logits.masked_fill(logits.isnan(), -torch.inf)
-        log_probabilities = logits.log_softmax(dim=1).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
-        predicted = logits.argmax(dim=1)
-        confidence = log_probabilities.gather(1, predicted[:, None]).exp().squeeze(1)
-        losses = -log_probabilities.gather(1, labels.to(logits.device)[:, None]).squeeze(1)
-        self._batches.append((indices, labels, predicted, confidence, losses))
+        predicted = logits.argmax(dim=1)  # of equal ones the first
+        top = logits.gather(1, predicted[:, None])
+        log_sum = (logits - top).exp().sum(dim=1).log()
+        # nothing but infinities makes NaN, and counts as a probability of 0
+        confidence = (-log_sum).exp().nan_to_num(nan=0.0)
+        losses = (log_sum - (logits.gather(1, labels[:, None]) - top).squeeze(1)).nan_to_num(
+            nan=torch.inf, posinf=torch.inf
+        )
+        is_in_top5 = ranks_of_classes(logits, labels) < 5
+        self._batches.append((indices, labels, predicted, confidence, losses, is_in_top5))
 
     def compute(self) -> Predictions | None:
         """What was collected since the last call, by position in the split; None where there was nothing.
@@ -46,10 +61,13 @@ class PredictionCollector:
         columns = _of_all_ranks(columns)
         if not columns:
             return None
-        # the sanity check and repeated rows aside, every image comes once
-        indices, first = np.unique(columns[0], return_index=True)
-        labels, predicted, confidence, losses = (column[first] for column in columns[1:])
-        return Predictions(labels, predicted, confidence, losses) if len(indices) else None
+        # a sampler that gives every rank as many repeats some
+        self.positions, first = np.unique(columns[0], return_index=True)
+        first = first[self.positions >= 0]
+        self.positions = self.positions[self.positions >= 0]
+        labels, predicted, confidence, losses, is_in_top5 = (column[first] for column in columns[1:])
+        self.num_top5 = int(is_in_top5.sum())
+        return Predictions(labels, predicted, confidence, losses) if len(first) else None
 
 
 def _of_all_ranks(columns: list[np.ndarray]) -> list[np.ndarray]:

@@ -22,7 +22,7 @@ def make_index(path: Path, num_files: int = 5, *, with_shard: bool = False) -> I
         writer.add("/s/0.tar", ["k.jpg", "l.jpg"], ["a", "ü"], offsets=[512, 2048], sizes=[100, 50], split="test")
     facts = Facts.empty(writer.num_rows)
     facts.digests[:] = np.arange(writer.num_rows * 16).reshape(-1, 16) % 251
-    facts.widths[:], facts.heights[:], facts.stamps[:] = 40, 30, 7
+    facts.widths[:], facts.heights[:], facts.stamps[:], facts.modes[:] = 40, 30, 7, 2
     write_index(path, Listing("a layout", writer.table(), {"train": "/photos"}), facts, about="this")
     return Index(path)
 
@@ -36,6 +36,7 @@ def test_columns_are_those_that_were_written(tmp_path: Path) -> None:
     assert index.digests.shape == (6, 16)
     assert index.digests[1].tolist() == list(range(16, 32))
     assert (index.widths.tolist(), index.heights.tolist()) == ([40] * 6, [30] * 6)
+    assert index.modes.tolist() == [2] * 6
     assert index.groups() == [None] * 5 + ["patient 1"]
     assert np.array_equal(index.weights, [np.nan] * 5 + [0.5], equal_nan=True)  # type: ignore[arg-type]
     assert index.metadata["about"] == "this"
@@ -110,7 +111,7 @@ def test_what_is_no_index_of_this_version(tmp_path: Path, content: bytes | None)
         make_index(path)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(index_module, "FORMAT_VERSION", 99)
-            with pytest.raises(ValueError, match="is an index of version 1, not 99"):
+            with pytest.raises(ValueError, match="is an index of version 2, not 99"):
                 Index(path)
         path.write_bytes(path.read_bytes()[:-100])
     else:

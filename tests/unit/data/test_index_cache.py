@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from tests.helpers.photos import make_photo, make_photos
 
+from classifier_training.data import index as index_module
 from classifier_training.data import index_cache
 from classifier_training.data import inspect as inspect_module
 from classifier_training.data.index import Index
 from classifier_training.data.index_cache import load_index
+from classifier_training.data.inspect import MODES
 from classifier_training.data.sources.table import Columns
 from classifier_training.imaging import decode
 
@@ -74,12 +76,18 @@ def test_a_change_makes_it_anew(source: Source, change: str) -> None:
     assert [labels.record(row).path for row in range(len(labels))] == sorted(map(str, source.root.rglob("*.png")))
 
 
+def test_an_index_of_another_version_is_made_anew(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "FORMAT_VERSION", index_module.FORMAT_VERSION + 1)
+    assert source.is_made_anew()
+    assert not any(source.load().errors)
+
+
 def test_only_what_changed_is_read_again(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     make_photo(source.root / "b" / "new.png", 50)
     read: list[str] = []
     check = decode.check_image
 
-    def note(content: bytes, name: str, **options: Any) -> tuple[int, int]:
+    def note(content: bytes, name: str, **options: Any) -> decode.CheckedImage:
         read.append(Path(name).name)
         return check(content, name, **options)
 
@@ -89,6 +97,7 @@ def test_only_what_changed_is_read_again(source: Source, monkeypatch: pytest.Mon
     assert read == ["new.png"]
     assert again.digests[0].tobytes() == source.first.digests[0].tobytes()
     assert again.widths.tolist() == [20] * 6
+    assert [MODES[code] for code in again.modes] == ["RGB"] * 6
 
 
 def test_a_broken_file_is_looked_at_again_only_when_it_changes(source: Source) -> None:

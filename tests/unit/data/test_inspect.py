@@ -5,9 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.helpers.photos import make_photo
 
 from classifier_training.data.inspect import (
+    MODES,
     BadImage,
     BadImagePolicy,
     Facts,
@@ -40,7 +42,19 @@ def test_facts_are_those_of_the_content(tmp_path: Path) -> None:
         assert facts.stamps[position] == file_stamp(path.stat())
     assert facts.widths.tolist() == [20, 20, 20]
     assert facts.heights.tolist() == [17, 18, 17]
+    assert [MODES[code] for code in facts.modes] == ["RGB"] * 3
     assert facts.errors == {}
+
+
+def test_modes_are_those_that_the_files_store(tmp_path: Path) -> None:
+    modes = ["L", "RGBA", "CMYK", "P", "1", "I;16"]
+    paths = [tmp_path / f"{number}.{'jpg' if mode == 'CMYK' else 'png'}" for number, mode in enumerate(modes)]
+    for path, mode in zip(paths, modes, strict=True):
+        Image.new(mode, (8, 9)).save(path)
+
+    facts = inspect_records(records(*paths, broken(tmp_path / "bad.png")))
+
+    assert [MODES[code] for code in facts.modes] == [*modes, "other"]
 
 
 def test_a_part_of_a_file_is_a_picture_of_its_own(tmp_path: Path) -> None:

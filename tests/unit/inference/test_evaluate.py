@@ -10,7 +10,7 @@ from tests.helpers.onnx_models import make_onnx
 from classifier_training.errors import BadImageError, DataError
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
-from classifier_training.inference.classifier import OnnxClassifier
+from classifier_training.inference.classifier import OnnxClassifier, softmax
 from classifier_training.inference.evaluate import evaluate_samples
 from classifier_training.inference.labels import Labels, labels_metadata
 from classifier_training.scores import confusion_and_top5, scores_from_confusion
@@ -39,25 +39,30 @@ def test_the_scores_are_those_of_the_logits(
     expected = scores_from_confusion(*confusion_and_top5(logits, np.array([label for _, label in samples])))
     progress: list[int] = []
 
-    scores = evaluate_samples(classifier, samples, batch_size, progress.append)
+    scores, predictions = evaluate_samples(classifier, samples, batch_size, progress.append)
 
     assert scores.to_dict(CLASSES) == expected.to_dict(CLASSES)
+    np.testing.assert_array_equal(predictions.labels, [label for _, label in samples])
+    np.testing.assert_array_equal(predictions.predicted, logits.argmax(axis=1))
+    assert predictions.probabilities is not None
+    np.testing.assert_allclose(predictions.probabilities, softmax(logits), rtol=1e-5)
     assert sum(progress) == 23
     assert max(progress) <= batch_size
 
 
 def test_a_bad_image_stops_or_is_left_out_and_told(classifier: OnnxClassifier, samples: list[tuple[str, int]]) -> None:
-    without = evaluate_samples(classifier, samples[:4] + samples[5:], 4)
+    without, said = evaluate_samples(classifier, samples[:4] + samples[5:], 4)
     Path(samples[4][0]).write_bytes(b"no picture")
     skipped: list[str] = []
 
     with pytest.raises(BadImageError, match=r"4\.png"):
         evaluate_samples(classifier, samples, 4)
-    scores = evaluate_samples(
+    scores, predictions = evaluate_samples(
         classifier, samples, 4, on_bad_image="skip", on_skip=lambda path, _error: skipped.append(path)
     )
 
     assert scores.to_dict(CLASSES) == without.to_dict(CLASSES)
+    np.testing.assert_array_equal(predictions.losses, said.losses)
     assert skipped == [samples[4][0]]
 
 

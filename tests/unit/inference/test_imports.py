@@ -22,7 +22,7 @@ from classifier_training.inference.files import find_images
 
 classifier = OnnxClassifier(sys.argv[1])
 for prediction in classifier.predict_files(find_images([sys.argv[2]])):
-    print(prediction.label, evaluate_samples(classifier, [(prediction.file, prediction.index)]).top1)
+    print(prediction.label, evaluate_samples(classifier, [(prediction.file, prediction.index)])[0].top1)
 """
 
 HEAVY = """

@@ -1,0 +1,104 @@
+"""What the photos of a training are like, said before it begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning
+
+from classifier_training.data.photos import Photos
+from classifier_training.data.statistics import dataset_statistics
+from classifier_training.figures.drawing import DrawingBudget, harmless, save_figure
+from classifier_training.figures.statistics import image_sizes_figure, images_per_class_figure
+from classifier_training.figures.text import shortened
+from classifier_training.runs import write_json
+from classifier_training.terminal import Terminal
+
+MAX_CLASSES_SHOWN = 20
+"""Of more classes than this the terminal shows the largest and the smallest ones; the file has all."""
+_NAME_LENGTH = 40
+
+
+class DatasetStatisticsCallback(lightning.Callback):
+    """Counts images by class and split, their sizes and modes, and writes, draws and says that once, at the start.
+
+    Without an `ImageFolderDataModule` in the trainer there is no index of the photos, and nothing is written.
+
+    Args:
+        path: A JSON file.
+        plots: Folder that gets ``images_per_class.png`` and ``image_sizes.png``.
+        terminal: Where to say it; None: nowhere.
+        budget: Is told what the drawing took; None: nobody is.
+        show_counts: Whether to say the images of each class and split too.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        plots: str | Path,
+        terminal: Terminal | None = None,
+        budget: DrawingBudget | None = None,
+        *,
+        show_counts: bool = True,
+    ) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self.plots = Path(plots)
+        self.terminal = terminal
+        self.budget = budget or DrawingBudget()
+        self.show_counts = show_counts
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Writes and draws; says it, unless a resumed run has said it before."""
+        photos = getattr(getattr(trainer, "datamodule", None), "photos", None)
+        if not trainer.is_global_zero or not isinstance(photos, Photos):
+            return
+        is_known = self.path.is_file()
+        with harmless("data/statistics.json"), self.budget.spending():
+            statistics = dataset_statistics(photos)
+            write_json(self.path, statistics)
+            if self.terminal is not None and not is_known:
+                if self.show_counts:
+                    _say_counts(statistics, self.terminal)
+                self.terminal.pairs("pictures", _facts(statistics))
+            save_figure(images_per_class_figure(statistics), self.plots / "images_per_class.png")
+            save_figure(image_sizes_figure(statistics), self.plots / "image_sizes.png")
+
+
+def _say_counts(statistics: dict[str, Any], terminal: Terminal) -> None:
+    splits, classes = list(statistics["counts"]), statistics["classes"]
+    counts = statistics["counts"]["train"]
+    order = sorted(range(len(classes)), key=lambda place: -counts[place])
+    half = MAX_CLASSES_SHOWN // 2
+    shown = order if len(order) <= MAX_CLASSES_SHOWN else [*order[:half], None, *order[-half:]]
+    rows = [
+        [_short(classes[place]), *(str(statistics["counts"][split][place]) for split in splits)]
+        if place is not None
+        else [f"… {len(order) - 2 * half} more", *([""] * len(splits))]
+        for place in shown
+    ]
+    rows.append(["all", *(str(sum(statistics["counts"][split])) for split in splits)])
+    terminal.table("images per class", ["class", *splits], rows)
+
+
+def _facts(statistics: dict[str, Any]) -> dict[str, str]:
+    """What is known of all pictures together, for a person."""
+    facts = {
+        "imbalance": f"{statistics['imbalance_ratio']:.3g} (largest / smallest training class)",
+        "width": _told(statistics["width"], " px"),
+        "height": _told(statistics["height"], " px"),
+        "aspect ratio": _told(statistics["aspect_ratio"], ""),
+        "modes": ", ".join(f"{count} {mode}" for mode, count in statistics["modes"].items()),
+    }
+    if statistics["num_bad"]:
+        facts["left out"] = f"{statistics['num_bad']} file(s), named in data/split.csv"
+    return facts
+
+
+def _told(values: dict[str, float], unit: str) -> str:
+    return f"{values['min']:.4g} to {values['max']:.4g}{unit}, median {values['median']:.4g}{unit}"
+
+
+def _short(name: str) -> str:
+    return shortened(" ".join(name.split()), _NAME_LENGTH)

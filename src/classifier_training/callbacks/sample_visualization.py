@@ -1,0 +1,234 @@
+"""Pictures with what the model said of them, and training pictures as the model got them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeGuard
+
+import lightning
+from torch import Tensor
+
+from classifier_training.callbacks.predictions import (
+    ReadsPredictions,
+    ScoredPass,
+    logits_and_labels,
+    parts_of,
+    scored_folder,
+)
+from classifier_training.data.datamodule import ImageFolderDataModule
+from classifier_training.figures.drawing import DrawingBudget, harmless
+from classifier_training.figures.samples import Tile, draw_tiles, predicted_tile
+from classifier_training.figures.text import shown
+from classifier_training.models.kept_images import KeptImages, as_colours
+from classifier_training.runs import RunFolder
+from classifier_training.scored.drawn import NUM_TILES, draw_kind, draw_picture_figures, pixels_of_records
+from classifier_training.scored.pictures import write_pictures
+from classifier_training.types import ImageRecord, Preprocessing
+
+TRAIN_BATCH: Final = "train_batch.png"
+
+
+class SampleVisualizationCallback(ReadsPredictions, lightning.Callback):
+    """Shows pictures: a sample, the worst errors, the least certain ones, and what augmentation makes of them.
+
+    After every validation and test it writes ``samples.png``, ``worst_errors.png`` and ``least_certain.png``, and with
+    an `ImageFolderDataModule`, which knows where the pictures are, ``pictures.json`` and its small pictures. Without
+    one, what is drawn is kept on the device while it passes, by rank 0 of what passes there. Needs what
+    `PredictionsCallback` needs, and ``batch["images"]`` or ``batch[0]``, (B, 3, H, W).
+
+    The first training batch is drawn once, as the model got it, into ``plots/train_batch.png``; not again when a
+    training goes on and it is there.
+
+    Args:
+        folder: The run folder.
+        num_pictures: How many of the worst errors and of the least certain pictures are shown.
+        budget: Decides whether there is time to draw within a training; None: one of its own.
+    """
+
+    def __init__(self, folder: str | Path, num_pictures: int = NUM_TILES, budget: DrawingBudget | None = None) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+        self.num_pictures = num_pictures
+        self.budget = budget or DrawingBudget()
+        self._undrawn: Callable[[DrawingBudget | None], None] | None = None
+        self._kept = KeptImages()
+        self._is_first_batch = False
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Looks whether the training batch is drawn already, and starts the clock of the budget."""
+        self._undrawn = None
+        _ = self.budget.is_open
+        is_new = trainer.global_step == 0
+        self._is_first_batch = trainer.is_global_zero and (is_new or not self._train_batch.is_file())
+
+    def on_train_batch_start(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Draws the first batch: the one time in a training that this waits for the device."""
+        if not self._is_first_batch:
+            return
+        self._is_first_batch = False
+        with harmless(str(self._train_batch)), self.budget.spending():
+            images, labels = parts_of(batch).get("images"), parts_of(batch).get("labels")
+            if not _are_images(images):
+                return
+            pixels = as_colours(images[:NUM_TILES], _preprocessing(trainer, pl_module))
+            lines = _labels(labels, getattr(pl_module, "classes", ()), len(pixels))
+            tiles = [Tile(picture, line) for picture, line in zip(pixels, lines, strict=True)]
+            title = f"training pictures as the model got them: epoch {trainer.current_epoch + 1}, batch {batch_idx + 1}"
+            draw_tiles(self._train_batch, tiles, title=title)
+
+    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Starts to collect."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._kept = KeptImages()
+
+    def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Starts to collect."""
+        super().on_test_epoch_start(trainer, pl_module)
+        self._kept = KeptImages()
+
+    def on_validation_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Collects a batch, and its images where they cannot be read again."""
+        super().on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+        found, images = logits_and_labels(outputs, batch), parts_of(batch).get("images")
+        is_shown = trainer.is_global_zero and not trainer.sanity_checking and dataloader_idx == 0
+        if is_shown and found is not None and _are_images(images) and _photos_of(trainer) is None:
+            self._kept.update(images, *found)
+
+    def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:
+        """Draws if there is time."""
+        data = _photos_of(trainer)
+        if data is None:
+            self._undrawn = partial(self._draw_kept, scored, self._kept, _preprocessing(trainer, pl_module))
+        elif scored.records is not None:
+            self._undrawn = partial(self._draw_photos, scored, scored.records, data)
+        if scored.epoch is None:
+            self._draw(None)
+        elif self.budget.is_open:
+            self._draw(self.budget)
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Draws what is left."""
+        self._draw(None)
+
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
+        pl_module: lightning.LightningModule,  # noqa: ARG002
+        exception: BaseException,  # noqa: ARG002
+    ) -> None:
+        """Draws how far a training came that was stopped."""
+        self._draw(None)
+
+    @property
+    def _train_batch(self) -> Path:
+        return RunFolder(self.folder).plots / TRAIN_BATCH
+
+    def _draw(self, budget: DrawingBudget | None) -> None:
+        """Draws the latest pass; with a budget, small pictures are made while it is open, the others put off."""
+        draw, self._undrawn = self._undrawn, None
+        if draw is not None:
+            draw(budget)
+
+    def _draw_photos(
+        self,
+        scored: ScoredPass,
+        records: Sequence[ImageRecord],
+        data: ImageFolderDataModule,
+        budget: DrawingBudget | None,
+    ) -> None:
+        folder, max_pixels = scored_folder(self.folder, scored), data.config.max_image_pixels
+        with harmless(f"the pictures in {folder.root}"):
+            with self.budget.spending():
+                draw_picture_figures(
+                    folder,
+                    scored.predictions,
+                    scored.classes,
+                    pixels_of_records(folder, records, data.preprocessing, max_pixels=max_pixels),
+                    title=scored.title,
+                    num_pictures=self.num_pictures,
+                )
+            is_whole = write_pictures(
+                folder,
+                scored.predictions,
+                records,
+                scored.classes,
+                data.preprocessing,
+                num_pictures=self.num_pictures,
+                budget=budget,
+                max_pixels=max_pixels,
+            )
+            if not is_whole:
+                self._undrawn = partial(self._draw_photos, scored, records, data)
+
+    def _draw_kept(
+        self, scored: ScoredPass, kept: KeptImages, preprocessing: Preprocessing | None, _: DrawingBudget | None
+    ) -> None:
+        folder = scored_folder(self.folder, scored)
+        with harmless(f"the pictures in {folder.root}"), self.budget.spending():
+            for kind, of_kind in kept.compute().items():
+                tiles = [
+                    predicted_tile(
+                        pixels,
+                        scored.classes[of_kind.labels[number]],
+                        scored.classes[of_kind.predicted[number]],
+                        float(of_kind.confidence[number]),
+                        float(of_kind.losses[number]) if kind == "worst" else None,
+                    )
+                    for number, pixels in enumerate(as_colours(of_kind.images, preprocessing)[: self.num_pictures])
+                ]
+                draw_kind(folder, kind, tiles, title=scored.title)
+
+
+def _are_images(images: Any) -> TypeGuard[Tensor]:
+    return isinstance(images, Tensor) and images.ndim == 4 and images.shape[1] in {1, 3}
+
+
+def _photos_of(trainer: lightning.Trainer) -> ImageFolderDataModule | None:
+    data = getattr(trainer, "datamodule", None)
+    return data if isinstance(data, ImageFolderDataModule) else None
+
+
+def _preprocessing(trainer: lightning.Trainer, module: lightning.LightningModule) -> Preprocessing | None:
+    """How the images were normalised: by our data module if there is one, else as the module or another one says."""
+    for owner in (_photos_of(trainer), module, getattr(trainer, "datamodule", None)):
+        preprocessing = getattr(owner, "preprocessing", None)
+        if isinstance(preprocessing, Preprocessing):
+            return preprocessing
+    return None
+
+
+def _labels(labels: Any, classes: Sequence[str], number: int) -> list[tuple[str, ...]]:
+    """What stands below each training picture: its class, or the classes that it was mixed of."""
+    if not isinstance(labels, Tensor) or len(labels) < number:
+        return [()] * number
+    values = labels[:number].detach().cpu()
+
+    def name(index: int) -> str:
+        return shown(str(classes[index]), 18) if 0 <= index < len(classes) else str(index)
+
+    if values.ndim == 1:
+        return [(name(int(value)),) for value in values]
+    if values.ndim != 2:
+        return [()] * number
+    lines = []
+    for row in values.float():
+        shares, indices = row.topk(min(2, len(row)))
+        mixed = zip(shares.tolist(), indices.tolist(), strict=True)
+        lines.append(tuple(f"{name(index)} {share:.0%}" for share, index in mixed if share > 0))
+    return lines

@@ -1,0 +1,165 @@
+"""What the sampler drew against what the data holds, by class and epoch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+
+from classifier_training.data.drawn import Drawn, drawn_in
+from classifier_training.data.drawn_table import DrawnTable
+from classifier_training.errors import ConfigError
+from classifier_training.figures.drawing import DrawingBudget, harmless, save_figure
+from classifier_training.figures.sampler import sampler_figure
+from classifier_training.figures.text import shortened
+from classifier_training.terminal import Terminal
+
+MAX_CLASSES_SHOWN = 20
+"""Of more classes than this the terminal shows those that were repeated most and least."""
+_MAX_NAMED = 3
+_NAME_LENGTH = 40
+
+
+class SamplerDistributionCallback(lightning.Callback):
+    """Counts what was drawn of each class in every epoch, exactly as the model saw it, over all ranks.
+
+    It writes a CSV file with a row for each epoch and class, draws it, and says what the first epoch drew. It warns,
+    once a run for each class, of a class that was never drawn in an epoch, and of one whose images were repeated too
+    often. Known are the draws of an `ImageFolderDataModule` and of a `TrackingWeightedRandomSampler`; where there is
+    neither, nothing is written.
+
+    Args:
+        path: The CSV file; a resumed run goes on with it.
+        figure: The picture, a PNG file; None: none is drawn.
+        max_repeats: Warn when the images of a class are drawn more often than this in an epoch, on average.
+        terminal: Where to say it; None: nowhere.
+        budget: Decides whether there is time to draw within a training; None: one of its own.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        figure: str | Path | None = None,
+        max_repeats: float = 10.0,
+        terminal: Terminal | None = None,
+        budget: DrawingBudget | None = None,
+    ) -> None:
+        super().__init__()
+        if not max_repeats > 0:
+            raise ConfigError(f"SamplerDistributionCallback: max_repeats={max_repeats}; allowed are numbers > 0")
+        self.table = DrawnTable(Path(path))
+        self.figure = None if figure is None else Path(figure)
+        self.max_repeats = max_repeats
+        self.terminal = terminal
+        self.budget = budget or DrawingBudget()
+        self._warned: dict[str, list[str]] = {"never": [], "often": []}
+        self._last: Drawn | None = None
+        self._is_current = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which classes were warned of."""
+        return {"warned": {kind: list(names) for kind, names in self._warned.items()}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores what `state_dict` gave."""
+        self._warned = {kind: list(names) for kind, names in state_dict["warned"].items()}
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Reads what was drawn in the epochs that are done."""
+        self._last, self._is_current = None, True
+        if trainer.global_step == 0:
+            self._warned = {"never": [], "often": []}  # another run with the same callback
+        if trainer.is_global_zero:
+            self.table.read(trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Adds the epoch."""
+        drawn = drawn_in(trainer, trainer.current_epoch) if trainer.is_global_zero else None
+        if drawn is None:
+            return
+        self._last, self._is_current = drawn, False
+        self.table.write(trainer.current_epoch, drawn)
+        if self.terminal is not None and trainer.current_epoch == 0:
+            _say(drawn, self.terminal)
+        self._warn(trainer.current_epoch, drawn)
+        if self.budget.is_open:
+            self._draw()
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Draws what is left."""
+        self._draw()
+
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
+        pl_module: lightning.LightningModule,  # noqa: ARG002
+        exception: BaseException,  # noqa: ARG002
+    ) -> None:
+        """Draws how far a training came that was stopped."""
+        self._draw()
+
+    def _warn(self, epoch: int, drawn: Drawn) -> None:
+        counts = zip(drawn.classes, drawn.images.tolist(), drawn.drawn.tolist(), strict=True)
+        names = [name for name, images, times in counts if images and not times]
+        if new := self._not_warned("never", names):
+            warnings.warn(f"epoch {epoch + 1} drew no picture of {_some(new)}", stacklevel=3)
+        repeats = dict(zip(drawn.classes, drawn.repeats.tolist(), strict=True))
+        names = [name for name, times in repeats.items() if times > self.max_repeats]
+        if new := self._not_warned("often", names):
+            warnings.warn(
+                f"epoch {epoch + 1} drew each picture of {_some(new)} {max(repeats[name] for name in new):.1f} times,"
+                f" more than report.max_repeats={self.max_repeats:g}: expect overfitting to them;"
+                " data.balance_weighting=inverse_sqrt repeats less",
+                stacklevel=3,
+            )
+
+    def _not_warned(self, kind: str, names: Sequence[str]) -> list[str]:
+        """Those that nothing was said of yet; from now on, it was."""
+        known = set(self._warned[kind])
+        new = [name for name in names if name not in known]
+        self._warned[kind] += new
+        return new
+
+    def _draw(self) -> None:
+        if self.figure is None or self._last is None or self._is_current:
+            return
+        with harmless(self.figure.name), self.budget.spending():
+            epochs = sorted(self.table.drawn)
+            drawn = np.array([self.table.drawn[epoch] for epoch in epochs], np.int64)
+            save_figure(sampler_figure(self._last.classes, self._last.images, epochs, drawn), self.figure)
+        self._is_current = True
+
+
+def _say(drawn: Drawn, terminal: Terminal) -> None:
+    """What the first epoch drew; one line where it drew no class more often than the data holds it."""
+    images, total = int(drawn.images.sum()), int(drawn.drawn.sum())
+    if (drawn.drawn <= drawn.images).all() and drawn.drawn.any():
+        rest = f"; {images - total} did not fill a batch, others will not in the next" if total < images else ""
+        terminal.say(f"epoch 1 drew {total} of {images} training images, none of them twice{rest}")
+        return
+    order = np.argsort(-drawn.repeats, kind="stable").tolist()
+    half = MAX_CLASSES_SHOWN // 2
+    rows = [_cells(drawn, position) for position in order]
+    if len(order) > MAX_CLASSES_SHOWN:
+        rows[half:-half] = [[f"… {len(order) - 2 * half} more", "", "", ""]]
+    rows.append(["all", str(images), str(total), f"{total / max(1, images):.2f}"])
+    terminal.table("drawn in epoch 1", ["class", "images", "drawn", "repeats"], rows)
+
+
+def _cells(drawn: Drawn, position: int) -> list[str]:
+    name = _short(drawn.classes[position])
+    return [name, str(drawn.images[position]), str(drawn.drawn[position]), f"{drawn.repeats[position]:.2f}"]
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - _MAX_NAMED} more classes" if len(names) > _MAX_NAMED else ""
+    return ", ".join(repr(_short(name)) for name in names[:_MAX_NAMED]) + more
+
+
+def _short(name: str) -> str:
+    return shortened(" ".join(name.split()), _NAME_LENGTH)

@@ -1,0 +1,60 @@
+"""Sends every epoch to the trackers of a run: TensorBoard, Weights & Biases, MLflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning
+
+from classifier_training.epoch_table import EpochTable
+from classifier_training.runs import RunFolder
+from classifier_training.tracking.trackers import FAREWELL_SECONDS, Trackers
+
+
+class TrackingCallback(lightning.Callback):
+    """Sends metrics and figures after each epoch, and what is left when training ends.
+
+    It comes after the callbacks that write figures and ``timings.csv``, from which it takes the images per second.
+
+    Args:
+        run_root: The run folder.
+        trackers: Where to send it; they stay open, because the scores of a run come after its training.
+    """
+
+    def __init__(self, run_root: str | Path, trackers: Trackers) -> None:
+        super().__init__()
+        self.run = RunFolder(Path(run_root))
+        self.trackers = trackers
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Sends an epoch."""
+        if not trainer.is_global_zero:
+            return
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics |= self._rate(trainer.current_epoch)
+        self.trackers.log_metrics(metrics, step=trainer.global_step, epoch=trainer.current_epoch)
+        self.trackers.log_figures()
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Sends the figures that were drawn at the end, and waits until all is sent."""
+        if trainer.is_global_zero:
+            self.trackers.log_figures()
+            self.trackers.flush()
+
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,  # noqa: ARG002
+        exception: BaseException,  # noqa: ARG002
+    ) -> None:
+        """Sends what there is; whoever stopped the training does not wait long."""
+        if trainer.is_global_zero:
+            self.trackers.log_figures()
+            self.trackers.flush(FAREWELL_SECONDS)
+
+    def _rate(self, epoch: int) -> dict[str, float]:
+        """The epoch's images per second, where they were written."""
+        table = EpochTable(self.run.timings, ())
+        table.read(epoch + 1)
+        rates = [row.get("images_per_second") for row in table.rows if row["epoch"] == str(epoch)]
+        return {"images_per_second": float(rates[-1])} if rates and rates[-1] else {}

@@ -1,0 +1,91 @@
+"""The curves of a training, current after every epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning
+
+from classifier_training.errors import ConfigError
+from classifier_training.figures.drawing import DrawingBudget, harmless, save_figure
+from classifier_training.figures.history import history_figure, read_history
+
+
+class TrainingHistoryCallback(lightning.Callback):
+    """Draws loss, accuracy, learning rate and images per second over the epochs, the best epoch marked.
+
+    Args:
+        path: The picture, a PNG file.
+        metrics: The ``metrics.csv`` of a run, written by a callback before this one; None: the metrics that the
+            Trainer's callbacks see are collected, and kept in checkpoints.
+        timings: The ``timings.csv`` of a run; None: no speed is drawn.
+        monitor: Name of the metric that decides which epoch is the best.
+        mode: Whether a higher (``max``) or a lower (``min``) value of it is better.
+        budget: Decides whether there is time to draw within a training; None: one of its own.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        metrics: str | Path | None = None,
+        timings: str | Path | None = None,
+        monitor: str = "val/top1",
+        mode: Literal["min", "max"] = "max",
+        budget: DrawingBudget | None = None,
+    ) -> None:
+        super().__init__()
+        if mode not in ("min", "max"):
+            raise ConfigError(f"TrainingHistoryCallback: mode={mode!r}; allowed are 'min' and 'max'")
+        self.path = Path(path)
+        self.metrics = None if metrics is None else Path(metrics)
+        self.timings = None if timings is None else Path(timings)
+        self.monitor = monitor
+        self.mode: Literal["min", "max"] = mode
+        self.budget = budget or DrawingBudget()
+        self._collected: list[dict[str, float]] = []
+        self._is_current = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """The metrics that were collected; none where a file has them."""
+        return {"collected": [dict(row) for row in self._collected]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores what `state_dict` gave."""
+        self._collected = [dict(row) for row in state_dict["collected"]]
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Forgets the epochs that are trained again."""
+        self._collected = [row for row in self._collected if row["epoch"] < trainer.current_epoch]
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Takes over the epoch's metrics, and draws them if there is time."""
+        if self.metrics is None:
+            values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            self._collected.append({"epoch": float(trainer.current_epoch), **values})
+        self._is_current = False
+        if trainer.is_global_zero and self.budget.is_open:
+            self._draw()
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Draws what is left."""
+        self._finish(trainer)
+
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
+        exception: BaseException,  # noqa: ARG002
+    ) -> None:
+        """Draws how far a training came that was stopped."""
+        self._finish(trainer)
+
+    def _finish(self, trainer: lightning.Trainer) -> None:
+        if trainer.is_global_zero and not self._is_current:
+            self._draw()
+
+    def _draw(self) -> None:
+        with harmless(str(self.path.name)), self.budget.spending():
+            rows = self._collected if self.metrics is None else read_history(self.metrics, self.timings)
+            save_figure(history_figure(rows, self.monitor, self.mode), self.path)
+        self._is_current = True

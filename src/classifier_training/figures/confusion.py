@@ -1,0 +1,207 @@
+"""The confusion matrix as a picture that can be read with two classes and with a thousand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.figures.drawing import new_figure, save_figure
+from classifier_training.figures.text import shown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+MAX_NUMBERS: Final = 30
+"""Classes up to which every cell holds its number."""
+MAX_NAMES: Final = 60
+"""Classes up to which all of them are named."""
+BLOCK_SIZE: Final = 40
+"""Classes that are named where there are more."""
+NUM_PAIRS: Final = 20
+MAX_CELLS: Final = 400
+"""Rows and columns that a matrix without names is drawn with."""
+
+_COLOURS: Final = "Blues"
+_GAMMA: Final = 0.5  # a few errors beside hundreds of right answers are still to be seen
+_DARK: Final = 0.6  # share of the scale above which numbers are white
+
+
+def draw_confusion(
+    path: Path, confusion: NDArray[np.int64], classes: Sequence[str], *, normalized: bool, title: str
+) -> None:
+    """Draws a confusion matrix; the row of a class without images is hatched.
+
+    Up to `MAX_NUMBERS` classes the cells hold numbers, up to `MAX_NAMES` all classes are named. With more, the block
+    of the classes that are confused most is drawn with names, the whole matrix without, and the most confused pairs
+    are listed.
+
+    Args:
+        path: The PNG file.
+        confusion: int64 (K, K), rows are the true class, columns the predicted one.
+        classes: K names.
+        normalized: Show shares of the images of a class, in percent, and not counts.
+        title: What it is of.
+    """
+    if len(classes) <= MAX_NAMES:
+        _draw_whole(path, confusion, classes, normalized=normalized, title=title)
+    else:
+        _draw_block(path, confusion, classes, normalized=normalized, title=title)
+
+
+def confused_pairs(confusion: NDArray[np.int64], num_pairs: int = NUM_PAIRS) -> list[tuple[int, int, int]]:
+    """The most frequent errors: true class, predicted class and count, most frequent first."""
+    errors = np.array(confusion)
+    np.fill_diagonal(errors, 0)
+    order = np.argsort(-errors, axis=None, kind="stable")[:num_pairs]
+    rows, columns = np.unravel_index(order, errors.shape)
+    pairs = zip(rows.tolist(), columns.tolist(), errors[rows, columns].tolist(), strict=True)
+    return [pair for pair in pairs if pair[2] > 0]
+
+
+def most_confused(confusion: NDArray[np.int64], num_classes: int = BLOCK_SIZE) -> list[int]:
+    """The classes of the most frequent errors, in class order; filled up with the classes of most images."""
+    chosen: dict[int, None] = {}
+    for true, predicted, _ in confused_pairs(confusion, num_classes**2):
+        if len(chosen.keys() | {true, predicted}) <= num_classes:
+            chosen |= {true: None, predicted: None}
+    for number in np.argsort(-confusion.sum(axis=1), kind="stable").tolist():
+        if len(chosen) < num_classes:
+            chosen[number] = None
+    return sorted(chosen)
+
+
+def _draw_whole(
+    path: Path, confusion: NDArray[np.int64], classes: Sequence[str], *, normalized: bool, title: str
+) -> None:
+    num_classes = len(classes)
+    cell = 0.6 if num_classes <= 10 else 0.4 if num_classes <= MAX_NUMBERS else 0.22
+    names = [shown(name) for name in classes]
+    margin = 1.0 + 0.075 * max(map(len, names))
+    side = max(2.2, cell * num_classes) + margin
+    figure = new_figure(side + 0.9, side + 0.2)
+    axes = figure.add_subplot()
+    image = _heat_map(axes, confusion, normalized=normalized)
+    _name_axes(axes, names, size=9 if num_classes <= MAX_NUMBERS else 7)
+    if num_classes <= MAX_NUMBERS:
+        _write_numbers(axes, confusion, normalized=normalized, size=9 if num_classes <= 10 else 7)
+    figure.colorbar(image, ax=axes, shrink=0.7, label="% of the true class" if normalized else "images")
+    axes.set_title(shown(title, 120), fontsize=10)
+    save_figure(figure, path)
+
+
+def _draw_block(
+    path: Path, confusion: NDArray[np.int64], classes: Sequence[str], *, normalized: bool, title: str
+) -> None:
+    block = most_confused(confusion)
+    figure = new_figure(17.5, 10.5)
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[10.5, 7])[0]
+    axes = left.add_subplot()
+    image = _heat_map(axes, confusion[np.ix_(block, block)], normalized=normalized, totals=confusion[block].sum(axis=1))
+    _name_axes(axes, [shown(classes[number]) for number in block], size=7)
+    axes.set_title(f"the {len(block)} most confused of {len(classes)} classes", fontsize=10)
+    left.colorbar(image, ax=axes, shrink=0.7, label="% of the true class" if normalized else "images")
+    whole, listed = right.subplots(2, 1, height_ratios=[1.25, 1])
+    _heat_map(whole, confusion, normalized=normalized)
+    whole.set_title(f"all {len(classes)} classes, in class order", fontsize=10)
+    whole.set_xlabel("predicted class, by number", fontsize=8)
+    whole.set_ylabel("true class, by number", fontsize=8)
+    whole.tick_params(labelsize=7)
+    _list_pairs(listed, confusion, classes)
+    figure.suptitle(shown(title, 120), fontsize=11)
+    save_figure(figure, path)
+
+
+def _heat_map(
+    axes: Axes, confusion: NDArray[np.int64], *, normalized: bool, totals: NDArray[np.int64] | None = None
+) -> AxesImage:
+    """Colours by a value's square root; ``totals`` are the images of each row, where some columns are left out."""
+    from matplotlib.colors import PowerNorm
+    from matplotlib.patches import Rectangle
+
+    totals = confusion.sum(axis=1) if totals is None else totals
+    values = _percent(confusion, totals) if normalized else confusion.astype(np.float64)
+    values[totals == 0] = np.nan
+    top = 100.0 if normalized else max(1.0, float(confusion.max(initial=0)))
+    side = len(confusion)
+    image = axes.imshow(
+        _reduced(values),
+        cmap=_COLOURS,
+        norm=PowerNorm(_GAMMA, 0, top),
+        interpolation="nearest",
+        extent=(-0.5, side - 0.5, side - 0.5, -0.5),
+    )
+    for place in range(len(totals) if len(totals) <= MAX_NAMES else 0):
+        axes.add_patch(Rectangle((place - 0.5, place - 0.5), 1, 1, fill=False, edgecolor="0.45", linewidth=0.8))
+    for row in np.flatnonzero(totals == 0).tolist():
+        band = Rectangle((-0.5, row - 0.5), len(confusion), 1, facecolor="0.96", edgecolor="0.75", linewidth=0)
+        band.set_hatch("////" if len(totals) <= MAX_NAMES else "")
+        axes.add_patch(band)
+    return image
+
+
+def _reduced(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The largest value of each few cells, where there are more cells than pixels: none of them is lost."""
+    factor = -(-len(values) // MAX_CELLS)
+    if factor == 1:
+        return values
+    padded = np.pad(values, (0, -len(values) % factor), constant_values=np.nan)
+    side = len(padded) // factor
+    blocks = padded.reshape(side, factor, side, factor)
+    largest: NDArray[np.float64] = np.fmax.reduce(np.fmax.reduce(blocks, axis=3), axis=1)
+    return largest
+
+
+def _percent(confusion: NDArray[np.int64], totals: NDArray[np.int64]) -> NDArray[np.float64]:
+    return 100 * confusion / np.maximum(totals, 1)[:, None]
+
+
+def _name_axes(axes: Axes, names: Sequence[str], size: float) -> None:
+    positions = range(len(names))
+    axes.set_xticks(positions, names, rotation=90, fontsize=size)
+    axes.set_yticks(positions, names, fontsize=size)
+    axes.tick_params(length=0)
+    axes.set_xlabel("predicted class", fontsize=size + 1)
+    axes.set_ylabel("true class", fontsize=size + 1)
+    axes.set_xticks([position - 0.5 for position in positions[1:]], minor=True)
+    axes.set_yticks([position - 0.5 for position in positions[1:]], minor=True)
+    axes.grid(which="minor", color="0.9", linewidth=0.5)
+    axes.tick_params(which="minor", length=0)
+
+
+def _write_numbers(axes: Axes, confusion: NDArray[np.int64], *, normalized: bool, size: float) -> None:
+    """The counts, or percent without sign; nothing where a cell is empty."""
+    totals = confusion.sum(axis=1)
+    values = _percent(confusion, totals) if normalized else confusion.astype(np.float64)
+    top = 100.0 if normalized else max(1.0, float(confusion.max(initial=0)))
+    for row, column in zip(*(places.tolist() for places in np.nonzero(confusion)), strict=True):
+        value = float(values[row, column])
+        options: dict[str, Any] = {"color": "white" if (value / top) ** _GAMMA > _DARK else "black"}
+        axes.text(column, row, _number(value, normalized=normalized), ha="center", va="center", size=size, **options)
+    for row in np.flatnonzero(totals == 0).tolist():
+        box = {"facecolor": "0.96", "edgecolor": "none", "pad": 1.5}
+        axes.text(
+            (len(confusion) - 1) / 2, row, "no images", ha="center", va="center", size=size, color="0.35", bbox=box
+        )
+
+
+def _number(value: float, *, normalized: bool) -> str:
+    if not normalized:
+        return f"{value:.0f}" if value < 10_000 else f"{value / 1000:.0f}k"
+    return "<1" if round(value) == 0 else f"{value:.0f}"
+
+
+def _list_pairs(axes: Axes, confusion: NDArray[np.int64], classes: Sequence[str]) -> None:
+    axes.axis("off")
+    totals = confusion.sum(axis=1)
+    pairs = confused_pairs(confusion)
+    axes.set_title("most frequent errors" if pairs else "no errors", fontsize=10, loc="left")
+    for line, (true, predicted, count) in enumerate(pairs):
+        height = 1 - (line + 0.5) / NUM_PAIRS
+        texts = (f"{count}", f"of {totals[true]}", shown(classes[true], 26), f"→ {shown(classes[predicted], 26)}")
+        for text, place, side in zip(texts, (0.05, 0.06, 0.17, 0.57), ("right", "left", "left", "left"), strict=True):
+            axes.text(place, height, text, fontsize=8, ha=side, va="center", transform=axes.transAxes)

@@ -1,0 +1,125 @@
+"""How a training goes: loss, accuracy, learning rate and images per second over the epochs."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from classifier_training.figures.axes import SPLIT_COLOURS, plain_axes
+from classifier_training.figures.drawing import new_figure
+from classifier_training.figures.text import shown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Row = Mapping[str, float]
+"""The values of one epoch by name, ``epoch`` among them, from 0."""
+
+MAX_MARKED_EPOCHS: Final = 40
+"""Of more epochs than this the points are not marked, because they would hide the line."""
+_MAX_LINES: Final = 6
+_OTHER_COLOURS: Final = ("#b279a2", "#72b7b2", "#9d755d", "#e45756", "#eeca3b", "#bab0ac")
+_KNOWN_COLOURS: Final = {
+    "train/loss": SPLIT_COLOURS["train"],
+    "val/loss": SPLIT_COLOURS["val"],
+    "val/top1": SPLIT_COLOURS["val"],
+    "val/balanced_accuracy": "#b279a2",
+}
+_ACCURACIES: Final = ("top1", "accuracy", "acc")
+
+
+def read_history(metrics: Path, timings: Path | None = None) -> list[dict[str, float]]:
+    """The rows of ``metrics.csv`` and ``timings.csv``, put together by their epoch.
+
+    What is no number is left out; a file that does not exist has no rows.
+    """
+    rows: dict[int, dict[str, float]] = {}
+    for path in (metrics, timings):
+        if path is None or not path.is_file():
+            continue
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                numbers = _numbers(row)
+                if "epoch" in numbers:
+                    rows.setdefault(int(numbers["epoch"]), {}).update(numbers)
+    return [rows[epoch] for epoch in sorted(rows)]
+
+
+def best_row(rows: Sequence[Row], monitor: str, mode: Literal["min", "max"]) -> Row | None:
+    """The epoch whose checkpoint is the best, as `RunCheckpoint` chooses it; None where nothing was monitored."""
+    scored = [row for row in rows if math.isfinite(row.get(monitor, math.nan))]
+    sign = -1.0 if mode == "max" else 1.0
+    return min(scored, key=lambda row: (sign * row[monitor], row.get("val/loss", math.inf)), default=None)
+
+
+def history_figure(rows: Sequence[Row], monitor: str = "val/top1", mode: Literal["min", "max"] = "max") -> Figure:
+    """Draws a training.
+
+    Args:
+        rows: One an epoch, in their order. A panel whose values none of them has is left out.
+        monitor: The metric that decides which epoch is the best.
+        mode: Whether a higher or a lower value of it is better.
+    """
+    names = _names(rows)
+    panels = [
+        ("loss", [name for name in names if "loss" in name]),
+        ("accuracy", [name for name in names if name.lower().endswith(_ACCURACIES)]),
+        ("learning rate", [name for name in names if name == "lr" or name.startswith("lr-")]),
+        ("training speed, images/s", [name for name in names if name == "images_per_second"]),
+    ]
+    panels = [(title, lines) for title, lines in panels if lines] or [("no metric was logged", [])]
+    best = best_row(rows, monitor, mode)
+    num_columns = min(2, len(panels))
+    num_rows = math.ceil(len(panels) / num_columns)
+    figure = new_figure(5.2 * num_columns, 3.4 * num_rows)
+    grid = figure.subplots(num_rows, num_columns, squeeze=False)
+    for axes, (title, lines) in zip(grid.flat, panels, strict=False):
+        _draw_panel(axes, title, lines[:_MAX_LINES], rows)
+        if best is not None and title in {"loss", "accuracy"}:
+            _mark_best(axes, best)
+        if title in {"loss", "accuracy"}:
+            axes.legend(fontsize=8, frameon=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def _draw_panel(axes: Axes, title: str, names: Sequence[str], rows: Sequence[Row]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    colours = iter(_OTHER_COLOURS)
+    marker = "o" if len(rows) <= MAX_MARKED_EPOCHS else ""
+    for name in names:
+        points = [(row["epoch"] + 1, row[name]) for row in rows if math.isfinite(row.get(name, math.nan))]
+        colour = _KNOWN_COLOURS.get(name) or next(colours)
+        epochs, values = zip(*points, strict=True) if points else ((), ())
+        axes.plot(epochs, values, marker=marker, markersize=4, color=colour, label=shown(name))
+    plain_axes(axes, title)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if title == "training speed, images/s":
+        axes.set_ylim(0, 1.1 * max(1.0, axes.get_ylim()[1]))
+
+
+def _mark_best(axes: Axes, best: Row) -> None:
+    epoch = int(best["epoch"]) + 1
+    axes.axvline(epoch, color="#888888", linewidth=1, linestyle="--", label=f"best: epoch {epoch}", zorder=0)
+
+
+def _names(rows: Iterable[Row]) -> list[str]:
+    """Every name, in the order in which they first occur."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _numbers(row: Mapping[str, str | None]) -> dict[str, float]:
+    numbers = {}
+    for name, text in row.items():
+        try:
+            numbers[name] = float(text or "")
+        except ValueError:
+            continue
+    return numbers

@@ -1,0 +1,103 @@
+"""Grids of pictures with what a model said of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from classifier_training.figures.drawing import new_figure, save_figure
+from classifier_training.figures.text import shown
+
+SIDE: Final = 168
+"""Side of a picture in a grid, pixels."""
+MAX_COLUMNS: Final = 6
+
+_GAP: Final = 12
+_LINE: Final = 15  # height of a line of text, pixels
+_HEAD: Final = 34
+_LEFT_TO_RIGHT: Final = "\N{LEFT-TO-RIGHT MARK}"  # a name may be Hebrew, the line is not
+_RIGHT, _WRONG, _NEITHER = "#1a7f37", "#cf222e", "0.25"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """One picture of a grid.
+
+    Attributes:
+        pixels: uint8 (H, W, 3), square; None: the picture is gone.
+        lines: What stands below it, at most three lines.
+        is_right: Whether the model was right; None where nothing was predicted.
+    """
+
+    pixels: NDArray[np.uint8] | None
+    lines: tuple[str, ...]
+    is_right: bool | None = None
+
+
+def predicted_tile(
+    pixels: NDArray[np.uint8] | None, true: str, predicted: str, confidence: float, loss: float | None = None
+) -> Tile:
+    """A picture with what was said of it; right or wrong is told by a sign, in words and by the colour.
+
+    Args:
+        pixels: uint8 (S, S, 3); None: the picture is gone.
+        true: Its class.
+        predicted: What the model took it for.
+        confidence: Probability of that, in [0, 1].
+        loss: Shown where given.
+    """
+    is_right = true == predicted
+    lines = [f"{_LEFT_TO_RIGHT}{'✓' if is_right else '✗'} {shown(predicted, 16)}{_LEFT_TO_RIGHT} {confidence:.0%}"]
+    if not is_right:
+        lines.append(f"true: {shown(true, 18)}")
+    if loss is not None:
+        lines.append(f"loss {loss:.2f}")
+    return Tile(pixels, tuple(lines), is_right)
+
+
+def draw_tiles(path: Path, tiles: Sequence[Tile], *, title: str) -> None:
+    """Draws pictures in rows.
+
+    Args:
+        path: The PNG file.
+        tiles: What to draw; without any there is the title alone.
+        title: What it is of.
+    """
+    columns = max(3, min(MAX_COLUMNS, len(tiles)))
+    rows = math.ceil(len(tiles) / columns)
+    step = SIDE + _GAP, SIDE + _GAP + _LINE * max((len(tile.lines) for tile in tiles), default=0)
+    width, height = _GAP + columns * step[0], _HEAD + max(1, rows) * step[1]
+    canvas = np.full((height, width, 3), 255, np.uint8)
+    figure = new_figure(width / 100, height / 100)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    axes.axis("off")
+    axes.text(_GAP, _HEAD / 2, shown(title, columns * 24), fontsize=10, va="center")
+    for number, tile in enumerate(tiles):
+        left, top = _GAP + number % columns * step[0], _HEAD + number // columns * step[1]
+        colour = {True: _RIGHT, False: _WRONG, None: _NEITHER}[tile.is_right]
+        canvas[top : top + SIDE, left : left + SIDE] = _square(tile.pixels)
+        if tile.pixels is None:
+            axes.text(left + SIDE / 2, top + SIDE / 2, "picture is gone", size=8, color="0.4", ha="center", va="center")
+        frame = ([left, left + SIDE, left + SIDE, left, left], [top, top, top + SIDE, top + SIDE, top])
+        axes.plot(*frame, color=colour, linewidth=1.5 if tile.is_right is not None else 0.5)
+        for line, text in enumerate(tile.lines):
+            axes.text(left, top + SIDE + 4 + (line + 0.5) * _LINE, text, size=8, color=colour, va="center")
+    axes.imshow(canvas, extent=(0, width, height, 0), aspect="auto", interpolation="nearest")
+    save_figure(figure, path)
+
+
+def _square(pixels: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """The picture in the grid's size; a smaller one is enlarged without being smoothed."""
+    if pixels is None:
+        return np.full((SIDE, SIDE, 3), 235, np.uint8)
+    smaller = max(pixels.shape[:2]) < SIDE
+    resampling = Image.Resampling.NEAREST if smaller else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), resampling))

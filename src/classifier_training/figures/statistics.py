@@ -1,0 +1,131 @@
+"""What the photos are like: how many there are of each class and split, and how large they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from classifier_training.figures.axes import SPLIT_COLOURS, plain_axes
+from classifier_training.figures.drawing import new_figure
+from classifier_training.figures.text import shown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_CLASSES_NAMED: Final = 40
+"""Of more classes than this the figure shows a curve over all of them, and the names of the extremes."""
+NUM_EXTREMES: Final = 3
+_LOG_RATIO: Final = 30.0
+"""From this ratio of the largest to the smallest training class on, numbers stand on a logarithmic axis."""
+
+
+def images_per_class_figure(statistics: Mapping[str, Any]) -> Figure:
+    """Draws the number of images of each class by split, the largest class of the training split first.
+
+    Args:
+        statistics: What `data.statistics.dataset_statistics` gave.
+    """
+    classes: Sequence[str] = statistics["classes"]
+    counts = {split: np.array(values) for split, values in statistics["counts"].items()}
+    order = np.argsort(-counts["train"], kind="stable")
+    counts = {split: values[order] for split, values in counts.items()}
+    names = [classes[position] for position in order]
+    return _bars(names, counts) if len(names) <= MAX_CLASSES_NAMED else _curves(names, counts)
+
+
+def image_sizes_figure(statistics: Mapping[str, Any]) -> Figure:
+    """Draws how wide and high the pictures are, and their aspect ratios; arguments as `images_per_class_figure`."""
+    figure = new_figure(11, 3.4)
+    panels = {"width": "width, pixels", "height": "height, pixels", "aspect_ratio": "aspect ratio, width / height"}
+    for axes, (name, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+        _histogram(axes, statistics["histograms"][name], statistics[name]["median"])
+        plain_axes(axes, title)
+        axes.set_ylabel("images" if name == "width" else "")
+    return figure
+
+
+def _bars(names: Sequence[str], counts: Mapping[str, Any]) -> Figure:
+    """One group of bars a class."""
+    figure = new_figure(8, 1.3 + len(names) * (0.16 + 0.14 * len(counts)))
+    axes = figure.subplots()
+    places = np.arange(len(names))
+    height = 0.82 / len(counts)
+    is_log = _is_wide(counts)
+    for number, (split, values) in enumerate(counts.items()):
+        offset = (number - (len(counts) - 1) / 2) * height
+        bars = axes.barh(places + offset, values, height, color=SPLIT_COLOURS[split], label=split, log=is_log)
+        axes.bar_label(bars, [str(value) for value in values], padding=3, fontsize=7, color="#555555")
+    axes.set_yticks(places, [shown(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.margins(x=0.08)
+    if is_log:
+        axes.set_xlim(left=0.5)  # a bar of one image is seen, one of none is not
+    plain_axes(axes, _title(counts), grid="x")
+    axes.set_xlabel("images" + (", logarithmic" if is_log else ""))
+    figure.legend(loc="outside lower right", ncols=len(counts), frameon=False, fontsize=9)
+    return figure
+
+
+def _curves(names: Sequence[str], counts: Mapping[str, Any]) -> Figure:
+    """One line a split over the classes by size."""
+    figure = new_figure(9, 5)
+    axes = figure.subplots()
+    is_log = _is_wide(counts)
+    ranks = np.arange(1, len(names) + 1)
+    for split, values in counts.items():
+        # what comes after the training split is noise around it, and drawn behind
+        width, order = (1.8, 3) if split == "train" else (0.7, 2)
+        axes.step(ranks, values, where="mid", color=SPLIT_COLOURS[split], label=split, linewidth=width, zorder=order)
+    if is_log:
+        axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(0.5, len(names) + 0.5)
+    plain_axes(axes, _title(counts))
+    axes.set_xlabel(
+        "class, the largest first\n"
+        f"largest: {_extremes(names, counts['train'], range(NUM_EXTREMES))}\n"
+        f"smallest: {_extremes(names, counts['train'], range(len(names) - NUM_EXTREMES, len(names)))}",
+        fontsize=9,
+    )
+    axes.set_ylabel("images" + (", logarithmic" if is_log else ""))
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _histogram(axes: Axes, histogram: Mapping[str, Sequence[float]], median: float) -> None:
+    edges, values = np.array(histogram["edges"]), np.array(histogram["counts"])
+    if len(values) == 1:  # all alike, or so it seems: a bar as wide as is seen
+        middle = edges.mean()
+        edges = np.array([middle * 0.98, middle * 1.02])
+    axes.stairs(values, edges, fill=True, color=SPLIT_COLOURS["train"])
+    if len(values) > 1 and not np.allclose(np.diff(edges), edges[1] - edges[0], rtol=0.02):
+        _log_axis(axes, edges)
+    axes.axvline(median, color="#333333", linewidth=1, linestyle="--", label=f"median {median:.4g}")
+    axes.set_ylim(0, 1.18 * values.max())
+    axes.legend(frameon=False, fontsize=8, loc="upper right")
+
+
+def _log_axis(axes: Axes, edges: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
+    axes.set_xscale("log")
+    ticks = np.geomspace(edges[0], edges[-1], 5)
+    axes.set_xticks([float(f"{tick:.2g}") for tick in ticks])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _is_wide(counts: Mapping[str, Any]) -> bool:
+    return bool(counts["train"].max() > _LOG_RATIO * max(1, counts["train"].min()))
+
+
+def _title(counts: Mapping[str, Any]) -> str:
+    numbers = ", ".join(f"{split} {values.sum():,}" for split, values in counts.items())
+    return f"images per class ({numbers})"
+
+
+def _extremes(names: Sequence[str], values: Any, places: range) -> str:
+    return ", ".join(f"{shown(names[place])} ({values[place]:,})" for place in places)

@@ -1,0 +1,45 @@
+"""Class and file names as figures can show them: on one line, short, and never taken for a formula."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+NAME_LENGTH: Final = 24
+"""Letters of a name beside an axis or below a picture."""
+
+_SPACES: Final = re.compile(r"\s+")
+_INVISIBLE: Final = {"Cc", "Cf", "Co", "Cn", "Zl", "Zp"}
+
+
+def shown(name: str, length: int = NAME_LENGTH) -> str:
+    """A name for matplotlib.
+
+    White space becomes one space; control and direction characters, which could reorder what stands beside them, are
+    left out; half of a surrogate pair, as in a file name that is no UTF-8, becomes a question mark in a box. A long
+    name keeps its beginning and its end. Dollar signs are escaped, as matplotlib would set what stands between two of
+    them as a formula.
+
+    Args:
+        name: Any text.
+        length: Letters that are kept, at least 3.
+    """
+    spaced = _SPACES.sub(" ", name).strip()
+    visible = "".join(_visible(letter) for letter in spaced)
+    return shortened(visible or "(no name)", length).replace("$", r"\$")
+
+
+def shortened(text: str, length: int) -> str:
+    """A text of at most ``length`` letters, with an ellipsis for what is left out of its middle."""
+    if len(text) <= length:
+        return text
+    end = (length - 1) // 3
+    return f"{text[: length - 1 - end].rstrip()}…{text[len(text) - end :].lstrip()}"
+
+
+def _visible(letter: str) -> str:
+    category = unicodedata.category(letter)
+    if category == "Cs":
+        return "\N{REPLACEMENT CHARACTER}"
+    return "" if category in _INVISIBLE else letter

@@ -1,0 +1,84 @@
+"""The confusion matrix as a drawing: on paper, and wherever no script runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from classifier_training.pages.charts.svg import element, one_line
+
+STRONGEST = 0.5  # opacity of the fullest cell: letters stay readable on it in both schemes
+WEAKEST = 0.2  # share of it for a cell that is hardly more than empty
+LONGEST_NAME = 18
+MOST_WRITTEN = 30  # classes; with more of them a cell is too small for its number
+_LETTER = 6.4  # about the width of a letter, pixels
+_CORNER = 88.0  # room for the names of the axes, pixels
+
+
+def matrix_drawing(confusion: NDArray[np.int64], classes: Sequence[str], title: str, description: str) -> Markup:
+    """Draws counts; the strength of a cell is its share of its row, by square root.
+
+    Args:
+        confusion: Integer (K, K), rows are the true class.
+        classes: K names.
+        title: Name of the chart.
+        description: What it shows, for those who do not see it.
+    """
+    num_classes = len(classes)
+    cell = 34 if num_classes <= 12 else 24 if num_classes <= MOST_WRITTEN else 13
+    names = [one_line(name, LONGEST_NAME) for name in classes]
+    margin = max(26 + _LETTER * max(len(name) for name in names), _CORNER)
+    side = cell * num_classes
+    cells = [
+        _cell(row, column, int(confusion[row, column]), int(confusion[row].sum()), cell, num_classes <= MOST_WRITTEN)
+        for row, column in zip(*np.nonzero(confusion), strict=True)
+    ]
+    lines = [_line(place * cell, side) for place in range(num_classes + 1)]
+    labels = [_row_name(name, place, cell) + _column_name(name, place, cell) for place, name in enumerate(names)]
+    width, height = margin + side + 4, margin + side + 4
+    return element(
+        "svg",
+        element("title", title),
+        element("desc", description),
+        element("text", "predicted →", x=-8, y=-24, text_anchor="end", class_="tick"),
+        element("text", "true ↓", x=-8, y=-8, text_anchor="end", class_="tick"),
+        *lines,
+        *cells,
+        *labels,
+        viewBox=f"{-margin:g} {-margin:g} {width:g} {height:g}",
+        width=width,
+        height=height,
+        class_="matrix-drawing",
+        role="img",
+        aria_label=f"{title}. {description}",
+    )
+
+
+def _cell(row: int, column: int, count: int, of_row: int, size: int, is_written: bool) -> Markup:
+    kind = "right" if row == column else "wrong"
+    box = element(
+        "rect", x=column * size, y=row * size, width=size, height=size, class_=f"cell {kind}",
+        fill_opacity=STRONGEST * (WEAKEST + (1 - WEAKEST) * math.sqrt(count / of_row)),
+    )  # fmt: skip
+    if not is_written:
+        return box
+    middle = {"x": (column + 0.5) * size, "y": (row + 0.5) * size}
+    return box + element("text", str(count), **middle, text_anchor="middle", dy=4, class_="cell-count")
+
+
+def _line(place: float, side: float) -> Markup:
+    across = element("line", x1=0, x2=side, y1=place, y2=place, class_="grid")
+    return across + element("line", x1=place, x2=place, y1=0, y2=side, class_="grid")
+
+
+def _row_name(name: str, place: int, size: int) -> Markup:
+    return element("text", name, x=-8, y=(place + 0.5) * size, dy=4, text_anchor="end", class_="matrix-name")
+
+
+def _column_name(name: str, place: int, size: int) -> Markup:
+    x = (place + 0.5) * size + 4
+    return element("text", name, x=x, y=-8, transform=f"rotate(-90 {x:g} -8)", class_="matrix-name")

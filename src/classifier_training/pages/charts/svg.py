@@ -1,0 +1,126 @@
+"""Elements of SVG as text in which everything from outside is escaped.
+
+A chart is as wide as its place: it has no ``viewBox``, positions are percentages, and so letters keep their size on a
+phone. What needs coordinates (lines, areas) lies in an inner ``svg`` that is stretched to the whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from classifier_training.figures.text import shortened
+
+INNER = 1000.0  # side of the inner coordinates, which are stretched to the chart
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """What a chart says of a place when it is pointed at, or reached with the arrow keys.
+
+    Attributes:
+        share: Position in [0, 1] along the chart's axis, from the left or from the top.
+        text: What is said; lines are separated by newlines.
+    """
+
+    share: float
+    text: str
+
+
+def element(name: str, *children: str | Markup, **attributes: str | float | None) -> Markup:
+    """One element; children that are no `Markup` and all attribute values are escaped.
+
+    Args:
+        name: The element's name.
+        children: Its content.
+        attributes: Its attributes: ``class_`` is written ``class`` and ``stroke_width`` is ``stroke-width``; those
+            that are None are left out.
+    """
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(value) if isinstance(value, str) else number(value)}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    content = "".join(map(escape, children))
+    return Markup(f"<{name}{written}>{content}</{name}>")  # noqa: S704 - every value was escaped
+
+
+def number(value: float) -> str:
+    """A number as short as its place needs it."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def percent(share: float) -> str:
+    """A position or length in [0, 1] as SVG takes it, such as ``37.5%``."""
+    return f"{number(100 * share)}%"
+
+
+def one_line(text: str, longest: int | None = None) -> str:
+    """A name as it can be shown: without line breaks, marks that turn the direction, and halves of letters.
+
+    Args:
+        text: A class or file name, which may hold anything.
+        longest: Letters that are kept, of the beginning and the end; None: all.
+    """
+    text = _CONTROLS.sub("␣", _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", _DIRECTIONS.sub("", text)))
+    text = text if text.strip() else "(no name)"
+    return text if longest is None else shortened(text, longest)
+
+
+def quoted(name: str, longest: int = 40) -> str:
+    """A name in a sentence: in quotes, and set apart, so that one that runs from right to left turns nothing else."""
+    return f"“\N{FIRST STRONG ISOLATE}{one_line(name, longest)}\N{POP DIRECTIONAL ISOLATE}”"
+
+
+def stretched(*children: Markup) -> Markup:
+    """An inner picture of 1000 × 1000 that fills the chart; its lines keep their width."""
+    return element(
+        "svg", *children, viewBox=f"0 0 {INNER:g} {INNER:g}", preserveAspectRatio="none", width="100%", height="100%",
+        overflow="visible", aria_hidden="true",
+    )  # fmt: skip
+
+
+def chart(
+    *children: Markup,
+    title: str,
+    description: str,
+    size: str = "",
+    hits: Iterable[Hit] = (),
+    along: str = "x",
+    group: str | None = None,
+) -> Markup:
+    """A whole chart: the picture with its title and description, and what is said when it is pointed at.
+
+    Args:
+        children: What is drawn.
+        title: Name of the chart, for those who do not see it.
+        description: What it shows, in a sentence.
+        size: Further CSS classes, which give the height.
+        hits: What is said where.
+        along: ``x`` when hits follow each other from left to right, ``y`` from top to bottom.
+        group: Charts of one group show the same hit at the same time.
+    """
+    places = json.dumps([[round(100 * hit.share, 2), hit.text] for hit in hits], ensure_ascii=False)
+    picture = element(
+        "svg", element("title", title), element("desc", description), *children,
+        class_="plot", role="img", aria_label=f"{title}. {description}",
+    )  # fmt: skip
+    return element(
+        "div", picture, class_=f"chart {size}".strip(), data_hits=places, data_along=along, data_group=group,
+        data_title=title,
+    )  # fmt: skip
+
+
+def label(text: str, x: float, y: float, *, class_: str, dx: float = 0, dy: float = 0, anchor: str = "start") -> Markup:
+    """A text at a position in [0, 1], moved by pixels."""
+    return element(
+        "text", escape(text), class_=class_, x=percent(x), y=percent(y), dx=dx or None, dy=dy or None,
+        text_anchor=None if anchor == "start" else anchor,
+    )  # fmt: skip

@@ -1,0 +1,59 @@
+"""Values by epoch, from the CSV files that a run keeps of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from classifier_training.pages.reading import DamagedFileError, read_rows
+from classifier_training.scored.cells import plain_text
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Values by epoch.
+
+    Attributes:
+        epochs: From 0, ascending.
+        columns: By name such as ``val/top1``, as many values as epochs; None where there is none, or no finite one.
+    """
+
+    epochs: tuple[int, ...] = ()
+    columns: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+
+    def best(self, column: str, *, is_lower_better: bool) -> tuple[int, float] | None:
+        """The first epoch with the best value, and that value; None where there is no value."""
+        values = self.columns.get(column, ())
+        found = [(value, epoch) for epoch, value in zip(self.epochs, values, strict=False) if value is not None]
+        if not found:
+            return None
+        best = min(value for value, _ in found) if is_lower_better else max(value for value, _ in found)
+        return next((epoch, value) for value, epoch in found if value == best)
+
+
+def read_curves(path: Path) -> Curves:
+    """Reads a table with one row an epoch, such as ``metrics.csv``.
+
+    Raises:
+        DamagedFileError: It is no such table.
+    """
+    rows = read_rows(path)
+    header = next(rows)
+    if header[0] != "epoch" or len(set(header)) != len(header):
+        raise DamagedFileError("does not begin with the column epoch, or has a column twice")
+    try:
+        by_epoch = {int(row[0]): [_value(cell) for cell in row[1:]] for row in rows}
+    except ValueError:
+        raise DamagedFileError("has something else than numbers in it") from None
+    epochs = sorted(by_epoch)
+    if epochs and not 0 <= epochs[0] <= epochs[-1] < 2**31:
+        raise DamagedFileError("has an epoch that is none")
+    columns = zip(*(by_epoch[epoch] for epoch in epochs), strict=True) if epochs else ((),) * (len(header) - 1)
+    return Curves(tuple(epochs), dict(zip(map(plain_text, header[1:]), map(tuple, columns), strict=True)))
+
+
+def _value(cell: str) -> float | None:
+    value = float(cell) if cell else None
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,121 @@
+"""Reasons not to trust a score at first sight, each a sentence that says what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from classifier_training.pages.charts.svg import quoted
+from classifier_training.pages.run_data import RunData
+from classifier_training.pages.run_settings import setting
+from classifier_training.pages.scored_data import ScoredData
+from classifier_training.pages.wording import count, listing, percentage
+
+SMALL = 200  # pictures, below which a score is rough
+FEW_OF_CLASS = 10
+STRONG_IMBALANCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """One reason.
+
+    Attributes:
+        level: ``serious``: the score or the file is not what it seems; ``note``: good to know.
+        title: What is the matter.
+        text: What follows from it.
+    """
+
+    level: Literal["serious", "note"]
+    title: str
+    text: str
+
+
+def doubts(data: RunData) -> list[Doubt]:
+    """All reasons in a run or an evaluation, serious ones first."""
+    scored = data.final or data.validation
+    found = [*_of_export(data), *_of_photos(data)]
+    if scored is not None:
+        found = [*_of_split(data, scored), *_of_classes(scored), *found]
+    return sorted(found, key=lambda doubt: doubt.level != "serious")
+
+
+def _of_split(data: RunData, scored: ScoredData) -> Iterator[Doubt]:
+    if scored.num_trained_on:
+        yield Doubt(
+            "serious",
+            f"{scored.num_trained_on:,} of {count(scored.num_images, 'photo')} were trained on",
+            "The model has seen them, so the score is better than it will be on new photos.",
+        )
+    if data.status == "finished" and scored.split == "val":
+        yield Doubt(
+            "serious",
+            "No test split",
+            "The validation photos chose which epoch is kept, so their score is flattering. Expect less on new photos.",
+        )
+    if scored.split == "train":
+        yield Doubt("serious", "Scored on training photos", "It says nothing about photos the model has not seen.")
+    if scored.num_images < SMALL:
+        interval = scored.intervals.get("top1")
+        width = "" if interval is None else (
+            f" Its interval is {100 * (interval[1] - interval[0]):.0f} percentage points wide: a difference of a few"
+            " points between two models can be chance.")  # fmt: skip
+        yield Doubt("note", f"Only {count(scored.num_images, 'photo')} scored", f"The score is rough.{width}")
+    if scored.left_out:
+        names = listing([quoted(name, 60) for name in scored.left_out], 3)
+        yield Doubt("note", f"{count(len(scored.left_out), 'file')} left out", f"Could not be read: {names}.")
+
+
+def _of_classes(scored: ScoredData) -> Iterator[Doubt]:
+    absent = [quoted(row.name) for row in scored.per_class if not row.support]
+    if absent:
+        known = "it" if len(absent) == 1 else "them"
+        title = f"{count(len(absent), 'class', 'classes')} without a photo to score"
+        yield Doubt("serious", title, f"Nothing is known of how well {known} would be recognised: {listing(absent)}.")
+    few = [row for row in scored.per_class if 0 < row.support < FEW_OF_CLASS]
+    if few:
+        have = "has" if len(few) == 1 else "have"
+        yield Doubt(
+            "note",
+            f"{len(few)} of {count(len(scored.per_class), 'class', 'classes')} {have} fewer than {FEW_OF_CLASS} photos",
+            "Read their row in the table with its interval, not the number alone.",
+        )
+
+
+def _of_export(data: RunData) -> Iterator[Doubt]:
+    proof = data.verification
+    if proof is not None and not proof.passed:
+        why = proof.values.get("error")
+        yield Doubt("serious", "The exported file does not answer like the model", f"{why or 'The comparison failed'}.")
+    elif data.onnx is not None and not data.onnx.is_proven and data.status == "finished":
+        yield Doubt(
+            "serious",
+            "The exported file is not proven",
+            "No comparison with the trained model belongs to this file; make one with classifier-training export.",
+        )
+
+
+def _of_photos(data: RunData) -> Iterator[Doubt]:
+    statistics, sampler = data.statistics, data.sampler
+    if statistics is not None and statistics.imbalance_ratio is not None:
+        ratio = statistics.imbalance_ratio
+        if ratio >= STRONG_IMBALANCE:
+            balance = setting(data.config, "data", "balance") or "none"
+            done = f"data.balance={balance} corrects it" if balance != "none" else "nothing corrects it"
+            yield Doubt(
+                "note",
+                f"The largest class is {ratio:.0f} times the smallest",
+                f"In training {done}. Look at balanced accuracy and at the small classes, not at top-1 alone.",
+            )
+    if statistics is not None and statistics.bad:
+        share = percentage(len(statistics.bad) / max(statistics.num_images + len(statistics.bad), 1))
+        yield Doubt("note", f"{count(len(statistics.bad), 'bad file')}", f"{share} of all files could not be read.")
+    if sampler is not None and len(sampler.epochs):
+        never = np.flatnonzero((sampler.drawn.sum(axis=0) == 0) & (sampler.images > 0))
+        if len(never):
+            names = listing([quoted(sampler.classes[place]) for place in never])
+            title = f"{count(len(never), 'class', 'classes')} never drawn"
+            yield Doubt("serious", title, f"The model was not trained on what the data holds of {names}.")

@@ -1,0 +1,77 @@
+"""Pictures inside of the page."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+from classifier_training.pages.charts.svg import one_line
+from classifier_training.pages.scored_data import Picture
+from classifier_training.pages.wording import percentage
+
+LARGEST_BYTES = 512 * 1024  # a thumbnail has a few kilobytes; what is larger is none of ours
+_JPEG = b"\xff\xd8\xff"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPicture:
+    """A picture with what is said of it.
+
+    Attributes:
+        index: Position in the split.
+        path: Where it lay.
+        file: The last part of it.
+        true: Its class.
+        predicted: The class that was predicted.
+        confidence: How sure the model was, for a person.
+        is_right: Whether both are the same.
+        source: The picture as an address; None where it is gone.
+        cam: The same with what the model looked at, or None.
+    """
+
+    index: int
+    path: str
+    file: str
+    true: str
+    predicted: str
+    confidence: str
+    is_right: bool
+    source: str | None
+    cam: str | None
+
+    @property
+    def text(self) -> str:
+        """All of it in words, for those who do not see it."""
+        said = "rightly" if self.is_right else "wrongly"
+        return f"{self.file}: {self.true}, {said} taken for {self.predicted} with {self.confidence}"
+
+
+def shown_picture(picture: Picture, classes: tuple[str, ...]) -> ShownPicture:
+    """A picture with its names, and its files as text."""
+    return ShownPicture(
+        index=picture.index,
+        path=one_line(picture.file),
+        file=one_line(picture.file.rstrip("/").rpartition("/")[2]),
+        true=one_line(classes[picture.true]),
+        predicted=one_line(classes[picture.predicted]),
+        confidence=percentage(picture.confidence),
+        is_right=picture.true == picture.predicted,
+        source=data_address(picture.thumbnail),
+        cam=data_address(picture.cam),
+    )
+
+
+def data_address(path: Path | None) -> str | None:
+    """A JPEG file as a ``data:`` address; None where there is none, or where it is no JPEG file of a small size."""
+    if path is None:
+        return None
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            return None
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if not content.startswith(_JPEG):
+        return None
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode('ascii')}"

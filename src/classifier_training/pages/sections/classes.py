@@ -1,0 +1,79 @@
+"""The scores of each class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from classifier_training.pages.charts.svg import one_line, quoted
+from classifier_training.pages.run_data import RunData
+from classifier_training.pages.scored_data import ClassRow, Interval, ScoredData
+from classifier_training.pages.sections.section import Section, shown_scores_name
+from classifier_training.pages.wording import count, listing, percentage
+
+KEY, TITLE = "classes", "Scores by class"
+FEW = 10  # pictures of a class, below which its scores say little
+FILTER_FROM = 20  # classes, from which on the table can be searched
+
+
+@dataclass(frozen=True, slots=True)
+class ShownScore:
+    """A cell of the table.
+
+    Attributes:
+        value: What it is sorted by; None is sorted last.
+        interval: Low and high end, or None.
+    """
+
+    value: float | None
+    interval: Interval | None = None
+
+
+def classes_section(data: RunData) -> Section:
+    """Precision, recall, F1 and support with their intervals."""
+    scored = data.final or data.validation
+    if scored is None or not scored.per_class:
+        return Section(KEY, TITLE, empty="Nothing has been scored yet.")
+    rows = [
+        {
+            "name": one_line(row.name),
+            "support": row.support,
+            "is_few": row.support < FEW,
+            "scores": [
+                ShownScore(row.precision, row.precision_interval),
+                ShownScore(row.recall, row.recall_interval),
+                ShownScore(row.f1),
+            ],
+        }
+        for row in scored.per_class
+    ]
+    values = {
+        "rows": rows,
+        "level": percentage(scored.confidence_level, 0),
+        "photos": shown_scores_name(scored.split),
+        "has_filter": len(rows) >= FILTER_FROM,
+        "few": FEW,
+        "has_few": any(row["is_few"] for row in rows),
+        "balanced_accuracy": scored.balanced_accuracy,
+        "macro_f1": scored.macro_f1,
+    }
+    return Section(KEY, TITLE, lead=_lead(scored), values=values)
+
+
+def _lead(scored: ScoredData) -> str:
+    """The weakest and the strongest class by F1, and the classes nothing is known of."""
+    known = sorted((row for row in scored.per_class if row.support and row.f1 is not None), key=lambda row: row.f1 or 0)
+    sentences = []
+    if len(known) > 1 and known[0].f1 != known[-1].f1:
+        sentences.append(f"Weakest is {_of(known[0])}, strongest is {_of(known[-1])}.")
+    elif known:
+        sentences.append(f"All classes with photos have an F1 of {percentage(known[0].f1)}.")
+    absent = [quoted(row.name) for row in scored.per_class if not row.support]
+    if absent:
+        have, whom = ("has", "it") if len(absent) == 1 else ("have", "them")
+        photo = shown_scores_name(scored.split)[:-1]
+        sentences.append(f"{listing(absent)} {have} no {photo}: nothing is known of {whom}.")
+    return " ".join(sentences)
+
+
+def _of(row: ClassRow) -> str:
+    return f"{quoted(row.name)} (F1 {percentage(row.f1)}, {count(row.support, 'photo')})"

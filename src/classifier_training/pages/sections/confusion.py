@@ -1,0 +1,113 @@
+"""Which classes are taken for each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.figures.confusion import MAX_NAMES, NUM_PAIRS, confused_pairs, most_confused
+from classifier_training.pages.charts.matrix import STRONGEST, WEAKEST, matrix_drawing
+from classifier_training.pages.charts.svg import one_line, quoted
+from classifier_training.pages.embedding import shown_picture
+from classifier_training.pages.run_data import RunData
+from classifier_training.pages.scored_data import ScoredData
+from classifier_training.pages.sections.section import Section, shown_scores_name
+from classifier_training.pages.wording import count, percentage
+
+KEY, TITLE = "confusion", "Confusion matrix"
+BLOCK = 30  # classes that a matrix of very many starts with
+
+
+def confusion_section(data: RunData) -> Section:
+    """The confusion matrix, the most confused pairs, and their pictures."""
+    scored = data.final or data.validation
+    if scored is None:
+        return Section(KEY, TITLE, empty="Nothing has been scored yet.")
+    if scored.confusion is None:
+        return Section(KEY, TITLE, empty="The file confusion_matrix.csv is not there or cannot be read.")
+    pairs = confused_pairs(scored.confusion, NUM_PAIRS)
+    block = _block(scored.confusion)
+    shown = list(range(len(scored.classes))) if block is None else block
+    num_errors = int(scored.confusion.sum() - scored.confusion.trace())
+    return Section(
+        KEY,
+        TITLE,
+        lead=_lead(scored, pairs, num_errors),
+        values={
+            "drawing": _drawing(scored, shown, is_part=block is not None),
+            "num_classes": len(scored.classes),
+            "num_shown": len(shown),
+            "pairs": [_pair(pair, scored.confusion, scored.classes) for pair in pairs],
+            "matrix": _for_script(scored, scored.confusion, block),
+            "pictures": _cell_pictures(scored),
+        },
+    )
+
+
+def _block(confusion: NDArray[np.int64]) -> list[int] | None:
+    return most_confused(confusion, BLOCK) if len(confusion) > MAX_NAMES else None
+
+
+def _lead(scored: ScoredData, pairs: list[tuple[int, int, int]], num_errors: int) -> str:
+    photos = shown_scores_name(scored.split)
+    if scored.confusion is None or not pairs:
+        return f"Not one of {count(scored.num_images, photos[:-1], photos)} was taken for another class."
+    true, predicted, number = pairs[0]
+    of_class = int(scored.confusion[true].sum())
+    names = [quoted(scored.classes[one], 60) for one in (true, predicted)]
+    were = "was" if num_errors == 1 else "were"
+    return (
+        f"{num_errors:,} of {count(scored.num_images, photos[:-1], photos)} {were} wrong. The most frequent error:"
+        f" {names[0]} taken for {names[1]}, {number:,} of {of_class:,} ({percentage(number / of_class, 0)})."
+    )
+
+
+def _drawing(scored: ScoredData, shown: list[int], *, is_part: bool) -> Any:
+    if scored.confusion is None:
+        return ""
+    part = scored.confusion[np.ix_(shown, shown)]
+    what = f"the {len(shown)} most confused of {len(scored.classes)} classes" if is_part else f"{len(shown)} classes"
+    return matrix_drawing(
+        part,
+        [scored.classes[one] for one in shown],
+        "Confusion matrix",
+        f"Counts of {what}; rows are the true class, columns the predicted one. The list of pairs says it in words.",
+    )
+
+
+def _pair(pair: tuple[int, int, int], confusion: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, Any]:
+    true, predicted, number = pair
+    of_class = int(confusion[true].sum())
+    return {
+        "true": one_line(classes[true]),
+        "predicted": one_line(classes[predicted]),
+        "count": number,
+        "of_class": of_class,
+        "share": number / of_class,
+        "cell": f"{true},{predicted}",
+    }
+
+
+def _for_script(scored: ScoredData, confusion: NDArray[np.int64], block: list[int] | None) -> dict[str, Any]:
+    """The matrix as it is drawn by the script: only the cells that hold something."""
+    rows, columns = np.nonzero(confusion)
+    return {
+        "classes": [one_line(name) for name in scored.classes],
+        "cells": np.stack([rows, columns, confusion[rows, columns]], axis=1).reshape(-1).tolist(),
+        "block": block,
+        "strongest": STRONGEST,
+        "weakest": WEAKEST,
+    }
+
+
+def _cell_pictures(scored: ScoredData) -> dict[str, list[list[Any]]]:
+    """By cell: file, confidence and address of its pictures; no address where the page shows the picture elsewhere."""
+    cells: dict[str, list[list[Any]]] = {}
+    for picture in scored.pictures:
+        shown = shown_picture(picture, scored.classes)
+        is_elsewhere = bool(picture.why & {"worst", "least_certain"})
+        address = f"#picture-{picture.index}" if is_elsewhere and shown.source is not None else shown.source
+        cells.setdefault(f"{picture.true},{picture.predicted}", []).append([shown.file, shown.confidence, address])
+    return cells

@@ -1,0 +1,150 @@
+"""How training went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from classifier_training.pages.charts.axes import axis_over, epoch_axis
+from classifier_training.pages.charts.lines import Line, line_chart
+from classifier_training.pages.run_data import RunData
+from classifier_training.pages.sections.section import Section
+from classifier_training.pages.wording import count, decimal, percentage
+
+KEY, TITLE = "curves", "Training curves"
+NAMES = {
+    "train/loss": "training loss",
+    "val/loss": "validation loss",
+    "val/top1": "top-1",
+    "val/top5": "top-5",
+    "val/balanced_accuracy": "balanced accuracy",
+    "val/macro_f1": "macro F1",
+    "lr": "learning rate",
+    "images_per_second": "images per second",
+    "seconds": "seconds",
+}
+_SHARES = {"val/top1", "val/top5", "val/balanced_accuracy", "val/macro_f1"}
+
+Values = Sequence[float | None]
+
+
+def curves_section(data: RunData) -> Section:
+    """Loss, scores, learning rate and speed, by epoch."""
+    if not data.metrics.epochs:
+        return Section(KEY, TITLE, empty="No epoch is finished yet.")
+    columns = _columns(data)
+    texts = _epoch_texts(data, columns)
+    charts = [
+        _chart(data, columns, ("train/loss", "val/loss"), "Loss", texts, decimal),
+        _chart(data, columns, ("val/top1", "val/balanced_accuracy"), "Accuracy on validation photos", texts,
+               partial(percentage, digits=0)),
+        _chart(data, columns, ("lr",), "Learning rate", texts, decimal),
+        _chart(data, columns, ("images_per_second",), "Training images per second", texts, decimal),
+    ]  # fmt: skip
+    values = {
+        "charts": [chart for chart in charts if chart is not None],
+        "names": [NAMES.get(name, name) for name in columns],
+        "rows": [
+            (epoch + 1, epoch == data.best_epoch, [write_metric(name, known[place]) for name, known in columns.items()])
+            for place, epoch in enumerate(data.metrics.epochs)
+        ],
+    }
+    return Section(KEY, TITLE, lead=_lead(data), values=values)
+
+
+def write_metric(name: str, value: float | None) -> str:
+    """A metric as a person reads it: shares in per cent."""
+    return percentage(value) if name in _SHARES else decimal(value)
+
+
+def _columns(data: RunData) -> dict[str, Values]:
+    """All that is known of each epoch, in the order in which it is shown."""
+    metrics = data.metrics.columns
+    columns: dict[str, Values] = {name: metrics[name] for name in NAMES if name in metrics}
+    columns |= {name: values for name, values in metrics.items() if name not in NAMES and name not in {"epoch", "step"}}
+    for name in ("images_per_second", "seconds"):
+        by_epoch = dict(zip(data.timings.epochs, data.timings.columns.get(name, ()), strict=False))
+        if by_epoch:
+            columns[name] = tuple(by_epoch.get(epoch) for epoch in data.metrics.epochs)
+    return {name: values for name, values in columns.items() if any(value is not None for value in values)}
+
+
+def _epoch_texts(data: RunData, columns: dict[str, Values]) -> list[str]:
+    texts = []
+    for place, epoch in enumerate(data.metrics.epochs):
+        best = " · best" if epoch == data.best_epoch else ""
+        lines = [f"{NAMES.get(name, name)}\t{write_metric(name, values[place])}" for name, values in columns.items()]
+        texts.append("\n".join([f"Epoch {epoch + 1}{best}", *lines]))
+    return texts
+
+
+def _chart(
+    data: RunData,
+    columns: dict[str, Values],
+    names: tuple[str, ...],
+    title: str,
+    texts: list[str],
+    write: Callable[[float], str],
+) -> dict[str, Any] | None:
+    shown = [name for name in names if name in columns]
+    if not shown:
+        return None
+    epochs = [epoch + 1 for epoch in data.metrics.epochs]
+    lines = [Line(NAMES.get(name, name), columns[name], kind=names.index(name) + 1) for name in shown]
+    every = [value for name in shown for value in columns[name]]
+    is_share = shown[0] in _SHARES
+    low = None if is_share or not any(every) else 0.0
+    y_axis = axis_over(every, write, num_ticks=4, low=low, high=_top(every) if is_share else None)
+    svg = line_chart(
+        epochs,
+        lines,
+        x_axis=epoch_axis(epochs),
+        y_axis=y_axis,
+        x_name="epoch",
+        title=title,
+        description=f"{title} by epoch, {count(len(epochs), 'epoch')}; last: {_last(lines, shown)}.",
+        hits=texts,
+        group="epochs",
+        mark=None if data.best_epoch is None or data.best_epoch not in data.metrics.epochs
+        else (data.best_epoch + 1, "best epoch"),
+    )  # fmt: skip
+    return {"title": title, "svg": svg, "legend": [(line.kind, line.name) for line in lines]}
+
+
+def _top(values: Values) -> float | None:
+    """No axis of a share goes beyond 100 %."""
+    return 1.0 if max((value for value in values if value is not None), default=0.0) > 0.9 else None
+
+
+def _last(lines: Sequence[Line], names: Sequence[str]) -> str:
+    values = (write_metric(name, line.values[-1]) for line, name in zip(lines, names, strict=True))
+    return ", ".join(f"{line.name} {value}" for line, value in zip(lines, values, strict=True))
+
+
+def _lead(data: RunData) -> str:
+    """Which epoch was best, and what that says of the length of the training."""
+    epochs = data.metrics.epochs
+    if data.best_epoch is None:
+        return f"{count(len(epochs), 'epoch')} done; none has been validated yet."
+    score = write_metric(data.monitor, data.best_score)
+    name = NAMES.get(data.monitor, data.monitor)
+    is_best = "was the best" if data.status == "finished" else "is the best so far"
+    best = (
+        f"Epoch {data.best_epoch + 1} of {epochs[-1] + 1} {is_best}, with a {name} of {score} on the validation photos."
+    )
+    return f"{best} {_shape(data)}".strip()
+
+
+def _shape(data: RunData) -> str:
+    epochs, losses = data.metrics.epochs, data.metrics.columns.get("val/loss", ())
+    known = [loss for loss in losses if loss is not None]
+    if data.status == "finished" and len(epochs) > 2 and data.best_epoch == epochs[-1]:
+        return "It was also the last one, so training longer may still help."
+    if len(known) > 3 and known[-1] > 1.1 * min(known):
+        since = data.metrics.epochs[list(losses).index(min(known))] + 1
+        return (
+            f"The validation loss has risen by {percentage(known[-1] / min(known) - 1, 0)} since epoch {since}:"
+            " from there on the model learnt the training photos by heart."
+        )
+    return ""

@@ -1,0 +1,31 @@
+"""What every section of the report has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section of the report.
+
+    Attributes:
+        key: Its anchor, and the name of its template in ``templates/sections``.
+        title: Its heading.
+        lead: What it shows in this run, in a sentence or two.
+        empty: Why there is nothing to show, in a line; None where there is.
+        values: What its template is filled with.
+    """
+
+    key: str
+    title: str
+    lead: str = ""
+    empty: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def shown_scores_name(split: str | None) -> str:
+    """What the photos of a split are called in a sentence."""
+    return {"test": "test photos", "val": "validation photos", "train": "training photos"}.get(split or "", "photos")

@@ -1,0 +1,120 @@
+"""What was trained, how good it is, and whether the file that is deployed is proven."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any
+
+from classifier_training.pages.charts.bars import score_scale
+from classifier_training.pages.charts.svg import one_line
+from classifier_training.pages.doubts import doubts
+from classifier_training.pages.run_data import RunData
+from classifier_training.pages.run_settings import setting
+from classifier_training.pages.scored_data import Interval, ScoredData
+from classifier_training.pages.sections.curves import NAMES, write_metric
+from classifier_training.pages.sections.facts import run_facts
+from classifier_training.pages.sections.section import Section, shown_scores_name
+from classifier_training.pages.wording import SPACE, byte_size, count, decimal, percentage
+from classifier_training.terminal import duration
+
+KEY, TITLE = "verdict", "Verdict"
+
+
+def verdict_section(data: RunData) -> Section:
+    """The head of the page."""
+    scored = data.final or data.validation
+    interval = None if scored is None else scored.intervals.get("top1")
+    values = {
+        "score": None if scored is None else percentage(scored.top1).removesuffix(f"{SPACE}%"),
+        "is_final": data.final is not None,
+        "sentence": score_sentence(data),
+        "scale": None if scored is None else score_scale(scored.top1, interval, score_sentence(data)),
+        "others": [] if scored is None else _other_scores(scored),
+        "progress": _progress(data),
+        "facts": run_facts(data, scored),
+        "export": _export(data),
+        "doubts": doubts(data),
+    }
+    return Section(KEY, TITLE, values=values)
+
+
+def score_sentence(data: RunData) -> str:
+    """The score and its interval, as one would say them."""
+    scored = data.final or data.validation
+    if scored is None:
+        return "Nothing has been scored yet."
+    photos = shown_scores_name(scored.split)
+    of_photos = f"of {count(scored.num_images, photos[:-1], photos)} right"
+    so_far = f" after epoch {scored.epoch + 1}" if data.status == "training" and scored.epoch is not None else ""
+    interval = scored.intervals.get("top1")
+    if interval is None:
+        return f"{of_photos}{so_far}."
+    low, high = (percentage(end, 0) for end in interval)
+    return f"{of_photos}{so_far}. With photos like these expect between {low} and {high}."
+
+
+def _other_scores(scored: ScoredData) -> list[dict[str, Any]]:
+    names = {"top5": "top-5", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
+    hidden = {"top5"} if len(scored.classes) <= 5 else set()
+    return [
+        {"name": name, "value": percentage(getattr(scored, key)), "range": _range(scored.intervals.get(key))}
+        for key, name in names.items()
+        if key not in hidden
+    ]
+
+
+def _range(interval: Interval | None) -> str:
+    return "" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+
+
+def _progress(data: RunData) -> dict[str, Any] | None:
+    """How far an unfinished training is."""
+    if data.status != "training":
+        return None
+    best = None
+    if data.best_epoch is not None:
+        name = NAMES.get(data.monitor, data.monitor)
+        best = f"Best so far: {name} {write_metric(data.monitor, data.best_score)} in epoch {data.best_epoch + 1}."
+    seconds = [value for value in data.timings.columns.get("seconds", ()) if value is not None]
+    left = None
+    if seconds and data.max_epochs is not None and data.max_epochs > data.num_epochs:
+        left = duration(sum(seconds) / len(seconds) * (data.max_epochs - data.num_epochs))
+    return {"done": data.num_epochs, "wanted": data.max_epochs, "best": best, "left": left}
+
+
+def _export(data: RunData) -> dict[str, Any] | None:
+    """The exported file and its proof."""
+    if data.status == "evaluation":
+        return None
+    proof, file = data.verification, data.onnx
+    if file is None:
+        return {"name": None, "state": "none", "text": _why_no_export(data)}
+    digest = file.sha256 or (proof.sha256 if proof is not None else None)
+    state, text = _proof(data)
+    return {
+        "name": one_line(PurePath(file.path).name),
+        "size": byte_size(file.size),
+        "sha256": digest,
+        "state": state,
+        "text": text,
+    }
+
+
+def _why_no_export(data: RunData) -> str:
+    if setting(data.config, "export", "enabled") is False:
+        return "The export was switched off (export.enabled=false)."
+    return "It is written when training is finished." if data.status == "training" else "There is no exported file."
+
+
+def _proof(data: RunData) -> tuple[str, str]:
+    proof, file = data.verification, data.onnx
+    if proof is not None and not proof.passed:
+        return "failed", "It does not answer like the trained model. Do not use it."
+    if proof is None or file is None or not file.is_proven:
+        why = "there is no verification.json" if proof is None else "the comparison was made with another file"
+        return "unproven", f"Not proven: {why}."
+    return "proven", (
+        f"Proven: onnxruntime gave the same class as the trained model on {count(proof.num_images, 'real photo')}; the"
+        f" logits differ by at most {decimal(proof.max_abs_logit_difference, 2)} ({decimal(proof.tolerance, 2)} is"
+        " allowed)."
+    )

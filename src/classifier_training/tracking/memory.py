@@ -1,0 +1,59 @@
+"""``trackers.json``: what a resumed run must know to go on in the same runs of its trackers."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from classifier_training.runs import write_json
+
+
+class TrackerMemory:
+    """Plain values by tracker, rewritten as a whole with every change; the threads of all trackers may use it.
+
+    Args:
+        path: The file; it is read at once. One that cannot be read is taken for an empty one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._values = _read(path)
+
+    def of(self, name: str) -> dict[str, Any]:
+        """What is known of a tracker; nothing in a new run."""
+        with self._lock:
+            return dict(self._values.get(name, {}))
+
+    def update(self, name: str, **values: Any) -> None:
+        """Remembers values of a tracker.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        with self._lock:
+            self._values[name] = {**self._values.get(name, {}), **values}
+            write_json(self.path, {"format": 1, "trackers": self._values})
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        trackers = json.loads(path.read_text(encoding="utf-8"))["trackers"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    if not isinstance(trackers, dict):
+        return {}
+    return {name: values for name, values in trackers.items() if isinstance(values, dict) and _is_ours(values)}
+
+
+def _is_ours(values: dict[str, Any]) -> bool:
+    """Whether the values have the types that they were written with: a person may have edited the file."""
+    figures = values.get("figures", {})
+    return (
+        all(isinstance(values.get(name, ""), str) for name in ("id", "run_id", "uri"))
+        and all(isinstance(values.get(name, 0), int) for name in ("step", "last_step"))
+        and isinstance(figures, dict)
+        and all(isinstance(figure, dict) and isinstance(figure.get("step"), int) for figure in figures.values())
+    )

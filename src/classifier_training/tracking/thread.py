@@ -1,0 +1,121 @@
+"""The thread in which a tracker works, so that no training waits for it or ends with it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from classifier_training.tracking.credentials import without_credentials
+from classifier_training.tracking.tracker import Tracker
+
+MAX_REASON_LENGTH = 300
+
+
+class TrackerThread:
+    """Does what a tracker is asked for, one thing after the other, until it fails or takes too long.
+
+    A tracker that has failed is asked for nothing more. A call that hangs is left to itself: the thread does not keep
+    the process alive.
+
+    Args:
+        name: The tracker's name, for a person.
+        make: Imports the tracker's library and begins its run.
+        timeout_seconds: Longest time for one thing.
+    """
+
+    def __init__(self, name: str, make: Callable[[], Tracker], timeout_seconds: float) -> None:
+        self.name = name
+        self.timeout_seconds = timeout_seconds
+        self.tracker: Tracker | None = None
+        self._make = make
+        self._jobs: deque[Callable[[Tracker], None]] = deque()
+        self._changed = threading.Condition()
+        self._busy_since: float | None = time.monotonic()  # with making the tracker
+        self._is_closed = False
+        self._failure: str | None = None
+        threading.Thread(target=self._work, name=f"tracker {name}", daemon=True).start()
+
+    @property
+    def failure(self) -> str | None:
+        """Why the tracker gets nothing more, on one line; None: it works, as far as known."""
+        with self._changed:
+            if self._failure is None and self._is_overdue():
+                self._fail(f"no answer within {self.timeout_seconds:g} s")
+            return self._failure
+
+    def ask(self, job: Callable[[Tracker], None]) -> None:
+        """Has something done when all before it is done; does not wait."""
+        if self.failure is None:
+            with self._changed:
+                self._jobs.append(job)
+                self._changed.notify_all()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Waits until everything is done.
+
+        Args:
+            seconds: Gives the tracker up when it takes longer; None: as long as each single thing takes no longer than
+                it may.
+        """
+        ends = None if seconds is None else time.monotonic() + seconds
+        with self._changed:
+            while self._failure is None and self._has_work():
+                if self._is_overdue() or (ends is not None and time.monotonic() >= ends):
+                    self._fail(f"no answer within {self.timeout_seconds if seconds is None else seconds:g} s")
+                    return
+                self._changed.wait(self._seconds_left(ends))
+
+    def close(self) -> None:
+        """Ends the thread when everything is done."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        try:
+            self.tracker = tracker = self._make()
+            while (job := self._next_job()) is not None:
+                job(tracker)
+        except BaseException as error:  # a library that calls sys.exit() must not be heard either
+            with self._changed:
+                self._fail(_reason(error))
+            with contextlib.suppress(BaseException):
+                if self.tracker is not None:
+                    self.tracker.close(succeeded=False)  # its files, if nothing else
+
+    def _next_job(self) -> Callable[[Tracker], None] | None:
+        with self._changed:
+            self._busy_since = None
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._jobs or self._is_closed or self._failure is not None)
+            if self._failure is not None or not self._jobs:
+                return None
+            self._busy_since = time.monotonic()
+            return self._jobs.popleft()
+
+    def _has_work(self) -> bool:
+        return bool(self._jobs) or self._busy_since is not None
+
+    def _is_overdue(self) -> bool:
+        return self._busy_since is not None and time.monotonic() - self._busy_since >= self.timeout_seconds
+
+    def _seconds_left(self, ends: float | None) -> float:
+        """How long to wait at most before looking again."""
+        now = time.monotonic()
+        left = self.timeout_seconds if self._busy_since is None else self._busy_since + self.timeout_seconds - now
+        return max(0.0, left if ends is None else min(left, ends - now))
+
+    def _fail(self, reason: str) -> None:
+        if self._failure is None:
+            self._failure = reason
+        self._jobs.clear()
+        self._changed.notify_all()
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, on one line and without passwords."""
+    text = without_credentials(" ".join(str(error).split())) or type(error).__name__
+    return text if len(text) <= MAX_REASON_LENGTH else f"{text[:MAX_REASON_LENGTH]}…"

@@ -1,0 +1,72 @@
+"""Evaluations of a model that need no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from classifier_training.data.labelled import Labelled
+from classifier_training.evaluation import Evaluation
+from classifier_training.measures.intervals import score_intervals
+from classifier_training.runs import ScoredFolder
+from classifier_training.scored.folder import write_scored
+from classifier_training.scores import (
+    Predictions,
+    Scores,
+    confusion_and_top5,
+    predictions_from_logits,
+    scores_from_confusion,
+)
+from classifier_training.types import ImageRecord, Preprocessing, Sample
+
+CLASSES = ("cat", "dog", "owl")
+
+
+def make_evaluation(are_right: Sequence[bool], classes: Sequence[str] = CLASSES) -> Evaluation:
+    """An evaluation in which each photo was predicted right or wrong; nothing is written."""
+    labels = np.arange(len(are_right)) % len(classes)
+    scores, predictions = said(labels, are_right, len(classes))
+    samples = tuple(
+        Sample(ImageRecord(f"/photos/{number}.jpg"), classes[label]) for number, label in enumerate(labels.tolist())
+    )
+    digests = tuple(f"{number:032x}" for number in range(len(are_right)))
+    return Evaluation(
+        model=Path("runs/this/checkpoints/best.ckpt"),
+        photos=None,
+        labelled=Labelled(samples, tuple(labels.tolist()), (), "the test split of /photos", "test", digests),
+        classes=tuple(classes),
+        scores=scores,
+        intervals=score_intervals(scores),
+        predictions=predictions,
+        preprocessing=Preprocessing(),
+    )
+
+
+def write_other(
+    folder: Path, evaluation: Evaluation, are_right: Sequence[bool], *, model: str = "other.onnx", skip: int = 0
+) -> Path:
+    """The evaluation folder of another model on the same photos, but for the first ``skip``."""
+    labels = np.array(evaluation.labelled.labels)
+    scores, predictions = said(labels[skip:], are_right[skip:], len(evaluation.classes))
+    write_scored(
+        ScoredFolder(folder),
+        scores,
+        predictions,
+        evaluation.classes,
+        [sample.path for sample in evaluation.labelled.samples[skip:]],
+        description="the test split of /photos",
+        split="test",
+        epoch=None,
+        model=model,
+    )
+    return folder
+
+
+def said(labels: np.ndarray, are_right: Sequence[bool], num_classes: int) -> tuple[Scores, Predictions]:
+    """What a model says that is right where it is told to be."""
+    predicted = np.where(are_right, labels, (labels + 1) % num_classes)
+    logits = np.zeros((len(labels), num_classes), np.float32)
+    logits[np.arange(len(labels)), predicted] = 2
+    return scores_from_confusion(*confusion_and_top5(logits, labels)), predictions_from_logits(logits, labels)

@@ -1,0 +1,104 @@
+"""What a page shows, made in memory: for tests of the sentences of a single section."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from classifier_training.pages.curves import Curves
+from classifier_training.pages.run_data import RunData
+from classifier_training.pages.scored_data import CalibrationBin, ClassRow, CoveragePoint, Picture, ScoredData
+from classifier_training.scores import scores_from_confusion
+
+
+def make_scored(confusion: Sequence[Sequence[int]] = ((90, 10), (5, 95)), **changes: Any) -> ScoredData:
+    """Scores that follow from a confusion matrix.
+
+    Args:
+        confusion: Counts, rows are the true class; the classes are called ``class 0`` …
+        changes: Other attributes of `ScoredData`.
+    """
+    counts = np.array(confusion, dtype=np.int64)
+    scores = scores_from_confusion(counts, int(counts.sum()))
+    names = changes.get("classes") or tuple(f"class {index}" for index in range(len(counts)))
+    rows = tuple(
+        ClassRow(name, one.precision, one.recall, one.f1, one.support, None, None)
+        for name, one in zip(names, scores.classes, strict=True)
+    )
+    values: dict[str, Any] = {
+        "root": Path("run/test"),
+        "description": "the test split of /photos",
+        "split": "test",
+        "epoch": 2,
+        "model": "checkpoints/best.ckpt",
+        "classes": names,
+        "num_images": scores.num_images,
+        "top1": scores.top1,
+        "top5": scores.top5,
+        "balanced_accuracy": scores.balanced_accuracy,
+        "macro_f1": scores.macro_f1,
+        "confidence_level": 0.95,
+        "intervals": {"top1": (0.873, 0.951)},
+        "per_class": rows,
+        "expected_calibration_error": 0.05,
+        "calibration": (CalibrationBin(0.5, 1.0, scores.num_images, 0.95, scores.top1),),
+        "coverage": (CoveragePoint(0.0, 1.0, scores.top1), CoveragePoint(0.8, 0.6, 0.99)),
+        "num_trained_on": 0,
+        "left_out": (),
+        "confusion": counts,
+        "pictures": (),
+        "predictions": None,
+    }
+    return ScoredData(**(values | changes))
+
+
+def make_picture(**changes: Any) -> Picture:
+    """A picture that was wrongly classified and is gone since; ``changes`` are attributes of `Picture`."""
+    values: dict[str, Any] = {
+        "index": 7,
+        "file": "/photos/a.jpg",
+        "true": 0,
+        "predicted": 1,
+        "confidence": 0.9,
+        "loss": 2.5,
+        "why": frozenset({"worst"}),
+        "thumbnail": None,
+        "cam": None,
+    }
+    return Picture(**(values | changes))
+
+
+def make_run(**changes: Any) -> RunData:
+    """A finished run of which little is known; ``changes`` are attributes of `RunData`."""
+    scored = make_scored()
+    values: dict[str, Any] = {
+        "root": Path("run"),
+        "name": "run",
+        "status": "finished",
+        "config": {},
+        "environment": {},
+        "classes": scored.classes,
+        "num_epochs": 3,
+        "max_epochs": 3,
+        "metrics": Curves(),
+        "timings": Curves(),
+        "results": {},
+        "seconds": 61.0,
+        "monitor": "val/top1",
+        "best_epoch": 2,
+        "best_score": 0.9,
+        "final": scored,
+        "validation": None,
+        "statistics": None,
+        "sampler": None,
+        "model_info": None,
+        "verification": None,
+        "onnx": None,
+        "plots": {},
+        "commands": {},
+        "missing": (),
+    }
+    return RunData(**(values | changes))

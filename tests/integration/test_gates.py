@@ -1,0 +1,186 @@
+"""What `evaluate` writes, and the exit code of its gates: 0 passed, 1 failed, 2 a mistake."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.helpers.cli import TINY, Trained, WarmProgram, make_shapes
+
+from classifier_training.runs import RunFolder, ScoredFolder
+from classifier_training.scored.folder import read_scores
+from classifier_training.scored.predictions_csv import read_predictions_csv
+
+
+@pytest.fixture(scope="module")
+def model(program: WarmProgram, trained: Trained) -> RunFolder:
+    """A copy of the run, for evaluations that are written into it."""
+    return RunFolder(
+        Path(
+            shutil.copytree(
+                trained.run.root, program.folder / "runs" / "judged", ignore=shutil.ignore_patterns("evaluations")
+            )
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def worse(program: WarmProgram, photos: Path) -> RunFolder:
+    """Another model of the same photos that has learned nothing."""
+    finished = program("train", "shapes", *TINY, "trainer.max_epochs=1", "optimizer.lr=1e-9", "run.name=worse")
+    assert finished.code == 0, finished
+    return RunFolder(program.folder / "runs" / "worse")
+
+
+class TestFolder:
+    def test_the_run_holds_what_its_best_weights_said(self, trained: Trained) -> None:
+        results = json.loads(trained.run.results.read_text())
+        folder = trained.run.scored("test")
+
+        scores = read_scores(folder)
+
+        assert scores["intervals"] == results["test"]["intervals"]
+        assert scores["intervals"]["macro_f1"] is not None
+        assert (scores["model"], scores["epoch"]) == ("checkpoints/best.ckpt", results["best"]["epoch"])
+        rows = list(read_predictions_csv(folder.predictions))
+        assert sum(row.true == row.predicted for row in rows) == round(results["test"]["top1"] * len(rows))
+        assert all(Path(row.file).parent.name == row.true for row in rows)
+
+    def test_the_same_is_written_by_evaluate_into_the_run(self, program: WarmProgram, model: RunFolder) -> None:
+        finished = [program("evaluate", file) for file in (model.root, model.best_checkpoint, model.onnx)]
+
+        assert [end.code for end in finished] == [0, 0, 0]
+        expected = read_scores(model.scored("test"))
+        for end, name in zip(finished, ("test", "test-2", "test-3"), strict=True):
+            folder = ScoredFolder(model.evaluations / name)
+            assert f"written to {folder.root}" in end.out
+            found = read_scores(folder)
+            for key in ("per_class", "intervals", "top1", "classes", "split"):
+                assert found[key] == expected[key], key
+            assert [row.file for row in read_predictions_csv(folder.predictions)] == [
+                row.file for row in read_predictions_csv(model.scored("test").predictions)
+            ]
+            assert "95 % intervals: top1 " in end.out
+
+    def test_other_photos_and_a_folder_of_ones_own(
+        self, program: WarmProgram, model: RunFolder, tmp_path: Path
+    ) -> None:
+        make_shapes(tmp_path / "new photos", 4, seed=9)
+
+        usual = program("evaluate", model.onnx, tmp_path / "new photos", "--json").json
+        named = program("evaluate", model.root, tmp_path / "new photos", "-o", tmp_path / "here", "--json").json
+
+        assert Path(usual["folder"]) == model.evaluations / "new photos"
+        assert Path(named["folder"]) == tmp_path / "here"
+        for folder in (usual["folder"], named["folder"]):
+            assert read_scores(ScoredFolder(Path(folder)))["top1"] == usual["top1"]
+
+    def test_a_model_in_no_run(self, program: WarmProgram, model: RunFolder, tmp_path: Path) -> None:
+        shutil.copy(model.onnx, tmp_path / "deployed.onnx")
+        make_shapes(tmp_path / "new", 2, seed=9)
+
+        finished = program("evaluate", "deployed.onnx", "new", folder=tmp_path)
+
+        assert finished.code == 0, finished
+        assert "written to evaluations/deployed-new" in finished.out
+        assert read_scores(ScoredFolder(tmp_path / "evaluations" / "deployed-new"))["num_images"] == 6
+
+    def test_a_run_into_which_nothing_can_be_written_is_scored(
+        self, program: WarmProgram, model: RunFolder, tmp_path: Path
+    ) -> None:
+        run = RunFolder(Path(shutil.copytree(model.root, tmp_path / "run")))
+        shutil.rmtree(run.evaluations, ignore_errors=True)
+        run.evaluations.touch()  # a file in the place of the folder
+
+        finished = program("evaluate", run.root)
+
+        assert finished.code == 0, finished
+        assert "warning: the evaluation is not written" in finished.out
+        assert "\ntop1 0." in finished.out
+
+
+class TestMinimum:
+    def test_passed_and_failed(self, program: WarmProgram, model: RunFolder) -> None:
+        passed = program("evaluate", model.root, "--min", "top1=0.1", "--min", "top5=1")
+        failed = program("evaluate", model.root, "--min", "top1=0.1", "--min", "macro_f1=0.9999", "-q")
+
+        assert (passed.code, passed.err) == (0, "")
+        assert passed.out.count("gate passed: ") == 2
+        assert failed.code == 1
+        (line,) = failed.err.splitlines()
+        assert line.startswith("error: gate failed: macro_f1 0.")
+        assert "is below the required 0.9999 (95 % interval 0." in line
+        assert "gate passed: top1 0." in failed.out
+
+    def test_in_json(self, program: WarmProgram, model: RunFolder) -> None:
+        finished = program("evaluate", model.root, "--min", "top1=0.1", "--min", "top1=1", "--json")
+
+        assert finished.code == 1
+        assert len(finished.err.splitlines()) == 1
+        first, second = finished.json["gates"]
+        assert (first["gate"], first["passed"], second["passed"]) == ("min top1=0.1", True, False)
+        assert second["measured"] == finished.json["top1"]
+        assert second["interval"] == finished.json["intervals"]["top1"]
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--min", "top2=0.5"], "--min top2=0.5: there is no such score; allowed: top1, top5, balanced_accuracy"),
+            (["--min", "top1=90"], "--min top1=90: a score is a number from 0 to 1"),
+            (["--min", "top1=good"], "--min top1=good: 'good' is not a number"),
+            (["--not-worse-than", "runs/none"], "runs/none is nothing to compare with; name a run folder"),
+            (["--not-worse-than", "runs/first", "--significance", "5"], "--significance 5: must be a number between"),
+            (["--output", "shapes"], "shapes is not empty and no folder of an evaluation"),
+            (["--output", "runs/first"], "runs/first belongs to a run; name another folder"),
+        ],
+    )
+    def test_a_mistake_is_found_before_the_model_is_scored(
+        self, program: WarmProgram, model: RunFolder, words: list[str], message: str
+    ) -> None:
+        finished = program("evaluate", model.root, *words)
+
+        assert finished.code == 2, finished
+        assert finished.out == ""
+        (line,) = finished.err.splitlines()
+        assert message in line
+
+
+class TestNotWorseThan:
+    def test_a_run_that_is_worse_a_run_that_is_better_and_the_model_itself(
+        self, program: WarmProgram, model: RunFolder, worse: RunFolder
+    ) -> None:
+        make_shapes(program.folder / "many", 12, seed=5)
+
+        up = program("evaluate", model.root, "many", "--not-worse-than", worse.root)
+        down = program("evaluate", worse.root, "many", "--not-worse-than", model.onnx, "--json")
+        same = program("evaluate", model.root, "--not-worse-than", model.root)
+
+        assert up.code == 0, up
+        assert "is not proven better: of 36 photos, the same for both, it alone is right on" in up.out
+        assert down.code == 1, down
+        (gate,) = down.json["gates"]
+        assert gate["p_value"] < 0.05
+        assert gate["only_other_right"] > gate["only_this_right"]
+        assert "judged/export/model.onnx is better" in down.err.splitlines()[-1]
+        assert "photos, paired by content, it alone is right on 0 and this model alone on 0; p = 1" in same.out
+
+    def test_an_evaluation_folder(
+        self, program: WarmProgram, model: RunFolder, worse: RunFolder, tmp_path: Path
+    ) -> None:
+        make_shapes(program.folder / "many", 12, seed=5)
+        make_shapes(tmp_path / "few", 1, seed=6)
+        assert program("evaluate", model.root, "many", "-o", tmp_path / "better").code == 0
+
+        down = program("evaluate", worse.root, "many", "--not-worse-than", tmp_path / "better")
+        lenient = program(
+            "evaluate", worse.root, "many", "--not-worse-than", tmp_path / "better", "--significance", "1e-9"
+        )
+        other = program("evaluate", worse.root, tmp_path / "few", "--not-worse-than", tmp_path / "better")
+
+        assert down.code == 1
+        assert "36 photos, paired by file, it alone is right on" in down.err
+        assert lenient.code == 0
+        assert other.code == 2
+        assert "is of other photos: 0 are in both (paired by file), of 3 here and 36 there" in other.err

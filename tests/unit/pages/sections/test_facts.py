@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.helpers.page_data import make_run, make_scored
+
+from classifier_training.pages.model_data import ModelInfo
+from classifier_training.pages.run_data import RunData
+from classifier_training.pages.sections.facts import run_facts
+
+
+def facts_of(data: RunData) -> dict[str, list[str]]:
+    return {
+        term: [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines] for term, lines in run_facts(data, data.final)
+    }
+
+
+def test_model_photos_training_and_weights() -> None:
+    data = make_run(
+        config={"model": {"name": "resnet18", "pretrained": True}, "data": {"root": "/photos/shirts"}},
+        environment={
+            "cpu": {"model": "a processor"},
+            "gpus": ["NVIDIA H100", "NVIDIA H100"],
+            "started": "2026-11-23T03:01:59+00:00",
+        },
+        model_info=ModelInfo("resnet18", (3, 224, 224), 11_178_051, 11_178_051, 44_712_204, None, None),
+    )
+
+    assert facts_of(data) == {
+        "Model": ["resnet18", "11.2 million parameters, from pretrained weights"],
+        "Photos": ["shirts", "2 classes", "/photos/shirts"],
+        "Training": ["3 epochs", "1 min 1 s on 2 × NVIDIA H100", "2026-11-23 03:01"],
+        "Weights scored": ["epoch 3 of 3", "checkpoints/best.ckpt"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "start"),
+    [({"name": "x", "weights": "a.safetensors"}, "from pretrained weights"), ({"name": "x"}, "from scratch")],
+)
+def test_where_the_weights_came_from(model: dict[str, Any], start: str) -> None:
+    assert facts_of(make_run(config={"model": model}))["Model"] == ["x", start]
+
+
+def test_an_evaluation_says_what_was_scored() -> None:
+    data = make_run(status="evaluation", final=make_scored(description="/photos/new", epoch=None, model="model.onnx"))
+
+    assert facts_of(data) == {"Model": ["model.onnx"], "Photos": ["/photos/new", "200 photos"]}
+
+
+@pytest.mark.parametrize("foreign", ["text", 3, ["a"], None, {"model": {"name": []}}])
+def test_foreign_values_break_nothing(foreign: Any) -> None:
+    data = make_run(config={"model": foreign, "data": foreign}, environment={"cpu": foreign, "gpus": foreign})
+
+    assert "Training" in facts_of(data)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.helpers.markup import read_markup
+from tests.helpers.page_data import make_run
+
+from classifier_training.pages.photo_data import Histogram, SamplerDraws, Spread, Statistics
+from classifier_training.pages.sections.photos import MANY_CLASSES, photos_section
+
+
+def make_statistics(**changes: Any) -> Statistics:
+    values: dict[str, Any] = {
+        "root": "/photos",
+        "num_images": 68,
+        "classes": ("cat", "dog"),
+        "counts": {"train": (40, 10), "val": (10, 0), "test": (4, 4)},
+        "imbalance_ratio": 4.0,
+        "spreads": {"width": Spread(10, 30, 1000)},
+        "histograms": {"width": Histogram((10, 100, 1000), (50, 18))},
+        "modes": {"RGB": 60, "L": 8},
+        "bad": (("a\nb.jpg", "truncated"),),
+    }
+    return Statistics(**(values | changes))
+
+
+def draws(*epochs: tuple[int, int]) -> SamplerDraws:
+    return SamplerDraws(("cat", "dog"), tuple(range(len(epochs))), np.array([40, 10]), np.array(epochs))
+
+
+def plain(text: str) -> str:
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_counts_and_imbalance_are_said() -> None:
+    section = photos_section(make_run(statistics=make_statistics()))
+
+    assert plain(section.lead) == (
+        "68 photos of 2 classes: 50 for training, 10 for validation, 8 for test. The largest class has 4 times as many"
+        " training photos as the smallest."
+    )
+    assert section.values["totals"] == {"train": 50, "val": 10, "test": 8}
+    assert section.values["bad"] == [("a␣b.jpg", "truncated")]
+
+
+def test_equal_classes_are_said_to_be_so() -> None:
+    assert "about equally large" in photos_section(make_run(statistics=make_statistics(imbalance_ratio=1.2))).lead
+
+
+def test_what_was_drawn_is_a_mean_over_epochs() -> None:
+    section = photos_section(make_run(statistics=make_statistics(), sampler=draws((20, 30), (30, 20))))
+    cat, dog = section.values["rows"]
+
+    assert (cat["drawn"], cat["repeats"]) == (25, 0.625)
+    assert (dog["drawn"], dog["repeats"]) == (25, 2.5)
+    assert read_markup(cat["bar"]).only("rect", "upper").share("width") == 1
+    assert read_markup(cat["bar"]).only("rect", "lower").share("width") == 0.625
+    assert "each photo between 0.62 and 2.5 times an epoch" in section.lead
+
+
+def test_a_sampler_that_changes_nothing_is_said_to_be_so() -> None:
+    section = photos_section(make_run(statistics=make_statistics(), sampler=draws((40, 10))))
+
+    assert section.lead.endswith("The sampler drew the classes as the data holds them.")
+
+
+def test_draws_are_shown_without_statistics() -> None:
+    rows = photos_section(make_run(sampler=draws((20, 30)))).values["rows"]
+
+    assert [(row["name"], row["held"], row["drawn"]) for row in rows] == [("cat", 40, 20), ("dog", 10, 30)]
+
+
+def test_a_class_without_training_photos_has_no_repeats() -> None:
+    sampler = SamplerDraws(("cat", "dog"), (0,), np.array([40, 0]), np.array([[40, 0]]))
+    statistics = make_statistics(counts={"train": (40, 0)}, imbalance_ratio=None)
+
+    rows = photos_section(make_run(statistics=statistics, sampler=sampler)).values["rows"]
+
+    assert [row["repeats"] for row in rows] == [1, None]
+
+
+def test_bins_of_a_histogram_are_of_equal_width() -> None:
+    (histogram,) = photos_section(make_run(statistics=make_statistics())).values["histograms"]
+    drawn = read_markup(histogram["svg"])
+
+    assert [round(one.share("width"), 3) for one in drawn.all("rect")] == [0.42, 0.42]
+    assert {"10", "100", "1,000"} <= {one.text for one in drawn.all("text")}
+
+
+@pytest.mark.parametrize(("num_classes", "has_skyline"), [(MANY_CLASSES, False), (MANY_CLASSES + 1, True)])
+def test_many_classes_are_an_outline_from_large_to_small(num_classes: int, has_skyline: bool) -> None:
+    statistics = make_statistics(
+        classes=tuple(f"class {number}" for number in range(num_classes)),
+        counts={"train": tuple(range(1, num_classes + 1))},
+    )
+    skyline = photos_section(make_run(statistics=statistics)).values["skyline"]
+
+    assert (skyline is not None) is has_skyline
+    if skyline is not None:
+        heights = [one.share("height") for one in read_markup(skyline).all("rect")]
+        assert heights == sorted(heights, reverse=True)
+
+
+def test_nothing_known_is_said() -> None:
+    assert "data/statistics.json" in (photos_section(make_run()).empty or "")

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.helpers.page_data import make_run, make_scored
+
+from classifier_training.pages.curves import Curves
+from classifier_training.pages.model_data import OnnxFile, Verification
+from classifier_training.pages.run_data import RunData
+from classifier_training.pages.sections.verdict import score_sentence, verdict_section
+
+PROOF = Verification(True, 32, 1e-3, 1.0, 6.67e-6, "a" * 64, {})
+
+
+def plain(text: str) -> str:
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def export_of(data: RunData) -> dict[str, Any]:
+    export: dict[str, Any] = verdict_section(data).values["export"]
+    return export
+
+
+def test_the_score_is_said_with_its_interval() -> None:
+    data = make_run(final=make_scored())
+
+    assert (
+        plain(score_sentence(data)) == "of 200 test photos right. With photos like these expect between 87 % and 95 %."
+    )
+    assert verdict_section(data).values["score"] == "92.5"
+
+
+def test_without_an_interval_none_is_said() -> None:
+    data = make_run(final=make_scored(((1, 0), (0, 0)), intervals={}))
+
+    assert plain(score_sentence(data)) == "of 1 test photo right."
+
+
+def test_while_training_the_score_is_that_of_an_epoch() -> None:
+    validation = make_scored(split="val", epoch=1, intervals={})
+    data = make_run(status="training", final=None, validation=validation)
+
+    assert plain(score_sentence(data)) == "of 200 validation photos right after epoch 2."
+
+
+def test_nothing_scored_is_no_score() -> None:
+    data = make_run(status="training", final=None)
+    values = verdict_section(data).values
+
+    assert values["score"] is None
+    assert values["sentence"] == "Nothing has been scored yet."
+    assert values["scale"] is None
+
+
+def test_top5_of_five_classes_says_nothing() -> None:
+    few, many = (
+        verdict_section(make_run(final=make_scored([[1] * num] * num, intervals={}))).values["others"] for num in (5, 6)
+    )
+
+    assert [one["name"] for one in few] == ["balanced accuracy", "macro F1"]
+    assert [one["name"] for one in many] == ["top-5", "balanced accuracy", "macro F1"]
+
+
+def test_an_unfinished_training_says_how_far_it_is() -> None:
+    data = make_run(
+        status="training",
+        final=None,
+        num_epochs=2,
+        max_epochs=10,
+        best_epoch=1,
+        best_score=0.8,
+        timings=Curves((0, 1), {"seconds": (50.0, 70.0)}),
+    )
+    progress = verdict_section(data).values["progress"]
+
+    assert (progress["done"], progress["wanted"], progress["left"]) == (2, 10, "8 min 0 s")
+    assert plain(progress["best"]) == "Best so far: top-1 80.0 % in epoch 2."
+    assert verdict_section(make_run()).values["progress"] is None
+
+
+@pytest.mark.parametrize(
+    ("proof", "is_proven", "state", "words"),
+    [
+        (PROOF, True, "proven", "on 32 real photos; the logits differ by at most 6.7 × 10⁻⁶ (0.001 is allowed)"),
+        (PROOF, False, "unproven", "the comparison was made with another file"),
+        (None, False, "unproven", "there is no verification.json"),
+        (Verification(False, 32, 1e-3, 0.9, None, None, {}), False, "failed", "Do not use it"),
+    ],
+)
+def test_the_export_says_whether_it_is_proven(
+    proof: Verification | None, is_proven: bool, state: str, words: str
+) -> None:
+    file = OnnxFile(Path("run/export/model.onnx"), 13_574_468, "b" * 64, is_proven)
+    export = export_of(make_run(verification=proof, onnx=file))
+
+    assert (export["name"], plain(export["size"]), export["sha256"]) == ("model.onnx", "13.6 MB", "b" * 64)
+    assert export["state"] == state
+    assert words in plain(export["text"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"config": {"export": {"enabled": False}}}, "The export was switched off (export.enabled=false)."),
+        ({"status": "training"}, "It is written when training is finished."),
+        ({}, "There is no exported file."),
+    ],
+)
+def test_no_export_has_a_reason(changes: dict[str, Any], text: str) -> None:
+    assert export_of(make_run(**changes))["text"] == text
+
+
+def test_an_evaluation_exports_nothing() -> None:
+    assert verdict_section(make_run(status="evaluation")).values["export"] is None

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pickle
+import shutil
+import socket
+import warnings
+from pathlib import Path
+
+import pytest
+from tests.helpers.images import make_image, make_pixels
+from tests.helpers.tracking import EVERYWHERE, RESULTS, log_epochs, opened
+from tests.helpers.wandb_files import offline_runs
+
+from classifier_training.config.schema import TrackingConfig
+from classifier_training.runs import RunFolder
+from classifier_training.tracking.memory import TrackerMemory
+from classifier_training.tracking.trackers import Trackers
+
+
+def test_figures_have_the_same_names_everywhere(run: RunFolder, store: Path) -> None:
+    from mlflow import MlflowClient
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with opened(run) as trackers:
+        log_epochs(trackers, 0)
+        make_image(run.scored("test").confusion_figure, make_pixels(seed=3))
+        trackers.finish(RESULTS, None)
+    names = {"plots/history", "val/confusion_matrix", "test/confusion_matrix"}
+
+    assert set(EventAccumulator(str(run.tensorboard)).Reload().Tags()["images"]) == names
+    (one,) = offline_runs(run.wandb)
+    assert {key.removesuffix("/_type") for row in one.history.values() for key in row if key.endswith("_type")} == names
+    client = MlflowClient(tracking_uri=f"sqlite:///{store}")
+    run_id = TrackerMemory(run.trackers).of("mlflow")["run_id"]
+    files = [entry.path for folder in ("plots", "val", "test") for entry in client.list_artifacts(run_id, folder)]
+    assert {file.removesuffix(".png") for file in files} == names
+
+
+def test_it_says_where_to_look(run: RunFolder, store: Path) -> None:
+    with opened(run) as trackers:
+        assert trackers.sentences == [
+            f"TensorBoard: tensorboard --logdir {run.root.parent}",
+            f"Weights & Biases: wandb sync '{run.wandb}'/offline-run-*",
+            f"MLflow: mlflow ui --backend-store-uri sqlite:///{store}",
+        ]
+
+
+def test_one_that_fails_leaves_the_others_alone(run: RunFolder, store: Path) -> None:
+    from mlflow import MlflowClient
+
+    trackers = opened(run, EVERYWHERE.model_copy(update={"wandb": False}))
+    log_epochs(trackers, 0)
+    shutil.rmtree(run.tensorboard)
+    with pytest.warns(UserWarning, match="TensorBoard gets nothing more"):
+        log_epochs(trackers, 1)
+    log_epochs(trackers, 2)
+    trackers.close()
+    client = MlflowClient(tracking_uri=f"sqlite:///{store}")
+    values = client.get_metric_history(TrackerMemory(run.trackers).of("mlflow")["run_id"], "val/top1")
+    assert [value.step for value in values] == [6, 12, 18]
+
+
+def test_a_server_that_never_answers_is_waited_for_once(run: RunFolder) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}"
+        settings = TrackingConfig(tensorboard=False, mlflow=True, mlflow_uri=uri, timeout_seconds=1.0)
+        with pytest.warns(UserWarning, match=r"^MLflow gets nothing more .*: no answer within 1 s$"):
+            trackers = opened(run, settings)
+        log_epochs(trackers, 0, 1)
+        trackers.finish(RESULTS, None)
+        trackers.close()
+
+
+def test_a_model_that_is_gone_is_said(run: RunFolder) -> None:
+    trackers = opened(run, TrackingConfig(tensorboard=True))
+    log_epochs(trackers, 0)
+    trackers.finish(RESULTS, run.best_checkpoint)
+    with pytest.warns(UserWarning, match="No such file"):
+        trackers.close()
+
+
+def test_a_memory_that_cannot_be_written_fails_the_tracker_and_not_the_run(run: RunFolder) -> None:
+    trackers = opened(run, TrackingConfig(tensorboard=True))
+    run.trackers.mkdir()
+    with pytest.warns(UserWarning, match="TensorBoard gets nothing more"):
+        log_epochs(trackers, 0)
+    trackers.close()
+
+
+def test_an_unchanged_figure_is_sent_once_also_over_a_resume(run: RunFolder) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for epochs in ((0, 1), (2, 3)):
+        with opened(run, TrackingConfig(tensorboard=True)) as trackers:
+            log_epochs(trackers, *epochs)
+    events = EventAccumulator(str(run.tensorboard), size_guidance={"images": 0}).Reload()
+    assert [image.step for image in events.Images("plots/history")] == [6]
+
+
+def test_without_trackers_nothing_is_done(run: RunFolder) -> None:
+    files = run.written_files()
+    for trackers in (Trackers(), opened(run, TrackingConfig(tensorboard=False))):
+        log_epochs(trackers, 0)
+        trackers.finish(RESULTS, run.best_checkpoint)
+        trackers.close()
+        assert trackers.sentences == []
+    assert run.written_files() == files
+
+
+def test_a_copy_in_another_process_sends_nothing(run: RunFolder) -> None:
+    with opened(run, TrackingConfig(tensorboard=True)) as trackers, warnings.catch_warnings():
+        again = pickle.loads(pickle.dumps(trackers))  # noqa: S301 - what this test has just written
+        assert again.sentences == []
+        log_epochs(again, 0)
+    assert "step" not in TrackerMemory(run.trackers).of("tensorboard")
