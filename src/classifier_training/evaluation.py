@@ -214,23 +214,24 @@ def write_evaluation(evaluation: Evaluation, folder: Path | None = None) -> Eval
 
 
 def _write_page(evaluation: Evaluation, folder: ScoredFolder) -> None:
-    """Shows on one page what was written; a page that fails spoils no score."""
+    """Shows on one page what was written; where the libraries for that are missing, the scores are there anyway."""
     from classifier_training.figures.drawing import harmless
-    from classifier_training.reporting import report
-    from classifier_training.scored.drawn import show_pictures
 
-    show_pictures(
-        folder,
-        evaluation.scores,
-        evaluation.predictions,
-        [sample.image for sample in evaluation.labelled.samples],
-        evaluation.classes,
-        evaluation.preprocessing,
-        description=evaluation.description,
-        num_pictures=evaluation.num_pictures,
-        cam=evaluation.cam,
-    )
     with harmless("report.html"):
+        from classifier_training.reporting import report
+        from classifier_training.scored.drawn import show_pictures
+
+        show_pictures(
+            folder,
+            evaluation.scores,
+            evaluation.predictions,
+            [sample.image for sample in evaluation.labelled.samples],
+            evaluation.classes,
+            evaluation.preprocessing,
+            description=evaluation.description,
+            num_pictures=evaluation.num_pictures,
+            cam=evaluation.cam,
+        )
         report(folder.root)
 
 

@@ -122,7 +122,7 @@ def _train_in(
 ) -> TrainResult | None:
     terminal.say(f"run folder: {run.root}")
     started = time.monotonic()
-    with stops_told(terminal, lambda: "before training", run):
+    with stops_told(terminal, lambda: "before the first step", run):
         if is_main_process():
             begin_folder(run, plan, point)
         if point is not None:

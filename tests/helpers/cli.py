@@ -27,8 +27,13 @@ TINY = (
     "data.batch_size=8",
     "data.num_workers=0",
     "trainer.accelerator=cpu",
+    "report.enabled=false",
+    "tracking.tensorboard=false",
 )
-"""Settings of a training that takes less than a second, with BatchNorm in its model."""
+"""Settings of a training that takes less than a second, with BatchNorm in its model; nothing is drawn."""
+
+LOOKED_AT = ("report.enabled=true", "tracking.tensorboard=auto")
+"""After `TINY`: settings of a training that draws and tracks, as it does by default."""
 
 SHAPES = {"blue": 2, "green": 1, "red": 0}
 """Classes of `make_shapes`, and the channel of each."""
@@ -46,6 +51,8 @@ ENVIRONMENT = {
 _SERVER = """
 import json, os, sys, traceback
 import classifier_training.cli, classifier_training.training, classifier_training.checkpoint_scoring
+# what a run imports when it draws and writes its pages
+import captum.attr, jinja2, matplotlib.backends.backend_agg, matplotlib.figure, tensorboard.compat.proto.event_pb2
 
 for line in sys.stdin:
     job = json.loads(line)

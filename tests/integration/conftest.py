@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.helpers.cli import TINY, Trained, WarmProgram, make_shapes
+from tests.helpers.cli import LOOKED_AT, TINY, Trained, WarmProgram, make_shapes
 
 from classifier_training.runs import RunFolder
 
@@ -34,6 +34,7 @@ def trained(program: WarmProgram, photos: Path) -> Trained:
         "train",
         "shapes",
         *TINY,
+        *LOOKED_AT,
         "data.test_fraction=0.3",
         "trainer.max_epochs=2",
         "optimizer.lr=3e-4",

@@ -202,6 +202,8 @@ class TestGoingOn:
         after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.root.rglob("*") if path.is_file()}
         assert after == before
         results = json.loads(run.results.read_text())
+        intervals = results["test"].pop("intervals")
+        assert intervals["top1"][0] <= results["test"]["top1"] <= intervals["top1"][1]
         expected = [results["best"]["epoch"], results["best"]["val/top1"], "test", results["test"], str(run.onnx)]
         assert json.loads(result.out.splitlines()[-1]) == expected
 

@@ -179,17 +179,17 @@ class TestWritten:
     def test_an_earlier_evaluation_is_replaced_when_all_went_well(self, model: Path, tmp_path: Path) -> None:
         photos, output = make_colours(tmp_path / "photos", "red", "green"), tmp_path / "evaluation"
         evaluate(model, photos, output=output)
-        (output / "report.html").write_text("of the earlier one")
+        earlier = (output / "report.html").read_bytes()
         shutil.copytree(photos / "red", photos / "violet")
 
         with pytest.raises(DataError, match="'violet'"):
             evaluate(model, photos, output=output)
-        assert (output / "report.html").is_file()
+        assert (output / "report.html").read_bytes() == earlier
 
         shutil.rmtree(photos / "violet")
         shutil.rmtree(photos / "green")
         evaluate(model, photos, output=output)
-        assert not (output / "report.html").exists()
+        assert (output / "report.html").read_bytes() != earlier
         assert read_scores(ScoredFolder(output))["num_images"] == 1
 
     def test_a_folder_of_something_else_is_refused_before_the_model_is_scored(

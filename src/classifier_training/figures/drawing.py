@@ -48,7 +48,7 @@ class DrawingBudget:
 
 @contextlib.contextmanager
 def harmless(what: str) -> Iterator[None]:
-    """Turns an exception into a warning of one line: a figure that fails must not cost a training.
+    """Turns an exception into a warning of one line: a figure that fails must not cost a training, or a score.
 
     Nothing that waits for other processes may be in the block: they would wait for ever.
 
@@ -59,7 +59,7 @@ def harmless(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        warnings.warn(f"{what} could not be made, the training goes on: {reason}", stacklevel=3)
+        warnings.warn(f"{what} could not be made, all else goes on: {reason}", stacklevel=3)
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -211,7 +211,7 @@ def test_pictures_are_seen_as_they_were_scored(tmp_path: Path) -> None:
 def test_a_failure_costs_the_maps_alone(tmp_path: Path) -> None:
     records, predictions = make_pictures(tmp_path)
     Path(records[1].path).unlink()
-    with pytest.warns(UserWarning, match="Grad-CAM could not be made, the training goes on: cannot read"):
+    with pytest.warns(UserWarning, match="Grad-CAM could not be made, all else goes on: cannot read"):
         assert not cam_function(make_model(), records, predictions, CPU)([0, 1])
 
 
