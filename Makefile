@@ -19,7 +19,7 @@ demo: .venv/.ready
 	@$(BIN)/classifier-training demo
 
 test: .venv/.ready
-	@OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 check: .venv/.ready
 	$(BIN)/ruff format --check .
