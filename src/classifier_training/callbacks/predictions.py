@@ -99,9 +99,11 @@ class PredictionSource:
     def finish(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: Stage) -> ScoredPass | None:
         """The pass that is over; the same for whoever asks again. All ranks must call it."""
         if not self._is_finished:
+            self._is_finished, self.latest = True, None
             predictions = self._collector.compute()
-            self.latest = None if predictions is None else self._scored(trainer, module, stage, predictions)
-            self._is_finished = True
+            if predictions is not None:
+                with harmless("what the model said of each image"):  # nothing in it waits for another rank
+                    self.latest = self._scored(trainer, module, stage, predictions)
         return self.latest
 
     def _scored(

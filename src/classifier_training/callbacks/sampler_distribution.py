@@ -74,15 +74,20 @@ class SamplerDistributionCallback(lightning.Callback):
         if trainer.global_step == 0:
             self._warned = {"never": [], "often": []}  # another run with the same callback
         if trainer.is_global_zero:
-            self.table.read(trainer.current_epoch)
+            with harmless(f"the beginning of {self.table.path.name}"):
+                self.table.read(trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Adds the epoch."""
-        drawn = drawn_in(trainer, trainer.current_epoch) if trainer.is_global_zero else None
+        drawn: Drawn | None = None
+        if trainer.is_global_zero:
+            with harmless(self.table.path.name):
+                drawn = drawn_in(trainer, trainer.current_epoch)
+                if drawn is not None:
+                    self.table.write(trainer.current_epoch, drawn)
         if drawn is None:
             return
         self._last, self._is_current = drawn, False
-        self.table.write(trainer.current_epoch, drawn)
         if self.terminal is not None and trainer.current_epoch == 0:
             _say(drawn, self.terminal)
         self._warn(trainer.current_epoch, drawn)

@@ -51,8 +51,8 @@ class KeptImages:
 
     @torch.no_grad()
     def update(self, images: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Adds a batch: images (B, C, H, W), logits float (B, K), labels int64 (B,) in [0, K)."""
-        logits, labels = logits.float(), labels.to(logits.device)
+        """Adds a batch: images (B, C, H, W), logits float (B, K), labels integer (B,); an image with one beyond [0, K) is not shown."""
+        logits, labels = logits.float(), labels.to(logits.device, torch.int64)
         log_probabilities = logits.log_softmax(dim=1)
         top, predicted = log_probabilities.max(dim=1)
         inside = labels.clamp(0, logits.shape[1] - 1)
@@ -117,7 +117,7 @@ def as_colours(images: Tensor, preprocessing: Preprocessing | None) -> NDArray[n
     if values.dtype != torch.uint8:
         if preprocessing is not None:
             colours = colours * np.array(preprocessing.std, np.float32) + np.array(preprocessing.mean, np.float32)
-        elif colours.min() < 0 or colours.max() > 1:
+        elif colours.size and (colours.min() < 0 or colours.max() > 1):
             colours = (colours - colours.min()) / max(float(np.ptp(colours)), 1e-12)
         colours = colours * 255
     return np.nan_to_num(colours).round().clip(0, 255).astype(np.uint8)

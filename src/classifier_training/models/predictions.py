@@ -32,10 +32,11 @@ class PredictionCollector:
 
         Args:
             logits: Float (B, K).
-            labels: int64 (B,), class indices; an image with another label is left out.
-            indices: int64 (B,), positions of the images in their split, not negative.
+            labels: Integer (B,), class indices; an image with another label is left out.
+            indices: Integer (B,), positions of the images in their split, not negative.
         """
-        logits, labels, indices = logits.float(), labels.to(logits.device), indices.to(logits.device)
+        logits = logits.float()
+        labels, indices = (values.to(logits.device, torch.int64) for values in (labels, indices))
         indices = indices.where((labels >= 0) & (labels < logits.shape[1]), -1)
         labels = labels.clamp(0, logits.shape[1] - 1)
         logits = logits.masked_fill(logits.isnan(), -torch.inf)
@@ -56,8 +57,7 @@ class PredictionCollector:
         All ranks must call it, and all of them get the same.
         """
         batches, self._batches = self._batches, []
-        parts = [[part.cpu() for part in batch] for batch in batches]
-        columns = [torch.cat(column).numpy() for column in zip(*parts, strict=True)]
+        columns = [torch.cat(column).cpu().numpy() for column in zip(*batches, strict=True)]
         columns = _of_all_ranks(columns)
         if not columns:
             return None

@@ -24,13 +24,19 @@ class Curves:
     columns: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
 
     def best(self, column: str, *, is_lower_better: bool) -> tuple[int, float] | None:
-        """The first epoch with the best value, and that value; None where there is no value."""
+        """The epoch with the best value, as `RunCheckpoint` chooses it, and that value; None where there is no value.
+
+        Of equal values that with the lowest ``val/loss`` is the best, and of these the first.
+        """
         values = self.columns.get(column, ())
-        found = [(value, epoch) for epoch, value in zip(self.epochs, values, strict=False) if value is not None]
-        if not found:
-            return None
-        best = min(value for value, _ in found) if is_lower_better else max(value for value, _ in found)
-        return next((epoch, value) for value, epoch in found if value == best)
+        losses = self.columns.get("val/loss", (None,) * len(values))
+        sign = 1.0 if is_lower_better else -1.0
+        found = [
+            (sign * value, math.inf if loss is None else loss, epoch, value)
+            for epoch, value, loss in zip(self.epochs, values, losses, strict=False)
+            if value is not None
+        ]
+        return min(found)[2:] if found else None
 
 
 def read_curves(path: Path) -> Curves:

@@ -175,7 +175,8 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
     sampler = reader.read(run.sampler_distribution, read_draws, "it is not shown what was drawn")
     verification, onnx = _read_export(reader, run, config, is_finished=results is not None)
     monitor = results.monitor if results else str(setting(config, "checkpoint", "monitor") or "val/top1")
-    best = (results.best_epoch, results.best_score) if results else _best(metrics, monitor)
+    best = (results.best_epoch, results.best_score) if results else _best(metrics, monitor, config)
+    timings = reader.read(run.timings, read_curves) or Curves()
     max_epochs = setting(config, "trainer", "max_epochs")
     return RunData(
         root=run.root,
@@ -187,9 +188,9 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         num_epochs=results.num_epochs if results else metrics.epochs[-1] + 1 if metrics.epochs else 0,
         max_epochs=max_epochs if isinstance(max_epochs, int) else None,
         metrics=metrics,
-        timings=reader.read(run.timings, read_curves) or Curves(),
+        timings=timings,
         results=results.values if results else {},
-        seconds=results.seconds if results else None,
+        seconds=max(results.seconds, _trained_seconds(timings)) if results else None,
         monitor=monitor,
         best_epoch=best[0],
         best_score=best[1],
@@ -261,8 +262,15 @@ def _read_environment(path: Path) -> dict[str, Any]:
     return values
 
 
-def _best(metrics: Curves, monitor: str) -> tuple[int, float] | tuple[None, None]:
-    return metrics.best(monitor, is_lower_better=monitor.endswith("loss")) or (None, None)
+def _best(metrics: Curves, monitor: str, config: Mapping[str, Any]) -> tuple[int, float] | tuple[None, None]:
+    mode = setting(config, "checkpoint", "mode")
+    is_lower_better = mode == "min" if mode in {"min", "max"} else monitor.endswith("loss")
+    return metrics.best(monitor, is_lower_better=is_lower_better) or (None, None)
+
+
+def _trained_seconds(timings: Curves) -> float:
+    """What all epochs took together; ``results.json`` knows the last process of a resumed run alone."""
+    return sum(seconds for seconds in timings.columns.get("seconds", ()) if seconds is not None)
 
 
 def _plots(run: RunFolder) -> dict[str, Path]:

@@ -53,14 +53,15 @@ class TrackerThread:
                 self._jobs.append(job)
                 self._changed.notify_all()
 
-    def wait(self, seconds: float | None = None) -> None:
+    def wait(self, seconds: float | None = None, ends: float | None = None) -> None:
         """Waits until everything is done.
 
         Args:
             seconds: Gives the tracker up when it takes longer; None: as long as each single thing takes no longer than
                 it may.
+            ends: When these seconds are over, by the monotonic clock; None: they begin now.
         """
-        ends = None if seconds is None else time.monotonic() + seconds
+        ends = time.monotonic() + seconds if ends is None and seconds is not None else ends
         with self._changed:
             while self._failure is None and self._has_work():
                 if self._is_overdue() or (ends is not None and time.monotonic() >= ends):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -100,10 +101,12 @@ class Trackers:
         """Waits until everything is sent.
 
         Args:
-            seconds: Gives a tracker up that takes longer; None: as long as each thing takes no longer than it may.
+            seconds: For all trackers together, each that takes longer is given up; None: as long as each thing takes
+                no longer than it may.
         """
+        ends = None if seconds is None else time.monotonic() + seconds
         for _, thread in self._working():
-            thread.wait(seconds)
+            thread.wait(seconds, ends)
         self._say_failures()
 
     def close(self) -> None:
