@@ -175,7 +175,7 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
     sampler = reader.read(run.sampler_distribution, read_draws, "it is not shown what was drawn")
     verification, onnx = _read_export(reader, run, config, is_finished=results is not None)
     monitor = results.monitor if results else str(setting(config, "checkpoint", "monitor") or "val/top1")
-    best = (results.best_epoch, results.best_score) if results else _best(metrics, monitor, config)
+    best = (results.best_epoch, results.best_score) if results else _best(metrics, monitor)
     timings = reader.read(run.timings, read_curves) or Curves()
     max_epochs = setting(config, "trainer", "max_epochs")
     return RunData(
@@ -220,6 +220,10 @@ def _read_scores(
     if results.split == "test":
         absent = "pictures, intervals and calibration of the test split are not shown"
         final = read_scored(reader, run.scored("test"), with_predictions=with_predictions, absent=absent)
+    if final is not None and final.epoch not in {None, results.best_epoch}:
+        name = reader.name(run.scored(results.split).scores)
+        reader.missing.append(f"{name} is of another epoch than results.json, and only the scores of that are shown")
+        final = None
     if final is None:
         values, split, epoch = results.values.get(results.split), results.split, results.best_epoch
         final = reader.read(run.results, lambda _: scores_of_results(run.root, values, split=split, epoch=epoch))
@@ -262,10 +266,8 @@ def _read_environment(path: Path) -> dict[str, Any]:
     return values
 
 
-def _best(metrics: Curves, monitor: str, config: Mapping[str, Any]) -> tuple[int, float] | tuple[None, None]:
-    mode = setting(config, "checkpoint", "mode")
-    is_lower_better = mode == "min" if mode in {"min", "max"} else monitor.endswith("loss")
-    return metrics.best(monitor, is_lower_better=is_lower_better) or (None, None)
+def _best(metrics: Curves, monitor: str) -> tuple[int, float] | tuple[None, None]:
+    return metrics.best(monitor, is_lower_better=monitor.endswith("loss")) or (None, None)
 
 
 def _trained_seconds(timings: Curves) -> float:

@@ -183,3 +183,15 @@ def test_a_training_is_the_same_with_and_without(tmp_path: Path) -> None:
             content["callbacks"] = {key: state for key, state in content["callbacks"].items() if state}
             torch.save(content, checkpoint)
     assert_same_run(tmp_path / "with", tmp_path / "without")
+
+
+def test_what_fails_after_a_pass_costs_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("a matrix of too many classes")
+
+    monkeypatch.setattr("classifier_training.callbacks.predictions.scores_from_confusion", fail)
+    callback = PredictionsCallback(tmp_path)
+    data = TensorDataset(torch.rand(6, 3, 8, 8), torch.arange(6) % NUM_CLASSES)
+    with pytest.warns(UserWarning, match="too many classes"):
+        make_trainer(tmp_path, callback).validate(ForeignLogits(), DataLoader(data, 3), verbose=False)
+    assert callback.latest is None

@@ -236,6 +236,14 @@ class TestAnotherTrainer:
         assert counted == seen.counts
         assert {images for _, _, images, _ in rows(tmp_path)} == {5}
 
+    def test_labels_that_are_no_classes_cost_no_training(self, tmp_path: Path) -> None:
+        data = ColouredNoise(20)
+        data.targets = ["cat"] * 20  # type: ignore[assignment]
+        sampler = TrackingWeightedRandomSampler([1.0] * 20, 20, generator=torch.Generator())
+        with pytest.warns(UserWarning, match=r"drawn\.csv could not be made"):
+            path, _ = self.fit(tmp_path, DataLoader(data, 8, sampler=sampler))
+        assert not path.exists()
+
     def test_of_another_sampler_nothing_is_known(self, tmp_path: Path) -> None:
         path, _ = self.fit(tmp_path, DataLoader(ColouredNoise(20), 8))
         assert not path.exists()

@@ -71,3 +71,9 @@ def test_unknown_values_are_stretched_and_grey_has_three_channels() -> None:
     assert colours.shape == (1, 2, 2, 3)
     colours = as_colours(torch.tensor([-2.0, 0.0, 2.0, 2.0]).view(1, 1, 2, 2), None)
     assert colours[0, :, :, 0].tolist() == [[0, 128], [255, 255]]
+
+
+def test_a_model_without_errors_has_no_picture_of_one() -> None:
+    kept = KeptImages(5)
+    kept.update(torch.rand(3, 3, 4, 4), torch.eye(3), torch.tensor([0, 1, 2], dtype=torch.uint8))
+    assert as_colours(kept.compute()["worst"].images, None).shape == (0, 4, 4, 3)

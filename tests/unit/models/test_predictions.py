@@ -53,3 +53,12 @@ def test_of_nothing_there_is_nothing_and_a_pass_is_forgotten_when_it_is_told() -
     collector.update(torch.zeros(2, 3), torch.tensor([0, 1]), torch.tensor([0, 1]))
     assert collector.compute() is not None
     assert collector.compute() is None
+
+
+def test_labels_and_positions_of_any_integer_type_are_understood() -> None:
+    collector = PredictionCollector()
+    collector.update(torch.eye(3), torch.tensor([0, 1, 1], dtype=torch.uint8), torch.arange(3, dtype=torch.uint8))
+    found = collector.compute()
+    assert found is not None
+    assert found.labels.dtype == np.int64
+    assert found.are_right.tolist() == [True, True, False]

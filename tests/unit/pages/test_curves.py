@@ -39,3 +39,9 @@ def test_the_best_epoch_is_the_first_of_equal_ones() -> None:
     assert curves.best("val/top1", is_lower_better=True) == (2, 0.25)
     assert curves.best("none", is_lower_better=True) is None
     assert curves.best("absent", is_lower_better=True) is None
+
+
+def test_of_equal_epochs_that_with_the_lower_loss_is_the_best_as_for_the_checkpoint() -> None:
+    curves = Curves((0, 1, 2, 3), {"val/top1": (0.5, 0.5, 0.5, 0.2), "val/loss": (None, 0.9, 0.7, 0.1)})
+
+    assert curves.best("val/top1", is_lower_better=False) == (2, 0.5)

@@ -125,6 +125,22 @@ def test_a_run_that_was_resumed_after_its_end_is_in_training_again(run: RunFolde
     assert (data.status, data.final, data.results) == ("training", None, {})
 
 
+def test_scores_of_another_epoch_than_the_results_are_not_taken_for_theirs(run: RunFolder) -> None:
+    edit_json(run.scored("test").scores, epoch=0)
+
+    data = read_run(run.root)
+
+    assert data.final is not None
+    assert (data.final.epoch, data.final.pictures, data.final.coverage) == (2, (), ())
+    assert [sentence.partition(" ")[0] for sentence in data.missing] == ["test/scores.json"]
+
+
+def test_the_time_of_a_resumed_training_is_that_of_all_its_epochs(run: RunFolder) -> None:
+    edit_json(run.results, seconds=5.0)
+
+    assert read_run(run.root).seconds == 12 + 13 + 14
+
+
 def test_without_a_test_split_the_final_score_is_that_of_the_validation(tmp_path: Path) -> None:
     data = read_run(RunMaker(2, has_test=False).make(tmp_path / "run").root, with_predictions=True)
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pickle
 import shutil
 import socket
+import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from tests.helpers.wandb_files import offline_runs
 from classifier_training.config.schema import TrackingConfig
 from classifier_training.runs import RunFolder
 from classifier_training.tracking.memory import TrackerMemory
+from classifier_training.tracking.thread import TrackerThread
+from classifier_training.tracking.tracker import Tracker
 from classifier_training.tracking.trackers import Trackers
 
 
@@ -69,6 +73,23 @@ def test_a_server_that_never_answers_is_waited_for_once(run: RunFolder) -> None:
         log_epochs(trackers, 0, 1)
         trackers.finish(RESULTS, None)
         trackers.close()
+
+
+def test_all_trackers_together_are_waited_for_no_longer_than_asked() -> None:
+    is_over = threading.Event()
+
+    def hang() -> Tracker:
+        is_over.wait(20)
+        raise RuntimeError
+
+    trackers = Trackers()
+    trackers._threads = {name: TrackerThread(name, hang, 60) for name in ("one", "two", "three")}
+    started = time.monotonic()
+    with pytest.warns(UserWarning, match="no answer within 0.5 s"):
+        trackers.flush(0.5)
+    is_over.set()
+    assert time.monotonic() - started < 1.2
+    assert not trackers._threads
 
 
 def test_a_model_that_is_gone_is_said(run: RunFolder) -> None:
