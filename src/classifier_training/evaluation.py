@@ -55,6 +55,7 @@ class Evaluation:
         preprocessing: How the model saw the photos.
         cam: Gives what the model looked at in some of the photos, by position; None: it cannot be asked.
         num_pictures: How many of the worst errors and of the least certain photos are shown.
+        max_pixels: A photo with more is not shown; None: as Pillow does.
         num_trained_on: How many of the photos the model was trained on, byte for byte.
         folder: Where all of it was written; None: nowhere.
     """
@@ -70,6 +71,7 @@ class Evaluation:
     epoch: int | None = None
     cam: Callable[[list[int]], Mapping[int, NDArray[np.float32]]] | None = None
     num_pictures: int = NUM_PICTURES
+    max_pixels: int | None = None
     num_trained_on: int = 0
     folder: Path | None = None
 
@@ -147,6 +149,7 @@ def evaluate(
         epoch=scored.epoch,
         cam=scored.cam,
         num_pictures=NUM_PICTURES if settings is None else settings.report.num_pictures,
+        max_pixels=None if settings is None else settings.data.max_image_pixels,
         num_trained_on=sum(digest in trained_on for digest in scored.labelled.digests),
     )
     return evaluation if output is None else write_evaluation(evaluation, Path(output))
@@ -231,6 +234,7 @@ def _write_page(evaluation: Evaluation, folder: ScoredFolder) -> None:
             description=evaluation.description,
             num_pictures=evaluation.num_pictures,
             cam=evaluation.cam,
+            max_pixels=evaluation.max_pixels,
         )
         report(folder.root)
 

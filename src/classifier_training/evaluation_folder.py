@@ -67,7 +67,12 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         if path.is_dir():
             _check_is_an_evaluation(path)  # the model may have been scored for hours
             path.rename(Path(beside) / "old")
-        made.rename(path)
+        try:
+            made.rename(path)
+        except OSError:
+            if (Path(beside) / "old").is_dir():
+                (Path(beside) / "old").rename(path)
+            raise
 
 
 def make_free_folder(parent: Path, name: str) -> Path:

@@ -109,9 +109,6 @@ def finish_run(
             progress=count_up(progress, len(records)),
         )
     intervals = score_intervals(scores)
-    _write_scored(run, plan, split, best_epoch, scores, predictions, intervals)
-    if plan.config.report.enabled:
-        _show_pictures(run, plan, split, scores, predictions, model, device)
     results: dict[str, Any] = {
         "monitor": plan.config.checkpoint.monitor,
         "best": {"epoch": best_epoch, plan.config.checkpoint.monitor: best_score},
@@ -122,6 +119,10 @@ def finish_run(
         "export": None,
     }
     write_json(run.results, results)
+    with harmless(f"{run.scored(split).root}"):  # the score is safe, and the export is still to come
+        _write_scored(run, plan, split, best_epoch, scores, predictions, intervals)
+    if plan.config.report.enabled:
+        _show_pictures(run, plan, split, scores, predictions, model, device)
     show_scores(terminal, scores, plan.photos.classes, f"{split} scores of epoch {best_epoch + 1}, the best")
     terminal.say(summarise(scores))
     if plan.config.export.enabled:

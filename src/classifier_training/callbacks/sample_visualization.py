@@ -130,10 +130,10 @@ class SampleVisualizationCallback(ReadsPredictions, lightning.Callback):
         self,
         trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
         pl_module: lightning.LightningModule,  # noqa: ARG002
-        exception: BaseException,  # noqa: ARG002
+        exception: BaseException,
     ) -> None:
-        """Draws how far a training came that was stopped."""
-        self._draw(None)
+        """Draws how far a training came that was stopped; whoever stopped it does not wait for all small pictures."""
+        self._draw(None if isinstance(exception, Exception) else self.budget)
 
     @property
     def _train_batch(self) -> Path:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from classifier_training.data.inspect import MODES, BadImage
 from classifier_training.data.photos import Photos
 from classifier_training.data.sources.listing import SPLITS
+from classifier_training.data.sources.recognise import shown_root
 
 NUM_BINS: Final = 30
 MAX_BAD_NAMED: Final = 1000
@@ -39,7 +40,7 @@ def dataset_statistics(photos: Photos) -> dict[str, Any]:
     columns = {"width": widths, "height": heights, "aspect_ratio": widths.astype(np.float32) / heights}
     return {
         "format": 1,
-        "root": _text(photos.root),
+        "root": _text(shown_root(photos.root)),
         "num_images": len(rows),
         "classes": [_text(name) for name in photos.classes],
         "counts": counts,

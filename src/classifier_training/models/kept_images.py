@@ -51,7 +51,7 @@ class KeptImages:
 
     @torch.no_grad()
     def update(self, images: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Adds a batch: images (B, C, H, W), logits float (B, K), labels integer (B,); an image with one beyond [0, K) is not shown."""
+        """Adds a batch: images (B, C, H, W), logits float (B, K), labels integer (B,), -100 where unknown."""
         logits, labels = logits.float(), labels.to(logits.device, torch.int64)
         log_probabilities = logits.log_softmax(dim=1)
         top, predicted = log_probabilities.max(dim=1)

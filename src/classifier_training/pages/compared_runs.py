@@ -74,7 +74,8 @@ def judgement(best: ComparedRun, other: ComparedRun) -> str:
     """Whether the best run really is better than another, in a sentence or two."""
     if best.scored is None or other.scored is None:
         return f"{other.quoted} has no scores yet."
-    scores = f"{percentage(best.scored.top1)} against {percentage(other.scored.top1)}"
+    tops = [percentage(best.scored.top1), percentage(other.scored.top1)]
+    scores = " against ".join(tops)
     comparison = None if other.pairing is None else other.pairing.comparison
     if comparison is None:
         return (
@@ -89,8 +90,10 @@ def judgement(best: ComparedRun, other: ComparedRun) -> str:
     if comparison.p_value >= SIGNIFICANT:
         return f"{best.quoted} and {other.quoted} cannot be told apart: top-1 {scores} may be chance. {alone}"
     is_ahead = comparison.num_only_first > comparison.num_only_second
-    first, second = (best, other) if is_ahead else (other, best)
-    return f"{first.quoted} is better than {second.quoted}: top-1 {scores} is more than chance. {alone}"
+    if is_ahead:
+        return f"{best.quoted} is better than {other.quoted}: top-1 {scores} is more than chance. {alone}"
+    scores = " against ".join(reversed(tops))
+    return f"{other.quoted} is better than {best.quoted}: top-1 {scores} is more than chance. {alone}"
 
 
 def p_value(value: float) -> str:

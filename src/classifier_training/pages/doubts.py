@@ -88,7 +88,7 @@ def _of_classes(scored: ScoredData) -> Iterator[Doubt]:
 def _of_export(data: RunData) -> Iterator[Doubt]:
     proof = data.verification
     if proof is not None and not proof.passed:
-        why = proof.values.get("error")
+        why = str(proof.values.get("reason") or "").rstrip(".")
         yield Doubt("serious", "The exported file does not answer like the model", f"{why or 'The comparison failed'}.")
     elif data.onnx is not None and not data.onnx.is_proven and data.status == "finished":
         yield Doubt(

@@ -118,9 +118,10 @@ def read_verification(path: Path) -> Verification:
         DamagedFileError: It is no such file.
     """
     fields = Fields(read_json(path))
+    passed = fields.flag("passed")
     return Verification(
-        passed=fields.flag("passed"),
-        num_images=fields.count("num_images"),
+        passed=passed,
+        num_images=fields.count("num_images") if passed else fields.count_or_none("num_images") or 0,
         tolerance=fields.number_or_none("tolerance"),
         top1_agreement=fields.fraction_or_none("top1_agreement"),
         max_abs_logit_difference=fields.number_or_none("max_abs_logit_difference"),

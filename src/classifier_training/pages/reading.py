@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard, TypeVar
 
+from classifier_training.credentials import without_credentials
 from classifier_training.scored.cells import plain_text
 
 MAX_BYTES = 256 * 2**20
@@ -216,14 +217,14 @@ def read_rows(path: Path) -> Iterator[list[str]]:
 
 
 def plain_value(value: Any) -> Any:
-    """A value of JSON or YAML with plain texts, and None for numbers that are not finite."""
+    """A value of JSON or YAML with plain texts without passwords, and None for numbers that are not finite."""
     if isinstance(value, dict):
         return {plain_text(str(key)): plain_value(one) for key, one in value.items()}
     if isinstance(value, list):
         return [plain_value(one) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return plain_text(value) if isinstance(value, str) else value
+    return without_credentials(plain_text(value)) if isinstance(value, str) else value
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -173,7 +173,7 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
     final, validation = _read_scores(reader, run, results, with_predictions=with_predictions)
     statistics = reader.read(run.statistics, read_statistics, "it is not shown what the photos are like")
     sampler = reader.read(run.sampler_distribution, read_draws, "it is not shown what was drawn")
-    verification, onnx = _read_export(reader, run, config, is_finished=results is not None)
+    verification, onnx = _read_export(reader, run, config, results)
     monitor = results.monitor if results else str(setting(config, "checkpoint", "monitor") or "val/top1")
     best = (results.best_epoch, results.best_score) if results else _best(metrics, monitor)
     timings = reader.read(run.timings, read_curves) or Curves()
@@ -231,8 +231,10 @@ def _read_scores(
 
 
 def _read_export(
-    reader: Reader, run: RunFolder, config: Mapping[str, Any], *, is_finished: bool
+    reader: Reader, run: RunFolder, config: Mapping[str, Any], results: _Results | None
 ) -> tuple[Verification | None, OnnxFile | None]:
+    """The export and its proof; one of the weights of another epoch, from before a resume, proves nothing."""
+    is_finished = results is not None
     is_wanted = is_finished and setting(config, "export", "enabled") is not False
     verification = reader.read(
         run.verification,
@@ -240,7 +242,12 @@ def _read_export(
         "it is not known whether the export answers like the model" if is_wanted else None,
     )
     look = partial(read_onnx, verification=verification, is_finished=is_finished)
-    return verification, reader.read(run.onnx, look, "there is no exported model" if is_wanted else None)
+    onnx = reader.read(run.onnx, look, "there is no exported model" if is_wanted else None)
+    if onnx is not None and verification is not None and results is not None:
+        epoch = verification.values.get("epoch")
+        is_of_best = epoch is None or epoch == results.best_epoch
+        onnx = replace(onnx, is_proven=onnx.is_proven and is_of_best)
+    return verification, onnx
 
 
 def _read_results(path: Path) -> _Results:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from classifier_training.config.schema import TrackingConfig
+from classifier_training.credentials import without_credentials
 from classifier_training.runs import RunFolder
-from classifier_training.tracking.credentials import without_credentials
 from classifier_training.tracking.memory import TrackerMemory
 from classifier_training.tracking.tracker import Figure, ModelFile
 from classifier_training.tracking.values import Value, plain_text

@@ -15,7 +15,7 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 class RunFigures:
-    """Reads the PNG files of a run folder but the trackers' own, each again only when it was written again.
+    """Reads the PNG files of a run folder but those of trackers and evaluations; each again only when it was written.
 
     Args:
         run: The run.
@@ -23,7 +23,7 @@ class RunFigures:
 
     def __init__(self, run: RunFolder) -> None:
         self._root = run.root
-        self._foreign = {run.tensorboard, run.wandb}
+        self._foreign = {run.tensorboard, run.wandb, run.evaluations}
         self._read: dict[Path, tuple[tuple[int, int, int], Figure]] = {}
 
     def find(self) -> list[Figure]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from classifier_training.tracking.credentials import without_credentials
+from classifier_training.credentials import without_credentials
 
 Value = bool | int | float | str
 

@@ -27,6 +27,7 @@ from tests.unit.figures.nasty_names import NASTY_NAMES
 from classifier_training.callbacks import sample_visualization
 from classifier_training.callbacks.sample_visualization import SampleVisualizationCallback
 from classifier_training.data import ImageFolderDataModule
+from classifier_training.errors import TrainingStopped
 from classifier_training.figures.drawing import DrawingBudget
 from classifier_training.figures.samples import Tile
 
@@ -123,6 +124,21 @@ def test_what_was_put_off_is_drawn_when_the_training_is_stopped(tmp_path: Path) 
     with pytest.raises(KilledError):
         trainer.fit(make_model(classes=2), datamodule=make_data(photos))
     assert files(tmp_path / "run" / "val") == {*FIGURES, "pictures.json", "pictures"}
+
+
+@pytest.mark.parametrize("stop", [TrainingStopped("SIGTERM"), KeyboardInterrupt()])
+def test_who_stops_a_training_does_not_wait_for_the_small_pictures(tmp_path: Path, stop: BaseException) -> None:
+    class Stop(lightning.Callback):
+        def on_train_epoch_end(self, *arguments: Any) -> None:
+            raise stop
+
+    budget = DrawingBudget()
+    budget.spent = 1e9
+    trainer = make_trainer(tmp_path, SampleVisualizationCallback(tmp_path / "run", budget=budget), Stop())
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        trainer.fit(make_model(classes=2), datamodule=make_data(make_split_photos(tmp_path / "photos")))
+    assert files(tmp_path / "run" / "val") >= FIGURES
+    assert not files(tmp_path / "run" / "val" / "pictures")
 
 
 def test_no_pictures_can_be_asked_for(tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ class TestAnotherTrainer:
 
     def test_labels_that_are_no_classes_cost_no_training(self, tmp_path: Path) -> None:
         data = ColouredNoise(20)
-        data.targets = ["cat"] * 20  # type: ignore[assignment]
+        vars(data)["targets"] = ["cat"] * 20
         sampler = TrackingWeightedRandomSampler([1.0] * 20, 20, generator=torch.Generator())
         with pytest.warns(UserWarning, match=r"drawn\.csv could not be made"):
             path, _ = self.fit(tmp_path, DataLoader(data, 8, sampler=sampler))

@@ -116,3 +116,10 @@ def test_no_value_keeps_a_page_from_being_written() -> None:
 def test_a_table_is_whole_or_refused(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(DamagedFileError, match=told):
         list(read_rows(write(tmp_path / "one.csv", text)))
+
+
+def test_a_page_shows_no_password() -> None:
+    assert plain_value({"root": ["s3://me:secret@host/photos"], "command": "train https://host/a?sig=abc&b=1"}) == {
+        "root": ["s3://host/photos"],
+        "command": "train https://host/a?sig=…&b=1",
+    }

@@ -262,6 +262,24 @@ def test_a_changed_export_is_not_proven(run: RunFolder) -> None:
     assert not data.onnx.is_proven
 
 
+def test_an_export_of_the_weights_before_a_resume_is_not_proven(run: RunFolder) -> None:
+    edit_json(run.verification, epoch=2)
+    of_best = read_run(run.root).onnx
+    edit_json(run.verification, epoch=1)
+    of_others = read_run(run.root).onnx
+
+    assert of_best is not None
+    assert of_others is not None
+    assert (of_best.is_proven, of_others.is_proven) == (True, False)
+
+
+def test_an_export_that_failed_says_why(run: RunFolder) -> None:
+    run.onnx.unlink()
+    run.verification.write_text('{"passed": false, "exporter": "dynamo", "reason": "no such <operator>."}')
+
+    assert "no such &lt;operator&gt;." in render_report(read_run(run.root))
+
+
 def test_hostile_names_can_be_read_and_written(tmp_path: Path) -> None:
     run = RunMaker(HOSTILE_NAMES, files=HOSTILE_FILES).make(tmp_path / "run")
 

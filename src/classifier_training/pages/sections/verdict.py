@@ -111,7 +111,7 @@ def _proof(data: RunData) -> tuple[str, str]:
     if proof is not None and not proof.passed:
         return "failed", "It does not answer like the trained model. Do not use it."
     if proof is None or file is None or not file.is_proven:
-        why = "there is no verification.json" if proof is None else "the comparison was made with another file"
+        why = "there is no verification.json" if proof is None else "the comparison was made with another file or epoch"
         return "unproven", f"Not proven: {why}."
     return "proven", (
         f"Proven: onnxruntime gave the same class as the trained model on {count(proof.num_images, 'real photo')}; the"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _USER = re.compile(r"(?<=://)[^/\s'\"]*@")
-_QUERY_VALUE = re.compile(r"(?i)((?:password|passwd|pwd|token|secret|api_?key)=)[^&\s'\"]+")
+_QUERY_VALUE = re.compile(r"(?i)((?:password|passwd|pwd|token|secret|signature|sig|credential|api_?key)=)[^&\s'\"]+")
 
 
 def without_credentials(text: str) -> str:

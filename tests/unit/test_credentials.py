@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from classifier_training.tracking.credentials import has_password, without_credentials
+from classifier_training.credentials import has_password, without_credentials
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,8 @@ from classifier_training.tracking.credentials import has_password, without_crede
         ("https://token@host", "https://host"),
         ("postgresql+psycopg2://me:secret@host/db", "postgresql+psycopg2://host/db"),
         ("postgresql://host/db?user=me&password=secret&sslmode=require", "postgresql://host/db?user=me&password=…&sslmode=require"),
+        ("az://photos?sv=1&sig=secret&se=2", "az://photos?sv=1&sig=…&se=2"),
+        ("s3://b/k?X-Amz-Credential=me&X-Amz-Signature=secret", "s3://b/k?X-Amz-Credential=…&X-Amz-Signature=…"),
         ("sqlite:////runs/mail@home/mlflow.db", "sqlite:////runs/mail@home/mlflow.db"),
         ("no address, me@home", "no address, me@home"),
     ],
