@@ -233,6 +233,7 @@ def _write_page(evaluation: Evaluation, folder: ScoredFolder) -> None:
             evaluation.preprocessing,
             description=evaluation.description,
             num_pictures=evaluation.num_pictures,
+            epoch=evaluation.epoch,
             cam=evaluation.cam,
             max_pixels=evaluation.max_pixels,
         )

@@ -122,7 +122,7 @@ def finish_run(
     with harmless(f"{run.scored(split).root}"):  # the score is safe, and the export is still to come
         _write_scored(run, plan, split, best_epoch, scores, predictions, intervals)
     if plan.config.report.enabled:
-        _show_pictures(run, plan, split, scores, predictions, model, device)
+        _show_pictures(run, plan, split, best_epoch, scores, predictions, model, device)
     show_scores(terminal, scores, plan.photos.classes, f"{split} scores of epoch {best_epoch + 1}, the best")
     terminal.say(summarise(scores))
     if plan.config.export.enabled:
@@ -154,6 +154,7 @@ def _show_pictures(
     run: RunFolder,
     plan: Plan,
     split: Split,
+    epoch: int,
     scores: Scores,
     predictions: Predictions,
     model: BaseClassificationModel,
@@ -172,6 +173,7 @@ def _show_pictures(
         plan.preprocessing,
         description=f"the {split} split of {shown_root(photos.root)}",
         num_pictures=settings.num_pictures,
+        epoch=epoch,
         cam=cam,
         max_pixels=max_pixels,
     )

@@ -170,6 +170,7 @@ class SampleVisualizationCallback(ReadsPredictions, lightning.Callback):
                 scored.classes,
                 data.preprocessing,
                 num_pictures=self.num_pictures,
+                epoch=scored.epoch,
                 budget=budget,
                 max_pixels=max_pixels,
             )

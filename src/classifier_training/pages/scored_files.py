@@ -50,7 +50,9 @@ def read_scored(
         folder.confusion, partial(_read_confusion, classes=scored.classes), "there is no confusion matrix"
     )
     pictures = reader.read(
-        folder.pictures, partial(_read_pictures, index_of=index_of, reader=reader), "no pictures are shown"
+        folder.pictures,
+        partial(_read_pictures, epoch=scored.epoch, index_of=index_of, reader=reader),
+        "no pictures are shown",
     )
     predictions = None
     if with_predictions:
@@ -179,10 +181,16 @@ def _read_confusion(path: Path, classes: Sequence[str]) -> NDArray[np.int64]:
     return counts
 
 
-def _read_pictures(path: Path, index_of: Mapping[str, int], reader: Reader) -> tuple[Picture, ...]:
-    inside = FilesInside(path.parent)
+def _read_pictures(path: Path, epoch: int | None, index_of: Mapping[str, int], reader: Reader) -> tuple[Picture, ...]:
+    inside, file = FilesInside(path.parent), read_fields(path)
+    drawn = file.values.get("epoch")
+    if is_count(drawn) and epoch is not None and drawn != epoch:
+        reader.missing.append(
+            f"{reader.name(path)} is of epoch {drawn + 1} and the scores beside it are of epoch {epoch + 1}: pictures"
+            " wait for time to draw them"
+        )
     pictures, num_lost = [], 0
-    for fields in read_fields(path).objects("pictures", _MAX_PICTURES):
+    for fields in file.objects("pictures", _MAX_PICTURES):
         thumbnail, cam = (inside.find(fields.text_or_none(name)) for name in ("thumbnail", "cam"))
         num_lost += thumbnail is None and fields.values.get("thumbnail") is not None
         pictures.append(

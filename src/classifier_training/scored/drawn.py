@@ -37,6 +37,7 @@ def show_pictures(
     *,
     description: str,
     num_pictures: int = NUM_TILES,
+    epoch: int | None = None,
     cam: Cam | None = None,
     max_pixels: int | None = None,
 ) -> None:
@@ -53,6 +54,7 @@ def show_pictures(
         preprocessing: How the model saw the pictures.
         description: Which pictures these are, for a person.
         num_pictures: How many of the worst errors and of the least certain pictures are shown.
+        epoch: After which epoch the predictions were made, from 0.
         cam: What the model looked at, for the worst errors; None: that is not shown.
         max_pixels: A picture with more is taken for unreadable; None: as Pillow does.
     """
@@ -67,6 +69,7 @@ def show_pictures(
             classes,
             preprocessing,
             num_pictures=num_pictures,
+            epoch=epoch,
             cam=cam,
             max_pixels=max_pixels,
         )

@@ -36,6 +36,7 @@ def write_pictures(
     preprocessing: Preprocessing,
     *,
     num_pictures: int,
+    epoch: int | None = None,
     cam: Cam | None = None,
     budget: DrawingBudget | None = None,
     max_pixels: int | None = None,
@@ -52,6 +53,7 @@ def write_pictures(
         classes: K class names, in class order.
         preprocessing: How the model saw them.
         num_pictures: How many of the worst errors and of the least certain pictures are shown.
+        epoch: After which epoch the predictions were made, from 0: pictures may wait for time, and scores do not.
         cam: What the model looked at, for the worst errors; None: that is not shown.
         budget: Small pictures are made while it is open, the most important ones first, and the others are without
             one; small pictures that are no longer shown are kept for the next time. None: all are made, and those that
@@ -80,7 +82,7 @@ def write_pictures(
         }
         for index, reasons in chosen.items()
     ]
-    write_json(folder.pictures, {"format": FORMAT, "pictures": pictures})
+    write_json(folder.pictures, {"format": FORMAT, "epoch": epoch, "pictures": pictures})
     shown = {name for name in (*small.values(), *overlays.values()) if name is not None}
     thumbnails.remove_others({name.rpartition("/")[2] for name in shown}, keep_valid=budget is not None)
     return not thumbnails.num_put_off

@@ -64,6 +64,19 @@ def test_a_thumbnail_outside_the_folder_is_gone(folder: ScoredFolder, tmp_path: 
     assert reader.missing == ["1 of the 6 pictures that pictures.json names are gone, and shown by name"]
 
 
+def test_pictures_of_an_earlier_epoch_are_told(folder: ScoredFolder) -> None:
+    edit_json(folder.scores, epoch=3)
+    edit_json(folder.pictures, epoch=3)
+    reader = Reader(folder.root)
+    assert read_scored(reader, folder) is not None
+    assert reader.missing == []
+
+    edit_json(folder.pictures, epoch=2)
+    assert read_scored(reader, folder) is not None
+    (sentence,) = reader.missing
+    assert sentence.startswith("pictures.json is of epoch 3 and the scores beside it are of epoch 4:")
+
+
 def test_an_infinite_loss_is_none(folder: ScoredFolder) -> None:
     pictures = json.loads(folder.pictures.read_text(encoding="utf-8"))["pictures"]
     pictures[0]["loss"] = None
