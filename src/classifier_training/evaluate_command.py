@@ -50,7 +50,7 @@ def evaluate(
 
     gates = parse_gates(minima or [], other, significance)
     from classifier_training.evaluation import evaluate as run_evaluation
-    from classifier_training.scored.cells import plain_text
+    from classifier_training.plain_text import plain_text
     from classifier_training.terminal import Terminal
 
     terminal = Terminal(quiet=quiet, to_stderr=as_json)

@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from classifier_training.plain_text import plain_text
+
 LOG_WIDTH = 160
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -192,7 +194,7 @@ class Terminal:
 
 def _plain(text: str) -> Text:
     """Text that is shown as it is: no markup or emoji in it, and bytes of file names that are no text as escapes."""
-    return Text(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    return Text(plain_text(text))
 
 
 def duration(seconds: float) -> str:

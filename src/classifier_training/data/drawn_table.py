@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.data.drawn import Drawn
+from classifier_training.plain_text import plain_text
 from classifier_training.runs import write_text
 
 _HEADER = "epoch,class,images,drawn\n"
@@ -55,5 +56,5 @@ class DrawnTable:
         # every name is quoted: a lone carriage return in one would end the row otherwise
         writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         for name, images, times in zip(drawn.classes, drawn.images.tolist(), drawn.drawn.tolist(), strict=True):
-            writer.writerow((epoch, name.encode("utf-8", "backslashreplace").decode("utf-8"), images, times))
+            writer.writerow((epoch, plain_text(name), images, times))
         self._rows[epoch], self.drawn[epoch] = buffer.getvalue(), drawn.drawn

@@ -12,6 +12,7 @@ from classifier_training.data.inspect import MODES, BadImage
 from classifier_training.data.photos import Photos
 from classifier_training.data.sources.listing import SPLITS
 from classifier_training.data.sources.recognise import shown_root
+from classifier_training.plain_text import plain_text
 
 NUM_BINS: Final = 30
 MAX_BAD_NAMED: Final = 1000
@@ -40,9 +41,9 @@ def dataset_statistics(photos: Photos) -> dict[str, Any]:
     columns = {"width": widths, "height": heights, "aspect_ratio": widths.astype(np.float32) / heights}
     return {
         "format": 1,
-        "root": _text(shown_root(photos.root)),
+        "root": plain_text(shown_root(photos.root)),
         "num_images": len(rows),
-        "classes": [_text(name) for name in photos.classes],
+        "classes": [plain_text(name) for name in photos.classes],
         "counts": counts,
         "imbalance_ratio": max(counts["train"]) / min(counts["train"]),
         **{name: _range(values) for name, values in columns.items()},
@@ -82,14 +83,9 @@ def _modes(codes: NDArray[np.uint8]) -> dict[str, int]:
 
 
 def _bad(bad: Sequence[BadImage]) -> list[dict[str, str]]:
-    return [{"file": _text(image.path), "reason": _text(image.reason)} for image in bad[:MAX_BAD_NAMED]]
+    return [{"file": plain_text(image.path), "reason": plain_text(image.reason)} for image in bad[:MAX_BAD_NAMED]]
 
 
 def _number(value: Any) -> float:
     """Six digits, which is more than anybody reads."""
     return float(f"{float(value):.6g}")
-
-
-def _text(name: str) -> str:
-    """A name that can be written as UTF-8: bytes of file names that are no text become escapes."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")

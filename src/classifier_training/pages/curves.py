@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from classifier_training.pages.reading import DamagedFileError, read_rows
-from classifier_training.scored.cells import plain_text
+from classifier_training.plain_text import plain_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.pages.reading import DamagedFileError, Fields, read_fields, read_rows
-from classifier_training.scored.cells import plain_text
+from classifier_training.plain_text import plain_text
 
 _QUANTITIES = ("width", "height", "aspect_ratio")
 _SPLITS = ("train", "val", "test")

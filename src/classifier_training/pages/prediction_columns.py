@@ -12,7 +12,7 @@ import numpy as np
 
 from classifier_training.pages.reading import DamagedFileError
 from classifier_training.pages.scored_data import PredictionColumns
-from classifier_training.scored.cells import plain_text
+from classifier_training.plain_text import plain_text
 from classifier_training.scored.predictions_csv import COLUMNS
 
 _FIVE_CELLS = re.compile(r'(?:(?:"(?:[^"]|"")*"|[^,"\r\n]*)(?:,|\r?\n|$)){5}')

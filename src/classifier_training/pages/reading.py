@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeGuard, TypeVar
 
 from classifier_training.credentials import without_credentials
-from classifier_training.scored.cells import plain_text
+from classifier_training.plain_text import plain_text
 
 MAX_BYTES = 256 * 2**20
 MAX_ITEMS = 1_000_000

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from classifier_training.pages.reading import DamagedFileError, plain_value
-from classifier_training.scored.cells import plain_text
+from classifier_training.plain_text import plain_text
 
 _MAX_BYTES = 2**22
 _DEEPEST = 16

@@ -22,8 +22,8 @@ from classifier_training.pages.reading import (
     read_rows,
 )
 from classifier_training.pages.scored_data import CalibrationBin, ClassRow, CoveragePoint, Picture, ScoredData
+from classifier_training.plain_text import plain_text
 from classifier_training.runs import ScoredFolder
-from classifier_training.scored.cells import plain_text
 
 SCORE_NAMES = ("top1", "top5", "balanced_accuracy", "macro_f1")
 _MAX_PICTURES = 10_000

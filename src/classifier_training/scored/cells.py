@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from classifier_training.plain_text import plain_text
+
 _NEEDS_QUOTES: Final = re.compile('[",\r\n]')
 
 
@@ -12,8 +14,3 @@ def csv_cell(text: str) -> str:
     """A cell that every reader of CSV takes for one; a lone carriage return in a name would end the row otherwise."""
     text = plain_text(text)
     return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
-
-
-def plain_text(text: str) -> str:
-    """Text that can be written as UTF-8: bytes of a file name that are no text become escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -15,8 +15,8 @@ from classifier_training.measures.intervals import (
     score_intervals,
     wilson_intervals,
 )
+from classifier_training.plain_text import plain_text
 from classifier_training.runs import ScoredFolder, write_json
-from classifier_training.scored.cells import plain_text
 from classifier_training.scored.confusion_csv import write_confusion_csv
 from classifier_training.scored.predictions_csv import write_predictions_csv
 from classifier_training.scores import Predictions, Scores

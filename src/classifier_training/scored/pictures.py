@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.plain_text import plain_text
 from classifier_training.runs import ScoredFolder, write_json
-from classifier_training.scored.cells import plain_text
 from classifier_training.scored.thumbnails import Thumbnails
 from classifier_training.scores import Predictions
 from classifier_training.types import ImageRecord, Preprocessing

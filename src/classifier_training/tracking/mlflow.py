@@ -15,10 +15,11 @@ from typing import Any
 
 from classifier_training.config.schema import TrackingConfig
 from classifier_training.credentials import without_credentials
+from classifier_training.plain_text import plain_text
 from classifier_training.runs import RunFolder
 from classifier_training.tracking.memory import TrackerMemory
 from classifier_training.tracking.tracker import Figure, ModelFile
-from classifier_training.tracking.values import Value, plain_text
+from classifier_training.tracking.values import Value
 
 NAME = "mlflow"
 URI_VARIABLE = "MLFLOW_TRACKING_URI"

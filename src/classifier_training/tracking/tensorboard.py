@@ -16,10 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from classifier_training.plain_text import plain_text
 from classifier_training.runs import RunFolder
 from classifier_training.tracking.memory import TrackerMemory
 from classifier_training.tracking.tracker import Figure, ModelFile
-from classifier_training.tracking.values import Value, plain_text
+from classifier_training.tracking.values import Value
 
 NAME = "tensorboard"
 SESSION_METRICS = ("val/top1", "val/loss", "test/top1")

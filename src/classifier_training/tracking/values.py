@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from classifier_training.credentials import without_credentials
+from classifier_training.plain_text import plain_text
 
 Value = bool | int | float | str
 
@@ -38,11 +39,6 @@ def final_scores(results: Mapping[str, Any]) -> dict[str, float]:
     """
     scores = _numbers("best", results.get("best"))
     return scores | _numbers("best/val", results.get("val")) | _numbers("test", results.get("test"))
-
-
-def plain_text(text: str) -> str:
-    """A text that can be encoded: bytes of file names that are no text become escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _plain(value: Any) -> Value:

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from classifier_training.config.schema import TrackingConfig
+from classifier_training.plain_text import plain_text
 from classifier_training.runs import RunFolder
 from classifier_training.tracking.memory import TrackerMemory
 from classifier_training.tracking.tracker import Figure, ModelFile
-from classifier_training.tracking.values import Value, plain_text
+from classifier_training.tracking.values import Value
 
 NAME = "wandb"
 INIT_TIMEOUT_SECONDS = 60.0

@@ -9,7 +9,7 @@ from tests.helpers.run_folders import HOSTILE_FILES, HOSTILE_NAMES, RunMaker
 
 from classifier_training.pages.prediction_columns import read_predictions
 from classifier_training.pages.reading import DamagedFileError
-from classifier_training.scored.cells import plain_text
+from classifier_training.plain_text import plain_text
 from classifier_training.scored.predictions_csv import write_predictions_csv
 
 INDEX = {"cat": 0, "dog": 1}

@@ -18,7 +18,7 @@ MOST_FILES = 200  # listed; pictures are counted, not listed
 _COMMANDS = {
     "predict": "Use the model",
     "serve": "Serve it",
-    "evaluate": "Score it on other photos",
+    "evaluate": "Score it again; other photos are named at the end",
     "repeat": "Train it again",
     "resume": "Go on with this training",
 }

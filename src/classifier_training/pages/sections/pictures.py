@@ -26,7 +26,7 @@ def pictures_section(data: RunData) -> Section:
         "worst": worst,
         "unsure": unsure,
         "repeated": {picture.index for picture in unsure if picture.index in seen},
-        "has_cams": any(picture.cam for picture in [*worst, *unsure]),
+        "has_cams": any(picture.cam for picture in worst),
     }
     lead = _lead(worst, unsure)
     if scored is not passes[0]:
