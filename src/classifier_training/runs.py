@@ -316,11 +316,16 @@ def latest_run(parent: Path) -> RunFolder:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Gives a temporary path beside ``path`` and renames it to ``path`` when the block ends well.
 
     A reader, or a process killed at any moment, sees the old file or the whole new one, never a part. When the
     block raises, the temporary file is removed and what was at ``path`` stays.
+
+    Args:
+        path: The file.
+        durable: Wait until the disk has it, so that this holds when the power fails, too. What can be drawn again
+            need not wait.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -328,8 +333,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except BaseException as error:

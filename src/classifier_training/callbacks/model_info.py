@@ -24,10 +24,10 @@ from classifier_training.runs import write_json
 from classifier_training.terminal import Terminal
 
 NUM_REPEATS: Final = 50
-MIN_REPEATS: Final = 20
+MIN_REPEATS: Final = 10
 """Fewer are made of a model that takes so long that these would take ``_LONGEST_SECONDS``."""
 _NUM_WARM_UPS: Final = 3
-_USUAL_SECONDS: Final = 1.0
+_USUAL_SECONDS: Final = 0.2
 _LONGEST_SECONDS: Final = 3.0
 
 

@@ -180,7 +180,7 @@ def _write_numbers(axes: Axes, confusion: NDArray[np.int64], *, normalized: bool
     top = 100.0 if normalized else max(1.0, float(confusion.max(initial=0)))
     for row, column in zip(*(places.tolist() for places in np.nonzero(confusion)), strict=True):
         value = float(values[row, column])
-        options: dict[str, Any] = {"color": "white" if (value / top) ** _GAMMA > _DARK else "black"}
+        options: dict[str, Any] = {"color": "white" if (value / top) ** _GAMMA > _DARK else "black", "in_layout": False}
         axes.text(column, row, _number(value, normalized=normalized), ha="center", va="center", size=size, **options)
     for row in np.flatnonzero(totals == 0).tolist():
         box = {"facecolor": "0.96", "edgecolor": "none", "pad": 1.5}

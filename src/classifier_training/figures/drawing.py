@@ -7,12 +7,17 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from PIL import Image
 
 from classifier_training.runs import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_COMPRESSION: Final = 3  # takes half the time of the usual 6, and a tenth more space
 
 
 class DrawingBudget:
@@ -74,11 +79,25 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG, atomically; letters that the font lacks become boxes, without a warning."""
+def save_figure(figure: Figure, path: Path, *, behind: Image.Image | None = None) -> None:
+    """Writes a figure as PNG, atomically; letters that the font lacks become boxes, without a warning.
+
+    It is drawn once, where ``Figure.savefig`` draws it twice.
+
+    Args:
+        figure: As `new_figure` makes it.
+        path: The file.
+        behind: Pixels that need no scaling, which Matplotlib would do; stands behind a figure without ground.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    FigureCanvasAgg(figure)
-    with warnings.catch_warnings(), atomic_path(path) as temporary:
+    canvas: Any = FigureCanvasAgg(figure)
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(temporary, format="png")
+        canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba()))
+    if behind is not None:
+        behind.paste(image, mask=image)
+        image = behind
+    with atomic_path(path, durable=False) as temporary:
+        image.convert("RGB").save(temporary, format="png", compress_level=_COMPRESSION)

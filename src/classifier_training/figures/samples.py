@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor
 
 from classifier_training.figures.drawing import new_figure, save_figure
 from classifier_training.figures.text import shown
@@ -23,7 +23,7 @@ _GAP: Final = 12
 _LINE: Final = 15  # height of a line of text, pixels
 _HEAD: Final = 34
 _LEFT_TO_RIGHT: Final = "\N{LEFT-TO-RIGHT MARK}"  # a name may be Hebrew, the line is not
-_RIGHT, _WRONG, _NEITHER = "#1a7f37", "#cf222e", "0.25"
+_RIGHT, _WRONG, _NEITHER = "#1a7f37", "#cf222e", "#404040"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,21 +77,22 @@ def draw_tiles(path: Path, tiles: Sequence[Tile], *, title: str) -> None:
     canvas = np.full((height, width, 3), 255, np.uint8)
     figure = new_figure(width / 100, height / 100)
     figure.set_layout_engine("none")
+    figure.patch.set_alpha(0)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
     axes.text(_GAP, _HEAD / 2, shown(title, columns * 24), fontsize=10, va="center")
     for number, tile in enumerate(tiles):
         left, top = _GAP + number % columns * step[0], _HEAD + number // columns * step[1]
         colour = {True: _RIGHT, False: _WRONG, None: _NEITHER}[tile.is_right]
+        edge = 1 if tile.is_right is None else 2
+        frame = canvas[top - edge : top + SIDE + edge, left - edge : left + SIDE + edge]
+        frame[:] = ImageColor.getrgb(colour)
         canvas[top : top + SIDE, left : left + SIDE] = _square(tile.pixels)
         if tile.pixels is None:
             axes.text(left + SIDE / 2, top + SIDE / 2, "picture is gone", size=8, color="0.4", ha="center", va="center")
-        frame = ([left, left + SIDE, left + SIDE, left, left], [top, top, top + SIDE, top + SIDE, top])
-        axes.plot(*frame, color=colour, linewidth=1.5 if tile.is_right is not None else 0.5)
         for line, text in enumerate(tile.lines):
             axes.text(left, top + SIDE + 4 + (line + 0.5) * _LINE, text, size=8, color=colour, va="center")
-    axes.imshow(canvas, extent=(0, width, height, 0), aspect="auto", interpolation="nearest")
-    save_figure(figure, path)
+    save_figure(figure, path, behind=Image.fromarray(canvas))
 
 
 def _square(pixels: NDArray[np.uint8] | None) -> NDArray[np.uint8]:

@@ -180,5 +180,5 @@ def overlaid(pixels: NDArray[np.uint8], importance: NDArray[np.float32]) -> NDAr
 
 
 def _save(path: Path, pixels: NDArray[np.uint8], mark: str, side: int) -> None:
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=False) as temporary:
         Image.fromarray(pixels).save(temporary, "JPEG", quality=_QUALITY, comment=f"of {mark}, {side} pixels")
