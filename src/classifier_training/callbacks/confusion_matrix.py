@@ -6,13 +6,15 @@ from pathlib import Path
 
 import lightning
 
-from classifier_training.callbacks.predictions import ReadsPredictions, ScoredPass, scored_folder
+from classifier_training.callbacks.draws_late import DrawsLate
+from classifier_training.callbacks.prediction_source import ScoredPass
+from classifier_training.callbacks.predictions import ReadsPredictions, scored_folder
 from classifier_training.figures.drawing import DrawingBudget, harmless
 from classifier_training.scored.confusion_csv import write_confusion_csv
 from classifier_training.scored.drawn import draw_confusion_figures
 
 
-class ConfusionMatrixCallback(ReadsPredictions, lightning.Callback):
+class ConfusionMatrixCallback(ReadsPredictions, DrawsLate):
     """Writes and draws the confusion matrix after every validation and test: counts, and percent of each class.
 
     Needs what `PredictionsCallback` needs; collects it itself in a Trainer that has none.
@@ -24,42 +26,17 @@ class ConfusionMatrixCallback(ReadsPredictions, lightning.Callback):
     """
 
     def __init__(self, folder: str | Path, budget: DrawingBudget | None = None) -> None:
-        super().__init__()
+        super().__init__(budget=budget)
         self.folder = Path(folder)
-        self.budget = budget or DrawingBudget()
-        self._undrawn: ScoredPass | None = None
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Starts the clock of the budget."""
-        self._undrawn = None
-        _ = self.budget.is_open
 
     def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:  # noqa: ARG002
         """Writes the table, and draws if there is time."""
         folder = scored_folder(self.folder, scored)
         with harmless(str(folder.confusion)):
             write_confusion_csv(folder.confusion, scored.scores.confusion, scored.classes)
-        self._undrawn = scored
-        if scored.epoch is None or self.budget.is_open:
-            self._draw()
 
-    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Draws what is left."""
-        self._draw()
+        def draw(_: DrawingBudget | None) -> None:
+            with harmless(f"the confusion matrix in {folder.root}"), self.budget.spending():
+                draw_confusion_figures(folder, scored.scores.confusion, scored.classes, title=scored.title)
 
-    def on_exception(
-        self,
-        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
-        pl_module: lightning.LightningModule,  # noqa: ARG002
-        exception: BaseException,  # noqa: ARG002
-    ) -> None:
-        """Draws how far a training came that was stopped."""
-        self._draw()
-
-    def _draw(self) -> None:
-        scored, self._undrawn = self._undrawn, None
-        if scored is None:
-            return
-        folder = scored_folder(self.folder, scored)
-        with harmless(f"the confusion matrix in {folder.root}"), self.budget.spending():
-            draw_confusion_figures(folder, scored.scores.confusion, scored.classes, title=scored.title)
+        self.draw_now(draw) if scored.epoch is None else self.draw_when_there_is_time(draw)

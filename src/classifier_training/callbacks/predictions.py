@@ -2,130 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning
-import numpy as np
-import torch
-from lightning.pytorch.trainer.states import TrainerFn
-from numpy.typing import NDArray
-from torch import Tensor
 
-from classifier_training.data.datamodule import ImageFolderDataModule
-from classifier_training.data.index import RowRecords
-from classifier_training.data.photos import Photos
-from classifier_training.data.sources.recognise import shown_root
+from classifier_training.callbacks.prediction_source import PredictionSource, ScoredPass, Stage
 from classifier_training.figures.drawing import harmless
-from classifier_training.models.predictions import PredictionCollector
 from classifier_training.runs import RunFolder, ScoredFolder
 from classifier_training.scored.folder import write_scored
-from classifier_training.scores import Predictions, Scores, scores_from_confusion
-from classifier_training.types import ImageRecord
-
-Stage = Literal["val", "test"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ScoredPass:
-    """One validation or test.
-
-    Attributes:
-        split: Which images these are; ``val`` also for a test on the validation images.
-        epoch: After which epoch of a training, from 0; None outside of one.
-        model: What was scored.
-        description: Which images these are, for a person.
-        classes: K class names, in class order; numbers where nothing is known of them.
-        scores: The scores of the N images.
-        predictions: What was said of each, by position in the split.
-        files: N texts that say where the images are; positions where that is unknown.
-        records: Where the N images are; None where that is unknown.
-        left_out: Files of the data set that could not be read.
-    """
-
-    split: Stage
-    epoch: int | None
-    model: str
-    description: str
-    classes: tuple[str, ...]
-    scores: Scores
-    predictions: Predictions
-    files: Sequence[str]
-    records: Sequence[ImageRecord] | None
-    left_out: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        """What a figure is of."""
-        when = "" if self.epoch is None else f" after epoch {self.epoch + 1}"
-        return f"{self.description}{when}: top-1 {self.scores.top1:.2%} of {self.scores.num_images} images"
-
-
-class PredictionSource:
-    """Collects the predictions of a pass on all ranks; nobody waits before the pass is over.
-
-    Attributes:
-        latest: The latest pass; None before the first, and where a module gives no logits.
-    """
-
-    def __init__(self) -> None:
-        self.latest: ScoredPass | None = None
-        self._is_finished = True
-        self._num_classes = self._num_seen = 0
-        self._collector = PredictionCollector()
-        self._names = _Names()
-
-    def begin(self) -> None:
-        """Starts a pass."""
-        self._is_finished, self._collector = False, PredictionCollector()
-        self._num_classes = self._num_seen = 0
-
-    def update(self, trainer: lightning.Trainer, outputs: Any, batch: Any) -> None:
-        """Adds a batch, if it is a `ClassificationBatch` or the like, and the module gave its ``logits`` (B, K)."""
-        found = logits_and_labels(outputs, batch)
-        if found is None:
-            return
-        logits, labels = found
-        indices = parts_of(batch).get("indices")
-        if not isinstance(indices, Tensor) or indices.shape != labels.shape or indices.is_floating_point():
-            counted = torch.arange(self._num_seen, self._num_seen + len(labels), device=logits.device)
-            indices = counted * trainer.world_size + trainer.global_rank  # as torch's DistributedSampler deals them out
-        self._num_seen += len(labels)
-        self._num_classes = logits.shape[1]
-        self._collector.update(logits, labels, indices)
-
-    def finish(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: Stage) -> ScoredPass | None:
-        """The pass that is over; the same for whoever asks again. All ranks must call it."""
-        if not self._is_finished:
-            self._is_finished, self.latest = True, None
-            predictions = self._collector.compute()
-            if predictions is not None:
-                with harmless("what the model said of each image"):  # nothing in it waits for another rank
-                    self.latest = self._scored(trainer, module, stage, predictions)
-        return self.latest
-
-    def _scored(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: Stage, predictions: Predictions
-    ) -> ScoredPass:
-        labels, predicted, positions = predictions.labels, predictions.predicted, self._collector.positions
-        num_classes = max(self._num_classes, int(labels.max()) + 1, int(predicted.max()) + 1)
-        confusion = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
-        photos, split = _photos(trainer, stage, positions, labels)
-        records = None if photos is None else _records(photos, split, positions)
-        return ScoredPass(
-            split=split,
-            epoch=trainer.current_epoch if trainer.state.fn == TrainerFn.FITTING else None,
-            model=_model(trainer),
-            description=f"the {split} split" + ("" if photos is None else f" of {shown_root(photos.root)}"),
-            classes=_classes(photos, module, num_classes),
-            scores=scores_from_confusion(confusion.reshape(num_classes, num_classes), self._collector.num_top5),
-            predictions=predictions,
-            files=self._names.of(records, positions),
-            records=records,
-            left_out=() if photos is None else tuple(image.path for image in photos.bad),
-        )
+from classifier_training.scores import Predictions, Scores
 
 
 class ReadsPredictions:
@@ -135,8 +21,8 @@ class ReadsPredictions:
     collected once.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.source = PredictionSource()
 
     def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:
@@ -244,74 +130,8 @@ def scored_folder(run: Path, scored: ScoredPass) -> ScoredFolder:
     return RunFolder(run).scored(scored.split)
 
 
-@dataclass(slots=True)
-class _Names:
-    """What the images are called; looked up once, as they are the same in every epoch."""
-
-    source: object = None
-    positions: NDArray[np.integer[Any]] = field(default_factory=lambda: np.zeros(0, np.int64))
-    names: list[str] = field(default_factory=list)
-
-    def of(self, records: RowRecords | None, positions: NDArray[np.int64]) -> list[str]:
-        rows: NDArray[np.integer[Any]] = positions if records is None else records.rows
-        source = None if records is None else records.source
-        if source is not self.source or not np.array_equal(rows, self.positions):
-            names = [str(position) for position in rows.tolist()] if records is None else [str(one) for one in records]
-            self.source, self.positions, self.names = source, rows, names
-        return self.names
-
-
 def _source(trainer: lightning.Trainer, reader: ReadsPredictions) -> PredictionSource:
     """The one that collects for all readers in a Trainer."""
     readers = [callback for callback in trainer.callbacks if isinstance(callback, ReadsPredictions)]  # type: ignore[attr-defined]
     collecting = [callback for callback in readers if isinstance(callback, PredictionsCallback)]
     return (collecting or readers or [reader])[0].source
-
-
-def parts_of(batch: Any) -> Mapping[str, Any]:
-    """A batch by names, also where it came as ``(images, labels)``; empty where it is something else."""
-    if isinstance(batch, list | tuple) and len(batch) > 1:
-        return {"images": batch[0], "labels": batch[1]}
-    return batch if isinstance(batch, Mapping) else {}
-
-
-def logits_and_labels(outputs: Any, batch: Any) -> tuple[Tensor, Tensor] | None:
-    """The logits (B, K) that a step returned, and the labels (B,); None where they are no such tensors."""
-    if not isinstance(outputs, Mapping):
-        return None
-    logits, labels = outputs.get("logits"), parts_of(batch).get("labels")
-    if not isinstance(logits, Tensor) or not isinstance(labels, Tensor) or labels.is_floating_point():
-        return None
-    fit = logits.ndim == 2 and labels.shape == logits.shape[:1] and logits.shape[1] > 1
-    return (logits, labels) if fit else None
-
-
-def _photos(
-    trainer: lightning.Trainer, stage: Stage, positions: NDArray[np.int64], labels: NDArray[np.int64]
-) -> tuple[Photos | None, Stage]:
-    """The photos that were scored and their split; None where the batches came from elsewhere."""
-    data = getattr(trainer, "datamodule", None)
-    if not isinstance(data, ImageFolderDataModule):
-        return None, stage
-    split: Stage = stage if len(data.photos.rows.get(stage, ())) else "val"
-    of_split = data.photos.labels(split)
-    if positions.max() >= len(of_split) or not np.array_equal(of_split[positions], labels):
-        return None, stage
-    return data.photos, split
-
-
-def _records(photos: Photos, split: Stage, positions: NDArray[np.int64]) -> RowRecords:
-    records = photos.records(split)
-    return RowRecords(records.source, np.asarray(records.rows)[positions])
-
-
-def _classes(photos: Photos | None, module: lightning.LightningModule, num_classes: int) -> tuple[str, ...]:
-    named = getattr(module, "classes", ()) if photos is None else photos.classes
-    if isinstance(named, Sequence) and len(named) == num_classes and all(isinstance(name, str) for name in named):
-        return tuple(named)
-    return tuple(map(str, range(num_classes)))
-
-
-def _model(trainer: lightning.Trainer) -> str:
-    is_loaded = trainer.state.fn != TrainerFn.FITTING and trainer.ckpt_path is not None
-    return str(trainer.ckpt_path) if is_loaded else "model in training"

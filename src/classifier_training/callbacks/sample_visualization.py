@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeGuard
@@ -10,13 +10,9 @@ from typing import Any, Final, TypeGuard
 import lightning
 from torch import Tensor
 
-from classifier_training.callbacks.predictions import (
-    ReadsPredictions,
-    ScoredPass,
-    logits_and_labels,
-    parts_of,
-    scored_folder,
-)
+from classifier_training.callbacks.draws_late import Drawing, DrawsLate
+from classifier_training.callbacks.prediction_source import ScoredPass, logits_and_labels, parts_of
+from classifier_training.callbacks.predictions import ReadsPredictions, scored_folder
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.figures.drawing import DrawingBudget, harmless
 from classifier_training.figures.samples import Tile, draw_tiles, predicted_tile
@@ -30,7 +26,7 @@ from classifier_training.types import ImageRecord, Preprocessing
 TRAIN_BATCH: Final = "train_batch.png"
 
 
-class SampleVisualizationCallback(ReadsPredictions, lightning.Callback):
+class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
     """Shows pictures: a sample, the worst errors, the least certain ones, and what augmentation makes of them.
 
     After every validation and test it writes ``samples.png``, ``worst_errors.png`` and ``least_certain.png``, and with
@@ -48,18 +44,15 @@ class SampleVisualizationCallback(ReadsPredictions, lightning.Callback):
     """
 
     def __init__(self, folder: str | Path, num_pictures: int = NUM_TILES, budget: DrawingBudget | None = None) -> None:
-        super().__init__()
+        super().__init__(budget=budget)
         self.folder = Path(folder)
         self.num_pictures = num_pictures
-        self.budget = budget or DrawingBudget()
-        self._undrawn: Callable[[DrawingBudget | None], None] | None = None
         self._kept = KeptImages()
         self._is_first_batch = False
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Looks whether the training batch is drawn already, and starts the clock of the budget."""
-        self._undrawn = None
-        _ = self.budget.is_open
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Looks whether the training batch is drawn already."""
+        super().on_train_start(trainer, pl_module)
         is_new = trainer.global_step == 0
         self._is_first_batch = trainer.is_global_zero and (is_new or not self._train_batch.is_file())
 
@@ -113,37 +106,17 @@ class SampleVisualizationCallback(ReadsPredictions, lightning.Callback):
     def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:
         """Draws if there is time."""
         data = _photos_of(trainer)
+        draw: Drawing | None = None
         if data is None:
-            self._undrawn = partial(self._draw_kept, scored, self._kept, _preprocessing(trainer, pl_module))
+            draw = partial(self._draw_kept, scored, self._kept, _preprocessing(trainer, pl_module))
         elif scored.records is not None:
-            self._undrawn = partial(self._draw_photos, scored, scored.records, data)
-        if scored.epoch is None:
-            self._draw(None)
-        elif self.budget.is_open:
-            self._draw(self.budget)
-
-    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Draws what is left."""
-        self._draw(None)
-
-    def on_exception(
-        self,
-        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
-        pl_module: lightning.LightningModule,  # noqa: ARG002
-        exception: BaseException,
-    ) -> None:
-        """Draws how far a training came that was stopped; whoever stopped it does not wait for all small pictures."""
-        self._draw(None if isinstance(exception, Exception) else self.budget)
+            draw = partial(self._draw_photos, scored, scored.records, data)
+        if draw is not None:
+            self.draw_now(draw) if scored.epoch is None else self.draw_when_there_is_time(draw)
 
     @property
     def _train_batch(self) -> Path:
         return RunFolder(self.folder).plots / TRAIN_BATCH
-
-    def _draw(self, budget: DrawingBudget | None) -> None:
-        """Draws the latest pass; with a budget, small pictures are made while it is open, the others put off."""
-        draw, self._undrawn = self._undrawn, None
-        if draw is not None:
-            draw(budget)
 
     def _draw_photos(
         self,

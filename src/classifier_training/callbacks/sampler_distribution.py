@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
 
+from classifier_training.callbacks.draws_late import DrawsLate
 from classifier_training.data.drawn import Drawn, drawn_in
 from classifier_training.data.drawn_table import DrawnTable
 from classifier_training.errors import ConfigError
@@ -24,7 +26,7 @@ _MAX_NAMED = 3
 _NAME_LENGTH = 40
 
 
-class SamplerDistributionCallback(lightning.Callback):
+class SamplerDistributionCallback(DrawsLate):
     """Counts what was drawn of each class in every epoch, exactly as the model saw it, over all ranks.
 
     It writes a CSV file with a row for each epoch and class, draws it, and says what the first epoch drew. It warns,
@@ -48,17 +50,14 @@ class SamplerDistributionCallback(lightning.Callback):
         terminal: Terminal | None = None,
         budget: DrawingBudget | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(budget)
         if not max_repeats > 0:
             raise ConfigError(f"SamplerDistributionCallback: max_repeats={max_repeats}; allowed are numbers > 0")
         self.table = DrawnTable(Path(path))
         self.figure = None if figure is None else Path(figure)
         self.max_repeats = max_repeats
         self.terminal = terminal
-        self.budget = budget or DrawingBudget()
         self._warned: dict[str, list[str]] = {"never": [], "often": []}
-        self._last: Drawn | None = None
-        self._is_current = True
 
     def state_dict(self) -> dict[str, Any]:
         """Which classes were warned of."""
@@ -68,9 +67,9 @@ class SamplerDistributionCallback(lightning.Callback):
         """Restores what `state_dict` gave."""
         self._warned = {kind: list(names) for kind, names in state_dict["warned"].items()}
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Reads what was drawn in the epochs that are done."""
-        self._last, self._is_current = None, True
+        super().on_train_start(trainer, pl_module)
         if trainer.global_step == 0:
             self._warned = {"never": [], "often": []}  # another run with the same callback
         if trainer.is_global_zero:
@@ -87,25 +86,11 @@ class SamplerDistributionCallback(lightning.Callback):
                     self.table.write(trainer.current_epoch, drawn)
         if drawn is None:
             return
-        self._last, self._is_current = drawn, False
         if self.terminal is not None and trainer.current_epoch == 0:
             _say(drawn, self.terminal)
         self._warn(trainer.current_epoch, drawn)
-        if self.budget.is_open:
-            self._draw()
-
-    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Draws what is left."""
-        self._draw()
-
-    def on_exception(
-        self,
-        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
-        pl_module: lightning.LightningModule,  # noqa: ARG002
-        exception: BaseException,  # noqa: ARG002
-    ) -> None:
-        """Draws how far a training came that was stopped."""
-        self._draw()
+        if self.figure is not None:
+            self.draw_when_there_is_time(partial(self._draw_table, drawn, self.figure))
 
     def _warn(self, epoch: int, drawn: Drawn) -> None:
         counts = zip(drawn.classes, drawn.images.tolist(), drawn.drawn.tolist(), strict=True)
@@ -129,14 +114,11 @@ class SamplerDistributionCallback(lightning.Callback):
         self._warned[kind] += new
         return new
 
-    def _draw(self) -> None:
-        if self.figure is None or self._last is None or self._is_current:
-            return
-        with harmless(self.figure.name), self.budget.spending():
+    def _draw_table(self, latest: Drawn, figure: Path, _: DrawingBudget | None) -> None:
+        with harmless(figure.name), self.budget.spending():
             epochs = sorted(self.table.drawn)
             drawn = np.array([self.table.drawn[epoch] for epoch in epochs], np.int64)
-            save_figure(sampler_figure(self._last.classes, self._last.images, epochs, drawn), self.figure)
-        self._is_current = True
+            save_figure(sampler_figure(latest.classes, latest.images, epochs, drawn), figure)
 
 
 def _say(drawn: Drawn, terminal: Terminal) -> None:

@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 import lightning
 
+from classifier_training.callbacks.draws_late import DrawsLate
 from classifier_training.errors import ConfigError
 from classifier_training.figures.drawing import DrawingBudget, harmless, save_figure
 from classifier_training.figures.history import history_figure, read_history
 
 
-class TrainingHistoryCallback(lightning.Callback):
+class TrainingHistoryCallback(DrawsLate):
     """Draws loss, accuracy, learning rate and images per second over the epochs, the best epoch marked.
 
     Args:
@@ -34,7 +35,7 @@ class TrainingHistoryCallback(lightning.Callback):
         mode: Literal["min", "max"] = "max",
         budget: DrawingBudget | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(budget)
         if mode not in ("min", "max"):
             raise ConfigError(f"TrainingHistoryCallback: mode={mode!r}; allowed are 'min' and 'max'")
         self.path = Path(path)
@@ -42,9 +43,7 @@ class TrainingHistoryCallback(lightning.Callback):
         self.timings = None if timings is None else Path(timings)
         self.monitor = monitor
         self.mode: Literal["min", "max"] = mode
-        self.budget = budget or DrawingBudget()
         self._collected: list[dict[str, float]] = []
-        self._is_current = True
 
     def state_dict(self) -> dict[str, Any]:
         """The metrics that were collected; none where a file has them."""
@@ -54,8 +53,9 @@ class TrainingHistoryCallback(lightning.Callback):
         """Restores what `state_dict` gave."""
         self._collected = [dict(row) for row in state_dict["collected"]]
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Forgets the epochs that are trained again."""
+        super().on_train_start(trainer, pl_module)
         self._collected = [row for row in self._collected if row["epoch"] < trainer.current_epoch]
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
@@ -63,29 +63,10 @@ class TrainingHistoryCallback(lightning.Callback):
         if self.metrics is None:
             values = {name: float(value) for name, value in trainer.callback_metrics.items()}
             self._collected.append({"epoch": float(trainer.current_epoch), **values})
-        self._is_current = False
-        if trainer.is_global_zero and self.budget.is_open:
-            self._draw()
+        if trainer.is_global_zero:
+            self.draw_when_there_is_time(self._draw_history)
 
-    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Draws what is left."""
-        self._finish(trainer)
-
-    def on_exception(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
-        exception: BaseException,  # noqa: ARG002
-    ) -> None:
-        """Draws how far a training came that was stopped."""
-        self._finish(trainer)
-
-    def _finish(self, trainer: lightning.Trainer) -> None:
-        if trainer.is_global_zero and not self._is_current:
-            self._draw()
-
-    def _draw(self) -> None:
-        with harmless(str(self.path.name)), self.budget.spending():
+    def _draw_history(self, _: DrawingBudget | None) -> None:
+        with harmless(self.path.name), self.budget.spending():
             rows = self._collected if self.metrics is None else read_history(self.metrics, self.timings)
             save_figure(history_figure(rows, self.monitor, self.mode), self.path)
-        self._is_current = True

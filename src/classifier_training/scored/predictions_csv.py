@@ -14,6 +14,7 @@ from classifier_training.errors import RunError
 from classifier_training.plain_text import plain_text
 from classifier_training.runs import atomic_path
 from classifier_training.scored.cells import csv_cell
+from classifier_training.scored.first_cells import first_cells
 from classifier_training.scores import Predictions
 
 COLUMNS: Final = ("file", "true", "predicted", "confidence", "loss")
@@ -69,15 +70,14 @@ def read_predictions_csv(path: Path) -> Iterator[PredictionRow]:
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(file)
-            if tuple(next(rows, ()))[: len(COLUMNS)] != COLUMNS:
-                raise RunError(f"{path} is no table of predictions: it does not begin with {','.join(COLUMNS)}")
-            for number, row in enumerate(rows, start=2):
+            for number, row in enumerate(first_cells(file, COLUMNS), start=2):
                 yield _row(path, number, row)
     except OSError as error:
         raise RunError(f"cannot read the predictions from {path}: {(error.strerror or str(error)).lower()}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise RunError(f"{path} is no table of predictions: {error!r}") from None
+    except csv.Error as error:
+        raise RunError(f"{path} is no table of predictions: it {error}") from None
 
 
 def file_cell(file: str) -> str:
@@ -87,7 +87,7 @@ def file_cell(file: str) -> str:
 
 def _row(path: Path, number: int, cells: Sequence[str]) -> PredictionRow:
     try:
-        file, true, predicted, confidence, loss = cells[: len(COLUMNS)]
+        file, true, predicted, confidence, loss = cells
         return PredictionRow(file, true, predicted, float(confidence), float(loss))
     except ValueError:
         raise RunError(f"{path}, row {number}: this is no prediction; evaluate the model again") from None

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from classifier_training.callbacks import ConfusionMatrixCallback, PredictionsCallback, SampleVisualizationCallback
-from classifier_training.callbacks.predictions import ReadsPredictions, ScoredPass
+from classifier_training.callbacks.prediction_source import ScoredPass
+from classifier_training.callbacks.predictions import ReadsPredictions
 from classifier_training.data import ImageFolderDataModule
 from classifier_training.runs import RunFolder
 
@@ -189,7 +190,7 @@ def test_what_fails_after_a_pass_costs_no_training(tmp_path: Path, monkeypatch: 
     def fail(*_: object) -> None:
         raise MemoryError("a matrix of too many classes")
 
-    monkeypatch.setattr("classifier_training.callbacks.predictions.scores_from_confusion", fail)
+    monkeypatch.setattr("classifier_training.callbacks.prediction_source.scores_from_confusion", fail)
     callback = PredictionsCallback(tmp_path)
     data = TensorDataset(torch.rand(6, 3, 8, 8), torch.arange(6) % NUM_CLASSES)
     with pytest.warns(UserWarning, match="too many classes"):

@@ -52,13 +52,13 @@ def test_what_stands_behind_the_fifth_column_is_not_looked_at(tmp_path: Path) ->
     ("text", "told"),
     [
         ("", "does not begin"),
-        ("file,true\n", "less than five"),
+        ("file,true\n", "does not begin"),
         ("a,b,c,d,e\n", "does not begin"),
-        (f"{HEADER}\na,cat,dog,0.5\n", "less than five"),
+        (f"{HEADER}\na,cat,dog,0.5\n", "less than 5 cells in row 2"),
         (f"{HEADER}\na,cat,bird,0.5,1\n", "row 1 that"),
         (f"{HEADER}\na,cat,dog,x,1\n", "row 1"),
         (f'{HEADER}\n"a,cat,dog,0.5,1\nb,cat', "ends within"),
-        (f'{HEADER}\n"a"b,cat,dog,0.5,1\n', "less than five"),
+        (f'{HEADER}\n"a"b,cat,dog,0.5,1\n', "less than 5 cells in row 2"),
     ],
 )
 def test_what_is_no_such_table_is_told(tmp_path: Path, text: str, told: str) -> None:

@@ -73,9 +73,9 @@ def test_as_many_files_as_predictions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "does not begin with file,true,predicted,confidence,loss"),
+        (b"", "does not begin with the columns file,true,predicted,confidence,loss"),
         (b"file,label\na,b\n", "does not begin with"),
-        (b"file,true,predicted,confidence,loss\na,b,c,0.5,0.1\na,b\n", "row 3: this is no prediction"),
+        (b"file,true,predicted,confidence,loss\na,b,c,0.5,0.1\na,b\n", "it has less than 5 cells in row 3"),
         (b"file,true,predicted,confidence,loss\na,b,c,half,0.1\n", "row 2: this is no prediction"),
         (b"file,true,predicted,confidence,loss\n\xff,b,c,1,0\n", "no table of predictions"),
         (None, "cannot read the predictions from .*: no such file"),

@@ -1,0 +1,59 @@
+"""What all callbacks that draw have in common: a training does not wait for its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import lightning
+
+from classifier_training.figures.drawing import DrawingBudget
+
+Drawing = Callable[[DrawingBudget | None], None]
+"""Draws something. Given a budget, it may put off what that leaves no time for; given None, it draws everything."""
+
+
+class DrawsLate(lightning.Callback):
+    """Base of the callbacks that draw within a training while there is time, and at its end what is left.
+
+    Args:
+        budget: Decides whether there is time to draw within a training; None: one of its own.
+    """
+
+    def __init__(self, budget: DrawingBudget | None = None) -> None:
+        super().__init__()
+        self.budget = budget or DrawingBudget()
+        self._undrawn: Drawing | None = None
+
+    def draw_when_there_is_time(self, drawing: Drawing) -> None:
+        """Draws now or later; what was put off before is not drawn any more."""
+        self._undrawn = drawing
+        if self.budget.is_open:
+            self._draw(self.budget)
+
+    def draw_now(self, drawing: Drawing) -> None:
+        """Draws whatever it costs; what was put off before is not drawn any more."""
+        self._undrawn = drawing
+        self._draw(None)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Forgets what another training has put off, and starts the clock of the budget."""
+        self._undrawn = None
+        _ = self.budget.is_open
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Draws what is left."""
+        self._draw(None)
+
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
+        pl_module: lightning.LightningModule,  # noqa: ARG002
+        exception: BaseException,
+    ) -> None:
+        """Draws how far a training came that was stopped; whoever stopped it does not wait for what may be put off."""
+        self._draw(None if isinstance(exception, Exception) else self.budget)
+
+    def _draw(self, budget: DrawingBudget | None) -> None:
+        drawing, self._undrawn = self._undrawn, None
+        if drawing is not None:
+            drawing(budget)
