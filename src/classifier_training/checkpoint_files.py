@@ -6,7 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-from classifier_training.runs import RunFolder, atomic_path
+from classifier_training.atomic_files import atomic_path
+from classifier_training.runs import RunFolder
 
 
 def resumable_checkpoints(run: RunFolder) -> list[Path]:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from classifier_training.runs import write_text
+from classifier_training.atomic_files import write_text
 
 
 class EpochTable:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from classifier_training.atomic_files import write_json
 from classifier_training.config.schema import Config, ExportConfig
 from classifier_training.data.inspect import count_up
 from classifier_training.data.loaders import evaluation_loader
@@ -25,7 +26,7 @@ from classifier_training.models.grad_cam import cam_function
 from classifier_training.plan import Plan
 from classifier_training.reporting import report
 from classifier_training.run_files import show_files
-from classifier_training.runs import RunFolder, write_json
+from classifier_training.runs import RunFolder
 from classifier_training.score_table import show_scores, summarise
 from classifier_training.scored.drawn import show_pictures
 from classifier_training.scored.folder import write_scored

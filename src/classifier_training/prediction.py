@@ -9,10 +9,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from classifier_training.atomic_files import write_text
 from classifier_training.errors import BadImageError, RunError, UserError
 from classifier_training.inference.classifier import OnBadImage, OnnxClassifier
 from classifier_training.inference.files import find_images
-from classifier_training.runs import open_run, write_text
+from classifier_training.runs import open_run
 from classifier_training.types import Prediction
 
 Images = str | os.PathLike[str]

@@ -6,9 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from classifier_training.atomic_files import write_text
 from classifier_training.errors import RunError
 from classifier_training.pages.run_place import is_evaluation
-from classifier_training.runs import RunFolder, write_text
+from classifier_training.runs import RunFolder
 
 COMPARISON = "compare.html"
 

@@ -7,13 +7,14 @@ import os
 from datetime import datetime
 from pathlib import Path
 
+from classifier_training.atomic_files import write_json, write_text
 from classifier_training.checkpoint_files import link_or_copy
 from classifier_training.config import to_yaml
 from classifier_training.data.split_file import write_split
 from classifier_training.environment import describe_environment
 from classifier_training.plan import Plan
 from classifier_training.resume import ResumePoint
-from classifier_training.runs import RunFolder, create_run, write_json, write_text
+from classifier_training.runs import RunFolder, create_run
 from classifier_training.slurm import slurm_job
 from classifier_training.terminal import Terminal
 

@@ -1,4 +1,4 @@
-"""The run folder: where everything of one run is, and how files get there without ever being half-written.
+"""The run folder: where everything of one run is.
 
 runs/<date>-<time>-<model>/
 ├── config.yaml            the resolved configuration; `train --config` repeats the run
@@ -23,15 +23,10 @@ runs/<date>-<time>-<model>/
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from classifier_training.errors import RunError
 
@@ -140,6 +135,11 @@ class RunFolder:
     def plots(self) -> Path:
         """Folder of the figures that belong to no split."""
         return self.root / "plots"
+
+    @property
+    def train_batch(self) -> Path:
+        """The figure of the first training batch, as the model got it."""
+        return self.plots / "train_batch.png"
 
     @property
     def trackers(self) -> Path:
@@ -315,56 +315,8 @@ def latest_run(parent: Path) -> RunFolder:
     return RunFolder(max(configs, key=lambda config: config.stat().st_mtime_ns).parent)
 
 
-@contextlib.contextmanager
-def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Gives a temporary path beside ``path`` and renames it to ``path`` when the block ends well.
-
-    A reader, or a process killed at any moment, sees the old file or the whole new one, never a part. When the
-    block raises, the temporary file is removed and what was at ``path`` stays.
-
-    Args:
-        path: The file.
-        durable: Wait until the disk has it, so that this holds when the power fails, too. What can be drawn again
-            need not wait.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        if durable:
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except BaseException as error:
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a full disk is reported without any name
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 text file atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes an indented JSON file atomically; NaN is refused because JSON has none."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
 def _taken(folder: Path) -> RunError:
     return RunError(
         f"run folder {folder} exists already and is never overwritten; choose another run.name, or go on with it:"
         f" classifier-training train --resume {folder}"
     )
-
-
-def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

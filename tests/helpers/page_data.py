@@ -97,7 +97,7 @@ def make_run(**changes: Any) -> RunData:
         "model_info": None,
         "verification": None,
         "onnx": None,
-        "plots": {},
+        "train_batch": None,
         "commands": {},
         "missing": (),
     }

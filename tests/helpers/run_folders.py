@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 from tests.helpers.images import make_pixels
 
+from classifier_training.atomic_files import write_json, write_text
 from classifier_training.epoch_table import EpochTable
-from classifier_training.runs import RunFolder, ScoredFolder, write_json, write_text
+from classifier_training.runs import RunFolder, ScoredFolder
 from classifier_training.scored.folder import write_scored
 from classifier_training.scores import (
     Predictions,

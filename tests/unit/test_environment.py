@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from classifier_training.atomic_files import write_json
 from classifier_training.environment import PACKAGES, describe_environment, git_commit
-from classifier_training.runs import write_json
 
 
 def git(folder: Path, *words: str) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from classifier_training.atomic_files import write_json
 from classifier_training.config.schema import Config
 from classifier_training.finish import finished_result
 from classifier_training.measures.intervals import score_intervals
-from classifier_training.runs import RunFolder, write_json
+from classifier_training.runs import RunFolder
 from classifier_training.scores import scores_from_confusion
 
 CONFUSION = np.array([[3, 1, 0], [0, 5, 0], [2, 0, 1]])

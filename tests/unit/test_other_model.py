@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from tests.helpers.evaluations import make_evaluation, write_other
 
+from classifier_training.atomic_files import write_text
 from classifier_training.errors import CheckpointError, DataError, RunError
 from classifier_training.evaluation import Evaluation
 from classifier_training.other_model import check_other, right_of_other
-from classifier_training.runs import RunFolder, write_text
+from classifier_training.runs import RunFolder
 
 RIGHT = [True, False, True, True, False, False]
 

@@ -9,13 +9,14 @@ import pytest
 from tests.helpers.photos import make_split_photos
 from tests.helpers.shards import write_hub_parquet
 
+from classifier_training.atomic_files import write_json, write_text
 from classifier_training.config import load_config
 from classifier_training.config.schema import Config
 from classifier_training.data.photos import load_photos
 from classifier_training.data.split_file import write_split
 from classifier_training.errors import DataError
 from classifier_training.photo_choice import PhotoChoice
-from classifier_training.runs import RunFolder, write_json, write_text
+from classifier_training.runs import RunFolder
 
 CLASSES = ("cat", "dog")
 

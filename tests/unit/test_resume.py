@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
+from classifier_training.atomic_files import write_json, write_text
 from classifier_training.config import load_config, to_yaml
 from classifier_training.data.index import Index, write_index
 from classifier_training.data.inspect import Facts
@@ -22,7 +23,7 @@ from classifier_training.data.split_file import write_split
 from classifier_training.errors import CheckpointError, ConfigError, RunError
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.resume import HARMLESS, check_classes, check_photos, requeued_run, resume_point
-from classifier_training.runs import RunFolder, create_run, write_json, write_text
+from classifier_training.runs import RunFolder, create_run
 
 
 def make_run(parent: Path, name: str = "one", *, epoch: int | None = 4, **more: Any) -> RunFolder:

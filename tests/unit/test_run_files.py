@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from classifier_training.atomic_files import write_text
 from classifier_training.run_files import show_files
-from classifier_training.runs import RunFolder, ScoredFolder, write_text
+from classifier_training.runs import RunFolder, ScoredFolder
 from classifier_training.terminal import Terminal
 
 

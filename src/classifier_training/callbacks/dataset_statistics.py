@@ -7,17 +7,16 @@ from typing import Any
 
 import lightning
 
+from classifier_training.atomic_files import write_json
 from classifier_training.data.photos import Photos
 from classifier_training.data.statistics import dataset_statistics
 from classifier_training.figures.drawing import DrawingBudget, harmless, save_figure
 from classifier_training.figures.statistics import image_sizes_figure, images_per_class_figure
-from classifier_training.figures.text import shortened
-from classifier_training.runs import write_json
+from classifier_training.figures.text import named
 from classifier_training.terminal import Terminal
 
 MAX_CLASSES_SHOWN = 20
 """Of more classes than this the terminal shows the largest and the smallest ones; the file has all."""
-_NAME_LENGTH = 40
 
 
 class DatasetStatisticsCallback(lightning.Callback):
@@ -73,7 +72,7 @@ def _say_counts(statistics: dict[str, Any], terminal: Terminal) -> None:
     half = MAX_CLASSES_SHOWN // 2
     shown = order if len(order) <= MAX_CLASSES_SHOWN else [*order[:half], None, *order[-half:]]
     rows = [
-        [_short(classes[place]), *(str(statistics["counts"][split][place]) for split in splits)]
+        [named(classes[place]), *(str(statistics["counts"][split][place]) for split in splits)]
         if place is not None
         else [f"… {len(order) - 2 * half} more", *([""] * len(splits))]
         for place in shown
@@ -98,7 +97,3 @@ def _facts(statistics: dict[str, Any]) -> dict[str, str]:
 
 def _told(values: dict[str, float], unit: str) -> str:
     return f"{values['min']:.4g} to {values['max']:.4g}{unit}, median {values['median']:.4g}{unit}"
-
-
-def _short(name: str) -> str:
-    return shortened(" ".join(name.split()), _NAME_LENGTH)

@@ -15,12 +15,12 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from classifier_training.atomic_files import write_json
 from classifier_training.errors import ClassifierTrainingError
 from classifier_training.exporters.cpu_copy import cpu_copy
 from classifier_training.figures.drawing import harmless
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.base import BaseClassificationModel
-from classifier_training.runs import write_json
 from classifier_training.terminal import Terminal
 
 NUM_REPEATS: Final = 50

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import lightning
 
+from classifier_training.atomic_files import write_text
 from classifier_training.figures.drawing import DrawingBudget, harmless
-from classifier_training.runs import RunFolder, write_text
+from classifier_training.runs import RunFolder
 
 CHEAP_SECONDS = 0.25
 

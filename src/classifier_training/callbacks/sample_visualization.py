@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeGuard
+from typing import Any, TypeGuard
 
 import lightning
 from torch import Tensor
@@ -22,8 +22,6 @@ from classifier_training.runs import RunFolder
 from classifier_training.scored.drawn import NUM_TILES, draw_kind, draw_picture_figures, pixels_of_records
 from classifier_training.scored.pictures import write_pictures
 from classifier_training.types import ImageRecord, Preprocessing
-
-TRAIN_BATCH: Final = "train_batch.png"
 
 
 class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
@@ -116,7 +114,7 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
 
     @property
     def _train_batch(self) -> Path:
-        return RunFolder(self.folder).plots / TRAIN_BATCH
+        return RunFolder(self.folder).train_batch
 
     def _draw_photos(
         self,

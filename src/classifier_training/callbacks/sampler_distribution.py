@@ -17,13 +17,12 @@ from classifier_training.data.drawn_table import DrawnTable
 from classifier_training.errors import ConfigError
 from classifier_training.figures.drawing import DrawingBudget, harmless, save_figure
 from classifier_training.figures.sampler import sampler_figure
-from classifier_training.figures.text import shortened
+from classifier_training.figures.text import named
 from classifier_training.terminal import Terminal
 
 MAX_CLASSES_SHOWN = 20
 """Of more classes than this the terminal shows those that were repeated most and least."""
 _MAX_NAMED = 3
-_NAME_LENGTH = 40
 
 
 class SamplerDistributionCallback(DrawsLate):
@@ -138,15 +137,11 @@ def _say(drawn: Drawn, terminal: Terminal) -> None:
 
 
 def _cells(drawn: Drawn, position: int) -> list[str]:
-    name = _short(drawn.classes[position])
+    name = named(drawn.classes[position])
     return [name, str(drawn.images[position]), str(drawn.drawn[position]), f"{drawn.repeats[position]:.2f}"]
 
 
 def _some(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - _MAX_NAMED} more classes" if len(names) > _MAX_NAMED else ""
-    return ", ".join(repr(_short(name)) for name in names[:_MAX_NAMED]) + more
-
-
-def _short(name: str) -> str:
-    return shortened(" ".join(name.split()), _NAME_LENGTH)
+    return ", ".join(repr(named(name)) for name in names[:_MAX_NAMED]) + more

@@ -39,6 +39,7 @@ class TrackingCallback(lightning.Callback):
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Sends the figures that were drawn at the end, and waits until all is sent."""
         if trainer.is_global_zero:
+            self.trackers.flush()  # a tracker that lags behind gets no figures
             self.trackers.log_figures()
             self.trackers.flush()
 

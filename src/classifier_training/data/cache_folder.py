@@ -75,7 +75,7 @@ def is_cache_error(error: BaseException, cache: Path) -> bool:
 
 @contextlib.contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
-    """Lets one thread of one process at a time make the file ``path`` with `runs.atomic_path`.
+    """Lets one thread of one process at a time make the file ``path`` with `atomic_path`.
 
     A process that dies lets the next one in, and what it left half written is removed.
     """

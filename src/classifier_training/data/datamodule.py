@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerStatus
 from torch.utils.data import DataLoader
 
+from classifier_training.atomic_files import write_json
 from classifier_training.config.explain import Setting, check, unknown_key
 from classifier_training.config.options import show_value
 from classifier_training.config.schema import DataConfig
@@ -30,7 +31,6 @@ from classifier_training.data.transforms import TrainTransform
 from classifier_training.data.weights import class_weights, weights_by_name
 from classifier_training.errors import ConfigError, DataError
 from classifier_training.inference.labels import labels_mapping
-from classifier_training.runs import write_json
 from classifier_training.types import ClassificationBatch, Preprocessing
 
 

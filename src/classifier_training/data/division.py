@@ -12,12 +12,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier_training.atomic_files import atomic_path
 from classifier_training.data.index import Index
 from classifier_training.data.inspect import name_some
 from classifier_training.data.sources.listing import NO_SPLIT, SPLITS, Split
 from classifier_training.data.split import TEST, TRAIN, VAL, split_by_content, split_positions
 from classifier_training.errors import DataError
-from classifier_training.runs import atomic_path
 
 Rows = NDArray[np.int64]
 MIN_ROWS_STORED: Final = 100_000

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier_training.atomic_files import write_text
 from classifier_training.data.drawn import Drawn
 from classifier_training.plain_text import plain_text
-from classifier_training.runs import write_text
 
 _HEADER = "epoch,class,images,drawn\n"
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier_training.atomic_files import atomic_path
 from classifier_training.data.inspect import DIGEST_BYTES, Facts
 from classifier_training.data.sources.listing import Listing, record_at
-from classifier_training.runs import atomic_path
 from classifier_training.types import ImageRecord
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import Final
 
 from PIL import Image
 
+from classifier_training.atomic_files import write_json
 from classifier_training.data.photos import Photos
 from classifier_training.data.shard_keys import ShardKeys
 from classifier_training.data.shard_writing import PackedSample, file_digest, write_shard
@@ -21,7 +22,6 @@ from classifier_training.data.sources.listing import SPLITS, Split
 from classifier_training.data.sources.shard_manifest import Manifest, ShardEntry
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS, decode_image, read_image_bytes
 from classifier_training.imaging.pillow_warnings import silenced
-from classifier_training.runs import write_json
 
 CLASSES_FILE: Final = "classes.json"
 JPEG_QUALITY: Final = 95

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from classifier_training.runs import atomic_path
+from classifier_training.atomic_files import atomic_path
 
 _READ_BYTES: Final = 1 << 20
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from classifier_training.atomic_files import atomic_path
 from classifier_training.data.sources.listing import Split
 from classifier_training.errors import DataError
-from classifier_training.runs import atomic_path
 from classifier_training.types import ImageRecord, Sample
 
 if TYPE_CHECKING:  # scoring an ONNX file reads splits, and has no pydantic

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from PIL import Image
 
-from classifier_training.runs import atomic_path
+from classifier_training.atomic_files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

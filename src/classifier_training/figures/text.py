@@ -9,6 +9,8 @@ from typing import Final
 NAME_LENGTH: Final = 24
 """Letters of a name beside an axis or below a picture."""
 
+LONG_NAME_LENGTH: Final = 40
+
 _SPACES: Final = re.compile(r"\s+")
 _INVISIBLE: Final = {"Cc", "Cf", "Co", "Cn", "Zl", "Zp"}
 
@@ -36,6 +38,11 @@ def shortened(text: str, length: int) -> str:
         return text
     end = (length - 1) // 3
     return f"{text[: length - 1 - end].rstrip()}…{text[len(text) - end :].lstrip()}"
+
+
+def named(name: str) -> str:
+    """A name for a sentence or a table of the terminal, at most `LONG_NAME_LENGTH` letters on one line."""
+    return shortened(" ".join(name.split()), LONG_NAME_LENGTH)
 
 
 def _visible(letter: str) -> str:

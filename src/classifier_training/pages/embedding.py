@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import base64
+import io
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+
+from PIL import Image
 
 from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.scored_data import Picture
 from classifier_training.pages.wording import percentage
 
 LARGEST_BYTES = 512 * 1024  # a thumbnail has a few kilobytes; what is larger is none of ours
+_LARGEST_FIGURE_SIDE = 4096
 _JPEG = b"\xff\xd8\xff"
+_FIGURE_QUALITY = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +80,32 @@ def data_address(path: Path | None) -> str | None:
         return None
     if not content.startswith(_JPEG):
         return None
+    return _address(content)
+
+
+def figure_address(path: Path | None) -> str | None:
+    """A PNG figure of photos as a ``data:`` address, as a JPEG of a few hundred kilobytes.
+
+    None where there is none, or where it is no such figure.
+    """
+    if path is None:
+        return None
+    try:
+        return _smaller(path, path.stat().st_mtime_ns)
+    except (OSError, ValueError, SyntaxError):  # SyntaxError is Pillow's for a PNG file that ends too early
+        return None
+
+
+@lru_cache(maxsize=4)
+def _smaller(path: Path, _: int) -> str | None:
+    """A page is written anew after every epoch, and its figures are nearly always the same."""
+    with Image.open(path, formats=["PNG"]) as image:
+        if max(image.size) > _LARGEST_FIGURE_SIDE:
+            return None
+        content = io.BytesIO()
+        image.convert("RGB").save(content, "JPEG", quality=_FIGURE_QUALITY)
+    return _address(content.getvalue())
+
+
+def _address(content: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode('ascii')}"

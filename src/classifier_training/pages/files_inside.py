@@ -6,6 +6,7 @@ import stat
 from pathlib import Path, PurePosixPath
 
 MAX_BYTES = 2**20
+LARGEST_FIGURE_BYTES = 2**24
 
 
 class FilesInside:
@@ -19,11 +20,12 @@ class FilesInside:
         self.root = root
         self._folders: dict[Path, bool] = {root: True}
 
-    def find(self, name: str | None) -> Path | None:
+    def find(self, name: str | None, max_bytes: int = MAX_BYTES) -> Path | None:
         """The file of that relative name; None where it is not there, leads out of the folder, or is too large.
 
         Args:
             name: With ``/`` between folders; None: there is none.
+            max_bytes: Of a file that is not too large.
         """
         if not name or "\\" in name or "\0" in name:
             return None
@@ -37,7 +39,7 @@ class FilesInside:
             status = path.lstat()
         except OSError:
             return None
-        return path if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= MAX_BYTES else None
+        return path if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= max_bytes else None
 
     def _is_inside(self, folder: Path) -> bool:
         """Whether a folder is reached without a link, which could lead anywhere."""

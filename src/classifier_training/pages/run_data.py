@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from classifier_training.pages.curves import Curves, read_curves
-from classifier_training.pages.files_inside import FilesInside
+from classifier_training.pages.files_inside import LARGEST_FIGURE_BYTES, FilesInside
 from classifier_training.pages.model_data import (
     ModelInfo,
     OnnxFile,
@@ -58,7 +58,7 @@ class RunData:
         model_info: How large and fast the model is.
         verification: Whether the export answers like the model.
         onnx: The exported file.
-        plots: Figures that exist, by file name without ending.
+        train_batch: The figure of training pictures as the model got them; None where there is none.
         commands: What to type, by ``repeat``, ``resume``, ``evaluate``, ``predict``; quoted for a shell.
         missing: One sentence for each thing that is not there or cannot be read.
     """
@@ -85,7 +85,7 @@ class RunData:
     model_info: ModelInfo | None
     verification: Verification | None
     onnx: OnnxFile | None
-    plots: Mapping[str, Path]
+    train_batch: Path | None
     commands: Mapping[str, str]
     missing: tuple[str, ...]
 
@@ -157,7 +157,7 @@ def _read_evaluation(path: Path, *, with_predictions: bool) -> RunData:
         model_info=None,
         verification=None,
         onnx=None,
-        plots={},
+        train_batch=None,
         commands={},
         missing=tuple(reader.missing),
     )
@@ -201,7 +201,7 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         model_info=reader.read(run.model_info, read_model_info, "it is not known how large and fast the model is"),
         verification=verification,
         onnx=onnx,
-        plots=_plots(run),
+        train_batch=FilesInside(run.root).find(f"{run.plots.name}/{run.train_batch.name}", LARGEST_FIGURE_BYTES),
         commands=_commands(run, is_finished=results is not None, is_exported=onnx is not None),
         missing=tuple(reader.missing),
     )
@@ -280,12 +280,6 @@ def _best(metrics: Curves, monitor: str) -> tuple[int, float] | tuple[None, None
 def _trained_seconds(timings: Curves) -> float:
     """What all epochs took together; ``results.json`` knows the last process of a resumed run alone."""
     return sum(seconds for seconds in timings.columns.get("seconds", ()) if seconds is not None)
-
-
-def _plots(run: RunFolder) -> dict[str, Path]:
-    inside = FilesInside(run.root)
-    found = {path.stem: inside.find(f"{run.plots.name}/{path.name}") for path in sorted(run.plots.glob("*.png"))}
-    return {name: path for name, path in found.items() if path is not None}
 
 
 def _commands(run: RunFolder, *, is_finished: bool, is_exported: bool) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.runs import write_text
+from classifier_training.atomic_files import write_text
 from classifier_training.scored.cells import csv_cell
 
 CORNER: Final = r"true \ predicted"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from classifier_training.figures.drawing import harmless
 from classifier_training.figures.samples import SIDE, Tile, draw_tiles, predicted_tile
 from classifier_training.runs import ScoredFolder
 from classifier_training.scored.pictures import Cam, least_certain, worst_errors, write_pictures
+from classifier_training.scored.threads import in_threads
 from classifier_training.scored.thumbnails import Thumbnails
 from classifier_training.scores import Predictions, Scores
 from classifier_training.types import ImageRecord, Preprocessing
@@ -24,7 +26,7 @@ Kind = Literal["samples", "worst", "least_certain"]
 """Which figure of pictures."""
 
 Pixels = Callable[[int], NDArray[np.uint8] | None]
-"""Gives a picture by its position in the split: uint8 (S, S, 3); None where it is gone."""
+"""Gives a picture by its position in the split, in any thread: uint8 (S, S, 3); None where it is gone."""
 
 
 def show_pictures(
@@ -121,28 +123,35 @@ def draw_picture_figures(
     }
     for kind, indices in chosen.items():
         if kind != "samples" and not number:
+            figure_of(folder, kind).unlink(missing_ok=True)  # of an earlier epoch, before the setting was changed
             continue
         tiles = [
             predicted_tile(
-                pixels(index),
+                picture,
                 classes[predictions.labels[index]],
                 classes[predictions.predicted[index]],
                 float(predictions.confidence[index]),
                 float(predictions.losses[index]) if kind == "worst" else None,
             )
-            for index in indices
+            for index, picture in zip(indices, in_threads(pixels, indices), strict=True)
         ]
         draw_kind(folder, kind, tiles, title=title)
 
 
 def draw_kind(folder: ScoredFolder, kind: Kind, tiles: Sequence[Tile], *, title: str) -> None:
     """Draws one of the three figures; arguments as of `draw_picture_figures`."""
-    path, what = {
-        "samples": (folder.samples_figure, "samples"),
-        "worst": (folder.worst_errors_figure, "errors, highest loss first"),
-        "least_certain": (folder.least_certain_figure, "least certain first"),
-    }[kind]
-    draw_tiles(path, tiles, title=f"{what if tiles else 'no errors'}, {title}")
+    what = {"samples": "samples", "worst": "errors, highest loss first", "least_certain": "least certain first"}[kind]
+    draw_tiles(figure_of(folder, kind), tiles, title=f"{what if tiles else 'no errors'}, {title}")
+
+
+def figure_of(folder: ScoredFolder, kind: Kind) -> Path:
+    """Where one of the three figures is."""
+    figures = {
+        "samples": folder.samples_figure,
+        "worst": folder.worst_errors_figure,
+        "least_certain": folder.least_certain_figure,
+    }
+    return figures[kind]
 
 
 def spread(num_images: int, number: int) -> list[int]:

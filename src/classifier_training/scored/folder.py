@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+from classifier_training.atomic_files import write_json
 from classifier_training.errors import RunError
 from classifier_training.measures.calibration import calibrate
 from classifier_training.measures.coverage import coverage_curve
@@ -16,7 +17,7 @@ from classifier_training.measures.intervals import (
     wilson_intervals,
 )
 from classifier_training.plain_text import plain_text
-from classifier_training.runs import ScoredFolder, write_json
+from classifier_training.runs import ScoredFolder
 from classifier_training.scored.confusion_csv import write_confusion_csv
 from classifier_training.scored.predictions_csv import write_predictions_csv
 from classifier_training.scores import Predictions, Scores

@@ -8,9 +8,10 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier_training.atomic_files import write_json
 from classifier_training.figures.drawing import DrawingBudget
 from classifier_training.plain_text import plain_text
-from classifier_training.runs import ScoredFolder, write_json
+from classifier_training.runs import ScoredFolder
 from classifier_training.scored.thumbnails import Thumbnails
 from classifier_training.scores import Predictions
 from classifier_training.types import ImageRecord, Preprocessing
@@ -65,10 +66,8 @@ def write_pictures(
     """
     chosen = choose_pictures(predictions, num_pictures)
     thumbnails = Thumbnails(folder.thumbnails, records, preprocessing, max_pixels=max_pixels)
-    small: dict[int, str | None] = {}
-    for index, reasons in chosen.items():
-        side = CELL_SIDE if reasons == ["cell"] else LARGE_SIDE
-        small[index] = _relative(folder, thumbnails.make(index, side, budget))
+    sides = {index: CELL_SIDE if reasons == ["cell"] else LARGE_SIDE for index, reasons in chosen.items()}
+    small = {index: _relative(folder, path) for index, path in thumbnails.make_all(sides, budget).items()}
     worst = [index for index, reasons in chosen.items() if "worst" in reasons and small[index] is not None]
     maps = cam(worst) if cam is not None and worst else {}
     overlays = {index: _relative(folder, thumbnails.overlay(index, LARGE_SIDE, maps[index])) for index in sorted(maps)}

@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
+from classifier_training.atomic_files import atomic_path
 from classifier_training.errors import RunError
 from classifier_training.plain_text import plain_text
-from classifier_training.runs import atomic_path
 from classifier_training.scored.cells import csv_cell
 from classifier_training.scored.first_cells import first_cells
 from classifier_training.scores import Predictions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from classifier_training.atomic_files import atomic_path
 from classifier_training.errors import BadImageError
 from classifier_training.figures.drawing import DrawingBudget
 from classifier_training.imaging.decode import read_image_bytes
 from classifier_training.imaging.jpeg import EncodedImage, largest_shrink
 from classifier_training.imaging.preprocess import resize_and_crop
-from classifier_training.runs import atomic_path
+from classifier_training.scored.threads import in_threads
 from classifier_training.types import ImageRecord, Preprocessing, file_stamp
 
 _QUALITY: Final = 85
@@ -78,6 +79,17 @@ class Thumbnails:
             return None
         with budget.spending():
             return self._write(path, index, side, mark)
+
+    def make_all(self, sides: Mapping[int, int], budget: DrawingBudget | None = None) -> dict[int, Path | None]:
+        """Several pictures' files, as `make` gives each.
+
+        Args:
+            sides: Largest side of each, pixels, by its position in the split; the most important ones first.
+            budget: As of `make`; without one, several threads work at it.
+        """
+        if budget is not None:
+            return {index: self.make(index, side, budget) for index, side in sides.items()}
+        return dict(zip(sides, in_threads(lambda one: self.make(*one), sides.items()), strict=True))
 
     def pixels(self, index: int, side: int) -> NDArray[np.uint8] | None:
         """A picture as the model saw it, made smaller: uint8 (s, s, 3); None where it cannot be read."""

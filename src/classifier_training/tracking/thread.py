@@ -46,6 +46,12 @@ class TrackerThread:
                 self._fail(f"no answer within {self.timeout_seconds:g} s")
             return self._failure
 
+    @property
+    def num_waiting(self) -> int:
+        """How many things are to be done after the one that is being done."""
+        with self._changed:
+            return len(self._jobs)
+
     def ask(self, job: Callable[[Tracker], None]) -> None:
         """Has something done when all before it is done; does not wait."""
         if self.failure is None:

@@ -19,6 +19,8 @@ Job = Callable[[Tracker], None]
 
 FAREWELL_SECONDS = 10.0
 """How long a run that was stopped waits for its trackers; schedulers kill soon after they have asked."""
+MAX_WAITING = 16
+"""Things that may wait for a slow tracker before it gets no figures: these are kept in memory until they are sent."""
 
 
 class Trackers:
@@ -51,6 +53,7 @@ class Trackers:
         self._step: int = max((values.get("step", 0) for values in known.values()), default=0)
         self._is_going_on = any("step" in values for values in known.values())
         self._is_finished = False
+        self._farewell_ends: float | None = None
         self.flush()
         self.sentences: list[str] = [
             thread.tracker.sentence for _, thread in self._working() if thread.tracker is not None
@@ -71,11 +74,14 @@ class Trackers:
         self._ask(lambda tracker: tracker.log_metrics(values, step), step=step)
 
     def log_figures(self) -> None:
-        """Sends every PNG file of the run folder that has changed since it was sent."""
-        if self._figures is None or not self._threads:
+        """Sends every PNG file of the run folder that has changed since it was sent, to the trackers that keep up."""
+        self._log_figures([(name, thread) for name, thread in self._working() if thread.num_waiting <= MAX_WAITING])
+
+    def _log_figures(self, threads: Sequence[tuple[str, TrackerThread]]) -> None:
+        if self._figures is None or not threads:
             return
         figures, step = self._figures.find(), self._step
-        for name, thread in self._working():
+        for name, thread in threads:
             sent = self._sent[name]
             new = [figure for figure in figures if sent.get(figure.name, {}).get("sha256") != figure.sha256]
             if new:
@@ -90,7 +96,7 @@ class Trackers:
             results: The content of ``results.json``.
             model: The exported file, else the best checkpoint; None: no file is sent.
         """
-        self.log_figures()
+        self._log_figures(self._working())
         step, scores = self._step, final_scores(results)
         self._ask(lambda tracker: tracker.log_scores(scores, step))
         if model is not None:
@@ -101,10 +107,12 @@ class Trackers:
         """Waits until everything is sent.
 
         Args:
-            seconds: For all trackers together, each that takes longer is given up; None: as long as each thing takes
-                no longer than it may.
+            seconds: For all trackers together, counted from the first time that this is asked for; each that takes
+                longer is given up. None: as long as each thing takes no longer than it may.
         """
-        ends = None if seconds is None else time.monotonic() + seconds
+        if seconds is not None and self._farewell_ends is None:
+            self._farewell_ends = time.monotonic() + seconds
+        ends = None if seconds is None else self._farewell_ends
         for _, thread in self._working():
             thread.wait(seconds, ends)
         self._say_failures()

@@ -113,7 +113,7 @@ def test_what_a_killed_process_left_is_removed_and_its_lock_is_free(tmp_path: Pa
     killed = (
         "import os, sys; from pathlib import Path\n"
         "from classifier_training.data.cache_folder import one_at_a_time\n"
-        "from classifier_training.runs import atomic_path\n"
+        "from classifier_training.atomic_files import atomic_path\n"
         "path = Path(sys.argv[1])\n"
         "with one_at_a_time(path), atomic_path(path) as temporary:\n"
         "    temporary.write_text('half'); os._exit(9)\n"

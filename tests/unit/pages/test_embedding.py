@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import base64
+import io
+import os
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from tests.helpers.page_data import make_picture
 from tests.helpers.run_folders import RunMaker
 
-from classifier_training.pages.embedding import LARGEST_BYTES, data_address, shown_picture
+from classifier_training.pages.embedding import LARGEST_BYTES, data_address, figure_address, shown_picture
 
 
 def test_a_picture_becomes_an_address(tmp_path: Path) -> None:
@@ -37,3 +41,31 @@ def test_a_picture_is_told_in_words() -> None:
     assert shown.text.replace("\N{NO-BREAK SPACE}", " ") == "1.jpg: cat, wrongly taken for dog with 90.0 %"
     assert not shown.is_right
     assert shown_picture(make_picture(predicted=0), ("cat", "dog")).is_right
+
+
+def test_a_figure_becomes_an_address_and_is_looked_at_again_when_it_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "train_batch.png"
+    for time, colour in ((1, (200, 30, 60)), (2, (20, 180, 90))):
+        Image.new("RGB", (64, 48), colour).save(path)
+        os.utime(path, (time, time))
+
+        address = figure_address(path)
+
+        assert address is not None
+        kind, _, content = address.partition(",")
+        assert kind == "data:image/jpeg;base64"
+        with Image.open(io.BytesIO(base64.b64decode(content))) as image:
+            assert image.size == (64, 48)
+            assert np.abs(np.asarray(image, dtype=int) - colour).max() < 8
+
+
+def test_what_is_no_figure_is_not_embedded(tmp_path: Path) -> None:
+    script, huge, torn, jpeg = (tmp_path / f"{name}.png" for name in ("script", "huge", "torn", "jpeg"))
+    script.write_bytes(b"<svg onload=alert(1)>")
+    Image.new("1", (5000, 1)).save(huge)
+    Image.new("RGB", (64, 48)).save(jpeg, "JPEG")
+    Image.effect_noise((64, 48), 50).save(torn)
+    torn.write_bytes(torn.read_bytes()[:500])
+
+    paths = (None, script, huge, torn, jpeg, tmp_path / "gone.png", tmp_path)
+    assert [figure_address(path) for path in paths] == [None] * len(paths)

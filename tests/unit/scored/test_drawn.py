@@ -46,6 +46,14 @@ def test_each_figure_shows_its_pictures(tmp_path: Path, monkeypatch: pytest.Monk
     }
 
 
+def test_figures_of_no_pictures_are_not_drawn_and_older_ones_removed(tmp_path: Path) -> None:
+    folder = ScoredFolder(tmp_path)
+    draw_picture_figures(folder, PREDICTIONS, CLASSES, grey, title="val", num_pictures=3)
+    draw_picture_figures(folder, PREDICTIONS, CLASSES, grey, title="val", num_pictures=0)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["samples.png"]
+
+
 def test_a_model_without_errors_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     titles: list[str] = []
     monkeypatch.setattr(drawn, "draw_tiles", lambda path, tiles, title: titles.append(title))

@@ -12,11 +12,11 @@ from classifier_training.pages.charts.axes import Axis, axis_over
 from classifier_training.pages.charts.bars import pair_bar
 from classifier_training.pages.charts.columns import Column, column_chart, level
 from classifier_training.pages.charts.svg import one_line
+from classifier_training.pages.embedding import figure_address
 from classifier_training.pages.photo_data import SamplerDraws, Statistics
 from classifier_training.pages.run_data import RunData
 from classifier_training.pages.sections.section import Section
 from classifier_training.pages.wording import count, decimal, percentage
-from classifier_training.runs import RunFolder
 
 KEY, TITLE = "photos", "Data and sampler"
 MANY_CLASSES = 40  # from which on a skyline is drawn above the table
@@ -38,7 +38,7 @@ def photos_section(data: RunData) -> Section:
         "num_epochs": 0 if sampler is None else len(sampler.epochs),
         "skyline": _skyline(rows) if len(rows) > MANY_CLASSES else None,
         "is_long": len(rows) > MANY_CLASSES,
-        "has_batch": (RunFolder(data.root).plots / "train_batch.png").is_file(),
+        "train_batch": figure_address(data.train_batch),
         "histograms": [] if statistics is None else _histograms(statistics),
         "modes": {} if statistics is None else statistics.modes,
         "bad": () if statistics is None else [(one_line(file), reason) for file, reason in statistics.bad],

@@ -1,0 +1,63 @@
+"""Files that are never half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+_MASK_LOCK: Final = threading.Lock()
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Gives a temporary path beside ``path`` and renames it to ``path`` when the block ends well.
+
+    A reader, or a process killed at any moment, sees the old file or the whole new one, never a part. When the
+    block raises, the temporary file is removed and what was at ``path`` stays.
+
+    Args:
+        path: The file.
+        durable: Wait until the disk has it, so that this holds when the power fails, too. What can be drawn again
+            need not wait.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        if durable:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk is reported without any name
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes an indented JSON file atomically; NaN is refused because JSON has none."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    with _MASK_LOCK:  # or another thread would read, and put back, what this one has set
+        mask = os.umask(0)
+        os.umask(mask)
+    return mask
