@@ -23,8 +23,8 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
     Args:
         path: The file.
-        durable: Wait until the disk has it, so that this holds when the power fails, too. What can be drawn again
-            need not wait.
+        durable: Wait until the disk has it, so that this holds when the power fails, too. What can be made again of
+            other files need not wait.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -44,15 +44,15 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 text file atomically."""
-    with atomic_path(path) as temporary:
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Writes a UTF-8 text file; arguments as of `atomic_path`."""
+    with atomic_path(path, durable=durable) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes an indented JSON file atomically; NaN is refused because JSON has none."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
+    """Writes an indented JSON file; NaN is refused because JSON has none. Arguments as of `atomic_path`."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", durable=durable)
 
 
 def _umask() -> int:

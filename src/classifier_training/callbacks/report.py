@@ -62,5 +62,5 @@ class ReportCallback(lightning.Callback):
             from classifier_training.pages.report import render_report
             from classifier_training.pages.run_data import read_run
 
-            write_text(self.run.report, render_report(read_run(self.run.root)))
+            write_text(self.run.report, render_report(read_run(self.run.root)), durable=False)
         self.seconds = time.monotonic() - started

@@ -28,4 +28,4 @@ def write_confusion_csv(path: Path, confusion: NDArray[np.integer[Any]], classes
     lines = [",".join((csv_cell(CORNER), *names))]
     for name, row in zip(names, confusion, strict=True):
         lines.append(f"{name},{','.join(map(str, row.tolist()))}")
-    write_text(path, "\n".join(lines) + "\n")
+    write_text(path, "\n".join(lines) + "\n", durable=False)

@@ -81,7 +81,7 @@ def write_pictures(
         }
         for index, reasons in chosen.items()
     ]
-    write_json(folder.pictures, {"format": FORMAT, "epoch": epoch, "pictures": pictures})
+    write_json(folder.pictures, {"format": FORMAT, "epoch": epoch, "pictures": pictures}, durable=False)
     shown = {name for name in (*small.values(), *overlays.values()) if name is not None}
     thumbnails.remove_others({name.rpartition("/")[2] for name in shown}, keep_valid=budget is not None)
     return not thumbnails.num_put_off
