@@ -15,7 +15,7 @@ from classifier_training.environment import describe_environment
 from classifier_training.plan import Plan
 from classifier_training.resume import ResumePoint
 from classifier_training.runs import RunFolder, create_run
-from classifier_training.slurm import slurm_job
+from classifier_training.slurm import is_first_task, is_started_by_srun, slurm_job
 from classifier_training.terminal import Terminal
 
 RUN_FOLDER_VARIABLE = "CLASSIFIER_TRAINING_RUN_FOLDER"
@@ -23,11 +23,14 @@ RUN_FOLDER_VARIABLE = "CLASSIFIER_TRAINING_RUN_FOLDER"
 
 
 def new_run(plan: Plan, *, may_rename: bool) -> RunFolder:
-    """Makes the run folder, or takes the one that the first process of this run has made."""
-    made = os.environ.get(RUN_FOLDER_VARIABLE)
-    if made is not None and not is_main_process():
-        return RunFolder(Path(made))
+    """Makes the run folder; the other processes of the run write nothing, and make none.
+
+    Those that the first process has started know where it is, those that torchrun or srun has started need not.
+    """
     settings = plan.config.run
+    if not is_main_process():
+        made = os.environ.get(RUN_FOLDER_VARIABLE)
+        return RunFolder(Path(settings.dir) / (settings.name or plan.config.model.name) if made is None else Path(made))
     run = create_run(Path(settings.dir).expanduser(), settings.name, plan.config.model.name, may_rename=may_rename)
     os.environ[RUN_FOLDER_VARIABLE] = str(run.root.resolve())
     return run
@@ -35,6 +38,8 @@ def new_run(plan: Plan, *, may_rename: bool) -> RunFolder:
 
 def is_main_process() -> bool:
     """Whether this is the process that talks and writes; launchers number the others."""
+    if is_started_by_srun() and not is_first_task():
+        return False
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK"))
 
 

@@ -21,6 +21,14 @@ def is_first_task() -> bool:
     return os.environ.get("SLURM_PROCID", "0") == "0"
 
 
+def is_started_by_srun() -> bool:
+    """Whether ``srun`` has started the processes of one training; Lightning sees it the same way.
+
+    Jobs of these two names are a person's shell, in which processes are started otherwise.
+    """
+    return "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in {"bash", "interactive"}
+
+
 def was_requeued() -> bool:
     """Whether SLURM has started this job before."""
     return os.environ.get("SLURM_RESTART_COUNT", "0") not in {"", "0"}

@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-from classifier_training.slurm import is_first_task, requeue_slurm_job, slurm_job, was_requeued
+from classifier_training.slurm import is_first_task, is_started_by_srun, requeue_slurm_job, slurm_job, was_requeued
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="SLURM is of POSIX")
 
@@ -43,6 +44,25 @@ def test_one_task_speaks_for_the_job(monkeypatch: pytest.MonkeyPatch, number: st
     if number is not None:
         monkeypatch.setenv("SLURM_PROCID", number)
     assert is_first_task() is expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, False),
+        ({"SLURM_JOB_NAME": "train"}, False),
+        ({"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "train"}, True),
+        ({"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "bash"}, False),
+        ({"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "interactive"}, False),
+    ],
+)
+def test_srun_is_seen_as_lightning_sees_it(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: bool
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert is_started_by_srun() is expected
+    assert SLURMEnvironment.detect() is expected
 
 
 def write_scontrol(folder: Path, script: str) -> None:
