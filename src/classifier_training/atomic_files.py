@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -56,7 +57,11 @@ def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
 
 
 def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
+    """The process's file mode mask; where the system does not tell it, it can only be read by setting it."""
+    with contextlib.suppress(OSError):
+        found = re.search(rb"^Umask:\s*([0-7]+)$", Path("/proc/self/status").read_bytes(), re.MULTILINE)
+        if found is not None:
+            return int(found[1], 8)
     with _MASK_LOCK:  # or another thread would read, and put back, what this one has set
         mask = os.umask(0)
         os.umask(mask)

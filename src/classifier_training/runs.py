@@ -238,6 +238,11 @@ class ScoredFolder:
         """The pictures that the model was least sure of."""
         return self.root / "least_certain.png"
 
+    def remove_pictures(self) -> None:
+        """Removes the figures, and the list of pictures, which belong to other scores."""
+        for path in (self.pictures, *self.root.glob("*.png")):
+            path.unlink(missing_ok=True)
+
 
 def check_run_name(parent: Path, name: str | None, *, may_rename: bool = False) -> None:
     """Refuses a name before hours are spent on a run that could not be written; arguments as `create_run`.

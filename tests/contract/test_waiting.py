@@ -20,7 +20,9 @@ from classifier_training.callbacks import RunCheckpoint, SampleVisualizationCall
 pytestmark = LIGHTNING_NOTICES
 
 READS = {
-    Tensor.item, Tensor.tolist, Tensor.cpu, Tensor.numpy, Tensor.nonzero, Tensor.__array__,
+    Tensor.item, Tensor.tolist, Tensor.cpu, Tensor.numpy, Tensor.nonzero, torch.nonzero, Tensor.__array__,
+    Tensor.unique, torch.unique, Tensor.masked_select, torch.masked_select, Tensor.bincount, torch.bincount,
+    Tensor.__repr__, Tensor.__format__, torch.allclose, Tensor.allclose,
     Tensor.__bool__, Tensor.__float__, Tensor.__int__, Tensor.__index__, torch.equal, Tensor.equal,
 }  # fmt: skip
 HOOKS = (

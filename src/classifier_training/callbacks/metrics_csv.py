@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lightning
 
+from classifier_training.callbacks.epoch_metrics import EpochMetrics
 from classifier_training.epoch_table import EpochTable
 
 FIRST_COLUMNS = (
@@ -30,6 +31,7 @@ class MetricsCSV(lightning.Callback):
     def __init__(self, path: str | Path) -> None:
         super().__init__()
         self.table = EpochTable(Path(path), FIRST_COLUMNS[1:])
+        self._metrics = EpochMetrics()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Reads the rows of the epochs that are done."""
@@ -39,5 +41,5 @@ class MetricsCSV(lightning.Callback):
         """Adds the epoch's row."""
         if not trainer.is_global_zero:
             return
-        metrics = {name: repr(float(value)) for name, value in trainer.callback_metrics.items()}
+        metrics = {name: repr(value) for name, value in self._metrics.read(trainer).items()}
         self.table.write(trainer.current_epoch, {"step": str(trainer.global_step), **metrics})

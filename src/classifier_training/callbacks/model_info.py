@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Callable
@@ -40,7 +41,7 @@ class ModelInfoCallback(lightning.Callback):
     or the module itself has a ``preprocessing`` of ours, which says how large an image is.
 
     Args:
-        path: A JSON file; where it exists, nothing is measured again.
+        path: A JSON file; where it is of the same model already, nothing is measured again.
         terminal: Where to say it; None: nowhere.
     """
 
@@ -51,7 +52,7 @@ class ModelInfoCallback(lightning.Callback):
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Measures, on the first rank only."""
-        if not trainer.is_global_zero or self.path.is_file():
+        if not trainer.is_global_zero or self._is_of(pl_module):
             return
         with harmless(self.path.name), isolate_rng():
             info = _describe(trainer, pl_module)
@@ -59,9 +60,22 @@ class ModelInfoCallback(lightning.Callback):
             if self.terminal is not None:
                 self.terminal.say(_sentence(info))
 
+    def _is_of(self, pl_module: lightning.LightningModule) -> bool:
+        """Whether the file is of that model: a resumed run's is, and a folder may be used twice."""
+        try:
+            known = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        about = {"model": _name(pl_module), "num_parameters": _count(_network(pl_module).parameters())}
+        return isinstance(known, dict) and all(known.get(key) == value for key, value in about.items())
+
+
+def _network(pl_module: lightning.LightningModule) -> nn.Module:
+    return pl_module.backbone if isinstance(pl_module, BaseClassificationModel) else pl_module
+
 
 def _describe(trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict[str, Any]:
-    model = pl_module.backbone if isinstance(pl_module, BaseClassificationModel) else pl_module
+    model = _network(pl_module)
     parameters = list(model.parameters())
     side = _image_size(trainer, pl_module)
     flops, latency = (None, None) if side is None else _measure(model, side, trainer.strategy.root_device)

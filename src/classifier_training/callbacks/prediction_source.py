@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,7 +32,8 @@ class ScoredPass:
 
     Attributes:
         split: Which images these are; ``val`` also for a test on the validation images.
-        epoch: After which epoch of a training, from 0; None outside of one.
+        epoch: After which epoch of a training, from 0, or in it; None outside of one.
+        step: After which step, in the middle of that epoch; None at its end, and outside of a training.
         model: What was scored.
         description: Which images these are, for a person.
         classes: K class names, in class order; numbers where nothing is known of them.
@@ -52,11 +54,13 @@ class ScoredPass:
     files: Sequence[str]
     records: Sequence[ImageRecord] | None
     left_out: tuple[str, ...] = ()
+    step: int | None = None
 
     @property
     def title(self) -> str:
         """What a figure is of."""
         when = "" if self.epoch is None else f" after epoch {self.epoch + 1}"
+        when = when if self.step is None else f" after step {self.step}"
         return f"{self.description}{when}: top-1 {self.scores.top1:.2%} of {self.scores.num_images} images"
 
 
@@ -89,6 +93,8 @@ class PredictionSource:
         if not isinstance(indices, Tensor) or indices.shape != labels.shape or indices.is_floating_point():
             counted = torch.arange(self._num_seen, self._num_seen + len(labels), device=logits.device)
             indices = counted * trainer.world_size + trainer.global_rank  # as torch's DistributedSampler deals them out
+            if trainer.world_size > 1:  # it gives every process as many, and repeats some for that
+                indices = indices.where(indices < _num_images(trainer), -1)
         self._num_seen += len(labels)
         self._num_classes = logits.shape[1]
         self._collector.update(logits, labels, indices)
@@ -122,6 +128,7 @@ class PredictionSource:
             files=self._names.of(records, positions),
             records=records,
             left_out=() if photos is None else tuple(image.path for image in photos.bad),
+            step=_step_within_epoch(trainer),
         )
 
 
@@ -184,6 +191,20 @@ def _classes(photos: Photos | None, module: lightning.LightningModule, num_class
     if isinstance(named, Sequence) and len(named) == num_classes and all(isinstance(name, str) for name in named):
         return tuple(named)
     return tuple(map(str, range(num_classes)))
+
+
+def _num_images(trainer: lightning.Trainer) -> int:
+    """Images of the data loader that is scored, of several the first one's; many where that is unknown."""
+    loaders: Any = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+    while isinstance(loaders, Mapping | list | tuple) and loaders:
+        loaders = next(iter(loaders.values() if isinstance(loaders, Mapping) else loaders))
+    dataset = getattr(loaders, "dataset", None)
+    return len(dataset) if isinstance(dataset, Sized) else sys.maxsize
+
+
+def _step_within_epoch(trainer: lightning.Trainer) -> int | None:
+    is_within = trainer.state.fn == TrainerFn.FITTING and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+    return trainer.global_step if is_within else None
 
 
 def _model(trainer: lightning.Trainer) -> str:

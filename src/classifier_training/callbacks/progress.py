@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from torch import Tensor
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
+from classifier_training.callbacks.epoch_metrics import EpochMetrics
 from classifier_training.callbacks.throughput import Throughput
 from classifier_training.terminal import SECONDS_BETWEEN_LINES, Terminal, duration
 
@@ -44,6 +45,7 @@ class TrainingProgress(lightning.Callback):
         self._break = "  "
         self._started = self._epoch_started = self._last_line = self._last_look = 0.0
         self._first_step = 0
+        self._metrics = EpochMetrics()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Opens the bar."""
@@ -112,11 +114,11 @@ class TrainingProgress(lightning.Callback):
         """Says the epoch's result."""
         if not trainer.is_global_zero:
             return
-        metrics = trainer.callback_metrics
-        parts = [f"{name} {_number(name, float(metrics[name]))}" for name in SHOWN if name in metrics]
+        metrics = self._metrics.read(trainer)
+        parts = [f"{name} {_number(name, metrics[name])}" for name in SHOWN if name in metrics]
         checkpoint = trainer.checkpoint_callback
         monitor = checkpoint.monitor if isinstance(checkpoint, RunCheckpoint) else "val/top1"
-        self._scored = [f"{monitor} {_number(monitor, float(metrics[monitor]))}"] if monitor in metrics else []
+        self._scored = [f"{monitor} {_number(monitor, metrics[monitor])}"] if monitor in metrics else self._scored
         if isinstance(checkpoint, RunCheckpoint) and checkpoint.is_best(trainer):
             parts.append("best so far")
         if self.throughput.num_images:  # none where only the validation of this epoch was left

@@ -98,7 +98,9 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
         super().on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
         found, images = logits_and_labels(outputs, batch), parts_of(batch).get("images")
         is_shown = trainer.is_global_zero and not trainer.sanity_checking and dataloader_idx == 0
-        if is_shown and found is not None and _are_images(images) and _photos_of(trainer) is None:
+        if not is_shown or found is None or _photos_of(trainer) is not None or not _are_images(images):
+            return
+        if len(images) == len(found[1]):  # several crops of an image are no pictures of it
             self._kept.update(images, *found)
 
     def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:
@@ -106,7 +108,8 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
         data = _photos_of(trainer)
         draw: Drawing | None = None
         if data is None:
-            draw = partial(self._draw_kept, scored, self._kept, _preprocessing(trainer, pl_module))
+            among = "" if trainer.world_size == 1 else " among the images of the first process"
+            draw = partial(self._draw_kept, scored, self._kept, _preprocessing(trainer, pl_module), among)
         elif scored.records is not None:
             draw = partial(self._draw_photos, scored, scored.records, data)
         if draw is not None:
@@ -149,7 +152,12 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
                 self._undrawn = partial(self._draw_photos, scored, records, data)
 
     def _draw_kept(
-        self, scored: ScoredPass, kept: KeptImages, preprocessing: Preprocessing | None, _: DrawingBudget | None
+        self,
+        scored: ScoredPass,
+        kept: KeptImages,
+        preprocessing: Preprocessing | None,
+        among: str,
+        _: DrawingBudget | None,
     ) -> None:
         folder = scored_folder(self.folder, scored)
         with harmless(f"the pictures in {folder.root}"), self.budget.spending():
@@ -164,7 +172,7 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
                     )
                     for number, pixels in enumerate(as_colours(of_kind.images, preprocessing)[: self.num_pictures])
                 ]
-                draw_kind(folder, kind, tiles, title=scored.title)
+                draw_kind(folder, kind, tiles, title=scored.title, among=among)
 
 
 def _are_images(images: Any) -> TypeGuard[Tensor]:

@@ -77,17 +77,17 @@ class SamplerDistributionCallback(DrawsLate):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Adds the epoch."""
-        drawn: Drawn | None = None
         if trainer.is_global_zero:
             with harmless(self.table.path.name):
                 drawn = drawn_in(trainer, trainer.current_epoch)
                 if drawn is not None:
-                    self.table.write(trainer.current_epoch, drawn)
-        if drawn is None:
-            return
-        if self.terminal is not None and trainer.current_epoch == 0:
+                    self._add(trainer.current_epoch, drawn)
+
+    def _add(self, epoch: int, drawn: Drawn) -> None:
+        self.table.write(epoch, drawn)
+        if self.terminal is not None and epoch == 0:
             _say(drawn, self.terminal)
-        self._warn(trainer.current_epoch, drawn)
+        self._warn(epoch, drawn)
         if self.figure is not None:
             self.draw_when_there_is_time(partial(self._draw_table, drawn, self.figure))
 

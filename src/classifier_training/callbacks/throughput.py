@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
 import lightning
 
+from classifier_training.callbacks.prediction_source import parts_of
 from classifier_training.epoch_table import EpochTable
-from classifier_training.types import ClassificationBatch
 
 
 class Throughput(lightning.Callback):
@@ -18,7 +19,7 @@ class Throughput(lightning.Callback):
     The rate goes to the trainer's loggers as ``images_per_second`` and, with the seconds, into a file of its own: what
     the clock decides is kept apart from the metrics, which are the same for every repetition of a run.
 
-    Images are counted by ``batch["labels"]``, so batches must be mappings such as `ClassificationBatch`.
+    Images are counted by ``batch["labels"]`` or ``batch[1]``; other batches are not counted.
 
     Args:
         path: A CSV file that gets a row an epoch; None: no file. The row of an epoch that a resumed run goes on with
@@ -30,7 +31,7 @@ class Throughput(lightning.Callback):
         self.table = None if path is None else EpochTable(Path(path), ("seconds", "images_per_second"))
         self.num_images = 0
         self.seconds = 0.0
-        self._started = 0.0
+        self._started = self._stopped = 0.0
 
     @property
     def images_per_second(self) -> float:
@@ -52,12 +53,21 @@ class Throughput(lightning.Callback):
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
         outputs: Any,  # noqa: ARG002
-        batch: ClassificationBatch,
+        batch: Any,
         batch_idx: int,  # noqa: ARG002
     ) -> None:
         """Counts a batch."""
-        self.num_images += len(batch["labels"]) * trainer.world_size
+        labels = parts_of(batch).get("labels")
+        self.num_images += len(labels) * trainer.world_size if isinstance(labels, Sized) else 0
         self.seconds = time.perf_counter() - self._started
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Stops the clock, also in the middle of an epoch."""
+        self._stopped = time.perf_counter()
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Goes on."""
+        self._started += time.perf_counter() - self._stopped
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Tells the epoch's rate; nothing where only validation was left of the epoch."""

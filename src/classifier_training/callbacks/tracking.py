@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lightning
 
+from classifier_training.callbacks.epoch_metrics import EpochMetrics
 from classifier_training.epoch_table import EpochTable
 from classifier_training.figures.drawing import harmless
 from classifier_training.runs import RunFolder
@@ -26,13 +27,13 @@ class TrackingCallback(lightning.Callback):
         super().__init__()
         self.run = RunFolder(Path(run_root))
         self.trackers = trackers
+        self._metrics = EpochMetrics()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Sends an epoch."""
         if not trainer.is_global_zero:
             return
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        metrics |= self._rate(trainer.current_epoch)
+        metrics = self._metrics.read(trainer) | self._rate(trainer.current_epoch)
         self.trackers.log_metrics(metrics, step=trainer.global_step, epoch=trainer.current_epoch)
         self.trackers.log_figures()
 

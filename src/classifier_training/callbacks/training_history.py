@@ -8,6 +8,7 @@ from typing import Any, Literal
 import lightning
 
 from classifier_training.callbacks.draws_late import DrawsLate
+from classifier_training.callbacks.epoch_metrics import EpochMetrics
 from classifier_training.errors import ConfigError
 from classifier_training.figures.drawing import DrawingBudget, harmless, save_figure
 from classifier_training.figures.history import history_figure, read_history
@@ -44,6 +45,7 @@ class TrainingHistoryCallback(DrawsLate):
         self.monitor = monitor
         self.mode: Literal["min", "max"] = mode
         self._collected: list[dict[str, float]] = []
+        self._metrics = EpochMetrics()
 
     def state_dict(self) -> dict[str, Any]:
         """The metrics that were collected; none where a file has them."""
@@ -61,8 +63,7 @@ class TrainingHistoryCallback(DrawsLate):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Takes over the epoch's metrics, and draws them if there is time."""
         if self.metrics is None:
-            values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            self._collected.append({"epoch": float(trainer.current_epoch), **values})
+            self._collected.append({"epoch": float(trainer.current_epoch), **self._metrics.read(trainer)})
         if trainer.is_global_zero:
             self.draw_when_there_is_time(self._draw_history)
 

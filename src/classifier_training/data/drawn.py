@@ -57,10 +57,11 @@ def drawn_in(trainer: lightning.Trainer, epoch: int) -> Drawn | None:
         return None
     labels = np.asarray(targets, np.int64)
     num_classes = int(labels.max()) + 1
-    names = getattr(dataset, "classes", None)
-    classes = tuple(map(str, range(num_classes) if names is None else names))
-    num_classes = max(num_classes, len(classes))
-    # every rank takes batches from its share of the one list
+    names = tuple(map(str, getattr(dataset, "classes", ())))
+    classes = (*names, *map(str, range(len(names), num_classes)))
+    num_classes = len(classes)
+    # every rank takes batches from its share of the one list; what is left when all have as many is drawn by none
     num_draws = batches_seen(trainer, epoch, len(loader)) * loader.batch_size * trainer.world_size
+    num_draws = min(num_draws, len(sampler) * trainer.world_size)
     seen = labels[sampler.indices(epoch)[:num_draws]]
     return Drawn(classes, np.bincount(labels, minlength=num_classes), np.bincount(seen, minlength=num_classes))

@@ -97,7 +97,9 @@ def _draw_panel(axes: Axes, title: str, names: Sequence[str], rows: Sequence[Row
         points = [(row["epoch"] + 1, row[name]) for row in rows if math.isfinite(row.get(name, math.nan))]
         colour = _KNOWN_COLOURS.get(name) or next(colours)
         epochs, values = zip(*points, strict=True) if points else ((), ())
-        axes.plot(epochs, values, marker=marker, markersize=4, color=colour, label=shown(name))
+        label = shown(name)
+        label = f" {label}" if label.startswith("_") else label  # matplotlib keeps these out of a legend
+        axes.plot(epochs, values, marker=marker, markersize=4, color=colour, label=label)
     plain_axes(axes, title)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from classifier_training.models.predictions import judged
 from classifier_training.types import Preprocessing
 
 NUM_KEPT: Final = 24
@@ -53,13 +54,11 @@ class KeptImages:
     def update(self, images: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Adds a batch: images (B, C, H, W), logits float (B, K), labels integer (B,), -100 where unknown."""
         logits, labels = logits.float(), labels.to(logits.device, torch.int64)
-        log_probabilities = logits.log_softmax(dim=1)
-        top, predicted = log_probabilities.max(dim=1)
         inside = labels.clamp(0, logits.shape[1] - 1)
-        losses = -log_probabilities.gather(1, inside[:, None]).squeeze(1)
-        facts = torch.stack([inside.double(), predicted.double(), top.exp().double(), losses.double()], dim=1)
+        predicted, confidence, losses = judged(logits, inside)
+        facts = torch.stack([inside.float(), predicted.float(), confidence, losses], dim=1)  # MPS has no float64
         is_labelled = labels == inside
-        turn = -torch.arange(self._num_seen, self._num_seen + len(labels), device=logits.device, dtype=torch.float64)
+        turn = -torch.arange(self._num_seen, self._num_seen + len(labels), device=logits.device, dtype=torch.float32)
         self._num_seen += len(labels)
         self._samples.update(images, facts, turn.masked_fill(~is_labelled, -torch.inf))
         self._worst.update(images, facts, facts[:, 3].masked_fill(~is_labelled | (predicted == inside), -torch.inf))

@@ -102,5 +102,5 @@ class ExactMean(Metric):
 
     def compute(self) -> Tensor:
         """The mean, float64 ()."""
-        values = dim_zero_cat(self.values).double()
+        values = dim_zero_cat(self.values).cpu().double()  # MPS has no float64
         return torch.tensor(math.fsum(values.tolist()) / len(values), dtype=torch.float64)

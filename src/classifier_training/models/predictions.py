@@ -35,19 +35,11 @@ class PredictionCollector:
             labels: Integer (B,), class indices; an image with another label is left out.
             indices: Integer (B,), positions of the images in their split, not negative.
         """
-        logits = logits.float()
+        logits = logits.float().masked_fill(logits.isnan(), -torch.inf)
         labels, indices = (values.to(logits.device, torch.int64) for values in (labels, indices))
         indices = indices.where((labels >= 0) & (labels < logits.shape[1]), -1)
         labels = labels.clamp(0, logits.shape[1] - 1)
-        logits = logits.masked_fill(logits.isnan(), -torch.inf)
-        predicted = logits.argmax(dim=1)  # of equal ones the first
-        top = logits.gather(1, predicted[:, None])
-        log_sum = (logits - top).exp().sum(dim=1).log()
-        # nothing but infinities makes NaN, and counts as a probability of 0
-        confidence = (-log_sum).exp().nan_to_num(nan=0.0)
-        losses = (log_sum - (logits.gather(1, labels[:, None]) - top).squeeze(1)).nan_to_num(
-            nan=torch.inf, posinf=torch.inf
-        )
+        predicted, confidence, losses = judged(logits, labels)
         is_in_top5 = ranks_of_classes(logits, labels) < 5
         self._batches.append((indices, labels, predicted, confidence, losses, is_in_top5))
 
@@ -68,6 +60,26 @@ class PredictionCollector:
         labels, predicted, confidence, losses, is_in_top5 = (column[first] for column in columns[1:])
         self.num_top5 = int(is_in_top5.sum())
         return Predictions(labels, predicted, confidence, losses) if len(first) else None
+
+
+def judged(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What logits say of images, without waiting for the device.
+
+    Args:
+        logits: Float32 (B, K); NaN counts as minus infinity.
+        labels: int64 (B,), class indices.
+
+    Returns:
+        int64 (B,), the most probable class, of equal ones the first; float32 (B,), its probability, 0 where there are
+        nothing but infinities; float32 (B,), minus the logarithm of the true class's probability, perhaps infinite.
+    """
+    logits = logits.masked_fill(logits.isnan(), -torch.inf)
+    predicted = logits.argmax(dim=1)
+    top = logits.gather(1, predicted[:, None])
+    log_sum = (logits - top).exp().sum(dim=1).log()
+    confidence = (-log_sum).exp().nan_to_num(nan=0.0)
+    losses = log_sum - (logits.gather(1, labels[:, None]) - top).squeeze(1)
+    return predicted, confidence, losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
 def _of_all_ranks(columns: list[np.ndarray]) -> list[np.ndarray]:

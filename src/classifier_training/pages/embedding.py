@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -92,16 +93,23 @@ def figure_address(path: Path | None) -> str | None:
         return None
     try:
         return _smaller(path, path.stat().st_mtime_ns)
-    except (OSError, ValueError, SyntaxError):  # SyntaxError is Pillow's for a PNG file that ends too early
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        struct.error,
+    ):  # SyntaxError is Pillow's for a PNG file that ends too early
         return None
 
 
 @lru_cache(maxsize=4)
 def _smaller(path: Path, _: int) -> str | None:
     """A page is written anew after every epoch, and its figures are nearly always the same."""
+    with path.open("rb") as file:
+        width, height = struct.unpack(">16x2L", file.read(24))
+    if max(width, height) > _LARGEST_FIGURE_SIDE:
+        return None
     with Image.open(path, formats=["PNG"]) as image:
-        if max(image.size) > _LARGEST_FIGURE_SIDE:
-            return None
         content = io.BytesIO()
         image.convert("RGB").save(content, "JPEG", quality=_FIGURE_QUALITY)
     return _address(content.getvalue())

@@ -142,6 +142,7 @@ class ScoredData:
         confusion: int64 (K, K), rows are the true class; None where it is not known.
         pictures: Those that are shown.
         predictions: One row a picture; None where they were not asked for or are not known.
+        pictures_epoch: By whose weights the pictures were judged, where that is another epoch than the scores'.
     """
 
     root: Path
@@ -166,3 +167,4 @@ class ScoredData:
     confusion: NDArray[np.int64] | None
     pictures: tuple[Picture, ...]
     predictions: PredictionColumns | None
+    pictures_epoch: int | None = None

@@ -58,7 +58,13 @@ def read_scored(
     if with_predictions:
         read = partial(read_predictions, index_of=index_of)
         predictions = reader.read(folder.predictions, read, "it is not known which pictures were right")
-    return replace(scored, confusion=confusion, pictures=pictures or (), predictions=predictions)
+    return replace(
+        scored,
+        confusion=confusion,
+        pictures=() if pictures is None else pictures[0],
+        pictures_epoch=None if pictures is None else pictures[1],
+        predictions=predictions,
+    )
 
 
 def scores_of_results(root: Path, values: Any, *, split: str, epoch: int | None) -> ScoredData:
@@ -181,13 +187,16 @@ def _read_confusion(path: Path, classes: Sequence[str]) -> NDArray[np.int64]:
     return counts
 
 
-def _read_pictures(path: Path, epoch: int | None, index_of: Mapping[str, int], reader: Reader) -> tuple[Picture, ...]:
+def _read_pictures(
+    path: Path, epoch: int | None, index_of: Mapping[str, int], reader: Reader
+) -> tuple[tuple[Picture, ...], int | None]:
+    """The pictures, and their epoch where that is another one."""
     inside, file = FilesInside(path.parent), read_fields(path)
     drawn = file.values.get("epoch")
-    if is_count(drawn) and epoch is not None and drawn != epoch:
+    other = drawn if is_count(drawn) and epoch is not None and drawn != epoch else None
+    if other is not None and epoch is not None:
         reader.missing.append(
-            f"{reader.name(path)} is of epoch {drawn + 1} and the scores beside it are of epoch {epoch + 1}: pictures"
-            " wait for time to draw them"
+            f"{reader.name(path)} is of epoch {other + 1} and the scores beside it are of epoch {epoch + 1}"
         )
     pictures, num_lost = [], 0
     for fields in file.objects("pictures", _MAX_PICTURES):
@@ -210,7 +219,7 @@ def _read_pictures(path: Path, epoch: int | None, index_of: Mapping[str, int], r
         reader.missing.append(
             f"{num_lost} of the {len(pictures)} pictures that {reader.name(path)} names are gone, and shown by name"
         )
-    return tuple(pictures)
+    return tuple(pictures), other
 
 
 def _class_index(fields: Fields, key: str, index_of: Mapping[str, int]) -> int:

@@ -138,10 +138,18 @@ def draw_picture_figures(
         draw_kind(folder, kind, tiles, title=title)
 
 
-def draw_kind(folder: ScoredFolder, kind: Kind, tiles: Sequence[Tile], *, title: str) -> None:
-    """Draws one of the three figures; arguments as of `draw_picture_figures`."""
+def draw_kind(folder: ScoredFolder, kind: Kind, tiles: Sequence[Tile], *, title: str, among: str = "") -> None:
+    """Draws one of the three figures; arguments as of `draw_picture_figures`.
+
+    Args:
+        folder: As there.
+        kind: Which figure.
+        tiles: Its pictures, in order.
+        title: As there.
+        among: What they were chosen from, where that is not all that the title names.
+    """
     what = {"samples": "samples", "worst": "errors, highest loss first", "least_certain": "least certain first"}[kind]
-    draw_tiles(figure_of(folder, kind), tiles, title=f"{what if tiles else 'no errors'}, {title}")
+    draw_tiles(figure_of(folder, kind), tiles, title=f"{what if tiles else 'no errors'}{among}, {title}")
 
 
 def figure_of(folder: ScoredFolder, kind: Kind) -> Path:

@@ -49,7 +49,9 @@ class Trackers:
         self._threads = dict(threads or {})
         self._figures = None if run is None else RunFigures(run)
         known = {} if memory is None else {name: memory.of(name) for name in self._threads}
-        self._sent: dict[str, dict[str, Any]] = {name: values.get("figures", {}) for name, values in known.items()}
+        self._sent: dict[str, dict[str, Any]] = {
+            name: dict(values.get("figures", {})) for name, values in known.items()
+        }
         self._step: int = max((values.get("step", 0) for values in known.values()), default=0)
         self._is_going_on = any("step" in values for values in known.values())
         self._is_finished = False

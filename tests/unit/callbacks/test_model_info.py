@@ -122,9 +122,17 @@ def test_what_cannot_be_had_is_none(tmp_path: Path, net: type[Net], capsys: pyte
 
 
 def test_a_resumed_run_is_not_measured_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "model_info.json").write_text("{}")
-    assert fit(tmp_path, make_model(), Terminal()) == {}
+    first = fit(tmp_path, make_model())
+    edited = {**first, "latency": None}
+    (tmp_path / "model_info.json").write_text(json.dumps(edited))
+    assert fit(tmp_path, make_model(), Terminal()) == edited
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "{", '{"model": "test_resnet", "num_parameters": 7}'])
+def test_what_is_of_another_model_is_measured_again(tmp_path: Path, content: str) -> None:
+    (tmp_path / "model_info.json").write_text(content)
+    assert fit(tmp_path, make_model())["num_parameters"] > 1000
 
 
 @pytest.mark.parametrize("channels_last", [True, False])

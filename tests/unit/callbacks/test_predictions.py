@@ -196,3 +196,16 @@ def test_what_fails_after_a_pass_costs_no_training(tmp_path: Path, monkeypatch: 
     with pytest.warns(UserWarning, match="too many classes"):
         make_trainer(tmp_path, callback).validate(ForeignLogits(), DataLoader(data, 3), verbose=False)
     assert callback.latest is None
+
+
+def test_a_validation_in_the_middle_of_an_epoch_names_its_step(tmp_path: Path) -> None:
+    titles: list[str] = []
+
+    class Titles(PredictionsCallback):
+        def on_pass_end(self, trainer: Any, pl_module: Any, scored: ScoredPass) -> None:
+            titles.append(scored.title.partition(":")[0])
+
+    trainer = make_trainer(tmp_path, Titles(tmp_path), val_check_interval=2, max_epochs=2)
+    trainer.fit(ForeignLogits(), make_foreign_loader(20), make_foreign_loader(5))
+    ends = ["after step 2", "after epoch 1", "after step 6", "after epoch 2"]
+    assert titles == [f"the val split {end}" for end in ends]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import numpy as np
@@ -15,6 +15,7 @@ from tests.helpers.photos import make_split_photos
 from tests.helpers.training import (
     IMAGE_SIZE,
     LIGHTNING_NOTICES,
+    NUM_CLASSES,
     KillAfter,
     KilledError,
     fit_photos,
@@ -22,7 +23,9 @@ from tests.helpers.training import (
     make_model,
     make_trainer,
 )
+from tests.unit.callbacks.test_predictions import ForeignLogits
 from tests.unit.figures.nasty_names import NASTY_NAMES
+from torch.utils.data import DataLoader
 
 from classifier_training.callbacks import sample_visualization
 from classifier_training.callbacks.sample_visualization import SampleVisualizationCallback
@@ -251,3 +254,15 @@ def test_batches_without_images_are_left_alone(batch: Any, tmp_path: Path, drawn
     callback.on_train_start(trainer, make_model())
     callback.on_train_batch_start(trainer, make_model(), batch, 0)
     assert not drawn
+
+
+@pytest.mark.parametrize("num_images", [4, 20])
+def test_images_that_are_not_one_for_each_label_are_not_shown(tmp_path: Path, num_images: int) -> None:
+    class Crops(ForeignLogits):
+        def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, torch.Tensor]:
+            return {"logits": torch.eye(NUM_CLASSES)[:, batch[1]].T}
+
+    images, labels = torch.rand(num_images, 3, 8, 8), torch.arange(10) % NUM_CLASSES
+    loader: DataLoader[Any] = DataLoader(cast("Any", [(images, labels)]), batch_size=None)
+    make_trainer(tmp_path, SampleVisualizationCallback(tmp_path / "run")).validate(Crops(), loader, verbose=False)
+    assert files(tmp_path / "run" / "val") == set()

@@ -17,6 +17,7 @@ from tests.helpers.training import (
     make_model,
     make_trainer,
 )
+from tests.unit.callbacks.test_predictions import ForeignLogits, make_foreign_loader
 
 from classifier_training.callbacks import throughput
 from classifier_training.callbacks.throughput import Throughput
@@ -103,3 +104,10 @@ def test_a_last_batch_that_is_smaller_counts_what_it_has(tmp_path: Path, clock: 
 
 def test_there_is_no_rate_before_the_first_batch() -> None:
     assert Throughput().images_per_second == 0.0
+
+
+def test_batches_of_tuples_and_validation_in_the_middle_of_an_epoch(tmp_path: Path, clock: Clock) -> None:
+    callback = Throughput()
+    trainer = make_trainer(tmp_path, callback, Pace(clock), val_check_interval=2, limit_val_batches=1)
+    trainer.fit(ForeignLogits(), make_foreign_loader(20), make_foreign_loader(5))
+    assert (callback.num_images, callback.seconds) == (20, 8.0)

@@ -43,3 +43,16 @@ def test_of_another_sampler_nothing_is_known(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
     trainer.fit(make_model(), make_loader(2), make_loader(1))
     assert drawn_in(trainer, 0) is None
+
+
+def test_classes_without_a_name_have_a_number(tmp_path: Path) -> None:
+    class TwoNames(ColouredNoise):
+        classes = ("ant", "bee")
+
+    sampler = TrackingWeightedRandomSampler([1.0] * 16, 16, generator=torch.Generator())
+    trainer = make_trainer(tmp_path)
+    trainer.fit(make_model(), DataLoader(TwoNames(16), 4, sampler=sampler), make_loader(1))
+    drawn = drawn_in(trainer, 0)
+    assert drawn is not None
+    assert drawn.classes == ("ant", "bee", "2", "3")
+    assert len(drawn.images) == len(drawn.drawn) == 4

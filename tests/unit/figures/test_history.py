@@ -111,3 +111,10 @@ def test_it_is_drawn(tmp_path: Path, num_epochs: int) -> None:
     save_figure(history_figure(make_rows(num_epochs)), tmp_path / "history.png")
     with Image.open(tmp_path / "history.png") as image:
         assert image.width >= 500
+
+
+def test_a_name_that_begins_with_an_underscore_has_its_place_in_the_legend() -> None:
+    figure = history_figure([{"epoch": 0.0, "_loss": 1.0}, {"epoch": 1.0, "_loss": 0.5}])
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text().strip() for text in legend.get_texts()] == ["_loss"]

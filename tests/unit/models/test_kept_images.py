@@ -7,6 +7,7 @@ from torch import Tensor
 
 from classifier_training.data.normalize import normalize_images
 from classifier_training.models.kept_images import KeptImages, as_colours
+from classifier_training.models.predictions import PredictionCollector
 from classifier_training.types import Preprocessing
 
 
@@ -77,3 +78,17 @@ def test_a_model_without_errors_has_no_picture_of_one() -> None:
     kept = KeptImages(5)
     kept.update(torch.rand(3, 3, 4, 4), torch.eye(3), torch.tensor([0, 1, 2], dtype=torch.uint8))
     assert as_colours(kept.compute()["worst"].images, None).shape == (0, 4, 4, 3)
+
+
+def test_logits_that_are_no_numbers_are_judged_as_in_the_tables() -> None:
+    logits = torch.tensor([[torch.nan, 1.0, 9.0], [torch.nan] * 3, [torch.inf, 0.0, 0.0]])
+    labels = torch.tensor([2, 0, 1])
+    kept, collector = KeptImages(5), PredictionCollector()
+    kept.update(make_images(3), logits, labels)
+    collector.update(logits, labels, torch.arange(3))
+    samples, told = kept.compute()["samples"], collector.compute()
+
+    assert told is not None
+    assert samples.predicted.tolist() == told.predicted.tolist() == [2, 0, 0]
+    np.testing.assert_array_equal(samples.confidence, told.confidence)
+    np.testing.assert_array_equal(samples.losses, told.losses)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,9 @@ def test_what_is_no_figure_is_not_embedded(tmp_path: Path) -> None:
     Image.new("RGB", (64, 48)).save(jpeg, "JPEG")
     Image.effect_noise((64, 48), 50).save(torn)
     torn.write_bytes(torn.read_bytes()[:500])
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(torn.read_bytes()[:16] + struct.pack(">LL", 60_000, 60_000) + torn.read_bytes()[24:])
+    (tmp_path / "short.png").write_bytes(b"\x89PNG")
 
-    paths = (None, script, huge, torn, jpeg, tmp_path / "gone.png", tmp_path)
+    paths = (None, bomb, tmp_path / "short.png", script, huge, torn, jpeg, tmp_path / "gone.png", tmp_path)
     assert [figure_address(path) for path in paths] == [None] * len(paths)

@@ -68,13 +68,16 @@ def test_pictures_of_an_earlier_epoch_are_told(folder: ScoredFolder) -> None:
     edit_json(folder.scores, epoch=3)
     edit_json(folder.pictures, epoch=3)
     reader = Reader(folder.root)
-    assert read_scored(reader, folder) is not None
+    scored = read_scored(reader, folder)
+    assert scored is not None
+    assert scored.pictures_epoch is None
     assert reader.missing == []
 
     edit_json(folder.pictures, epoch=2)
-    assert read_scored(reader, folder) is not None
-    (sentence,) = reader.missing
-    assert sentence.startswith("pictures.json is of epoch 3 and the scores beside it are of epoch 4:")
+    scored = read_scored(reader, folder)
+    assert scored is not None
+    assert scored.pictures_epoch == 2
+    assert reader.missing == ["pictures.json is of epoch 3 and the scores beside it are of epoch 4"]
 
 
 def test_an_infinite_loss_is_none(folder: ScoredFolder) -> None:

@@ -171,3 +171,22 @@ def test_a_copy_in_another_process_sends_nothing(run: RunFolder) -> None:
         assert again.sentences == []
         log_epochs(again, 0)
     assert "step" not in TrackerMemory(run.trackers).of("tensorboard")
+
+
+def test_what_one_tracker_was_sent_is_not_remembered_before_it_has_it(run: RunFolder) -> None:
+    with opened(run, TrackingConfig(tensorboard=True)) as trackers:
+        log_epochs(trackers, 0)
+    memory = TrackerMemory(run.trackers)
+    known = memory.of("tensorboard")["figures"]
+
+    def fail(_: Tracker) -> None:
+        raise OSError("the disk is full")
+
+    trackers = opened(run, TrackingConfig(tensorboard=True))
+    (thread,) = trackers._threads.values()
+    thread.ask(fail)
+    Image.new("RGB", (9, 9)).save(run.plots / "history.png")
+    with pytest.warns(UserWarning, match="the disk is full"):
+        log_epochs(trackers, 1)
+    TrackerMemory(run.trackers).update("another", step=1)
+    assert TrackerMemory(run.trackers).of("tensorboard")["figures"] == known

@@ -105,7 +105,7 @@ def _for_script(scored: ScoredData, confusion: NDArray[np.int64], block: list[in
 def _cell_pictures(scored: ScoredData) -> dict[str, list[list[Any]]]:
     """By cell: file, confidence and address of its pictures; no address where the page shows the picture elsewhere."""
     cells: dict[str, list[list[Any]]] = {}
-    for picture in scored.pictures:
+    for picture in scored.pictures if scored.pictures_epoch is None else ():  # else they are of another matrix
         shown = shown_picture(picture, scored.classes)
         is_elsewhere = bool(picture.why & {"worst", "least_certain"})
         address = f"#picture-{picture.index}" if is_elsewhere and shown.source is not None else shown.source

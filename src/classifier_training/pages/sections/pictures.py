@@ -17,7 +17,7 @@ def pictures_section(data: RunData) -> Section:
     passes = [scored for scored in (data.final, data.validation) if scored is not None]
     if not passes:
         return Section(KEY, TITLE, empty="Nothing has been scored yet.")
-    scored = next((one for one in passes if any(picture.why & GALLERY for picture in one.pictures)), None)
+    scored = next((one for one in passes if _has_pictures(one, data)), None)
     if scored is None:
         return Section(KEY, TITLE, empty=_reason(data))
     worst, unsure = _shown(scored, "worst"), _shown(scored, "least_certain")
@@ -29,10 +29,21 @@ def pictures_section(data: RunData) -> Section:
         "has_cams": any(picture.cam for picture in worst),
     }
     lead = _lead(worst, unsure)
+    if scored.pictures_epoch is not None and scored.epoch is not None:
+        lead = (
+            f"These were chosen after epoch {scored.pictures_epoch + 1}, the scores are of epoch {scored.epoch + 1}:"
+            f" pictures wait for time to draw them. {lead}"
+        )
     if scored is not passes[0]:
         epoch = "" if scored.epoch is None else f" after epoch {scored.epoch + 1}"
         lead = f"These are {shown_scores_name(scored.split)}{epoch}; of the final pass no pictures were kept. {lead}"
     return Section(KEY, TITLE, lead=lead, values=values)
+
+
+def _has_pictures(scored: ScoredData, data: RunData) -> bool:
+    """Older pictures than the scores are shown of a run that goes on, and not of one that is finished."""
+    is_shown = scored.pictures_epoch is None or data.status == "training"
+    return is_shown and any(picture.why & GALLERY for picture in scored.pictures)
 
 
 def _reason(data: RunData) -> str:

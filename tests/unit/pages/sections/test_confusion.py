@@ -59,7 +59,9 @@ def test_a_cell_has_its_pictures_and_those_on_the_page_are_not_embedded_twice(tm
 
 
 def test_a_picture_that_is_gone_has_no_address() -> None:
-    scored = make_scored(pictures=(make_picture(why=frozenset({"cell"})), make_picture(index=8)))
+    pictures = (make_picture(why=frozenset({"cell"})), make_picture(index=8))
+    assert confusion_section(make_run(final=make_scored(pictures=pictures, pictures_epoch=0))).values["pictures"] == {}
+    scored = make_scored(pictures=pictures)
 
     pictures = confusion_section(make_run(final=scored)).values["pictures"]["0,1"]
 

@@ -50,3 +50,12 @@ def test_no_picture_has_a_reason() -> None:
     assert pictures_section(make_run()).empty == "No pictures were kept of this pass (report.num_pictures)."
     running = make_run(status="training", final=None, validation=make_scored())
     assert pictures_section(running).empty == "The pictures follow when training is finished."
+
+
+def test_pictures_of_another_epoch_are_shown_while_a_run_is_trained_and_not_after_it() -> None:
+    older = make_scored(epoch=4, pictures=(make_picture(),), pictures_epoch=1)
+    running = pictures_section(make_run(status="training", final=None, validation=older))
+
+    assert running.lead.startswith("These were chosen after epoch 2, the scores are of epoch 5: pictures wait")
+    assert len(running.values["worst"]) == 1
+    assert pictures_section(make_run(final=older)).empty
