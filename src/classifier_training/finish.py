@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from classifier_training.scored.folder import write_scored
 from classifier_training.scores import Predictions, Scores, scores_from_confusion
 from classifier_training.scoring import score_model
 from classifier_training.terminal import Terminal, duration
+from classifier_training.types import ClassificationBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ def finish_run(
     best_score: float,
     num_epochs: int,
     started: float,
+    look_up: Callable[[], None] = lambda: None,
 ) -> TrainResult:
     """Scores ``best.ckpt``, writes ``results.json``, exports, and shows every file.
 
@@ -82,6 +85,7 @@ def finish_run(
         best_score: Their monitored metric.
         num_epochs: Epochs that were trained.
         started: When this process began to train, by the monotonic clock.
+        look_up: Called between any two parts of the work; may raise to stop it.
     """
     split: Split = "test" if len(plan.photos.rows.get("test", ())) else "val"
     if split == "val":
@@ -102,13 +106,14 @@ def finish_run(
     with terminal.progress(f"scoring {split}", "images") as progress:
         scores, predictions = score_model(
             model,
-            batches,
+            _between(batches, look_up),
             len(plan.photos.classes),
             device=device,
             precision=plan.config.trainer.precision,  # type: ignore[arg-type]  # "auto" has been decided
             preprocessing=plan.preprocessing,
             progress=count_up(progress, len(records)),
         )
+    look_up()
     intervals = score_intervals(scores)
     results: dict[str, Any] = {
         "monitor": plan.config.checkpoint.monitor,
@@ -128,6 +133,7 @@ def finish_run(
         run.scored(split).remove_pictures()  # of the weights that were the best before the run was resumed
     show_scores(terminal, scores, plan.photos.classes, f"{split} scores of epoch {best_epoch + 1}, the best")
     terminal.say(summarise(scores))
+    look_up()
     if plan.config.export.enabled:
         results["export"] = export_checkpoint(run, plan.config.export, terminal)
         write_json(run.results, results | {"seconds": round(time.monotonic() - started, 1)})
@@ -151,6 +157,12 @@ def finish_run(
         intervals=intervals,
         onnx=run.onnx if plan.config.export.enabled else None,
     )
+
+
+def _between(batches: Iterable[ClassificationBatch], look_up: Callable[[], None]) -> Iterator[ClassificationBatch]:
+    for batch in batches:
+        look_up()
+        yield batch
 
 
 def _show_pictures(

@@ -22,3 +22,8 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         return getattr(importlib.import_module(f"{package}.{home}"), name)
 
     return get
+
+
+def lazy_dir(homes: Mapping[str, str]) -> Callable[[], list[str]]:
+    """Makes a package's ``__dir__``, so that a shell can complete its names."""
+    return lambda: sorted(homes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -33,12 +34,15 @@ def compare(
 
     classifier-training compare runs/first runs/second
     """
-    from classifier_training.reporting import compare as write_comparison
+    from classifier_training.reporting import compare_in_words
 
-    _say(write_comparison(runs, output=output))
+    _say(*compare_in_words(runs, output=output))
 
 
-def _say(path: Path) -> None:
+def _say(path: Path, sentences: Sequence[str] = ()) -> None:
     from classifier_training.terminal import Terminal
 
-    Terminal().result(f"written: {path}")
+    terminal = Terminal()
+    for sentence in sentences:
+        terminal.say(sentence)
+    terminal.result(f"written: {path}")

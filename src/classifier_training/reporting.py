@@ -42,6 +42,8 @@ def report(run: str | os.PathLike[str], *, output: str | os.PathLike[str] | None
 def compare(runs: Sequence[str | os.PathLike[str]], *, output: str | os.PathLike[str] | None = None) -> Path:
     """Writes a page that shows runs, or evaluations, beside each other, and whether the better one really is better.
 
+    `compare_in_words` gives the page's sentences, too.
+
     Args:
         runs: Two folders or more, as of `report`; they may differ in classes and photos, which the page says.
         output: The file to write, which ends with ``.html``; None: ``compare.html`` in the working directory.
@@ -55,15 +57,23 @@ def compare(runs: Sequence[str | os.PathLike[str]], *, output: str | os.PathLike
     Example:
         >>> compare(["runs/shirts", "runs/shirts-2"])  # doctest: +SKIP
     """
+    return compare_in_words(runs, output=output)[0]
+
+
+def compare_in_words(
+    runs: Sequence[str | os.PathLike[str]], *, output: str | os.PathLike[str] | None = None
+) -> tuple[Path, list[str]]:
+    """As `compare`, with what the page says of which run is better."""
     folders = [Path(run) for run in runs]
     for folder in folders:
         is_evaluation(folder)
     _check_several(folders)
     path = _page_path(output, Path(COMPARISON))
-    from classifier_training.pages.compare import render_compare
+    from classifier_training.pages.compare import judgements, render_compare
     from classifier_training.pages.run_data import read_run
 
-    return _write(path, render_compare([read_run(folder, with_predictions=True) for folder in folders]))
+    data = [read_run(folder, with_predictions=True) for folder in folders]
+    return _write(path, render_compare(data)), judgements(data)
 
 
 def _check_several(folders: Sequence[Path]) -> None:

@@ -22,10 +22,12 @@ STDERR = 2
 class StopRequests:
     """Takes the signals that ask to stop, and ends the training where that leaves everything whole.
 
-    Between `__enter__` and `__exit__` SIGTERM and SIGUSR1 raise `TrainingStopped` at once: that is for the time
-    before and after the optimizer steps, when every file on disk is whole. Between `postpone` and `end_postponement`
-    they, and Ctrl-C, are only noted, for a loop that looks at `received` after every step. One request ends one
-    training: further signals of a scheduler change nothing, a second Ctrl-C is Python's own.
+    Between `__enter__` and `__exit__` SIGTERM and SIGUSR1 raise `TrainingStopped` at once, and Ctrl-C, where nobody
+    else has taken it, `KeyboardInterrupt`: that is for the time before and after the optimizer steps, when every file
+    on disk is whole. Python drops an exception that is raised in a destructor, so `raise_if_received` raises it again.
+    Between `postpone` and `end_postponement` they, and Ctrl-C, are only noted, for a loop that looks at `received`
+    after every step. One request ends one training: further signals of a scheduler change nothing, a second Ctrl-C is
+    Python's own.
 
     Signals are left alone in any other thread than the main one, where Python allows no handlers.
 
@@ -42,11 +44,24 @@ class StopRequests:
         self._inner: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        self._outer = self._take(SCHEDULER_SIGNALS)
+        is_free = signal.getsignal(signal.SIGINT) == signal.default_int_handler
+        self._outer = self._take([*SCHEDULER_SIGNALS, *([signal.SIGINT] if is_free else [])])
         return self
 
     def __exit__(self, *error: object) -> None:
         self._give_back(self._outer)
+
+    def raise_if_received(self) -> None:
+        """Ends the training if that was asked for and nothing came of it.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed.
+            TrainingStopped: One of the other signals came.
+        """
+        if self.received == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.received is not None:
+            raise TrainingStopped(self.received.name)
 
     def postpone(self) -> None:
         """From now on a request is only noted."""
@@ -65,12 +80,13 @@ class StopRequests:
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's signature
         if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, self._inner[number])  # the next Ctrl-C is Python's own: at once
+            before = self._inner.get(number, self._note)  # the next Ctrl-C is Python's own: at once
+            signal.signal(signal.SIGINT, signal.default_int_handler if before == self._note else before)
         if self.received is not None:
             return
         self.received = signal.Signals(number)
         if not self._is_postponed:
-            raise TrainingStopped(self.received.name)
+            self.raise_if_received()
         hint = "; press Ctrl-C again to stop at once" if number == signal.SIGINT else f" ({self.received.name})"
         # print() fails when the signal came in the midst of another print()
         os.write(STDERR, f"\nstopping after this step, last.ckpt will be written{hint}\n".encode())

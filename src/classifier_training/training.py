@@ -136,6 +136,7 @@ def _train_in(
                 best, num_epochs = point.best, point.epoch
             else:
                 _fit(trainer, model, plan, point, terminal, requests)
+                requests.raise_if_received()
                 best, num_epochs = _best(trainer, run, terminal), trainer.current_epoch
             if not trainer.is_global_zero or not is_main_process():
                 return None
@@ -148,6 +149,7 @@ def _train_in(
                 best_score=best[1],
                 num_epochs=num_epochs,
                 started=started,
+                look_up=requests.raise_if_received,
             )
             results = json.loads(run.results.read_text(encoding="utf-8"))
             trackers.finish(results, model=result.onnx or result.best_checkpoint)

@@ -188,6 +188,27 @@ def test_a_table_is_sorted_by_click_and_by_keyboard(browser: Browser, pages: dic
         assert "sorted by class, ascending" in seen.page.locator("[aria-live]").all_text_contents()
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_intervals_of_each_class_are_shown_at_every_width(
+    browser: Browser, pages: dict[str, Path], width: int
+) -> None:
+    with visit(browser, pages["run"], width=width) as seen:
+        intervals = seen.page.locator("#classes-table .range")
+
+        assert intervals.count() == 2 * 4
+        assert all(one.is_visible() for one in intervals.all())
+
+
+def test_compared_scores_stand_below_the_names_of_their_runs(browser: Browser, pages: dict[str, Path]) -> None:
+    with visit(browser, pages["comparison"]) as seen:
+        sides = seen.page.evaluate(
+            """[...document.querySelectorAll("#classes-table thead th:not(:first-child), #classes-table tbody td")]
+            .map((one) => getComputedStyle(one).textAlign)"""
+        )
+
+        assert set(sides) == {"right"}
+
+
 def test_a_class_without_photos_is_sorted_last_either_way(browser: Browser, pages: dict[str, Path]) -> None:
     with visit(browser, pages["training"]) as seen:
         for _ in range(2):

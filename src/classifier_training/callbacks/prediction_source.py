@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -74,17 +75,20 @@ class PredictionSource:
     def __init__(self) -> None:
         self.latest: ScoredPass | None = None
         self._is_finished = True
+        self._is_told = False
+        self._num_batches = 0
         self._num_classes = self._num_seen = 0
         self._collector = PredictionCollector()
         self._names = _Names()
 
     def begin(self) -> None:
         """Starts a pass."""
-        self._is_finished, self._collector = False, PredictionCollector()
+        self._is_finished, self._collector, self._num_batches = False, PredictionCollector(), 0
         self._num_classes = self._num_seen = 0
 
     def update(self, trainer: lightning.Trainer, outputs: Any, batch: Any) -> None:
         """Adds a batch, if it is a `ClassificationBatch` or the like, and the module gave its ``logits`` (B, K)."""
+        self._num_batches += 1
         found = logits_and_labels(outputs, batch)
         if found is None:
             return
@@ -104,10 +108,22 @@ class PredictionSource:
         if not self._is_finished:
             self._is_finished, self.latest = True, None
             predictions = self._collector.compute()
-            if predictions is not None:
+            if predictions is None:
+                self._say_nothing_was_told(trainer, stage)
+            else:
                 with harmless("what the model said of each image"):  # nothing in it waits for another rank
                     self.latest = self._scored(trainer, module, stage, predictions)
         return self.latest
+
+    def _say_nothing_was_told(self, trainer: lightning.Trainer, stage: Stage) -> None:
+        if self._num_batches and trainer.is_global_zero and not self._is_told:
+            self._is_told = True
+            step = "test_step" if stage == "test" else "validation_step"
+            warnings.warn(
+                f"nothing is shown of what the model said: {step} has to return {{'logits': (B, K)}}, and batches need"
+                " labels (B,), as batch['labels'] or batch[1]",
+                stacklevel=2,
+            )
 
     def _scored(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: Stage, predictions: Predictions

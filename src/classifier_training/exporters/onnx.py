@@ -93,7 +93,7 @@ def _check_model(model: nn.Module, example: Tensor) -> None:
         with torch.no_grad():
             logits = model(example)
     except Exception as error:  # whatever the user's forward raises
-        raise ExportError(f"the model refuses images of {size} pixels: {first_line(error)}") from error
+        raise ExportError(f"the model refuses images of 3 channels of {size} pixels: {first_line(error)}") from error
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(example):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ExportError(f"forward must return logits (N, K) for images (N, 3, H, W); got {got}")

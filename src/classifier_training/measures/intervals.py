@@ -27,8 +27,8 @@ class ScoreIntervals:
     Attributes:
         top1: Wilson's.
         top5: Wilson's.
-        balanced_accuracy: By bootstrap; None where none was asked for.
-        macro_f1: By bootstrap; None where none was asked for.
+        balanced_accuracy: By bootstrap; None where none was asked for, and where there is no error or nothing else.
+        macro_f1: The same.
     """
 
     top1: Interval
@@ -54,10 +54,10 @@ def score_intervals(scores: Scores, *, bootstrap: bool = True) -> ScoreIntervals
     top1, top5 = wilson_intervals(
         np.array([scores.confusion.trace(), round(scores.top5 * num_images)]), np.array([num_images, num_images])
     )
-    balanced_accuracy, macro_f1 = bootstrap_intervals(scores.confusion) if bootstrap else (None, None)
-    return ScoreIntervals(
-        (float(top1[0]), float(top1[1])), (float(top5[0]), float(top5[1])), balanced_accuracy, macro_f1
-    )
+    resampled = bootstrap_intervals(scores.confusion) if bootstrap else (None, None)
+    # without errors, or with nothing else, every resampled set is the same: that says nothing of other images
+    known = (None if ends is None or ends[0] == ends[1] else ends for ends in resampled)
+    return ScoreIntervals((float(top1[0]), float(top1[1])), (float(top5[0]), float(top5[1])), *known)
 
 
 def wilson_intervals(hits: NDArray[np.integer[Any]], totals: NDArray[np.integer[Any]]) -> NDArray[np.float64]:

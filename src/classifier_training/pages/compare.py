@@ -23,7 +23,7 @@ from classifier_training.pages.run_data import RunData
 from classifier_training.pages.run_settings import setting
 from classifier_training.pages.sections.section import shown_scores_name
 from classifier_training.pages.templating import render_page
-from classifier_training.pages.wording import DASH, decimal, large_number, percentage
+from classifier_training.pages.wording import DASH, decimal, large_number, moment, percentage
 from classifier_training.terminal import duration
 
 
@@ -55,7 +55,7 @@ def render_compare(runs: Sequence[RunData]) -> str:
     values = {
         "title": f"{len(runs)} runs compared",
         "kind": "Comparison",
-        "made": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "made": moment(datetime.now().astimezone()),
         "labels": [run.label for run in compared.runs],
         "judgements": _judgements(compared),
         "cautions": cannot_be_compared(compared),
@@ -74,14 +74,19 @@ def render_compare(runs: Sequence[RunData]) -> str:
     return render_page("compare.html.j2", values)
 
 
+def judgements(runs: Sequence[RunData]) -> list[str]:
+    """What the page says of which run is better; argument as of `render_compare`."""
+    return _judgements(compared_runs(runs))
+
+
 COLUMNS = (
     ("against the best", "probability that a difference as large is mere chance, by McNemar's exact test"),
     ("balanced accuracy", "mean recall of the classes that have photos"),
     ("photos", "photos that were scored"),
     ("epochs", "epochs that were trained, and the one whose weights are kept"),
-    ("time", "time of the training"),
+    ("time", "time of the training alone, without validation"),
     ("parameters", "weights of the model"),
-    ("latency", "time for one photo, half of all measurements take longer"),
+    ("latency", "time for one photo, the shortest of all measurements"),
 )
 
 
@@ -142,7 +147,7 @@ def _latency(data: RunData) -> Cell:
     latency = None if data.model_info is None else data.model_info.latency
     if latency is None:
         return _UNKNOWN
-    return Cell(f"{decimal(latency.median_ms)} ms", latency.median_ms, one_line(latency.device, 20))
+    return Cell(f"{decimal(latency.shortest_ms)} ms", latency.shortest_ms, one_line(latency.device, 20))
 
 
 def _against_best(run: ComparedRun, *, is_best: bool) -> Cell:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from classifier_training.pages.charts.axes import axis_over, epoch_axis
+from classifier_training.pages.charts.axes import axis_over, epoch_axis, share_axis
 from classifier_training.pages.charts.lines import Line, line_chart
 from classifier_training.pages.compared_runs import ComparedRun
 from classifier_training.pages.curves import Curves
@@ -48,9 +48,9 @@ def _chart(runs: Sequence[ComparedRun], name: str, title: str, write: Callable[[
         shown,
         lines,
         x_axis=epoch_axis(shown),
-        y_axis=axis_over(
-            every, write, num_ticks=4, low=None if is_share else 0.0, high=1.0 if is_share and highest > 0.9 else None
-        ),
+        y_axis=share_axis(every, num_ticks=4, high=1.0 if highest > 0.9 else None)
+        if is_share
+        else axis_over(every, write, num_ticks=4, low=0.0),
         x_name="epoch",
         title=title,
         description=f"{title} of {count(len(lines), 'run')} by epoch; last: {'; '.join(map(_last, lines))}.",

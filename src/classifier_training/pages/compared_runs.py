@@ -79,8 +79,8 @@ def judgement(best: ComparedRun, other: ComparedRun) -> str:
     comparison = None if other.pairing is None else other.pairing.comparison
     if comparison is None:
         return (
-            f"{best.quoted} and {other.quoted}: top-1 {scores}, but no photo is known that both were asked about, so"
-            " the difference may come from the photos."
+            f"{best.quoted} and {other.quoted}: top-1 {scores}, but it is not known which photos both were asked about,"
+            " so the difference may come from the photos."
         )
     alone = (
         f"Of the {count(comparison.num_images, 'photo')} that both were asked about, {best.quoted} alone was right on"
@@ -129,7 +129,10 @@ def _photos(compared: ComparedRuns) -> Iterator[str]:
         if best.scored.predictions is None or run.scored.predictions is None:
             yield f"It is not known whether {best.quoted} and {run.quoted} were scored on the same photos: {names}."
         elif comparison is None:
-            yield f"{best.quoted} and {run.quoted} were scored on different photos, none of them in common: {names}."
+            yield (
+                f"{best.quoted} and {run.quoted} were scored on photos of different places, so it is not known whether"
+                f" they have any in common: {names}. evaluate --not-worse-than scores both on the same photos."
+            )
         else:
             yield (
                 f"{best.quoted} and {run.quoted} were scored on different photos, {comparison.num_images:,} of them in"

@@ -16,6 +16,8 @@ from classifier_training.pages.wording import count, listing, percentage
 
 SMALL = 200  # pictures, below which a score is rough
 FEW_OF_CLASS = 10
+FEW_VALIDATED = 50  # validation photos, below which they choose an epoch by chance
+FEW_COMPARED = 10  # photos that an export was proven on
 STRONG_IMBALANCE = 10.0
 
 
@@ -37,7 +39,7 @@ class Doubt:
 def doubts(data: RunData) -> list[Doubt]:
     """All reasons in a run or an evaluation, serious ones first."""
     scored = data.final or data.validation
-    found = [*_of_export(data), *_of_photos(data)]
+    found = [*_of_validation(data), *_of_export(data), *_of_photos(data)]
     if scored is not None:
         found = [*_of_split(data, scored), *_of_classes(scored), *found]
     return sorted(found, key=lambda doubt: doubt.level != "serious")
@@ -72,17 +74,39 @@ def _of_split(data: RunData, scored: ScoredData) -> Iterator[Doubt]:
 def _of_classes(scored: ScoredData) -> Iterator[Doubt]:
     absent = [quoted(row.name) for row in scored.per_class if not row.support]
     if absent:
-        known = "it" if len(absent) == 1 else "them"
+        they = "it" if len(absent) == 1 else "they"
         title = f"{count(len(absent), 'class', 'classes')} without a photo to score"
-        yield Doubt("serious", title, f"Nothing is known of how well {known} would be recognised: {listing(absent)}.")
+        yield Doubt("serious", title, f"Nothing is known of how well {they} would be recognised: {listing(absent)}.")
     few = [row for row in scored.per_class if 0 < row.support < FEW_OF_CLASS]
     if few:
         have = "has" if len(few) == 1 else "have"
+        none = "" if not absent else f", another {len(absent)} {'has' if len(absent) == 1 else 'have'} none"
         yield Doubt(
             "note",
-            f"{len(few)} of {count(len(scored.per_class), 'class', 'classes')} {have} fewer than {FEW_OF_CLASS} photos",
+            f"{len(few)} of {count(len(scored.per_class), 'class', 'classes')} {have} fewer than {FEW_OF_CLASS} photos"
+            f"{none}",
             "Read their row in the table with its interval, not the number alone.",
         )
+
+
+def _of_validation(data: RunData) -> Iterator[Doubt]:
+    statistics, scored = data.statistics, data.final or data.validation
+    if statistics is None or data.best_epoch is None:
+        return
+    validated = statistics.counts.get("val", ())
+    if 0 < sum(validated) < FEW_VALIDATED:
+        yield Doubt(
+            "note",
+            f"Only {count(sum(validated), 'validation photo')}",
+            "They chose which epoch is kept; between epochs of about the same score that is chance.",
+        )
+    trained = statistics.counts.get("train", ())
+    if sum(validated) and (scored is None or scored.split != "val"):  # those of a scored split are named with it
+        pairs = zip(statistics.classes, trained, validated, strict=False)
+        absent = [quoted(name) for name, num_trained, num_validated in pairs if num_trained and not num_validated]
+        if absent:
+            title = f"{count(len(absent), 'class', 'classes')} without a validation photo"
+            yield Doubt("note", title, f"Which epoch is kept does not depend on {listing(absent, 2)}.")
 
 
 def _of_export(data: RunData) -> Iterator[Doubt]:
@@ -90,6 +114,12 @@ def _of_export(data: RunData) -> Iterator[Doubt]:
     if proof is not None and not proof.passed:
         why = str(proof.values.get("reason") or "").rstrip(".")
         yield Doubt("serious", "The exported file does not answer like the model", f"{why or 'The comparison failed'}.")
+    elif proof is not None and data.onnx is not None and data.onnx.is_proven and proof.num_images < FEW_COMPARED:
+        yield Doubt(
+            "note",
+            f"The exported file is proven on {count(proof.num_images, 'photo')} alone",
+            "Few photos can miss a difference that others would show.",
+        )
     elif data.onnx is not None and not data.onnx.is_proven and data.status == "finished":
         yield Doubt(
             "serious",

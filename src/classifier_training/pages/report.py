@@ -8,8 +8,9 @@ from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.run_data import RunData
 from classifier_training.pages.sections import sections_of
 from classifier_training.pages.templating import render_page
+from classifier_training.pages.wording import moment
 
-_STATUS = {"finished": "Training report", "training": "Training in progress", "evaluation": "Evaluation report"}
+_STATUS = {"finished": "Training report", "training": "Not finished", "evaluation": "Evaluation report"}
 
 
 def render_report(data: RunData) -> str:
@@ -23,6 +24,6 @@ def render_report(data: RunData) -> str:
         "kind": _STATUS[data.status],
         "sections": sections_of(data),
         "missing": data.missing,
-        "made": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "made": moment(datetime.now().astimezone()),
     }
     return render_page("report.html.j2", values)

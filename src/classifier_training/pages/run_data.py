@@ -46,7 +46,7 @@ class RunData:
         metrics: Scores and losses by epoch.
         timings: ``seconds`` and ``images_per_second`` by epoch.
         results: ``results.json`` as it is; empty while the run is not finished.
-        seconds: How long the training took; None where it is not known.
+        seconds: How long the training took, over all processes of a resumed run; None where it is not known.
         monitor: The metric that decides which epoch is the best.
         best_epoch: From 0; None before the first validation.
         best_score: The monitored metric of that epoch.
@@ -190,7 +190,7 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         metrics=metrics,
         timings=timings,
         results=results.values if results else {},
-        seconds=max(results.seconds, _trained_seconds(timings)) if results else None,
+        seconds=(_trained_seconds(timings) or results.seconds) if results else None,
         monitor=monitor,
         best_epoch=best[0],
         best_score=best[1],

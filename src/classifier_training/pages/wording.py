@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime, timezone
 
 DASH = "—"
 SPACE = "\N{NO-BREAK SPACE}"
@@ -61,6 +62,12 @@ def large_number(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g}{SPACE}{word}"
     return f"{number:,.0f}"
+
+
+def moment(time: datetime) -> str:
+    """A time such as ``2026-11-23 07:20 UTC+01:00``, in the local zone; one without a zone is left without."""
+    offset = None if time.tzinfo is None else (time := time.astimezone()).utcoffset()
+    return f"{time:%Y-%m-%d %H:%M}{'' if offset is None else f' {timezone(offset)}'}"
 
 
 def listing(names: Sequence[str], most: int = 4) -> str:

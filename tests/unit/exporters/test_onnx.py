@@ -106,7 +106,7 @@ class CannotBeExported(nn.Module):
         (make_network().train(), "evaluation mode"),
         (ReturnsTuple().eval(), r"must return logits \(N, K\) .* got tuple"),
         (nn.Conv2d(3, 4, 1).eval(), r"got \(2, 4, 16, 16\)"),
-        (nn.Conv2d(3, 4, 99).eval(), "refuses images of 16 x 16 pixels"),
+        (nn.Conv2d(3, 4, 99).eval(), "refuses images of 3 channels of 16 x 16 pixels"),
         (CannotBeExported().eval(), "torchscript exporter cannot export this model with opset 18"),
     ],
 )

@@ -51,8 +51,11 @@ def test_runs_of_other_photos_are_told(tmp_path: Path) -> None:
 
     compared = compared_runs(read(tmp_path, good=GOOD, bad=replace(BAD, files=others)))
 
-    assert "no photo is known that both were asked about" in judgements(compared)[0]
-    assert "different photos, none of them in common" in cannot_be_compared(compared)[0]
+    assert "it is not known which photos both were asked about" in judgements(compared)[0]
+    assert (
+        "photos of different places, so it is not known whether they have any in common"
+        in cannot_be_compared(compared)[0]
+    )
 
 
 def test_photos_in_common_are_counted(tmp_path: Path) -> None:

@@ -64,6 +64,74 @@ def test_few_photos_give_a_rough_score() -> None:
     assert small.title.replace("\N{NO-BREAK SPACE}", " ") == "1 of 2 classes has fewer than 10 photos"
 
 
+@pytest.mark.parametrize(
+    ("confusion", "title"),
+    [
+        (((8, 0, 0), (0, 300, 0), (0, 0, 0)), "1 of 3 classes has fewer than 10 photos, another 1 has none"),
+        (
+            ((8, 0, 0, 0), (0, 300, 0, 0), (0,) * 4, (0,) * 4),
+            "1 of 4 classes has fewer than 10 photos, another 2 have none",
+        ),
+    ],
+)
+def test_few_photos_and_none_are_told_apart(confusion: Any, title: str) -> None:
+    assert f"note: {title}" in titles(make_run(final=make_scored(confusion)))
+
+
+def test_several_classes_without_photos_are_they() -> None:
+    (absent,) = doubts(make_run(final=make_scored(((300, 0, 0), (0, 0, 0), (0, 0, 0)))))
+
+    assert "how well they would be recognised" in absent.text
+
+
+@pytest.mark.parametrize(
+    ("validated", "changes", "wanted"),
+    [
+        ((25, 25), {}, []),
+        ((25, 24), {}, ["note: Only 49 validation photos"]),
+        ((60, 0), {}, ["note: 1 class without a validation photo"]),
+        ((0, 0), {}, []),
+        ((25, 24), {"best_epoch": None}, []),
+    ],
+)
+def test_a_weak_validation(validated: tuple[int, int], changes: dict[str, Any], wanted: list[str]) -> None:
+    statistics = make_statistics(counts={"train": (50, 50), "val": validated})
+
+    assert titles(make_run(final=make_scored(GOOD), statistics=statistics, **changes)) == wanted
+
+
+def test_up_to_three_classes_without_a_validation_photo_are_named() -> None:
+    for num_classes, words in ((4, "“b”, “c” and “d”"), (5, "“b”, “c” and 2 more")):
+        nothing = (0,) * (num_classes - 1)
+        statistics = make_statistics(
+            classes=tuple("abcde"[:num_classes]), counts={"train": (9,) * num_classes, "val": (90, *nothing)}
+        )
+        (doubt,) = doubts(make_run(final=make_scored(GOOD), statistics=statistics))
+        assert words in doubt.text.translate({0x2068: None, 0x2069: None})
+
+
+def test_a_class_that_is_not_validated_is_told_once() -> None:
+    statistics = make_statistics(counts={"train": (50, 50), "val": (200, 0)})
+    scored = make_scored(((200, 0), (0, 0)), split="val")
+
+    assert titles(make_run(status="training", final=None, validation=scored, statistics=statistics)) == [
+        "serious: 1 class without a photo to score"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("num_images", "wanted"), [(9, ["note: The exported file is proven on 9 photos alone"]), (10, [])]
+)
+def test_an_export_that_is_proven_on_few_photos(num_images: int, wanted: list[str]) -> None:
+    data = make_run(
+        final=make_scored(GOOD),
+        verification=Verification(True, num_images, 1e-3, 1.0, 1e-6, "0" * 64, {}),
+        onnx=OnnxFile(Path("model.onnx"), 1000, "0" * 64, is_proven=True),
+    )
+
+    assert titles(data) == wanted
+
+
 def test_a_class_without_photos_is_named() -> None:
     (absent,) = doubts(make_run(final=make_scored(((200, 0), (0, 0)))))
 

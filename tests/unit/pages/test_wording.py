@@ -1,8 +1,19 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from classifier_training.pages.wording import DASH, byte_size, count, decimal, large_number, listing, percentage
+from classifier_training.pages.wording import (
+    DASH,
+    byte_size,
+    count,
+    decimal,
+    large_number,
+    listing,
+    moment,
+    percentage,
+)
 
 
 def plain(text: str) -> str:
@@ -63,3 +74,13 @@ def test_long_lists_are_cut() -> None:
     assert listing(["a"]) == "a"
     assert listing(["a", "b", "c"]) == "a, b and c"
     assert listing(list("abcdefg"), 3) == "a, b, c and 4 more"
+
+
+def test_a_time_has_its_zone_where_it_is_known() -> None:
+    time = datetime(2026, 11, 23, 7, 20)
+    offset = time.astimezone().strftime("%z")
+
+    assert moment(time) == "2026-11-23 07:20"
+    local = moment(time.astimezone(UTC))
+    assert local.startswith("2026-11-23 07:20 UTC")
+    assert local.removeprefix("2026-11-23 07:20 UTC").replace(":", "") == offset.replace("+0000", "")

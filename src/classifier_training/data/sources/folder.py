@@ -96,6 +96,11 @@ def _scan_class(folder: Path) -> _Scan:
     return _Scan(folder, images, others)
 
 
+def empty_class_folder(folder: str, split: Split | None) -> str:
+    """What is said of it; a class is left out where it has nothing to be trained on."""
+    return f"class folder {folder} holds no images" + ("; the class is left out" if split in {None, "train"} else "")
+
+
 def _add_classes(
     rows: RowWriter, root: Path, scans: Sequence[_Scan], split: Split | None, warnings: list[str], watched: list[str]
 ) -> None:
@@ -106,7 +111,7 @@ def _add_classes(
             rows.add(parent, names, scan.folder.name, split=split)
         others += scan.others
         if not any(names for _, names in scan.images):
-            warnings.append(f"class folder {scan.folder} holds no images; the class is left out")
+            warnings.append(empty_class_folder(str(scan.folder), split))
     _warn_of_stray_images(root, warnings)
     if others:
         kinds = ", ".join(f"{count} × {kind}" for kind, count in sorted(others.items()))

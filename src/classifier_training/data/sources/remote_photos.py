@@ -11,6 +11,7 @@ from typing import Final
 
 from classifier_training.data.cache_folder import cache_folder
 from classifier_training.data.sources.address import file_name, shown, split_address
+from classifier_training.data.sources.folder import empty_class_folder
 from classifier_training.data.sources.hub_parquet import list_hub_parquet
 from classifier_training.data.sources.listing import SPLIT_OF_NAME, SPLITS, Listing, RowWriter, Split
 from classifier_training.data.sources.remote import list_folder, list_remote
@@ -100,7 +101,7 @@ def _class_folders(root: str, splits: Sequence[tuple[Split | None, str]], progre
         images = [file for file in files if _is_image(file)]
         others.update(_extension(file) or "no extension" for file in files if not _is_image(file))
         if not images:
-            warnings.append(f"class folder {shown(folder)} holds no images; the class is left out")
+            warnings.append(empty_class_folder(shown(folder), split))
         for place, run in groupby(map(split_address, images), key=lambda address: address[0]):
             rows.add(place, [name for _, name in run], file_name(folder), split=split)
         if progress is not None:

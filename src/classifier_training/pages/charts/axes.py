@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
 from classifier_training.pages.charts.svg import element, label, percent
+from classifier_training.pages.wording import percentage
 
 LONGEST_TICK = 5  # letters beside a vertical axis, for which every chart has room
 
@@ -65,6 +66,25 @@ def axis_over(
     first = math.ceil(start / step - 1e-9)
     last = math.floor(end / step + 1e-9)
     return Axis(start, end, tuple(step * count for count in range(first, last + 1)), write)
+
+
+def share_axis(values: Iterable[float | None], *, num_ticks: int = 5, high: float | None = None) -> Axis:
+    """An axis of shares in per cent, with as many digits as its ticks have.
+
+    Args:
+        values: What it has to hold, as `axis_over` takes it.
+        num_ticks: About how many values are written beside it.
+        high: Where it ends; None: a round number above the largest value.
+    """
+    axis = axis_over(values, percentage, num_ticks=num_ticks, high=high)
+    digits = next((digits for digits in range(6) if all(_is_whole(tick, digits) for tick in axis.ticks)), 6)
+    return replace(axis, write=lambda value: percentage(value, digits))
+
+
+def _is_whole(share: float, digits: int) -> bool:
+    """Whether a share in per cent has no more digits after the point."""
+    shifted = share * 10.0 ** (digits + 2)
+    return math.isclose(shifted, round(shifted), rel_tol=0, abs_tol=1e-6)
 
 
 def epoch_axis(epochs: Iterable[float]) -> Axis:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from classifier_training.pages.charts.axes import axis_over
+from classifier_training.pages.charts.axes import axis_over, share_axis
 from classifier_training.pages.charts.columns import Column, column_chart
 from classifier_training.pages.charts.lines import Line, line_chart
 from classifier_training.pages.charts.reliability import SHARES, reliability_diagram
@@ -42,6 +42,7 @@ def calibration_section(data: RunData) -> Section:
         "diagram": reliability_diagram(scored.calibration, texts, sentence),
         "counts": counts,
         "error": scored.expected_calibration_error,
+        "num_bins": len(scored.calibration),
         "bins": [one for one in scored.calibration if one.count],
     }
     return Section(CALIBRATION, _TITLES[CALIBRATION], lead=sentence, values=values)
@@ -132,7 +133,7 @@ def _coverage_chart(points: Sequence[CoveragePoint]) -> object:
         [point.coverage for point in shown],
         [Line("right", accuracies)],
         x_axis=SHARES,
-        y_axis=axis_over(accuracies, lambda value: f"{100 * value:.0f} %", num_ticks=4, high=1.0),
+        y_axis=share_axis(accuracies, num_ticks=4, high=1.0),
         x_name="photos answered",
         title="Accuracy against coverage",
         description=f"Answering all photos it is right for {percentage(shown[-1].accuracy)}, answering"

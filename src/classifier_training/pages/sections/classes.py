@@ -49,6 +49,7 @@ def classes_section(data: RunData) -> Section:
     values = {
         "rows": rows,
         "level": percentage(scored.confidence_level, 0),
+        "has_intervals": any(row.precision_interval or row.recall_interval for row in scored.per_class),
         "photos": shown_scores_name(scored.split),
         "has_filter": len(rows) >= FILTER_FROM,
         "few": FEW,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
-from classifier_training.pages.charts.axes import axis_over, epoch_axis
+from classifier_training.pages.charts.axes import axis_over, epoch_axis, share_axis
 from classifier_training.pages.charts.lines import Line, line_chart
 from classifier_training.pages.run_data import RunData
-from classifier_training.pages.sections.section import Section
+from classifier_training.pages.sections.section import Section, num_all_epochs
 from classifier_training.pages.wording import count, decimal, percentage
 
 KEY, TITLE = "curves", "Training curves"
@@ -24,6 +23,11 @@ NAMES = {
     "images_per_second": "images per second",
     "seconds": "seconds",
 }
+_LOSS_HINT = (
+    "The validation loss can lie below the training loss: the training loss is of augmented, perhaps mixed photos, and"
+    " with label smoothing where that is on; validation is scored on plain photos, and with the averaged weights where"
+    " averaging (EMA) is on."
+)
 _SHARES = {"val/top1", "val/top5", "val/balanced_accuracy", "val/macro_f1"}
 
 Values = Sequence[float | None]
@@ -36,13 +40,14 @@ def curves_section(data: RunData) -> Section:
     columns = _columns(data)
     texts = _epoch_texts(data, columns)
     charts = [
-        _chart(data, columns, ("train/loss", "val/loss"), "Loss", texts, decimal),
-        _chart(data, columns, ("val/top1", "val/balanced_accuracy"), "Accuracy on validation photos", texts,
-               partial(percentage, digits=0)),
-        _chart(data, columns, ("lr",), "Learning rate", texts, decimal),
-        _chart(data, columns, ("images_per_second",), "Training images per second", texts, decimal),
-    ]  # fmt: skip
+        _chart(data, columns, ("train/loss", "val/loss"), "Loss", texts),
+        _chart(data, columns, ("val/top1", "val/balanced_accuracy"), "Accuracy on validation photos", texts),
+        _chart(data, columns, ("lr",), "Learning rate", texts),
+        _chart(data, columns, ("images_per_second",), "Training images per second", texts),
+    ]
+    has_both_losses = all(name in columns for name in ("train/loss", "val/loss"))
     values = {
+        "hint": _LOSS_HINT if has_both_losses else "",
         "charts": [chart for chart in charts if chart is not None],
         "names": [NAMES.get(name, name) for name in columns],
         "rows": [
@@ -85,7 +90,6 @@ def _chart(
     names: tuple[str, ...],
     title: str,
     texts: list[str],
-    write: Callable[[float], str],
 ) -> dict[str, Any] | None:
     shown = [name for name in names if name in columns]
     if not shown:
@@ -93,9 +97,10 @@ def _chart(
     epochs = [epoch + 1 for epoch in data.metrics.epochs]
     lines = [Line(NAMES.get(name, name), columns[name], kind=names.index(name) + 1) for name in shown]
     every = [value for name in shown for value in columns[name]]
-    is_share = shown[0] in _SHARES
-    low = None if is_share or not any(every) else 0.0
-    y_axis = axis_over(every, write, num_ticks=4, low=low, high=_top(every) if is_share else None)
+    if shown[0] in _SHARES:
+        y_axis = share_axis(every, num_ticks=4, high=_top(every))
+    else:
+        y_axis = axis_over(every, decimal, num_ticks=4, low=0.0 if any(every) else None)
     svg = line_chart(
         epochs,
         lines,
@@ -130,9 +135,8 @@ def _lead(data: RunData) -> str:
     score = write_metric(data.monitor, data.best_score)
     name = NAMES.get(data.monitor, data.monitor)
     is_best = "was the best" if data.status == "finished" else "is the best so far"
-    best = (
-        f"Epoch {data.best_epoch + 1} of {epochs[-1] + 1} {is_best}, with a {name} of {score} on the validation photos."
-    )
+    total = max(epochs[-1] + 1, num_all_epochs(data))
+    best = f"Epoch {data.best_epoch + 1} of {total} {is_best}, with a {name} of {score} on the validation photos."
     return f"{best} {_shape(data)}".strip()
 
 

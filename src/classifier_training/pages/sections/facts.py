@@ -9,7 +9,8 @@ from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.run_data import RunData
 from classifier_training.pages.run_settings import setting
 from classifier_training.pages.scored_data import ScoredData
-from classifier_training.pages.wording import count, large_number
+from classifier_training.pages.sections.section import num_all_epochs
+from classifier_training.pages.wording import count, large_number, moment
 from classifier_training.terminal import duration
 
 
@@ -19,8 +20,9 @@ def run_facts(data: RunData, scored: ScoredData | None) -> list[tuple[str, list[
     if data.status != "evaluation":
         facts.append(("Training", _training_lines(data)))
     if scored is not None and scored.epoch is not None:
-        total = f" of {data.num_epochs}" if data.num_epochs else ""
-        facts.append(("Weights scored", [f"epoch {scored.epoch + 1}{total}", one_line(scored.model)]))
+        total = num_all_epochs(data)
+        of_all = f" of {total}" if total else ""
+        facts.append(("Weights scored", [f"epoch {scored.epoch + 1}{of_all}", one_line(scored.model)]))
     return [(term, [line for line in lines if line]) for term, lines in facts if any(lines)]
 
 
@@ -62,6 +64,6 @@ def _training_lines(data: RunData) -> list[str]:
 def _started(data: RunData) -> str:
     """When training began, as the environment tells it."""
     try:
-        return f"{datetime.fromisoformat(str(data.environment.get('started'))):%Y-%m-%d %H:%M}"
-    except ValueError:
+        return moment(datetime.fromisoformat(str(data.environment.get("started"))))
+    except (ValueError, OverflowError):  # the first and the last day of the calendar have no local time
         return ""

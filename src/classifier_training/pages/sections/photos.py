@@ -35,6 +35,7 @@ def photos_section(data: RunData) -> Section:
         "splits": [name for name in SPLITS if statistics is not None and name in statistics.counts],
         "split_names": SPLITS,
         "has_draws": sampler is not None and len(sampler.epochs) > 0,
+        "total_drawn": _total_drawn(rows),
         "num_epochs": 0 if sampler is None else len(sampler.epochs),
         "skyline": _skyline(rows) if len(rows) > MANY_CLASSES else None,
         "is_long": len(rows) > MANY_CLASSES,
@@ -74,6 +75,11 @@ def _mean_draws(sampler: SamplerDraws | None, classes: tuple[str, ...]) -> list[
         return [None] * len(classes)
     means = dict(zip(sampler.classes, np.mean(sampler.drawn, axis=0).tolist(), strict=True))
     return [means.get(name) for name in classes]
+
+
+def _total_drawn(rows: list[dict[str, Any]]) -> float | None:
+    known = [row["drawn"] for row in rows if row["drawn"] is not None]
+    return sum(known) if known else None
 
 
 def _skyline(rows: list[dict[str, Any]]) -> Markup:

@@ -67,6 +67,6 @@ def _lead(worst: list[ShownPicture], unsure: list[ShownPicture]) -> str:
     if not errors:
         return f"No error is among the photos kept; below are the {count(len(unsure), 'photo')} it was least sure of."
     return (
-        f"The {count(len(errors), 'error')} with the highest loss: the model was surest of something else. Look for"
-        " wrong labels first, then for what the photos have in common."
+        f"The {count(len(errors), 'error')} with the highest loss, where the true class got the least probability. Look"
+        " for wrong labels first, then for what the photos have in common."
     )

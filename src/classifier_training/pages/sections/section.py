@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from classifier_training.pages.run_data import RunData
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -24,6 +26,12 @@ class Section:
     lead: str = ""
     empty: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def num_all_epochs(data: RunData) -> int:
+    """How many epochs a run has: while it is not finished those that are wanted."""
+    wanted = data.max_epochs if data.status == "training" else None
+    return max(data.num_epochs, wanted or 0)
 
 
 def shown_scores_name(split: str | None) -> str:

@@ -30,6 +30,7 @@ def verdict_section(data: RunData) -> Section:
         "sentence": score_sentence(data),
         "scale": None if scored is None else score_scale(scored.top1, interval, score_sentence(data)),
         "others": [] if scored is None else _other_scores(scored),
+        "interval_hint": "" if scored is None else _interval_hint(scored),
         "progress": _progress(data),
         "facts": run_facts(data, scored),
         "export": _export(data),
@@ -55,7 +56,7 @@ def score_sentence(data: RunData) -> str:
 
 def _other_scores(scored: ScoredData) -> list[dict[str, Any]]:
     names = {"top5": "top-5", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
-    hidden = {"top5"} if len(scored.classes) <= 5 else set()
+    hidden = set() if _has_top5(scored) else {"top5"}
     return [
         {"name": name, "value": percentage(getattr(scored, key)), "range": _range(scored.intervals.get(key))}
         for key, name in names.items()
@@ -63,8 +64,24 @@ def _other_scores(scored: ScoredData) -> list[dict[str, Any]]:
     ]
 
 
+def _has_top5(scored: ScoredData) -> bool:
+    """Whether it says anything: of five classes every photo is right."""
+    return len(scored.classes) > 5
+
+
 def _range(interval: Interval | None) -> str:
     return "" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+
+
+def _interval_hint(scored: ScoredData) -> str:
+    """How the intervals were computed."""
+    tops = "top-1 and top-5" if _has_top5(scored) else "top-1"
+    methods = {
+        tops: ("Wilson's", scored.intervals.get("top1")),
+        "balanced accuracy and macro F1": ("bootstrapped", scored.intervals.get("balanced_accuracy")),
+    }
+    said = [f"of {names} {method}" for names, (method, interval) in methods.items() if interval is not None]
+    return f"{percentage(scored.confidence_level, 0)} intervals: {', '.join(said)}." if said else ""
 
 
 def _progress(data: RunData) -> dict[str, Any] | None:
@@ -79,7 +96,13 @@ def _progress(data: RunData) -> dict[str, Any] | None:
     left = None
     if seconds and data.max_epochs is not None and data.max_epochs > data.num_epochs:
         left = duration(sum(seconds) / len(seconds) * (data.max_epochs - data.num_epochs))
-    return {"done": data.num_epochs, "wanted": data.max_epochs, "best": best, "left": left}
+    return {
+        "done": data.num_epochs,
+        "wanted": data.max_epochs,
+        "best": best,
+        "left": left,
+        "resume": data.commands.get("resume"),
+    }
 
 
 def _export(data: RunData) -> dict[str, Any] | None:

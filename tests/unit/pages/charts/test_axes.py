@@ -4,7 +4,15 @@ import math
 
 import pytest
 
-from classifier_training.pages.charts.axes import Axis, axis_over, bottom_labels, epoch_axis, horizontal_grid, tick_room
+from classifier_training.pages.charts.axes import (
+    Axis,
+    axis_over,
+    bottom_labels,
+    epoch_axis,
+    horizontal_grid,
+    share_axis,
+    tick_room,
+)
 
 
 def test_the_ends_of_an_axis_lie_at_its_ends() -> None:
@@ -47,6 +55,20 @@ def test_given_ends_are_kept() -> None:
 def test_counts_have_whole_numbers_beside_them() -> None:
     assert axis_over([0, 1], str, low=0, whole=True).ticks == (0, 1)
     assert all(tick == int(tick) for tick in axis_over([0, 3], str, low=0, num_ticks=7, whole=True).ticks)
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ((0.905, 0.99), ["90.0 %", "92.5 %", "95.0 %", "97.5 %", "100 %"]),
+        ((0.61, 0.98), ["60 %", "70 %", "80 %", "90 %", "100 %"]),
+        ((0.9991, 0.9999), ["99.900 %", "99.925 %", "99.950 %", "99.975 %", "100 %"]),
+    ],
+)
+def test_shares_are_written_as_exactly_as_their_ticks_are(values: tuple[float, ...], ticks: list[str]) -> None:
+    axis = share_axis(values, num_ticks=4, high=1.0)
+
+    assert [axis.write(tick).replace("\N{NO-BREAK SPACE}", " ") for tick in axis.ticks] == ticks
 
 
 def test_one_epoch_lies_in_the_middle() -> None:

@@ -56,6 +56,7 @@ def test_empty_bins_are_in_no_table() -> None:
     section = calibration_section(make_run(final=make_scored(calibration=bins(0.9, 0.8))))
 
     assert section.values["bins"] == [bins(0.9, 0.8)[1]]
+    assert section.values["num_bins"] == 2
     assert section.lead in section.values["diagram"]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.helpers.page_data import make_run, make_scored
 
 from classifier_training.pages.sections.classes import FEW, FILTER_FROM, classes_section
@@ -36,6 +38,15 @@ def test_few_photos_are_marked() -> None:
     rows = classes_section(make_run(final=make_scored(((FEW - 1, 0), (0, FEW))))).values["rows"]
 
     assert [row["is_few"] for row in rows] == [True, False]
+
+
+def test_intervals_are_spoken_of_where_there_are_some() -> None:
+    plain_scores = make_scored()
+    row = replace(plain_scores.per_class[0], recall_interval=(0.8, 0.9))
+
+    assert classes_section(make_run()).values["has_intervals"] is False
+    scored = replace(plain_scores, per_class=(row, *plain_scores.per_class[1:]))
+    assert classes_section(make_run(final=scored)).values["has_intervals"] is True
 
 
 def test_many_classes_can_be_searched() -> None:

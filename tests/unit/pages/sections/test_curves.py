@@ -41,6 +41,16 @@ def test_the_best_epoch_is_told_counted_from_one() -> None:
     assert lead(make(status="training")).startswith("Epoch 4 of 5 is the best so far")
 
 
+def test_an_unfinished_run_has_as_many_epochs_as_are_wanted() -> None:
+    assert lead(make(status="training", max_epochs=9)).startswith("Epoch 4 of 9 is the best so far")
+    assert lead(make(max_epochs=9)).startswith("Epoch 4 of 5 was the best")
+
+
+def test_why_the_losses_differ_is_said_where_both_are_shown() -> None:
+    assert "below the training loss" in curves_section(make()).values["hint"]
+    assert curves_section(make(metrics=Curves((0,), {"val/loss": (1.0,)}))).values["hint"] == ""
+
+
 def test_a_loss_that_rises_again_is_told() -> None:
     assert "has risen by 30 % since epoch 2" in lead(make())
 

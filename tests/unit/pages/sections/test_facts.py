@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +18,16 @@ def facts_of(data: RunData) -> dict[str, list[str]]:
     }
 
 
+@pytest.fixture
+def winter_in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "CET-1")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("winter_in_berlin")
 def test_model_photos_training_and_weights() -> None:
     data = make_run(
         config={"model": {"name": "resnet18", "pretrained": True}, "data": {"root": "/photos/shirts"}},
@@ -30,7 +42,7 @@ def test_model_photos_training_and_weights() -> None:
     assert facts_of(data) == {
         "Model": ["resnet18", "11.2 million parameters, from pretrained weights"],
         "Photos": ["shirts", "2 classes", "/photos/shirts"],
-        "Training": ["3 epochs", "1 min 1 s on 2 × NVIDIA H100", "2026-11-23 03:01"],
+        "Training": ["3 epochs", "1 min 1 s on 2 × NVIDIA H100", "2026-11-23 04:01 UTC+01:00"],
         "Weights scored": ["epoch 3 of 3", "checkpoints/best.ckpt"],
     }
 
@@ -41,6 +53,16 @@ def test_model_photos_training_and_weights() -> None:
 )
 def test_where_the_weights_came_from(model: dict[str, Any], start: str) -> None:
     assert facts_of(make_run(config={"model": model}))["Model"] == ["x", start]
+
+
+def test_weights_of_an_unfinished_run_are_counted_by_the_epochs_that_are_wanted() -> None:
+    assert facts_of(make_run(status="training", num_epochs=3, max_epochs=9))["Weights scored"][0] == "epoch 3 of 9"
+    assert facts_of(make_run(num_epochs=3, max_epochs=9))["Weights scored"][0] == "epoch 3 of 3"
+
+
+@pytest.mark.parametrize("started", ["0001-01-01T00:00:00+14:00", "soon", None])
+def test_a_time_that_is_none_is_left_out(started: Any) -> None:
+    assert facts_of(make_run(environment={"started": started}))["Training"] == ["3 epochs", "1 min 1 s"]
 
 
 def test_an_evaluation_says_what_was_scored() -> None:

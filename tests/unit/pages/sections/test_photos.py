@@ -57,6 +57,7 @@ def test_what_was_drawn_is_a_mean_over_epochs() -> None:
     assert (dog["drawn"], dog["repeats"]) == (25, 2.5)
     assert read_markup(cat["bar"]).only("rect", "upper").share("width") == 1
     assert read_markup(cat["bar"]).only("rect", "lower").share("width") == 0.625
+    assert section.values["total_drawn"] == 50
     assert "each photo between 0.62 and 2.5 times an epoch" in section.lead
 
 

@@ -30,7 +30,7 @@ def test_the_lead_counts_the_errors() -> None:
     unsure = make_scored(pictures=(make_picture(why=UNSURE),))
 
     assert pictures_section(make_run(final=errors)).lead.startswith(
-        "The 2\N{NO-BREAK SPACE}errors with the highest loss"
+        "The 2\N{NO-BREAK SPACE}errors with the highest loss, where the true class got the least probability."
     )
     assert pictures_section(make_run(final=unsure)).lead.startswith("No error is among the photos kept")
 

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.helpers.markup import read_markup
 from tests.helpers.page_data import make_run, make_scored
 
 from classifier_training.pages.curves import Curves
 from classifier_training.pages.model_data import OnnxFile, Verification
+from classifier_training.pages.report import render_report
 from classifier_training.pages.run_data import RunData
 from classifier_training.pages.sections.verdict import score_sentence, verdict_section
 
@@ -78,6 +80,30 @@ def test_an_unfinished_training_says_how_far_it_is() -> None:
     assert (progress["done"], progress["wanted"], progress["left"]) == (2, 10, "8 min 0 s")
     assert plain(progress["best"]) == "Best so far: top-1 80.0 % in epoch 2."
     assert verdict_section(make_run()).values["progress"] is None
+
+
+def test_an_unfinished_run_says_how_to_go_on_and_not_that_it_runs() -> None:
+    command = "classifier-training train --resume '/runs/<b>'"
+    data = make_run(status="training", num_epochs=2, max_epochs=3, commands={"resume": command})
+    page = read_markup(render_report(data))
+
+    assert page.only("p", "kind").text == "Not finished"
+    assert page.all("title")[0].text == "run · Not finished"
+    assert page.all("pre")[0].text == command
+    assert "If it is not running any more, go on with:" in page.with_id("verdict").text
+    assert "2 of 3 epochs are done." in plain(page.with_id("verdict").text)
+
+
+def test_the_methods_of_the_intervals_are_named() -> None:
+    known = {"top1": (0.8, 0.9), "balanced_accuracy": (0.7, 0.9)}
+    few, many, none = (
+        verdict_section(make_run(final=make_scored([[1] * num] * num, intervals=intervals))).values["interval_hint"]
+        for num, intervals in ((2, known), (6, {"top1": (0.8, 0.9)}), (2, {}))
+    )
+
+    assert plain(few) == "95 % intervals: of top-1 Wilson's, of balanced accuracy and macro F1 bootstrapped."
+    assert plain(many) == "95 % intervals: of top-1 and top-5 Wilson's."
+    assert none == ""
 
 
 @pytest.mark.parametrize(
