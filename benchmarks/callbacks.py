@@ -3,14 +3,15 @@
     python benchmarks/callbacks.py [PHOTOS] [--photos 2000] [--epochs 3] [--rounds 5] [--accelerator cpu]
 
 ResNet-18 at 224 px is trained on PHOTOS (one folder a class), or on as many made-up JPEGs. ``report.enabled=true`` with
-TensorBoard, where it is installed, and ``report.enabled=false`` without take turns, and the one that begins changes from round to round, so that what else the machine
-does hits both alike; a training before the first round fills the caches and is not counted. The time is that of
-``Trainer.fit``: training, validation, checkpoints, and what is drawn at the end.
+TensorBoard, where it is installed, and ``report.enabled=false`` without take turns, and the one that begins changes
+from round to round, so that what else the machine does hits both alike; a training before the first round fills the
+caches and is not counted. The time is that of ``Trainer.fit``: training, validation, checkpoints, and what is drawn at
+the end.
 
 There are two figures, medians over the rounds. By the clock: with / without - 1, all that there is, and as uncertain
 as two trainings on this machine differ. By the callbacks' own time: what Lightning's profiler, which watches both
-trainings, counts within the hooks of those callbacks that the one without has not, of the progress bar, and of what sends to
-TensorBoard; on a GPU these are times of the processor, in which the device goes on working.
+trainings, counts within the hooks of those callbacks that the one without has not, of the progress bar, and of what
+sends to TensorBoard; on a GPU these are times of the processor, in which the device goes on working.
 """
 
 from __future__ import annotations
