@@ -14,7 +14,7 @@ from classifier_training.tracking.trackers import FAREWELL_SECONDS, Trackers
 
 
 class TrackingCallback(lightning.Callback):
-    """Sends metrics and figures after each epoch, and what is left when training ends.
+    """Sends metrics and figures after each epoch, and what is left when training ends, without waiting.
 
     It comes after the callbacks that write figures and ``timings.csv``, from which it takes the images per second.
 
@@ -38,11 +38,9 @@ class TrackingCallback(lightning.Callback):
         self.trackers.log_figures()
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Sends the figures that were drawn at the end, and waits until all is sent."""
+        """Sends the figures that were drawn at the end; whoever closes the trackers waits for them."""
         if trainer.is_global_zero:
-            self.trackers.flush()  # a tracker that lags behind gets no figures
             self.trackers.log_figures()
-            self.trackers.flush()
 
     def on_exception(
         self,

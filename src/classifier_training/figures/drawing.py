@@ -29,7 +29,7 @@ class DrawingBudget:
         share: Share of the time since the first question that drawing may take.
     """
 
-    def __init__(self, share: float = 0.01) -> None:
+    def __init__(self, share: float = 0.005) -> None:
         self.share = share
         self.spent = 0.0
         self._started: float | None = None

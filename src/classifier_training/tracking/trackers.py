@@ -19,6 +19,8 @@ Job = Callable[[Tracker], None]
 
 FAREWELL_SECONDS = 10.0
 """How long a run that was stopped waits for its trackers; schedulers kill soon after they have asked."""
+LAST_SECONDS = 0.5
+"""What it waits in any case, so that those that can still end their run do."""
 MAX_WAITING = 16
 """Things that may wait for a slow tracker before it gets no figures: these are kept in memory until they are sent."""
 
@@ -55,7 +57,7 @@ class Trackers:
         self._step: int = max((values.get("step", 0) for values in known.values()), default=0)
         self._is_going_on = any("step" in values for values in known.values())
         self._is_finished = False
-        self._farewell_ends: float | None = None
+        self._waited = 0.0
         self.flush()
         self.sentences: list[str] = [
             thread.tracker.sentence for _, thread in self._working() if thread.tracker is not None
@@ -109,14 +111,15 @@ class Trackers:
         """Waits until everything is sent.
 
         Args:
-            seconds: For all trackers together, counted from the first time that this is asked for; each that takes
-                longer is given up. None: as long as each thing takes no longer than it may.
+            seconds: For all trackers together, less what was waited for them so before; each that takes longer is
+                given up. None: as long as each thing takes no longer than it may.
         """
-        if seconds is not None and self._farewell_ends is None:
-            self._farewell_ends = time.monotonic() + seconds
-        ends = None if seconds is None else self._farewell_ends
+        started = time.monotonic()
+        ends = None if seconds is None else started + max(LAST_SECONDS, seconds - self._waited)
         for _, thread in self._working():
             thread.wait(seconds, ends)
+        if seconds is not None:
+            self._waited += time.monotonic() - started
         self._say_failures()
 
     def close(self) -> None:
