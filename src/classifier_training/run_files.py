@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from classifier_training.data.sources.listing import SPLITS
 from classifier_training.runs import RunFolder
 from classifier_training.terminal import Terminal
 
@@ -18,6 +19,11 @@ _MEANING = {
     "data/split.csv": "which photo was in which split",
     "data/statistics.json": "what the photos are like",
     "data/sampler_distribution.csv": "what was drawn in each epoch, by class",
+    "plots/history.png": "loss, scores, learning rate and speed of every epoch",
+    "plots/sampler_distribution.png": "what was drawn, by class",
+    "plots/images_per_class.png": "the photos of each class and split",
+    "plots/image_sizes.png": "how large the photos are",
+    "plots/train_batch.png": "training pictures as the model got them",
     "checkpoints/best.ckpt": "the weights that scored best",
     "checkpoints/last.ckpt": "where train --resume goes on",
     "checkpoints/last-1.ckpt": "the one before last.ckpt, for when that is damaged",
@@ -25,10 +31,20 @@ _MEANING = {
     "export/labels_mapping.json": "class names and preprocessing",
     "export/verification.json": "the proof that model.onnx answers like best.ckpt",
 }
+_MEANING_IN_A_SPLIT = {
+    "scores.json": "the scores with their intervals, and what they are of",
+    "predictions.csv": "what was said of each picture",
+    "confusion_matrix.csv": "how often each class was taken for each other",
+    "confusion_matrix.png": "the same as a picture",
+    "confusion_matrix_normalized.png": "the same, as shares of the true class",
+    "pictures.json": "which pictures are shown, and why",
+    "samples.png": "some pictures with what was said of them",
+    "worst_errors.png": "the errors with the highest loss",
+    "least_certain.png": "the pictures that the model was least sure of",
+}
 _MEANING_OF_FOLDERS = {
-    "plots/": "figures: curves, photos, what was drawn, a batch of training pictures",
-    "val/": "what was said of each validation picture: scores, predictions.csv, figures",
-    "test/": "what was said of each test picture: scores, predictions.csv, figures",
+    "val/pictures/": "small pictures for the report",
+    "test/pictures/": "small pictures for the report",
     "evaluations/": "what evaluate has written",
     "tensorboard/": "for tensorboard --logdir",
     "wandb/": "for wandb sync",
@@ -46,4 +62,5 @@ def _row(name: str) -> tuple[str, str]:
     for folder, meaning in _MEANING_OF_FOLDERS.items():
         if name.startswith(folder):
             return folder, meaning
-    return name, _MEANING.get(name, "")
+    folder, _, rest = name.partition("/")
+    return name, (_MEANING_IN_A_SPLIT if folder in SPLITS else _MEANING).get(rest if folder in SPLITS else name, "")

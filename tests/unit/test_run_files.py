@@ -23,13 +23,15 @@ def test_every_file_of_a_run_has_a_meaning(tmp_path: Path, capsys: pytest.Captur
     files = list(properties_of(run).values())
     for split in ("val", "test"):
         files.extend(properties_of(run.scored(split)).values())
+    figures = ("history", "sampler_distribution", "images_per_class", "image_sizes", "train_batch")
+    files.extend(run.plots / f"{name}.png" for name in figures)
     for path in files:
         if path.suffix:
             write_text(path, "")
         else:
             for name in ("0.jpg", "1/2.jpg"):
                 write_text(path / name, "")
-    for folder in (run.checkpoints, run.export):  # their files have a meaning each
+    for folder in (run.checkpoints, run.export, run.plots):  # their files have a meaning each
         for name in ("0.jpg", "1/2.jpg"):
             (folder / name).unlink()
 
@@ -38,7 +40,5 @@ def test_every_file_of_a_run_has_a_meaning(tmp_path: Path, capsys: pytest.Captur
     rows = [line.strip("│ ").split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     shown = {name.strip(): meaning.strip() for name, meaning in rows}
     assert all(shown.values()), shown
-    names = {f"{path.relative_to(tmp_path).as_posix()}{'' if path.suffix else '/'}" for path in files}
-    whole = {"val/", "test/", "plots/"}
-    places = {name for name in names if not name.startswith(tuple(whole))} | whole
-    assert shown.keys() == places - {"checkpoints/", "export/"}
+    places = {f"{path.relative_to(tmp_path).as_posix()}{'' if path.suffix else '/'}" for path in files}
+    assert shown.keys() == places - {"checkpoints/", "export/", "plots/"}
