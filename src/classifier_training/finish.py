@@ -130,7 +130,8 @@ def finish_run(
     if plan.config.report.enabled:
         _show_pictures(run, plan, split, best_epoch, scores, predictions, model, device)
     else:
-        run.scored(split).remove_pictures()  # of the weights that were the best before the run was resumed
+        with harmless(f"the removal of older pictures from {run.scored(split).root}"):
+            run.scored(split).remove_pictures()  # of the weights that were the best before the run was resumed
     show_scores(terminal, scores, plan.photos.classes, f"{split} scores of epoch {best_epoch + 1}, the best")
     terminal.say(summarise(scores))
     look_up()

@@ -70,10 +70,11 @@ def compare_in_words(
     _check_several(folders)
     path = _page_path(output, Path(COMPARISON))
     from classifier_training.pages.compare import judgements, render_compare
+    from classifier_training.pages.compared_runs import compared_runs
     from classifier_training.pages.run_data import read_run
 
-    data = [read_run(folder, with_predictions=True) for folder in folders]
-    return _write(path, render_compare(data)), judgements(data)
+    compared = compared_runs([read_run(folder, with_predictions=True) for folder in folders])
+    return _write(path, render_compare(compared)), judgements(compared)
 
 
 def _check_several(folders: Sequence[Path]) -> None:

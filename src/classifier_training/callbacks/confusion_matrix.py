@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import lightning
 
 from classifier_training.callbacks.draws_late import DrawsLate
 from classifier_training.callbacks.prediction_source import ScoredPass
-from classifier_training.callbacks.predictions import ReadsPredictions, scored_folder
+from classifier_training.callbacks.predictions import PredictionsCallback, ReadsPredictions, scored_folder
 from classifier_training.figures.drawing import DrawingBudget, harmless
 from classifier_training.scored.confusion_csv import write_confusion_csv
 from classifier_training.scored.drawn import draw_confusion_figures
@@ -30,13 +31,15 @@ class ConfusionMatrixCallback(ReadsPredictions, DrawsLate):
         self.folder = Path(folder)
 
     def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:  # noqa: ARG002
-        """Writes the table, and draws if there is time."""
+        """Writes the table, unless a `PredictionsCallback` does, and draws if there is time."""
         folder = scored_folder(self.folder, scored)
-        with harmless(str(folder.confusion)):
-            write_confusion_csv(folder.confusion, scored.scores.confusion, scored.classes)
+        others = trainer.callbacks  # type: ignore[attr-defined]
+        if not any(isinstance(other, PredictionsCallback) and other.folder == self.folder for other in others):
+            with harmless(str(folder.confusion)):
+                write_confusion_csv(folder.confusion, scored.scores.confusion, scored.classes)
+        self.draw(partial(self._draw_matrix, scored), at_once=scored.epoch is None)
 
-        def draw(_: DrawingBudget | None) -> None:
-            with harmless(f"the confusion matrix in {folder.root}"), self.budget.spending():
-                draw_confusion_figures(folder, scored.scores.confusion, scored.classes, title=scored.title)
-
-        self.draw_now(draw) if scored.epoch is None else self.draw_when_there_is_time(draw)
+    def _draw_matrix(self, scored: ScoredPass, _: DrawingBudget | None) -> None:
+        folder = scored_folder(self.folder, scored)
+        with harmless(f"the confusion matrix in {folder.root}"), self.budget.spending():
+            draw_confusion_figures(folder, scored.scores.confusion, scored.classes, title=scored.title)

@@ -24,16 +24,13 @@ class DrawsLate(lightning.Callback):
         self.budget = budget or DrawingBudget()
         self._undrawn: Drawing | None = None
 
-    def draw_when_there_is_time(self, drawing: Drawing) -> None:
-        """Draws now or later; what was put off before is not drawn any more."""
+    def draw(self, drawing: Drawing, *, at_once: bool = False) -> None:
+        """Draws now, if there is time for it or that is asked for, else later; what was put off before is not drawn."""
         self._undrawn = drawing
-        if self.budget.is_open:
+        if at_once:
+            self._draw(None)
+        elif self.budget.is_open:
             self._draw(self.budget)
-
-    def draw_now(self, drawing: Drawing) -> None:
-        """Draws whatever it costs; what was put off before is not drawn any more."""
-        self._undrawn = drawing
-        self._draw(None)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Forgets what another training has put off, and starts the clock of the budget."""

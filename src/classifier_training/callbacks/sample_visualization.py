@@ -113,7 +113,7 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
         elif scored.records is not None:
             draw = partial(self._draw_photos, scored, scored.records, data)
         if draw is not None:
-            self.draw_now(draw) if scored.epoch is None else self.draw_when_there_is_time(draw)
+            self.draw(draw, at_once=scored.epoch is None)
 
     @property
     def _train_batch(self) -> Path:

@@ -89,7 +89,7 @@ class SamplerDistributionCallback(DrawsLate):
             _say(drawn, self.terminal)
         self._warn(epoch, drawn)
         if self.figure is not None:
-            self.draw_when_there_is_time(partial(self._draw_table, drawn, self.figure))
+            self.draw(partial(self._draw_table, drawn, self.figure))
 
     def _warn(self, epoch: int, drawn: Drawn) -> None:
         counts = zip(drawn.classes, drawn.images.tolist(), drawn.drawn.tolist(), strict=True)

@@ -65,7 +65,7 @@ class TrainingHistoryCallback(DrawsLate):
         if self.metrics is None:
             self._collected.append({"epoch": float(trainer.current_epoch), **self._metrics.read(trainer)})
         if trainer.is_global_zero:
-            self.draw_when_there_is_time(self._draw_history)
+            self.draw(self._draw_history)
 
     def _draw_history(self, _: DrawingBudget | None) -> None:
         with harmless(self.path.name), self.budget.spending():

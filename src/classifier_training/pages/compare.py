@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +13,6 @@ from classifier_training.pages.compared_runs import (
     ComparedRun,
     ComparedRuns,
     cannot_be_compared,
-    compared_runs,
     judgement,
     p_value,
 )
@@ -45,19 +43,19 @@ class Cell:
 _UNKNOWN = Cell(DASH)
 
 
-def render_compare(runs: Sequence[RunData]) -> str:
+def render_compare(compared: ComparedRuns) -> str:
     """The page as text; it needs no other file and no network.
 
     Args:
-        runs: Two or more, read with their predictions.
+        compared: Two runs or more, read with their predictions.
     """
-    compared = compared_runs(runs)
+    runs = [run.data for run in compared.runs]
     values = {
         "title": f"{len(runs)} runs compared",
         "kind": "Comparison",
         "made": moment(datetime.now().astimezone()),
         "labels": [run.label for run in compared.runs],
-        "judgements": _judgements(compared),
+        "judgements": judgements(compared),
         "cautions": cannot_be_compared(compared),
         "columns": COLUMNS,
         "rows": [_row(run, compared) for run in compared.runs],
@@ -74,11 +72,6 @@ def render_compare(runs: Sequence[RunData]) -> str:
     return render_page("compare.html.j2", values)
 
 
-def judgements(runs: Sequence[RunData]) -> list[str]:
-    """What the page says of which run is better; argument as of `render_compare`."""
-    return _judgements(compared_runs(runs))
-
-
 COLUMNS = (
     ("against the best", "probability that a difference as large is mere chance, by McNemar's exact test"),
     ("balanced accuracy", "mean recall of the classes that have photos"),
@@ -90,7 +83,8 @@ COLUMNS = (
 )
 
 
-def _judgements(compared: ComparedRuns) -> list[str]:
+def judgements(compared: ComparedRuns) -> list[str]:
+    """What the page says of which run is better; argument as of `render_compare`."""
     if compared.best is None:
         return ["None of these runs has scores yet."]
     best = compared.best

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
-import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image
 
+from classifier_training.errors import BadImageError
+from classifier_training.imaging.decode import decode_image
 from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.scored_data import Picture
 from classifier_training.pages.wording import percentage
 
 LARGEST_BYTES = 512 * 1024  # a thumbnail has a few kilobytes; what is larger is none of ours
-_LARGEST_FIGURE_SIDE = 4096
+_LARGEST_FIGURE_PIXELS = 2**24
 _JPEG = b"\xff\xd8\xff"
 _FIGURE_QUALITY = 80
 
@@ -85,33 +86,24 @@ def data_address(path: Path | None) -> str | None:
 
 
 def figure_address(path: Path | None) -> str | None:
-    """A PNG figure of photos as a ``data:`` address, as a JPEG of a few hundred kilobytes.
+    """A figure of photos as a ``data:`` address, as a JPEG of a few hundred kilobytes.
 
-    None where there is none, or where it is no such figure.
+    None where there is none, or where it is no picture of that size.
     """
     if path is None:
         return None
     try:
         return _smaller(path, path.stat().st_mtime_ns)
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        struct.error,
-    ):  # SyntaxError is Pillow's for a PNG file that ends too early
+    except (OSError, BadImageError):
         return None
 
 
 @lru_cache(maxsize=4)
-def _smaller(path: Path, _: int) -> str | None:
+def _smaller(path: Path, _: int) -> str:
     """A page is written anew after every epoch, and its figures are nearly always the same."""
-    with path.open("rb") as file:
-        width, height = struct.unpack(">16x2L", file.read(24))
-    if max(width, height) > _LARGEST_FIGURE_SIDE:
-        return None
-    with Image.open(path, formats=["PNG"]) as image:
-        content = io.BytesIO()
-        image.convert("RGB").save(content, "JPEG", quality=_FIGURE_QUALITY)
+    content = io.BytesIO()
+    picture = Image.fromarray(decode_image(path, max_pixels=_LARGEST_FIGURE_PIXELS))
+    picture.save(content, "JPEG", quality=_FIGURE_QUALITY)
     return _address(content.getvalue())
 
 

@@ -8,6 +8,7 @@ import pytest
 from tests.helpers.run_folders import HOSTILE_FILES, HOSTILE_NAMES, RunMaker
 
 from classifier_training.pages.compare import render_compare
+from classifier_training.pages.compared_runs import compared_runs
 from classifier_training.pages.run_data import RunData, read_run
 
 GOOD = RunMaker(3, seed=1, skill=4.0, settings={"model.name": "resnet50", "optimizer.lr": 0.01})
@@ -25,7 +26,7 @@ def text_of(page: str) -> str:
 
 
 def test_the_page_says_all_of_each_run(tmp_path: Path) -> None:
-    page = text_of(render_compare(read(tmp_path, good=GOOD, bad=BAD)))
+    page = text_of(render_compare(compared_runs(read(tmp_path, good=GOOD, bad=BAD))))
 
     assert "“good” is better than “bad”" in page
     for told in ("resnet50", "resnet18", "11.2 million", "21.5 ms", "39 s", "✓ proven", "best: 3", "best: 5"):
@@ -38,7 +39,7 @@ def test_the_page_says_all_of_each_run(tmp_path: Path) -> None:
 
 
 def test_recalls_stand_beside_each_other_with_their_difference(tmp_path: Path) -> None:
-    page = text_of(render_compare(read(tmp_path, bad=BAD, good=GOOD)))
+    page = text_of(render_compare(compared_runs(read(tmp_path, bad=BAD, good=GOOD))))
 
     rows = [maker.score("test").scores.classes for maker in (GOOD, BAD)]
     for index in range(3):
@@ -54,17 +55,19 @@ def test_everything_can_be_missing(tmp_path: Path) -> None:
         seconds=None, best_epoch=None, missing=("nothing is there",),
     )  # fmt: skip
 
-    page = text_of(render_compare([whole, bare]))
+    page = text_of(render_compare(compared_runs([whole, bare])))
 
     assert "nothing is there" in page
     assert "“other” has no scores yet." in page
-    assert "None of these runs has scores yet." in text_of(render_compare([bare, bare]))
+    assert "None of these runs has scores yet." in text_of(render_compare(compared_runs([bare, bare])))
 
 
 def test_an_evaluation_is_compared_with_a_run(tmp_path: Path) -> None:
     folder = BAD.make_evaluation(tmp_path / "evaluation")
 
-    page = text_of(render_compare([*read(tmp_path, run=GOOD), read_run(folder.root, with_predictions=True)]))
+    page = text_of(
+        render_compare(compared_runs([*read(tmp_path, run=GOOD), read_run(folder.root, with_predictions=True)]))
+    )
 
     assert "“run” is better than “evaluation”" in page
 
@@ -74,7 +77,7 @@ def test_hostile_names_are_escaped(tmp_path: Path, number: int) -> None:
     maker = RunMaker(HOSTILE_NAMES, files=HOSTILE_FILES, settings={"run.name": "'<img src=x onerror=hacked>'"})
     names = [f"<svg onload=window.hacked=1>{place}" for place in range(number)]
 
-    page = render_compare(read(tmp_path, **dict.fromkeys(names, maker)))
+    page = render_compare(compared_runs(read(tmp_path, **dict.fromkeys(names, maker))))
 
     assert len(re.findall("<script", page)) == 1
     assert "<svg onload" not in page

@@ -14,6 +14,7 @@ from tests.helpers.run_folders import HOSTILE_FILES, HOSTILE_NAMES, RunMaker, ed
 
 from classifier_training.errors import RunError
 from classifier_training.pages.compare import render_compare
+from classifier_training.pages.compared_runs import compared_runs
 from classifier_training.pages.report import render_report
 from classifier_training.pages.run_data import read_run
 from classifier_training.runs import RunFolder
@@ -62,7 +63,7 @@ def pages_of(run: RunFolder) -> tuple[str, ...]:
     """Makes both pages; returns what they say is missing."""
     data = read_run(run.root, with_predictions=True)
     render_report(data).encode()
-    render_compare([data, data]).encode()
+    render_compare(compared_runs([data, data])).encode()
     return data.missing
 
 
