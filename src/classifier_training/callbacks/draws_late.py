@@ -29,7 +29,7 @@ class DrawsLate(lightning.Callback):
         self._undrawn = drawing
         if at_once:
             self._draw(None)
-        elif self.budget.is_open:
+        elif self.budget.wait(self):
             self._draw(self.budget)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
@@ -53,4 +53,5 @@ class DrawsLate(lightning.Callback):
     def _draw(self, budget: DrawingBudget | None) -> None:
         drawing, self._undrawn = self._undrawn, None
         if drawing is not None:
+            self.budget.note_drawn(self)
             drawing(budget)

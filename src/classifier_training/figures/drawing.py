@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,18 @@ class DrawingBudget:
         self.share = share
         self.spent = 0.0
         self._started: float | None = None
+        self._waiting: set[object] = set()
+        self._drawn: Counter[object] = Counter()
+
+    def wait(self, who: object) -> bool:
+        """Whether it is ``who``'s turn: there is time, and nobody who waits as well has drawn less often."""
+        self._waiting.add(who)
+        return self.is_open and self._drawn[who] <= min(self._drawn[other] for other in self._waiting)
+
+    def note_drawn(self, who: object) -> None:
+        """``who`` draws now, and waits no longer."""
+        self._waiting.discard(who)
+        self._drawn[who] += 1
 
     @property
     def is_open(self) -> bool:

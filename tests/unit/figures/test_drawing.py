@@ -68,3 +68,15 @@ def test_letters_that_no_font_has_are_drawn_without_a_warning(tmp_path: Path) ->
     with Image.open(tmp_path / "deep" / "one.png") as image:
         assert image.size == (200, 100)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["one.png"]
+
+
+def test_all_that_draw_have_their_turn() -> None:
+    budget = DrawingBudget(share=1e9)
+    _ = budget.is_open
+    drawn: list[str] = []
+    for epoch in range(3):
+        for name in ("matrix", "pictures", "curves"):
+            if budget.wait(name) and not (epoch == 0 and drawn):  # in the first epoch there is time for one alone
+                budget.note_drawn(name)
+                drawn.append(name)
+    assert drawn == ["matrix", "pictures", "curves", "matrix", "pictures", "curves"]
