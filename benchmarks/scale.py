@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from classifier_training.data.division import divide
-from classifier_training.data.index import Index, RowRecords, write_index
-from classifier_training.data.inspect import DIGEST_BYTES, Facts
+from classifier_training.data.index.check import DIGEST_BYTES, Facts
+from classifier_training.data.index.table import Index, RowRecords, write_index
 from classifier_training.data.sources.listing import Listing, RowWriter
+from classifier_training.data.splits.make import divide
 
 PATH_LENGTH = 60
 NUM_CLASSES = 10_000
@@ -102,7 +102,7 @@ def draws(num_rows: int) -> None:
     """Draws an epoch by weight in a process of its own; prints seconds and the megabytes that it took at most."""
     import torch
 
-    from classifier_training.data.sampler import TrackingWeightedRandomSampler
+    from classifier_training.data.sampling.sampler import TrackingWeightedRandomSampler
 
     weights = torch.rand(num_rows, dtype=torch.float64)
     sampler = TrackingWeightedRandomSampler(weights, num_rows, generator=torch.Generator().manual_seed(0))

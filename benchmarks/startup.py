@@ -24,7 +24,7 @@ COMMANDS = {
 
 def cpu_seconds(arguments: list[str]) -> float:
     """User and system time of one process."""
-    program = ["-m", "classifier_training.cli", *arguments] if arguments else ["-c", "import torch"]
+    program = ["-m", "classifier_training", *arguments] if arguments else ["-c", "import torch"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *program], capture_output=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -38,7 +38,7 @@ from classifier_training.config.schema import Config
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.optim import build_optimizer, build_scheduler, parameter_groups
-from classifier_training.terminal import Terminal
+from classifier_training.terminal.terminal import Terminal
 
 IMAGE_SIZE, BATCH_SIZE, NUM_CLASSES = 64, 32, 10
 DECAY = 0.9999

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import tempfile
 
-from classifier_training.data.cache_folder import CACHE_VARIABLE
+from classifier_training.data.cache.folder import CACHE_VARIABLE
 
 # Keeps the user's cache folder out of the tests, and the tests out of it: before any module copies the environment.
 _cache = tempfile.TemporaryDirectory(prefix="classifier-training-tests-")

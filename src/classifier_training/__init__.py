@@ -12,30 +12,30 @@ from typing import TYPE_CHECKING
 from classifier_training.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from classifier_training.evaluation import Evaluation as Evaluation
-    from classifier_training.evaluation import evaluate as evaluate
-    from classifier_training.exporting import export as export
-    from classifier_training.finish import TrainResult as TrainResult
-    from classifier_training.prediction import predict as predict
-    from classifier_training.reporting import compare as compare
-    from classifier_training.reporting import report as report
-    from classifier_training.training import train as train
+    from classifier_training.evaluation.evaluate import Evaluation as Evaluation
+    from classifier_training.evaluation.evaluate import evaluate as evaluate
+    from classifier_training.exporters.export import export as export
+    from classifier_training.inference.predict import predict as predict
+    from classifier_training.pages.write import compare as compare
+    from classifier_training.pages.write import report as report
+    from classifier_training.training.finish import TrainResult as TrainResult
+    from classifier_training.training.train import train as train
     from classifier_training.types import ClassificationBatch as ClassificationBatch
     from classifier_training.types import Prediction as Prediction
     from classifier_training.types import Preprocessing as Preprocessing
 
 _HOMES = {
     "ClassificationBatch": "types",
-    "Evaluation": "evaluation",
+    "Evaluation": "evaluation.evaluate",
     "Prediction": "types",
     "Preprocessing": "types",
-    "TrainResult": "finish",
-    "compare": "reporting",
-    "evaluate": "evaluation",
-    "export": "exporting",
-    "predict": "prediction",
-    "report": "reporting",
-    "train": "training",
+    "TrainResult": "training.finish",
+    "compare": "pages.write",
+    "evaluate": "evaluation.evaluate",
+    "export": "exporters.export",
+    "predict": "inference.predict",
+    "report": "pages.write",
+    "train": "training.train",
 }
 
 __all__ = sorted(_HOMES)

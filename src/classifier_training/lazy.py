@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
+
+
+class _LazyPackage(ModuleType):
+    """A package whose public names win over submodules of the same name, as `train` does over ``train.py``."""
+
+    _homes: Mapping[str, str]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Python binds every imported submodule in its package; it must not hide a public function."""
+        if not (isinstance(value, ModuleType) and name in self._homes):
+            super().__setattr__(name, value)
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
@@ -21,6 +34,9 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(importlib.import_module(f"{package}.{home}"), name)
 
+    module = sys.modules[package]
+    module.__dict__["_homes"] = homes
+    module.__class__ = _LazyPackage
     return get
 
 

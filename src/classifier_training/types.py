@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Split = Literal["train", "val", "test"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
+OnBadImage = Literal["raise", "skip"]
+"""What to do about a file that is not an image: stop, or leave it out."""
+Progress = Callable[[int, int], None]
+"""Called with the number of items done and the number of all items."""
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 

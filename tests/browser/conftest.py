@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.helpers.browser import find_chromium, launch
 from tests.helpers.run_folders import HOSTILE_FILES, HOSTILE_NAMES, RunMaker
 
-from classifier_training.reporting import compare, report
+from classifier_training.pages.write import compare, report
 
 
 @pytest.fixture(scope="session")

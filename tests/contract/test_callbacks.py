@@ -38,7 +38,7 @@ from classifier_training.callbacks import (
     TrainingHistoryCallback,
     TrainingProgress,
 )
-from classifier_training.terminal import Terminal
+from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.trackers import Trackers
 
 pytestmark = [*LIGHTNING_NOTICES, pytest.mark.filterwarnings("ignore:nothing is shown of what the model said")]

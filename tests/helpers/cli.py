@@ -17,10 +17,10 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 SOURCE = Path(__file__).parents[2] / "src"
-PROGRAM = (sys.executable, "-m", "classifier_training.cli")
+PROGRAM = (sys.executable, "-m", "classifier_training")
 TINY = (
     "model.name=test_byobnet",
     "data.image_size=32",
@@ -50,7 +50,7 @@ ENVIRONMENT = {
 
 _SERVER = """
 import json, os, sys, traceback
-import classifier_training.cli, classifier_training.training, classifier_training.checkpoint_scoring
+import classifier_training.cli.main, classifier_training.training.train, classifier_training.evaluation.checkpoint
 # what a run imports when it draws and writes its pages
 import captum.attr, jinja2, matplotlib.backends.backend_agg, matplotlib.figure, tensorboard.compat.proto.event_pb2
 
@@ -87,7 +87,7 @@ for line in sys.stdin:
 
 _SIGNALLED = """
 import os, subprocess, sys
-import classifier_training.cli
+import classifier_training.cli.main
 
 number, place, left, target = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
 process = os.getpid()

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from classifier_training.data.labelled import Labelled
-from classifier_training.evaluation import Evaluation
-from classifier_training.measures.intervals import score_intervals
-from classifier_training.runs import ScoredFolder
-from classifier_training.scored.folder import write_scored
-from classifier_training.scores import (
+from classifier_training.evaluation.evaluate import Evaluation
+from classifier_training.evaluation.labelled import Labelled
+from classifier_training.metrics.intervals import score_intervals
+from classifier_training.metrics.scores import (
     Predictions,
     Scores,
     confusion_and_top5,
     predictions_from_logits,
     scores_from_confusion,
 )
+from classifier_training.results.folder import write_scored
+from classifier_training.run.folder import ScoredFolder
 from classifier_training.types import ImageRecord, Preprocessing, Sample
 
 CLASSES = ("cat", "dog", "owl")

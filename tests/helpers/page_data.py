@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from classifier_training.pages.curves import Curves
-from classifier_training.pages.run_data import RunData
-from classifier_training.pages.scored_data import CalibrationBin, ClassRow, CoveragePoint, Picture, ScoredData
-from classifier_training.scores import scores_from_confusion
+from classifier_training.metrics.scores import scores_from_confusion
+from classifier_training.pages.read.curves import Curves
+from classifier_training.pages.read.run_data import RunData
+from classifier_training.pages.read.scored_data import CalibrationBin, ClassRow, CoveragePoint, Picture, ScoredData
 
 
 def make_scored(confusion: Sequence[Sequence[int]] = ((90, 10), (5, 95)), **changes: Any) -> ScoredData:

@@ -14,17 +14,17 @@ import numpy as np
 from PIL import Image
 from tests.helpers.images import make_pixels
 
-from classifier_training.atomic_files import write_json, write_text
-from classifier_training.epoch_table import EpochTable
-from classifier_training.runs import RunFolder, ScoredFolder
-from classifier_training.scored.folder import write_scored
-from classifier_training.scores import (
+from classifier_training.files.atomic import write_json, write_text
+from classifier_training.metrics.scores import (
     Predictions,
     Scores,
     confusion_and_top5,
     predictions_from_logits,
     scores_from_confusion,
 )
+from classifier_training.results.folder import write_scored
+from classifier_training.run.epoch_table import EpochTable
+from classifier_training.run.folder import RunFolder, ScoredFolder
 
 HOSTILE_NAMES = (
     "<script>window.hacked=1</script>",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from classifier_training.scores import (
+from classifier_training.metrics.scores import (
     Predictions,
     Scores,
     confusion_and_top5,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from classifier_training.config.schema import Config, TrackingConfig
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 from classifier_training.tracking.opening import open_trackers
 from classifier_training.tracking.trackers import Trackers
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.helpers.cli import LOOKED_AT, TINY, Trained, WarmProgram, make_shapes
 
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 if os.name == "nt":
     collect_ignore_glob = ["test_*.py"]  # they fork, and send the signals of a terminal

@@ -14,7 +14,7 @@ import pytest
 import torch
 from tests.helpers.cli import ENVIRONMENT, PROGRAM, TINY, Finished, Trained, WarmProgram, make_shapes
 
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 
 @pytest.fixture

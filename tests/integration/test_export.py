@@ -12,7 +12,7 @@ import pytest
 import torch
 from tests.helpers.cli import TINY, Trained, WarmProgram
 
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tests.helpers.cli import TINY, Trained, WarmProgram, make_shapes
 
-from classifier_training.runs import RunFolder, ScoredFolder
-from classifier_training.scored.folder import read_scores
-from classifier_training.scored.predictions_csv import read_predictions_csv
+from classifier_training.results.folder import read_scores
+from classifier_training.results.predictions_csv import read_predictions_csv
+from classifier_training.run.folder import RunFolder, ScoredFolder
 
 
 @pytest.fixture(scope="module")

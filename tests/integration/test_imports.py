@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from tests.helpers.cli import SOURCE, Finished, Trained
 
-from classifier_training.runs import ScoredFolder
-from classifier_training.scored.folder import read_scores
+from classifier_training.results.folder import read_scores
+from classifier_training.run.folder import ScoredFolder
 
 COMMAND = """
 import sys
-from classifier_training.cli import main
+from classifier_training.cli.main import main
 try:
     main(sys.argv[1:])
 except SystemExit as end:

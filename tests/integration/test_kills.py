@@ -12,7 +12,7 @@ import pytest
 import torch
 from tests.helpers.cli import LOOKED_AT, TINY, WarmProgram, make_shapes
 
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 # everything that a resume could get wrong: loader processes, draws, dropout, gradients in the making, a schedule, a
 # frozen backbone, a patience that runs out, an average of the weights

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.helpers.cli import ENVIRONMENT, LOOKED_AT, TINY
 
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 SETTINGS = (*TINY, *LOOKED_AT, "data.test_fraction=0.3", "trainer.devices=2", "trainer.max_epochs=1")
 PROGRAM = ("-m", "classifier_training", "train")

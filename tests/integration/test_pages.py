@@ -14,7 +14,7 @@ import pytest
 from tests.helpers.cli import SOURCE, Trained, WarmProgram
 from tests.helpers.run_folders import HOSTILE_FILES, HOSTILE_NAMES, RunMaker, edit_json
 
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 SMALL = RunMaker(3, num_images=12, num_pictures=4)
 

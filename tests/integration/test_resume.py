@@ -24,7 +24,7 @@ from tests.helpers.cli import (
     wait_until,
 )
 
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 # everything that a resume could get wrong: draws, dropout, gradients in the making, a schedule, a frozen backbone
 SETTINGS = (

@@ -13,7 +13,7 @@ import pytest
 import torch
 from tests.helpers.cli import TINY, Finished, WarmProgram, make_shapes, read_until, started_program
 
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 SETTINGS = (
     *TINY,

@@ -13,7 +13,7 @@ import yaml
 from tests.helpers.cli import TINY, Trained, WarmProgram, make_shapes
 
 from classifier_training.config.schema import Config
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 QUICK = (*TINY, "trainer.max_epochs=1", "export.enabled=false", "--quiet")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.helpers.cli import TINY, WarmProgram, run_program, started_program, wait_until
 
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 
 def test_two_devices_write_one_run(program: WarmProgram, photos: Path, tmp_path: Path) -> None:

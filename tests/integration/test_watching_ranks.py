@@ -24,8 +24,8 @@ from classifier_training.callbacks import (
     TrainingProgress,
 )
 from classifier_training.data import ImageFolderDataModule
-from classifier_training.runs import RunFolder
-from classifier_training.terminal import Terminal
+from classifier_training.run.folder import RunFolder
+from classifier_training.terminal.terminal import Terminal
 
 CLASSES = ("few", "many")
 

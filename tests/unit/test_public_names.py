@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.util
 import inspect
 from pathlib import Path
 
@@ -31,6 +31,13 @@ PUBLIC = {
         "load_photos",
         "sample_weights",
     ],
+    "classifier_training.cli": ["main"],
+    "classifier_training.data.packing": ["prepare"],
+    "classifier_training.evaluation": ["Evaluation", "evaluate"],
+    "classifier_training.exporters": ["export"],
+    "classifier_training.inference": ["Classifier", "predict"],
+    "classifier_training.pages": ["compare", "report"],
+    "classifier_training.training": ["TrainResult", "train"],
     "classifier_training.models": ["BaseClassificationModel", "ClassificationLoss", "focal_loss", "load_model"],
     "classifier_training.callbacks": [
         "AtomicCheckpointIO",
@@ -66,6 +73,13 @@ def test_a_public_name_is_there_and_documented(package: str, name: str) -> None:
     value = getattr(importlib.import_module(package), name)
     assert value.__name__ == name
     assert inspect.getdoc(value)
+
+
+@pytest.mark.parametrize(("package", "name"), NAMES)
+def test_a_submodule_does_not_hide_the_function_of_its_name(package: str, name: str) -> None:
+    if importlib.util.find_spec(f"{package}.{name}") is not None:
+        importlib.import_module(f"{package}.{name}")
+    assert not inspect.ismodule(getattr(importlib.import_module(package), name))
 
 
 @pytest.mark.parametrize("package", PUBLIC)

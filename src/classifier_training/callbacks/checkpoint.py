@@ -13,10 +13,10 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
-from classifier_training.atomic_files import atomic_path
-from classifier_training.canonical import canonical
-from classifier_training.checkpoint_files import link_or_copy, replace_last_checkpoint
 from classifier_training.errors import ConfigError
+from classifier_training.files.atomic import atomic_path
+from classifier_training.files.canonical import canonical
+from classifier_training.run.checkpoint_files import link_or_copy, replace_last_checkpoint
 
 VALIDATION_LEFT = "validation_left"
 """Key of a checkpoint that was saved after the training part of an epoch, before its validation was done."""

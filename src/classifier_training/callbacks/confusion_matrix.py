@@ -10,9 +10,10 @@ import lightning
 from classifier_training.callbacks.draws_late import DrawsLate
 from classifier_training.callbacks.prediction_source import ScoredPass
 from classifier_training.callbacks.predictions import PredictionsCallback, ReadsPredictions, scored_folder
-from classifier_training.figures.drawing import DrawingBudget, harmless
-from classifier_training.scored.confusion_csv import write_confusion_csv
-from classifier_training.scored.drawn import draw_confusion_figures
+from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.results.confusion_csv import write_confusion_csv
+from classifier_training.results.drawn import draw_confusion_figures
+from classifier_training.warn import warn_instead_of_raise
 
 
 class ConfusionMatrixCallback(ReadsPredictions, DrawsLate):
@@ -35,11 +36,11 @@ class ConfusionMatrixCallback(ReadsPredictions, DrawsLate):
         folder = scored_folder(self.folder, scored)
         others = trainer.callbacks  # type: ignore[attr-defined]
         if not any(isinstance(other, PredictionsCallback) and other.folder == self.folder for other in others):
-            with harmless(str(folder.confusion)):
+            with warn_instead_of_raise(str(folder.confusion)):
                 write_confusion_csv(folder.confusion, scored.scores.confusion, scored.classes)
         self.draw(partial(self._draw_matrix, scored), at_once=scored.epoch is None)
 
     def _draw_matrix(self, scored: ScoredPass, _: DrawingBudget | None) -> None:
         folder = scored_folder(self.folder, scored)
-        with harmless(f"the confusion matrix in {folder.root}"), self.budget.spending():
+        with warn_instead_of_raise(f"the confusion matrix in {folder.root}"), self.budget.spending():
             draw_confusion_figures(folder, scored.scores.confusion, scored.classes, title=scored.title)

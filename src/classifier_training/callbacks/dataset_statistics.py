@@ -7,13 +7,14 @@ from typing import Any
 
 import lightning
 
-from classifier_training.atomic_files import write_json
+from classifier_training.data.index.statistics import dataset_statistics
 from classifier_training.data.photos import Photos
-from classifier_training.data.statistics import dataset_statistics
-from classifier_training.figures.drawing import DrawingBudget, harmless, save_figure
+from classifier_training.figures.drawing import DrawingBudget, save_figure
 from classifier_training.figures.statistics import image_sizes_figure, images_per_class_figure
 from classifier_training.figures.text import named
-from classifier_training.terminal import Terminal
+from classifier_training.files.atomic import write_json
+from classifier_training.terminal.terminal import Terminal
+from classifier_training.warn import warn_instead_of_raise
 
 MAX_CLASSES_SHOWN = 20
 """Of more classes than this the terminal shows the largest and the smallest ones; the file has all."""
@@ -54,7 +55,7 @@ class DatasetStatisticsCallback(lightning.Callback):
         if not trainer.is_global_zero or not isinstance(photos, Photos):
             return
         is_known = self.path.is_file()
-        with harmless("data/statistics.json"), self.budget.spending():
+        with warn_instead_of_raise("data/statistics.json"), self.budget.spending():
             statistics = dataset_statistics(photos)
             write_json(self.path, statistics)
             if self.terminal is not None and not is_known:

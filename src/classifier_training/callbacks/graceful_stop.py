@@ -10,7 +10,7 @@ import torch
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.errors import TrainingStopped
-from classifier_training.stop_requests import StopRequests
+from classifier_training.run.stop_requests import StopRequests
 
 
 class GracefulStop(lightning.Callback):

@@ -7,7 +7,7 @@ from pathlib import Path
 import lightning
 
 from classifier_training.callbacks.epoch_metrics import EpochMetrics
-from classifier_training.epoch_table import EpochTable
+from classifier_training.run.epoch_table import EpochTable
 
 FIRST_COLUMNS = (
     "epoch",

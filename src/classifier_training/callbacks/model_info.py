@@ -16,13 +16,13 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from classifier_training.atomic_files import write_json
 from classifier_training.errors import ClassifierTrainingError
 from classifier_training.exporters.cpu_copy import cpu_copy
-from classifier_training.figures.drawing import harmless
+from classifier_training.files.atomic import write_json
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.base import BaseClassificationModel
-from classifier_training.terminal import Terminal
+from classifier_training.terminal.terminal import Terminal
+from classifier_training.warn import warn_instead_of_raise
 
 NUM_REPEATS: Final = 50
 MIN_REPEATS: Final = 10
@@ -54,7 +54,7 @@ class ModelInfoCallback(lightning.Callback):
         """Measures, on the first rank only."""
         if not trainer.is_global_zero or self._is_of(pl_module):
             return
-        with harmless(self.path.name), isolate_rng():
+        with warn_instead_of_raise(self.path.name), isolate_rng():
             info = _describe(trainer, pl_module)
             write_json(self.path, info)
             if self.terminal is not None:

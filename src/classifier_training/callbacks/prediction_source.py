@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from classifier_training.data.datamodule import ImageFolderDataModule
-from classifier_training.data.index import RowRecords
+from classifier_training.data.index.table import RowRecords
 from classifier_training.data.photos import Photos
 from classifier_training.data.sources.recognise import shown_root
-from classifier_training.figures.drawing import harmless
+from classifier_training.metrics.scores import Predictions, Scores, scores_from_confusion
 from classifier_training.models.predictions import PredictionCollector
-from classifier_training.scores import Predictions, Scores, scores_from_confusion
 from classifier_training.types import ImageRecord
+from classifier_training.warn import warn_instead_of_raise
 
 Stage = Literal["val", "test"]
 
@@ -111,7 +111,7 @@ class PredictionSource:
             if predictions is None:
                 self._say_nothing_was_told(trainer, stage)
             else:
-                with harmless("what the model said of each image"):  # nothing in it waits for another rank
+                with warn_instead_of_raise("what the model said of each image"):  # nothing in it waits for another rank
                     self.latest = self._scored(trainer, module, stage, predictions)
         return self.latest
 

@@ -8,10 +8,10 @@ from typing import Any
 import lightning
 
 from classifier_training.callbacks.prediction_source import PredictionSource, ScoredPass, Stage
-from classifier_training.figures.drawing import harmless
-from classifier_training.runs import RunFolder, ScoredFolder
-from classifier_training.scored.folder import write_scored
-from classifier_training.scores import Predictions, Scores
+from classifier_training.metrics.scores import Predictions, Scores
+from classifier_training.results.folder import write_scored
+from classifier_training.run.folder import RunFolder, ScoredFolder
+from classifier_training.warn import warn_instead_of_raise
 
 
 class ReadsPredictions:
@@ -109,7 +109,7 @@ class PredictionsCallback(ReadsPredictions, lightning.Callback):
     def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:  # noqa: ARG002
         """Writes ``scores.json``, ``predictions.csv`` and ``confusion_matrix.csv``."""
         folder = scored_folder(self.folder, scored)
-        with harmless(f"the tables in {folder.root}"):
+        with warn_instead_of_raise(f"the tables in {folder.root}"):
             write_scored(
                 folder,
                 scored.scores,

@@ -15,7 +15,7 @@ from torch import Tensor
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.callbacks.epoch_metrics import EpochMetrics
 from classifier_training.callbacks.throughput import Throughput
-from classifier_training.terminal import SECONDS_BETWEEN_LINES, Terminal, duration
+from classifier_training.terminal.terminal import SECONDS_BETWEEN_LINES, Terminal, duration
 
 SECONDS_BETWEEN_LOOKS = 0.2
 """The bar moves, and a loss is fetched from its device, at most this often."""

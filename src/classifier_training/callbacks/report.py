@@ -7,9 +7,10 @@ from pathlib import Path
 
 import lightning
 
-from classifier_training.atomic_files import write_text
-from classifier_training.figures.drawing import DrawingBudget, harmless
-from classifier_training.runs import RunFolder
+from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.files.atomic import write_text
+from classifier_training.run.folder import RunFolder
+from classifier_training.warn import warn_instead_of_raise
 
 CHEAP_SECONDS = 0.25
 
@@ -58,9 +59,9 @@ class ReportCallback(lightning.Callback):
         if not self.run.config.is_file():
             return
         started = time.monotonic()
-        with harmless(self.run.report.name), self.budget.spending():
+        with warn_instead_of_raise(self.run.report.name), self.budget.spending():
+            from classifier_training.pages.read.run_data import read_run
             from classifier_training.pages.report import render_report
-            from classifier_training.pages.run_data import read_run
 
             write_text(self.run.report, render_report(read_run(self.run.root)), durable=False)
         self.seconds = time.monotonic() - started

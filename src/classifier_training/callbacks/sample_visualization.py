@@ -14,14 +14,15 @@ from classifier_training.callbacks.draws_late import Drawing, DrawsLate
 from classifier_training.callbacks.prediction_source import ScoredPass, logits_and_labels, parts_of
 from classifier_training.callbacks.predictions import ReadsPredictions, scored_folder
 from classifier_training.data.datamodule import ImageFolderDataModule
-from classifier_training.figures.drawing import DrawingBudget, harmless
+from classifier_training.figures.drawing import DrawingBudget
 from classifier_training.figures.samples import Tile, draw_tiles, predicted_tile
 from classifier_training.figures.text import shown
 from classifier_training.models.kept_images import KeptImages, as_colours
-from classifier_training.runs import RunFolder
-from classifier_training.scored.drawn import NUM_TILES, draw_kind, draw_picture_figures, pixels_of_records
-from classifier_training.scored.pictures import write_pictures
+from classifier_training.results.drawn import NUM_TILES, draw_kind, draw_picture_figures, pixels_of_records
+from classifier_training.results.pictures import write_pictures
+from classifier_training.run.folder import RunFolder
 from classifier_training.types import ImageRecord, Preprocessing
+from classifier_training.warn import warn_instead_of_raise
 
 
 class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
@@ -65,7 +66,7 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
         if not self._is_first_batch:
             return
         self._is_first_batch = False
-        with harmless(str(self._train_batch)), self.budget.spending():
+        with warn_instead_of_raise(str(self._train_batch)), self.budget.spending():
             images, labels = parts_of(batch).get("images"), parts_of(batch).get("labels")
             if not _are_images(images):
                 return
@@ -127,7 +128,7 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
         budget: DrawingBudget | None,
     ) -> None:
         folder, max_pixels = scored_folder(self.folder, scored), data.config.max_image_pixels
-        with harmless(f"the pictures in {folder.root}"):
+        with warn_instead_of_raise(f"the pictures in {folder.root}"):
             with self.budget.spending():
                 draw_picture_figures(
                     folder,
@@ -160,7 +161,7 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
         _: DrawingBudget | None,
     ) -> None:
         folder = scored_folder(self.folder, scored)
-        with harmless(f"the pictures in {folder.root}"), self.budget.spending():
+        with warn_instead_of_raise(f"the pictures in {folder.root}"), self.budget.spending():
             for kind, of_kind in kept.compute().items():
                 tiles = [
                     predicted_tile(

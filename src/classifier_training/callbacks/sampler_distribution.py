@@ -12,13 +12,14 @@ import lightning
 import numpy as np
 
 from classifier_training.callbacks.draws_late import DrawsLate
-from classifier_training.data.drawn import Drawn, drawn_in
-from classifier_training.data.drawn_table import DrawnTable
+from classifier_training.data.sampling.observed import Drawn, drawn_in
+from classifier_training.data.sampling.table import DrawnTable
 from classifier_training.errors import ConfigError
-from classifier_training.figures.drawing import DrawingBudget, harmless, save_figure
+from classifier_training.figures.drawing import DrawingBudget, save_figure
 from classifier_training.figures.sampler import sampler_figure
 from classifier_training.figures.text import named
-from classifier_training.terminal import Terminal
+from classifier_training.terminal.terminal import Terminal
+from classifier_training.warn import warn_instead_of_raise
 
 MAX_CLASSES_SHOWN = 20
 """Of more classes than this the terminal shows those that were repeated most and least."""
@@ -72,13 +73,13 @@ class SamplerDistributionCallback(DrawsLate):
         if trainer.global_step == 0:
             self._warned = {"never": [], "often": []}  # another run with the same callback
         if trainer.is_global_zero:
-            with harmless(f"the beginning of {self.table.path.name}"):
+            with warn_instead_of_raise(f"the beginning of {self.table.path.name}"):
                 self.table.read(trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Adds the epoch."""
         if trainer.is_global_zero:
-            with harmless(self.table.path.name):
+            with warn_instead_of_raise(self.table.path.name):
                 drawn = drawn_in(trainer, trainer.current_epoch)
                 if drawn is not None:
                     self._add(trainer.current_epoch, drawn)
@@ -114,7 +115,7 @@ class SamplerDistributionCallback(DrawsLate):
         return new
 
     def _draw_table(self, latest: Drawn, figure: Path, _: DrawingBudget | None) -> None:
-        with harmless(figure.name), self.budget.spending():
+        with warn_instead_of_raise(figure.name), self.budget.spending():
             epochs = sorted(self.table.drawn)
             drawn = np.array([self.table.drawn[epoch] for epoch in epochs], np.int64)
             save_figure(sampler_figure(latest.classes, latest.images, epochs, drawn), figure)

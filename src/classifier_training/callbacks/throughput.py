@@ -10,7 +10,7 @@ from typing import Any
 import lightning
 
 from classifier_training.callbacks.prediction_source import parts_of
-from classifier_training.epoch_table import EpochTable
+from classifier_training.run.epoch_table import EpochTable
 
 
 class Throughput(lightning.Callback):

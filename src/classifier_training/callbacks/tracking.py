@@ -7,10 +7,10 @@ from pathlib import Path
 import lightning
 
 from classifier_training.callbacks.epoch_metrics import EpochMetrics
-from classifier_training.epoch_table import EpochTable
-from classifier_training.figures.drawing import harmless
-from classifier_training.runs import RunFolder
+from classifier_training.run.epoch_table import EpochTable
+from classifier_training.run.folder import RunFolder
 from classifier_training.tracking.trackers import FAREWELL_SECONDS, Trackers
+from classifier_training.warn import warn_instead_of_raise
 
 
 class TrackingCallback(lightning.Callback):
@@ -55,7 +55,7 @@ class TrackingCallback(lightning.Callback):
 
     def _rate(self, epoch: int) -> dict[str, float]:
         """The epoch's images per second, where they were written."""
-        with harmless(f"the speed for trackers, from {self.run.timings}"):
+        with warn_instead_of_raise(f"the speed for trackers, from {self.run.timings}"):
             table = EpochTable(self.run.timings, ())
             table.read(epoch + 1)
             rates = [row.get("images_per_second") for row in table.rows if row["epoch"] == str(epoch)]

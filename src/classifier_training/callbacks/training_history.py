@@ -10,8 +10,9 @@ import lightning
 from classifier_training.callbacks.draws_late import DrawsLate
 from classifier_training.callbacks.epoch_metrics import EpochMetrics
 from classifier_training.errors import ConfigError
-from classifier_training.figures.drawing import DrawingBudget, harmless, save_figure
+from classifier_training.figures.drawing import DrawingBudget, save_figure
 from classifier_training.figures.history import history_figure, read_history
+from classifier_training.warn import warn_instead_of_raise
 
 
 class TrainingHistoryCallback(DrawsLate):
@@ -68,6 +69,6 @@ class TrainingHistoryCallback(DrawsLate):
             self.draw(self._draw_history)
 
     def _draw_history(self, _: DrawingBudget | None) -> None:
-        with harmless(self.path.name), self.budget.spending():
+        with warn_instead_of_raise(self.path.name), self.budget.spending():
             rows = self._collected if self.metrics is None else read_history(self.metrics, self.timings)
             save_figure(history_figure(rows, self.monitor, self.mode), self.path)

@@ -1,4 +1,7 @@
-"""The configuration: what is valid, how it is composed, and how a fault in it is told. Imports nothing heavy."""
+"""Settings: what is valid, how they are composed and how a mistake in them is explained.
+
+Nothing that acts on a setting.
+"""
 
 from __future__ import annotations
 

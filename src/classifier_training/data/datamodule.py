@@ -12,26 +12,24 @@ import torch
 from lightning.pytorch.trainer.states import TrainerStatus
 from torch.utils.data import DataLoader
 
-from classifier_training.atomic_files import write_json
 from classifier_training.config.explain import Setting, check, unknown_key
 from classifier_training.config.options import show_value
 from classifier_training.config.schema import DataConfig
-from classifier_training.data.caching import Caches, open_caches, reduced_side
-from classifier_training.data.dataset import TrainDataset
-from classifier_training.data.draws import DrawBatchSampler
-from classifier_training.data.inspect import Progress
-from classifier_training.data.ledger import Ledger, batches_seen
-from classifier_training.data.loaders import evaluation_loader, train_loader
-from classifier_training.data.normalize import normalize_batch
+from classifier_training.data.cache.caches import Caches, open_caches, reduced_side
+from classifier_training.data.loading.dataset import TrainDataset
+from classifier_training.data.loading.loaders import evaluation_loader, train_loader
+from classifier_training.data.loading.normalize import normalize_batch
+from classifier_training.data.loading.transforms import TrainTransform
 from classifier_training.data.photos import Photos, load_photos
-from classifier_training.data.sampler import ShuffleSampler, TrackingWeightedRandomSampler
-from classifier_training.data.shares import keep_shared
-from classifier_training.data.sources.listing import Split
-from classifier_training.data.transforms import TrainTransform
-from classifier_training.data.weights import class_weights, weights_by_name
+from classifier_training.data.sampling.batches import DrawBatchSampler
+from classifier_training.data.sampling.counts import Ledger, batches_seen
+from classifier_training.data.sampling.evaluation import keep_shared
+from classifier_training.data.sampling.sampler import ShuffleSampler, TrackingWeightedRandomSampler
+from classifier_training.data.sampling.weights import class_weights, weights_by_name
 from classifier_training.errors import ConfigError, DataError
+from classifier_training.files.atomic import write_json
 from classifier_training.inference.labels import labels_mapping
-from classifier_training.types import ClassificationBatch, Preprocessing
+from classifier_training.types import ClassificationBatch, Preprocessing, Progress, Split
 
 
 class ImageFolderDataModule(lightning.LightningDataModule):

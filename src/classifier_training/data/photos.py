@@ -10,24 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.config.schema import DataConfig
-from classifier_training.data.cache_folder import cache_folder
-from classifier_training.data.division import Rows, divide
-from classifier_training.data.index import Index, RowRecords
-from classifier_training.data.index_cache import load_index
-from classifier_training.data.inspect import (
-    BadImage,
-    BadImagePolicy,
-    Progress,
-    bad_images,
-    check_bad,
-    name_some,
-)
+from classifier_training.data.cache.folder import cache_folder
+from classifier_training.data.index.cache import load_index
+from classifier_training.data.index.check import BadImage, BadImagePolicy, bad_images, check_bad
+from classifier_training.data.index.table import Index, RowRecords
 from classifier_training.data.sources.address import absolute_root
-from classifier_training.data.sources.listing import SPLITS, Split
 from classifier_training.data.sources.recognise import shown_root
 from classifier_training.data.sources.table import Columns
+from classifier_training.data.splits.make import Rows, divide
 from classifier_training.errors import DataError
-from classifier_training.types import Sample
+from classifier_training.files.text import name_some
+from classifier_training.types import SPLITS, Progress, Sample, Split
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from classifier_training.atomic_files import atomic_path, write_json
 from classifier_training.errors import ExportError
 from classifier_training.exporters.onnx import Exporter, export_onnx, versions
 from classifier_training.exporters.verification import compare_onnx, require_passed
+from classifier_training.files.atomic import atomic_path, write_json
 from classifier_training.inference.labels import LABELS_MAPPING, Labels, labels_mapping, labels_metadata
 
 VERIFICATION = "verification.json"

@@ -1,0 +1,1 @@
+"""Matplotlib figures from plain arrays; nothing here reads a run folder or decides what is shown."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from PIL import Image
 
-from classifier_training.atomic_files import atomic_path
+from classifier_training.files.atomic import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,22 +62,6 @@ class DrawingBudget:
             yield
         finally:
             self.spent += time.monotonic() - started
-
-
-@contextlib.contextmanager
-def harmless(what: str) -> Iterator[None]:
-    """Turns an exception into a warning of one line: a figure that fails must not cost a training, or a score.
-
-    Nothing that waits for other processes may be in the block: they would wait for ever.
-
-    Args:
-        what: What the block makes, for a person.
-    """
-    try:
-        yield
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        warnings.warn(f"{what} could not be made, all else goes on: {reason}", stacklevel=3)
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,12 @@ from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.labels import LABELS_MAPPING, Labels, labels_from_metadata, read_labels_mapping
 from classifier_training.inference.read_ahead import read_ahead
 from classifier_training.inference.session import open_session
-from classifier_training.types import ImageRecord, Prediction, Preprocessing
-
-OnBadImage = Literal["raise", "skip"]
+from classifier_training.types import ImageRecord, OnBadImage, Prediction, Preprocessing
 
 _logger = logging.getLogger(__name__)
 
 
-class OnnxClassifier:
+class Classifier:
     """An exported classifier, with its class names and its preprocessing.
 
     Both are read from the file's metadata, or from ``labels_mapping.json`` beside it.
@@ -43,7 +41,7 @@ class OnnxClassifier:
     Example:
         .. code-block:: python
 
-            classifier = OnnxClassifier("export/model.onnx")
+            classifier = Classifier("export/model.onnx")
             for prediction in classifier.predict_files(["shirt.jpg"]):
                 print(prediction.label, prediction.probability)
     """

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from classifier_training.errors import BadImageError, DataError
-from classifier_training.inference.classifier import OnBadImage, OnnxClassifier
-from classifier_training.measures.scoring_pass import ScoringPass
-from classifier_training.scores import Predictions, Scores
-from classifier_training.types import ImageRecord
+from classifier_training.inference.classifier import Classifier
+from classifier_training.metrics.accumulator import ScoringPass
+from classifier_training.metrics.scores import Predictions, Scores
+from classifier_training.types import ImageRecord, OnBadImage
 
 
 def evaluate_samples(
-    classifier: OnnxClassifier,
+    classifier: Classifier,
     samples: Sequence[tuple[str | ImageRecord, int]],
     batch_size: int = 32,
     progress: Callable[[int], None] | None = None,
@@ -24,7 +24,7 @@ def evaluate_samples(
 ) -> tuple[Scores, Predictions]:
     """Computes the scores of one pass over ``samples``.
 
-    For the logits themselves, see `OnnxClassifier.logits_of_files`.
+    For the logits themselves, see `Classifier.logits_of_files`.
 
     Args:
         classifier: The exported model.

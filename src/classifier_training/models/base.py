@@ -13,11 +13,11 @@ from torchmetrics import MeanMetric
 
 from classifier_training.config.schema import Config
 from classifier_training.errors import ClassifierTrainingError
+from classifier_training.metrics.scores import Scores
 from classifier_training.models.backbone import backbone_preprocessing, create_backbone, head_parameters
 from classifier_training.models.losses import ClassificationLoss
 from classifier_training.models.metrics import ClassificationCounts, ExactMean
 from classifier_training.models.optim import build_optimizer, build_scheduler, parameter_groups
-from classifier_training.scores import Scores
 from classifier_training.seeding import mix_seed
 from classifier_training.types import ClassificationBatch, Preprocessing
 

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from classifier_training.figures.drawing import harmless
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
-from classifier_training.scores import Predictions
+from classifier_training.metrics.scores import Predictions
 from classifier_training.types import ImageRecord
+from classifier_training.warn import warn_instead_of_raise
 
 if TYPE_CHECKING:
     from classifier_training.models.base import BaseClassificationModel
@@ -89,7 +89,7 @@ def cam_function(
     def maps_of(indices: list[int]) -> Mapping[int, NDArray[np.float32]]:
         if not indices:
             return {}
-        with harmless("Grad-CAM"):
+        with warn_instead_of_raise("Grad-CAM"):
             inputs = [
                 preprocess(decode_image(records[index], max_pixels=max_pixels), model.preprocessing)
                 for index in indices

@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.utilities import dim_zero_cat
 
-from classifier_training.scores import Scores, scores_from_confusion
+from classifier_training.metrics.scores import Scores, scores_from_confusion
 
 
 class ClassificationCounts(nn.Module):

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from classifier_training.metrics.scores import Predictions
 from classifier_training.models.metrics import ranks_of_classes
-from classifier_training.scores import Predictions
 
 
 class PredictionCollector:

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from classifier_training.pages.charts.svg import quoted
-from classifier_training.pages.run_data import RunData
-from classifier_training.pages.run_settings import setting
-from classifier_training.pages.scored_data import ScoredData
+from classifier_training.pages.read.run_data import RunData
+from classifier_training.pages.read.run_settings import setting
+from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.wording import count, listing, percentage
 
 SMALL = 200  # pictures, below which a score is rough

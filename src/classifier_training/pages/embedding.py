@@ -13,7 +13,7 @@ from PIL import Image
 from classifier_training.errors import BadImageError
 from classifier_training.imaging.decode import decode_image
 from classifier_training.pages.charts.svg import one_line
-from classifier_training.pages.scored_data import Picture
+from classifier_training.pages.read.scored_data import Picture
 from classifier_training.pages.wording import percentage
 
 LARGEST_BYTES = 512 * 1024  # a thumbnail has a few kilobytes; what is larger is none of ours

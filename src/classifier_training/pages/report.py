@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from classifier_training.pages.charts.svg import one_line
-from classifier_training.pages.run_data import RunData
+from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.sections import sections_of
 from classifier_training.pages.templating import render_page
 from classifier_training.pages.wording import moment

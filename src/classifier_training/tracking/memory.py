@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from classifier_training.atomic_files import write_json
+from classifier_training.files.atomic import write_json
 
 
 class TrackerMemory:

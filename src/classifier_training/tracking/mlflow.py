@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from classifier_training.config.schema import TrackingConfig
-from classifier_training.credentials import without_credentials
-from classifier_training.plain_text import plain_text
-from classifier_training.runs import RunFolder
+from classifier_training.files.credentials import without_credentials
+from classifier_training.files.text import plain_text
+from classifier_training.run.folder import RunFolder
 from classifier_training.tracking.memory import TrackerMemory
 from classifier_training.tracking.tracker import Figure, ModelFile
 from classifier_training.tracking.values import Value

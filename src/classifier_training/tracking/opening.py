@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 from classifier_training.config.schema import TrackingConfig
-from classifier_training.credentials import has_password
 from classifier_training.errors import ConfigError
-from classifier_training.runs import RunFolder
+from classifier_training.files.credentials import has_password
+from classifier_training.run.folder import RunFolder
 from classifier_training.tracking.memory import TrackerMemory
 from classifier_training.tracking.mlflow import MLflowTracker
 from classifier_training.tracking.tensorboard import TensorBoardTracker

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from classifier_training.plain_text import plain_text
-from classifier_training.runs import RunFolder
+from classifier_training.files.text import plain_text
+from classifier_training.run.folder import RunFolder
 from classifier_training.tracking.tracker import Figure
 
 PNG_START = b"\x89PNG\r\n\x1a\n"

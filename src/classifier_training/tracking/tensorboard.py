@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from classifier_training.plain_text import plain_text
-from classifier_training.runs import RunFolder
+from classifier_training.files.text import plain_text
+from classifier_training.run.folder import RunFolder
 from classifier_training.tracking.memory import TrackerMemory
 from classifier_training.tracking.tracker import Figure, ModelFile
 from classifier_training.tracking.values import Value

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from classifier_training.credentials import without_credentials
+from classifier_training.files.credentials import without_credentials
 from classifier_training.tracking.tracker import Tracker
 
 MAX_REASON_LENGTH = 300

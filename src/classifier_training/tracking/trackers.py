@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 from classifier_training.tracking.memory import TrackerMemory
 from classifier_training.tracking.run_figures import RunFigures
 from classifier_training.tracking.thread import TrackerThread

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from classifier_training.credentials import without_credentials
-from classifier_training.plain_text import plain_text
+from classifier_training.files.credentials import without_credentials
+from classifier_training.files.text import plain_text
 
 Value = bool | int | float | str
 

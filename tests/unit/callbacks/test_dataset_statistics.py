@@ -13,8 +13,8 @@ from tests.helpers.training import IMAGE_SIZE, LIGHTNING_NOTICES, make_model, ma
 from classifier_training.callbacks.dataset_statistics import DatasetStatisticsCallback
 from classifier_training.data import ImageFolderDataModule
 from classifier_training.figures.drawing import DrawingBudget
-from classifier_training.runs import RunFolder
-from classifier_training.terminal import Terminal
+from classifier_training.run.folder import RunFolder
+from classifier_training.terminal.terminal import Terminal
 
 pytestmark = LIGHTNING_NOTICES
 

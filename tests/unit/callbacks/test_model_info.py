@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from classifier_training.callbacks import model_info
 from classifier_training.callbacks.model_info import MIN_REPEATS, NUM_REPEATS, ModelInfoCallback
 from classifier_training.models.base import BaseClassificationModel
-from classifier_training.terminal import Terminal
+from classifier_training.terminal.terminal import Terminal
 
 pytestmark = LIGHTNING_NOTICES
 

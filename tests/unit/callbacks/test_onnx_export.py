@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from classifier_training.callbacks.onnx_export import ONNXExportCallback
 from classifier_training.errors import ClassifierTrainingError, ConfigError, VerificationError
 from classifier_training.exporters.onnx import Exporter
-from classifier_training.inference.classifier import OnnxClassifier
+from classifier_training.inference.classifier import Classifier
 from classifier_training.types import Preprocessing
 
 pytestmark = [
@@ -205,7 +205,7 @@ def test_a_data_module_gives_the_labels(tmp_path: Path) -> None:
     make_trainer(tmp_path, callback).fit(Foreign(), datamodule=datamodule)
 
     assert files_in(tmp_path / "onnx") == ["labels_mapping.json", "model.onnx", "verification.json"]
-    classifier = OnnxClassifier(callback.path)
+    classifier = Classifier(callback.path)
     assert (classifier.classes, classifier.preprocessing) == (datamodule.classes, datamodule.preprocessing)
 
 

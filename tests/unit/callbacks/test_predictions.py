@@ -28,7 +28,7 @@ from classifier_training.callbacks import ConfusionMatrixCallback, PredictionsCa
 from classifier_training.callbacks.prediction_source import ScoredPass
 from classifier_training.callbacks.predictions import ReadsPredictions
 from classifier_training.data import ImageFolderDataModule
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 pytestmark = LIGHTNING_NOTICES
 

@@ -26,7 +26,7 @@ from classifier_training.callbacks import progress
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.callbacks.progress import TrainingProgress
 from classifier_training.callbacks.throughput import Throughput
-from classifier_training.terminal import Terminal
+from classifier_training.terminal.terminal import Terminal
 
 pytestmark = LIGHTNING_NOTICES
 

@@ -12,7 +12,7 @@ from tests.helpers.training import LIGHTNING_NOTICES, KillAfter, KilledError, ma
 from classifier_training.callbacks.metrics_csv import MetricsCSV
 from classifier_training.callbacks.report import CHEAP_SECONDS, ReportCallback
 from classifier_training.figures.drawing import DrawingBudget
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 pytestmark = LIGHTNING_NOTICES
 

@@ -58,7 +58,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Tile]]:
         found[path.name] = tiles
 
     monkeypatch.setattr(sample_visualization, "draw_tiles", note)
-    monkeypatch.setattr("classifier_training.scored.drawn.draw_tiles", note)
+    monkeypatch.setattr("classifier_training.results.drawn.draw_tiles", note)
     return found
 
 

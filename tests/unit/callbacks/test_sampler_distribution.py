@@ -29,7 +29,7 @@ from classifier_training.callbacks.sampler_distribution import SamplerDistributi
 from classifier_training.data import ImageFolderDataModule, TrackingWeightedRandomSampler
 from classifier_training.errors import ConfigError
 from classifier_training.figures.drawing import DrawingBudget
-from classifier_training.terminal import Terminal
+from classifier_training.terminal.terminal import Terminal
 
 pytestmark = LIGHTNING_NOTICES
 

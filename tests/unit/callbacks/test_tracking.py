@@ -20,7 +20,7 @@ from tests.helpers.training import (
 
 from classifier_training.callbacks.tracking import TrackingCallback
 from classifier_training.config.schema import TrackingConfig
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 from classifier_training.tracking.trackers import Trackers
 
 pytestmark = LIGHTNING_NOTICES

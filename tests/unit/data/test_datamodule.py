@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader
 
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.datamodule import ImageFolderDataModule
-from classifier_training.data.draws import DrawBatchSampler
-from classifier_training.data.sampler import TrackingWeightedRandomSampler
-from classifier_training.data.weights import class_weights
+from classifier_training.data.sampling.batches import DrawBatchSampler
+from classifier_training.data.sampling.sampler import TrackingWeightedRandomSampler
+from classifier_training.data.sampling.weights import class_weights
 from classifier_training.errors import ConfigError, DataError
 from classifier_training.inference.labels import read_labels_mapping
 from classifier_training.types import ClassificationBatch, Preprocessing

@@ -9,8 +9,8 @@ from tests.helpers.photos import make_photo, make_photos, make_split_photos, pho
 
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.photos import Photos, load_photos
-from classifier_training.data.sources.listing import SPLITS
 from classifier_training.errors import DataError
+from classifier_training.types import SPLITS
 
 
 def load(root: Path, seed: int = 0, **settings: Any) -> Photos:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from classifier_training.errors import ExportError, VerificationError
 from classifier_training.exporters.verified import export_verified
-from classifier_training.inference.classifier import OnnxClassifier
+from classifier_training.inference.classifier import Classifier
 from classifier_training.inference.labels import Labels
 from classifier_training.types import Preprocessing
 
@@ -46,7 +46,7 @@ def test_everything_that_deployment_needs_is_written(tmp_path: Path) -> None:
     assert figures["weights"] == "the best"
     assert figures["passed"] is True
     assert json.loads((tmp_path / "out" / "labels_mapping.json").read_text())["class_to_idx"]["猫"] == 3
-    classifier = OnnxClassifier(tmp_path / "out" / "model.onnx")
+    classifier = Classifier(tmp_path / "out" / "model.onnx")
     assert (classifier.classes, classifier.preprocessing) == (LABELS.classes, LABELS.preprocessing)
     assert set(json.loads(classifier.metadata["versions"])) >= {"torch", "onnx"}
     with torch.no_grad():

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from classifier_training.data.sources.listing import SPLITS
 from classifier_training.figures.axes import SPLIT_COLOURS, plain_axes
 from classifier_training.figures.drawing import new_figure
+from classifier_training.types import SPLITS
 
 
 def test_every_split_has_a_colour_of_its_own() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from classifier_training.figures.drawing import DrawingBudget, harmless, new_figure, save_figure
+from classifier_training.figures.drawing import DrawingBudget, new_figure, save_figure
+from classifier_training.warn import warn_instead_of_raise
 
 
 class Clock:
@@ -51,13 +52,13 @@ def test_time_is_counted_also_when_drawing_fails(clock: Clock) -> None:
 
 
 def test_a_failure_is_one_line() -> None:
-    with pytest.warns(UserWarning, match="could not be made") as told, harmless("the figure"):
+    with pytest.warns(UserWarning, match="could not be made") as told, warn_instead_of_raise("the figure"):
         raise ValueError("no\n  ink")
     assert [str(one.message) for one in told] == ["the figure could not be made, all else goes on: no ink"]
 
 
 def test_an_interrupt_is_no_failure() -> None:
-    with pytest.raises(KeyboardInterrupt), harmless("the figure"):
+    with pytest.raises(KeyboardInterrupt), warn_instead_of_raise("the figure"):
         raise KeyboardInterrupt
 
 

@@ -10,10 +10,10 @@ from tests.helpers.onnx_models import make_onnx
 from classifier_training.errors import BadImageError, DataError
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
-from classifier_training.inference.classifier import OnnxClassifier, softmax
+from classifier_training.inference.classifier import Classifier, softmax
 from classifier_training.inference.evaluate import evaluate_samples
 from classifier_training.inference.labels import Labels, labels_metadata
-from classifier_training.scores import confusion_and_top5, scores_from_confusion
+from classifier_training.metrics.scores import confusion_and_top5, scores_from_confusion
 from classifier_training.types import Preprocessing
 
 CLASSES = tuple("abcdefg")
@@ -21,9 +21,9 @@ PREPROCESSING = Preprocessing(image_size=16)
 
 
 @pytest.fixture
-def classifier(tmp_path: Path) -> OnnxClassifier:
+def classifier(tmp_path: Path) -> Classifier:
     metadata = labels_metadata(Labels(CLASSES, PREPROCESSING))
-    return OnnxClassifier(make_onnx(tmp_path / "model.onnx", 7, metadata=metadata), num_threads=1)
+    return Classifier(make_onnx(tmp_path / "model.onnx", 7, metadata=metadata), num_threads=1)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def samples(tmp_path: Path) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
 def test_the_scores_are_those_of_the_logits(
-    classifier: OnnxClassifier, samples: list[tuple[str, int]], batch_size: int
+    classifier: Classifier, samples: list[tuple[str, int]], batch_size: int
 ) -> None:
     logits = classifier.logits(np.stack([preprocess(decode_image(path), PREPROCESSING) for path, _ in samples]))
     expected = scores_from_confusion(*confusion_and_top5(logits, np.array([label for _, label in samples])))
@@ -50,7 +50,7 @@ def test_the_scores_are_those_of_the_logits(
     assert max(progress) <= batch_size
 
 
-def test_a_bad_image_stops_or_is_left_out_and_told(classifier: OnnxClassifier, samples: list[tuple[str, int]]) -> None:
+def test_a_bad_image_stops_or_is_left_out_and_told(classifier: Classifier, samples: list[tuple[str, int]]) -> None:
     without, said = evaluate_samples(classifier, samples[:4] + samples[5:], 4)
     Path(samples[4][0]).write_bytes(b"no picture")
     skipped: list[str] = []
@@ -66,6 +66,6 @@ def test_a_bad_image_stops_or_is_left_out_and_told(classifier: OnnxClassifier, s
     assert skipped == [samples[4][0]]
 
 
-def test_nothing_to_score(classifier: OnnxClassifier) -> None:
+def test_nothing_to_score(classifier: Classifier) -> None:
     with pytest.raises(DataError, match="no image to score"):
         evaluate_samples(classifier, [])

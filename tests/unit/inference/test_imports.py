@@ -16,11 +16,11 @@ from classifier_training.types import Preprocessing
 SOURCE = Path(__file__).parents[3] / "src"
 
 PREDICT = """
-from classifier_training.inference.classifier import OnnxClassifier
+from classifier_training.inference.classifier import Classifier
 from classifier_training.inference.evaluate import evaluate_samples
 from classifier_training.inference.files import find_images
 
-classifier = OnnxClassifier(sys.argv[1])
+classifier = Classifier(sys.argv[1])
 for prediction in classifier.predict_files(find_images([sys.argv[2]])):
     print(prediction.label, evaluate_samples(classifier, [(prediction.file, prediction.index)])[0].top1)
 """

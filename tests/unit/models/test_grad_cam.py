@@ -13,9 +13,9 @@ from tests.helpers.photos import make_photo
 from tests.helpers.training import make_model, snapshot
 from torch import Tensor, nn
 
+from classifier_training.metrics.scores import Predictions
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.grad_cam import cam_function, grad_cam_maps
-from classifier_training.scores import Predictions
 from classifier_training.types import ImageRecord
 
 CPU = torch.device("cpu")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from classifier_training.data.normalize import normalize_images
+from classifier_training.data.loading.normalize import normalize_images
 from classifier_training.models.kept_images import KeptImages, as_colours
 from classifier_training.models.predictions import PredictionCollector
 from classifier_training.types import Preprocessing

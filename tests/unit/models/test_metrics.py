@@ -9,8 +9,8 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, top_k_accuracy_score
 from torch import Tensor
 
+from classifier_training.metrics.scores import Scores, confusion_and_top5, scores_from_confusion
 from classifier_training.models.metrics import ClassificationCounts, ExactMean
-from classifier_training.scores import Scores, confusion_and_top5, scores_from_confusion
 
 
 def make_case(num_classes: int, absent: int = 0, num_images: int = 200) -> tuple[Tensor, Tensor]:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from classifier_training.metrics.scores import confusion_and_top5, predictions_from_logits
 from classifier_training.models.predictions import PredictionCollector
-from classifier_training.scores import confusion_and_top5, predictions_from_logits
 
 
 def collect(logits: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor, batch_size: int) -> PredictionCollector:

@@ -8,9 +8,9 @@ import pytest
 from tests.helpers.page_data import make_run, make_scored
 
 from classifier_training.pages.doubts import doubts
-from classifier_training.pages.model_data import OnnxFile, Verification
-from classifier_training.pages.photo_data import SamplerDraws, Statistics
-from classifier_training.pages.run_data import RunData
+from classifier_training.pages.read.model_data import OnnxFile, Verification
+from classifier_training.pages.read.photo_data import SamplerDraws, Statistics
+from classifier_training.pages.read.run_data import RunData
 
 GOOD = ((150, 10), (5, 150))
 

@@ -11,8 +11,8 @@ from tests.helpers.markup import Markup, read_markup
 from tests.helpers.page_data import make_run
 from tests.helpers.run_folders import HOSTILE_FILES, HOSTILE_NAMES, RunMaker
 
+from classifier_training.pages.read.run_data import read_run
 from classifier_training.pages.report import render_report
-from classifier_training.pages.run_data import read_run
 
 ORDER = ["verdict", "curves", "confusion", "classes", "calibration", "coverage", "pictures", "photos", "repeat"]
 MAKERS = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.helpers.images import make_image, make_pixels
 
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 
 @pytest.fixture(scope="package", autouse=True)

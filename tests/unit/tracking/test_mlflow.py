@@ -11,7 +11,7 @@ from tests.helpers.images import make_image, make_pixels
 from tests.helpers.tracking import RESULTS, log_epochs, opened
 
 from classifier_training.config.schema import TrackingConfig
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 ONLY = TrackingConfig(tensorboard=False, mlflow=True, project="leaves")
 

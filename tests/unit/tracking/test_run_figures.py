@@ -5,7 +5,7 @@ import os
 
 from tests.helpers.images import make_image, make_pixels
 
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 from classifier_training.tracking.run_figures import RunFigures
 
 

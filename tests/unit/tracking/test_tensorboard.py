@@ -12,7 +12,7 @@ from tests.helpers.images import make_image, make_pixels
 from tests.helpers.tracking import RESULTS, log_epochs, opened
 
 from classifier_training.config.schema import TrackingConfig
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 ONLY = TrackingConfig(tensorboard=True)
 
@@ -145,7 +145,7 @@ def test_tensorflow_is_not_imported(tmp_path: Path) -> None:
         "import sys\n"
         f"sys.path[:0] = [{str(tmp_path)!r}, {str(Path.cwd())!r}]\n"
         "from pathlib import Path\n"
-        "from classifier_training.runs import RunFolder\n"
+        "from classifier_training.run.folder import RunFolder\n"
         "from classifier_training.tracking.memory import TrackerMemory\n"
         "from classifier_training.tracking.tensorboard import TensorBoardTracker\n"
         f"tracker = TensorBoardTracker(RunFolder(Path({str(tmp_path)!r})), {{'a': 1}}, TrackerMemory(Path('none')))\n"

@@ -14,7 +14,7 @@ from tests.helpers.tracking import EVERYWHERE, RESULTS, log_epochs, opened
 from tests.helpers.wandb_files import offline_runs
 
 from classifier_training.config.schema import TrackingConfig
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 from classifier_training.tracking.memory import TrackerMemory
 from classifier_training.tracking.thread import TrackerThread
 from classifier_training.tracking.tracker import Tracker

@@ -13,7 +13,7 @@ from tests.helpers.tracking import RESULTS, log_epochs, opened
 from tests.helpers.wandb_files import OfflineRun, offline_runs
 
 from classifier_training.config.schema import TrackingConfig
-from classifier_training.runs import RunFolder
+from classifier_training.run.folder import RunFolder
 
 ONLY = TrackingConfig(tensorboard=False, wandb=True, wandb_mode="offline", project="leaves")
 

@@ -15,7 +15,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.atomic_files import write_json
 from classifier_training.data.cache.files import (
     CHECKS_FILE,
     DIGESTS_FILE,
@@ -26,6 +25,7 @@ from classifier_training.data.cache.files import (
     is_end_of_a_picture,
 )
 from classifier_training.data.cache.slots import PictureList, find_digests
+from classifier_training.files.atomic import write_json
 
 FORMAT_VERSION: Final = 1
 META_FILE: Final = "meta.json"

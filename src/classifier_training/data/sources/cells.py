@@ -7,8 +7,9 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from classifier_training.data.sources.listing import SPLIT_OF_NAME, Split
+from classifier_training.data.sources.listing import SPLIT_OF_NAME
 from classifier_training.errors import DataError
+from classifier_training.types import Split
 
 Where = tuple[object, int]
 """The table, as a person is told of it, and the number of the row."""

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from classifier_training.data.inspect import Progress
-from classifier_training.data.sources.listing import SPLIT_OF_NAME, SPLITS, Listing, RowWriter, Split
+from classifier_training.data.sources.listing import SPLIT_OF_NAME, Listing, RowWriter
 from classifier_training.errors import DataError
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS
+from classifier_training.types import SPLITS, Progress, Split
 
 
 def split_folders(root: Path) -> dict[Split, Path]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from classifier_training.data.cache_folder import cache_folder
+from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.sources.address import is_remote, resolve, shown, split_address
 from classifier_training.data.sources.cells import fault
-from classifier_training.data.sources.listing import SPLITS, Listing, RowWriter, Split
+from classifier_training.data.sources.listing import Listing, RowWriter
 from classifier_training.data.sources.parquet_cells import read_cells
 from classifier_training.data.sources.parquet_columns import PictureColumns, picture_columns
 from classifier_training.data.sources.parquet_pack import Pack, unpack_pictures
@@ -19,8 +19,8 @@ from classifier_training.data.sources.remote import fetch
 from classifier_training.data.sources.split_files import SplitFiles, entries, find_split_files, name_of, parent_of
 from classifier_training.data.sources.table_rows import Columns
 from classifier_training.errors import DataError
+from classifier_training.types import SPLITS, Progress, Split
 
-Progress = Callable[[int, int], None]
 _THREADS_OF_REMOTE: Final = 4
 
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from classifier_training.errors import DataError
-from classifier_training.types import ImageRecord, Sample
+from classifier_training.types import SPLITS, ImageRecord, Sample, Split
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Split = Literal["train", "val", "test"]
-SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
 SPLIT_OF_NAME: Final[Mapping[str, Split]] = {
     "train": "train",
     "val": "val",

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from classifier_training.data.sources.cells import cell_text, fault, label_cell, split_cell, weight_cell
-from classifier_training.data.sources.listing import Split
 from classifier_training.data.sources.parquet_columns import PictureColumns
 from classifier_training.errors import DataError, first_line
+from classifier_training.types import Split
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.atomic_files import atomic_path
-from classifier_training.data.cache_folder import one_at_a_time, writing_to
+from classifier_training.data.cache.folder import one_at_a_time, writing_to
 from classifier_training.errors import DataError, first_line
+from classifier_training.files.atomic import atomic_path
 
 if TYPE_CHECKING:
     import pyarrow as pa

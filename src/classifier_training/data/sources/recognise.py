@@ -6,12 +6,11 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from classifier_training.data.cache_folder import cache_folder
-from classifier_training.data.inspect import Progress
+from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.sources.address import is_remote, shown
 from classifier_training.data.sources.folder import list_class_folders, list_split_folders, split_folders
 from classifier_training.data.sources.hub_parquet import list_hub_parquet
-from classifier_training.data.sources.listing import Listing, Split
+from classifier_training.data.sources.listing import Listing
 from classifier_training.data.sources.remote_photos import list_remote_photos
 from classifier_training.data.sources.remote_pictures import with_local_pictures
 from classifier_training.data.sources.shards import list_shards
@@ -23,6 +22,7 @@ from classifier_training.data.sources.table import (
     list_table,
 )
 from classifier_training.errors import DataError
+from classifier_training.types import Progress, Split
 
 
 def list_photos(

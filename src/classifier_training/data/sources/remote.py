@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from classifier_training.atomic_files import atomic_path
-from classifier_training.data.cache_folder import one_at_a_time, writing_to
+from classifier_training.data.cache.folder import one_at_a_time, writing_to
 from classifier_training.data.sources.address import WEB, file_name, join, shown
 from classifier_training.data.sources.retry import with_retries
 from classifier_training.errors import DataError, first_line
+from classifier_training.files.atomic import atomic_path
 
 Sleep = Callable[[float], None]
 

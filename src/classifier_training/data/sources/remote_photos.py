@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from classifier_training.data.cache_folder import cache_folder
+from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.sources.address import file_name, shown, split_address
 from classifier_training.data.sources.folder import empty_class_folder
 from classifier_training.data.sources.hub_parquet import list_hub_parquet
-from classifier_training.data.sources.listing import SPLIT_OF_NAME, SPLITS, Listing, RowWriter, Split
+from classifier_training.data.sources.listing import SPLIT_OF_NAME, Listing, RowWriter
 from classifier_training.data.sources.remote import list_folder, list_remote
 from classifier_training.data.sources.shards import list_shards
 from classifier_training.data.sources.table import TABLE_EXTENSIONS, Columns, list_split_tables, list_table
 from classifier_training.errors import DataError
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS
+from classifier_training.types import SPLITS, Progress, Split
 
-Progress = Callable[[int, int], None]
 _THREADS: Final = 8
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +12,11 @@ from classifier_training.data.sources.address import is_remote, join
 from classifier_training.data.sources.listing import Listing
 from classifier_training.data.sources.remote import fetch
 from classifier_training.errors import MissingFileError
+from classifier_training.types import Progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Progress = Callable[[int, int], None]
 _THREADS: Final = 16  # they wait for the network
 _AT_ONCE: Final = 4096
 

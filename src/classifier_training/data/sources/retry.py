@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
-from classifier_training.data.cache_folder import is_cache_error
+from classifier_training.data.cache.folder import is_cache_error
 from classifier_training.errors import DataError, MissingFileError, first_line
 
 FIRST_WAIT_SECONDS: Final = 0.5

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from classifier_training.atomic_files import write_json
 from classifier_training.errors import DataError
+from classifier_training.files.atomic import write_json
 
 MANIFEST: Final = "prepare.json"
 FORMAT_VERSION: Final = 1

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from classifier_training.data.cache_folder import cache_folder
+from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.sources.address import is_remote, shown
 from classifier_training.data.sources.class_names import ClassNames, find_class_names, with_class_names
-from classifier_training.data.sources.listing import Listing, RowWriter, Split, record_at
+from classifier_training.data.sources.listing import Listing, RowWriter, record_at
 from classifier_training.data.sources.remote import fetch
 from classifier_training.data.sources.shard_manifest import MANIFEST, check_shards, read_manifest
 from classifier_training.data.sources.shard_samples import ShardSamples, read_shard
 from classifier_training.data.sources.split_files import SplitFiles, entries, find_split_files, name_of
 from classifier_training.errors import DataError
+from classifier_training.types import Split
 
 if TYPE_CHECKING:
     import pyarrow as pa

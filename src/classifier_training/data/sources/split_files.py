@@ -10,9 +10,10 @@ from typing import Final
 
 from classifier_training.data.sources.address import file_name, is_remote, shown, split_address
 from classifier_training.data.sources.braces import expand_braces, is_pattern
-from classifier_training.data.sources.listing import SPLIT_OF_NAME, SPLITS, Split
+from classifier_training.data.sources.listing import SPLIT_OF_NAME
 from classifier_training.data.sources.remote import list_folder
 from classifier_training.errors import DataError
+from classifier_training.types import SPLITS, Split
 
 _WORD: Final = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_OF_NAME)})(?![a-z])")
 _NUM_NAMED: Final = 3

@@ -11,14 +11,15 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from classifier_training.data.cache_folder import cache_folder
+from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.sources.address import is_remote, resolve, split_address
 from classifier_training.data.sources.cells import Where, fault, label_cell, split_cell, weight_cell
-from classifier_training.data.sources.listing import SPLITS, Listing, RowWriter, Split
+from classifier_training.data.sources.listing import Listing, RowWriter
 from classifier_training.data.sources.remote import fetch
 from classifier_training.data.sources.table_rows import Columns as Columns
 from classifier_training.data.sources.table_rows import Row, TableFile, table_rows
 from classifier_training.errors import DataError
+from classifier_training.types import SPLITS, Split
 
 TABLE_EXTENSIONS: Final = (".jsonl", ".csv", ".parquet")
 _LONGEST_RUN: Final = 65_536

@@ -1,10 +1,10 @@
-"""The sections of the report, in their order; each builder looks at the data alone and needs no other section."""
+"""Sections of the report, one a file; a section reads no file itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from classifier_training.pages.run_data import RunData
+from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.sections.calibration import calibration_section, coverage_section
 from classifier_training.pages.sections.classes import classes_section
 from classifier_training.pages.sections.configuration import configuration_section

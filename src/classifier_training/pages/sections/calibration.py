@@ -8,8 +8,8 @@ from classifier_training.pages.charts.axes import axis_over, share_axis
 from classifier_training.pages.charts.columns import Column, column_chart
 from classifier_training.pages.charts.lines import Line, line_chart
 from classifier_training.pages.charts.reliability import SHARES, reliability_diagram
-from classifier_training.pages.run_data import RunData
-from classifier_training.pages.scored_data import CalibrationBin, CoveragePoint, ScoredData
+from classifier_training.pages.read.run_data import RunData
+from classifier_training.pages.read.scored_data import CalibrationBin, CoveragePoint, ScoredData
 from classifier_training.pages.sections.section import Section
 from classifier_training.pages.wording import count, percentage
 

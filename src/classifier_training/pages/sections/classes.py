@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from classifier_training.pages.charts.svg import one_line, quoted
-from classifier_training.pages.run_data import RunData
-from classifier_training.pages.scored_data import ClassRow, Interval, ScoredData
+from classifier_training.pages.read.run_data import RunData
+from classifier_training.pages.read.scored_data import ClassRow, Interval, ScoredData
 from classifier_training.pages.sections.section import Section, shown_scores_name
 from classifier_training.pages.wording import count, listing, percentage
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from classifier_training.pages.charts.svg import one_line
-from classifier_training.pages.run_data import RunData
+from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.sections.section import Section
 from classifier_training.pages.wording import byte_size, decimal
 

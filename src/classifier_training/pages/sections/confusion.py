@@ -11,8 +11,8 @@ from classifier_training.figures.confusion import MAX_NAMES, NUM_PAIRS, confused
 from classifier_training.pages.charts.matrix import STRONGEST, WEAKEST, matrix_drawing
 from classifier_training.pages.charts.svg import one_line, quoted
 from classifier_training.pages.embedding import shown_picture
-from classifier_training.pages.run_data import RunData
-from classifier_training.pages.scored_data import ScoredData
+from classifier_training.pages.read.run_data import RunData
+from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.sections.section import Section, shown_scores_name
 from classifier_training.pages.wording import count, percentage
 

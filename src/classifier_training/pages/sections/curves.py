@@ -7,7 +7,7 @@ from typing import Any
 
 from classifier_training.pages.charts.axes import axis_over, epoch_axis, share_axis
 from classifier_training.pages.charts.lines import Line, line_chart
-from classifier_training.pages.run_data import RunData
+from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.sections.section import Section, num_all_epochs
 from classifier_training.pages.wording import count, decimal, percentage
 

@@ -6,12 +6,12 @@ from datetime import datetime
 from pathlib import PurePath
 
 from classifier_training.pages.charts.svg import one_line
-from classifier_training.pages.run_data import RunData
-from classifier_training.pages.run_settings import setting
-from classifier_training.pages.scored_data import ScoredData
+from classifier_training.pages.read.run_data import RunData
+from classifier_training.pages.read.run_settings import setting
+from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.sections.section import num_all_epochs
 from classifier_training.pages.wording import count, large_number, moment
-from classifier_training.terminal import duration
+from classifier_training.terminal.terminal import duration
 
 
 def run_facts(data: RunData, scored: ScoredData | None) -> list[tuple[str, list[str]]]:

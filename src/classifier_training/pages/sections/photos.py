@@ -13,8 +13,8 @@ from classifier_training.pages.charts.bars import pair_bar
 from classifier_training.pages.charts.columns import Column, column_chart, level
 from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.embedding import figure_address
-from classifier_training.pages.photo_data import SamplerDraws, Statistics
-from classifier_training.pages.run_data import RunData
+from classifier_training.pages.read.photo_data import SamplerDraws, Statistics
+from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.sections.section import Section
 from classifier_training.pages.wording import count, decimal, percentage
 

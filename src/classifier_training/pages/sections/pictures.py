@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from classifier_training.pages.embedding import ShownPicture, shown_picture
-from classifier_training.pages.run_data import RunData
-from classifier_training.pages.scored_data import ScoredData
+from classifier_training.pages.read.run_data import RunData
+from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.sections.section import Section, shown_scores_name
 from classifier_training.pages.wording import count
 

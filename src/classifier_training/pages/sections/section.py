@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from classifier_training.pages.run_data import RunData
+from classifier_training.pages.read.run_data import RunData
 
 
 @dataclass(frozen=True, slots=True)

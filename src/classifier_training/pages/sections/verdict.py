@@ -8,14 +8,14 @@ from typing import Any
 from classifier_training.pages.charts.bars import score_scale
 from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.doubts import doubts
-from classifier_training.pages.run_data import RunData
-from classifier_training.pages.run_settings import setting
-from classifier_training.pages.scored_data import Interval, ScoredData
+from classifier_training.pages.read.run_data import RunData
+from classifier_training.pages.read.run_settings import setting
+from classifier_training.pages.read.scored_data import Interval, ScoredData
 from classifier_training.pages.sections.curves import NAMES, write_metric
 from classifier_training.pages.sections.facts import run_facts
 from classifier_training.pages.sections.section import Section, shown_scores_name
 from classifier_training.pages.wording import SPACE, byte_size, count, decimal, percentage
-from classifier_training.terminal import duration
+from classifier_training.terminal.terminal import duration
 
 KEY, TITLE = "verdict", "Verdict"
 

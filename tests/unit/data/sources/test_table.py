@@ -9,10 +9,10 @@ from pyarrow import parquet
 from tests.helpers.photos import write_table
 from tests.helpers.web import serve
 
-from classifier_training.data.sources.listing import Listing, Split
+from classifier_training.data.sources.listing import Listing
 from classifier_training.data.sources.table import Columns, find_annotations, list_split_tables, list_table
 from classifier_training.errors import DataError
-from classifier_training.types import ImageRecord, Sample
+from classifier_training.types import ImageRecord, Sample, Split
 
 NAMES = ["annotations.csv", "annotations.jsonl", "annotations.parquet"]
 CLASS_NAMES = ["00", "012", "no", "1e3", "", "null", "NaN", "None", "true", "Ünï", "日本語", "🐈", "a,b", 'q"q', " x "]

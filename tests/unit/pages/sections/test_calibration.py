@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tests.helpers.page_data import make_run, make_scored
 
-from classifier_training.pages.scored_data import CalibrationBin, CoveragePoint
+from classifier_training.pages.read.scored_data import CalibrationBin, CoveragePoint
 from classifier_training.pages.sections.calibration import (
     calibration_section,
     calibration_sentence,

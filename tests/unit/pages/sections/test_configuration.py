@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.helpers.page_data import make_run
 from tests.helpers.run_folders import RunMaker
 
-from classifier_training.pages.run_data import read_run
+from classifier_training.pages.read.run_data import read_run
 from classifier_training.pages.sections.configuration import MOST_FILES, configuration_section, settings_by_section
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from tests.helpers.page_data import make_picture, make_run, make_scored
 from tests.helpers.run_folders import RunMaker
 
-from classifier_training.pages.run_data import read_run
+from classifier_training.pages.read.run_data import read_run
 from classifier_training.pages.sections.confusion import BLOCK, confusion_section
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from tests.helpers.markup import read_markup
 from tests.helpers.page_data import make_run
 
-from classifier_training.pages.curves import Curves
-from classifier_training.pages.run_data import RunData
+from classifier_training.pages.read.curves import Curves
+from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.sections.curves import curves_section
 
 EPOCHS = (0, 1, 2, 3, 4)

@@ -7,7 +7,7 @@ import pytest
 from tests.helpers.markup import read_markup
 from tests.helpers.page_data import make_run
 
-from classifier_training.pages.photo_data import Histogram, SamplerDraws, Spread, Statistics
+from classifier_training.pages.read.photo_data import Histogram, SamplerDraws, Spread, Statistics
 from classifier_training.pages.sections.photos import MANY_CLASSES, photos_section
 
 

@@ -7,10 +7,10 @@ import pytest
 from tests.helpers.markup import read_markup
 from tests.helpers.page_data import make_run, make_scored
 
-from classifier_training.pages.curves import Curves
-from classifier_training.pages.model_data import OnnxFile, Verification
+from classifier_training.pages.read.curves import Curves
+from classifier_training.pages.read.model_data import OnnxFile, Verification
+from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.report import render_report
-from classifier_training.pages.run_data import RunData
 from classifier_training.pages.sections.verdict import score_sentence, verdict_section
 
 PROOF = Verification(True, 32, 1e-3, 1.0, 6.67e-6, "a" * 64, {})

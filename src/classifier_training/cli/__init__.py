@@ -1,0 +1,20 @@
+"""The commands: parse words, call the function that the Python API has too, show what it returned.
+
+One file a command, no work of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from classifier_training.lazy import lazy_dir, lazy_names
+
+if TYPE_CHECKING:
+    from classifier_training.cli.main import main as main
+
+_HOMES = {"main": "main"}
+
+__all__ = sorted(_HOMES)
+
+__getattr__ = lazy_names(__name__, _HOMES)
+__dir__ = lazy_dir(_HOMES)

@@ -1,0 +1,90 @@
+"""The picture caches of a run: one for training, one for validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import PIL
+import simplejpeg
+import torch
+from pydantic import ByteSize, TypeAdapter
+
+from classifier_training.config.schema import DataConfig
+from classifier_training.data.cache.choice import CacheChoice, choose_cache
+from classifier_training.data.cache.folder import cache_folder
+from classifier_training.data.cache.slots import PictureList, StoredForm
+from classifier_training.data.photos import Photos
+from classifier_training.types import Preprocessing, Split
+
+DEFAULT_CROP_SHARE = 0.875
+"""A crop of 224 pixels is taken from pictures whose shorter side is 256 pixels, unless data.cache_size says another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caches:
+    """What was decided for each split that is read more than once.
+
+    Attributes:
+        train: The cache of training pictures; None where they are not reduced, so that each crop is decoded for itself.
+        val: The cache of validation pictures.
+    """
+
+    train: CacheChoice | None
+    val: CacheChoice
+
+    @property
+    def choices(self) -> list[CacheChoice]:
+        """All decisions."""
+        return [choice for choice in (self.train, self.val) if choice is not None]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was decided, for a person."""
+        return tuple(choice.sentence for choice in self.choices)
+
+    def opening_warnings(self) -> list[str]:
+        """What a person should know of the caches as they were found."""
+        return [text for choice in self.choices for text in choice.warnings]
+
+    def new_warnings(self) -> list[str]:
+        """What went wrong with the caches since the last call, in any process of this run."""
+        return [text for choice in self.choices if choice.cache is not None for text in choice.cache.new_warnings()]
+
+    def close(self) -> None:
+        """Ends the use of the caches; those in memory go when no other run uses them."""
+        for choice in self.choices:
+            choice.close()
+
+
+def reduced_side(config: DataConfig, preprocessing: Preprocessing) -> int | None:
+    """Shorter side that training pictures are reduced to before the random crop; None: they are not."""
+    if config.cache_size == "original":
+        return None
+    return config.cache_size or int(preprocessing.image_size / DEFAULT_CROP_SHARE)
+
+
+def open_caches(photos: Photos, config: DataConfig, preprocessing: Preprocessing) -> Caches:
+    """Decides where the pictures of a run are kept, and opens the caches.
+
+    Args:
+        photos: The photos.
+        config: The data settings.
+        preprocessing: What evaluation pictures are prepared for.
+    """
+    side = reduced_side(config, preprocessing)
+    train = None
+    if side is not None:
+        # torch's kernels differ in their last bit from one instruction set to the next
+        capability = torch.backends.cpu.get_cpu_capability()
+        maker = f"{simplejpeg.__version__} {torch.__version__} {capability}"
+        train = _open(photos, "train", config, StoredForm("train", side, "bicubic", maker))
+    form = StoredForm("evaluation", preprocessing.resize_size, preprocessing.interpolation, PIL.__version__)
+    return Caches(train, _open(photos, "val", config, form))
+
+
+def _open(photos: Photos, split: Split, config: DataConfig, form: StoredForm) -> CacheChoice:
+    records = photos.records(split)
+    index = photos.index
+    pictures = PictureList(photos.digests(split), index.widths[records.rows], index.heights[records.rows], form)
+    limit = None if config.cache_limit is None else int(TypeAdapter(ByteSize).validate_python(config.cache_limit))
+    return choose_cache(pictures, cache_folder(config.cache_dir), config.cache, limit)

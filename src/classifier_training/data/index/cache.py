@@ -1,0 +1,192 @@
+"""Makes the index of a source once, and finds it again at the next start."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.data.cache.folder import CACHE_VARIABLE, is_cache_error, one_at_a_time
+from classifier_training.data.index.check import Facts, inspect_records
+from classifier_training.data.index.table import Index, RowRecords, listing_keys, write_index
+from classifier_training.data.sources.address import is_remote
+from classifier_training.data.sources.listing import Listing
+from classifier_training.data.sources.recognise import list_photos
+from classifier_training.data.sources.table import Columns
+from classifier_training.types import Progress, file_stamp
+
+MAX_FILES_LOOKED_AT: Final = 100_000
+"""Up to this many files, each one's size and time of change is compared at every start, which takes half a second.
+Of more, only the folders' are; a file that was changed in place is then found when it is read."""
+_CLOCK_MARGIN_SECONDS: Final = 0.1
+
+
+def load_index(
+    root: str,
+    columns: Columns,
+    cache: Path,
+    *,
+    max_pixels: int | None = None,
+    checking: Progress | None = None,
+    scanning: Progress | None = None,
+    fetching: Progress | None = None,
+) -> Index:
+    """The index of a source: the stored one where nothing has changed since, else a new one.
+
+    Pictures that have not changed are not read again.
+
+    Args:
+        root: The source, an absolute path or an address.
+        columns: Names of a table's columns.
+        cache: The cache folder; where it cannot be written, the index is made at every start.
+        max_pixels: A picture with more is none; None: as Pillow does.
+        checking: Told how many pictures have been checked.
+        scanning: Told how many folders or shards have been looked through.
+        fetching: Told how many remote pictures have been fetched.
+
+    Raises:
+        DataError: The source cannot be listed.
+    """
+    path = cache / "index" / f"{_name(root, columns, max_pixels)}.arrow"
+    index = _current(path, root)
+    if index is None:
+
+        def make(place: Path) -> Index:
+            # anything that changes from now on makes the index old
+            started = time.time_ns()
+            listing = list_photos(root, columns, cache=cache, scanning=scanning, fetching=fetching)
+            facts = _inspect(place, listing, _open(path), max_pixels, checking)
+            watched = [[watched, *_state(watched)] for watched in listing.watched]
+            write_index(place, listing, facts, watched=watched, made_at_ns=started)
+            return Index(place)
+
+        try:
+            with one_at_a_time(path):  # the other ranks of a run wait, instead of reading all pictures as well
+                index = _current(path, root)
+                if index is None:
+                    return make(path)
+        except OSError as error:
+            if not is_cache_error(error, cache):
+                raise
+            return make(_elsewhere(cache, error) / path.name)
+    if checking is not None:
+        checking(len(index), len(index))
+    return index
+
+
+def _current(path: Path, root: str) -> Index | None:
+    """The stored index, if nothing has changed since it was made."""
+    # what lies at an address cannot be watched: it is listed again, and what was fetched is not fetched again
+    index = None if is_remote(root) else _open(path)
+    return index if index is not None and _is_current(index) else None
+
+
+def _elsewhere(cache: Path, error: OSError) -> Path:
+    """A folder for the index of this process alone, where the cache folder cannot be written."""
+    warnings.warn(
+        f"the cache folder {cache} cannot be written ({error.strerror}): all photos are checked at every start;"
+        f" name another one with data.cache_dir or {CACHE_VARIABLE}",
+        stacklevel=3,
+    )
+    folder = Path(tempfile.mkdtemp(prefix="classifier-training-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _inspect(
+    path: Path, listing: Listing, stored: Index | None, max_pixels: int | None, progress: Progress | None
+) -> Facts:
+    """The facts of all pictures; those of files that the stored index knows are taken from it."""
+    # the rows are looked up in a file too, so that they take no memory while the pictures are read
+    count = listing.rows.num_rows
+    unchecked = path.with_name(f".{path.name}.rows.tmp")  # what a kill leaves of it, the next start removes
+    write_index(unchecked, listing, Facts.empty(count))
+    try:
+        records = RowRecords(Index(unchecked), np.arange(count))
+        facts = Facts.empty(count)
+        known = None if stored is None else _known(listing, stored, facts)
+        return inspect_records(records, progress, known, facts, max_pixels=max_pixels)
+    finally:
+        unchecked.unlink()
+
+
+def _known(listing: Listing, stored: Index, facts: Facts) -> Callable[[int, int], bool]:
+    """Copies what the stored index knows, where the file has not changed."""
+    import pyarrow.compute as pc
+
+    found: NDArray[Any] = (
+        pc.fill_null(pc.index_in(listing_keys(listing.rows), stored.keys()), -1).combine_chunks().to_numpy()
+    )
+    stamps, widths, heights = stored.stamps, stored.widths, stored.heights
+    digests, modes = stored.digests, stored.modes
+
+    def copy(position: int, stamp: int) -> bool:
+        row = found[position]
+        if row < 0 or stamps[row] != stamp or widths[row] == 0:
+            return False
+        facts.stamps[position], facts.digests[position] = stamp, digests[row]
+        facts.widths[position], facts.heights[position], facts.modes[position] = widths[row], heights[row], modes[row]
+        return True
+
+    return copy
+
+
+def _name(root: str, columns: Columns, max_pixels: int | None) -> str:
+    text = json.dumps([root, asdict(columns), max_pixels])
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+def _open(path: Path) -> Index | None:
+    """The stored index, if there is one that can be read."""
+    try:
+        index = Index(path)
+    except (OSError, ValueError):  # pyarrow's errors are among them
+        return None
+    return index if "watched" in index.metadata else None
+
+
+def _is_current(index: Index) -> bool:
+    """Whether no folder, table or picture has changed since the index was made."""
+    latest = index.metadata["made_at_ns"] - int(_CLOCK_MARGIN_SECONDS * 1e9)
+    for place, changed_at, size in index.metadata["watched"]:
+        # within the clock's grain of a change there could have been another one
+        if _state(place) != (changed_at, size) or changed_at > latest:
+            return False
+    if len(index) > MAX_FILES_LOOKED_AT:
+        return True
+    shards: dict[str, int] = {}  # a shard's stamp is that of thousands of rows
+    for record, stamp in zip(RowRecords(index, np.arange(len(index))), index.stamps, strict=True):
+        if record.member and record.path not in shards:
+            shards[record.path] = _stamp(record.path)
+        if stamp != (shards[record.path] if record.member else _stamp(record.path)):
+            return False
+    return True
+
+
+def _state(place: str) -> tuple[int, int]:
+    """Time of change and size of a file or folder; of one that is gone, zeros."""
+    try:
+        status = os.stat(place)  # noqa: PTH116 - thousands of folders
+    except OSError:
+        return 0, 0
+    is_folder = os.path.isdir(place)  # noqa: PTH112 - as above
+    return status.st_mtime_ns, 0 if is_folder else status.st_size
+
+
+def _stamp(path: str) -> int:
+    try:
+        return file_stamp(os.stat(path))  # noqa: PTH116 - as above
+    except (OSError, ValueError):
+        return 0

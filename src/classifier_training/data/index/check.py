@@ -1,0 +1,195 @@
+"""Reads every picture once before training: is it one, how large, and what is its content hash?
+
+A broken file found here costs a line; found in the last epoch it costs the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.errors import BadImageError, DataError
+from classifier_training.files.text import name_some
+from classifier_training.imaging.decode import check_image, read_image_bytes
+from classifier_training.types import ImageRecord, Progress, file_stamp
+
+DIGEST_BYTES: Final = 16
+MODES: Final = (
+    "other", "RGB", "L", "RGBA", "CMYK", "P", "1", "I;16", "I;16B", "I;16L", "I", "F", "LA", "PA", "RGBX", "YCbCr",
+    "LAB", "HSV",
+)  # fmt: skip
+"""Pillow's names of what colours are stored as; an index holds positions in it, so new ones come last."""
+_MODE_CODES: Final = {mode: code for code, mode in enumerate(MODES)}
+_MAX_SIDE: Final = 65_535
+_RECORDS_PER_TASK: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What N pictures are, as columns.
+
+    Attributes:
+        digests: uint8 (N, 16), content hashes; zero for what is no picture.
+        widths: uint16 (N,), of the upright picture, pixels, at most 65535; 0 for what is no picture.
+        heights: uint16 (N,), likewise.
+        stamps: uint32 (N,), `file_stamp` of each picture's file; 0 where there is none.
+        modes: uint8 (N,), positions in `MODES`; 0 also for what is no picture.
+        errors: Why a picture is none, by position; names the file.
+    """
+
+    digests: NDArray[np.uint8]
+    widths: NDArray[np.uint16]
+    heights: NDArray[np.uint16]
+    stamps: NDArray[np.uint32]
+    modes: NDArray[np.uint8]
+    errors: dict[int, str]
+
+    @classmethod
+    def empty(cls, count: int) -> Facts:
+        """Facts to be filled in."""
+        return cls(
+            np.zeros((count, DIGEST_BYTES), np.uint8),
+            np.zeros(count, np.uint16),
+            np.zeros(count, np.uint16),
+            np.zeros(count, np.uint32),
+            np.zeros(count, np.uint8),
+            {},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BadImage:
+    """A file that was left out.
+
+    Attributes:
+        path: The file.
+        reason: Why it is no picture; names the file.
+    """
+
+    path: str
+    reason: str
+
+
+def inspect_records(
+    records: Sequence[ImageRecord],
+    progress: Progress | None = None,
+    known: Callable[[int, int], bool] | None = None,
+    into: Facts | None = None,
+    *,
+    max_pixels: int | None = None,
+) -> Facts:
+    """Reads and checks pictures in parallel.
+
+    Args:
+        records: Where they are.
+        progress: Told how far it is.
+        known: Given a position and the stamp of its file: whether ``into`` holds the facts of that picture already.
+        into: Facts to complete; None: all are missing.
+        max_pixels: A picture with more is none; None: as Pillow does.
+    """
+    facts = into or Facts.empty(len(records))
+    size = max(1, min(_RECORDS_PER_TASK, len(records) // 1000))
+
+    def inspect_some(first: int) -> int:
+        stop = min(first + size, len(records))
+        for position in range(first, stop):
+            _inspect(records[position], position, facts, known, max_pixels)
+        return stop
+
+    # decoding releases the interpreter lock, so threads use all cores and nothing is pickled
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for done in pool.map(inspect_some, range(0, len(records), size)):
+            if progress is not None:
+                progress(done, len(records))
+    return replace(facts, errors=dict(sorted(facts.errors.items())))
+
+
+def check_bad(bad: Sequence[BadImage], num_images: int, policy: BadImagePolicy) -> None:
+    """Refuses broken files that are not to be skipped, or too many of them.
+
+    Raises:
+        DataError: There are some, and the policy does not allow that.
+    """
+    if not bad:
+        return
+    reasons = name_some(image.reason for image in bad)
+    if policy.on_bad_image == "raise":
+        raise DataError(
+            f"{len(bad)} file(s) are no readable pictures: {reasons}; mend or remove them, or set"
+            " data.on_bad_image=skip"
+        )
+    if len(bad) > policy.max_bad_fraction * num_images and len(bad) < num_images:
+        raise DataError(
+            f"{len(bad)} of {num_images} files are no readable pictures, more than"
+            f" data.max_bad_fraction={policy.max_bad_fraction:g} allows: {reasons}; mend them, or raise it"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BadImagePolicy:
+    """What to do about files that are no pictures.
+
+    Attributes:
+        on_bad_image: Stop, or leave them out.
+        max_bad_fraction: Share of all files that may be left out.
+    """
+
+    on_bad_image: Literal["raise", "skip"] = "raise"
+    max_bad_fraction: float = 1.0
+
+
+def count_up(progress: Progress | None, total: int) -> Callable[[int], None] | None:
+    """Turns "n more are done" into "this many of all are done"."""
+    if progress is None:
+        return None
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, total)
+
+    return advance
+
+
+def bad_images(records: Sequence[ImageRecord], errors: Mapping[int, str]) -> tuple[BadImage, ...]:
+    """The broken files, in their order."""
+    return tuple(BadImage(str(records[position]), reason) for position, reason in errors.items())
+
+
+def _inspect(
+    record: ImageRecord,
+    position: int,
+    facts: Facts,
+    known: Callable[[int, int], bool] | None,
+    max_pixels: int | None,
+) -> None:
+    try:
+        stamp = _stamp(record.path)
+        if known is not None and known(position, stamp):
+            return
+        facts.stamps[position] = stamp
+        content = read_image_bytes(record)
+        (width, height), mode = check_image(content, str(record), max_pixels=max_pixels)
+    except BadImageError as error:
+        facts.errors[position] = str(error)
+        return
+    facts.widths[position], facts.heights[position] = min(width, _MAX_SIDE), min(height, _MAX_SIDE)
+    facts.modes[position] = _MODE_CODES.get(mode, 0)
+    digest = hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
+    facts.digests[position] = np.frombuffer(digest, np.uint8)
+
+
+def _stamp(path: str) -> int:
+    """The stamp of a file; 0 where there is none, which reading it will tell better."""
+    try:
+        return file_stamp(os.stat(path))  # noqa: PTH116 - a Path for each of a million files takes seconds
+    except (OSError, ValueError):  # a name with a NUL in it is a ValueError
+        return 0

@@ -1,0 +1,220 @@
+"""Labelled pictures as torch datasets that give whole batches, as uint8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from classifier_training.data.cache.slots import stored_size
+from classifier_training.data.loading.batch_memory import BatchMemory, make_batch
+from classifier_training.data.loading.crops import Randomness, draw_uniforms
+from classifier_training.data.loading.resampling import reduced
+from classifier_training.data.loading.transforms import TrainTransform
+from classifier_training.data.sampling.batches import Draws
+from classifier_training.imaging.decode import decode_image, read_image_bytes
+from classifier_training.imaging.jpeg import EncodedImage, largest_shrink
+from classifier_training.imaging.preprocess import can_be_resized_whole, center_crop, resize, resize_and_crop
+from classifier_training.types import ClassificationBatch, ImageRecord, Preprocessing
+
+
+class Cache(Protocol):
+    """Where decoded pictures are kept, by their position in a dataset."""
+
+    def get(self, position: int) -> NDArray[np.uint8] | None:
+        """uint8 (H, W, 3), or None where there is none."""
+
+    def put(self, position: int, pixels: NDArray[np.uint8]) -> None:
+        """Keeps uint8 (H, W, 3), if there is room."""
+
+
+class PictureDataset(Dataset[ClassificationBatch]):
+    """Base of both datasets: records, labels, a cache.
+
+    Args:
+        records: Where the pictures are.
+        labels: int64 (N,), their class indices.
+        image_size: Side S of the images.
+        cache: Holds pictures that were decoded before; None: every picture is decoded.
+        max_pixels: A picture with more is refused; None: as Pillow does.
+
+    Attributes:
+        memory: Where loader processes put batches; None: in memory of their own.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[ImageRecord],
+        labels: NDArray[np.int64],
+        image_size: int,
+        cache: Cache | None,
+        max_pixels: int | None,
+    ) -> None:
+        self.records = records
+        self.labels = labels
+        self.image_size = image_size
+        self.cache = cache
+        self.max_pixels = max_pixels
+        self.memory: BatchMemory | None = None
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def batch_bytes(self, batch_size: int) -> int:
+        """Size of the images of a batch, bytes."""
+        return batch_size * self.image_size**2 * 3
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "memory": None}  # it is shared by forking only
+
+
+class TrainDataset(PictureDataset):
+    """Training pictures; a batch is asked for by `Draws`, which decide its augmentation.
+
+    Args:
+        records: Where the pictures are.
+        labels: int64 (N,), their class indices.
+        transform: The augmentation.
+        seed: The run's seed.
+        cache: Holds pictures as ``reduce_to`` makes them; None: every picture is decoded.
+        reduce_to: Shorter side that pictures are reduced to before the random crop, pixels; None: not reduced.
+        max_pixels: A picture with more is refused; None: as Pillow does.
+
+    Raises:
+        ValueError: There is a cache, but pictures are not reduced: how much of a JPEG is decoded then depends on the
+            crop, so what is kept would not be what is decoded.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[ImageRecord],
+        labels: NDArray[np.int64],
+        transform: TrainTransform,
+        seed: int,
+        *,
+        cache: Cache | None = None,
+        reduce_to: int | None = None,
+        max_pixels: int | None = None,
+    ) -> None:
+        if cache is not None and reduce_to is None:
+            raise ValueError("a cache of training pictures needs reduce_to, the size that they are kept in")
+        super().__init__(records, labels, transform.image_size, cache, max_pixels)
+        self.transform = transform
+        self.seed = seed
+        self.reduce_to = reduce_to
+
+    def __getitems__(self, draws: Draws) -> ClassificationBatch:
+        """One batch: images uint8 (B, 3, S, S), channels last."""
+        uniforms = draw_uniforms(self.seed, draws.epoch, draws.numbers)
+
+        def fill(pixels: Tensor) -> None:
+            images = pixels.permute(0, 3, 1, 2)
+            for number, position in enumerate(draws.samples.tolist()):
+                self._write(position, Randomness(uniforms[number]), images[number : number + 1])
+
+        return make_batch(self.memory, self.image_size, self.labels[draws.samples], draws.samples, fill)
+
+    def _write(self, position: int, random: Randomness, output: Tensor) -> None:
+        if self.reduce_to is not None:
+            pixels = self._reduced(position, self.reduce_to)
+            crop = self.transform.crop((pixels.shape[1], pixels.shape[0]), random)
+        else:
+            image = self._open(position)
+            whole = self.transform.crop(image.size, random)
+            shrink = self.transform.shrink(whole)
+            pixels, crop = image.decode(shrink), whole.shrunk(shrink)
+        self.transform(crop.of(pixels), random, output)
+
+    def _reduced(self, position: int, short_side: int) -> NDArray[np.uint8]:
+        pixels = None if self.cache is None else self.cache.get(position)
+        if pixels is None:
+            pixels = reduce_image(self._open(position), short_side)
+            if self.cache is not None:
+                self.cache.put(position, pixels)
+        return pixels
+
+    def _open(self, position: int) -> EncodedImage:
+        record = self.records[position]
+        return EncodedImage(read_image_bytes(record), str(record), max_pixels=self.max_pixels)
+
+
+class EvaluationDataset(PictureDataset):
+    """Pictures to score on, prepared exactly as the deployed model prepares them.
+
+    Args:
+        records: Where the pictures are.
+        labels: int64 (N,), their class indices.
+        preprocessing: The model's preprocessing.
+        cache: Holds pictures resized for evaluation, or whole where they are smaller; None: every picture is decoded.
+        max_pixels: A picture with more is refused; None: as Pillow does.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[ImageRecord],
+        labels: NDArray[np.int64],
+        preprocessing: Preprocessing,
+        *,
+        cache: Cache | None = None,
+        max_pixels: int | None = None,
+    ) -> None:
+        super().__init__(records, labels, preprocessing.image_size, cache, max_pixels)
+        self.preprocessing = preprocessing
+
+    def __getitems__(self, positions: Sequence[int]) -> ClassificationBatch:
+        """One batch: images uint8 (B, 3, S, S), channels last."""
+        indices = np.asarray(positions, np.int64)
+
+        def fill(pixels: Tensor) -> None:
+            squares = pixels.numpy()
+            for number, position in enumerate(indices.tolist()):
+                squares[number] = self._square(position)
+
+        return make_batch(self.memory, self.image_size, self.labels[indices], indices, fill)
+
+    def _square(self, position: int) -> NDArray[np.uint8]:
+        kept = None if self.cache is None else self.cache.get(position)
+        if kept is None:
+            kept = resized_for_evaluation(
+                decode_image(self.records[position], max_pixels=self.max_pixels), self.preprocessing
+            )
+            if self.cache is not None:
+                self.cache.put(position, kept)
+        if min(kept.shape[:2]) == self.preprocessing.resize_size and can_be_resized_whole(kept):
+            return center_crop(kept, self.preprocessing)
+        return resize_and_crop(kept, self.preprocessing)
+
+
+def reduce_image(image: EncodedImage, short_side: int) -> NDArray[np.uint8]:
+    """A training picture as it is cropped from, and as a cache keeps it.
+
+    Args:
+        image: The picture.
+        short_side: Length that a longer short side is reduced to, pixels.
+
+    Returns:
+        uint8 (h, w, 3), of the size that `stored_size` says; a picture that is never stored stays as it is.
+    """
+    size = stored_size(*image.size, short_side)
+    if size in {image.size, (0, 0)}:
+        return image.decode()
+    return reduced(image.decode(largest_shrink(min(image.size), short_side)), size)
+
+
+def resized_for_evaluation(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """An evaluation picture as a cache keeps it.
+
+    Args:
+        pixels: uint8 (H, W, 3), decoded.
+        preprocessing: What it is prepared for.
+
+    Returns:
+        uint8 (h, w, 3): resized, if that makes it smaller and its sides do not differ too much.
+    """
+    if min(pixels.shape[:2]) <= preprocessing.resize_size or not can_be_resized_whole(pixels):
+        return pixels
+    return resize(pixels, preprocessing)

@@ -1,0 +1,153 @@
+"""Data loaders over labelled pictures."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from classifier_training.data.loading.batch_memory import BatchMemory
+from classifier_training.data.loading.dataset import Cache, EvaluationDataset, PictureDataset, TrainDataset
+from classifier_training.data.loading.normalize import normalize_batch
+from classifier_training.data.loading.worker_signals import leave_signals_to_the_main_process
+from classifier_training.data.sampling.batches import Draws
+from classifier_training.data.sampling.evaluation import EvaluationShare
+from classifier_training.types import ClassificationBatch, ImageRecord, Preprocessing
+
+MAX_DEFAULT_WORKERS = 8
+_PREFETCH_FACTOR = 2
+# While a process fills the batches that it is ahead, its last one may be in use and the one before just be replaced.
+_NUM_SLOTS = _PREFETCH_FACTOR + 2
+
+
+class BatchLoader(DataLoader[ClassificationBatch]):
+    """A `DataLoader` whose processes write batches into memory that they share with the main process.
+
+    Args:
+        dataset: Gives whole batches as uint8.
+        normalization: Makes batches float32 and normalised; None leaves them uint8, for the device to normalise.
+        options: Of `DataLoader`.
+    """
+
+    def __init__(self, dataset: PictureDataset, *, normalization: Preprocessing | None = None, **options: Any) -> None:
+        super().__init__(cast("Dataset[ClassificationBatch]", dataset), **options)
+        self.normalization = normalization
+
+    def __iter__(self) -> Iterator[ClassificationBatch]:  # type: ignore[override]  # what torch returns is private
+        batches = super().__iter__()
+        if self.normalization is None:
+            return batches
+        return map(functools.partial(normalize_batch, preprocessing=self.normalization), batches)
+
+    def _get_iterator(self) -> Any:
+        """Called by torch whenever it starts loader processes."""
+        dataset = cast("PictureDataset", self.dataset)
+        dataset.memory = memory = self._new_memory()
+        try:
+            iterator: Any = super()._get_iterator()
+        finally:
+            dataset.memory = None
+        iterator.batch_memory = memory  # lives as long as the processes that fill it
+        return iterator
+
+    def _new_memory(self) -> BatchMemory | None:
+        """None where memory cannot be shared by forking, or there is too little of it."""
+        batch_size = getattr(self.batch_sampler, "batch_size", None)
+        context = self.multiprocessing_context or torch.multiprocessing
+        if not self.num_workers or batch_size is None or context.get_start_method() != "fork":
+            return None
+        try:
+            return BatchMemory(
+                self.num_workers, _NUM_SLOTS, batch_size * cast("PictureDataset", self.dataset).batch_bytes(1)
+            )
+        except (OSError, OverflowError):
+            return None
+
+
+def train_loader(
+    dataset: TrainDataset,
+    batches: Sampler[Draws],
+    *,
+    num_workers: int | None = None,
+    normalization: Preprocessing | None = None,
+) -> BatchLoader:
+    """Batches to train on.
+
+    Args:
+        dataset: The pictures.
+        batches: The draws of each batch; its ``batch_size`` is that of the largest.
+        num_workers: Loader processes; None: by CPU count.
+        normalization: Makes batches float32 and normalised; None leaves them uint8.
+    """
+    return BatchLoader(dataset, normalization=normalization, batch_sampler=batches, **loader_options(num_workers))
+
+
+def evaluation_loader(
+    records: Sequence[ImageRecord],
+    labels: NDArray[np.int64],
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    num_workers: int | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    cache: Cache | None = None,
+    max_pixels: int | None = None,
+    as_float: bool = True,
+) -> BatchLoader:
+    """Batches to score on, in file order, every image exactly once over all ranks.
+
+    Args:
+        records: Where the pictures are.
+        labels: int64 (N,), their class indices.
+        preprocessing: The model's preprocessing.
+        batch_size: Images in a batch.
+        num_workers: Loader processes; None: by CPU count.
+        rank: This process.
+        world_size: Number of processes.
+        cache: Holds pictures that were resized before; None: every picture is decoded.
+        max_pixels: A picture with more is refused; None: as Pillow does.
+        as_float: Whether batches are float32 and normalised, or uint8.
+    """
+    dataset = EvaluationDataset(records, labels, preprocessing, cache=cache, max_pixels=max_pixels)
+    share = EvaluationShare(len(dataset), batch_size, rank, world_size)
+    return BatchLoader(
+        dataset,
+        normalization=preprocessing if as_float else None,
+        batch_size=share.batch_size,
+        sampler=share,
+        **loader_options(num_workers),
+    )
+
+
+def loader_options(num_workers: int | None) -> dict[str, Any]:
+    """Options that all loaders share.
+
+    Args:
+        num_workers: Loader processes; None: by CPU count.
+    """
+    workers = min(MAX_DEFAULT_WORKERS, _num_cpus()) if num_workers is None else num_workers
+    return {
+        "num_workers": workers,
+        "prefetch_factor": _PREFETCH_FACTOR if workers else None,
+        "collate_fn": _as_it_is,
+        "worker_init_fn": leave_signals_to_the_main_process if workers else None,
+        "persistent_workers": workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+    }
+
+
+def _as_it_is(batch: ClassificationBatch) -> ClassificationBatch:
+    """The datasets give whole batches."""
+    return batch
+
+
+def _num_cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

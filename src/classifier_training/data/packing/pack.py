@@ -1,0 +1,207 @@
+"""Packs the photos of a run into tar shards: the same photos give the same bytes, and what is finished is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import Final
+
+from PIL import Image
+
+from classifier_training.data.packing.shard_keys import ShardKeys
+from classifier_training.data.packing.shard_writing import PackedSample, file_digest, write_shard
+from classifier_training.data.photos import Photos
+from classifier_training.data.sources.shard_manifest import Manifest, ShardEntry
+from classifier_training.files.atomic import write_json
+from classifier_training.imaging.decode import IMAGE_EXTENSIONS, decode_image, read_image_bytes
+from classifier_training.imaging.pillow_warnings import silenced
+from classifier_training.types import SPLITS, Progress, Split
+
+CLASSES_FILE: Final = "classes.json"
+JPEG_QUALITY: Final = 95
+_AT_ONCE: Final = 256  # pictures that are read ahead; bounds the memory
+_EXTENSIONS: Final = {"JPEG": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif", "PPM": ".ppm"}
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How photos are packed.
+
+    Attributes:
+        short_side: Longer short sides are reduced to this, pixels; None: no picture is changed.
+        shard_bytes: A shard is full when it has as many bytes.
+        max_pixels: A picture with more is refused.
+    """
+
+    short_side: int | None
+    shard_bytes: int
+    max_pixels: int | None = None
+
+
+def pack(
+    photos: Photos, folder: Path, packing: Packing, manifest: Manifest, progress: Progress | None = None
+) -> tuple[Manifest, int]:
+    """Writes the shards of all splits, and the class names.
+
+    Args:
+        photos: What is packed.
+        folder: Where the shards go.
+        packing: How.
+        manifest: What an earlier call has finished there; such shards are verified and kept.
+        progress: Told how many pictures are packed.
+
+    Returns:
+        The manifest of the finished folder, and how many shards were kept.
+
+    Raises:
+        BadImageError: A file cannot be read any more.
+        OSError: The folder cannot be written.
+    """
+    packer = _Packer(photos, folder, packing, manifest, progress)
+    return packer.run(), packer.num_kept
+
+
+class _Packer:
+    def __init__(
+        self, photos: Photos, folder: Path, packing: Packing, manifest: Manifest, progress: Progress | None
+    ) -> None:
+        self.num_kept = 0
+        self._photos = photos
+        self._folder = folder
+        self._packing = packing
+        self._manifest = manifest
+        self._progress = progress
+        self._num_done = 0
+
+    def run(self) -> Manifest:
+        if not self._manifest.shards:
+            self._manifest.write(self._folder)  # from now on the folder is known to be one of shards
+        write_json(self._folder / CLASSES_FILE, list(self._photos.classes))
+        files = [file for split in SPLITS if split in self._photos.rows for file in self._pack_split(split)]
+        shards = {file: self._manifest.shards[file] for file in files}
+        self._manifest = replace(self._manifest, shards=shards, is_complete=True)
+        self._manifest.write(self._folder)
+        return self._manifest
+
+    def _pack_split(self, split: Split) -> list[str]:
+        """The names of the split's shards, which are all there then."""
+        source = _SplitSource(self._photos, split, self._packing)
+        files: list[str] = []
+        position = 0
+        samples: Iterator[PackedSample] | None = None
+        while position < len(source):
+            file = f"{split}-{len(files):06d}.tar"
+            entry = self._kept(file, position, source)
+            if entry is not None:
+                samples = None
+            else:
+                samples = samples or source.samples(position)
+                entry = self._write(file, position, source, samples)
+            files.append(file)
+            position += entry.count
+            self._tell(entry.count)
+        return files
+
+    def _kept(self, file: str, position: int, source: _SplitSource) -> ShardEntry | None:
+        """The entry of a shard that is there already, just as it would be written."""
+        entry = self._manifest.shards.get(file)
+        path = self._folder / file
+        if entry is None or entry.first != position or entry.inputs != source.inputs(position, entry.count):
+            return None
+        if not path.is_file() or path.stat().st_size != entry.num_bytes or file_digest(path) != entry.digest:
+            return None
+        self.num_kept += 1
+        return entry
+
+    def _write(self, file: str, position: int, source: _SplitSource, samples: Iterator[PackedSample]) -> ShardEntry:
+        path = self._folder / file
+        count, digest = write_shard(path, samples, self._packing.shard_bytes)
+        entry = ShardEntry(file, position, count, path.stat().st_size, source.inputs(position, count), digest)
+        self._manifest = replace(self._manifest.with_shard(entry), is_complete=False)
+        self._manifest.write(self._folder)
+        return entry
+
+    def _tell(self, count: int) -> None:
+        self._num_done += count
+        if self._progress is not None:
+            self._progress(self._num_done, sum(map(len, self._photos.rows.values())))
+
+
+class _SplitSource:
+    """The pictures of one split, as they are packed."""
+
+    def __init__(self, photos: Photos, split: Split, packing: Packing) -> None:
+        self._records = photos.records(split)
+        self._labels = photos.labels(split)
+        self._digests = photos.digests(split)
+        self._widths = photos.index.widths[self._records.rows]
+        self._heights = photos.index.heights[self._records.rows]
+        self._classes = photos.classes
+        self._keys = ShardKeys(self._records, str(photos.root))
+        self._packing = packing
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def inputs(self, first: int, count: int) -> str:
+        """Hash of what decides the bytes of a part of the split."""
+        digest = hashlib.blake2b(digest_size=16)
+        for position in range(first, min(first + count, len(self))):
+            about = f"{self._keys[position]}\0{self._classes[self._labels[position]]}\0"
+            digest.update(about.encode() + self._digests[position].tobytes())
+        return digest.hexdigest()
+
+    def samples(self, first: int) -> Iterator[PackedSample]:
+        """The pictures from a position on, read and reduced in threads."""
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            for start in range(first, len(self), _AT_ONCE):
+                yield from pool.map(self._sample, range(start, min(start + _AT_ONCE, len(self))))
+
+    def _sample(self, position: int) -> PackedSample:
+        record = self._records[position]
+        content = read_image_bytes(record)
+        label = self._classes[self._labels[position]]
+        side = self._packing.short_side
+        if side is not None and min(self._widths[position], self._heights[position]) > side:
+            reduced = reduce_picture(content, side, str(record), self._packing.max_pixels)
+            return PackedSample(self._keys[position], ".jpg", reduced, label)
+        return PackedSample(self._keys[position], _extension(record.member or record.path, content), content, label)
+
+
+def reduce_picture(content: bytes, short_side: int, name: str, max_pixels: int | None = None) -> bytes:
+    """A smaller picture, upright, as a JPEG file with all of its colour.
+
+    Args:
+        content: The bytes of a picture whose shorter side is longer than ``short_side``.
+        short_side: Length of the new shorter side, pixels.
+        name: What an error calls it.
+        max_pixels: A picture with more is refused.
+
+    Raises:
+        BadImageError: It cannot be read.
+    """
+    picture = Image.fromarray(decode_image(content, name, max_pixels=max_pixels))
+    scale = short_side / min(picture.size)
+    width, height = (max(short_side, round(side * scale)) for side in picture.size)
+    file = io.BytesIO()
+    picture.resize((width, height), Image.Resampling.LANCZOS).save(
+        file, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4"
+    )
+    return file.getvalue()
+
+
+def _extension(name: str, content: bytes) -> str:
+    """The extension of a picture's name; of one without any that is known, that of its kind."""
+    extension = PurePath(name).suffix.lower()
+    if extension in IMAGE_EXTENSIONS:
+        return extension
+    with silenced(), contextlib.suppress(OSError), Image.open(io.BytesIO(content)) as image:
+        kind = image.format or ""
+        return _EXTENSIONS.get(kind, f".{kind.lower()}")
+    return ".jpg"

@@ -1,0 +1,97 @@
+"""Writes pictures into tar shards, byte for byte the same from the same pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from classifier_training.files.atomic import atomic_path
+
+_READ_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PackedSample:
+    """One picture as it is packed.
+
+    Attributes:
+        key: Its name without the extension.
+        extension: With the dot, lower case.
+        content: The bytes of the picture.
+        label: Its class name.
+    """
+
+    key: str
+    extension: str
+    content: bytes
+    label: str
+
+
+def write_shard(path: Path, samples: Iterator[PackedSample], num_bytes: int) -> tuple[int, str]:
+    """Takes samples until the shard is large enough, and writes it whole or not at all.
+
+    Args:
+        path: The shard.
+        samples: What is packed; what is left over stays in it. Must have one at least.
+        num_bytes: The shard is full when it has as many bytes.
+
+    Returns:
+        Number of pictures in it, and the hash of the file.
+    """
+    count = 0
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        hashing = _HashingFile(file)
+        with tarfile.open(fileobj=hashing, mode="w", format=tarfile.USTAR_FORMAT) as tar:  # type: ignore[call-overload]  # a file that is only written
+            for sample in samples:
+                _add(tar, sample.key + sample.extension, sample.content)
+                _add(tar, f"{sample.key}.cls", label_bytes(sample.label))
+                count += 1
+                if hashing.position >= num_bytes:
+                    break
+    return count, hashing.digest()
+
+
+def file_digest(path: Path) -> str:
+    """What `write_shard` gives as the hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, _new_hash).hexdigest()
+
+
+def label_bytes(label: str) -> bytes:
+    """The content of a ``.cls`` member; readers take a line break at its end for the editor's, not the label's."""
+    return (label + "\n" if label.endswith("\n") else label).encode()
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)  # its time, owner and mode are always the same
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))
+
+
+def _new_hash() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=16)
+
+
+class _HashingFile:
+    """A file that can only be written, and knows its own hash."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.position = 0
+        self._file = file
+        self._hash = _new_hash()
+
+    def write(self, content: bytes) -> int:
+        self._hash.update(content)
+        self.position += len(content)
+        return self._file.write(content)
+
+    def tell(self) -> int:
+        return self.position
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()

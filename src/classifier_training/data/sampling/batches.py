@@ -1,0 +1,94 @@
+"""Batches of draws: which samples a training batch is made of, and at which place of the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from classifier_training.data.sampling.sampler import EpochSampler
+from classifier_training.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """Some draws of an epoch; all randomness of an augmentation follows from ``(seed, epoch, number)``.
+
+    Attributes:
+        epoch: The epoch.
+        numbers: int64 (B,), the how-manieth draw of the epoch each one is, over all ranks.
+        samples: int64 (B,), positions in the dataset.
+    """
+
+    epoch: int
+    numbers: NDArray[np.int64]
+    samples: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+class DrawBatchSampler(Sampler[Draws]):
+    """Cuts an epoch's draws into batches, shares them among ranks, and seeks instead of replaying.
+
+    Every rank draws the same list; batch b of rank r takes the draws of its share, so the sequence of draws over
+    all ranks does not depend on how many ranks there are. A remainder that does not fill a batch on every rank is
+    left out of the epoch, unless that would leave nothing.
+
+    Args:
+        sampler: Gives the epoch's order.
+        batch_size: Draws in one batch of one rank.
+        rank: This process.
+        world_size: Number of processes.
+
+    Raises:
+        ConfigError: There are fewer draws than processes.
+    """
+
+    def __init__(self, sampler: EpochSampler, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
+        if sampler.num_samples < world_size:
+            raise ConfigError(
+                f"{sampler.num_samples} training images cannot be shared among {world_size} processes; use fewer"
+                " processes (trainer.devices, trainer.num_nodes)"
+            )
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.rank = rank
+        self.world_size = world_size
+        self._resume: tuple[int, int] | None = None
+
+    def seek(self, epoch: int, batch: int) -> None:
+        """Lets the next iteration start at a batch of an epoch; later epochs start at 0."""
+        self.sampler.set_epoch(epoch)
+        self._resume = (epoch, batch)
+
+    def drawn(self, epoch: int, num_batches: int | None = None, rank: int | None = None) -> Draws:
+        """What the first batches of an epoch hold, in the order of the epoch.
+
+        Args:
+            epoch: The epoch.
+            num_batches: How many batches of each rank; None: all.
+            rank: The one whose draws are wanted; None: all ranks.
+        """
+        batches = range(len(self))[:num_batches]
+        return self._cut(self.sampler.indices(epoch), epoch, 0, batches.stop, rank)
+
+    def __len__(self) -> int:
+        return max(1, self.sampler.num_samples // (self.batch_size * self.world_size))
+
+    def __iter__(self) -> Iterator[Draws]:
+        epoch = self.sampler.epoch
+        order = self.sampler.draw_epoch()
+        start = self._resume[1] if self._resume is not None and self._resume[0] == epoch else 0
+        for batch in range(start, len(self)):
+            yield self._cut(order, epoch, batch, batch + 1, self.rank)
+
+    def _cut(self, order: NDArray[np.int64], epoch: int, start: int, stop: int, rank: int | None) -> Draws:
+        """The draws of the batches from ``start`` to before ``stop``."""
+        global_size = self.batch_size * self.world_size
+        first, step = (0, 1) if rank is None else (rank, self.world_size)
+        numbers = np.arange(start * global_size + first, min(stop * global_size, len(order)), step, dtype=np.int64)
+        return Draws(epoch, numbers, order[numbers])

@@ -1,0 +1,67 @@
+"""What the model saw of each class in an epoch, in whatever Trainer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.data.datamodule import ImageFolderDataModule
+from classifier_training.data.sampling.counts import batches_seen
+from classifier_training.data.sampling.sampler import TrackingWeightedRandomSampler
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """The draws of an epoch by class, over all ranks.
+
+    Attributes:
+        classes: K class names.
+        images: int64 (K,), training images of each class.
+        drawn: int64 (K,), how often one of them was drawn.
+    """
+
+    classes: tuple[str, ...]
+    images: NDArray[np.int64]
+    drawn: NDArray[np.int64]
+
+    @property
+    def repeats(self) -> NDArray[np.float64]:
+        """How often each image of a class was drawn on average: float64 (K,); 0 for a class without images."""
+        return self.drawn / np.maximum(self.images, 1)
+
+
+def drawn_in(trainer: lightning.Trainer, epoch: int) -> Drawn | None:
+    """What the model has seen of an epoch.
+
+    Known is what our data module draws, and what our sampler draws from a dataset that has ``targets`` (as
+    torchvision's have) or ``labels``: N class indices.
+
+    Args:
+        trainer: Trains, or has trained.
+        epoch: The epoch, from 0.
+
+    Returns:
+        None where nobody knows what was drawn.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if isinstance(data, ImageFolderDataModule):
+        return Drawn(data.classes, np.array(data.class_counts, np.int64), data.ledger.counts_per_class(epoch))
+    loader: Any = trainer.train_dataloader
+    sampler, dataset = getattr(loader, "sampler", None), getattr(loader, "dataset", None)
+    targets = getattr(dataset, "targets", getattr(dataset, "labels", None))
+    if not isinstance(sampler, TrackingWeightedRandomSampler) or targets is None or loader.batch_size is None:
+        return None
+    labels = np.asarray(targets, np.int64)
+    num_classes = int(labels.max()) + 1
+    names = tuple(map(str, getattr(dataset, "classes", ())))
+    classes = (*names, *map(str, range(len(names), num_classes)))
+    num_classes = len(classes)
+    # every rank takes batches from its share of the one list; what is left when all have as many is drawn by none
+    num_draws = batches_seen(trainer, epoch, len(loader)) * loader.batch_size * trainer.world_size
+    num_draws = min(num_draws, len(sampler) * trainer.world_size)
+    seen = labels[sampler.indices(epoch)[:num_draws]]
+    return Drawn(classes, np.bincount(labels, minlength=num_classes), np.bincount(seen, minlength=num_classes))

@@ -1,0 +1,60 @@
+"""``data/sampler_distribution.csv``: a row for each epoch and class, always whole, no epoch twice after a resume."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.data.sampling.observed import Drawn
+from classifier_training.files.atomic import write_text
+from classifier_training.files.text import plain_text
+
+_HEADER = "epoch,class,images,drawn\n"
+
+
+class DrawnTable:
+    """What each epoch drew, kept in a file.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        drawn: What was drawn, int64 (K,), by epoch.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.drawn: dict[int, NDArray[np.int64]] = {}
+        self._rows: dict[int, str] = {}  # as they stand in the file: with many classes, writing them anew takes long
+
+    def read(self, num_epochs: int) -> None:
+        """Takes over the first epochs from a file that an earlier process wrote; 0: none of them."""
+        self.drawn, self._rows = {}, {}
+        if num_epochs <= 0 or not self.path.is_file():
+            return
+        names: dict[int, list[tuple[str, int, int]]] = {}
+        with self.path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if int(row["epoch"]) < num_epochs:
+                    cells = row["class"], int(row["images"]), int(row["drawn"])
+                    names.setdefault(int(row["epoch"]), []).append(cells)
+        for epoch, rows in names.items():
+            classes, images, drawn = zip(*rows, strict=True)
+            self._add(epoch, Drawn(classes, np.array(images, np.int64), np.array(drawn, np.int64)))
+
+    def write(self, epoch: int, drawn: Drawn) -> None:
+        """Adds an epoch, or replaces it."""
+        self._add(epoch, drawn)
+        write_text(self.path, _HEADER + "".join(self._rows[number] for number in sorted(self._rows)))
+
+    def _add(self, epoch: int, drawn: Drawn) -> None:
+        buffer = io.StringIO()
+        # every name is quoted: a lone carriage return in one would end the row otherwise
+        writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        for name, images, times in zip(drawn.classes, drawn.images.tolist(), drawn.drawn.tolist(), strict=True):
+            writer.writerow((epoch, plain_text(name), images, times))
+        self._rows[epoch], self.drawn[epoch] = buffer.getvalue(), drawn.drawn

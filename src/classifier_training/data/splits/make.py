@@ -1,0 +1,220 @@
+"""Divides an index into the splits of a run, and checks that they can be trained and scored on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.data.index.table import Index
+from classifier_training.data.sources.listing import NO_SPLIT
+from classifier_training.data.splits.by_content import TEST, TRAIN, VAL, split_by_content, split_positions
+from classifier_training.errors import DataError
+from classifier_training.files.atomic import atomic_path
+from classifier_training.files.text import name_some
+from classifier_training.types import SPLITS, Split
+
+Rows = NDArray[np.int64]
+MIN_ROWS_STORED: Final = 100_000
+"""From this many pictures on, dividing takes long enough to keep the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """The splits of a run.
+
+    Attributes:
+        rows: The good pictures of each split, as rows of the index.
+        classes: Class names of the training split, lexicographic.
+        notes: How the splits were made, where the source did not define them.
+        warnings: What a person should know.
+        fingerprint: Hash over every picture's content, label and split.
+        order: Hash over the training pictures' contents in their order.
+    """
+
+    rows: Mapping[Split, Rows]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    fingerprint: str
+    order: str
+
+
+def divide(index: Index, root: str, val_fraction: float, test_fraction: float, seed: int) -> Division:
+    """Divides the good pictures of an index.
+
+    Args:
+        index: Every picture that was found.
+        root: Where they lie, for messages.
+        val_fraction: Share of validation where no split is given.
+        test_fraction: Share of the test where no split is given.
+        seed: The run's seed.
+
+    Raises:
+        DataError: There is nothing to train or to validate on, one class only, or a class that training lacks.
+    """
+    if len(index) < MIN_ROWS_STORED:
+        return _make(index, root, val_fraction, test_fraction, seed)
+    asked = [index.metadata.get("made_at_ns"), val_fraction, test_fraction, seed]
+    name = hashlib.blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()
+    path = index.path.with_name(f"{index.path.stem}.{name}.splits.npz")
+    stored = _read(path)
+    if stored is None:
+        stored = _make(index, root, val_fraction, test_fraction, seed)
+        _write(path, stored)
+    return stored
+
+
+def _make(index: Index, root: str, val_fraction: float, test_fraction: float, seed: int) -> Division:
+    splits, notes = _split(index, val_fraction, test_fraction, seed)
+    classes = _classes(index, splits, root)
+    return Division(
+        rows=splits,
+        classes=classes,
+        notes=tuple(notes),
+        warnings=(*_lost_classes(index, classes), *_split_warnings(index, splits, classes)),
+        fingerprint=_fingerprint(index, splits),
+        order=_hash(index.digests[splits["train"]]),
+    )
+
+
+def _write(path: Path, division: Division) -> None:
+    about = {name: value for name, value in asdict(division).items() if name != "rows"}
+    arrays: dict[str, NDArray[Any]] = {split: rows.astype(np.uint32) for split, rows in division.rows.items()}
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]  # of its own options
+
+
+def _read(path: Path) -> Division | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
+            rows = {split: file[split].astype(np.int64) for split in SPLITS if split in file}
+    except (OSError, ValueError, KeyError):
+        return None
+    lists = {name: tuple(about[name]) for name in ("classes", "notes", "warnings")}
+    return Division(rows=rows, fingerprint=about["fingerprint"], order=about["order"], **lists)
+
+
+def _split(index: Index, val_fraction: float, test_fraction: float, seed: int) -> tuple[dict[Split, Rows], list[str]]:
+    """The rows of the final splits, and what to say of them."""
+    good = np.ones(len(index), bool)
+    good[list(index.errors)] = False
+    given, rows = index.splits[good], np.flatnonzero(good)
+    if (given == NO_SPLIT).all():
+        found = _divide(index, rows, seed, val_fraction, test_fraction)
+        shares = f"{val_fraction:.0%} validation, {test_fraction:.0%} test"
+        note = f"no splits given: each photo's content and seed {seed} decide its split ({shares})"
+        return _by_split(rows, found, always=(TRAIN, VAL, *((TEST,) if test_fraction else ()))), [note]
+    if not (given == TRAIN).any():
+        there = [split for code, split in enumerate(SPLITS) if split in index.metadata["places"]]
+        if TRAIN not in map(SPLITS.index, there):
+            raise DataError(f"{' and '.join(there)} without a train split; add a train folder (or rows of that split)")
+    if (given == VAL).any() or "val" in index.metadata["places"]:
+        return _by_split(rows, given, always=tuple(SPLITS.index(name) for name in index.metadata["places"])), []
+    trained = given == TRAIN
+    given = given.copy()
+    given[trained] = _divide(index, rows[trained], seed, val_fraction, 0.0)
+    note = f"no validation split given: {val_fraction:.0%} of the training photos are held out for it"
+    return _by_split(rows, given), [note]
+
+
+def _by_split(rows: Rows, codes: NDArray[np.int8], always: tuple[int, ...] = ()) -> dict[Split, Rows]:
+    found = {code: rows[codes == code] for code in range(len(SPLITS))}
+    return {SPLITS[code]: some for code, some in found.items() if len(some) or code in always}
+
+
+def _divide(index: Index, rows: Rows, seed: int, val_fraction: float, test_fraction: float) -> NDArray[np.int8]:
+    digests, groups = index.digests[rows], index.groups()
+    if groups is not None:  # a group's name decides in the place of its pictures' contents
+        for position, row in enumerate(rows):
+            group = groups[row]
+            if group is not None:
+                digests[position] = np.frombuffer(hashlib.blake2b(group.encode(), digest_size=16).digest(), np.uint8)
+    positions = split_positions(digests, seed)
+    return split_by_content(index.labels[rows], positions, val_fraction=val_fraction, test_fraction=test_fraction)
+
+
+def _names(index: Index, rows: Rows) -> set[str]:
+    return {index.label_names[code] for code in np.unique(index.labels[rows])}
+
+
+def _classes(index: Index, splits: Mapping[Split, Rows], root: str) -> tuple[str, ...]:
+    known = _names(index, splits.get("train", np.zeros(0, np.int64)))
+    classes = tuple(sorted(known))
+    for split, rows in splits.items():
+        strangers = sorted(_names(index, rows) - known)
+        if strangers:
+            code = index.label_names.index(strangers[0])
+            path = index.record(int(rows[index.labels[rows] == code][0]))
+            more = f" (and {len(strangers) - 1} more such classes)" if len(strangers) > 1 else ""
+            raise DataError(
+                f"class {strangers[0]!r} exists in the {split} split ({path}) but has no training images{more}; add"
+                " some, or remove it"
+            )
+    if len(classes) < 2:
+        raise DataError(
+            f"{root} has one class only ({classes[0]!r}); a classifier needs two or more"
+            if classes
+            else f"{root} has no training images that can be read"
+        )
+    if not len(splits.get("val", ())):
+        raise DataError(f"no validation images in {root}; add photos, or raise data.val_fraction")
+    return classes
+
+
+def _lost_classes(index: Index, classes: Sequence[str]) -> list[str]:
+    lost = sorted(set(index.label_names) - set(classes))
+    return [f"class {name!r} has no image that can be read; the class is left out" for name in lost]
+
+
+def _split_warnings(index: Index, splits: Mapping[Split, Rows], classes: Sequence[str]) -> list[str]:
+    """Classes that a split lacks, and photos that leak from training into a score."""
+    warnings = []
+    trained = _words(index.digests[splits["train"]])
+    for split in ("val", "test"):
+        rows = splits.get(split)
+        if rows is None:
+            continue
+        missing = sorted(set(classes) - _names(index, rows))
+        if missing:
+            warnings.append(f"no {split} images of class {name_some(map(repr, missing))}")
+        leaked = rows[np.isin(_words(index.digests[rows]), trained)]
+        if len(leaked):
+            first = name_some(str(index.record(row)) for row in leaked)
+            warnings.append(f"{len(leaked)} {split} image(s) are also in train, byte for byte: {first}")
+    return warnings
+
+
+def _words(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """The first half of each content hash; 64 bits tell a billion pictures apart."""
+    return np.ascontiguousarray(digests[:, :8]).view(np.uint64).ravel()
+
+
+def _fingerprint(index: Index, splits: Mapping[Split, Rows]) -> str:
+    """Independent of the order of the pictures: a file that was renamed is the same picture."""
+    names = [hashlib.blake2b(name.encode(), digest_size=16).digest() for name in index.label_names]
+    label_words = np.frombuffer(b"".join(names), np.uint64).reshape(-1, 2)
+    total = np.zeros(2, np.uint64)
+    for split, rows in splits.items():
+        words = np.ascontiguousarray(index.digests[rows]).view(np.uint64)
+        salt = np.uint64(SPLITS.index(split) + 1)
+        total += _scramble(words ^ _scramble(label_words[index.labels[rows]] + salt)).sum(axis=0, dtype=np.uint64)
+    return _hash(total)
+
+
+def _scramble(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finalizer of SplitMix64 (Steele et al. 2014, "Fast Splittable Pseudorandom Number Generators")."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
+
+
+def _hash(values: NDArray[Any]) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()

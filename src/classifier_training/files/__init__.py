@@ -1,0 +1,4 @@
+"""Reading and writing files safely: atomic replacement, text, canonical JSON, tables.
+
+Nothing here knows what a run is.
+"""

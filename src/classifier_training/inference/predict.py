@@ -1,0 +1,117 @@
+"""`predict`: what is on these pictures? Needs numpy, Pillow and onnxruntime only."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from classifier_training.errors import BadImageError, RunError, UserError
+from classifier_training.files.atomic import write_text
+from classifier_training.inference.classifier import Classifier
+from classifier_training.inference.files import find_images
+from classifier_training.run.folder import open_run
+from classifier_training.types import OnBadImage, Prediction
+
+Images = str | os.PathLike[str]
+
+
+def predict(
+    model: str | os.PathLike[str],
+    images: Images | Sequence[Images],
+    *,
+    batch_size: int = 32,
+    on_bad_image: OnBadImage = "raise",
+    on_skip: Callable[[str, BadImageError], None] | None = None,
+) -> list[Prediction]:
+    """Predicts the class of pictures with an exported model.
+
+    Args:
+        model: A run folder (its ``export/model.onnx``) or an ``.onnx`` file.
+        images: Picture files and folders of them.
+        batch_size: Images per run of the model.
+        on_bad_image: ``raise`` stops at a file that is no picture; ``skip`` leaves it out.
+        on_skip: Called with the path and the error of a file left out; None logs a warning.
+
+    Returns:
+        One prediction a picture, in order.
+
+    Raises:
+        UserError: The model or a picture cannot be used.
+
+    Example:
+        >>> predict("runs/shirts", ["shirt.jpg"])[0].label  # doctest: +SKIP
+    """
+    classifier, paths = open_predictor(model, images)
+    return list(classifier.predict_files(paths, batch_size, on_bad_image, on_skip))
+
+
+def open_predictor(model: str | os.PathLike[str], images: Images | Sequence[Images]) -> tuple[Classifier, list[Path]]:
+    """The classifier of a run or an ONNX file, and the picture files that were named."""
+    named = [images] if isinstance(images, str | os.PathLike) else list(images)
+    return Classifier(_onnx_file(Path(model))), find_images([Path(image) for image in named])
+
+
+def table_rows(predictions: Sequence[Prediction]) -> Iterator[list[str]]:
+    """Predictions as rows of text: file, label, probability."""
+    for prediction in predictions:
+        yield [prediction.file or "", prediction.label, f"{prediction.probability:.6f}"]
+
+
+def check_output(path: Path) -> None:
+    """Refuses a file that `write_predictions` could not write, before the pictures are looked at.
+
+    Raises:
+        UserError: It is neither ``.csv`` nor ``.jsonl``, or its folder cannot be made.
+    """
+    if path.suffix not in {".csv", ".jsonl"}:
+        raise UserError(f"--output {path}: allowed are a .csv or a .jsonl file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output {path}: cannot make the folder {path.parent}: {error.strerror}") from None
+    if path.is_dir():
+        raise UserError(f"--output {path}: this is a folder; name a file in it")
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
+    """Writes predictions atomically.
+
+    Args:
+        path: ``.csv``: columns file, label, probability; ``.jsonl``: these and the probability of every class.
+        predictions: What to write.
+        classes: Class names in class order.
+    """
+    buffer = io.StringIO()
+    if path.suffix == ".csv":
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(["file", "label", "probability"])
+        writer.writerows(table_rows(predictions))
+    else:
+        for prediction in predictions:
+            row = {
+                "file": prediction.file,
+                "label": prediction.label,
+                "probability": prediction.probability,
+                "probabilities": dict(zip(classes, prediction.probabilities, strict=True)),
+            }
+            buffer.write(json.dumps(row, ensure_ascii=False) + "\n")
+    write_text(path, buffer.getvalue())
+
+
+def _onnx_file(path: Path) -> Path:
+    if path.suffix == ".ckpt":
+        raise RunError(
+            f"{path} is a checkpoint; predict with its run folder, or with the .onnx file that export writes"
+        )
+    if not path.exists():
+        raise RunError(f"there is no {path}; name a run folder or an .onnx file")
+    if not path.is_dir():
+        return path
+    onnx = open_run(path).onnx
+    if not onnx.is_file():
+        raise RunError(f"{path} has no export/model.onnx; make it: classifier-training export {path}")
+    return onnx

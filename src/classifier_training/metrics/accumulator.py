@@ -1,0 +1,69 @@
+"""Adds up the logits of one pass over labelled images, batch by batch."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.metrics.scores import (
+    Predictions,
+    Scores,
+    confusion_and_top5,
+    predictions_from_logits,
+    scores_from_confusion,
+)
+
+MAX_PROBABILITIES: Final = 100_000_000
+"""Probabilities that are kept: of 100,000 images of 1,000 classes, 400 MB."""
+
+
+class ScoringPass:
+    """What a model said of the images so far.
+
+    Args:
+        num_classes: K.
+        max_probabilities: Where there are more, N times K, the probabilities of all classes are not kept.
+    """
+
+    def __init__(self, num_classes: int, max_probabilities: int = MAX_PROBABILITIES) -> None:
+        self._confusion = np.zeros((num_classes, num_classes), np.int64)
+        self._num_top5 = 0
+        self._room = max_probabilities
+        self._parts: list[Predictions] = []
+
+    def update(self, logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> None:
+        """Adds a batch.
+
+        Args:
+            logits: Float (B, K).
+            labels: Integer (B,), class indices in [0, K).
+        """
+        confusion, num_top5 = confusion_and_top5(logits, labels)
+        self._confusion += confusion
+        self._num_top5 += num_top5
+        part = predictions_from_logits(logits, labels)
+        if self._room >= logits.size:
+            self._room -= logits.size
+        elif self._room >= 0:  # what was kept is given up, too
+            self._room = -1
+            self._parts = [_without_probabilities(one) for one in self._parts]
+        self._parts.append(part if self._room >= 0 else _without_probabilities(part))
+
+    def result(self) -> tuple[Scores, Predictions]:
+        """The scores, and what was said of every image, in the order in which they came.
+
+        Raises:
+            DataError: There was no image.
+        """
+        scores = scores_from_confusion(self._confusion, self._num_top5)
+        columns = ("labels", "predicted", "confidence", "losses")
+        joined = {name: np.concatenate([getattr(part, name) for part in self._parts]) for name in columns}
+        probabilities = [part.probabilities for part in self._parts if part.probabilities is not None]
+        are_kept = len(probabilities) == len(self._parts)
+        return scores, Predictions(**joined, probabilities=np.concatenate(probabilities) if are_kept else None)
+
+
+def _without_probabilities(part: Predictions) -> Predictions:
+    return Predictions(part.labels, part.predicted, part.confidence, part.losses)

@@ -1,0 +1,1 @@
+"""The page that shows several runs side by side."""

@@ -1,0 +1,82 @@
+"""The curves of several runs over each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from classifier_training.pages.charts.axes import axis_over, epoch_axis, share_axis
+from classifier_training.pages.charts.lines import Line, line_chart
+from classifier_training.pages.compare.compared_runs import ComparedRun
+from classifier_training.pages.read.curves import Curves
+from classifier_training.pages.wording import DASH, count, decimal, percentage
+
+_KINDS = 6  # colours and patterns of lines in the style sheet
+_SHARE = partial(percentage, digits=0)
+_CHARTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("val/top1", "Top-1 on validation photos", _SHARE),
+    ("val/balanced_accuracy", "Balanced accuracy on validation photos", _SHARE),
+    ("val/loss", "Validation loss", decimal),
+    ("train/loss", "Training loss", decimal),
+    ("lr", "Learning rate", "{:.2g}".format),
+    ("images_per_second", "Training images per second", decimal),
+)
+
+
+def compared_curves(runs: Sequence[ComparedRun]) -> list[dict[str, Any]]:
+    """A chart for each quantity that at least one run has: its title, picture and legend."""
+    charts = [_chart(runs, name, title, write) for name, title, write in _CHARTS]
+    return [chart for chart in charts if chart is not None]
+
+
+def _chart(runs: Sequence[ComparedRun], name: str, title: str, write: Callable[[float], str]) -> dict[str, Any] | None:
+    values = [_by_epoch(run, name) for run in runs]
+    epochs = sorted({epoch for one in values for epoch in one})
+    if not epochs:
+        return None
+    lines = [
+        Line(run.label, [one.get(epoch) for epoch in epochs], place % _KINDS + 1)
+        for place, (run, one) in enumerate(zip(runs, values, strict=True))
+        if one
+    ]
+    shown = [epoch + 1 for epoch in epochs]
+    every = [value for line in lines for value in line.values]
+    is_share = write is _SHARE
+    highest = max((value for value in every if value is not None), default=0.0)
+    svg = line_chart(
+        shown,
+        lines,
+        x_axis=epoch_axis(shown),
+        y_axis=share_axis(every, num_ticks=4, high=1.0 if highest > 0.9 else None)
+        if is_share
+        else axis_over(every, write, num_ticks=4, low=0.0),
+        x_name="epoch",
+        title=title,
+        description=f"{title} of {count(len(lines), 'run')} by epoch; last: {'; '.join(map(_last, lines))}.",
+        hits=[_text(epoch, lines, place, write) for place, epoch in enumerate(shown)],
+        group="epochs",
+    )
+    return {"title": title, "svg": svg, "legend": [(line.kind, line.name) for line in lines]}
+
+
+def _by_epoch(run: ComparedRun, name: str) -> dict[int, float]:
+    curves = run.data.timings if name == "images_per_second" and name in run.data.timings.columns else run.data.metrics
+    return _finite(curves, name)
+
+
+def _finite(curves: Curves, name: str) -> dict[int, float]:
+    pairs = zip(curves.epochs, curves.columns.get(name, ()), strict=False)
+    return {epoch: value for epoch, value in pairs if value is not None}
+
+
+def _last(line: Line) -> str:
+    known = [value for value in line.values if value is not None]
+    return f"{line.name} {decimal(known[-1])}"
+
+
+def _text(epoch: int, lines: Sequence[Line], place: int, write: Callable[[float], str]) -> str:
+    """What is said of an epoch: a line for each run."""
+    said = [(line.name, line.values[place]) for line in lines]
+    told = [f"{name}\t{DASH if value is None else write(value)}" for name, value in said]
+    return "\n".join([f"Epoch {epoch}", *told])

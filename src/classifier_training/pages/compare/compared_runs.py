@@ -1,0 +1,193 @@
+"""Runs beside each other: what each is called, what it is judged by, which is the best, what cannot be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from classifier_training.pages.charts.svg import one_line
+from classifier_training.pages.compare.pairing import Pairing, pair
+from classifier_training.pages.read.run_data import RunData
+from classifier_training.pages.read.run_settings import setting
+from classifier_training.pages.read.scored_data import ScoredData
+from classifier_training.pages.sections.section import shown_scores_name
+from classifier_training.pages.wording import SPACE, count, listing, percentage
+
+LONGEST_LABEL = 40
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComparedRun:
+    """One of several runs.
+
+    Attributes:
+        label: What it is called, unlike all others.
+        data: What is known of it.
+        scored: The scores that it is judged by; None where there are none.
+        pairing: With the best run, picture by picture; None for that itself, and where either has no scores.
+    """
+
+    label: str
+    data: RunData
+    scored: ScoredData | None
+    pairing: Pairing | None = None
+
+    @property
+    def quoted(self) -> str:
+        """Its name in a sentence."""
+        return f"“{self.label}”"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComparedRuns:
+    """Several runs.
+
+    Attributes:
+        runs: All of them, in the order in which they were named.
+        best: The one with the highest top-1; None where none has scores.
+    """
+
+    runs: tuple[ComparedRun, ...]
+    best: ComparedRun | None
+
+    @property
+    def others(self) -> tuple[ComparedRun, ...]:
+        """All but the best."""
+        return tuple(run for run in self.runs if run is not self.best)
+
+
+def compared_runs(data: Sequence[RunData]) -> ComparedRuns:
+    """Names runs, finds the best and pairs the others with it."""
+    runs = [
+        ComparedRun(label, one, one.final or one.validation) for label, one in zip(_labels(data), data, strict=True)
+    ]
+    scored = [(run.scored.top1, -place) for place, run in enumerate(runs) if run.scored is not None]
+    if not scored:
+        return ComparedRuns(tuple(runs), None)
+    best = -max(scored)[1]
+    paired = tuple(run if place == best else _paired(run, runs[best]) for place, run in enumerate(runs))
+    return ComparedRuns(paired, paired[best])
+
+
+def judgement(best: ComparedRun, other: ComparedRun) -> str:
+    """Whether the best run really is better than another, in a sentence or two."""
+    if best.scored is None or other.scored is None:
+        return f"{other.quoted} has no scores yet."
+    tops = [percentage(best.scored.top1), percentage(other.scored.top1)]
+    scores = " against ".join(tops)
+    comparison = None if other.pairing is None else other.pairing.comparison
+    if comparison is None:
+        return (
+            f"{best.quoted} and {other.quoted}: top-1 {scores}, but it is not known which photos both were asked about,"
+            " so the difference may come from the photos."
+        )
+    alone = (
+        f"Of the {count(comparison.num_images, 'photo')} that both were asked about, {best.quoted} alone was right on"
+        f" {comparison.num_only_first:,} and {other.quoted} alone on {comparison.num_only_second:,}"
+        f" (McNemar, {p_value(comparison.p_value)})."
+    )
+    if comparison.p_value >= SIGNIFICANT:
+        return f"{best.quoted} and {other.quoted} cannot be told apart: top-1 {scores} may be chance. {alone}"
+    is_ahead = comparison.num_only_first > comparison.num_only_second
+    if is_ahead:
+        return f"{best.quoted} is better than {other.quoted}: top-1 {scores} is more than chance. {alone}"
+    scores = " against ".join(reversed(tops))
+    return f"{other.quoted} is better than {best.quoted}: top-1 {scores} is more than chance. {alone}"
+
+
+def p_value(value: float) -> str:
+    """A p value as it is written in a sentence."""
+    text = "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
+    return text.replace(" ", SPACE)
+
+
+def cannot_be_compared(compared: ComparedRuns) -> list[str]:
+    """What is different between the runs so that their numbers do not say which is better; a sentence each."""
+    return [*_unfinished(compared), *_photos(compared), *_classes(compared), *_models(compared)]
+
+
+def _unfinished(compared: ComparedRuns) -> Iterator[str]:
+    for run in compared.runs:
+        if run.scored is None:
+            yield f"{run.quoted} has no scores; nothing of it can be compared but its curves and settings."
+        elif run.data.status == "training":
+            epochs = f"{run.data.num_epochs} of {run.data.max_epochs or 'unknown'} epochs"
+            yield (f"{run.quoted} is not finished ({epochs}): its scores are those of the validation photos so far.")
+        elif run.scored.num_trained_on:
+            photos = count(run.scored.num_trained_on, "photo")
+            yield f"{run.quoted} was trained on {photos} of those that it was scored on: its scores are too good."
+
+
+def _photos(compared: ComparedRuns) -> Iterator[str]:
+    best = compared.best
+    for run in compared.others:
+        if best is None or best.scored is None or run.scored is None or run.pairing is None or run.pairing.are_same:
+            continue
+        names = " and ".join(f"{one.quoted} on {_scored_on(one.scored)}" for one in (best, run) if one.scored)
+        comparison = run.pairing.comparison
+        if best.scored.predictions is None or run.scored.predictions is None:
+            yield f"It is not known whether {best.quoted} and {run.quoted} were scored on the same photos: {names}."
+        elif comparison is None:
+            yield (
+                f"{best.quoted} and {run.quoted} were scored on photos of different places, so it is not known whether"
+                f" they have any in common: {names}. evaluate --not-worse-than scores both on the same photos."
+            )
+        else:
+            yield (
+                f"{best.quoted} and {run.quoted} were scored on different photos, {comparison.num_images:,} of them in"
+                f" common: {names}. The paired test is of those in common."
+            )
+
+
+def _scored_on(scored: ScoredData) -> str:
+    photos = shown_scores_name(scored.split)
+    return f"{count(scored.num_images, photos[:-1], photos)} ({one_line(scored.description, 80)})"
+
+
+def _classes(compared: ComparedRuns) -> Iterator[str]:
+    best = compared.best
+    known = [run for run in compared.runs if run.data.classes]
+    if best is None or not best.data.classes:
+        return
+    for run in known:
+        ours, theirs = set(best.data.classes), set(run.data.classes)
+        if ours != theirs:
+            only = [
+                f"{listing([f'“{one_line(name, 40)}”' for name in sorted(names)])} only {one.quoted}"
+                for one, names in ((best, ours - theirs), (run, theirs - ours))
+                if names
+            ]
+            yield f"{best.quoted} and {run.quoted} know different classes: {'; '.join(only)}."
+
+
+def _models(compared: ComparedRuns) -> Iterator[str]:
+    monitors = {run.data.monitor for run in compared.runs if run.data.status != "evaluation"}
+    if len(monitors) > 1:
+        yield f"The best epoch was chosen by different scores: {listing(sorted(map(one_line, monitors)))}."
+    latencies = [run.data.model_info.latency for run in compared.runs if run.data.model_info is not None]
+    devices = {one.device for one in latencies if one is not None}
+    if len(devices) > 1:
+        yield f"Latency was measured on different devices: {listing(sorted(map(one_line, devices)))}."
+    roots = {str(run.data.environment.get("data_fingerprint")) for run in compared.runs if run.data.environment}
+    if len(roots) > 1 and any(setting(run.data.config, "data", "root") for run in compared.runs):
+        yield "They were trained on different photos, or on other splits of the same ones."
+
+
+def _paired(run: ComparedRun, best: ComparedRun) -> ComparedRun:
+    if run.scored is None or best.scored is None:
+        return run
+    fingerprints = [
+        one.data.environment.get("data_fingerprint") for one in (run, best)
+    ]  # of the contents, not of paths
+    are_same = fingerprints[0] == fingerprints[1] is not None and run.scored.split == best.scored.split is not None
+    return ComparedRun(run.label, run.data, run.scored, pair(best.scored, run.scored, are_same_photos=are_same))
+
+
+def _labels(data: Sequence[RunData]) -> list[str]:
+    """Names of the folders; with the folder above them, or a number, where two have one name."""
+    names = [one.name for one in data]
+    if len(set(names)) < len(names):
+        names = [f"{one.root.resolve().parent.name}/{one.name}" for one in data]
+    short = [one_line(name, LONGEST_LABEL) for name in names]
+    return [name if short.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(short, start=1)]

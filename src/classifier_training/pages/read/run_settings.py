@@ -1,0 +1,84 @@
+"""The configuration of a run as a page shows it: whatever a version of this program wrote, not checked against ours."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from classifier_training.files.text import plain_text
+from classifier_training.pages.read.reading import DamagedFileError, plain_value
+
+_MAX_BYTES = 2**22
+_DEEPEST = 16
+SECTIONS = ("checkpoint", "data", "ema", "export", "loss", "model", "optimizer", "report", "run", "scheduler",
+            "tracking", "trainer")  # fmt: skip
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Reads ``config.yaml``: settings by section; every one of `SECTIONS` that is there is a mapping.
+
+    Raises:
+        DamagedFileError: It is no YAML mapping, or has references, with which a small file can become a huge one.
+    """
+    if path.stat().st_size > _MAX_BYTES:
+        raise DamagedFileError(f"has more than {_MAX_BYTES} bytes")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # written in C where there is a compiler, and much faster
+    try:
+        text, depth = path.read_text(encoding="utf-8-sig"), 0
+        for event in yaml.parse(text, Loader=loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > _DEEPEST:
+                raise DamagedFileError("has references in it, or is nested too deeply")
+        values = yaml.load(text, Loader=loader)  # noqa: S506 - it is the safe one
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # a date that is none, a list as a key, no UTF-8
+        if isinstance(error, DamagedFileError):
+            raise
+        raise DamagedFileError("is no valid YAML") from None
+    if not isinstance(values, dict):
+        raise DamagedFileError("holds no settings")
+    broken = [name for name in SECTIONS if not isinstance(values.get(name, {}), dict)]
+    if broken:
+        raise DamagedFileError(f"holds no settings in {broken[0]}")
+    settings: dict[str, Any] = plain_value(values)
+    return settings
+
+
+def setting(config: Mapping[str, Any], section: str, name: str) -> Any:
+    """A setting; None where it is not known."""
+    values = config.get(section)
+    return values.get(name) if isinstance(values, dict) else None
+
+
+def flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted key, in the order of the file."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{name}": one for name, one in flat_settings(value).items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def shell_command(*words: str | Path) -> str:
+    """A command to paste into a shell, whatever is in its words."""
+    return " ".join(_shell_word(str(word)) for word in words)
+
+
+def _shell_word(word: str) -> str:
+    """A word that a shell reads as it was; one with bytes that cannot be shown or seen is written with escapes."""
+    if word.isprintable():
+        return shlex.quote(word)
+    written = word.encode("utf-8", "surrogateescape")
+    return (
+        "$'" + "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"\\x{byte:02x}" for byte in written) + "'"
+    )
+
+
+def plain_name(path: Path) -> str:
+    """The name of a folder, for a person."""
+    return plain_text(path.resolve().name or str(path))

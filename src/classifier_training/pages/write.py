@@ -1,0 +1,104 @@
+"""`report` and `compare`: pages made from what is in run folders, whatever state these are in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from classifier_training.errors import RunError
+from classifier_training.files.atomic import write_text
+from classifier_training.pages.read.run_place import is_evaluation
+from classifier_training.run.folder import RunFolder
+
+COMPARISON = "compare.html"
+
+
+def report(run: str | os.PathLike[str], *, output: str | os.PathLike[str] | None = None) -> Path:
+    """Writes everything that is known of a run, or of an evaluation, on one page that needs no other file.
+
+    Args:
+        run: A run folder, finished or not, or the folder of an evaluation.
+        output: The file to write, which ends with ``.html``; None: ``report.html`` in that folder.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunError: It is no such folder, or the file cannot be written.
+
+    Example:
+        >>> report("runs/shirts")  # doctest: +SKIP
+    """
+    folder = Path(run)
+    is_evaluation(folder)
+    path = _page_path(output, RunFolder(folder).report)
+    from classifier_training.pages.read.run_data import read_run
+    from classifier_training.pages.report import render_report
+
+    return _write(path, render_report(read_run(folder)))
+
+
+def compare(runs: Sequence[str | os.PathLike[str]], *, output: str | os.PathLike[str] | None = None) -> Path:
+    """Writes a page that shows runs, or evaluations, beside each other, and whether the better one really is better.
+
+    `compare_in_words` gives the page's sentences, too.
+
+    Args:
+        runs: Two folders or more, as of `report`; they may differ in classes and photos, which the page says.
+        output: The file to write, which ends with ``.html``; None: ``compare.html`` in the working directory.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunError: There are fewer than two, one of them twice, one is no such folder, or the file cannot be written.
+
+    Example:
+        >>> compare(["runs/shirts", "runs/shirts-2"])  # doctest: +SKIP
+    """
+    return compare_in_words(runs, output=output)[0]
+
+
+def compare_in_words(
+    runs: Sequence[str | os.PathLike[str]], *, output: str | os.PathLike[str] | None = None
+) -> tuple[Path, list[str]]:
+    """As `compare`, with what the page says of which run is better."""
+    folders = [Path(run) for run in runs]
+    for folder in folders:
+        is_evaluation(folder)
+    _check_several(folders)
+    path = _page_path(output, Path(COMPARISON))
+    from classifier_training.pages.compare.compare import judgements, render_compare
+    from classifier_training.pages.compare.compared_runs import compared_runs
+    from classifier_training.pages.read.run_data import read_run
+
+    compared = compared_runs([read_run(folder, with_predictions=True) for folder in folders])
+    return _write(path, render_compare(compared)), judgements(compared)
+
+
+def _check_several(folders: Sequence[Path]) -> None:
+    if len(folders) < 2:
+        raise RunError(f"a comparison needs two runs or more, got {len(folders)}; name more run folders")
+    places = [folder.resolve() for folder in folders]
+    twice = next((str(one) for one in folders if places.count(one.resolve()) > 1), None)
+    if twice is not None:
+        raise RunError(f"{twice} is named twice; name each run once")
+
+
+def _page_path(output: str | os.PathLike[str] | None, usual: Path) -> Path:
+    """Where a page is written; nothing but a page is ever overwritten."""
+    if output is None:
+        return usual
+    path = Path(output)
+    if path.suffix.lower() not in {".html", ".htm"}:
+        raise RunError(f"cannot write a page to {path}: name a file that ends with .html")
+    return path
+
+
+def _write(path: Path, page: str) -> Path:
+    try:
+        write_text(path, page)
+    except OSError as error:
+        raise RunError(f"cannot write the page {path}: {error.strerror}; name another file with --output") from None
+    return path

@@ -1,0 +1,142 @@
+"""Writes and reads what is known of one pass of a model over labelled pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from classifier_training.errors import RunError
+from classifier_training.files.atomic import write_json
+from classifier_training.files.text import plain_text
+from classifier_training.metrics.calibration import calibrate
+from classifier_training.metrics.coverage import coverage_curve
+from classifier_training.metrics.intervals import (
+    CONFIDENCE_LEVEL,
+    ScoreIntervals,
+    score_intervals,
+    wilson_intervals,
+)
+from classifier_training.metrics.scores import Predictions, Scores
+from classifier_training.results.confusion_csv import write_confusion_csv
+from classifier_training.results.predictions_csv import write_predictions_csv
+from classifier_training.run.folder import ScoredFolder
+
+FORMAT: Final = 1
+_NEEDED: Final = ("classes", "num_images", "top1", "intervals", "per_class", "calibration", "coverage")
+
+
+def write_scored(
+    folder: ScoredFolder,
+    scores: Scores,
+    predictions: Predictions | None,
+    classes: Sequence[str],
+    files: Sequence[str],
+    *,
+    description: str,
+    split: str | None,
+    epoch: int | None,
+    model: str,
+    bootstrap: bool = True,
+    left_out: Sequence[str] = (),
+    num_trained_on: int = 0,
+    intervals: ScoreIntervals | None = None,
+) -> None:
+    """Writes ``scores.json``, ``predictions.csv`` and ``confusion_matrix.csv``, each of them atomically.
+
+    Args:
+        folder: Where; it is made.
+        scores: The scores of N pictures and K classes.
+        predictions: What was said of each; None: unknown, and a ``predictions.csv`` of an earlier pass is removed.
+        classes: K class names, in class order.
+        files: N texts that say where the pictures are, looked up in slices.
+        description: Which pictures these are, for a person.
+        split: ``train``, ``val`` or ``test``; None where the pictures are in no split.
+        epoch: After which epoch, from 0; None where that is unknown.
+        model: What was scored.
+        bootstrap: Whether balanced accuracy and macro F1 get intervals; they cost up to a second.
+        left_out: Files that could not be read.
+        num_trained_on: How many of the pictures the model was trained on.
+        intervals: Those of the scores, where they are known already; None: they are computed.
+    """
+    found = intervals if intervals is not None else score_intervals(scores, bootstrap=bootstrap)
+    if predictions is None:
+        folder.predictions.unlink(missing_ok=True)
+    else:
+        write_predictions_csv(folder.predictions, predictions, classes, files)
+    write_confusion_csv(folder.confusion, scores.confusion, classes)
+    about = {
+        "format": FORMAT,
+        "description": plain_text(description),
+        "split": split,
+        "epoch": epoch,
+        "model": plain_text(model),
+    }
+    rest = {"num_trained_on": num_trained_on, "left_out": [plain_text(file) for file in left_out]}
+    # last: whoever sees new scores finds the tables that they are of
+    write_json(folder.scores, about | _measured(scores, found, predictions, classes) | rest)
+
+
+def read_scores(folder: ScoredFolder) -> dict[str, Any]:
+    """Reads the ``scores.json`` of a folder.
+
+    Raises:
+        RunError: There is none, or it is damaged, or of another version of this program.
+    """
+    path = folder.scores
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{folder.root} holds no scores: it has no {path.name}") from None
+    except OSError as error:
+        raise RunError(f"cannot read the scores from {path}: {(error.strerror or str(error)).lower()}") from None
+    except ValueError as error:  # no UTF-8, or no JSON
+        raise RunError(f"{path} is damaged ({error}); evaluate the model again") from None
+    version = values.get("format") if isinstance(values, dict) else None
+    if version != FORMAT:
+        raise RunError(f"{path} is of format {version!r}, and this program reads {FORMAT}; evaluate the model again")
+    missing = [name for name in _NEEDED if name not in values]
+    if missing:
+        raise RunError(f"{path} lacks {', '.join(missing)}; evaluate the model again")
+    return dict(values)
+
+
+def _measured(
+    scores: Scores, intervals: ScoreIntervals, predictions: Predictions | None, classes: Sequence[str]
+) -> dict[str, Any]:
+    has_predictions = predictions is not None and len(predictions) > 0
+    return {
+        "classes": list(classes),
+        "num_images": scores.num_images,
+        "top1": scores.top1,
+        "top5": scores.top5,
+        "balanced_accuracy": scores.balanced_accuracy,
+        "macro_f1": scores.macro_f1,
+        "confidence_level": CONFIDENCE_LEVEL,
+        "intervals": intervals.to_dict(),
+        "per_class": _per_class(scores, classes),
+        "calibration": calibrate(predictions).to_dict()
+        if predictions is not None and has_predictions
+        else {"expected_calibration_error": None, "bins": []},
+        "coverage": [point.to_dict() for point in coverage_curve(predictions)]
+        if predictions is not None and has_predictions
+        else [],
+    }
+
+
+def _per_class(scores: Scores, classes: Sequence[str]) -> list[dict[str, Any]]:
+    hits = scores.confusion.diagonal()
+    precision = wilson_intervals(hits, scores.confusion.sum(axis=0)).tolist()
+    recall = wilson_intervals(hits, scores.confusion.sum(axis=1)).tolist()
+    return [
+        {
+            "class": name,
+            "precision": one.precision,
+            "recall": one.recall,
+            "f1": one.f1,
+            "support": one.support,
+            "precision_interval": None if one.precision is None else of_precision,
+            "recall_interval": None if one.recall is None else of_recall,
+        }
+        for name, one, of_precision, of_recall in zip(classes, scores.classes, precision, recall, strict=True)
+    ]

@@ -1,0 +1,107 @@
+"""``predictions.csv``: what a model said of every picture of a split."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from classifier_training.errors import RunError
+from classifier_training.files.atomic import atomic_path
+from classifier_training.files.text import plain_text
+from classifier_training.metrics.scores import Predictions
+from classifier_training.results.cells import csv_cell
+from classifier_training.results.first_cells import first_cells
+
+COLUMNS: Final = ("file", "true", "predicted", "confidence", "loss")
+_ROWS_AT_ONCE: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRow:
+    """One picture.
+
+    Attributes:
+        file: Where it is; a member of a file that holds many stands behind ``::``.
+        true: The name of its class.
+        predicted: The name of the most probable class.
+        confidence: The probability of that.
+        loss: Minus the logarithm of the true class's probability; may be infinite.
+    """
+
+    file: str
+    true: str
+    predicted: str
+    confidence: float
+    loss: float
+
+
+def write_predictions_csv(path: Path, predictions: Predictions, classes: Sequence[str], files: Sequence[str]) -> None:
+    """Writes one row a picture, atomically; a column for each class where the probabilities were kept.
+
+    Numbers have seven digits, which is what a float32 holds; an infinite loss is ``inf``.
+
+    Args:
+        path: The file.
+        predictions: Of N pictures.
+        classes: K class names, in class order.
+        files: N texts that say where the pictures are.
+
+    Raises:
+        ValueError: There are not as many files as predictions.
+    """
+    if len(files) != len(predictions):
+        raise ValueError(f"{len(predictions)} predictions, but {len(files)} files")
+    header = [*COLUMNS, *(f"probability_{name}" for name in classes if predictions.probabilities is not None)]
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(",".join(map(csv_cell, header)) + "\n")
+        file.writelines(_lines(predictions, [csv_cell(name) for name in classes], files))
+
+
+def read_predictions_csv(path: Path) -> Iterator[PredictionRow]:
+    """Reads what `write_predictions_csv` wrote, row by row, without the probabilities.
+
+    Raises:
+        RunError: The file is missing or was not written by this program.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for number, row in enumerate(first_cells(file, COLUMNS), start=2):
+                yield _row(path, number, row)
+    except OSError as error:
+        raise RunError(f"cannot read the predictions from {path}: {(error.strerror or str(error)).lower()}") from None
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path} is no table of predictions: {error!r}") from None
+    except csv.Error as error:
+        raise RunError(f"{path} is no table of predictions: it {error}") from None
+
+
+def file_cell(file: str) -> str:
+    """A file's name as `read_predictions_csv` gives it."""
+    return plain_text(file)
+
+
+def _row(path: Path, number: int, cells: Sequence[str]) -> PredictionRow:
+    try:
+        file, true, predicted, confidence, loss = cells
+        return PredictionRow(file, true, predicted, float(confidence), float(loss))
+    except ValueError:
+        raise RunError(f"{path}, row {number}: this is no prediction; evaluate the model again") from None
+
+
+def _lines(predictions: Predictions, names: Sequence[str], files: Sequence[str]) -> Iterator[str]:
+    """The rows as text; pictures are looked up and numbers become text some thousand at a time."""
+    row = "%s,%s,%s,%.7g,%.7g" + ("" if predictions.probabilities is None else ",%.7g" * len(names)) + "\n"
+    for start in range(0, len(predictions), _ROWS_AT_ONCE):
+        some = slice(start, start + _ROWS_AT_ONCE)
+        columns = (predictions.labels, predictions.predicted, predictions.confidence, predictions.losses)
+        probabilities = predictions.probabilities
+        rest = [()] * _ROWS_AT_ONCE if probabilities is None else map(np.ndarray.tolist, probabilities[some])
+        for file, label, predicted, confidence, loss, others in zip(
+            files[some], *(column[some].tolist() for column in columns), rest, strict=False
+        ):
+            yield row % (csv_cell(file), names[label], names[predicted], confidence, loss, *others)

@@ -1,0 +1,196 @@
+"""Small copies of pictures as a model sees them, each made once."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from classifier_training.errors import BadImageError
+from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.files.atomic import atomic_path
+from classifier_training.imaging.decode import read_image_bytes
+from classifier_training.imaging.jpeg import EncodedImage, largest_shrink
+from classifier_training.imaging.preprocess import resize_and_crop
+from classifier_training.results.threads import in_threads
+from classifier_training.types import ImageRecord, Preprocessing, file_stamp
+
+_QUALITY: Final = 85
+_HEAD: Final = 256  # bytes at the beginning of a JPEG that hold its comment
+_CAM: Final = "-cam"
+_OVERLAY_SHARE: Final = 0.5
+
+
+class Thumbnails:
+    """The folder of the small pictures of one split.
+
+    Each holds, as the JPEG's comment, of which picture and preprocessing it was made, and how large: so it is found
+    again by the next epoch and by a resumed run, and not taken for that of another data set.
+
+    Args:
+        folder: Where they are.
+        records: Where the pictures are, by position in the split.
+        preprocessing: How the model saw them.
+        max_pixels: A picture with more is taken for unreadable; None: as Pillow does.
+
+    Attributes:
+        num_put_off: How many were asked for while there was no time to make them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        records: Sequence[ImageRecord],
+        preprocessing: Preprocessing,
+        *,
+        max_pixels: int | None = None,
+    ) -> None:
+        self.folder = folder
+        self.records = records
+        self.preprocessing = preprocessing
+        self.max_pixels = max_pixels
+        self.num_put_off = 0
+
+    def make(self, index: int, side: int, budget: DrawingBudget | None = None) -> Path | None:
+        """A small picture's file; made where there is none that is large enough.
+
+        Args:
+            index: Position of the picture in the split.
+            side: Largest side, pixels.
+            budget: None is made while it is closed.
+
+        Returns:
+            None where there is none: the picture cannot be read, or there was no time.
+        """
+        path = self.folder / f"{index}.jpg"
+        mark, side = self._mark(index), self._side(side)
+        if mark is None or self._has(path, mark, side):
+            return None if mark is None else path
+        if budget is None:
+            return self._write(path, index, side, mark)
+        if not budget.is_open:
+            self.num_put_off += 1
+            return None
+        with budget.spending():
+            return self._write(path, index, side, mark)
+
+    def make_all(self, sides: Mapping[int, int], budget: DrawingBudget | None = None) -> dict[int, Path | None]:
+        """Several pictures' files, as `make` gives each.
+
+        Args:
+            sides: Largest side of each, pixels, by its position in the split; the most important ones first.
+            budget: As of `make`; without one, several threads work at it.
+        """
+        if budget is not None:
+            return {index: self.make(index, side, budget) for index, side in sides.items()}
+        return dict(zip(sides, in_threads(lambda one: self.make(*one), sides.items()), strict=True))
+
+    def pixels(self, index: int, side: int) -> NDArray[np.uint8] | None:
+        """A picture as the model saw it, made smaller: uint8 (s, s, 3); None where it cannot be read."""
+        side = self._side(side)
+        smaller = replace(self.preprocessing, image_size=side)
+        record = self.records[index]
+        try:
+            image = EncodedImage(read_image_bytes(record), str(record), max_pixels=self.max_pixels)
+            decoded = image.decode(largest_shrink(min(image.size), smaller.resize_size))
+        except BadImageError:
+            return None
+        return resize_and_crop(decoded, smaller)
+
+    def overlay(self, index: int, side: int, importance: NDArray[np.float32]) -> Path | None:
+        """Writes a picture with what the model looked at over it; None where the picture cannot be read.
+
+        Args:
+            index: Position of the picture in the split.
+            side: Largest side, pixels.
+            importance: float32 (h, w) in [0, 1].
+        """
+        pixels, mark = self.pixels(index, side), self._mark(index)
+        if pixels is None or mark is None:
+            return None
+        path = self.folder / f"{index}{_CAM}.jpg"
+        _save(path, overlaid(pixels, importance), mark, len(pixels))
+        return path
+
+    def remove_others(self, names: Collection[str], *, keep_valid: bool = False) -> None:
+        """Removes the files that are not shown.
+
+        Args:
+            names: Those that are shown.
+            keep_valid: Keep those, too, that were made of the pictures as they are; overlays are removed.
+        """
+        if not self.folder.is_dir():
+            return
+        for path in self.folder.glob("*.jpg"):
+            if path.name not in names and not (keep_valid and self._is_valid(path)):
+                path.unlink(missing_ok=True)
+
+    def _is_valid(self, path: Path) -> bool:
+        if not path.stem.isdecimal() or int(path.stem) >= len(self.records):
+            return False
+        mark = self._mark(int(path.stem))
+        return mark is not None and self._has(path, mark, 0)
+
+    def _side(self, side: int) -> int:
+        """Nothing is gained by a picture larger than the model saw it."""
+        return min(side, self.preprocessing.image_size)
+
+    def _mark(self, index: int) -> str | None:
+        """Tells the contents of pictures apart; None where the picture is gone."""
+        record = self.records[index]
+        stamp = record.stamp
+        try:
+            stamp = file_stamp(Path(record.path).stat()) if stamp is None else stamp
+        except (OSError, ValueError):  # a name with a NUL in it is a ValueError
+            return None
+        place = (record.path, record.offset, record.size, record.member, stamp)
+        prepared = (self.preprocessing.crop_pct, self.preprocessing.interpolation, self.preprocessing.image_size)
+        return f"{zlib.crc32(repr((place, prepared)).encode('utf-8', 'surrogateescape')):08x}"
+
+    def _has(self, path: Path, mark: str, side: int) -> bool:
+        try:
+            with path.open("rb") as file:
+                head = file.read(_HEAD)
+        except OSError:
+            return False
+        begin = head.find(f"of {mark}, ".encode())
+        size = head[begin : begin + 32].split()[2:3] if begin >= 0 else []
+        return bool(size) and size[0].isdigit() and int(size[0]) >= side
+
+    def _write(self, path: Path, index: int, side: int, mark: str) -> Path | None:
+        pixels = self.pixels(index, side)
+        if pixels is None:
+            return None
+        _save(path, pixels, mark, side)
+        return path
+
+
+def overlaid(pixels: NDArray[np.uint8], importance: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A picture in grey, coloured by importance.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        importance: float32 (h, w) in [0, 1]; enlarged smoothly.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    from matplotlib import colormaps
+
+    size = pixels.shape[1], pixels.shape[0]
+    enlarged = np.asarray(Image.fromarray(importance).resize(size, Image.Resampling.BICUBIC)).clip(0, 1)
+    colours = colormaps["inferno"](enlarged)[..., :3] * 255
+    grey = np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.float64)[..., None]
+    mixed: NDArray[np.float64] = _OVERLAY_SHARE * colours + (1 - _OVERLAY_SHARE) * grey
+    return mixed.round().astype(np.uint8)
+
+
+def _save(path: Path, pixels: NDArray[np.uint8], mark: str, side: int) -> None:
+    with atomic_path(path, durable=False) as temporary:
+        Image.fromarray(pixels).save(temporary, "JPEG", quality=_QUALITY, comment=f"of {mark}, {side} pixels")

@@ -1,0 +1,32 @@
+"""Shows scores to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from classifier_training.metrics.scores import Scores
+from classifier_training.terminal.terminal import Terminal
+
+
+def show_scores(terminal: Terminal, scores: Scores, classes: Sequence[str], title: str) -> None:
+    """Shows the scores of each class."""
+    rows = [
+        [name, _share(row.precision), _share(row.recall), _share(row.f1), str(row.support)]
+        for name, row in zip(classes, scores.classes, strict=True)
+    ]
+    terminal.table(title, ["class", "precision", "recall", "F1", "images"], rows)
+
+
+def summarise(scores: Scores) -> str:
+    """The scores of all classes, in one line."""
+    summary = {
+        "top-1": scores.top1,
+        "top-5": scores.top5,
+        "balanced accuracy": scores.balanced_accuracy,
+        "macro F1": scores.macro_f1,
+    }
+    return "  ".join(f"{name} {value:.4f}" for name, value in summary.items())
+
+
+def _share(value: float | None) -> str:
+    return "—" if value is None else f"{value:.3f}"

@@ -1,0 +1,207 @@
+"""What a person reads while the program works: lines, tables and progress, on the terminal and in ``train.log``."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Literal, TextIO
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from classifier_training.files.text import plain_text
+
+LOG_WIDTH = 160
+SECONDS_BETWEEN_LINES = 30.0
+
+
+class Terminal:
+    """Says things to a person, and writes the same into a log file once there is one.
+
+    Args:
+        quiet: Say nothing but warnings and results.
+        to_stderr: Keep standard output free, for output that a program reads.
+        silent: Say nothing at all, because another process of the same run talks.
+    """
+
+    def __init__(self, *, quiet: bool = False, to_stderr: bool = False, silent: bool = False) -> None:
+        self.quiet = quiet or silent
+        self.silent = silent
+        stream = sys.stderr if to_stderr else sys.stdout
+        # a pipe has no width of its own; a narrow one would cut tables and paths
+        self.console = Console(
+            file=stream, highlight=False, soft_wrap=True, width=None if stream.isatty() else LOG_WIDTH
+        )
+        self._log: Console | None = None
+        self._log_file: IO[str] | None = None
+        self._said_before: list[RenderableType] = []  # what was said while there was no log file yet
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether a person looks at a screen that can be redrawn."""
+        return self.console.is_terminal and not self.quiet
+
+    def say(self, text: str) -> None:
+        """One line of what is going on."""
+        self._print(_plain(text), always=False)
+
+    def result(self, text: str) -> None:
+        """One line that the program was run for, even when quiet."""
+        self._print(_plain(text), always=True)
+
+    def warn(self, text: str) -> None:
+        """One line that a person should not miss, even when quiet."""
+        self._print(Text.assemble(("warning:", "yellow"), " ", _plain(text)), always=True)
+
+    def show(self, renderable: RenderableType) -> None:
+        """A table."""
+        self._print(renderable, always=False)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table whose first column is text and whose others are numbers."""
+        self._table(title, columns, rows, justify_others="right")
+
+    def columns(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table of text."""
+        self._table(title, columns, rows, justify_others="left")
+
+    def pairs(self, title: str, values: Mapping[str, str]) -> None:
+        """A table of names and values."""
+        table = Table(title=_plain(title), title_justify="left", show_header=False)
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        for name, value in values.items():
+            table.add_row(_plain(name), _plain(value))
+        self.show(table)
+
+    @contextlib.contextmanager
+    def log_to(self, path: Path) -> Iterator[None]:
+        """Writes everything that was and will be said to a file, too; a file that exists is continued."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            self._log = Console(file=file, highlight=False, width=LOG_WIDTH, soft_wrap=True, no_color=True)
+            self._log_file = file
+            self.log_line(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            for renderable in self._said_before:
+                self._log.print(renderable)
+            self._said_before.clear()
+            try:
+                yield
+            except Exception as error:
+                with contextlib.suppress(OSError):  # the disk may be full
+                    self.log_line(f"error: {error}")
+                raise
+            finally:
+                self._log = self._log_file = None
+
+    def log_line(self, text: str) -> None:
+        """A line for the log file alone."""
+        if self._log is not None and self._log_file is not None:
+            self._log.print(_plain(text))
+            self._log_file.flush()
+        else:
+            self._said_before.append(_plain(text))
+
+    @contextlib.contextmanager
+    def progress(self, what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+        """Shows how far a long job is: a bar on a screen, a line now and then elsewhere.
+
+        Gives a function to call with the number done and the number of all.
+        """
+        if not self.is_interactive:
+            yield self._progress_lines(what, unit)
+            return
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+        bar = Progress(*columns, console=self.console, transient=True)
+        task = bar.add_task(what, total=None)
+
+        def update(done: int, total: int) -> None:
+            bar.start()  # only now: a job that waits for another one shows nothing yet
+            bar.update(task, completed=done, total=total)
+            if done >= total:
+                bar.stop()
+
+        try:
+            yield update
+        finally:
+            bar.stop()
+
+    @contextlib.contextmanager
+    def capture_warnings(self) -> Iterator[None]:
+        """Turns Python warnings into one line each, the full text going to the log file."""
+        seen: set[str] = set()
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,  # noqa: ARG001 - the warnings module's signature
+            line: str | None = None,  # noqa: ARG001
+        ) -> None:
+            text = " ".join(str(message).split())
+            if text not in seen:
+                seen.add(text)
+                self.warn(text if len(text) <= LOG_WIDTH else f"{text[:LOG_WIDTH]}…")
+                self.log_line(f"{category.__name__} at {filename}:{lineno}: {text}")
+
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            yield
+
+    def _table(
+        self,
+        title: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        justify_others: Literal["left", "right"],
+    ) -> None:
+        table = Table(title=_plain(title), title_justify="left", header_style="bold")
+        for position, name in enumerate(columns):
+            table.add_column(_plain(name), justify=justify_others if position else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*map(_plain, row))
+        self.show(table)
+
+    def _progress_lines(self, what: str, unit: str) -> Callable[[int, int], None]:
+        started = last = time.monotonic()
+
+        def update(done: int, total: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= SECONDS_BETWEEN_LINES and done:
+                last = now
+                left = (now - started) / done * (total - done)
+                self.say(f"{what}: {done} of {total} {unit}, {duration(left)} left")
+
+        return update
+
+    def _print(self, renderable: RenderableType, *, always: bool) -> None:
+        if not self.silent and (always or not self.quiet):
+            self.console.print(renderable)
+        if self._log is not None and self._log_file is not None:
+            self._log.print(renderable)
+            self._log_file.flush()
+        else:
+            self._said_before.append(renderable)
+
+
+def _plain(text: str) -> Text:
+    """Text that is shown as it is: no markup or emoji in it, and bytes of file names that are no text as escapes."""
+    return Text(plain_text(text))
+
+
+def duration(seconds: float) -> str:
+    """A duration as a person says it: ``42 s``, ``3 min 10 s``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,18 @@
+"""The public `train`: plan, start or resume, trainer, finish; the parts it is made of live in the rooms below."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from classifier_training.lazy import lazy_dir, lazy_names
+
+if TYPE_CHECKING:
+    from classifier_training.training.finish import TrainResult as TrainResult
+    from classifier_training.training.train import train as train
+
+_HOMES = {"TrainResult": "finish", "train": "train"}
+
+__all__ = sorted(_HOMES)
+
+__getattr__ = lazy_names(__name__, _HOMES)
+__dir__ = lazy_dir(_HOMES)

@@ -1,0 +1,114 @@
+"""`prepare --format cache`: photos in; a filled picture cache out, for a first epoch that decodes nothing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.config import load_config
+from classifier_training.config.arguments import Overrides, collect_overrides
+from classifier_training.config.schema import DataConfig
+from classifier_training.data.cache.caches import Caches, open_caches, reduced_side
+from classifier_training.data.cache.fill import fill_cache
+from classifier_training.data.loading.dataset import reduce_image, resized_for_evaluation
+from classifier_training.data.photos import Photos, load_photos
+from classifier_training.errors import DataError
+from classifier_training.imaging.decode import decode_image, read_image_bytes
+from classifier_training.imaging.jpeg import EncodedImage
+from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
+from classifier_training.types import Preprocessing, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCache:
+    """What was stored.
+
+    Attributes:
+        folder: The cache folder, for ``data.cache_dir``.
+        num_made: Pictures that were decoded now; all others were there already.
+        num_stored: Pictures that are there.
+        num_images: Training and validation pictures.
+        sentences: Where they are, for a person.
+        warnings: What a person should know.
+    """
+
+    folder: Path
+    num_made: int
+    num_stored: int
+    num_images: int
+    sentences: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def prepare_cache(
+    photos: str | os.PathLike[str] | None,
+    *overrides: Overrides,
+    to: str | os.PathLike[str],
+    checking: Progress | None = None,
+    storing: Progress | None = None,
+) -> PreparedCache:
+    """Decodes the training and validation pictures into a picture cache; interrupted and called again, it goes on.
+
+    A training finds them when its photos, its ``model``, ``data.image_size`` and ``data.cache_size`` are the same.
+
+    Args:
+        photos: Any source that `train` takes; None: ``data.root`` of the settings.
+        overrides: Settings of the training.
+        to: The cache folder, for ``data.cache_dir``.
+        checking: Told how many pictures have been checked.
+        storing: Told how many pictures have been stored.
+
+    Raises:
+        UserError: A setting or the photos cannot be used, or nothing can be kept there.
+
+    Example:
+        >>> prepare_cache("photos", "model=resnet50", to="cache")  # doctest: +SKIP
+    """
+    folder = Path(to).expanduser().absolute()
+    words = [*collect_overrides(overrides, photos), f"data.cache_dir={folder}", "data.cache=disk"]
+    config = load_config(words)
+    check_backbone_name(config.model.name)
+    preprocessing = backbone_preprocessing(config.model.name, config.data.image_size, config.data.crop_pct)
+    found = load_photos(config.data, config.seed, checking)
+    caches = open_caches(found, config.data, preprocessing)
+    try:
+        num_made = _fill(caches, found, config.data, preprocessing, storing)
+        open_ones = [choice.cache for choice in caches.choices if choice.cache is not None]
+        if not open_ones:
+            raise DataError("nothing can be kept: " + "; ".join(caches.sentences))
+        return PreparedCache(
+            folder=folder,
+            num_made=num_made,
+            num_stored=sum(cache.num_stored() for cache in open_ones),
+            num_images=sum(len(found.rows[split]) for split in ("train", "val")),
+            sentences=caches.sentences,
+            warnings=(*found.warnings, *caches.opening_warnings(), *caches.new_warnings()),
+        )
+    finally:
+        caches.close()
+
+
+def _fill(
+    caches: Caches, photos: Photos, config: DataConfig, preprocessing: Preprocessing, storing: Progress | None
+) -> int:
+    side, limit = reduced_side(config, preprocessing), config.max_image_pixels
+    records, val_records = photos.records("train"), photos.records("val")
+
+    def train_picture(position: int) -> NDArray[np.uint8]:
+        record = records[position]
+        image = EncodedImage(read_image_bytes(record), str(record), max_pixels=limit)
+        return reduce_image(image, side or 0)
+
+    def val_picture(position: int) -> NDArray[np.uint8]:
+        return resized_for_evaluation(decode_image(val_records[position], max_pixels=limit), preprocessing)
+
+    num_made = 0
+    if caches.train is not None and caches.train.cache is not None:
+        num_made += fill_cache(caches.train.cache, train_picture, storing)
+    if caches.val.cache is not None:
+        num_made += fill_cache(caches.val.cache, val_picture, storing)
+    return num_made

@@ -1,0 +1,165 @@
+"""The plan of a training: the configuration with everything automatic decided, the photos, the preprocessing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from classifier_training.config.schema import Config
+from classifier_training.data.cache.caches import reduced_side
+from classifier_training.data.photos import Photos, load_photos
+from classifier_training.data.sources.recognise import shown_root
+from classifier_training.errors import ConfigError
+from classifier_training.files.text import name_some
+from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
+from classifier_training.models.device import resolve_accelerator
+from classifier_training.terminal.terminal import Terminal
+from classifier_training.tracking.opening import check_trackers
+from classifier_training.types import Preprocessing
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be trained.
+
+    Attributes:
+        config: The configuration, with everything automatic decided.
+        photos: The photos, found, checked and split.
+        preprocessing: The one preprocessing of this run.
+        accelerator: ``cpu``, ``cuda`` or ``mps``.
+    """
+
+    config: Config
+    photos: Photos
+    preprocessing: Preprocessing
+    accelerator: str
+
+
+def make_plan(config: Config, terminal: Terminal) -> Plan:
+    """Checks the backbone and the photos, and decides what was left automatic.
+
+    Raises:
+        UserError: The backbone, the device or the photos cannot be used as configured.
+    """
+    check_backbone_name(config.model.name)
+    check_trackers(config.tracking)
+    accelerator = resolve_accelerator(config.trainer.accelerator)
+    if config.trainer.precision == "16-mixed" and accelerator == "cpu":
+        raise ConfigError("trainer.precision=16-mixed needs a GPU; a CPU takes bf16-mixed or 32-true")
+    preprocessing = backbone_preprocessing(config.model.name, config.data.image_size, config.data.crop_pct)
+    with (
+        terminal.progress("looking for photos", "folders") as scanning,
+        terminal.progress("fetching photos", "files") as fetching,
+        terminal.progress("checking photos", "files") as progress,
+    ):
+        photos = load_photos(config.data, config.seed, progress, scanning=scanning, fetching=fetching)
+    return Plan(_decide(config, photos, preprocessing, accelerator), photos, preprocessing, accelerator)
+
+
+def describe_plan(plan: Plan, terminal: Terminal) -> None:
+    """Says what data was found and what will be done with it."""
+    photos, config = plan.photos, plan.config
+    terminal.say(f"photos: {shown_root(photos.root)}, {photos.layout}")
+    names = list(photos.rows)
+    counts = {split: photos.counts(split) for split in names}
+    rows = [[name, *(str(counts[split][index]) for split in names)] for index, name in enumerate(photos.classes)]
+    shown = rows if len(rows) <= MAX_CLASSES_SHOWN else [*rows[:MAX_CLASSES_SHOWN], ["…", *("" for _ in names)]]
+    totals = [str(len(photos.rows[split])) for split in names]
+    terminal.table(f"{len(photos.classes)} classes", ["class", *names], [*shown, ["all", *totals]])
+    for note in photos.notes:
+        terminal.say(note)
+    for image in photos.bad:
+        terminal.log_line(f"left out: {image.reason}")
+    if photos.bad:
+        reasons = name_some(image.reason for image in photos.bad)
+        terminal.warn(f"{len(photos.bad)} unreadable file(s) left out, listed in data/split.csv: {reasons}")
+    for warning in photos.warnings:
+        terminal.warn(warning)
+    terminal.pairs("plan", _plan_rows(config, plan))
+
+
+MAX_CLASSES_SHOWN = 40
+
+
+def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
+    model, optimizer, data = config.model, config.optimizer, config.data
+    start = "timm's pretrained weights" if model.pretrained else model.weights
+    prepared = plan.preprocessing
+    ema = (
+        f"decay rising to {config.ema.decay:g}, warm-up {config.ema.warmup_steps} steps"
+        if config.ema.enabled
+        else "off"
+    )
+    accumulation = f" × {config.trainer.accumulate_grad_batches}" if config.trainer.accumulate_grad_batches > 1 else ""
+    num_steps = max(1, len(plan.photos.rows["train"]) // data.batch_size)
+    rows = {
+        "backbone": f"{model.name}, from {start or 'random weights'}",
+        "input": f"{prepared.image_size} px, crop {prepared.crop_pct:g}, {prepared.interpolation},"
+        f" mean {prepared.mean}, std {prepared.std}",
+        "training": f"{_counted(config.trainer.max_epochs, 'epoch')} of {_counted(num_steps, 'batch', 'batches')},"
+        f" batch size {data.batch_size}{accumulation}, {plan.accelerator}, {config.trainer.precision}",
+        "schedule": _schedule(config),
+        "optimizer": f"{optimizer.name}, lr {optimizer.lr:g} (backbone × {optimizer.backbone_lr_scale:g}),"
+        f" weight decay {optimizer.weight_decay:g}",
+        "loss": f"{config.loss.name}, label smoothing {config.loss.label_smoothing:g}, balance {data.balance}",
+        "EMA": ema,
+        "best epoch by": config.checkpoint.monitor,
+    }
+    if start is None:
+        rows["hint"] = "few photos learn far better from weights: model.pretrained=true, or model.weights=FILE"
+    return rows
+
+
+def _schedule(config: Config) -> str:
+    """What is trained when."""
+    frozen, statistics = config.model.freeze_epochs, "kept" if config.model.freeze_norm_stats else "trained"
+    first = f"head alone for {_counted(frozen, 'epoch')}, then everything" if frozen else "everything from the start"
+    warmup = f"warm-up {_counted(config.scheduler.warmup_epochs, 'epoch')}, then {config.scheduler.name}"
+    return f"{first}; BatchNorm statistics {statistics}; {warmup}"
+
+
+def _counted(number: float, one: str, many: str | None = None) -> str:
+    """A number with its noun in the right form."""
+    return f"{number:g} {one if number == 1 else many or one + 's'}"
+
+
+def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accelerator: str) -> Config:
+    from_weights = config.model.pretrained or config.model.weights is not None
+    epochs = config.trainer.max_epochs
+    model: dict[str, Any] = {
+        "freeze_epochs": (max(1, round(epochs / 4)) if epochs > 1 else 0) if from_weights else 0,
+        "freeze_norm_stats": from_weights,
+        "weights": None if config.model.weights is None else str(Path(config.model.weights).expanduser().resolve()),
+    }
+    data = {
+        "root": photos.root,
+        "image_size": preprocessing.image_size,
+        "crop_pct": preprocessing.crop_pct,
+        "cache_size": reduced_side(config.data, preprocessing),
+    }
+    precision = config.trainer.precision
+    return config.model_copy(
+        update={
+            "model": _filled(config.model, model, always=("weights",)),
+            "data": _filled(config.data, data, always=("root",)),
+            "optimizer": _filled(config.optimizer, {"backbone_lr_scale": 0.1 if from_weights else 1.0}),
+            "trainer": config.trainer.model_copy(
+                update={"precision": _auto_precision(accelerator) if precision == "auto" else precision}
+            ),
+        }
+    )
+
+
+def _filled(section: Any, values: dict[str, Any], always: tuple[str, ...] = ()) -> Any:
+    """A section with values put where it has None."""
+    update = {name: value for name, value in values.items() if name in always or getattr(section, name) is None}
+    return section.model_copy(update=update)
+
+
+def _auto_precision(accelerator: str) -> str:
+    if accelerator != "cuda":
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"

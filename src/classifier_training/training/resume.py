@@ -1,0 +1,292 @@
+"""Going on with a run: which run, from where, and which settings may differ from when it began."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+
+from classifier_training.callbacks.checkpoint import VALIDATION_LEFT, RunCheckpoint
+from classifier_training.config import load_config
+from classifier_training.config.schema import Config, ReportConfig, TrackingConfig
+from classifier_training.data.photos import Photos
+from classifier_training.data.splits.file import read_digests
+from classifier_training.errors import CheckpointError, RunError, first_line
+from classifier_training.files.text import name_some
+from classifier_training.models.checkpoint import read_checkpoint
+from classifier_training.run.checkpoint_files import resumable_checkpoints
+from classifier_training.run.folder import RunFolder, latest_run, open_run
+from classifier_training.run.slurm import slurm_job, was_requeued
+
+HARMLESS: Final = frozenset(
+    {
+        "data.num_workers",
+        "data.cache",
+        "data.cache_dir",
+        "data.cache_limit",
+        "trainer.max_epochs",
+        "trainer.accelerator",
+        "trainer.early_stopping_patience",
+        "checkpoint.every_n_steps",
+        "checkpoint.every_n_minutes",
+        "checkpoint.keep_last",
+        "export.enabled",
+        "export.exporter",
+        "export.opset_version",
+        "export.tolerance",
+        *(f"report.{name}" for name in ReportConfig.model_fields),
+        *(f"tracking.{name}" for name in TrackingConfig.model_fields),
+    }
+)
+"""Settings that a resumed run may change; every other one would make it another run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePoint:
+    """Where a run goes on.
+
+    Attributes:
+        run: Its folder.
+        config: Its configuration, with the harmless changes.
+        checkpoint: The file to go on from; None: the run was stopped before it wrote one.
+        epoch: Epochs that are trained; with ``validation_left`` the last of them is not validated.
+        batch: Batches of the next epoch that are done.
+        classes: The classes it was trained on; empty without a checkpoint.
+        validation_left: Whether it goes on with the validation of the last trained epoch.
+        stopped_early: Whether early stopping, with the present patience, has ended the training.
+        best: Epoch of the best weights, from 0, and their monitored metric; None where there are none yet.
+        unusable: What is wrong with the later checkpoints that cannot be used, a sentence each.
+    """
+
+    run: RunFolder
+    config: Config
+    checkpoint: Path | None
+    epoch: int = 0
+    batch: int = 0
+    classes: tuple[str, ...] = ()
+    validation_left: bool = False
+    stopped_early: bool = False
+    best: tuple[int, float] | None = None
+    unusable: tuple[str, ...] = ()
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether no epoch is left to train or to validate."""
+        is_over = self.epoch >= self.config.trainer.max_epochs or self.stopped_early
+        return self.best is not None and is_over and not self.validation_left
+
+
+def find_resume_point(
+    resume: str | os.PathLike[str] | bool, overrides: Sequence[str], config: Path | None
+) -> ResumePoint | None:
+    """Where training is to go on; None: a new run is to begin.
+
+    Args:
+        resume: The run folder; True: the run that was started last; False: none, unless SLURM has requeued this job.
+        overrides: Settings, ``key=value``; ``run.dir`` says where the runs are.
+        config: A YAML file of settings for a new run.
+
+    Raises:
+        RunError: See `resume_point`; or there is a ``config`` beside the run's own.
+        CheckpointError: See `resume_point`.
+        ConfigError: A setting is wrong.
+    """
+    if resume is False:
+        return _requeued_point(overrides, config)
+    if config is not None:
+        raise RunError("--resume takes the run's own config.yaml; leave --config out")
+    parent = load_config([word for word in overrides if word.startswith("run.dir=")]).run.dir
+    rest = [word for word in overrides if not word.startswith("run.dir=")]
+    return resume_point(resume if resume is True else Path(resume), rest, Path(parent))
+
+
+def _requeued_point(overrides: Sequence[str], config: Path | None) -> ResumePoint | None:
+    """Where a job that SLURM has requeued goes on; its settings are those that it began with."""
+    job = slurm_job()
+    if job is None or not was_requeued():
+        return None
+    parent = Path(load_config(overrides, file=config).run.dir).expanduser()
+    run = requeued_run(parent, job)
+    return None if run is None else resume_point(run.root, [], parent)
+
+
+def resume_point(run: str | Path | bool, overrides: Sequence[str], parent: Path) -> ResumePoint:
+    """Finds the run and its last checkpoint that is whole.
+
+    Args:
+        run: The run folder; True: the run in ``parent`` that was started last.
+        overrides: Settings to change, ``key=value``.
+        parent: The folder that holds all runs.
+
+    Raises:
+        RunError: There is no such run, or a setting may not change.
+        CheckpointError: None of its checkpoints can be used.
+        ConfigError: A setting is wrong.
+    """
+    folder = latest_run(parent) if isinstance(run, bool) else _open(Path(run))
+    before = load_config(file=folder.config)
+    config = load_config(overrides, file=folder.config)
+    changed = sorted(_flat(before).items() ^ _flat(config).items(), key=str)
+    harmful = sorted({key for key, _ in changed} - HARMLESS)
+    if harmful:
+        told = ", ".join(f"{key} ({_flat(before)[key]} → {_flat(config)[key]})" for key in harmful)
+        raise RunError(
+            f"a resumed run cannot change {told}; start a new run for that. It may change {', '.join(sorted(HARMLESS))}"
+        )
+    checkpoint, content, unusable = _last_whole(folder)
+    if checkpoint is None:
+        return ResumePoint(folder, config, None)
+    position = content.get("ImageFolderDataModule", {"epoch": content["epoch"] + 1, "batch": 0})
+    states = content.get("callbacks", {})
+    return ResumePoint(
+        folder,
+        config,
+        checkpoint,
+        epoch=position["epoch"],
+        batch=position["batch"],
+        classes=tuple(content["hyper_parameters"]["classes"]),
+        validation_left=content.get(VALIDATION_LEFT, False),
+        stopped_early=_has_stopped_early(states, config.trainer.early_stopping_patience),
+        best=_best(states.get(RunCheckpoint.__qualname__, {})),
+        unusable=unusable,
+    )
+
+
+def requeued_run(parent: Path, job: str) -> RunFolder | None:
+    """The run that a job of SLURM has made before it was requeued; None: it made none.
+
+    Args:
+        parent: The folder that holds all runs.
+        job: The job's id, which a run keeps in its ``environment.json``.
+    """
+    runs = [RunFolder(path.parent) for path in parent.glob("*/environment.json")]
+    made = [run for run in runs if run.config.is_file() and _read_json(run.environment).get("slurm_job") == job]
+    return max(made, key=lambda run: run.config.stat().st_mtime_ns, default=None)
+
+
+def check_classes(point: ResumePoint, classes: Sequence[str]) -> None:
+    """Makes sure that the photos still have the classes that the run began with.
+
+    Raises:
+        CheckpointError: They have not.
+    """
+    if point.checkpoint is not None and point.classes != tuple(classes):
+        raise CheckpointError(
+            f"{point.checkpoint} was trained on {len(point.classes)} classes ({', '.join(point.classes[:5])} …), the"
+            f" photos now have {len(classes)} ({', '.join(classes[:5])} …); start a new run"
+        )
+
+
+def check_photos(point: ResumePoint, photos: Photos) -> None:
+    """Makes sure that the photos are still the ones that the run began with: same bytes, labels and splits.
+
+    Raises:
+        RunError: They are not; the epochs and scores before and after could not be compared.
+    """
+    if not point.run.environment.is_file():  # killed before the first file was written
+        return
+    before = _read_json(point.run.environment)
+    same_order = before.get("data_order") in (photos.order, None)
+    if before.get("data_fingerprint") != photos.fingerprint or not same_order:
+        old = read_digests(point.run.split) if point.run.split.is_file() else {}
+        new = _digests(photos)
+        changed = [f"{path} ({_change(old, new, path)})" for path in old.keys() | new.keys()]
+        told = name_some(sorted(one for one in changed if not one.endswith("(same)"))) or "labels or splits differ"
+        raise RunError(
+            f"the photos have changed since {point.run.root} began: {told}; restore them, or start a new run"
+        )
+
+
+def _digests(photos: Photos) -> dict[str, str]:
+    """The content hash of every picture by what a person is told of where it is."""
+    return {
+        str(record): digest.tobytes().hex()
+        for split in photos.rows
+        for record, digest in zip(photos.records(split), photos.digests(split), strict=True)
+    }
+
+
+def _last_whole(run: RunFolder) -> tuple[Path | None, dict[str, Any], tuple[str, ...]]:
+    """The latest checkpoint that can be used, what it holds, and why later ones cannot be.
+
+    Raises:
+        CheckpointError: There are checkpoints, and none can be used.
+    """
+    unusable: list[str] = []
+    for path in resumable_checkpoints(run):
+        try:
+            return path, _read_whole(path), tuple(unusable)
+        except CheckpointError as error:
+            unusable.append(str(error))
+    if unusable:
+        raise CheckpointError(
+            f"no checkpoint of {run.root} can be used; restore one, or start a new run: {'; '.join(unusable)}"
+        )
+    return None, {}, ()
+
+
+def _read_whole(path: Path) -> dict[str, Any]:
+    """A checkpoint every byte of which is as it was written; reading it alone does not look at the weights."""
+    content = read_checkpoint(path)
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+    except (OSError, zipfile.BadZipFile, EOFError) as error:
+        raise CheckpointError(f"{path} is damaged ({first_line(error)[:100]}); use another one") from None
+    if damaged is not None:
+        raise CheckpointError(f"{path} is damaged (the checksum of {damaged} is wrong); use another one")
+    return content
+
+
+def _best(state: Mapping[str, Any]) -> tuple[int, float] | None:
+    """Epoch and score of the best weights, from the state of a `RunCheckpoint`."""
+    epoch, score = state.get("best_epoch"), state.get("best_model_score")
+    return None if epoch is None or score is None else (epoch, score)
+
+
+def _has_stopped_early(states: Mapping[str, Mapping[str, Any]], patience: int | None) -> bool:
+    """Whether Lightning's ``EarlyStopping`` has ended the training, by the states of all callbacks."""
+    state: Mapping[str, Any] = next((state for state in states.values() if "wait_count" in state), {})
+    if patience is None or not state:
+        return False
+    is_finite = state.get("stopping_reason") != EarlyStoppingReason.NON_FINITE_METRIC.value
+    return state["wait_count"] >= patience or not is_finite
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _change(old: Mapping[str, str], new: Mapping[str, str], path: str) -> str:
+    if path not in old:
+        return "new"
+    if path not in new:
+        return "gone"
+    return "same" if old[path] == new[path] else "other content"
+
+
+def _open(path: Path) -> RunFolder:
+    """The run of a path, which may be one of its checkpoints."""
+    try:
+        return open_run(path.parent.parent if path.suffix == ".ckpt" and path.is_file() else path)
+    except RunError as error:
+        raise RunError(
+            f"{error}; --resume takes a run folder (it knows its photos), or nothing for the last run"
+        ) from None
+
+
+def _flat(config: Config) -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for section, values in config.model_dump(mode="json").items():
+        if isinstance(values, dict):
+            flat |= {f"{section}.{key}": str(value) for key, value in values.items()}
+        else:
+            flat[section] = str(values)
+    return flat

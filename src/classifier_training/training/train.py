@@ -1,0 +1,267 @@
+"""`train`: photos in; a trained, scored, exported and proven classifier out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+
+from classifier_training.callbacks.checkpoint import RunCheckpoint
+from classifier_training.config import load_config
+from classifier_training.config.arguments import Overrides, collect_overrides
+from classifier_training.data.datamodule import ImageFolderDataModule
+from classifier_training.errors import ClassifierTrainingError, RunError, TrainingStopped
+from classifier_training.models.base import BaseClassificationModel
+from classifier_training.models.weights import load_pretrained, load_weights_file
+from classifier_training.run.folder import RunFolder, check_run_name
+from classifier_training.run.stop_requests import StopRequests
+from classifier_training.terminal.terminal import Terminal
+from classifier_training.tracking.opening import open_trackers
+from classifier_training.tracking.trackers import Trackers
+from classifier_training.training.finish import TrainResult, finish_run, finished_result
+from classifier_training.training.interruption import stops_told
+from classifier_training.training.plan import Plan, describe_plan, make_plan
+from classifier_training.training.resume import ResumePoint, check_classes, check_photos, find_resume_point
+from classifier_training.training.start import begin_folder, is_main_process, new_run, say_where
+from classifier_training.training.trainer import build_trainer
+
+KNOWN_WARNINGS = (
+    ".*does not have many workers.*",  # the number follows the CPU count or the user's setting
+    ".*module.s. in eval mode at the start of training.*",  # frozen BatchNorm statistics are meant
+    ".*It is recommended to use .self.log.*sync_dist=True.*",  # what is logged is equal on all ranks
+    ".*isinstance.treespec, LeafSpec.*is deprecated.*",  # Lightning's use of torch
+    ".*broadcast_buffers. is deprecated.*",  # what replaces it is younger than the oldest torch we take
+    ".*your dataloader is not resumable.*",  # the data module seeks to the batch where it stopped
+)
+
+
+def train(
+    photos: str | os.PathLike[str] | None = None,
+    *overrides: Overrides,
+    config: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | bool = False,
+    dry_run: bool = False,
+    quiet: bool = False,
+) -> TrainResult | None:
+    """Trains a classifier on a folder of photos, scores it on the test split, exports it and proves the export.
+
+    Args:
+        photos: A folder of photos or a table file; None: ``data.root`` of the settings.
+        overrides: Settings, such as ``"model=resnet50"``, ``"trainer.max_epochs=50"`` or ``{"data.batch_size": 64}``.
+        config: A YAML file of settings, such as the ``config.yaml`` of an earlier run.
+        resume: Go on with this run folder; True: with the run that was started last. A job that SLURM has requeued
+            goes on with the run that it made, with or without this.
+        dry_run: Check the settings and the photos, say the plan, train nothing and write nothing.
+        quiet: Say warnings only.
+
+    Returns:
+        What was reached and where it is; None for a dry run.
+
+    Raises:
+        UserError: A setting, the photos, the weights or the run folder cannot be used; nothing has been damaged.
+        ExportError: The export failed; the checkpoints and the scores are in the run folder.
+        KeyboardInterrupt: Ctrl-C stopped the training; it can be resumed.
+        TrainingStopped: SIGTERM or SIGUSR1 did; a `SystemExit` of code 0, because to be preempted is no failure. Both
+            signals are this function's while it runs, if it runs in the main thread.
+
+    Example:
+        >>> result = train("photos", "model=resnet18", "trainer.max_epochs=10")  # doctest: +SKIP
+        >>> result.test.top1  # doctest: +SKIP
+    """
+    terminal = Terminal(quiet=quiet, silent=not is_main_process())
+    words = collect_overrides(overrides, photos)
+    requests = StopRequests()
+    with terminal.capture_warnings(), _quiet_libraries(), requests:
+        with stops_told(terminal, lambda: "before training", None):
+            file = None if config is None else Path(config)
+            point = find_resume_point(resume, words, file)
+            done = _finished(point)
+            if done is not None:
+                terminal.result(
+                    f"{done.run} is finished, nothing is left to do: {done.split} top-1 {done.test.top1:.2%}"
+                )
+                return done
+            settings = point.config if point is not None else load_config(words, file=file)
+            # the run's own config.yaml holds its name; repeating that run makes a second one beside it
+            may_rename = config is not None and not any(word.startswith("run.name=") for word in words)
+            if point is None and is_main_process():
+                check_run_name(Path(settings.run.dir).expanduser(), settings.run.name, may_rename=may_rename)
+            plan = make_plan(settings, terminal)
+            if point is not None:
+                check_classes(point, plan.photos.classes)
+                check_photos(point, plan.photos)
+            describe_plan(plan, terminal)
+            model, said = _build_model(plan, load_weights=point is None or point.checkpoint is None)
+            for sentence in said:
+                terminal.say(sentence)
+            if dry_run:
+                terminal.say("dry run: the settings and the photos are fine; nothing was written")
+                return None
+            run = point.run if point is not None else new_run(plan, may_rename=may_rename)
+        with terminal.log_to(run.log) if is_main_process() else contextlib.nullcontext():
+            return _train_in(run, plan, model, point, terminal, requests)
+
+
+def _train_in(
+    run: RunFolder,
+    plan: Plan,
+    model: BaseClassificationModel,
+    point: ResumePoint | None,
+    terminal: Terminal,
+    requests: StopRequests,
+) -> TrainResult | None:
+    terminal.say(f"run folder: {run.root}")
+    started = time.monotonic()
+    with stops_told(terminal, lambda: "before the first step", run):
+        if is_main_process():
+            begin_folder(run, plan, point)
+        if point is not None:
+            say_where(point, plan, terminal)
+        trackers = _trackers(run, plan, terminal)
+    with trackers:
+        trainer = build_trainer(run, plan, terminal, requests, trackers)
+        is_trained = point is not None and point.is_trained
+        with stops_told(terminal, lambda: _reached(trainer, plan, is_trained=is_trained), run):
+            if point is not None and point.best is not None and is_trained:
+                best, num_epochs = point.best, point.epoch
+            else:
+                _fit(trainer, model, plan, point, terminal, requests)
+                requests.raise_if_received()
+                best, num_epochs = _best(trainer, run, terminal), trainer.current_epoch
+            if not trainer.is_global_zero or not is_main_process():
+                return None
+            result = finish_run(
+                run,
+                plan,
+                terminal,
+                device=trainer.strategy.root_device,
+                best_epoch=best[0],
+                best_score=best[1],
+                num_epochs=num_epochs,
+                started=started,
+                look_up=requests.raise_if_received,
+            )
+            results = json.loads(run.results.read_text(encoding="utf-8"))
+            trackers.finish(results, model=result.onnx or result.best_checkpoint)
+            return result
+
+
+def _trackers(run: RunFolder, plan: Plan, terminal: Terminal) -> Trackers:
+    """Begins the run in its trackers, and says where to look; only the first process does."""
+    if not is_main_process():
+        return Trackers()
+    trackers = open_trackers(plan.config.tracking, run, plan.config.model_dump(mode="json"))
+    for sentence in trackers.sentences:
+        terminal.say(sentence)
+    return trackers
+
+
+def _fit(
+    trainer: lightning.Trainer,
+    model: BaseClassificationModel,
+    plan: Plan,
+    point: ResumePoint | None,
+    terminal: Terminal,
+    requests: StopRequests,
+) -> None:
+    data = ImageFolderDataModule(
+        config=plan.config.data, preprocessing=plan.preprocessing, seed=plan.config.seed, photos=plan.photos
+    )
+    _say_caches(data, terminal)
+    checkpoint = None if point is None else point.checkpoint
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except torch.OutOfMemoryError:
+        batch_size = plan.config.data.batch_size
+        raise ClassifierTrainingError(
+            f"the device is out of memory; lower data.batch_size (now {batch_size}) and raise"
+            f" trainer.accumulate_grad_batches by the same factor, or use trainer.precision=bf16-mixed"
+        ) from None
+    except TrainingStopped:
+        if not requests.are_agreed and trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGTERM)  # the processes that this one has started
+        raise
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
+        raise KeyboardInterrupt from None
+
+
+def _best(trainer: lightning.Trainer, run: RunFolder, terminal: Terminal) -> tuple[int, float]:
+    """Epoch and score of the best weights, after training."""
+    stopping = trainer.early_stopping_callback
+    if isinstance(stopping, EarlyStopping) and trainer.should_stop:
+        terminal.say(f"stopped early: no better {stopping.monitor} in {stopping.patience} epoch(s)")
+    best = trainer.checkpoint_callback
+    if not isinstance(best, RunCheckpoint) or best.best_epoch is None or best.best_model_score is None:
+        raise RunError(f"{run.root} has no best checkpoint; nothing was trained")
+    return best.best_epoch, best.best_model_score
+
+
+def _say_caches(data: ImageFolderDataModule, terminal: Terminal) -> None:
+    """Opens the picture caches, and says where they are."""
+    for sentence in data.caches.sentences:
+        terminal.say(sentence)
+    for warning in data.caches.opening_warnings():
+        terminal.warn(warning)
+
+
+def _reached(trainer: lightning.Trainer, plan: Plan, *, is_trained: bool) -> str:
+    """How far a training came, for a person."""
+    if is_trained or trainer.state.finished:
+        return "after training"
+    if trainer.global_step == 0:
+        return "before the first step"
+    max_epochs = plan.config.trainer.max_epochs
+    return f"in epoch {min(trainer.current_epoch + 1, max_epochs)}/{max_epochs} after step {trainer.global_step}"
+
+
+def _build_model(plan: Plan, *, load_weights: bool) -> tuple[BaseClassificationModel, list[str]]:
+    """The model with its starting weights, and what to say of them."""
+    config, counts = plan.config, plan.photos.counts("train")
+    lightning.seed_everything(config.seed, verbose=False)
+    data = ImageFolderDataModule(config=config.data, preprocessing=plan.preprocessing, photos=plan.photos)
+    model = BaseClassificationModel(
+        config.model.name,
+        plan.photos.classes,
+        config=config,
+        preprocessing=plan.preprocessing,
+        class_counts=counts if config.data.balance == "logit_adjustment" else None,
+        class_weights=data.class_weights() if config.data.balance == "loss_weights" else None,
+    )
+    if load_weights and config.model.weights is not None:
+        return model, [load_weights_file(model.backbone, Path(config.model.weights))]
+    if load_weights and config.model.pretrained:
+        return model, [load_pretrained(model.backbone, config.model.name)]
+    return model, []
+
+
+def _finished(point: ResumePoint | None) -> TrainResult | None:
+    """The result of a run that nothing is left to do of."""
+    if point is None or point.best is None or not point.is_trained:
+        return None
+    return finished_result(point.run, point.config, num_epochs=point.epoch, best_epoch=point.best[0])
+
+
+@contextlib.contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keeps Lightning's notices off the terminal; what matters of them is in the plan."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    for message in KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

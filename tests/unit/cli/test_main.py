@@ -1,0 +1,119 @@
+import errno
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.helpers.cli import ENVIRONMENT, PROGRAM
+
+import classifier_training
+from classifier_training import cli
+from classifier_training.errors import ConfigError, DataError, VerificationError
+
+
+def end_of(*words: str) -> int:
+    """Exit code of a command that is run in this process."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(words))
+    code = ended.value.code
+    assert isinstance(code, int)
+    return code
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "lines"),
+    [
+        (DataError("no photos"), 2, ["error: no photos"]),
+        (ConfigError("first fault\nsecond fault"), 2, ["error: first fault", "error: second fault"]),
+        (VerificationError("other logits"), 1, ["error: other logits"]),
+        (KeyboardInterrupt(), 130, ["stopped"]),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "runs/a/metrics.csv"),
+            2,
+            ["error: cannot write runs/a/metrics.csv: No space left on device; what was written before is whole"],
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            2,
+            ["error: cannot write: No space left on device; what was written before is whole"],
+        ),
+    ],
+)
+def test_how_a_command_ends(
+    error: BaseException,
+    code: int,
+    lines: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(path: Path) -> None:
+        raise error
+
+    monkeypatch.setattr("classifier_training.inference.predict.check_output", fail)
+
+    assert end_of("predict", "model.onnx", "photo.jpg", "--output", "labels.csv") == code
+    assert capsys.readouterr().err.splitlines() == lines
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a fault of the program"), OSError(errno.EIO, "the disk is broken")])
+def test_what_is_no_mistake_of_the_user_keeps_its_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise error
+
+    monkeypatch.setattr("classifier_training.inference.predict.check_output", fail)
+
+    with pytest.raises(type(error), match=str(error.args[-1])):
+        cli.main(["predict", "model.onnx", "photo.jpg", "--output", "labels.csv"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "a", "b"], "one folder is expected, got 2: a, b"),
+        (["train", "none", "data.root=x"], "there is no folder x"),
+        (["train", "none", "--epochs", "3"], "--epochs"),
+        (["predict", "model.onnx"], "argument 'images'"),
+        (["evaluate", "model.onnx", "--split", "all"], "--split"),
+        (["predict", "model.onnx", "a.jpg", "--batch-size", "0"], "--batch-size"),
+        (["tarin"], "tarin"),
+        (["config", "show", "seed=-1"], "seed=-1 (command line): must be a whole number"),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end_of(*words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_names_every_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(words)
+
+    out = capsys.readouterr().out
+    for command in ("train", "evaluate", "predict", "export", "demo", "config"):
+        assert command in out
+
+
+def test_a_reader_that_stops_early_is_no_error(tmp_path: Path) -> None:
+    """`config options | head` closes the pipe while there is more to come."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        ended = subprocess.run(
+            [*PROGRAM, "config", "options"], stdout=write_end, stderr=subprocess.PIPE, env=ENVIRONMENT, check=False
+        )
+    finally:
+        os.close(write_end)
+
+    assert b"Traceback" not in ended.stderr
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["--version"])
+    assert capsys.readouterr().out == f"classifier-training {classifier_training.__version__}\n"
+
+
+def test_the_values_of_a_choice_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["config", "options"])
+    assert "none | sampler | loss_weights | logit_adjustment" in capsys.readouterr().out

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+import sklearn.datasets
+from numpy.typing import NDArray
+from PIL import Image
+from tests.helpers.images import make_pixels
+
+from classifier_training.data.loading.resampling import as_images, reduced, resize_kernel
+from classifier_training.imaging.decode import decode_image
+from classifier_training.types import Interpolation
+
+PHOTO = Path(sklearn.datasets.__file__).parent / "images" / "china.jpg"
+PILLOW = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.BICUBIC,
+}
+
+
+def resized(pixels: NDArray[np.uint8], size: tuple[int, int], interpolation: Interpolation) -> NDArray[np.uint8]:
+    output = np.empty((size[1], size[0], 3), np.uint8)
+    resize_kernel(interpolation)(as_images(pixels), (size[1], size[0]), as_images(output))
+    return output
+
+
+@pytest.mark.parametrize("interpolation", get_args(Interpolation))
+@pytest.mark.parametrize("box", [(0, 0, 640, 427), (13, 27, 413, 327), (100, 100, 190, 180), (600, 3, 640, 400)])
+@pytest.mark.parametrize("size", [(224, 224), (64, 64), (33, 71)])
+def test_a_crop_of_a_photo_is_pillows_within_two_levels(
+    interpolation: Interpolation, box: tuple[int, int, int, int], size: tuple[int, int]
+) -> None:
+    pixels = decode_image(PHOTO)
+
+    result = resized(pixels[box[1] : box[3], box[0] : box[2]], size, interpolation)
+
+    expected = np.asarray(Image.fromarray(pixels).crop(box).resize(size, PILLOW[interpolation]))
+    differences = np.abs(result.astype(np.int64) - expected)
+    if interpolation == "nearest":  # a tie may go to either neighbour
+        assert (differences.max(axis=2) > 0).mean() < 0.1
+    else:
+        assert differences.max() <= 2 if interpolation == "bilinear" else np.percentile(differences, 99.9) <= 2
+        assert differences.mean() < 0.5
+
+
+@pytest.mark.parametrize("interpolation", get_args(Interpolation))
+@pytest.mark.parametrize("size", [(1, 1), (1, 90), (90, 1), (3, 2)])
+def test_the_smallest_pictures(interpolation: Interpolation, size: tuple[int, int]) -> None:
+    pixels = np.full((size[1], size[0], 3), (3, 200, 90), np.uint8)
+
+    assert (resized(pixels, (16, 16), interpolation) == (3, 200, 90)).all()
+
+
+def test_read_only_memory_is_read_without_a_warning_and_stays_as_it_is() -> None:
+    pixels = make_pixels(64, 48)
+    read_only = pixels.copy()
+    read_only.flags.writeable = False
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = resized(read_only[4:40, 3:50], (20, 20), "bicubic")
+
+    np.testing.assert_array_equal(result, resized(pixels[4:40, 3:50], (20, 20), "bicubic"))
+    np.testing.assert_array_equal(read_only, pixels)
+
+
+def test_the_memory_of_a_mapped_file_can_be_read(tmp_path: Path) -> None:
+    pixels = make_pixels(64, 48)
+    pixels.tofile(tmp_path / "pixels")
+    mapped = np.memmap(tmp_path / "pixels", np.uint8, "r", shape=(48, 64, 3))
+
+    np.testing.assert_array_equal(reduced(mapped, (32, 24)), reduced(pixels, (32, 24)))
+
+
+def test_a_reduced_photo_is_pillows_bicubic_one() -> None:
+    pixels = decode_image(PHOTO)
+
+    result = reduced(pixels, (384, 256))
+
+    expected = np.asarray(Image.fromarray(pixels).resize((384, 256), Image.Resampling.BICUBIC))
+    differences = np.abs(result.astype(np.int64) - expected)
+    assert result.shape == (256, 384, 3)
+    assert np.percentile(differences, 99.9) <= 2
+    assert differences.mean() < 0.5
+
+
+def test_the_bits_do_not_depend_on_the_number_of_threads() -> None:
+    program = (
+        "import sys, hashlib, numpy, torch; torch.set_num_threads(int(sys.argv[1]));"
+        "from classifier_training.data.loading.resampling import reduced;"
+        "pixels = numpy.random.default_rng(0).integers(0, 256, (700, 900, 3), dtype=numpy.uint8);"
+        "print(hashlib.sha256(reduced(pixels, (400, 300)).tobytes()).hexdigest())"
+    )
+
+    digests = {
+        subprocess.run([sys.executable, "-c", program, threads], check=True, capture_output=True, text=True).stdout
+        for threads in ("1", "3")
+    }
+
+    assert len(digests) == 1

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from classifier_training.data.packing.shard_writing import PackedSample, file_digest, write_shard
+from classifier_training.data.sources.shard_samples import read_shard
+
+
+def samples(count: int, size: int = 1000) -> list[PackedSample]:
+    return [PackedSample(f"k/{number}", ".png", bytes([number]) * size, f"class {number}") for number in range(count)]
+
+
+def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
+    first = write_shard(tmp_path / "a.tar", iter(samples(3)), 10**9)
+    second = write_shard(tmp_path / "b.tar", iter(samples(3)), 10**9)
+
+    content = (tmp_path / "a.tar").read_bytes()
+    assert content == (tmp_path / "b.tar").read_bytes()
+    assert first == second == (3, hashlib.blake2b(content, digest_size=16).hexdigest())
+    assert file_digest(tmp_path / "a.tar") == first[1]
+
+
+def test_headers_say_nothing_of_the_machine(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.tar", iter(samples(1)), 10**9)
+
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        members = tar.getmembers()
+
+    assert [member.name for member in members] == ["k/0.png", "k/0.cls"]
+    assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in members} == {(0, 0, 0, "", "", 0o644)}
+
+
+def test_a_full_shard_leaves_the_others(tmp_path: Path) -> None:
+    waiting = iter(samples(5))
+
+    counts = [write_shard(tmp_path / f"{number}.tar", waiting, 5000)[0] for number in range(3)]
+
+    assert counts == [2, 2, 1]
+    assert read_shard(str(tmp_path / "2.tar")).names == ["k/4.png"]
+
+
+@pytest.mark.parametrize("label", ["cat", "", " x ", "007", "a\nb", "a\n", "a\r\n", "\n", "Ünï 🐈"])
+def test_labels_are_read_as_they_were_written(tmp_path: Path, label: str) -> None:
+    write_shard(tmp_path / "a.tar", iter([PackedSample("a", ".jpg", b"1", label)]), 1)
+
+    assert read_shard(str(tmp_path / "a.tar")).labels == [label]
+
+
+def test_a_shard_that_fails_is_not_there(tmp_path: Path) -> None:
+    def failing() -> object:
+        yield from samples(1)
+        raise ValueError("gone")
+
+    with pytest.raises(ValueError, match="gone"):
+        write_shard(tmp_path / "a.tar", failing(), 10**9)  # type: ignore[arg-type]
+
+    assert list(tmp_path.iterdir()) == []

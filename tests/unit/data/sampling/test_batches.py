@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import itertools
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from classifier_training.data.sampling.batches import DrawBatchSampler, Draws
+from classifier_training.data.sampling.sampler import EpochSampler, ShuffleSampler, TrackingWeightedRandomSampler
+from classifier_training.errors import ConfigError
+
+WEIGHTS = [0.1, 0.5, 0.0, 2.0, 3.0, 1.0, 0.4, 0.2]
+KINDS = pytest.mark.parametrize("kind", ["weighted", "shuffle"])
+
+Plain = tuple[int, list[int], list[int]]
+
+
+def make_sampler(kind: str, num_samples: int = 53) -> EpochSampler:
+    if kind == "shuffle":
+        return ShuffleSampler(num_samples, seed=0)
+    return TrackingWeightedRandomSampler(WEIGHTS, num_samples, generator=torch.Generator().manual_seed(0))
+
+
+def plain(draws: Draws) -> Plain:
+    """Values that can be compared."""
+    return draws.epoch, draws.numbers.tolist(), draws.samples.tolist()
+
+
+@KINDS
+def test_batches_are_the_samplers_order_numbered(kind: str) -> None:
+    batches = DrawBatchSampler(make_sampler(kind), 8)
+    reference = make_sampler(kind)
+    order = [list(reference) for _ in range(2)]
+
+    for epoch in range(2):
+        found = list(batches)
+        assert len(found) == len(batches) == 6
+        for number, draws in enumerate(found):
+            place = slice(8 * number, 8 * number + 8)
+            assert plain(draws) == (epoch, list(range(48))[place], order[epoch][place])
+            assert len(draws) == 8
+            assert draws.numbers.dtype == draws.samples.dtype == np.int64
+
+
+@KINDS
+@pytest.mark.parametrize("epoch", [0, 3])
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_the_sequence_does_not_depend_on_the_number_of_ranks(kind: str, epoch: int, world_size: int) -> None:
+    alone = DrawBatchSampler(make_sampler(kind), 8)
+    alone.seek(epoch, 0)
+    ranks = [
+        DrawBatchSampler(make_sampler(kind), 8 // world_size, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    for rank in ranks:
+        rank.seek(epoch, 0)
+
+    for whole, *shares in zip(alone, *ranks, strict=True):
+        assert {len(share) for share in shares} == {8 // world_size}
+        # the first draw of each rank, then the second of each
+        assert np.stack([share.numbers for share in shares], axis=1).ravel().tolist() == whole.numbers.tolist()
+        assert np.stack([share.samples for share in shares], axis=1).ravel().tolist() == whole.samples.tolist()
+
+
+@KINDS
+@pytest.mark.parametrize("world_size", [1, 2])
+@pytest.mark.parametrize("batch", [0, 1, 4, 12, 13])
+def test_seeking_gives_exactly_the_tail_and_then_whole_epochs(kind: str, world_size: int, batch: int) -> None:
+    def make() -> DrawBatchSampler:
+        return DrawBatchSampler(make_sampler(kind), 4 // world_size, rank=world_size - 1, world_size=world_size)
+
+    whole = make()
+    epochs = [list(map(plain, whole)) for _ in range(4)]
+    sought = make()
+    sought.seek(2, batch)
+
+    assert len(sought) == 13
+    assert list(map(plain, sought)) == epochs[2][batch:]
+    assert list(map(plain, sought)) == epochs[3]
+    sought.seek(1, 0)
+    assert list(map(plain, sought)) == epochs[1]
+
+
+def test_seeking_is_not_undone_when_lightning_sets_the_same_epoch() -> None:
+    sought = DrawBatchSampler(ShuffleSampler(20, seed=0), 4)
+    whole = list(map(plain, sought))
+
+    sought.seek(0, 3)
+    sought.sampler.set_epoch(0)
+
+    assert list(map(plain, sought)) == whole[3:]
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "batch_size", "world_size", "sizes"),
+    [(8, 4, 1, [4, 4]), (9, 4, 1, [4, 4]), (3, 4, 1, [3]), (8, 4, 2, [4]), (7, 4, 2, [4]), (1, 1, 1, [1])],
+)
+def test_a_remainder_is_left_out_unless_nothing_else_is_there(
+    num_samples: int, batch_size: int, world_size: int, sizes: list[int]
+) -> None:
+    sampler = DrawBatchSampler(ShuffleSampler(num_samples, 0), batch_size, world_size=world_size)
+
+    assert [len(batch) for batch in sampler] == sizes
+    assert len(sampler) == len(sizes)
+
+
+def test_fewer_images_than_ranks_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^2 training images cannot be shared among 3 processes; use fewer"):
+        DrawBatchSampler(ShuffleSampler(2, 0), 4, world_size=3)
+
+
+def test_draws_travel_to_a_worker() -> None:
+    (draws, *_) = DrawBatchSampler(ShuffleSampler(9, 0), 4)
+
+    copy = pickle.loads(pickle.dumps(draws))  # noqa: S301 - our own bytes
+
+    assert plain(copy) == plain(draws)
+    assert draws.samples.flags.writeable
+    assert len(pickle.dumps(draws)) < 1000, "only the batch travels, not the epoch that it was cut from"
+
+
+# -- what was drawn ----------------------------------------------------------------------------------------------
+
+
+@KINDS
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+@pytest.mark.parametrize("num_batches", [0, 1, 3, 6, None, 99])
+@pytest.mark.parametrize("iterated", [True, False])
+def test_what_was_drawn_is_what_the_batches_held(
+    kind: str, world_size: int, num_batches: int | None, iterated: bool
+) -> None:
+    def make(rank: int) -> DrawBatchSampler:
+        batches = DrawBatchSampler(make_sampler(kind), 8 // world_size, rank=rank, world_size=world_size)
+        batches.seek(2, 0)
+        return batches
+
+    ranks = [list(make(rank))[:num_batches] for rank in range(world_size)]
+    asked: Any = make(0)
+    if iterated:
+        list(asked)
+
+    for rank, batches in enumerate(ranks):
+        samples = list(itertools.chain(*(batch.samples.tolist() for batch in batches)))
+        assert asked.drawn(2, num_batches, rank).samples.tolist() == samples
+    drawn = asked.drawn(2, num_batches)
+    everything = sorted(itertools.chain(*(batch.samples.tolist() for batch in itertools.chain(*ranks))))
+    assert sorted(drawn.samples.tolist()) == everything
+    assert drawn.numbers.tolist() == list(range(len(everything)))
+    assert drawn.epoch == 2
+
+
+def test_a_single_short_batch_was_drawn_whole() -> None:
+    batches = DrawBatchSampler(ShuffleSampler(3, 0), 4)
+
+    assert plain(batches.drawn(0)) == plain(next(iter(batches)))
+    assert sorted(batches.drawn(0).samples.tolist()) == [0, 1, 2]

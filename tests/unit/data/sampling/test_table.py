@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from tests.unit.figures.nasty_names import NASTY_NAMES
+
+from classifier_training.data.sampling.observed import Drawn
+from classifier_training.data.sampling.table import DrawnTable
+
+
+def drawn(*counts: int, classes: tuple[str, ...] = ("a", "b")) -> Drawn:
+    return Drawn(classes, np.full(len(counts), 5, np.int64), np.array(counts, np.int64))
+
+
+def test_every_epoch_and_class_has_a_row(tmp_path: Path) -> None:
+    table = DrawnTable(tmp_path / "data" / "drawn.csv")
+
+    table.write(0, drawn(1, 2))
+    table.write(1, drawn(3, 4))
+    table.write(1, drawn(7, 8))
+
+    assert table.path.read_text() == 'epoch,class,images,drawn\n0,"a",5,1\n0,"b",5,2\n1,"a",5,7\n1,"b",5,8\n'
+
+
+def test_another_process_goes_on_with_the_epochs_that_are_done(tmp_path: Path) -> None:
+    first = DrawnTable(tmp_path / "drawn.csv")
+    for epoch in range(3):
+        first.write(epoch, drawn(epoch, 9))
+    expected = first.path.read_bytes()
+
+    again = DrawnTable(first.path)
+    again.read(2)
+    again.write(2, drawn(2, 9))
+
+    assert again.path.read_bytes() == expected
+    assert {epoch: counts.tolist() for epoch, counts in again.drawn.items()} == {0: [0, 9], 1: [1, 9], 2: [2, 9]}
+
+
+def test_without_epochs_that_are_done_it_begins_anew(tmp_path: Path) -> None:
+    table = DrawnTable(tmp_path / "drawn.csv")
+    table.write(0, drawn(1, 1))
+
+    table.read(0)
+
+    assert table.drawn == {}
+    DrawnTable(tmp_path / "none.csv").read(3)
+
+
+def test_names_come_back_as_they_were(tmp_path: Path) -> None:
+    table = DrawnTable(tmp_path / "drawn.csv")
+    table.write(0, drawn(*range(len(NASTY_NAMES)), classes=NASTY_NAMES))
+    before = table.path.read_bytes()
+
+    table.read(1)
+    table.write(1, drawn(*range(len(NASTY_NAMES)), classes=NASTY_NAMES))
+
+    assert table.path.read_bytes().startswith(before)
+    with table.path.open(encoding="utf-8", newline="") as file:
+        names = [row["class"] for row in csv.DictReader(file) if row["epoch"] == "0"]
+    assert names == [name.replace("\udcff", r"\udcff") for name in NASTY_NAMES]

@@ -1,0 +1,130 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.helpers.images import make_image
+from tests.helpers.onnx_models import make_onnx
+
+from classifier_training.errors import BadImageError, DataError, RunError, UserError
+from classifier_training.inference.labels import Labels, labels_metadata
+from classifier_training.inference.predict import check_output, predict, table_rows, write_predictions
+from classifier_training.types import Prediction, Preprocessing
+
+CLASSES = ("red, really", 'green "leaf"', "bläu\n012")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Tells pure red, green and blue apart."""
+    (tmp_path / "run" / "export").mkdir(parents=True)
+    metadata = labels_metadata(Labels(CLASSES, Preprocessing(image_size=16)))
+    return make_onnx(tmp_path / "run" / "export" / "model.onnx", metadata=metadata)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for channel, name in enumerate(("c", "a", "b")):
+        pixels = np.zeros((20, 30, 3), np.uint8)
+        pixels[..., channel] = 255
+        make_image(tmp_path / "photos" / f"{name}.png", pixels)
+    return tmp_path / "photos"
+
+
+def test_files_keep_their_order_and_a_folder_is_sorted(model: Path, photos: Path) -> None:
+    named = predict(model, [photos / "c.png", photos / "b.png"])
+    folder = predict(model, photos, batch_size=2)
+
+    assert [prediction.label for prediction in named] == [CLASSES[0], CLASSES[2]]
+    assert [prediction.label for prediction in folder] == [CLASSES[1], CLASSES[2], CLASSES[0]]
+    assert [prediction.file for prediction in folder] == [str(photos / f"{name}.png") for name in "abc"]
+    assert predict(model, str(photos / "c.png")) == named[:1]
+
+
+def test_a_run_folder_stands_for_its_exported_model(model: Path, photos: Path) -> None:
+    run = model.parents[1]
+    with pytest.raises(RunError, match="is no run folder"):
+        predict(run, photos)
+
+    (run / "config.yaml").write_text("seed: 0\n")
+    assert predict(run, photos) == predict(model, photos)
+
+    model.unlink()
+    with pytest.raises(RunError, match=r"has no export/model\.onnx; make it: classifier-training export"):
+        predict(run, photos)
+
+
+def test_a_broken_picture_stops_or_is_left_out_and_told(model: Path, photos: Path) -> None:
+    (photos / "ab.png").write_bytes(b"no picture")
+    told: list[tuple[str, BadImageError]] = []
+
+    with pytest.raises(BadImageError, match=r"ab\.png"):
+        predict(model, photos)
+    found = predict(model, photos, on_bad_image="skip", on_skip=lambda path, error: told.append((path, error)))
+
+    assert [Path(prediction.file or "").name for prediction in found] == ["a.png", "b.png", "c.png"]
+    assert [path for path, _ in told] == [str(photos / "ab.png")]
+
+
+def test_no_pictures(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no picture in nothing was named"):
+        predict(model, [])
+    with pytest.raises(DataError, match="no such file or folder"):
+        predict(model, tmp_path / "none")
+
+
+class TestWriting:
+    @pytest.fixture
+    def predictions(self, model: Path, photos: Path) -> list[Prediction]:
+        return predict(model, photos)
+
+    def test_csv_keeps_every_character(self, predictions: list[Prediction], tmp_path: Path) -> None:
+        write_predictions(tmp_path / "labels.csv", predictions, CLASSES)
+
+        with (tmp_path / "labels.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [(row["file"], row["label"]) for row in rows] == [(one.file, one.label) for one in predictions]
+        assert [float(row["probability"]) for row in rows] == pytest.approx(
+            [one.probability for one in predictions], abs=1e-6
+        )
+
+    def test_json_lines_hold_every_probability_exactly(self, predictions: list[Prediction], tmp_path: Path) -> None:
+        write_predictions(tmp_path / "labels.jsonl", predictions, CLASSES)
+
+        rows = [json.loads(line) for line in (tmp_path / "labels.jsonl").read_text(encoding="utf-8").splitlines()]
+        for row, prediction in zip(rows, predictions, strict=True):
+            assert (row["file"], row["label"], row["probability"]) == (
+                prediction.file,
+                prediction.label,
+                prediction.probability,
+            )
+            assert tuple(row["probabilities"].values()) == prediction.probabilities
+            assert tuple(row["probabilities"]) == CLASSES
+
+    def test_a_table_row_is_text(self, predictions: list[Prediction]) -> None:
+        row = next(table_rows(predictions))
+
+        assert row[:2] == [predictions[0].file, CLASSES[1]]
+        assert row[2] == f"{predictions[0].probability:.6f}"
+
+    def test_the_folder_of_an_output_is_made(self, tmp_path: Path) -> None:
+        check_output(tmp_path / "new" / "folder" / "labels.csv")
+
+        assert [path.name for path in (tmp_path / "new").rglob("*")] == ["folder"]
+
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [
+            ("labels.txt", r"allowed are a \.csv or a \.jsonl file"),
+            ("labels", r"allowed are a \.csv or a \.jsonl file"),
+            ("file/labels.csv", "cannot make the folder .*file: File exists"),
+            ("folder.csv", "this is a folder; name a file in it"),
+        ],
+    )
+    def test_an_output_that_cannot_be_written(self, tmp_path: Path, name: str, reason: str) -> None:
+        (tmp_path / "file").write_text("")
+        (tmp_path / "folder.csv").mkdir()
+
+        with pytest.raises(UserError, match=reason):
+            check_output(tmp_path / name)

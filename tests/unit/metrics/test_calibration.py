@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.calibration import calibration_curve
+
+from classifier_training.metrics.calibration import calibrate
+from classifier_training.metrics.scores import Predictions
+
+
+def make_predictions(confidence: NDArray[np.float32], are_right: NDArray[np.bool_]) -> Predictions:
+    labels = np.zeros(len(confidence), np.int64)
+    return Predictions(labels, np.where(are_right, 0, 1), confidence, np.zeros(len(confidence), np.float32))
+
+
+def test_one_bin_by_hand() -> None:
+    found = calibrate(make_predictions(np.array([0.9, 0.8, 0.1], np.float32), np.array([True, False, False])), 2)
+
+    low, high = found.bins
+    assert (low.low, low.high, low.count, low.accuracy) == (0.0, 0.5, 1, 0.0)
+    assert (high.low, high.high, high.count, high.accuracy) == (0.5, 1.0, 2, 0.5)
+    assert high.confidence == pytest.approx(0.85)
+    assert found.expected_calibration_error == pytest.approx((1 * 0.1 + 2 * 0.35) / 3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bins_are_those_of_scikit_learn(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    confidence = generator.random(400).astype(np.float32)
+    are_right = generator.random(400) < confidence**2
+
+    found = calibrate(make_predictions(confidence, are_right))
+
+    accuracy, mean_confidence = calibration_curve(are_right, confidence, n_bins=15)
+    filled = [one for one in found.bins if one.count]
+    assert [one.accuracy for one in filled] == pytest.approx(accuracy)
+    assert [one.confidence for one in filled] == pytest.approx(mean_confidence)
+    by_hand = sum(
+        abs(are_right[inside].mean() - confidence[inside].mean()) * inside.sum() / 400
+        for one in found.bins
+        if (inside := (confidence > one.low) & (confidence <= one.high)).any()
+    )
+    assert found.expected_calibration_error == pytest.approx(by_hand)
+
+
+def test_edges_belong_to_the_bin_below_and_empty_bins_have_no_values() -> None:
+    confidence = np.array([0.0, 0.25, 0.5, 1.0, np.nan], np.float32)
+
+    found = calibrate(make_predictions(confidence, np.ones(5, bool)), 4)
+
+    assert [one.count for one in found.bins] == [3, 1, 0, 1]
+    assert (found.bins[2].confidence, found.bins[2].accuracy) == (None, None)
+
+
+def test_plain_values() -> None:
+    found = calibrate(make_predictions(np.array([0.7], np.float32), np.array([True]))).to_dict()
+
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["expected_calibration_error"] == pytest.approx(0.3)
+    assert len(found["bins"]) == 15
+    assert found["bins"][10] == {
+        "low": pytest.approx(10 / 15),
+        "high": pytest.approx(11 / 15),
+        "count": 1,
+        "confidence": pytest.approx(0.7),
+        "accuracy": 1.0,
+    }

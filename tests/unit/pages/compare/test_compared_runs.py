@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.helpers.run_folders import RunMaker, edit_json
+
+from classifier_training.pages.compare.compared_runs import (
+    ComparedRuns,
+    cannot_be_compared,
+    compared_runs,
+    judgement,
+    p_value,
+)
+from classifier_training.pages.read.run_data import RunData, read_run
+
+GOOD = RunMaker(3, seed=1, skill=4.0)
+BAD = RunMaker(3, seed=2, skill=0.5)
+
+
+def read(folder: Path, **makers: RunMaker) -> list[RunData]:
+    return [read_run(maker.make(folder / name).root, with_predictions=True) for name, maker in makers.items()]
+
+
+def judgements(compared: ComparedRuns) -> list[str]:
+    assert compared.best is not None
+    return [judgement(compared.best, run).replace("\N{NO-BREAK SPACE}", " ") for run in compared.others]
+
+
+def test_the_better_run_is_named_and_why(tmp_path: Path) -> None:
+    compared = compared_runs(read(tmp_path, bad=BAD, good=GOOD))
+
+    assert [run.label for run in compared.runs] == ["bad", "good"]
+    assert compared.best is compared.runs[1]
+    (sentence,) = judgements(compared)
+    assert sentence.startswith("“good” is better than “bad”: top-1 ")
+    assert "McNemar, p < 0.001" in sentence
+    assert cannot_be_compared(compared) == []
+
+
+def test_a_small_difference_may_be_chance(tmp_path: Path) -> None:
+    (sentence,) = judgements(compared_runs(read(tmp_path, one=GOOD, other=replace(GOOD, seed=3))))
+
+    assert "cannot be told apart" in sentence
+    assert "may be chance" in sentence
+
+
+def test_runs_of_other_photos_are_told(tmp_path: Path) -> None:
+    others = [f"/elsewhere/{number}.jpg" for number in range(60)]
+
+    compared = compared_runs(read(tmp_path, good=GOOD, bad=replace(BAD, files=others)))
+
+    assert "it is not known which photos both were asked about" in judgements(compared)[0]
+    assert (
+        "photos of different places, so it is not known whether they have any in common"
+        in cannot_be_compared(compared)[0]
+    )
+
+
+def test_photos_in_common_are_counted(tmp_path: Path) -> None:
+    others = [f"/elsewhere/{number}.jpg" for number in range(20)]
+
+    compared = compared_runs(read(tmp_path, good=GOOD, bad=replace(BAD, files=others)))
+
+    assert "40 of them in common" in cannot_be_compared(compared)[0]
+
+
+def test_other_classes_are_named(tmp_path: Path) -> None:
+    compared = compared_runs(read(tmp_path, good=GOOD, bad=RunMaker(("class 0", "class 1", "<b>new</b>"), skill=0.5)))
+
+    assert "“good” and “bad” know different classes: “class 2” only “good”; “<b>new</b>” only “bad”." in (
+        cannot_be_compared(compared)
+    )
+
+
+def test_a_run_in_training_is_judged_by_its_validation_and_that_is_said(tmp_path: Path) -> None:
+    compared = compared_runs(read(tmp_path, good=GOOD, bad=replace(BAD, is_finished=False, num_epochs=2)))
+
+    sentences = [sentence.replace("\N{NO-BREAK SPACE}", " ") for sentence in cannot_be_compared(compared)]
+    assert "“bad” is not finished (2 of 3 epochs): its scores are those of the validation photos so far." in sentences
+    assert any("60 test photos" in sentence and "60 validation photos" in sentence for sentence in sentences)
+
+
+def test_a_run_without_scores_is_no_obstacle(tmp_path: Path) -> None:
+    good, bad = read(tmp_path, good=GOOD, bad=BAD)
+
+    compared = compared_runs([good, replace(bad, final=None, validation=None)])
+
+    assert judgements(compared) == ["“bad” has no scores yet."]
+    assert any("“bad” has no scores" in sentence for sentence in cannot_be_compared(compared))
+    assert compared_runs([replace(bad, final=None, validation=None)] * 2).best is None
+
+
+def test_photos_that_were_trained_on_are_told(tmp_path: Path) -> None:
+    good = GOOD.make(tmp_path / "good")
+    edit_json(good.scored("test").scores, num_trained_on=7)
+    data = [read_run(good.root), *read(tmp_path, bad=BAD)]
+
+    assert "was trained on 7" in cannot_be_compared(compared_runs(data))[0].replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_other_devices_and_monitors_are_told(tmp_path: Path) -> None:
+    good, bad = GOOD.make(tmp_path / "good"), BAD.make(tmp_path / "bad")
+    latency = {"device": "a GPU", "batch_size": 1, "median_ms": 1.5, "p95_ms": 2.0, "repeats": 30}
+    edit_json(bad.model_info, latency=latency)
+    edit_json(bad.environment, data_fingerprint="other")
+
+    told = cannot_be_compared(compared_runs([read_run(good.root), replace(read_run(bad.root), monitor="val/loss")]))
+
+    assert any("different scores: val/loss and val/top1" in sentence for sentence in told)
+    assert any("different devices: a GPU and cpu" in sentence for sentence in told)
+    assert any("trained on different photos" in sentence for sentence in told)
+
+
+def test_the_same_photos_on_another_machine_are_paired_by_their_fingerprint(tmp_path: Path) -> None:
+    elsewhere = [f"/another/place/test/{number:05d}.jpg" for number in range(60)]
+
+    same = compared_runs(read(tmp_path, good=GOOD, bad=replace(BAD, files=elsewhere)))
+
+    assert same.runs[1].pairing is not None
+    assert same.runs[1].pairing.are_same
+    edit_json(tmp_path / "bad" / "environment.json", data_fingerprint="other")
+    data = [read_run(tmp_path / name, with_predictions=True) for name in ("good", "bad")]
+    other = compared_runs(data).runs[1].pairing
+    assert other is not None
+    assert other.comparison is None
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    data = [read_run(GOOD.make(tmp_path / parent / "run").root) for parent in ("a", "b")]
+
+    assert [run.label for run in compared_runs(data).runs] == ["a/run", "b/run"]
+    assert [run.label for run in compared_runs([data[0]] * 2).runs] == ["a/run (1)", "a/run (2)"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "p < 0.001"), (0.0456, "p = 0.046"), (0.5, "p = 0.50"), (1.0, "p = 1.00")]
+)
+def test_p_values_are_written_with_what_matters(value: float, text: str) -> None:
+    assert p_value(value).replace("\N{NO-BREAK SPACE}", " ") == text

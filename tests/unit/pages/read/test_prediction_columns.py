@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.helpers.run_folders import HOSTILE_FILES, HOSTILE_NAMES, RunMaker
+
+from classifier_training.files.text import plain_text
+from classifier_training.pages.read.prediction_columns import read_predictions
+from classifier_training.pages.read.reading import DamagedFileError
+from classifier_training.results.predictions_csv import write_predictions_csv
+
+INDEX = {"cat": 0, "dog": 1}
+HEADER = "file,true,predicted,confidence,loss"
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def test_what_was_written_is_read_whatever_the_names(tmp_path: Path) -> None:
+    scored = RunMaker(HOSTILE_NAMES, files=(*HOSTILE_FILES, 'a,"b', '"', "\r", ",,,,,")).score("test")
+    assert scored.predictions.probabilities is not None
+    write_predictions_csv(tmp_path / "p.csv", scored.predictions, scored.classes, scored.files)
+
+    columns = read_predictions(tmp_path / "p.csv", {name: index for index, name in enumerate(scored.classes)})
+
+    assert columns.files == tuple(map(plain_text, scored.files))
+    assert np.array_equal(columns.labels, scored.predictions.labels)
+    assert np.array_equal(columns.predicted, scored.predictions.predicted)
+    assert np.allclose(columns.confidence, scored.predictions.confidence, rtol=1e-6)
+    assert np.allclose(columns.losses, scored.predictions.losses, rtol=1e-6)
+
+
+def test_what_stands_behind_the_fifth_column_is_not_looked_at(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "p.csv", f'{HEADER},probability_cat\n"a,1.jpg",cat,dog,0.5,0.25,no number\nb,dog,dog,1,inf,\n'
+    )
+
+    columns = read_predictions(path, INDEX)
+
+    assert columns.files == ("a,1.jpg", "b")
+    assert columns.labels.tolist() == [0, 1]
+    assert columns.predicted.tolist() == [1, 1]
+    assert columns.losses.tolist() == [0.25, math.inf]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "does not begin"),
+        ("file,true\n", "does not begin"),
+        ("a,b,c,d,e\n", "does not begin"),
+        (f"{HEADER}\na,cat,dog,0.5\n", "less than 5 cells in row 2"),
+        (f"{HEADER}\na,cat,bird,0.5,1\n", "row 1 that"),
+        (f"{HEADER}\na,cat,dog,x,1\n", "row 1"),
+        (f'{HEADER}\n"a,cat,dog,0.5,1\nb,cat', "ends within"),
+        (f'{HEADER}\n"a"b,cat,dog,0.5,1\n', "less than 5 cells in row 2"),
+    ],
+)
+def test_what_is_no_such_table_is_told(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(DamagedFileError, match=told):
+        read_predictions(write(tmp_path / "p.csv", text), INDEX)

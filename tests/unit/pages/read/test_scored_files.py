@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.helpers.run_folders import RunMaker, edit_json
+
+from classifier_training.pages.read.reading import DamagedFileError, Reader
+from classifier_training.pages.read.scored_files import read_scored, scores_of_results
+from classifier_training.run.folder import ScoredFolder
+
+MAKER = RunMaker(3, num_images=30, num_pictures=6, absent=[2])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ScoredFolder:
+    return MAKER.make_evaluation(tmp_path)
+
+
+def test_everything_that_was_written_is_read(folder: ScoredFolder) -> None:
+    reader = Reader(folder.root)
+
+    scored = read_scored(reader, folder, with_predictions=True)
+
+    expected = MAKER.score("test")
+    assert reader.missing == []
+    assert scored is not None
+    assert (scored.description, scored.split, scored.epoch, scored.model) == ("/photos/new", None, None, "model.onnx")
+    assert (scored.num_images, scored.top5, scored.macro_f1) == (30, expected.scores.top5, expected.scores.macro_f1)
+    low, high = scored.intervals["top1"] or (1, 0)
+    assert low < scored.top1 < high
+    assert [row.support for row in scored.per_class] == [15, 15, 0]
+    assert (scored.per_class[2].recall, scored.per_class[2].recall_interval) == (None, None)
+    assert sum(one.count for one in scored.calibration) == 30
+    assert scored.expected_calibration_error is not None
+    assert scored.coverage[0].coverage == 1
+    assert np.array_equal(scored.confusion, expected.scores.confusion)  # type: ignore[arg-type]  # it is there
+    worst = max(scored.pictures, key=lambda picture: picture.loss or 0)
+    assert worst.index == int(expected.predictions.losses.argmax())
+    assert worst.true == expected.predictions.labels[worst.index]
+    assert worst.thumbnail == folder.thumbnails / f"{worst.index}.jpg"
+    assert worst.why == {"worst", "cell"}
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.jpg", "/etc/passwd", "pictures/../../secret.jpg", "pictures/link.jpg", "pictures/none.jpg"]
+)
+def test_a_thumbnail_outside_the_folder_is_gone(folder: ScoredFolder, tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    (folder.thumbnails / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    pictures = json.loads(folder.pictures.read_text(encoding="utf-8"))["pictures"]
+    pictures[0]["thumbnail"] = pictures[1]["cam"] = name
+    edit_json(folder.pictures, pictures=pictures)
+    reader = Reader(folder.root)
+
+    scored = read_scored(reader, folder)
+
+    assert scored is not None
+    assert scored.pictures[0].thumbnail is None
+    assert scored.pictures[1].cam is None
+    assert reader.missing == ["1 of the 6 pictures that pictures.json names are gone, and shown by name"]
+
+
+def test_pictures_of_an_earlier_epoch_are_told(folder: ScoredFolder) -> None:
+    edit_json(folder.scores, epoch=3)
+    edit_json(folder.pictures, epoch=3)
+    reader = Reader(folder.root)
+    scored = read_scored(reader, folder)
+    assert scored is not None
+    assert scored.pictures_epoch is None
+    assert reader.missing == []
+
+    edit_json(folder.pictures, epoch=2)
+    scored = read_scored(reader, folder)
+    assert scored is not None
+    assert scored.pictures_epoch == 2
+    assert reader.missing == ["pictures.json is of epoch 3 and the scores beside it are of epoch 4"]
+
+
+def test_an_infinite_loss_is_none(folder: ScoredFolder) -> None:
+    pictures = json.loads(folder.pictures.read_text(encoding="utf-8"))["pictures"]
+    pictures[0]["loss"] = None
+    edit_json(folder.pictures, pictures=pictures)
+
+    scored = read_scored(Reader(folder.root), folder)
+
+    assert scored is not None
+    assert scored.pictures[0].loss is None
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("class 0,1,2", "cells in line 2"),
+        ("class 0,1,2,x", "something else than whole numbers"),
+        ("class 0,1,2,99999999999999999999", "something else than whole numbers"),
+        ("class 0,1,2,-3", "negative"),
+        ("class 9,1,2,3", "other classes"),
+    ],
+)
+def test_a_confusion_matrix_that_does_not_fit_is_left_out(folder: ScoredFolder, row: str, told: str) -> None:
+    header, _, *rest = folder.confusion.read_text(encoding="utf-8").splitlines()
+    folder.confusion.write_text("\n".join([header, row, *rest]) + "\n", encoding="utf-8")
+    reader = Reader(folder.root)
+
+    scored = read_scored(reader, folder)
+
+    assert scored is not None
+    assert scored.confusion is None
+    assert told in reader.missing[0]
+
+
+@pytest.mark.parametrize("changes", [{"true": "nobody"}, {"predicted": 3}, {"why": [1]}, {"confidence": 2}])
+def test_pictures_that_do_not_fit_are_left_out(folder: ScoredFolder, changes: dict[str, Any]) -> None:
+    pictures = json.loads(folder.pictures.read_text(encoding="utf-8"))["pictures"]
+    edit_json(folder.pictures, pictures=[pictures[0] | changes, *pictures[1:]])
+    reader = Reader(folder.root)
+
+    scored = read_scored(reader, folder)
+
+    assert scored is not None
+    assert scored.pictures == ()
+    assert reader.missing[0].startswith("pictures.json has ") or "pictures.json names a class" in reader.missing[0]
+
+
+@pytest.mark.parametrize("classes", [[], ["class 0"], ["class 1", "class 0", "class 2"], "class 0"])
+def test_scores_of_other_classes_are_refused(folder: ScoredFolder, classes: Any) -> None:
+    edit_json(folder.scores, classes=classes)
+    reader = Reader(folder.root)
+
+    assert read_scored(reader, folder) is None
+    assert len(reader.missing) == 1
+
+
+def test_the_scores_of_old_results_are_read(tmp_path: Path) -> None:
+    expected = MAKER.score("test")
+
+    scored = scores_of_results(tmp_path, expected.scores.to_dict(expected.classes), split="test", epoch=4)
+
+    assert (scored.classes, scored.top1, scored.epoch) == (expected.classes, expected.scores.top1, 4)
+    assert np.array_equal(scored.confusion, expected.scores.confusion)  # type: ignore[arg-type]  # it is there
+    with pytest.raises(DamagedFileError, match="not 3 x 3"):
+        scores_of_results(
+            tmp_path, {**expected.scores.to_dict(expected.classes), "confusion": [[1]]}, split="test", epoch=0
+        )

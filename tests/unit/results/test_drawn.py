@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.helpers.photos import make_photo
+
+from classifier_training.figures.samples import Tile
+from classifier_training.metrics.scores import Predictions, scores_from_confusion
+from classifier_training.results import drawn
+from classifier_training.results.drawn import draw_picture_figures, show_pictures, spread
+from classifier_training.run.folder import ScoredFolder
+from classifier_training.types import ImageRecord, Preprocessing
+
+CLASSES = ("cat", "dog")
+PREDICTIONS = Predictions(
+    labels=np.array([0, 0, 1, 1]),
+    predicted=np.array([0, 1, 1, 0]),
+    confidence=np.array([0.9, 0.6, 0.7, 0.8], np.float32),
+    losses=np.array([0.1, 2.0, 0.4, 3.0], np.float32),
+)
+
+SCORES = scores_from_confusion(np.array([[1, 1], [1, 1]]), 4)
+
+
+def grey(index: int) -> NDArray[np.uint8]:
+    return np.full((8, 8, 3), 10 * index, np.uint8)
+
+
+def shown(tiles: list[Tile]) -> list[int]:
+    return [int(tile.pixels[0, 0, 0]) // 10 for tile in tiles if tile.pixels is not None]
+
+
+def test_each_figure_shows_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, tuple[list[int], str]] = {}
+    monkeypatch.setattr(
+        drawn, "draw_tiles", lambda path, tiles, title: found.update({path.name: (shown(tiles), title)})
+    )
+    draw_picture_figures(ScoredFolder(tmp_path), PREDICTIONS, CLASSES, grey, title="val", num_pictures=3)
+    assert found == {
+        "samples.png": ([0, 1, 2, 3], "samples, val"),
+        "worst_errors.png": ([3, 1], "errors, highest loss first, val"),
+        "least_certain.png": ([1, 2, 3], "least certain first, val"),
+    }
+
+
+def test_figures_of_no_pictures_are_not_drawn_and_older_ones_removed(tmp_path: Path) -> None:
+    folder = ScoredFolder(tmp_path)
+    draw_picture_figures(folder, PREDICTIONS, CLASSES, grey, title="val", num_pictures=3)
+    draw_picture_figures(folder, PREDICTIONS, CLASSES, grey, title="val", num_pictures=0)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["samples.png"]
+
+
+def test_a_model_without_errors_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr(drawn, "draw_tiles", lambda path, tiles, title: titles.append(title))
+    right = Predictions(PREDICTIONS.labels, PREDICTIONS.labels, PREDICTIONS.confidence, PREDICTIONS.losses)
+    draw_picture_figures(ScoredFolder(tmp_path), right, CLASSES, grey, title="val")
+    assert titles == ["samples, val", "no errors, val", "least certain first, val"]
+
+
+def test_all_figures_are_written_also_of_pictures_that_are_gone(tmp_path: Path) -> None:
+    records = [ImageRecord(str(make_photo(tmp_path / f"{number}.png", number))) for number in range(3)]
+    records.append(ImageRecord(str(tmp_path / "gone.png")))
+    folder = ScoredFolder(tmp_path / "val")
+    preprocessing = Preprocessing(image_size=16)
+    show_pictures(folder, SCORES, PREDICTIONS, records, CLASSES, preprocessing, description="val")
+    assert {path.name for path in folder.root.iterdir()} == {
+        "samples.png",
+        "worst_errors.png",
+        "least_certain.png",
+        "confusion_matrix.png",
+        "confusion_matrix_normalized.png",
+        "pictures.json",
+        "pictures",
+    }
+
+
+@pytest.mark.parametrize(
+    ("num_images", "expected"), [(0, []), (3, [0, 1, 2]), (4, [0, 1, 2, 3]), (40, [5, 15, 25, 35])]
+)
+def test_samples_lie_evenly_over_a_split(num_images: int, expected: list[int]) -> None:
+    assert spread(num_images, 4) == expected
+
+
+def test_what_fails_costs_a_warning_and_nothing_else(tmp_path: Path) -> None:
+    folder = ScoredFolder(tmp_path / "val")
+    preprocessing = Preprocessing(image_size=16)
+    with pytest.warns(UserWarning, match="could not be made") as told:
+        show_pictures(folder, SCORES, PREDICTIONS, [], CLASSES, preprocessing, description="val")
+    assert [str(one.message).split(" in ")[0] for one in told] == ["the small pictures", "the figures of pictures"]
+    assert folder.confusion_figure.is_file()

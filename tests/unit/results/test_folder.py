@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from tests.helpers.scored import NASTY_NAMES, make_scored
+
+from classifier_training.errors import RunError
+from classifier_training.metrics.calibration import calibrate
+from classifier_training.metrics.coverage import coverage_curve
+from classifier_training.metrics.intervals import score_intervals
+from classifier_training.metrics.scores import Predictions, Scores, scores_from_confusion
+from classifier_training.results.folder import read_scores, write_scored
+from classifier_training.run.folder import ScoredFolder
+
+
+def write(
+    folder: Path, scores: Scores, predictions: Predictions | None, classes: Sequence[str], **changed: Any
+) -> ScoredFolder:
+    options: dict[str, Any] = {"description": "the val split", "split": "val", "epoch": 3, "model": "a.ckpt"}
+    files = [f"{number}.jpg" for number in range(scores.num_images)]
+    write_scored(ScoredFolder(folder), scores, predictions, classes, files, **options | changed)
+    return ScoredFolder(folder)
+
+
+def test_all_that_is_known_is_written(tmp_path: Path) -> None:
+    scores, predictions = make_scored(60, 3)
+
+    folder = write(tmp_path / "val", scores, predictions, "abc", left_out=["bad.jpg"], num_trained_on=2)
+    found = read_scores(folder)
+
+    assert sorted(path.name for path in folder.root.iterdir()) == [
+        "confusion_matrix.csv",
+        "predictions.csv",
+        "scores.json",
+    ]
+    about = {"format": 1, "description": "the val split", "split": "val", "epoch": 3, "model": "a.ckpt"}
+    rest = {"classes": ["a", "b", "c"], "num_images": 60, "num_trained_on": 2, "left_out": ["bad.jpg"]}
+    assert (about | rest).items() <= found.items()
+    for name in ("top1", "top5", "balanced_accuracy", "macro_f1"):
+        assert found[name] == getattr(scores, name)
+    assert found["confidence_level"] == 0.95
+    assert found["intervals"] == score_intervals(scores).to_dict()
+    assert found["calibration"] == calibrate(predictions).to_dict()
+    assert found["coverage"] == [point.to_dict() for point in coverage_curve(predictions)]
+    for row, one in zip(found["per_class"], scores.classes, strict=True):
+        assert (row["precision"], row["recall"], row["f1"], row["support"]) == (
+            one.precision,
+            one.recall,
+            one.f1,
+            one.support,
+        )
+
+
+def test_the_intervals_of_a_class_are_those_of_its_counts(tmp_path: Path) -> None:
+    scores = scores_from_confusion(np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]]), 10)
+
+    found = read_scores(write(tmp_path, scores, None, "abc"))["per_class"]
+
+    assert [row["class"] for row in found] == ["a", "b", "c"]
+    expected = binomtest(3, 4).proportion_ci(method="wilson"), binomtest(3, 5).proportion_ci(method="wilson")
+    assert found[0]["recall_interval"] == pytest.approx(list(expected[0]))
+    assert found[0]["precision_interval"] == pytest.approx(list(expected[1]))
+    assert found[2] == {"class": "c", "support": 0} | dict.fromkeys(
+        ("precision", "recall", "f1", "precision_interval", "recall_interval")
+    )
+
+
+def test_during_a_training_there_is_no_bootstrap(tmp_path: Path) -> None:
+    scores, predictions = make_scored(60, 3)
+
+    found = read_scores(write(tmp_path, scores, predictions, "abc", bootstrap=False))["intervals"]
+
+    assert (found["balanced_accuracy"], found["macro_f1"]) == (None, None)
+    assert found["top1"] == score_intervals(scores).to_dict()["top1"]
+
+
+def test_predictions_of_an_earlier_pass_do_not_stay(tmp_path: Path) -> None:
+    scores, predictions = make_scored(60, 3)
+    folder = write(tmp_path, scores, predictions, "abc")
+    assert folder.predictions.is_file()
+
+    found = read_scores(write(tmp_path, scores, None, "abc"))
+
+    assert not folder.predictions.exists()
+    assert found["calibration"] == {"expected_calibration_error": None, "bins": []}
+    assert found["coverage"] == []
+
+
+def test_hostile_names_and_one_image_and_an_infinite_loss(tmp_path: Path) -> None:
+    number = len(NASTY_NAMES)
+    confusion = np.zeros((number, number), np.int64)
+    confusion[2, 5] = 1
+    predictions = Predictions(np.array([2]), np.array([5]), np.zeros(1, np.float32), np.full(1, np.inf, np.float32))
+
+    folder = write(
+        tmp_path / "<script>",
+        scores_from_confusion(confusion, 1),
+        predictions,
+        NASTY_NAMES,
+        description="photos of caf\udce9",
+        model="caf\udce9.onnx",
+        left_out=["caf\udce9.jpg"],
+    )
+
+    found = read_scores(folder)
+    assert found["classes"] == list(NASTY_NAMES)
+    assert found["left_out"] == [r"caf\udce9.jpg"]
+    assert found["model"] == r"caf\udce9.onnx"
+    assert found["top1"] == 0.0
+    json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "holds no scores: it has no scores.json"),
+        ("{", "is damaged .*; evaluate the model again"),
+        ("[]", "is of format None, and this program reads 1"),
+        ('{"format": 2}', "is of format 2, and this program reads 1"),
+        ('{"format": 1, "classes": []}', "lacks num_images, top1, intervals, per_class, calibration, coverage"),
+    ],
+)
+def test_what_are_no_scores(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "scores.json").write_text(content)
+
+    with pytest.raises(RunError, match=message):
+        read_scores(ScoredFolder(tmp_path))
+
+
+def test_scores_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "scores.json").mkdir()
+    with pytest.raises(RunError, match=r"cannot read the scores from .*scores\.json: is a directory"):
+        read_scores(ScoredFolder(tmp_path))
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "scores.json").write_bytes(b'{"format": "\xff"}')
+    with pytest.raises(RunError, match="is damaged"):
+        read_scores(ScoredFolder(tmp_path / "other"))

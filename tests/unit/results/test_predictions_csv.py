@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv
+import pytest
+from tests.helpers.scored import NASTY_NAMES, make_scored
+
+from classifier_training.errors import RunError
+from classifier_training.metrics.scores import Predictions
+from classifier_training.results.predictions_csv import file_cell, read_predictions_csv, write_predictions_csv
+
+
+def test_one_row_a_picture_with_every_probability(tmp_path: Path) -> None:
+    _, predictions = make_scored(5_000, 4)
+    classes, files = ["a", "b", "c, d", "e"], [f"photos/{number}.jpg" for number in range(5_000)]
+
+    write_predictions_csv(tmp_path / "predictions.csv", predictions, classes, files)
+
+    with (tmp_path / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["file", "true", "predicted", "confidence", "loss", *(f"probability_{n}" for n in classes)]
+    assert [row["file"] for row in rows] == files
+    assert [row["true"] for row in rows] == [classes[label] for label in predictions.labels]
+    assert [row["predicted"] for row in rows] == [classes[label] for label in predictions.predicted]
+    for name, expected in (("confidence", predictions.confidence), ("loss", predictions.losses)):
+        np.testing.assert_allclose([float(row[name]) for row in rows], expected, rtol=1e-6)
+    probabilities = [[float(row[f"probability_{name}"]) for name in classes] for row in rows]
+    assert predictions.probabilities is not None
+    np.testing.assert_allclose(probabilities, predictions.probabilities, rtol=1e-6)
+
+
+def test_without_probabilities_and_read_again(tmp_path: Path) -> None:
+    _, said = make_scored(len(NASTY_NAMES), len(NASTY_NAMES))
+    predictions = Predictions(said.labels, said.predicted, said.confidence, said.losses)
+
+    write_predictions_csv(tmp_path / "predictions.csv", predictions, NASTY_NAMES, NASTY_NAMES)
+
+    rows = list(read_predictions_csv(tmp_path / "predictions.csv"))
+    assert [row.file for row in rows] == list(NASTY_NAMES)
+    assert [row.true for row in rows] == [NASTY_NAMES[label] for label in said.labels]
+    assert [row.predicted for row in rows] == [NASTY_NAMES[label] for label in said.predicted]
+    assert [row.loss for row in rows] == pytest.approx(said.losses.tolist(), rel=1e-6)
+    table = pyarrow.csv.read_csv(
+        tmp_path / "predictions.csv", parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True)
+    )
+    assert table.column_names == ["file", "true", "predicted", "confidence", "loss"]
+    assert table.column("file").to_pylist() == list(NASTY_NAMES)
+
+
+def test_an_infinite_loss_and_a_name_that_is_no_text(tmp_path: Path) -> None:
+    zeros = np.zeros(1, np.int64)
+    predictions = Predictions(zeros, zeros, np.zeros(1, np.float32), np.full(1, np.inf, np.float32))
+
+    write_predictions_csv(tmp_path / "predictions.csv", predictions, ["a"], ["caf\udce9.jpg"])
+
+    (row,) = read_predictions_csv(tmp_path / "predictions.csv")
+    assert math.isinf(row.loss)
+    assert row.file == file_cell("caf\udce9.jpg")
+
+
+def test_as_many_files_as_predictions(tmp_path: Path) -> None:
+    _, predictions = make_scored(3, 2)
+
+    with pytest.raises(ValueError, match="3 predictions, but 2 files"):
+        write_predictions_csv(tmp_path / "predictions.csv", predictions, ["a", "b"], ["1", "2"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "does not begin with the columns file,true,predicted,confidence,loss"),
+        (b"file,label\na,b\n", "does not begin with"),
+        (b"file,true,predicted,confidence,loss\na,b,c,0.5,0.1\na,b\n", "it has less than 5 cells in row 3"),
+        (b"file,true,predicted,confidence,loss\na,b,c,half,0.1\n", "row 2: this is no prediction"),
+        (b"file,true,predicted,confidence,loss\n\xff,b,c,1,0\n", "no table of predictions"),
+        (None, "cannot read the predictions from .*: no such file"),
+    ],
+)
+def test_what_is_no_table_of_predictions(tmp_path: Path, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "predictions.csv").write_bytes(content)
+
+    with pytest.raises(RunError, match=message):
+        list(read_predictions_csv(tmp_path / "predictions.csv"))

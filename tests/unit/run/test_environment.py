@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from classifier_training.files.atomic import write_json
+from classifier_training.run.environment import PACKAGES, describe_environment, git_commit
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    return subprocess.run(
+        ["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "code.py").write_text("1\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "-m", "one")
+    return tmp_path
+
+
+def test_it_tells_what_a_run_ran_on(tmp_path: Path) -> None:
+    told = describe_environment(
+        seed=7, data_root=str(tmp_path), fingerprint="abc", order="def", started="2026-11-23T10:00:00+00:00"
+    )
+    write_json(tmp_path / "environment.json", told)
+    assert json.loads((tmp_path / "environment.json").read_text()) == told
+    assert (told["seed"], told["data_root"]) == (7, str(tmp_path))
+    assert (told["data_fingerprint"], told["data_order"]) == ("abc", "def")
+    assert told["versions"].keys() == set(PACKAGES)
+    assert torch.__version__.startswith(told["versions"]["torch"])
+    assert told["cpu"]["threads"] == torch.get_num_threads()
+    assert told["cpu"]["model"]
+    assert told["memory_bytes"] > 2**28
+    assert len(told["gpus"]) == torch.cuda.device_count()
+
+
+def test_the_commit_is_the_one_that_is_checked_out(repository: Path) -> None:
+    commit = git(repository, "rev-parse", "HEAD")
+    assert git_commit(repository) == commit
+    git(repository, "tag", "v1")
+    assert git_commit(repository) == commit, "a tag's name is not the commit"
+
+
+def test_changed_files_are_told(repository: Path) -> None:
+    (repository / "code.py").write_text("2\n")
+    assert git_commit(repository) == git(repository, "rev-parse", "HEAD") + "-dirty"
+
+
+def test_there_is_no_commit_outside_of_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_commit(tmp_path) is None
+
+
+def test_there_is_no_commit_before_the_first(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    assert git_commit(tmp_path) is None
+
+
+def test_a_machine_without_git_has_no_commit(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(repository))
+    assert git_commit(repository) is None

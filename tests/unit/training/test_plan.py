@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.helpers.photos import make_photos, make_split_photos
+
+from classifier_training.config import load_config
+from classifier_training.config.schema import Config
+from classifier_training.errors import ConfigError, DataError, ModelError
+from classifier_training.models.device import resolve_accelerator
+from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.plan import MAX_CLASSES_SHOWN, Plan, describe_plan, make_plan
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_split_photos(tmp_path_factory.mktemp("photos"), train=3, val=2, test=1)
+
+
+def plan_of(photos: Path, *words: str) -> Plan:
+    settings = load_config([f"data.root={photos}", "model.name=test_resnet", "trainer.accelerator=cpu", *words])
+    return make_plan(settings, Terminal(quiet=True))
+
+
+def test_what_is_automatic_is_decided(photos: Path) -> None:
+    plan = plan_of(photos)
+    config = plan.config
+    assert (config.model.freeze_epochs, config.model.freeze_norm_stats) == (0, False)
+    assert config.optimizer.backbone_lr_scale == 1.0
+    assert (config.trainer.precision, plan.accelerator) == ("32-true", "cpu")
+    assert (config.data.image_size, config.data.crop_pct) == (160, 0.95)
+    assert (plan.preprocessing.image_size, plan.preprocessing.crop_pct) == (160, 0.95)
+    assert config.data.root == str(photos.resolve())
+
+
+def test_a_decided_plan_decides_the_same_again(photos: Path) -> None:
+    config = plan_of(photos, "model.pretrained=true").config
+    assert make_plan(config, Terminal(quiet=True)).config == config
+    assert Config.model_validate(config.model_dump()) == config
+
+
+@pytest.mark.parametrize(("epochs", "frozen"), [(1, 0), (2, 1), (4, 1), (20, 5)])
+@pytest.mark.parametrize("source", ["model.pretrained=true", "model.weights=w.safetensors"])
+def test_weights_that_are_started_from_are_treated_gently(photos: Path, source: str, epochs: int, frozen: int) -> None:
+    config = plan_of(photos, source, f"trainer.max_epochs={epochs}").config
+    assert (config.model.freeze_epochs, config.model.freeze_norm_stats) == (frozen, True)
+    assert config.optimizer.backbone_lr_scale == 0.1
+
+
+def test_what_the_user_chose_stays(photos: Path) -> None:
+    words = ["model.freeze_epochs=3", "model.freeze_norm_stats=false", "optimizer.backbone_lr_scale=0.5"]
+    words += ["data.image_size=64", "data.crop_pct=1.0", "trainer.precision=bf16-mixed"]
+    config = plan_of(photos, "model.pretrained=true", *words).config
+    assert (config.model.freeze_epochs, config.model.freeze_norm_stats) == (3, False)
+    assert config.optimizer.backbone_lr_scale == 0.5
+    assert (config.data.image_size, config.data.crop_pct) == (64, 1.0)
+    assert config.trainer.precision == "bf16-mixed"
+
+
+def test_a_file_of_weights_is_found_from_everywhere(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert plan_of(photos, "model.weights=w.pth").config.model.weights == str(tmp_path / "w.pth")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert plan_of(photos, "model.weights=~/w.pth").config.model.weights == str(tmp_path / "w.pth")
+
+
+def test_a_wrong_backbone_is_found_before_the_photos_are_read(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="did you mean"):
+        plan_of(tmp_path / "none", "model.name=resnet5O")
+
+
+def test_wrong_photos_are_found(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        plan_of(tmp_path / "none")
+
+
+def test_a_device_that_is_not_there_is_named_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert resolve_accelerator("auto") == resolve_accelerator("cpu") == "cpu"
+    for name in ("gpu", "cuda", "mps"):
+        with pytest.raises(ConfigError, match=rf"trainer\.accelerator={name}: .*available: cpu"):
+            resolve_accelerator(name)
+
+
+def test_the_fastest_device_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_accelerator("auto") == resolve_accelerator("gpu") == resolve_accelerator("cuda") == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve_accelerator("auto") == resolve_accelerator("gpu") == resolve_accelerator("mps") == "mps"
+
+
+@pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16-mixed"), (False, "16-mixed")])
+def test_a_gpu_computes_in_half_precision(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, has_bf16: bool, precision: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bf16)
+    assert plan_of(photos, "trainer.accelerator=cuda").config.trainer.precision == precision
+
+
+def test_half_precision_that_a_cpu_has_not_is_refused(photos: Path) -> None:
+    with pytest.raises(ConfigError, match="16-mixed needs a GPU; a CPU takes bf16-mixed or 32-true"):
+        plan_of(photos, "trainer.precision=16-mixed", "trainer.accelerator=cpu")
+
+
+def test_the_plan_is_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    describe_plan(plan_of(photos, "optimizer.lr=0.002", "data.batch_size=7"), Terminal())
+    shown = capsys.readouterr().out
+    assert f"photos: {photos}" in shown
+    for words in ("2 classes", "test_resnet, from random weights", "batch size 7", "lr 0.002", "160 px", "val/top1"):
+        assert words in shown
+    table = [line.replace("│", " ").split() for line in shown.splitlines()]
+    assert [row for row in table if row[:1] in (["class"], ["cat"], ["dog"], ["all"])] == [
+        ["cat", "3", "2", "1"],
+        ["dog", "3", "2", "1"],
+        ["all", "6", "4", "2"],
+    ]
+
+
+def test_many_classes_are_not_all_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    num_classes = MAX_CLASSES_SHOWN + 2
+    counts = {f"{split}/class{number:03}": 1 for split in ("train", "val") for number in range(num_classes)}
+    describe_plan(plan_of(make_photos(tmp_path, counts)), Terminal())
+    shown = capsys.readouterr().out
+    assert f"class{MAX_CLASSES_SHOWN - 1:03}" in shown
+    assert f"class{MAX_CLASSES_SHOWN:03}" not in shown
+    assert "…" in shown
+
+
+def test_bad_images_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = make_split_photos(tmp_path, train=3, val=2, test=0)
+    (photos / "train" / "cat" / "broken.jpg").write_bytes(b"no picture")
+    describe_plan(plan_of(photos, "data.on_bad_image=skip"), Terminal(quiet=True))
+    shown = capsys.readouterr().out
+    assert "warning: 1 unreadable file(s) left out" in shown
+    assert "broken.jpg" in shown
