@@ -8,7 +8,7 @@ targets are about. Every loader draws random resized crops of 224 pixels from th
 of them, in batches of 64, with 2 processes or threads. Each runs in a process of its own: an epoch to warm up, then
 rounds of whole epochs that take at least ``--seconds``; the number is the median of the rounds. Peers give normalised
 floats; ours gives uint8, as it travels to the device, where normalising is a part of the training step, and one row
-shows it normalised on the CPU. The bare loop crops and resizes the memory-mapped pictures of the warm cache with the
+shows it normalised on the CPU. The bare loop crops and resizes the memory-mapped images of the warm cache with the
 same kernel and does nothing else.
 """
 
@@ -78,7 +78,7 @@ def our_loader(setup: Setup, *, on_cpu: bool = False, **settings: Any) -> Epoch:
 
 
 def bare_loop(setup: Setup) -> Epoch:
-    """Processes that crop and resize the pictures of a warm cache into one place, and nothing else."""
+    """Processes that crop and resize the images of a warm cache into one place, and nothing else."""
     results: Any = multiprocessing.SimpleQueue()
     orders: list[Any] = [multiprocessing.SimpleQueue() for _ in range(setup.num_workers)]
     for number, order in enumerate(orders):
@@ -94,28 +94,28 @@ def bare_loop(setup: Setup) -> Epoch:
 
 
 def _bare_process(setup: Setup, number: int, order: Any, results: Any) -> None:
-    from classifier_training.data.loading.crops import Randomness, draw_uniforms
+    from classifier_training.data.loading.crops import Randomness, random_uniforms
     from classifier_training.data.loading.resampling import as_images
 
     torch.set_num_threads(1)
     dataset = make_data(setup, cache="disk").train_dataloader().dataset
     arrays = [dataset.cache.get(position) for position in range(number, len(dataset), setup.num_workers)]
-    pictures = [as_images(pixels) for pixels in arrays if pixels is not None]
-    uniforms = draw_uniforms(0, number, np.arange(len(pictures)))
+    images = [as_images(pixels) for pixels in arrays if pixels is not None]
+    uniforms = random_uniforms(0, number, np.arange(len(images)))
     crops = [
-        dataset.transform.crop((picture.shape[3], picture.shape[2]), Randomness(row))
-        for picture, row in zip(pictures, uniforms, strict=True)
+        dataset.transform.crop((image.shape[3], image.shape[2]), Randomness(row))
+        for image, row in zip(images, uniforms, strict=True)
     ]
     batch = torch.empty((setup.batch_size, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
     resize, size = torch.ops.aten._upsample_bilinear2d_aa.out, [IMAGE_SIZE, IMAGE_SIZE]
     outputs = [batch[number : number + 1] for number in range(setup.batch_size)]
     while True:
         order.get()
-        for turn, position in enumerate(np.random.default_rng().permutation(len(pictures)).tolist()):
+        for turn, position in enumerate(np.random.default_rng().permutation(len(images)).tolist()):
             left, top, width, height = crops[position]
-            crop = pictures[position][:, :, top : top + height, left : left + width]
+            crop = images[position][:, :, top : top + height, left : left + width]
             resize(crop, size, False, None, None, out=outputs[turn % setup.batch_size])
-        results.put(len(pictures))
+        results.put(len(images))
 
 
 def first_batch_seconds(setup: Setup) -> float:

@@ -65,7 +65,7 @@ def timm_loader(setup: Setup, *, use_prefetcher: bool) -> Epoch:
 
 
 def fastai_loader(setup: Setup) -> Epoch:
-    """``ImageDataLoaders`` of fastai: crops picture by picture, flips batch by batch."""
+    """``ImageDataLoaders`` of fastai: crops image by image, flips batch by batch."""
     from fastai.vision import all as fastai
 
     loaders = fastai.ImageDataLoaders.from_folder(

@@ -1,8 +1,8 @@
-"""Fourteen million pictures: the index, the time until it is ready again, the memory of workers, an epoch's draws.
+"""Fourteen million images: the index, the time until it is ready again, the memory of workers, an epoch's draws.
 
 Run: python benchmarks/scale.py [--rows 14000000] [--folder FOLDER]
 
-The pictures do not exist: what is measured is everything but reading them. Private memory is what a process does not
+The images do not exist: what is measured is everything but reading them. Private memory is what a process does not
 share with any other (USS), so pages of the index that all workers map count for none of them.
 """
 
@@ -27,7 +27,7 @@ import psutil
 from classifier_training.data.index.check import DIGEST_BYTES, Facts
 from classifier_training.data.index.table import Index, RowRecords, write_index
 from classifier_training.data.sources.listing import Listing, RowWriter
-from classifier_training.data.splits.make import divide
+from classifier_training.data.splits.make import make_splits
 
 PATH_LENGTH = 60
 NUM_CLASSES = 10_000
@@ -36,7 +36,7 @@ DRAW_TARGETS = {"weighted draws, s": 3.0, "weighted draws, MB": 500.0}
 
 
 def make_index(path: Path, num_rows: int) -> None:
-    """Writes an index of pictures that do not exist, with paths of 60 bytes in one folder a class."""
+    """Writes an index of images that do not exist, with paths of 60 bytes in one folder a class."""
     writer, per_class = RowWriter(), -(-num_rows // NUM_CLASSES)
     for number in range(NUM_CLASSES):
         folder = f"/data/photos/train/class_{number:05d}"
@@ -59,14 +59,14 @@ def megabytes() -> float:
 def ready(path: Path) -> None:
     """What a start does with an index that is there: open, split, count; prints the seconds."""
     started = time.perf_counter()
-    division = divide(Index(path), str(path), val_fraction=0.02, test_fraction=0.02, seed=0)
+    division = make_splits(Index(path), str(path), val_fraction=0.02, test_fraction=0.02, seed=0)
     print(time.perf_counter() - started, sum(map(len, division.rows.values())))
 
 
 def worker(
     records: RowRecords, order: np.ndarray[tuple[int], np.dtype[np.int64]], pipe: Connection, together: Any
 ) -> None:
-    """Looks up every picture of an epoch, as a loader's worker does, and tells by how much its memory grew.
+    """Looks up every image of an epoch, as a loader's worker does, and tells by how much its memory grew.
 
     All workers are measured while all are there: what they share would be private to the last one.
     """

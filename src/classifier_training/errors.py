@@ -4,7 +4,7 @@
     ├── UserError                     the user can mend it: one line on the screen, exit code 2
     │   ├── ConfigError               a setting: unknown, of the wrong type, out of range
     │   ├── DataError                 the photos: no folder, one class only, a missing column
-    │   │   ├── BadImageError         one file that cannot be read as a picture
+    │   │   ├── BadImageError         one file that cannot be read as an image
     │   │   └── MissingFileError      an address at which there is nothing
     │   ├── ModelError                the backbone or its weights
     │   ├── CheckpointError           a file that is not a checkpoint of ours, or does not fit
@@ -16,7 +16,7 @@
     SystemExit
     └── TrainingStopped               a scheduler's signal stopped a training, which can go on: exit code 0
 
-A message is a whole sentence for a person: what is wrong, where, what is allowed, what to do. Exceptions take
+A message is a whole message for a person: what is wrong, where, what is allowed, what to do. Exceptions take
 that message as their only argument, so they survive the trip out of a data loader's worker process.
 """
 
@@ -45,7 +45,7 @@ class DataError(UserError):
 
 
 class BadImageError(DataError):
-    """One file cannot be read as a picture."""
+    """One file cannot be read as an image."""
 
 
 class MissingFileError(DataError):
@@ -94,7 +94,7 @@ class TrainingStopped(SystemExit):
 
 
 def _without_worker_traceback(message: str) -> str:
-    """The sentence alone of an error that a data loader's worker raised: torch wraps it into the worker's traceback."""
+    """The message alone of an error that a data loader's worker raised: torch wraps it into the worker's traceback."""
     if not (message.startswith("Caught ") and "Original Traceback" in message):
         return message
     return message.rstrip().splitlines()[-1].partition(": ")[2] or message

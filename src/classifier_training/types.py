@@ -39,14 +39,14 @@ class ClassificationBatch(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """Where the bytes of one picture are: a whole file, or a part of one.
+    """Where the bytes of one image are: a whole file, or a part of one.
 
     Attributes:
         path: A local file.
-        offset: Where the picture begins in it, bytes.
+        offset: Where the image begins in it, bytes.
         size: Its length, bytes; None: to the end of the file.
         member: Its name in a file that holds many.
-        stamp: What `file_stamp` gave when the picture was checked; None: it may have changed since.
+        stamp: What `file_stamp` gave when the image was checked; None: it may have changed since.
     """
 
     path: str
@@ -60,10 +60,10 @@ class ImageRecord:
         return f"{self.path}::{self.member}" if self.member else self.path
 
     def read(self) -> bytes:
-        """The bytes of the picture.
+        """The bytes of the image.
 
         Raises:
-            OSError: The file is missing, ends before the picture does, or has changed since it was checked.
+            OSError: The file is missing, ends before the image does, or has changed since it was checked.
         """
         with open(self.path, "rb") as file:  # noqa: PTH123 - a Path for each of a million files takes seconds
             if self.stamp is not None and file_stamp(os.fstat(file.fileno())) != self.stamp:
@@ -71,7 +71,7 @@ class ImageRecord:
             file.seek(self.offset)
             content = file.read(-1 if self.size is None else self.size)
         if self.size is not None and len(content) < self.size:
-            raise OSError(f"the file ends {self.size - len(content)} bytes before the picture does")
+            raise OSError(f"the file ends {self.size - len(content)} bytes before the image does")
         return content
 
 
@@ -82,7 +82,7 @@ def file_stamp(status: os.stat_result) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labelled picture.
+    """One labelled image.
 
     Attributes:
         image: Where its bytes are.
@@ -100,7 +100,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How an upright RGB picture becomes the model's input. Made once, used everywhere.
+    """How an upright RGB image becomes the model's input. Made once, used everywhere.
 
     The shorter side is resized to ``floor(image_size / crop_pct)``, the centre square of ``image_size`` is cut
     out, values are scaled to [0, 1] and normalised with ``mean`` and ``std``, the channel order is RGB.
@@ -141,14 +141,14 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model says of one picture.
+    """What a model says of one image.
 
     Attributes:
         label: Name of the most probable class.
         probability: Its softmax probability, in [0, 1].
         index: Its class index.
         probabilities: One for each class, in class order.
-        file: The picture's file; None for a picture that came as an array.
+        file: The image's file; None for an image that came as an array.
     """
 
     label: str

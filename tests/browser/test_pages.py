@@ -156,9 +156,9 @@ def test_hostile_names_are_text_and_nothing_else(browser: Browser, pages: dict[s
 @each
 def test_a_page_without_pictures_is_small(pages: dict[str, Path], name: str) -> None:
     text = pages[name].read_text(encoding="utf-8")
-    pictures = sum(len(part.partition('"')[0]) for part in text.split("data:image/jpeg;base64,")[1:])
+    images = sum(len(part.partition('"')[0]) for part in text.split("data:image/jpeg;base64,")[1:])
 
-    assert len(text.encode()) - pictures < 5_000_000
+    assert len(text.encode()) - images < 5_000_000
 
 
 @pytest.mark.parametrize("name", ["run", "comparison"])

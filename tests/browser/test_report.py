@@ -15,7 +15,7 @@ def title(page: Page) -> str:
 
 
 def check_pictures(seen: Visit, page_file: Path, cell: str) -> None:
-    """The dialog shows the pictures that were kept of a cell, and they are pictures."""
+    """The dialog shows the images that were kept of a cell, and they are images."""
     kept = json.loads((page_file.parent / "test" / "pictures.json").read_text(encoding="utf-8"))["pictures"]
     true, predicted = (int(index) for index in cell.split(","))
     wanted = [one for one in kept if (one["true"], one["predicted"]) == (f"class {true}", f"class {predicted}")]

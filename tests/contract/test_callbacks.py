@@ -66,7 +66,7 @@ MAKERS: dict[type[lightning.Callback], Callable[[Path], lightning.Callback]] = {
 }
 """How to make each callback, with as little as it takes."""
 
-SHARED = {"draws_late", "epoch_metrics", "prediction_source"}
+SHARED = {"deferred_plot", "epoch_metrics", "prediction_source"}
 """Files of what several callbacks have in common; every other one holds a callback."""
 
 HOLDS_A_TERMINAL = {TrainingProgress}  # so it belongs to its process and is not meant to be pickled

@@ -1,8 +1,8 @@
-"""A process that fills a picture cache, for tests that start several, fill its disk, or kill it.
+"""A process that fills an image cache, for tests that start several, fill its disk, or kill it.
 
 Run: python -m tests.helpers.cache_process ROOT SHARED_MEMORY SETTING COUNT SEED [FILE_SIZE_LIMIT]
 
-It says "open KIND", a line for each picture that it has stored, its warnings, and "done"; then it waits for the end of
+It says "open KIND", a line for each image that it has stored, its warnings, and "done"; then it waits for the end of
 its input, and closes the cache.
 """
 
@@ -20,17 +20,17 @@ from classifier_training.data.cache.choice import CacheSetting, choose_cache
 def main(words: list[str]) -> None:
     root, shared_memory, setting, count, seed = words[:5]
     settings: tuple[CacheSetting, ...] = ("auto", "none", "memory", "disk")
-    pictures = make_list(int(count), short_side=128, sides=(100, 300))
-    choice = choose_cache(pictures, Path(root), settings[settings.index(setting)], shared_memory=Path(shared_memory))
+    images = make_list(int(count), short_side=128, sides=(100, 300))
+    choice = choose_cache(images, Path(root), settings[settings.index(setting)], shared_memory=Path(shared_memory))
     say(f"open {choice.kind}")
     if len(words) > 5:
         limit_file_size(int(words[5]))
     if choice.cache is not None:
-        order = list(range(len(pictures)))
+        order = list(range(len(images)))
         random.Random(int(seed)).shuffle(order)
         for position in order:
             if choice.cache.get(position) is None:
-                choice.cache.put(position, picture_of(pictures, position))
+                choice.cache.put(position, picture_of(images, position))
                 say(f"stored {position}")
         for warning in choice.cache.new_warnings():
             say(f"warning: {warning}")

@@ -11,7 +11,7 @@ from PIL import Image
 
 
 def make_pixels(width: int = 48, height: int = 32, seed: int = 0) -> NDArray[np.uint8]:
-    """A smooth picture that differs by corner and by channel.
+    """A smooth image that differs by corner and by channel.
 
     Returns:
         uint8 (H, W, 3).
@@ -28,7 +28,7 @@ def make_image(
     format_name: str | None = None,
     orientation: int | None = None,
 ) -> Path:
-    """Writes a picture.
+    """Writes an image.
 
     Args:
         path: The file; its folder is made.

@@ -1,4 +1,4 @@
-"""What a page shows, made in memory: for tests of the sentences of a single section."""
+"""What a page shows, made in memory: for tests of the messages of a single section."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from classifier_training.metrics.scores import scores_from_confusion
 from classifier_training.pages.read.curves import Curves
 from classifier_training.pages.read.run_data import RunData
-from classifier_training.pages.read.scored_data import CalibrationBin, ClassRow, CoveragePoint, Picture, ScoredData
+from classifier_training.pages.read.scored_data import CalibrationBin, ClassRow, CoveragePoint, Example, ScoredData
 
 
 def make_scored(confusion: Sequence[Sequence[int]] = ((90, 10), (5, 95)), **changes: Any) -> ScoredData:
@@ -49,14 +49,14 @@ def make_scored(confusion: Sequence[Sequence[int]] = ((90, 10), (5, 95)), **chan
         "num_trained_on": 0,
         "left_out": (),
         "confusion": counts,
-        "pictures": (),
+        "images": (),
         "predictions": None,
     }
     return ScoredData(**(values | changes))
 
 
-def make_picture(**changes: Any) -> Picture:
-    """A picture that was wrongly classified and is gone since; ``changes`` are attributes of `Picture`."""
+def make_picture(**changes: Any) -> Example:
+    """An image that was wrongly classified and is gone since; ``changes`` are attributes of `Example`."""
     values: dict[str, Any] = {
         "index": 7,
         "file": "/photos/a.jpg",
@@ -68,7 +68,7 @@ def make_picture(**changes: Any) -> Picture:
         "thumbnail": None,
         "cam": None,
     }
-    return Picture(**(values | changes))
+    return Example(**(values | changes))
 
 
 def make_run(**changes: Any) -> RunData:

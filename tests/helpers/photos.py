@@ -12,11 +12,11 @@ from PIL import Image
 
 
 def make_photo(path: Path, seed: int, size: tuple[int, int] = (20, 16)) -> Path:
-    """Writes a picture whose bytes depend on the seed alone.
+    """Writes an image whose bytes depend on the seed alone.
 
     Args:
         path: The file; its folder is made.
-        seed: Another seed gives another picture.
+        seed: Another seed gives another image.
         size: Width and height, pixels.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,8 +31,8 @@ def make_photos(root: Path, counts: Mapping[str, int], first_seed: int = 0) -> P
 
     Args:
         root: The folder to fill.
-        counts: Number of pictures by folder, such as ``{"train/cat": 3, "val/cat": 1}``.
-        first_seed: Seed of the first picture; the next ones count on.
+        counts: Number of images by folder, such as ``{"train/cat": 3, "val/cat": 1}``.
+        first_seed: Seed of the first image; the next ones count on.
 
     Returns:
         ``root``.
@@ -48,7 +48,7 @@ def make_photos(root: Path, counts: Mapping[str, int], first_seed: int = 0) -> P
 
 
 def make_split_photos(root: Path, train: int = 6, val: int = 3, test: int = 3) -> Path:
-    """Writes ``root/{train,val,test}/{cat,dog}`` with that many pictures of each class; 0 makes no such split."""
+    """Writes ``root/{train,val,test}/{cat,dog}`` with that many images of each class; 0 makes no such split."""
     counts = {"train": train, "val": val, "test": test}
     return make_photos(root, {f"{split}/{name}": n for split, n in counts.items() if n for name in ("cat", "dog")})
 
@@ -79,7 +79,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]], *, delimiter: 
 
 
 def photo_rows(root: Path, labels: Iterable[str], first_seed: int = 0) -> list[dict[str, object]]:
-    """Writes one picture for each label below ``root/images`` and gives table rows ``{"image", "label"}`` for them."""
+    """Writes one image for each label below ``root/images`` and gives table rows ``{"image", "label"}`` for them."""
     rows: list[dict[str, object]] = []
     for number, label in enumerate(labels):
         name = f"images/{first_seed + number}.png"

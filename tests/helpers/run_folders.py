@@ -78,7 +78,7 @@ class RunMaker:
         num_epochs: Epochs that are done.
         skill: How much higher the logit of the true class is.
         num_pictures: Pictures that are shown.
-        absent: Indices of classes without a test or validation picture.
+        absent: Indices of classes without a test or validation image.
         is_finished: Whether the run has come to its end.
         has_test: Whether there is a test split.
         files: Names of the first pictures.
@@ -120,7 +120,7 @@ class RunMaker:
         validation = self.score("val")
         self.write_scored(run.scored("val"), validation, "val", model="model in training")
         for name in ("history", "sampler_distribution", "images_per_class", "image_sizes", "train_batch"):
-            _write_bytes(run.plots / f"{name}.png", _picture("PNG"))
+            _write_bytes(run.plots / f"{name}.png", _image("PNG"))
         if self.is_finished:
             self._finish(run, validation)
         return run
@@ -268,10 +268,10 @@ class RunMaker:
                     "cam": f"pictures/{index}-cam.jpg" if has_cam else None,
                 }
             )
-            _write_bytes(folder.thumbnails / f"{index}.jpg", _picture("JPEG", place))
+            _write_bytes(folder.thumbnails / f"{index}.jpg", _image("JPEG", place))
             if has_cam:
-                _write_bytes(folder.thumbnails / f"{index}-cam.jpg", _picture("JPEG", 99))
-        write_json(folder.pictures, {"format": 1, "pictures": pictures})
+                _write_bytes(folder.thumbnails / f"{index}-cam.jpg", _image("JPEG", 99))
+        write_json(folder.images, {"format": 1, "pictures": pictures})
 
 
 def edit_json(path: Path, **changes: Any) -> None:
@@ -280,7 +280,7 @@ def edit_json(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps(values | changes), encoding="utf-8")
 
 
-def _picture(format_name: str, seed: int = 0) -> bytes:
+def _image(format_name: str, seed: int = 0) -> bytes:
     file = io.BytesIO()
     Image.fromarray(make_pixels(64, 64, seed)).save(file, format_name)
     return file.getvalue()

@@ -13,7 +13,7 @@ from PIL import Image
 
 
 def photo_bytes(seed: int, size: tuple[int, int] = (20, 16), kind: str = "PNG") -> bytes:
-    """A picture file that depends on the seed alone."""
+    """An image file that depends on the seed alone."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind)
@@ -50,7 +50,7 @@ def write_shard(
     as_json: bool = False,
     webdataset: bool = False,
 ) -> Path:
-    """Writes a shard with one picture for each label; keys and pictures are numbered from ``first``."""
+    """Writes a shard with one image for each label; keys and images are numbered from ``first``."""
     members: list[tuple[str | tarfile.TarInfo, bytes]] = []
     for number, label in enumerate(labels, start=first):
         key = f"{prefix}{number:05d}"
@@ -79,7 +79,7 @@ def write_hub_parquet(
         path: The file; its folder is made.
         labels: One a row: indices, or text.
         names: Class names, written into the schema's metadata; None: none.
-        first: Number of the first picture.
+        first: Number of the first image.
         columns: Names of the image and of the label column.
         images: ``{"bytes", "path"}`` of each row; None makes them.
         extra: More columns.

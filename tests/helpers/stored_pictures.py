@@ -1,4 +1,4 @@
-"""Lists of pictures for caches, and pixels that follow from a picture's content hash."""
+"""Lists of images for caches, and pixels that follow from an image's content hash."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier_training.data.cache.image_cache import ImageCache
 from classifier_training.data.cache.making import make_cache
 from classifier_training.data.cache.marks import CacheMarks
-from classifier_training.data.cache.picture_cache import PictureCache
-from classifier_training.data.cache.slots import PictureList, StoredForm, stored_size
+from classifier_training.data.cache.slots import ImageList, StoredForm, stored_size
 
 
 def make_list(
@@ -21,8 +21,8 @@ def make_list(
     short_side: int | None = 32,
     role: Literal["train", "evaluation"] = "train",
     sides: tuple[int, int] = (20, 90),
-) -> PictureList:
-    """Pictures of different sizes; one seed gives one list, and the start of a longer one.
+) -> ImageList:
+    """Images of different sizes; one seed gives one list, and the start of a longer one.
 
     Args:
         count: How many.
@@ -34,40 +34,40 @@ def make_list(
     rows = [np.random.default_rng((seed, number)) for number in range(count)]
     sizes = np.array([row.integers(*sides, 2, endpoint=True) for row in rows], np.uint16).reshape(-1, 2)
     digests = np.array([row.integers(0, 256, 16, np.uint8) for row in rows], np.uint8).reshape(-1, 16)
-    return PictureList(digests, sizes[:, 0], sizes[:, 1], StoredForm(role, short_side, "bicubic", "test"))
+    return ImageList(digests, sizes[:, 0], sizes[:, 1], StoredForm(role, short_side, "bicubic", "test"))
 
 
-def picture_of(pictures: PictureList, position: int) -> NDArray[np.uint8]:
+def picture_of(images: ImageList, position: int) -> NDArray[np.uint8]:
     """uint8 (H, W, 3), noise that follows from the content hash."""
-    size = int(pictures.widths[position]), int(pictures.heights[position])
-    width, height = stored_size(*size, pictures.form.short_side)
-    return np.random.default_rng(pictures.digests[position].tolist()).integers(0, 256, (height, width, 3), np.uint8)
+    size = int(images.widths[position]), int(images.heights[position])
+    width, height = stored_size(*size, images.form.short_side)
+    return np.random.default_rng(images.digests[position].tolist()).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def make_picture_cache(folder: Path, pictures: PictureList, room: int | None = None) -> PictureCache:
+def make_picture_cache(folder: Path, images: ImageList, room: int | None = None) -> ImageCache:
     """A cache of its own, in ``folder / "cache"``, with shared marks beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    make_cache(folder / "cache", pictures, pictures.num_bytes if room is None else room)
-    return PictureCache(folder / "cache", CacheMarks.create(folder / "marks", len(pictures)))
+    make_cache(folder / "cache", images, images.num_bytes if room is None else room)
+    return ImageCache(folder / "cache", CacheMarks.create(folder / "marks", len(images)))
 
 
-def store_all(cache: PictureCache, pictures: PictureList) -> None:
-    """Puts every picture into a cache."""
-    for position in range(len(pictures)):
-        cache.put(position, picture_of(pictures, position))
+def store_all(cache: ImageCache, images: ImageList) -> None:
+    """Puts every image into a cache."""
+    for position in range(len(images)):
+        cache.put(position, picture_of(images, position))
 
 
-def right_positions(cache: PictureCache, pictures: PictureList) -> list[int]:
+def right_positions(cache: ImageCache, images: ImageList) -> list[int]:
     """The positions that the cache gives, each compared with what it should be.
 
     Raises:
-        AssertionError: One of them is another picture.
+        AssertionError: One of them is another image.
     """
     found = []
-    for position in range(len(pictures)):
+    for position in range(len(images)):
         pixels = cache.get(position)
         if pixels is not None:
-            np.testing.assert_array_equal(pixels, picture_of(pictures, position))
+            np.testing.assert_array_equal(pixels, picture_of(images, position))
             found.append(position)
     return found
 

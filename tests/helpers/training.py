@@ -110,7 +110,7 @@ class KillAfter(lightning.Callback):
 
 
 def make_learnable_photos(root: Path) -> Path:
-    """A folder of small noisy pictures of two classes that differ in brightness: 24 to train on, 8 to validate on."""
+    """A folder of small noisy images of two classes that differ in brightness: 24 to train on, 8 to validate on."""
     generator = np.random.default_rng(0)
     for split, num_images in (("train", 12), ("val", 4)):
         for name, colour in (("dark", 60), ("light", 120)):

@@ -140,7 +140,7 @@ class TestPhotos:
 
     def test_a_broken_photo(self, refused: Callable[..., list[str]], tmp_path: Path) -> None:
         make_shapes(tmp_path / "shapes", 4)
-        (tmp_path / "shapes" / "red" / "bad.png").write_bytes(b"no picture")
+        (tmp_path / "shapes" / "red" / "bad.png").write_bytes(b"no image")
 
         (line,) = refused("train", "shapes", *TINY)
         assert "bad.png" in line
@@ -150,7 +150,7 @@ class TestPhotos:
         (tmp_path / "empty").mkdir()
 
         (line,) = refused("predict", trained.run.root, "empty")
-        assert line.startswith("there is no picture in empty")
+        assert line.startswith("there is no image in empty")
         (line,) = refused("predict", trained.run.root, "missing.jpg")
         assert line == "no such file or folder: missing.jpg"
 
@@ -247,8 +247,8 @@ class TestCheckpoints:
         assert refused("evaluate", "none.ckpt", photos) == ["no such file: none.ckpt"]
         assert refused("evaluate", photos) == [f"{photos} is no run folder: it has no config.yaml"]
         assert refused("export", photos) == [f"{photos} is no run folder: it has no config.yaml"]
-        picture = next(photos.rglob("*.png"))
-        assert refused("evaluate", picture) == [f"{picture} is no run folder, .ckpt or .onnx file"]
+        image = next(photos.rglob("*.png"))
+        assert refused("evaluate", image) == [f"{image} is no run folder, .ckpt or .onnx file"]
 
     def test_a_run_that_is_not_finished(
         self, refused: Callable[..., list[str]], trained: Trained, tmp_path: Path

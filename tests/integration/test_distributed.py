@@ -1,4 +1,4 @@
-"""Real processes over gloo: one sequence of draws, one ledger, every image scored once, with Lightning's defaults."""
+"""Real processes over gloo: one sequence of samples, one log, every image scored once, with Lightning's defaults."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EPOCHS = 2
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """49 to train on, 499 to validate on, 11 to test on; unevenly divided among seven classes."""
     counts = {f"train/{name}": count for name, count in NUM_TRAIN.items()}
     counts |= {f"val/{name}": 68 + number for number, name in enumerate(CLASSES)} | {"val/g": 76}
@@ -73,11 +73,11 @@ class StopAt(lightning.Callback):
             trainer.should_stop = True
 
 
-def fit_and_record(folder: Path, world_size: int, pictures: str, stop_at: int | None = None, **settings: Any) -> Any:
-    """Fits with Lightning's defaults, from where an earlier call stopped; what this rank saw, and its ledger."""
+def fit_and_record(folder: Path, world_size: int, images: str, stop_at: int | None = None, **settings: Any) -> Any:
+    """Fits with Lightning's defaults, from where an earlier call stopped; what this rank saw, and its sample_log."""
     checkpoint = folder / "stopped.ckpt"
     before = checkpoint if checkpoint.is_file() else None
-    data = ImageFolderDataModule(pictures, image_size=16, batch_size=8 // world_size, seed=3, **settings)
+    data = ImageFolderDataModule(images, image_size=16, batch_size=8 // world_size, seed=3, **settings)
     model = Recorder()
     stop = [StopAt(stop_at, checkpoint)] if stop_at else []
     trainer = make_trainer(
@@ -87,8 +87,8 @@ def fit_and_record(folder: Path, world_size: int, pictures: str, stop_at: int | 
     return {
         "samples": [model.samples.get(epoch, []) for epoch in range(EPOCHS)],
         "pixels": [model.pixels.get(epoch, []) for epoch in range(EPOCHS)],
-        "per_sample": [data.ledger.counts_per_sample(epoch).tolist() for epoch in range(EPOCHS)],
-        "per_class": [data.ledger.counts_per_class(epoch).tolist() for epoch in range(EPOCHS)],
+        "per_sample": [data.sample_log.counts_per_sample(epoch).tolist() for epoch in range(EPOCHS)],
+        "per_class": [data.sample_log.counts_per_class(epoch).tolist() for epoch in range(EPOCHS)],
     }
 
 
@@ -102,7 +102,7 @@ def global_order(ranks: list[Any], what: str) -> list[list[int]]:
 
 
 def assert_ledger(ranks: list[Any], seen: list[list[int]]) -> None:
-    """Every rank's ledger tells exactly what all ranks have seen in each epoch."""
+    """Every rank's sample_log tells exactly what all ranks have seen in each epoch."""
     labels = [label for label, name in enumerate(CLASSES) for _ in range(NUM_TRAIN[name])]
     for rank in ranks:
         for epoch in range(EPOCHS):
@@ -113,12 +113,12 @@ def assert_ledger(ranks: list[Any], seen: list[list[int]]) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(program: WarmProgram, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+def whole(program: WarmProgram, images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """Two epochs on one process without a break, for each kind of sampler."""
     folder = tmp_path_factory.mktemp("whole")
     return {
         balance: run_ranks(
-            program, fit_and_record, 1, folder / balance, pictures=str(pictures), num_workers=0,
+            program, fit_and_record, 1, folder / balance, images=str(images), num_workers=0,
             balance=balance,
         )
         for balance in ("none", "sampler")
@@ -128,10 +128,10 @@ def whole(program: WarmProgram, pictures: Path, tmp_path_factory: pytest.TempPat
 @pytest.mark.parametrize("balance", ["none", "sampler"])
 @pytest.mark.parametrize(("world_size", "num_workers"), [(1, 0), (2, 0), (2, 1), (4, 0)])
 def test_the_ranks_together_see_the_one_sequence_and_the_ledger_tells_it(
-    program: WarmProgram, pictures: Path, whole: Any, tmp_path: Path, world_size: int, num_workers: int, balance: str
+    program: WarmProgram, images: Path, whole: Any, tmp_path: Path, world_size: int, num_workers: int, balance: str
 ) -> None:
     ranks = run_ranks(
-        program, fit_and_record, world_size, tmp_path, pictures=str(pictures),
+        program, fit_and_record, world_size, tmp_path, images=str(images),
         num_workers=num_workers, balance=balance,
     )  # fmt: skip
 
@@ -148,9 +148,9 @@ def test_the_ranks_together_see_the_one_sequence_and_the_ledger_tells_it(
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("step", [3, 7])
 def test_the_ledger_is_exact_when_training_stops_in_mid_epoch_and_goes_on(
-    program: WarmProgram, pictures: Path, whole: Any, tmp_path: Path, world_size: int, num_workers: int, step: int
+    program: WarmProgram, images: Path, whole: Any, tmp_path: Path, world_size: int, num_workers: int, step: int
 ) -> None:
-    options = {"pictures": str(pictures), "num_workers": num_workers, "balance": "sampler"}
+    options = {"pictures": str(images), "num_workers": num_workers, "balance": "sampler"}
 
     stopped = run_ranks(program, fit_and_record, world_size, tmp_path, stop_at=step, **options)
     seen = global_order(stopped, "samples")
@@ -229,12 +229,12 @@ def test_in_a_foreign_loader_each_rank_takes_its_share(
 # -- scoring -----------------------------------------------------------------------------------------------------
 
 
-def make_scored_data(pictures: str, batch_size: int) -> ImageFolderDataModule:
-    return ImageFolderDataModule(pictures, image_size=IMAGE_SIZE, batch_size=batch_size, num_workers=0, seed=3)
+def make_scored_data(images: str, batch_size: int) -> ImageFolderDataModule:
+    return ImageFolderDataModule(images, image_size=IMAGE_SIZE, batch_size=batch_size, num_workers=0, seed=3)
 
 
 def make_scorer(data: ImageFolderDataModule) -> BaseClassificationModel:
-    """A model that has opinions: a random one calls all pictures of noise the same."""
+    """A model that has opinions: a random one calls all images of noise the same."""
     model = make_model(classes=len(CLASSES)).eval()
     data.setup("validate")
     weight, bias = head_parameters(model.backbone)
@@ -252,11 +252,11 @@ def logged(model: BaseClassificationModel, trainer: lightning.Trainer) -> dict[s
     return {"confusion": model.scores.confusion.tolist(), "metrics": metrics}
 
 
-def score(folder: Path, world_size: int, pictures: str) -> Any:
+def score(folder: Path, world_size: int, images: str) -> Any:
     """Validates and tests a model with Lightning's defaults."""
     answers = []
     for run, batch_size in (("validate", 64), ("test", 2)):
-        data = make_scored_data(pictures, batch_size)
+        data = make_scored_data(images, batch_size)
         model = make_scorer(data)
         trainer = make_trainer(folder, strategy=gloo(), devices=world_size)
         getattr(trainer, run)(model, datamodule=data, verbose=False)
@@ -264,11 +264,11 @@ def score(folder: Path, world_size: int, pictures: str) -> Any:
     return answers
 
 
-def test_all_ranks_together_score_every_image_once(program: WarmProgram, pictures: Path, tmp_path: Path) -> None:
+def test_all_ranks_together_score_every_image_once(program: WarmProgram, images: Path, tmp_path: Path) -> None:
     answers = []
     for world_size in (1, 2, 3, 4):
         folder = tmp_path / str(world_size)
-        answers += run_ranks(program, score, world_size, folder, pictures=str(pictures))
+        answers += run_ranks(program, score, world_size, folder, images=str(images))
 
     validated, tested = answers[0]
     confusion = np.array(validated["confusion"])
@@ -282,9 +282,9 @@ def test_all_ranks_together_score_every_image_once(program: WarmProgram, picture
         assert answer == [validated, tested]
 
 
-def fit_and_score(folder: Path, world_size: int, pictures: str, **strategy: bool) -> Any:
+def fit_and_score(folder: Path, world_size: int, images: str, **strategy: bool) -> Any:
     """Trains for an epoch, in which the ranks' BatchNorm statistics part ways, and validates."""
-    data = make_scored_data(pictures, 8)
+    data = make_scored_data(images, 8)
     model = make_scorer(data)
     trainer = make_trainer(folder, EMACallback(0.5), strategy=gloo(**strategy), devices=world_size)
     trainer.fit(model, datamodule=data)
@@ -292,21 +292,21 @@ def fit_and_score(folder: Path, world_size: int, pictures: str, **strategy: bool
     return logged(model, trainer)
 
 
-def score_checkpoint(folder: Path, world_size: int, pictures: str) -> Any:
+def score_checkpoint(folder: Path, world_size: int, images: str) -> Any:
     model = BaseClassificationModel.load_from_checkpoint(folder / "scored.ckpt", weights_only=True)
     model.use_memory_format()
     trainer = make_trainer(folder)
-    trainer.validate(model, datamodule=make_scored_data(pictures, 8), verbose=False)
+    trainer.validate(model, datamodule=make_scored_data(images, 8), verbose=False)
     return logged(model, trainer)
 
 
 @pytest.mark.parametrize("broadcast_buffers", [True, False])
 def test_what_ranks_score_while_they_train_is_what_the_saved_weights_score(
-    program: WarmProgram, pictures: Path, tmp_path: Path, broadcast_buffers: bool
+    program: WarmProgram, images: Path, tmp_path: Path, broadcast_buffers: bool
 ) -> None:
     """Also that ranks with unequal numbers of batches (63 among 3 or 4) do not wait for each other for ever."""
-    ranks = run_ranks(program, fit_and_score, 4, tmp_path, pictures=str(pictures), broadcast_buffers=broadcast_buffers)
-    (alone,) = run_ranks(program, score_checkpoint, 1, tmp_path, pictures=str(pictures))
+    ranks = run_ranks(program, fit_and_score, 4, tmp_path, images=str(images), broadcast_buffers=broadcast_buffers)
+    (alone,) = run_ranks(program, score_checkpoint, 1, tmp_path, images=str(images))
 
     assert np.sum(alone["confusion"]) == NUM_SCORED
     for rank in ranks:
@@ -342,8 +342,8 @@ class GradientCheck(lightning.Callback):
         self.largest_differences.append(float(max(differences)))
 
 
-def check_gradients(folder: Path, world_size: int, pictures: str, *, freeze_epochs: int) -> list[float]:
-    data = make_scored_data(pictures, 8)
+def check_gradients(folder: Path, world_size: int, images: str, *, freeze_epochs: int) -> list[float]:
+    data = make_scored_data(images, 8)
     data.setup("fit")
     torch.manual_seed(5)
     config = {"model": {"freeze_epochs": freeze_epochs, "channels_last": True}}
@@ -359,10 +359,10 @@ def check_gradients(folder: Path, world_size: int, pictures: str, *, freeze_epoc
 
 @pytest.mark.parametrize("freeze_epochs", [0, 1])
 def test_the_gradients_of_every_step_are_the_mean_over_the_ranks(
-    program: WarmProgram, pictures: Path, tmp_path: Path, freeze_epochs: int
+    program: WarmProgram, images: Path, tmp_path: Path, freeze_epochs: int
 ) -> None:
     """With weights in another memory format than the one that they were made in."""
-    ranks = run_ranks(program, check_gradients, 2, tmp_path, pictures=str(pictures), freeze_epochs=freeze_epochs)
+    ranks = run_ranks(program, check_gradients, 2, tmp_path, images=str(images), freeze_epochs=freeze_epochs)
 
     for differences in ranks:
         assert len(differences) == 6

@@ -1,4 +1,4 @@
-"""Two processes tell of each picture what one process tells."""
+"""Two processes tell of each image what one process tells."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from classifier_training.data import ImageFolderDataModule
 NUM_IMAGES = 7 + 6
 
 
-def validate(folder: Path, world_size: int, pictures: str) -> Any:
+def validate(folder: Path, world_size: int, images: str) -> Any:
     """Validates and tests; what this rank holds then, and what it has warned of."""
-    data = ImageFolderDataModule(pictures, image_size=IMAGE_SIZE, batch_size=4 // world_size, num_workers=0)
+    data = ImageFolderDataModule(images, image_size=IMAGE_SIZE, batch_size=4 // world_size, num_workers=0)
     predictions = PredictionsCallback(folder / "run")
     callbacks: list[Any] = [
         SampleVisualizationCallback(folder / "run"),
@@ -43,14 +43,14 @@ def validate(folder: Path, world_size: int, pictures: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     counts = {"train/a": 2, "train/b": 2, "val/a": 7, "val/b": 6}
     return make_photos(tmp_path_factory.mktemp("pictures"), counts)
 
 
-def test_two_processes_write_what_one_writes(program: WarmProgram, pictures: Path, tmp_path: Path) -> None:
+def test_two_processes_write_what_one_writes(program: WarmProgram, images: Path, tmp_path: Path) -> None:
     answers = {
-        world_size: run_ranks(program, validate, world_size, tmp_path / str(world_size), pictures=str(pictures))
+        world_size: run_ranks(program, validate, world_size, tmp_path / str(world_size), images=str(images))
         for world_size in (1, 2)
     }
     one, two = answers[1], answers[2]

@@ -49,9 +49,9 @@ sys.meta_path.insert(0, OnlyWhatIsDeployed())
 DEPLOYED = """
 from classifier_training import evaluate, predict
 
-model, photos, picture = sys.argv[1:]
+model, photos, image = sys.argv[1:]
 print(json.dumps({
-    "label": predict(model, [picture])[0].label,
+    "label": predict(model, [image])[0].label,
     "run": evaluate(model).scores.top1,
     "photos": evaluate(model, photos + "/", split=None, output="bare").scores.num_images,
 }))
@@ -115,9 +115,9 @@ def test_the_exported_model_is_used_without_torch(trained: Trained, words: list[
 
 
 def test_the_python_functions_work_where_nothing_else_is_installed(trained: Trained) -> None:
-    picture = next(trained.photos.rglob("*.png"))
+    image = next(trained.photos.rglob("*.png"))
 
-    finished = python(BARE + DEPLOYED, trained.run.onnx, trained.photos, picture, folder=trained.photos.parent)
+    finished = python(BARE + DEPLOYED, trained.run.onnx, trained.photos, image, folder=trained.photos.parent)
 
     assert finished.code == 0, finished
     results = json.loads(trained.run.results.read_text(encoding="utf-8"))

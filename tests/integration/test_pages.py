@@ -45,9 +45,9 @@ KINDS: dict[str, tuple[RunMaker, Callable[[RunFolder], None], str]] = {
     "running": (RunMaker(3, num_images=12, num_epochs=1, is_finished=False), stay, ""),
     "another version": (SMALL, be_of_another_version, "is of format 2, and this version reads format 1"),
     "hostile": (RunMaker(HOSTILE_NAMES, files=HOSTILE_FILES), stay, ""),
-    "pictures gone": (SMALL, lose_pictures, "4 of the 4 pictures that test/pictures.json names are gone"),
+    "images gone": (SMALL, lose_pictures, "4 of the 4 images that test/pictures.json names are gone"),
     "two classes": (RunMaker(2, num_images=12), stay, ""),
-    "one picture": (RunMaker(3, num_images=1), stay, ""),
+    "one image": (RunMaker(3, num_images=1), stay, ""),
     "absent class": (RunMaker(3, num_images=12, absent=[1]), stay, ""),
 }
 

@@ -1,4 +1,4 @@
-"""Picture caches under real conditions: processes that fill one at once, are killed, have no room, may not write."""
+"""Image caches under real conditions: processes that fill one at once, are killed, have no room, may not write."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.helpers.cli import ENVIRONMENT
 from tests.helpers.stored_pictures import make_list, picture_of, right_positions, store_all
 
 from classifier_training.data.cache.choice import CacheChoice, CacheSetting, choose_cache
-from classifier_training.data.cache.slots import PictureList
+from classifier_training.data.cache.slots import ImageList
 
 ROOT = Path(__file__).parents[2]
 COUNT = 60
@@ -86,35 +86,35 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def pictures() -> PictureList:
+def images() -> ImageList:
     return make_list(COUNT, short_side=128, sides=(100, 300))
 
 
 @contextlib.contextmanager
 def opened(
-    pictures: PictureList,
+    images: ImageList,
     tmp_path: Path,
     setting: CacheSetting = "disk",
     root: Path | None = None,
     limit: int | None = None,
 ) -> Iterator[CacheChoice]:
     """The cache of the test, or one somewhere else."""
-    choice = choose_cache(pictures, root or tmp_path / "root", setting, limit, shared_memory=tmp_path / "shm")
+    choice = choose_cache(images, root or tmp_path / "root", setting, limit, shared_memory=tmp_path / "shm")
     try:
         yield choice
     finally:
         choice.close()
 
 
-def kept(choice: CacheChoice, pictures: PictureList) -> list[int]:
+def kept(choice: CacheChoice, images: ImageList) -> list[int]:
     """The positions that a cache gives, each one compared with what it should be."""
-    return [] if choice.cache is None else right_positions(choice.cache, pictures)
+    return [] if choice.cache is None else right_positions(choice.cache, images)
 
 
 # -- many at once ------------------------------------------------------------------------------------------------
 
 
-def test_processes_that_fill_one_cache_at_once_agree(start: Start, tmp_path: Path, pictures: PictureList) -> None:
+def test_processes_that_fill_one_cache_at_once_agree(start: Start, tmp_path: Path, images: ImageList) -> None:
     fillings = [start(seed=seed) for seed in range(4)]
 
     said = [filling.read_to("done") for filling in fillings]
@@ -122,17 +122,17 @@ def test_processes_that_fill_one_cache_at_once_agree(start: Start, tmp_path: Pat
     assert all(lines[0] == "open disk" for lines in said)
     assert not [line for lines in said for line in lines if line.startswith("warning")]
     assert [filling.finish() for filling in fillings] == [0, 0, 0, 0]
-    with opened(pictures, tmp_path) as choice:
-        assert choice.sentence.endswith("(already filled)")
-        assert kept(choice, pictures) == list(range(COUNT))
-    assert sorted(path.name for path in (tmp_path / "root" / "pictures").iterdir()) == [".lock", pictures.key]
+    with opened(images, tmp_path) as choice:
+        assert choice.message.endswith("(already filled)")
+        assert kept(choice, images) == list(range(COUNT))
+    assert sorted(path.name for path in (tmp_path / "root" / "pictures").iterdir()) == [".lock", images.key]
 
 
 # -- killed ------------------------------------------------------------------------------------------------------
 
 
 def test_a_filling_that_is_killed_again_and_again_leaves_only_right_pictures(
-    start: Start, tmp_path: Path, pictures: PictureList
+    start: Start, tmp_path: Path, images: ImageList
 ) -> None:
     generator, found = random.Random(0), 0
     for _ in range(COUNT):
@@ -142,8 +142,8 @@ def test_a_filling_that_is_killed_again_and_again_leaves_only_right_pictures(
                 break
         filling.process.kill()
         filling.process.wait()
-        with opened(pictures, tmp_path) as choice:
-            now = len(kept(choice, pictures))
+        with opened(images, tmp_path) as choice:
+            now = len(kept(choice, images))
             assert choice.warnings == ()
             assert now >= found
             found = now
@@ -154,7 +154,7 @@ def test_a_filling_that_is_killed_again_and_again_leaves_only_right_pictures(
 
 
 def test_a_process_that_is_killed_while_it_makes_the_cache_leaves_nothing_that_hinders(
-    start: Start, tmp_path: Path, pictures: PictureList
+    start: Start, tmp_path: Path, images: ImageList
 ) -> None:
     for _ in range(3):
         filling = start()
@@ -162,15 +162,15 @@ def test_a_process_that_is_killed_while_it_makes_the_cache_leaves_nothing_that_h
             assert filling.process.poll() is None
         filling.process.kill()
         filling.process.wait()
-        shutil.rmtree(tmp_path / "root" / "pictures" / pictures.key, ignore_errors=True)
+        shutil.rmtree(tmp_path / "root" / "pictures" / images.key, ignore_errors=True)
 
     filling = start()
     filling.read_to("done")
 
     assert filling.finish() == 0
-    with opened(pictures, tmp_path) as choice:
-        assert kept(choice, pictures) == list(range(COUNT))
-    assert sorted(path.name for path in (tmp_path / "root" / "pictures").iterdir()) == [".lock", pictures.key]
+    with opened(images, tmp_path) as choice:
+        assert kept(choice, images) == list(range(COUNT))
+    assert sorted(path.name for path in (tmp_path / "root" / "pictures").iterdir()) == [".lock", images.key]
 
 
 def test_memory_of_a_killed_run_goes_at_the_next_start(start: Start, tmp_path: Path) -> None:
@@ -201,21 +201,21 @@ def test_memory_goes_when_the_run_ends(start: Start, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("shm/*/pictures/*")] == [".lock"]
 
 
-def test_a_cache_that_a_process_uses_is_not_removed(start: Start, tmp_path: Path, pictures: PictureList) -> None:
+def test_a_cache_that_a_process_uses_is_not_removed(start: Start, tmp_path: Path, images: ImageList) -> None:
     filling, other = start(), make_list(COUNT, seed=9, short_side=128, sides=(100, 300))
     filling.read_to("done")
     root = tmp_path / "root"
-    limit = max(pictures.num_bytes, other.num_bytes) * 3 // 2
+    limit = max(images.num_bytes, other.num_bytes) * 3 // 2
 
     refused = choose_cache(other, root, "auto", limit, shared_memory=tmp_path / "missing")
     assert refused.kind == "none"
-    assert (root / "pictures" / pictures.key).exists()
+    assert (root / "pictures" / images.key).exists()
     filling.process.kill()
     filling.process.wait()
     choice = choose_cache(other, root, "auto", limit, shared_memory=tmp_path / "missing")
 
     assert choice.kind == "disk"
-    assert not (root / "pictures" / pictures.key).exists()
+    assert not (root / "pictures" / images.key).exists()
     choice.close()
 
 
@@ -224,22 +224,22 @@ def test_a_cache_that_a_process_uses_is_not_removed(start: Start, tmp_path: Path
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
 def test_a_write_that_fails_in_the_middle_of_a_picture_ends_the_filling(
-    start: Start, tmp_path: Path, pictures: PictureList, share: float
+    start: Start, tmp_path: Path, images: ImageList, share: float
 ) -> None:
-    filling = start(limit=int(pictures.num_bytes * share))
+    filling = start(limit=int(images.num_bytes * share))
 
     said = filling.read_to("done")
 
     (warning,) = [line for line in said if line.startswith("warning")]
-    assert "no more pictures are stored (File too large)" in warning
+    assert "no more images are stored (File too large)" in warning
     assert filling.finish() == 0
-    with opened(pictures, tmp_path) as choice:
-        before = kept(choice, pictures)
+    with opened(images, tmp_path) as choice:
+        before = kept(choice, images)
         assert 0 < len(before) < COUNT
         assert choice.cache is not None
         assert choice.cache.new_warnings() == []
-        store_all(choice.cache, pictures)
-        assert kept(choice, pictures) == list(range(COUNT))
+        store_all(choice.cache, images)
+        assert kept(choice, images) == list(range(COUNT))
 
 
 @pytest.fixture
@@ -255,53 +255,51 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_disk_that_fills_up_ends_the_filling(small_disk: Path, tmp_path: Path, pictures: PictureList) -> None:
+def test_a_disk_that_fills_up_ends_the_filling(small_disk: Path, tmp_path: Path, images: ImageList) -> None:
     root, limit = small_disk / "root", 5_000_000
-    assert pictures.num_bytes < limit
-    with opened(pictures, tmp_path, root=root, limit=limit) as choice:
+    assert images.num_bytes < limit
+    with opened(images, tmp_path, root=root, limit=limit) as choice:
         assert choice.cache is not None
         (small_disk / "of_somebody_else").write_bytes(bytes(6_000_000))
         worker = pickle.loads(pickle.dumps(choice.cache))  # noqa: S301 - our own
-        store_all(worker, pictures)
+        store_all(worker, images)
 
-        stored = kept(choice, pictures)
+        stored = kept(choice, images)
         assert 0 < len(stored) < COUNT
         (warning,) = choice.cache.new_warnings()
-        assert f"no more pictures are stored (No space left on device); {len(stored)} of {COUNT} are there" in warning
+        assert f"no more images are stored (No space left on device); {len(stored)} of {COUNT} are there" in warning
 
     (small_disk / "of_somebody_else").unlink()
-    with opened(pictures, tmp_path, root=root, limit=limit) as choice:
+    with opened(images, tmp_path, root=root, limit=limit) as choice:
         assert choice.cache is not None
-        assert kept(choice, pictures) == stored
-        store_all(choice.cache, pictures)
-        assert kept(choice, pictures) == list(range(COUNT))
+        assert kept(choice, images) == stored
+        store_all(choice.cache, images)
+        assert kept(choice, images) == list(range(COUNT))
 
 
-def test_a_filled_cache_on_a_disk_that_became_full_is_read(
-    small_disk: Path, tmp_path: Path, pictures: PictureList
-) -> None:
+def test_a_filled_cache_on_a_disk_that_became_full_is_read(small_disk: Path, tmp_path: Path, images: ImageList) -> None:
     root = small_disk / "root"
-    with opened(pictures, tmp_path, root=root, limit=5_000_000) as choice:
+    with opened(images, tmp_path, root=root, limit=5_000_000) as choice:
         assert choice.cache is not None
-        store_all(choice.cache, pictures)
+        store_all(choice.cache, images)
     fill_up(small_disk)
 
-    with opened(pictures, tmp_path, "auto", root, limit=5_000_000) as choice:
-        assert choice.kind == "disk", choice.sentence
-        assert kept(choice, pictures) == list(range(COUNT))
+    with opened(images, tmp_path, "auto", root, limit=5_000_000) as choice:
+        assert choice.kind == "disk", choice.message
+        assert kept(choice, images) == list(range(COUNT))
 
 
 @pytest.mark.parametrize(("setting", "kind"), [("disk", "none"), ("auto", "memory")])
 def test_a_disk_that_is_full_from_the_start_is_no_error(
-    small_disk: Path, tmp_path: Path, pictures: PictureList, setting: CacheSetting, kind: str
+    small_disk: Path, tmp_path: Path, images: ImageList, setting: CacheSetting, kind: str
 ) -> None:
     (tmp_path / "shm").mkdir()
     fill_up(small_disk)
 
-    with opened(pictures, tmp_path, setting, small_disk / "root") as choice:
-        assert choice.kind == kind, choice.sentence
+    with opened(images, tmp_path, setting, small_disk / "root") as choice:
+        assert choice.kind == kind, choice.message
         if setting == "disk":
-            assert "disk: " in choice.sentence
+            assert "disk: " in choice.message
 
 
 def fill_up(disk: Path) -> None:
@@ -337,49 +335,49 @@ def read_only(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
 
 
 def test_a_read_only_folder_is_used_if_it_holds_something(
-    read_only: Callable[[Path], None], tmp_path: Path, pictures: PictureList
+    read_only: Callable[[Path], None], tmp_path: Path, images: ImageList
 ) -> None:
-    with opened(pictures, tmp_path) as choice:
+    with opened(images, tmp_path) as choice:
         assert choice.cache is not None
         for position in (3, 5):
-            choice.cache.put(position, picture_of(pictures, position))
+            choice.cache.put(position, picture_of(images, position))
     read_only(tmp_path / "root")
 
-    with opened(pictures, tmp_path, "auto") as choice:
+    with opened(images, tmp_path, "auto") as choice:
         assert choice.kind == "disk"
-        assert "(3% filled); read-only: " in choice.sentence
+        assert "(3% filled); read-only: " in choice.message
         assert choice.cache is not None
-        store_all(choice.cache, pictures)
-        assert kept(choice, pictures) == [3, 5]
+        store_all(choice.cache, images)
+        assert kept(choice, images) == [3, 5]
         assert choice.cache.new_warnings() == []
 
 
 def test_a_read_only_folder_that_is_empty_is_not_used_and_that_is_said(
-    read_only: Callable[[Path], None], tmp_path: Path, pictures: PictureList
+    read_only: Callable[[Path], None], tmp_path: Path, images: ImageList
 ) -> None:
-    with opened(pictures, tmp_path):
+    with opened(images, tmp_path):
         pass
     read_only(tmp_path / "root")
 
-    for one in (pictures, make_list(4, seed=9)):
+    for one in (images, make_list(4, seed=9)):
         with opened(one, tmp_path, "disk") as choice:
             assert choice.kind == "none"
-            assert f"disk: {tmp_path}/root/pictures cannot be written (" in choice.sentence
+            assert f"disk: {tmp_path}/root/images cannot be written (" in choice.message
 
 
 def test_damage_in_a_read_only_folder_is_reported(
-    read_only: Callable[[Path], None], tmp_path: Path, pictures: PictureList
+    read_only: Callable[[Path], None], tmp_path: Path, images: ImageList
 ) -> None:
-    with opened(pictures, tmp_path) as choice:
+    with opened(images, tmp_path) as choice:
         assert choice.cache is not None
-        store_all(choice.cache, pictures)
+        store_all(choice.cache, images)
         pixels = choice.cache.folder / "pixels.bin"
     with pixels.open("r+b") as file:
         file.write(bytes(100))
     read_only(tmp_path / "root")
 
-    with opened(pictures, tmp_path) as choice:
+    with opened(images, tmp_path) as choice:
         assert choice.cache is not None
         worker = pickle.loads(pickle.dumps(choice.cache))  # noqa: S301 - our own
-        assert right_positions(worker, pictures) == list(range(1, COUNT))
-        assert "1 stored picture(s) were damaged" in choice.cache.new_warnings()[0]
+        assert right_positions(worker, images) == list(range(1, COUNT))
+        assert "1 stored image(s) were damaged" in choice.cache.new_warnings()[0]

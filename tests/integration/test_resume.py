@@ -373,9 +373,9 @@ def test_without_reports_no_older_pictures_stay_beside_newer_scores(
     settings = (*TINY, "report.enabled=true", "export.enabled=false", "run.name=seen", f"run.dir={tmp_path}")
     assert program("train", "shapes", *settings, "trainer.max_epochs=1").code == 0
     run = RunFolder(tmp_path / "seen")
-    split = run.scored(next(name for name in ("test", "val") if run.scored(name).pictures.is_file()))
+    split = run.scored(next(name for name in ("test", "val") if run.scored(name).images.is_file()))
     finished = program("train", "--resume", run.root, "trainer.max_epochs=3", "report.enabled=false")
     assert finished.code == 0, finished
-    assert not split.pictures.exists()
+    assert not split.images.exists()
     assert not list(split.root.glob("*.png"))
     assert split.scores.is_file()

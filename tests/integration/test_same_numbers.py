@@ -115,7 +115,7 @@ class TestEvaluate:
 
     def test_a_broken_photo_is_named_or_left_out(self, program: WarmProgram, trained: Trained) -> None:
         folder = make_shapes(program.folder / "broken", 3, ["red"])
-        (folder / "red" / "bad.png").write_bytes(b"no picture")
+        (folder / "red" / "bad.png").write_bytes(b"no image")
 
         stopped = program("evaluate", BEST, "broken")
         skipped = program("evaluate", BEST, "broken", "data.on_bad_image=skip", "--json")
@@ -161,7 +161,7 @@ class TestPredict:
         assert re.search(r"shapes/red/00.png │ +(red|green|blue) │ +0\.\d{6} │", finished.out)
 
     def test_a_broken_photo_is_left_out_only_when_asked(self, program: WarmProgram, trained: Trained) -> None:
-        (program.folder / "bad.jpg").write_bytes(b"no picture")
+        (program.folder / "bad.jpg").write_bytes(b"no image")
         arguments = ("predict", "runs/first", "bad.jpg", "shapes/red/00.png", "--output", "some.csv")
 
         stopped = program(*arguments)

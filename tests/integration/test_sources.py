@@ -156,4 +156,4 @@ def test_a_picture_in_a_shard_that_is_none(program: WarmProgram, tmp_path: Path)
     finished = program("train", shard, *TINY, "--dry-run")
 
     assert finished.code == 2
-    assert f"1 file(s) are no readable pictures: cannot read {shard}::3.png: " in finished.err
+    assert f"1 file(s) are no readable images: cannot read {shard}::3.png: " in finished.err

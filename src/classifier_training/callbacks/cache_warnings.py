@@ -1,4 +1,4 @@
-"""Says what went wrong with the picture caches of a run, in whichever process it happened."""
+"""Says what went wrong with the image caches of a run, in whichever process it happened."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import lightning
 
 
 class CacheWarnings(lightning.Callback):
-    """Warns at the end of an epoch of pictures that were damaged or could not be stored; training goes on without.
+    """Warns at the end of an epoch of images that were damaged or could not be stored; training goes on without.
 
     Without an `ImageFolderDataModule` in the trainer there are no caches, and nothing to warn of.
     """
@@ -20,5 +20,5 @@ class CacheWarnings(lightning.Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Passes on what the caches noted since the last epoch."""
         caches: Any = getattr(getattr(trainer, "datamodule", None), "caches", None)
-        for sentence in caches.new_warnings() if caches is not None else ():
-            warnings.warn(sentence, stacklevel=2)
+        for message in caches.new_warnings() if caches is not None else ():
+            warnings.warn(message, stacklevel=2)

@@ -1,4 +1,4 @@
-"""The confusion matrix of every validation and test, as a table and as pictures."""
+"""The confusion matrix of every validation and test, as a table and as images."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 
 import lightning
 
-from classifier_training.callbacks.draws_late import DrawsLate
+from classifier_training.callbacks.deferred_plot import DeferredPlot
 from classifier_training.callbacks.prediction_source import ScoredPass
 from classifier_training.callbacks.predictions import PredictionsCallback, ReadsPredictions, scored_folder
-from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.figures.rendering import PlottingBudget
 from classifier_training.results.confusion_csv import write_confusion_csv
-from classifier_training.results.drawn import draw_confusion_figures
+from classifier_training.results.figures import plot_confusion_figures
 from classifier_training.warn import warn_instead_of_raise
 
 
-class ConfusionMatrixCallback(ReadsPredictions, DrawsLate):
+class ConfusionMatrixCallback(ReadsPredictions, DeferredPlot):
     """Writes and draws the confusion matrix after every validation and test: counts, and percent of each class.
 
     Needs what `PredictionsCallback` needs; collects it itself in a Trainer that has none.
@@ -27,7 +27,7 @@ class ConfusionMatrixCallback(ReadsPredictions, DrawsLate):
         budget: Decides whether there is time to draw within a training; None: one of its own.
     """
 
-    def __init__(self, folder: str | Path, budget: DrawingBudget | None = None) -> None:
+    def __init__(self, folder: str | Path, budget: PlottingBudget | None = None) -> None:
         super().__init__(budget=budget)
         self.folder = Path(folder)
 
@@ -40,7 +40,7 @@ class ConfusionMatrixCallback(ReadsPredictions, DrawsLate):
                 write_confusion_csv(folder.confusion, scored.scores.confusion, scored.classes)
         self.draw(partial(self._draw_matrix, scored), at_once=scored.epoch is None)
 
-    def _draw_matrix(self, scored: ScoredPass, _: DrawingBudget | None) -> None:
+    def _draw_matrix(self, scored: ScoredPass, _: PlottingBudget | None) -> None:
         folder = scored_folder(self.folder, scored)
         with warn_instead_of_raise(f"the confusion matrix in {folder.root}"), self.budget.spending():
-            draw_confusion_figures(folder, scored.scores.confusion, scored.classes, title=scored.title)
+            plot_confusion_figures(folder, scored.scores.confusion, scored.classes, title=scored.title)

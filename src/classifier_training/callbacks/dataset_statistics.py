@@ -9,7 +9,7 @@ import lightning
 
 from classifier_training.data.index.statistics import dataset_statistics
 from classifier_training.data.photos import Photos
-from classifier_training.figures.drawing import DrawingBudget, save_figure
+from classifier_training.figures.rendering import PlottingBudget, save_figure
 from classifier_training.figures.statistics import image_sizes_figure, images_per_class_figure
 from classifier_training.figures.text import named
 from classifier_training.files.atomic import write_json
@@ -38,7 +38,7 @@ class DatasetStatisticsCallback(lightning.Callback):
         path: str | Path,
         plots: str | Path,
         terminal: Terminal | None = None,
-        budget: DrawingBudget | None = None,
+        budget: PlottingBudget | None = None,
         *,
         show_counts: bool = True,
     ) -> None:
@@ -46,7 +46,7 @@ class DatasetStatisticsCallback(lightning.Callback):
         self.path = Path(path)
         self.plots = Path(plots)
         self.terminal = terminal
-        self.budget = budget or DrawingBudget()
+        self.budget = budget or PlottingBudget()
         self.show_counts = show_counts
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
@@ -83,7 +83,7 @@ def _say_counts(statistics: dict[str, Any], terminal: Terminal) -> None:
 
 
 def _facts(statistics: dict[str, Any]) -> dict[str, str]:
-    """What is known of all pictures together, for a person."""
+    """What is known of all images together, for a person."""
     facts = {
         "imbalance": f"{statistics['imbalance_ratio']:.3g} (largest / smallest training class)",
         "width": _told(statistics["width"], " px"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import lightning
 
-from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.figures.rendering import PlottingBudget
 from classifier_training.files.atomic import write_text
 from classifier_training.run.folder import RunFolder
 from classifier_training.warn import warn_instead_of_raise
@@ -22,17 +22,17 @@ class ReportCallback(lightning.Callback):
     ``config.yaml`` of a run it does nothing.
 
     A page that took less than a quarter of a second is always written; one that took longer, of a thousand classes and
-    pictures, waits for the budget. At the end it is always written.
+    images, waits for the budget. At the end it is always written.
 
     Args:
         run_root: The run folder.
         budget: Shared with all that draw; None: a budget of its own.
     """
 
-    def __init__(self, run_root: str | Path, budget: DrawingBudget | None = None) -> None:
+    def __init__(self, run_root: str | Path, budget: PlottingBudget | None = None) -> None:
         super().__init__()
         self.run = RunFolder(Path(run_root))
-        self.budget = budget or DrawingBudget()
+        self.budget = budget or PlottingBudget()
         self.seconds = 0.0
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""Pictures with what the model said of them, and training pictures as the model got them."""
+"""Images with what the model said of them, and training images as the model got them."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any, TypeGuard
 import lightning
 from torch import Tensor
 
-from classifier_training.callbacks.draws_late import Drawing, DrawsLate
+from classifier_training.callbacks.deferred_plot import DeferredPlot, Drawing
 from classifier_training.callbacks.prediction_source import ScoredPass, logits_and_labels, parts_of
 from classifier_training.callbacks.predictions import ReadsPredictions, scored_folder
 from classifier_training.data.datamodule import ImageFolderDataModule
-from classifier_training.figures.drawing import DrawingBudget
-from classifier_training.figures.samples import Tile, draw_tiles, predicted_tile
+from classifier_training.figures.rendering import PlottingBudget
+from classifier_training.figures.samples import Tile, plot_tiles, predicted_tile
 from classifier_training.figures.text import shown
-from classifier_training.models.kept_images import KeptImages, as_colours
-from classifier_training.results.drawn import NUM_TILES, draw_kind, draw_picture_figures, pixels_of_records
-from classifier_training.results.pictures import write_pictures
+from classifier_training.models.example_images import ExampleCollector, as_colours
+from classifier_training.results.examples import write_examples
+from classifier_training.results.figures import NUM_TILES, pixels_of_records, plot_example_figures, plot_kind
 from classifier_training.run.folder import RunFolder
 from classifier_training.types import ImageRecord, Preprocessing
 from classifier_training.warn import warn_instead_of_raise
 
 
-class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
-    """Shows pictures: a sample, the worst errors, the least certain ones, and what augmentation makes of them.
+class SampleVisualizationCallback(ReadsPredictions, DeferredPlot):
+    """Shows images: a sample, the worst errors, the least certain ones, and what augmentation makes of them.
 
     After every validation and test it writes ``samples.png``, ``worst_errors.png`` and ``least_certain.png``, and with
-    an `ImageFolderDataModule`, which knows where the pictures are, ``pictures.json`` and its small pictures. Without
+    an `ImageFolderDataModule`, which knows where the images are, ``pictures.json`` and its small images. Without
     one, what is drawn is kept on the device while it passes, by rank 0 of what passes there. Needs what
     `PredictionsCallback` needs, and ``batch["images"]`` or ``batch[0]``, (B, 3, H, W).
 
@@ -38,15 +38,15 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
 
     Args:
         folder: The run folder.
-        num_pictures: How many of the worst errors and of the least certain pictures are shown.
+        num_pictures: How many of the worst errors and of the least certain images are shown.
         budget: Decides whether there is time to draw within a training; None: one of its own.
     """
 
-    def __init__(self, folder: str | Path, num_pictures: int = NUM_TILES, budget: DrawingBudget | None = None) -> None:
+    def __init__(self, folder: str | Path, num_pictures: int = NUM_TILES, budget: PlottingBudget | None = None) -> None:
         super().__init__(budget=budget)
         self.folder = Path(folder)
         self.num_pictures = num_pictures
-        self._kept = KeptImages()
+        self._kept = ExampleCollector()
         self._is_first_batch = False
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -72,19 +72,19 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
                 return
             pixels = as_colours(images[:NUM_TILES], _preprocessing(trainer, pl_module))
             lines = _labels(labels, getattr(pl_module, "classes", ()), len(pixels))
-            tiles = [Tile(picture, line) for picture, line in zip(pixels, lines, strict=True)]
-            title = f"training pictures as the model got them: epoch {trainer.current_epoch + 1}, batch {batch_idx + 1}"
-            draw_tiles(self._train_batch, tiles, title=title)
+            tiles = [Tile(image, line) for image, line in zip(pixels, lines, strict=True)]
+            title = f"training images as the model got them: epoch {trainer.current_epoch + 1}, batch {batch_idx + 1}"
+            plot_tiles(self._train_batch, tiles, title=title)
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts to collect."""
         super().on_validation_epoch_start(trainer, pl_module)
-        self._kept = KeptImages()
+        self._kept = ExampleCollector()
 
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts to collect."""
         super().on_test_epoch_start(trainer, pl_module)
-        self._kept = KeptImages()
+        self._kept = ExampleCollector()
 
     def on_validation_batch_end(
         self,
@@ -101,7 +101,7 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
         is_shown = trainer.is_global_zero and not trainer.sanity_checking and dataloader_idx == 0
         if not is_shown or found is None or _photos_of(trainer) is not None or not _are_images(images):
             return
-        if len(images) == len(found[1]):  # several crops of an image are no pictures of it
+        if len(images) == len(found[1]):  # several crops of an image are no images of it
             self._kept.update(images, *found)
 
     def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:
@@ -125,12 +125,12 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
         scored: ScoredPass,
         records: Sequence[ImageRecord],
         data: ImageFolderDataModule,
-        budget: DrawingBudget | None,
+        budget: PlottingBudget | None,
     ) -> None:
         folder, max_pixels = scored_folder(self.folder, scored), data.config.max_image_pixels
-        with warn_instead_of_raise(f"the pictures in {folder.root}"):
+        with warn_instead_of_raise(f"the images in {folder.root}"):
             with self.budget.spending():
-                draw_picture_figures(
+                plot_example_figures(
                     folder,
                     scored.predictions,
                     scored.classes,
@@ -138,7 +138,7 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
                     title=scored.title,
                     num_pictures=self.num_pictures,
                 )
-            is_whole = write_pictures(
+            is_whole = write_examples(
                 folder,
                 scored.predictions,
                 records,
@@ -155,13 +155,13 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
     def _draw_kept(
         self,
         scored: ScoredPass,
-        kept: KeptImages,
+        kept: ExampleCollector,
         preprocessing: Preprocessing | None,
         among: str,
-        _: DrawingBudget | None,
+        _: PlottingBudget | None,
     ) -> None:
         folder = scored_folder(self.folder, scored)
-        with warn_instead_of_raise(f"the pictures in {folder.root}"), self.budget.spending():
+        with warn_instead_of_raise(f"the images in {folder.root}"), self.budget.spending():
             for kind, of_kind in kept.compute().items():
                 tiles = [
                     predicted_tile(
@@ -173,7 +173,7 @@ class SampleVisualizationCallback(ReadsPredictions, DrawsLate):
                     )
                     for number, pixels in enumerate(as_colours(of_kind.images, preprocessing)[: self.num_pictures])
                 ]
-                draw_kind(folder, kind, tiles, title=scored.title, among=among)
+                plot_kind(folder, kind, tiles, title=scored.title, among=among)
 
 
 def _are_images(images: Any) -> TypeGuard[Tensor]:
@@ -195,7 +195,7 @@ def _preprocessing(trainer: lightning.Trainer, module: lightning.LightningModule
 
 
 def _labels(labels: Any, classes: Sequence[str], number: int) -> list[tuple[str, ...]]:
-    """What stands below each training picture: its class, or the classes that it was mixed of."""
+    """What stands below each training image: its class, or the classes that it was mixed of."""
     if not isinstance(labels, Tensor) or len(labels) < number:
         return [()] * number
     values = labels[:number].detach().cpu()

@@ -11,11 +11,11 @@ from typing import Any
 import lightning
 import numpy as np
 
-from classifier_training.callbacks.draws_late import DrawsLate
-from classifier_training.data.sampling.observed import Drawn, drawn_in
-from classifier_training.data.sampling.table import DrawnTable
+from classifier_training.callbacks.deferred_plot import DeferredPlot
+from classifier_training.data.sampling.epoch_samples import EpochSamples, epoch_samples
+from classifier_training.data.sampling.table import SampledTable
 from classifier_training.errors import ConfigError
-from classifier_training.figures.drawing import DrawingBudget, save_figure
+from classifier_training.figures.rendering import PlottingBudget, save_figure
 from classifier_training.figures.sampler import sampler_figure
 from classifier_training.figures.text import named
 from classifier_training.terminal.terminal import Terminal
@@ -26,7 +26,7 @@ MAX_CLASSES_SHOWN = 20
 _MAX_NAMED = 3
 
 
-class SamplerDistributionCallback(DrawsLate):
+class SamplerDistributionCallback(DeferredPlot):
     """Counts what was drawn of each class in every epoch, exactly as the model saw it, over all ranks.
 
     It writes a CSV file with a row for each epoch and class, draws it, and says what the first epoch drew. It warns,
@@ -36,7 +36,7 @@ class SamplerDistributionCallback(DrawsLate):
 
     Args:
         path: The CSV file; a resumed run goes on with it.
-        figure: The picture, a PNG file; None: none is drawn.
+        figure: The image, a PNG file; None: none is drawn.
         max_repeats: Warn when the images of a class are drawn more often than this in an epoch, on average.
         terminal: Where to say it; None: nowhere.
         budget: Decides whether there is time to draw within a training; None: one of its own.
@@ -48,12 +48,12 @@ class SamplerDistributionCallback(DrawsLate):
         figure: str | Path | None = None,
         max_repeats: float = 10.0,
         terminal: Terminal | None = None,
-        budget: DrawingBudget | None = None,
+        budget: PlottingBudget | None = None,
     ) -> None:
         super().__init__(budget)
         if not max_repeats > 0:
             raise ConfigError(f"SamplerDistributionCallback: max_repeats={max_repeats}; allowed are numbers > 0")
-        self.table = DrawnTable(Path(path))
+        self.table = SampledTable(Path(path))
         self.figure = None if figure is None else Path(figure)
         self.max_repeats = max_repeats
         self.terminal = terminal
@@ -80,11 +80,11 @@ class SamplerDistributionCallback(DrawsLate):
         """Adds the epoch."""
         if trainer.is_global_zero:
             with warn_instead_of_raise(self.table.path.name):
-                drawn = drawn_in(trainer, trainer.current_epoch)
+                drawn = epoch_samples(trainer, trainer.current_epoch)
                 if drawn is not None:
                     self._add(trainer.current_epoch, drawn)
 
-    def _add(self, epoch: int, drawn: Drawn) -> None:
+    def _add(self, epoch: int, drawn: EpochSamples) -> None:
         self.table.write(epoch, drawn)
         if self.terminal is not None and epoch == 0:
             _say(drawn, self.terminal)
@@ -92,16 +92,16 @@ class SamplerDistributionCallback(DrawsLate):
         if self.figure is not None:
             self.draw(partial(self._draw_table, drawn, self.figure))
 
-    def _warn(self, epoch: int, drawn: Drawn) -> None:
+    def _warn(self, epoch: int, drawn: EpochSamples) -> None:
         counts = zip(drawn.classes, drawn.images.tolist(), drawn.drawn.tolist(), strict=True)
         names = [name for name, images, times in counts if images and not times]
         if new := self._not_warned("never", names):
-            warnings.warn(f"epoch {epoch + 1} drew no picture of {_some(new)}", stacklevel=3)
+            warnings.warn(f"epoch {epoch + 1} drew no image of {_some(new)}", stacklevel=3)
         repeats = dict(zip(drawn.classes, drawn.repeats.tolist(), strict=True))
         names = [name for name, times in repeats.items() if times > self.max_repeats]
         if new := self._not_warned("often", names):
             warnings.warn(
-                f"epoch {epoch + 1} drew each picture of {_some(new)} {max(repeats[name] for name in new):.1f} times,"
+                f"epoch {epoch + 1} drew each image of {_some(new)} {max(repeats[name] for name in new):.1f} times,"
                 f" more than report.max_repeats={self.max_repeats:g}: expect overfitting to them;"
                 " data.balance_weighting=inverse_sqrt repeats less",
                 stacklevel=3,
@@ -114,14 +114,14 @@ class SamplerDistributionCallback(DrawsLate):
         self._warned[kind] += new
         return new
 
-    def _draw_table(self, latest: Drawn, figure: Path, _: DrawingBudget | None) -> None:
+    def _draw_table(self, latest: EpochSamples, figure: Path, _: PlottingBudget | None) -> None:
         with warn_instead_of_raise(figure.name), self.budget.spending():
             epochs = sorted(self.table.drawn)
             drawn = np.array([self.table.drawn[epoch] for epoch in epochs], np.int64)
             save_figure(sampler_figure(latest.classes, latest.images, epochs, drawn), figure)
 
 
-def _say(drawn: Drawn, terminal: Terminal) -> None:
+def _say(drawn: EpochSamples, terminal: Terminal) -> None:
     """What the first epoch drew; one line where it drew no class more often than the data holds it."""
     images, total = int(drawn.images.sum()), int(drawn.drawn.sum())
     if (drawn.drawn <= drawn.images).all() and drawn.drawn.any():
@@ -137,7 +137,7 @@ def _say(drawn: Drawn, terminal: Terminal) -> None:
     terminal.table("drawn in epoch 1", ["class", "images", "drawn", "repeats"], rows)
 
 
-def _cells(drawn: Drawn, position: int) -> list[str]:
+def _cells(drawn: EpochSamples, position: int) -> list[str]:
     name = named(drawn.classes[position])
     return [name, str(drawn.images[position]), str(drawn.drawn[position]), f"{drawn.repeats[position]:.2f}"]
 

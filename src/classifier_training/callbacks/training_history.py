@@ -7,19 +7,19 @@ from typing import Any, Literal
 
 import lightning
 
-from classifier_training.callbacks.draws_late import DrawsLate
+from classifier_training.callbacks.deferred_plot import DeferredPlot
 from classifier_training.callbacks.epoch_metrics import EpochMetrics
 from classifier_training.errors import ConfigError
-from classifier_training.figures.drawing import DrawingBudget, save_figure
 from classifier_training.figures.history import history_figure, read_history
+from classifier_training.figures.rendering import PlottingBudget, save_figure
 from classifier_training.warn import warn_instead_of_raise
 
 
-class TrainingHistoryCallback(DrawsLate):
+class TrainingHistoryCallback(DeferredPlot):
     """Draws loss, accuracy, learning rate and images per second over the epochs, the best epoch marked.
 
     Args:
-        path: The picture, a PNG file.
+        path: The image, a PNG file.
         metrics: The ``metrics.csv`` of a run, written by a callback before this one; None: the metrics that the
             Trainer's callbacks see are collected, and kept in checkpoints.
         timings: The ``timings.csv`` of a run; None: no speed is drawn.
@@ -35,7 +35,7 @@ class TrainingHistoryCallback(DrawsLate):
         timings: str | Path | None = None,
         monitor: str = "val/top1",
         mode: Literal["min", "max"] = "max",
-        budget: DrawingBudget | None = None,
+        budget: PlottingBudget | None = None,
     ) -> None:
         super().__init__(budget)
         if mode not in ("min", "max"):
@@ -68,7 +68,7 @@ class TrainingHistoryCallback(DrawsLate):
         if trainer.is_global_zero:
             self.draw(self._draw_history)
 
-    def _draw_history(self, _: DrawingBudget | None) -> None:
+    def _draw_history(self, _: PlottingBudget | None) -> None:
         with warn_instead_of_raise(self.path.name), self.budget.spending():
             rows = self._collected if self.metrics is None else read_history(self.metrics, self.timings)
             save_figure(history_figure(rows, self.monitor, self.mode), self.path)

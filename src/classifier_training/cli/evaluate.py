@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from classifier_training.cli.words import Quiet, split_words
+from classifier_training.cli.words import Quiet, split_arguments
 
 if TYPE_CHECKING:
     from classifier_training.evaluation.evaluate import Evaluation
@@ -21,7 +21,7 @@ def evaluate(
     photos: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Labelled photos (default: the run's own), then settings.", metavar="[PHOTOS] [KEY=VALUE]..."
+            help="LabelledImages photos (default: the run's own), then settings.", metavar="[PHOTOS] [KEY=VALUE]..."
         ),
     ] = None,
     split: Annotated[
@@ -45,7 +45,7 @@ def evaluate(
 
     classifier-training evaluate runs/NAME --min top1=0.9 --not-worse-than runs/OTHER
     """
-    place, overrides = split_words(photos)
+    place, overrides = split_arguments(photos)
     from classifier_training.evaluation.gates import check_gates, parse_gates, require_passed
 
     gates = parse_gates(minima or [], other, significance)
@@ -70,7 +70,7 @@ def evaluate(
         sys.stdout.write(plain_text(json.dumps(told, ensure_ascii=False)) + "\n")
     for gate in judged:
         if gate.passed and not as_json:
-            terminal.result(f"gate passed: {gate.sentence}")
+            terminal.result(f"gate passed: {gate.message}")
     require_passed(judged)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from classifier_training.cli.evaluate import evaluate
 from classifier_training.cli.report import compare, report
-from classifier_training.cli.words import Quiet, split_words
+from classifier_training.cli.words import Quiet, split_arguments
 from classifier_training.errors import ClassifierTrainingError, ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def train(
 
     All settings: classifier-training config options
     """
-    place, overrides = split_words(photos)
+    place, overrides = split_arguments(photos)
     _check_settings(overrides, config, place if not resume else None, is_resumed=resume)
     from classifier_training.training.train import train as run_training
 
@@ -86,15 +86,15 @@ app.command()(evaluate)
 @app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="Run folder or .onnx file.")],
-    images: Annotated[list[str], typer.Argument(help="Picture files and folders of them.")],
+    images: Annotated[list[str], typer.Argument(help="Image files and folders of them.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write: .csv or .jsonl.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per run of the model.")] = 32,
     on_bad_image: Annotated[
-        Literal["raise", "skip"], typer.Option(help="A file that is no picture: stop, or leave it out.")
+        Literal["raise", "skip"], typer.Option(help="A file that is no image: stop, or leave it out.")
     ] = "raise",
     quiet: Quiet = False,
 ) -> None:
-    """Predict the class of pictures with an exported model."""
+    """Predict the class of images with an exported model."""
     from classifier_training.inference.predict import check_output, open_predictor, table_rows, write_predictions
     from classifier_training.terminal.terminal import Terminal
 
@@ -145,11 +145,11 @@ def prepare(
     ] = None,
     shard_size: Annotated[str | None, typer.Option(help="Bytes of a shard, such as 1GiB; default 256MB.")] = None,
     form: Annotated[
-        Literal["tar", "cache"], typer.Option("--format", help="Tar shards, or the picture cache of a training.")
+        Literal["tar", "cache"], typer.Option("--format", help="Tar shards, or the image cache of a training.")
     ] = "tar",
     quiet: Quiet = False,
 ) -> None:
-    """Pack photos into tar shards, which train takes in place of the photos; or fill the picture cache.
+    """Pack photos into tar shards, which train takes in place of the photos; or fill the image cache.
 
     classifier-training prepare photos --to shards --size 320
 
@@ -157,11 +157,11 @@ def prepare(
 
     Interrupted, and run again, it goes on. The same photos give the same bytes.
     """
-    place, overrides = split_words(photos)
+    place, overrides = split_arguments(photos)
     _check_settings(overrides, None, place, is_resumed=False)
     if form == "cache":
         if size is not None or shard_size is not None:
-            raise ConfigError("--size and --shard-size are for shards; a cache keeps pictures of data.cache_size")
+            raise ConfigError("--size and --shard-size are for shards; a cache keeps images of data.cache_size")
         _prepare_cache(place, overrides, to, quiet=quiet)
         return
     from classifier_training.data.packing.prepare import DEFAULT_SHARD_SIZE
@@ -252,12 +252,12 @@ def _prepare_cache(place: str | None, overrides: list[str], to: Path, *, quiet: 
         terminal.progress("storing", "images") as storing,
     ):
         prepared = prepare_cache(place, overrides, to=to, checking=checking, storing=storing)
-    for sentence in prepared.sentences:
-        terminal.say(sentence)
-    for sentence in prepared.warnings:
-        terminal.warn(sentence)
+    for message in prepared.messages:
+        terminal.say(message)
+    for message in prepared.warnings:
+        terminal.warn(message)
     terminal.result(
-        f"{prepared.num_stored} of {prepared.num_images} pictures ({prepared.num_made} new) written to"
+        f"{prepared.num_stored} of {prepared.num_images} images ({prepared.num_made} new) written to"
         f" {prepared.folder}; train with data.cache_dir={prepared.folder}"
     )
 

@@ -39,10 +39,10 @@ def compare(
     _say(*compare_in_words(runs, output=output))
 
 
-def _say(path: Path, sentences: Sequence[str] = ()) -> None:
+def _say(path: Path, messages: Sequence[str] = ()) -> None:
     from classifier_training.terminal.terminal import Terminal
 
     terminal = Terminal()
-    for sentence in sentences:
-        terminal.say(sentence)
+    for message in messages:
+        terminal.say(message)
     terminal.result(f"written: {path}")

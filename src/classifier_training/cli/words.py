@@ -12,7 +12,7 @@ from classifier_training.errors import ConfigError
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say warnings and results only.")]
 
 
-def split_words(words: list[str] | None) -> tuple[str | None, list[str]]:
+def split_arguments(words: list[str] | None) -> tuple[str | None, list[str]]:
     """A source and settings, in any order; a setting has a ``=``, unless it is an address, or a file of that name."""
     places = [word for word in words or [] if "://" in word.partition("=")[0] or "=" not in word or Path(word).exists()]
     if len(places) > 1:

@@ -25,7 +25,7 @@ class Option:
         key: Its dotted name, ``data.batch_size``.
         type: Its type in few letters, ``int | null``.
         default: Its default as it is typed.
-        allowed: What it may be, so that "must be …" makes a sentence.
+        allowed: What it may be, so that "must be …" makes a message.
         description: What it means.
         choices: The values of a setting that has a fixed list, else empty.
         is_text: Whether a value is taken as the text that was typed.
@@ -53,7 +53,7 @@ class Preset:
     Attributes:
         group: Its folder; ``model``.
         name: Its name, as in ``model=resnet50``.
-        summary: The first sentence of its leading comment.
+        summary: The first message of its leading comment.
     """
 
     group: str

@@ -76,29 +76,29 @@ class DataConfig(Section):
         None, description="weight of each class by name, for balance_weighting=manual"
     )
     on_bad_image: Literal["raise", "skip"] = Field(
-        "raise", description="a file that is no picture: stop, or leave it out and list it"
+        "raise", description="a file that is no image: stop, or leave it out and list it"
     )
     max_bad_fraction: Fraction = Field(
         0.5, description="share of files that on_bad_image=skip may leave out; with more of them the run stops"
     )
     max_image_pixels: PositiveInt = Field(
-        178_956_970, description="a picture with more pixels is refused, as it could exhaust the memory"
+        178_956_970, description="an image with more pixels is refused, as it could exhaust the memory"
     )
     cache: Literal["auto", "none", "memory", "disk"] = Field(
-        "auto", description="where decoded pictures are kept for the next epochs and runs; never changes the result"
+        "auto", description="where decoded images are kept for the next epochs and runs; never changes the result"
     )
     cache_size: PositiveInt | Literal["original"] | None = Field(
         None,
-        description="shorter side, pixels, that training pictures are reduced to before the random crop; null: 8/7 of"
-        " image_size, 256 for 224; original: not reduced, and no training picture is kept",
+        description="shorter side, pixels, that training images are reduced to before the random crop; null: 8/7 of"
+        " image_size, 256 for 224; original: not reduced, and no training image is kept",
     )
     cache_dir: NonEmptyText | None = Field(
-        None, description="folder of cached pictures and indices; null: the user's cache folder"
+        None, description="folder of cached images and indices; null: the user's cache folder"
     )
     cache_limit: ByteCount | None = Field(
-        None, description="most that all cached pictures may take; null: by free disk and memory"
+        None, description="most that all cached images may take; null: by free disk and memory"
     )
-    image_column: str = Field("image", min_length=1, description="column of a table with the picture's path")
+    image_column: str = Field("image", min_length=1, description="column of a table with the image's path")
     label_column: str = Field("label", min_length=1, description="column of a table with the class name")
     split_column: str = Field("split", min_length=1, description="optional column of a table with the split")
     group_column: NonEmptyText | None = Field(
@@ -257,11 +257,11 @@ class ExportConfig(Section):
 class ReportConfig(Section):
     """What can be looked at while and after a run is trained."""
 
-    enabled: bool = Field(True, description="write report.html, the figures and what the model said of each picture")
+    enabled: bool = Field(True, description="write report.html, the figures and what the model said of each image")
     max_repeats: PositiveFloat = Field(
-        10.0, description="warn when the sampler draws each picture of a class more often than this in an epoch"
+        10.0, description="warn when the sampler draws each image of a class more often than this in an epoch"
     )
-    num_pictures: NonNegativeInt = Field(24, description="worst errors and least certain pictures that are shown")
+    num_pictures: NonNegativeInt = Field(24, description="worst errors and least certain images that are shown")
     grad_cam: bool = Field(True, description="show what the worst errors looked like to the model (Grad-CAM)")
 
 

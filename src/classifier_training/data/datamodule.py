@@ -21,8 +21,8 @@ from classifier_training.data.loading.loaders import evaluation_loader, train_lo
 from classifier_training.data.loading.normalize import normalize_batch
 from classifier_training.data.loading.transforms import TrainTransform
 from classifier_training.data.photos import Photos, load_photos
-from classifier_training.data.sampling.batches import DrawBatchSampler
-from classifier_training.data.sampling.counts import Ledger, batches_seen
+from classifier_training.data.sampling.batches import EpochBatchSampler
+from classifier_training.data.sampling.counts import SampleLog, batches_seen
 from classifier_training.data.sampling.evaluation import keep_shared
 from classifier_training.data.sampling.sampler import ShuffleSampler, TrackingWeightedRandomSampler
 from classifier_training.data.sampling.weights import class_weights, weights_by_name
@@ -77,7 +77,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         self._photos = photos
         self._progress = progress
         self._start = (0, 0)
-        self._batches: DrawBatchSampler | None = None
+        self._batches: EpochBatchSampler | None = None
         self._caches: Caches | None = None
 
     @property
@@ -113,7 +113,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
 
     @property
     def caches(self) -> Caches:
-        """Where decoded pictures are kept; opened at the first call.
+        """Where decoded images are kept; opened at the first call.
 
         Raises:
             DataError: Before `setup`.
@@ -123,7 +123,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         return self._caches
 
     @property
-    def ledger(self) -> Ledger:
+    def sample_log(self) -> SampleLog:
         """What was drawn in each epoch, as far as the model has seen it, over all ranks.
 
         Raises:
@@ -132,7 +132,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         if self._batches is None:
             raise DataError("nothing is drawn yet: call train_dataloader() first, or let a Trainer fit")
         whole = len(self._batches)
-        return Ledger(
+        return SampleLog(
             self._batches,
             self.photos.labels("train"),
             self.num_classes,
@@ -183,7 +183,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[ClassificationBatch]:
         """Shuffled or balanced, augmented batches; on a resumed run from the batch where it stopped."""
         rank, world_size = self._rank()
-        batches = DrawBatchSampler(self._train_sampler(), self.config.batch_size, rank=rank, world_size=world_size)
+        batches = EpochBatchSampler(self._train_sampler(), self.config.batch_size, rank=rank, world_size=world_size)
         batches.seek(*self._start)
         self._batches = batches
         train_cache = self.caches.train
@@ -214,12 +214,12 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         return normalize_batch(batch, self.preprocessing)
 
     def teardown(self, stage: str | None = None) -> None:
-        """Lets go of the picture caches when training is over."""
+        """Lets go of the image caches when training is over."""
         if stage == "fit":
             self.close_caches()
 
     def close_caches(self) -> None:
-        """Ends the use of the picture caches; those in memory are removed when no other run uses them."""
+        """Ends the use of the image caches; those in memory are removed when no other run uses them."""
         if self._caches is not None:
             self._caches.close()
             self._caches = None

@@ -25,18 +25,18 @@ DEMO_SETTINGS = (
     "optimizer.lr=3e-3",
     "trainer.max_epochs=8",
 )
-"""Small pictures, small backbone, from scratch: minutes on two processors."""
+"""Small images, small backbone, from scratch: minutes on two processors."""
 
 
 def write_digits(folder: Path) -> Path:
     """Writes the digits as ``folder/{train,val,test}/<digit>/<index>.png``.
 
-    1,797 greyscale pictures of 8×8 pixels, as scikit-learn ships them, with their 17 grey levels spread over
+    1,797 greyscale images of 8×8 pixels, as scikit-learn ships them, with their 17 grey levels spread over
     0..255. The split is stratified and always the same. A folder that holds all of them already is left as
     it is; a new one appears whole or not at all.
 
     Args:
-        folder: Where the pictures go; it must not exist yet, be empty, or hold the digits already.
+        folder: Where the images go; it must not exist yet, be empty, or hold the digits already.
 
     Returns:
         ``folder``.
@@ -85,7 +85,7 @@ def split_indices(labels: NDArray[np.int64]) -> dict[str, list[int]]:
 
 
 def _load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The pictures, uint8 (1797, 8, 8), and their digits, int64 (1797,)."""
+    """The images, uint8 (1797, 8, 8), and their digits, int64 (1797,)."""
     import numpy as np
 
     try:
@@ -122,5 +122,5 @@ def _publish(digits: Path, folder: Path) -> None:
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether ``folder`` holds as many pictures, placed like ours, as there are digits."""
+    """Whether ``folder`` holds as many images, placed like ours, as there are digits."""
     return sum(1 for split in SPLITS for _ in folder.glob(f"{split}/[0-9]/*.png")) == NUM_DIGITS

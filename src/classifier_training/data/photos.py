@@ -17,7 +17,7 @@ from classifier_training.data.index.table import Index, RowRecords
 from classifier_training.data.sources.address import absolute_root
 from classifier_training.data.sources.recognise import shown_root
 from classifier_training.data.sources.table import Columns
-from classifier_training.data.splits.make import Rows, divide
+from classifier_training.data.splits.make import Rows, make_splits
 from classifier_training.errors import DataError
 from classifier_training.files.text import name_some
 from classifier_training.types import SPLITS, Progress, Sample, Split
@@ -30,13 +30,13 @@ class Photos:
     Attributes:
         root: Where they lie: an absolute path, or an address.
         classes: Class names of the training split, lexicographic; a class index is a position in it.
-        index: Every picture that was found.
-        rows: The good pictures of each split, as rows of the index.
+        index: Every image that was found.
+        rows: The good images of each split, as rows of the index.
         bad: The files that were left out.
         notes: How the splits were made, where the source did not define them.
         warnings: What a person should know.
-        fingerprint: Hash over every picture's content, label and split.
-        order: Hash over the training pictures' contents in their order.
+        fingerprint: Hash over every image's content, label and split.
+        order: Hash over the training images' contents in their order.
     """
 
     root: str
@@ -55,21 +55,21 @@ class Photos:
         return str(self.index.metadata["layout"])
 
     def labels(self, split: Split) -> NDArray[np.int64]:
-        """int64 (N,), class index of every picture of a split."""
+        """int64 (N,), class index of every image of a split."""
         number = {name: position for position, name in enumerate(self.classes)}
         class_of_code = np.array([number.get(name, -1) for name in self.index.label_names], np.int64)
         return class_of_code[self.index.labels[self._rows(split)]]
 
     def counts(self, split: Split) -> list[int]:
-        """Number of pictures of each class in a split."""
+        """Number of images of each class in a split."""
         return [int(count) for count in np.bincount(self.labels(split), minlength=len(self.classes))]
 
     def records(self, split: Split) -> RowRecords:
-        """Where every picture of a split is."""
+        """Where every image of a split is."""
         return RowRecords(self.index, self._rows(split))
 
     def samples(self, split: Split) -> Sequence[Sample]:
-        """Every picture of a split with its class name, looked up when asked for."""
+        """Every image of a split with its class name, looked up when asked for."""
         return _Samples(self.records(split))
 
     def digests(self, split: Split) -> NDArray[np.uint8]:
@@ -77,7 +77,7 @@ class Photos:
         return self.index.digests[self._rows(split)]
 
     def weights(self, split: Split) -> NDArray[np.float64] | None:
-        """float64 (N,), sampling weights of a split, 1 where a picture has none; None where the source has none."""
+        """float64 (N,), sampling weights of a split, 1 where an image has none; None where the source has none."""
         weights = self.index.weights
         return None if weights is None else np.nan_to_num(weights[self._rows(split)].astype(np.float64), nan=1.0)
 
@@ -120,7 +120,7 @@ def load_photos(
         seed: The run's seed, for the split.
         progress: Told how many files have been checked.
         scanning: Told how many folders or shards have been looked through.
-        fetching: Told how many remote pictures have been fetched.
+        fetching: Told how many remote images have been fetched.
 
     Raises:
         DataError: There are no photos, broken ones, one class only, or classes that the training split lacks.
@@ -146,7 +146,7 @@ def load_photos(
     check_bad(bad, len(index), BadImagePolicy(config.on_bad_image, config.max_bad_fraction))
     if len(bad) == len(index):
         raise DataError(f"no image in {told} can be read: {name_some(image.reason for image in bad)}")
-    division = divide(index, told, config.val_fraction, config.test_fraction, seed)
+    division = make_splits(index, told, config.val_fraction, config.test_fraction, seed)
     return Photos(
         root=root,
         classes=division.classes,

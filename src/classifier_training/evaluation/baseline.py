@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import DataError, RunError, UserError
-from classifier_training.evaluation.evaluate import Evaluation, score_on_same_photos
+from classifier_training.evaluation.evaluate import Evaluation, score_on_same_images
 from classifier_training.results.folder import read_scores
 from classifier_training.results.predictions_csv import file_cell, read_predictions_csv
 from classifier_training.run.folder import RunFolder, ScoredFolder, open_run
@@ -20,19 +20,19 @@ from classifier_training.types import Progress
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OtherModel:
+class Baseline:
     """What another model said of the N photos of an evaluation.
 
     Attributes:
-        are_right: bool (N,), in the order of the evaluation.
+        is_correct: bool (N,), in the order of the evaluation.
         how: How its photos were paired with these, for a person.
     """
 
-    are_right: NDArray[np.bool_]
+    is_correct: NDArray[np.bool_]
     how: str
 
 
-def check_other(path: Path) -> None:
+def check_baseline(path: Path) -> None:
     """Refuses what cannot be compared with, before the model is scored.
 
     Raises:
@@ -51,13 +51,13 @@ def check_other(path: Path) -> None:
         raise RunError(f"{path} is nothing to compare with; name a run folder, a .ckpt or .onnx file, or an evaluation")
 
 
-def right_of_other(
+def baseline_is_correct(
     path: Path, evaluation: Evaluation, words: Sequence[str] = (), scoring: Progress | None = None
-) -> OtherModel:
+) -> Baseline:
     """Where another model is right.
 
     Args:
-        path: What `check_other` accepts.
+        path: What `check_baseline` accepts.
         evaluation: Gives the photos and their classes.
         words: Settings with which a run or a model file is scored where its predictions are not there.
         scoring: Told how many images have been scored with it.
@@ -70,11 +70,11 @@ def right_of_other(
     if path.is_dir():
         with contextlib.suppress(UserError):  # then it is scored anew
             return _from_run(RunFolder(path), evaluation)
-    predictions = score_on_same_photos(path, evaluation, *words, scoring=scoring).predictions
-    return OtherModel(predictions.are_right, "the same for both")
+    predictions = score_on_same_images(path, evaluation, *words, scoring=scoring).predictions
+    return Baseline(predictions.is_correct, "the same for both")
 
 
-def _from_run(run: RunFolder, evaluation: Evaluation) -> OtherModel:
+def _from_run(run: RunFolder, evaluation: Evaluation) -> Baseline:
     """What the best weights of a run said when they were scored.
 
     Raises:
@@ -90,7 +90,7 @@ def _from_run(run: RunFolder, evaluation: Evaluation) -> OtherModel:
     raise DataError(f"{run.root} was not scored on these photos")
 
 
-def _from_folder(folder: ScoredFolder, digests: Mapping[str, str], evaluation: Evaluation) -> OtherModel:
+def _from_folder(folder: ScoredFolder, digests: Mapping[str, str], evaluation: Evaluation) -> Baseline:
     """Pairs by content where that is known of all photos, else by file.
 
     Raises:
@@ -109,7 +109,7 @@ def _from_folder(folder: ScoredFolder, digests: Mapping[str, str], evaluation: E
             " there; name the run or the model file instead, which is then scored on the same photos"
         )
     right = [there[key] == sample.label for key, sample in zip(keys, labelled.samples, strict=True)]
-    return OtherModel(np.array(right, bool), how)
+    return Baseline(np.array(right, bool), how)
 
 
 def _digests_beside(folder: Path) -> dict[str, str]:

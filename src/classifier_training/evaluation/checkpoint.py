@@ -11,7 +11,7 @@ import torch
 from classifier_training.config.schema import Config
 from classifier_training.data.index.check import count_up
 from classifier_training.data.loading.loaders import evaluation_loader
-from classifier_training.evaluation.labelled import Labelled, ScoredPhotos
+from classifier_training.evaluation.labelled import LabelledImages, ScoredPhotos
 from classifier_training.evaluation.score import Precision, score_model
 from classifier_training.models.checkpoint import load_model, read_checkpoint
 from classifier_training.models.device import resolve_accelerator
@@ -20,7 +20,10 @@ from classifier_training.types import Progress
 
 
 def score_checkpoint(
-    path: Path, choose: Callable[[tuple[str, ...]], Labelled], settings: Config | None, progress: Progress | None = None
+    path: Path,
+    choose: Callable[[tuple[str, ...]], LabelledImages],
+    settings: Config | None,
+    progress: Progress | None = None,
 ) -> ScoredPhotos:
     """Scores the weights of a checkpoint.
 

@@ -21,8 +21,8 @@ from classifier_training.data.sources.address import absolute_root, file_name, i
 from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import CheckpointError
 from classifier_training.evaluation.folder import check_folder, make_free_folder, replaced_folder
-from classifier_training.evaluation.labelled import Labelled, ScoredPhotos
-from classifier_training.evaluation.photos import PhotoChoice
+from classifier_training.evaluation.labelled import LabelledImages, ScoredPhotos
+from classifier_training.evaluation.photos import ImageSelector
 from classifier_training.inference.classifier import Classifier
 from classifier_training.inference.evaluate import evaluate_samples
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL, ScoreIntervals, score_intervals
@@ -61,7 +61,7 @@ class Evaluation:
 
     model: Path
     photos: str | None
-    labelled: Labelled
+    labelled: LabelledImages
     classes: tuple[str, ...]
     scores: Scores
     intervals: ScoreIntervals
@@ -133,12 +133,12 @@ def evaluate(
     settings = _settings(run, words, is_onnx=path.suffix == ".onnx")
     if output is not None:
         check_folder(Path(output))
-    choice = PhotoChoice(run, photos, settings, split, checking)
+    choice = ImageSelector(run, photos, settings, split, checking)
     scored = _score(path, choice, settings, scoring)
     trained_on = set() if run is None or not run.split.is_file() else set(read_digests(run.split, "train").values())
     evaluation = Evaluation(
         model=path,
-        photos=None if photos is None or choice.are_the_runs_own else os.fspath(photos),
+        photos=None if photos is None or choice.uses_run_split else os.fspath(photos),
         labelled=scored.labelled,
         classes=scored.classes,
         scores=scored.scores,
@@ -154,7 +154,7 @@ def evaluate(
     return evaluation if output is None else write_evaluation(evaluation, Path(output))
 
 
-def score_on_same_photos(
+def score_on_same_images(
     model: str | os.PathLike[str], evaluation: Evaluation, *overrides: Overrides, scoring: Progress | None = None
 ) -> ScoredPhotos:
     """Scores another model on the photos of an evaluation, in the same order.
@@ -221,9 +221,9 @@ def _write_page(evaluation: Evaluation, folder: ScoredFolder) -> None:
 
     with warn_instead_of_raise("report.html"):
         from classifier_training.pages.write import report
-        from classifier_training.results.drawn import show_pictures
+        from classifier_training.results.figures import plot_examples
 
-        show_pictures(
+        plot_examples(
             folder,
             evaluation.scores,
             evaluation.predictions,
@@ -251,7 +251,7 @@ def _usual_place(evaluation: Evaluation) -> tuple[Path, str]:
 
 
 def _score(
-    path: Path, choose: Callable[[tuple[str, ...]], Labelled], settings: Config | None, scoring: Progress | None
+    path: Path, choose: Callable[[tuple[str, ...]], LabelledImages], settings: Config | None, scoring: Progress | None
 ) -> ScoredPhotos:
     if path.suffix == ".onnx":
         return _score_onnx(path, choose, settings, scoring)
@@ -261,7 +261,7 @@ def _score(
 
 
 def _score_onnx(
-    path: Path, choose: Callable[[tuple[str, ...]], Labelled], settings: Config | None, scoring: Progress | None
+    path: Path, choose: Callable[[tuple[str, ...]], LabelledImages], settings: Config | None, scoring: Progress | None
 ) -> ScoredPhotos:
     classifier = Classifier(path)
     labelled = choose(classifier.classes)

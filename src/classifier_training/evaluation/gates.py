@@ -25,13 +25,13 @@ class GateResult:
     Attributes:
         gate: What was asked.
         passed: Whether the model is as good as that.
-        sentence: What was measured, and what was required, for a person.
+        message: What was measured, and what was required, for a person.
         figures: The same as plain values.
     """
 
     gate: str
     passed: bool
-    sentence: str
+    message: str
     figures: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def check_minimum(evaluation: Evaluation, gate: Minimum) -> GateResult:
     return GateResult(
         gate=f"min {gate.score}={gate.value!r}",
         passed=passed,
-        sentence=f"{gate.score} {_exactly(measured, gate.value)} {relation} the required {gate.value!r}{within}",
+        message=f"{gate.score} {_exactly(measured, gate.value)} {relation} the required {gate.value!r}{within}",
         figures={"measured": measured, "required": gate.value, "interval": interval},
     )
 
@@ -128,18 +128,18 @@ def check_not_worse(
     Raises:
         UserError: The other model cannot be scored on these photos, or its predictions are of others.
     """
-    from classifier_training.evaluation.baseline import check_other, right_of_other
+    from classifier_training.evaluation.baseline import baseline_is_correct, check_baseline
     from classifier_training.metrics.paired import compare_paired
 
-    check_other(gate.other)
-    other = right_of_other(gate.other, evaluation, words, scoring)
-    found = compare_paired(evaluation.predictions.are_right, other.are_right)
+    check_baseline(gate.other)
+    other = baseline_is_correct(gate.other, evaluation, words, scoring)
+    found = compare_paired(evaluation.predictions.is_correct, other.is_correct)
     passed = not (found.num_only_second > found.num_only_first and found.p_value < gate.significance)
     relation = "is not proven better" if passed else "is better"
     return GateResult(
         gate=f"not worse than {gate.other}",
         passed=passed,
-        sentence=f"{gate.other} {relation}: of {found.num_images} photos, {other.how}, it alone is right on"
+        message=f"{gate.other} {relation}: of {found.num_images} photos, {other.how}, it alone is right on"
         f" {found.num_only_second} and this model alone on {found.num_only_first}; p = {found.p_value:.3g},"
         f" significance {gate.significance:g}",
         figures={
@@ -181,7 +181,7 @@ def require_passed(results: Iterable[GateResult]) -> None:
             evaluation = evaluate("runs/shirts", output="evaluations/shirts")
             require_passed(check_gates(evaluation, [Minimum("top1", 0.9), NotWorseThan(Path("runs/last-week"))]))
     """
-    failed = [f"gate failed: {result.sentence}" for result in results if not result.passed]
+    failed = [f"gate failed: {result.message}" for result in results if not result.passed]
     if failed:
         raise GateError("\n".join(failed))
 
@@ -203,9 +203,9 @@ def parse_gates(
     if other is None:
         return gates
     gates.append(NotWorseThan(Path(other), significance))
-    from classifier_training.evaluation.baseline import check_other  # now: scoring a model may take an hour
+    from classifier_training.evaluation.baseline import check_baseline  # now: scoring a model may take an hour
 
-    check_other(Path(other))
+    check_baseline(Path(other))
     return gates
 
 

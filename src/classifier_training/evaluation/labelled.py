@@ -1,4 +1,4 @@
-"""Labelled pictures to score a finished model on. Needs numpy and Pillow only, as scoring an ONNX file does."""
+"""LabelledImages images to score a finished model on. Needs numpy and Pillow only, as scoring an ONNX file does."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from classifier_training.types import SPLITS, Preprocessing, Progress, Sample, S
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
-    """Pictures whose class is known.
+class LabelledImages:
+    """Images whose class is known.
 
     Attributes:
         samples: The good ones.
@@ -40,8 +40,8 @@ class Labelled:
     split: Split | None
     digests: tuple[str, ...]
 
-    def for_classes(self, classes: Sequence[str]) -> Labelled:
-        """The same pictures, with the class indices of another model.
+    def for_classes(self, classes: Sequence[str]) -> LabelledImages:
+        """The same images, with the class indices of another model.
 
         Raises:
             DataError: A class is not one of that model's.
@@ -52,20 +52,20 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class ScoredPhotos:
-    """What a model said of labelled pictures.
+    """What a model said of labelled images.
 
     Attributes:
         classes: K class names of the model, in class order.
-        labelled: The N pictures.
+        labelled: The N images.
         scores: The scores.
-        predictions: What was said of each picture.
-        preprocessing: How the model saw the pictures.
+        predictions: What was said of each image.
+        preprocessing: How the model saw the images.
         epoch: After which epoch the model was scored, from 0; None where its file does not say.
-        cam: Gives what the model looked at in some of the pictures, by position; None: it cannot be asked.
+        cam: Gives what the model looked at in some of the images, by position; None: it cannot be asked.
     """
 
     classes: tuple[str, ...]
-    labelled: Labelled
+    labelled: LabelledImages
     scores: Scores
     predictions: Predictions
     preprocessing: Preprocessing
@@ -74,11 +74,11 @@ class ScoredPhotos:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """Pictures that are not yet looked at.
+class Selection:
+    """Images that are not yet looked at.
 
     Attributes:
-        samples: The pictures.
+        samples: The images.
         description: What was taken, for a person.
         split: Which split that is; None: the photos have none.
     """
@@ -88,14 +88,14 @@ class Chosen:
     split: Split | None
 
 
-def choose_samples(
+def select_samples(
     root: str | Path,
     columns: Columns | None = None,
     split: Split | None = None,
     classes: Collection[str] | None = None,
     cache: Path | None = None,
-) -> Chosen:
-    """The pictures of a root to score on.
+) -> Selection:
+    """The images of a root to score on.
 
     Args:
         root: A folder of photos, a table file, shards, or the address of any of them.
@@ -112,29 +112,29 @@ def choose_samples(
     if not listing.places and split is not None:
         raise DataError(f"{root} has no splits, so none can be chosen with --split {split}; leave it out to score all")
     if not listing.places:
-        return Chosen(listing.samples(), f"all images of {root} (it has no splits)", None)
+        return Selection(listing.samples(), f"all images of {root} (it has no splits)", None)
     there = [name for name in SPLITS if listing.count(name)]
     chosen: Split = split or ("test" if "test" in there else "val")
     if chosen not in there:
         raise DataError(f"{root} has no images to score in a {chosen} split; choose with --split: {', '.join(there)}")
-    return Chosen(listing.samples(chosen), f"the {chosen} split of {root}", chosen)
+    return Selection(listing.samples(chosen), f"the {chosen} split of {root}", chosen)
 
 
 def check_labelled(
-    chosen: Chosen,
+    chosen: Selection,
     classes: Sequence[str],
     *,
     policy: BadImagePolicy | None = None,
     max_pixels: int | None = None,
     progress: Progress | None = None,
-) -> Labelled:
+) -> LabelledImages:
     """Checks the files and turns class names into the model's class indices.
 
     Args:
-        chosen: The pictures.
+        chosen: The images.
         classes: The model's class names.
-        policy: What to do about files that are no pictures; None: refuse them.
-        max_pixels: A picture with more is none; None: as Pillow does.
+        policy: What to do about files that are no images; None: refuse them.
+        max_pixels: An image with more is none; None: as Pillow does.
         progress: Told how many files have been checked.
 
     Raises:
@@ -149,7 +149,7 @@ def check_labelled(
     good = [position for position in range(len(samples)) if position not in facts.errors]
     if not good:
         raise DataError(f"{description}: no image can be read")
-    return Labelled(
+    return LabelledImages(
         samples=tuple(samples[position] for position in good),
         labels=tuple(index[samples[position].label] for position in good),
         bad=bad,
@@ -160,7 +160,7 @@ def check_labelled(
 
 
 def _class_indices(samples: Sequence[Sample], classes: Sequence[str], description: str) -> dict[str, int]:
-    """The model's class indices by class name; an error where a picture has another class."""
+    """The model's class indices by class name; an error where an image has another class."""
     index = {name: number for number, name in enumerate(classes)}
     unknown = sorted({sample.label for sample in samples} - set(index))
     if unknown:

@@ -16,7 +16,7 @@ from classifier_training.data.sources.recognise import list_photos
 from classifier_training.data.sources.table import Columns
 from classifier_training.data.splits.file import read_split
 from classifier_training.errors import ConfigError, DataError
-from classifier_training.evaluation.labelled import Chosen, Labelled, check_labelled, choose_samples
+from classifier_training.evaluation.labelled import LabelledImages, Selection, check_labelled, select_samples
 from classifier_training.run.folder import RunFolder
 from classifier_training.types import Progress, Sample, Split
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class PhotoChoice:
+class ImageSelector:
     """Chooses the photos once the model's classes are known.
 
     Attributes:
@@ -42,7 +42,7 @@ class PhotoChoice:
     split: Split | None
     checking: Progress | None = None
 
-    def __call__(self, classes: tuple[str, ...]) -> Labelled:
+    def __call__(self, classes: tuple[str, ...]) -> LabelledImages:
         """Finds and checks the photos.
 
         Args:
@@ -61,24 +61,24 @@ class PhotoChoice:
         )
 
     @property
-    def are_the_runs_own(self) -> bool:
+    def uses_run_split(self) -> bool:
         """Whether to score on the run's split, so that no training photo is scored by mistake."""
         if self.run is None or not self.run.split.is_file():
             return False
         return self.photos is None or absolute_root(self.photos) == _data_root(self.run)
 
-    def _choose(self, classes: tuple[str, ...]) -> Chosen:
-        if self.run is not None and self.are_the_runs_own:
+    def _choose(self, classes: tuple[str, ...]) -> Selection:
+        if self.run is not None and self.uses_run_split:
             split = self.split or _best_split(self.run)
             samples = read_split(self.run.split, split)
             self._restore(self.run, samples)
-            return Chosen(samples, f"the {split} split of {self.run.root}", split)
+            return Selection(samples, f"the {split} split of {self.run.root}", split)
         if self.photos is None:
             raise DataError("this model lies in no run folder; name photos to evaluate it on")
-        return choose_samples(absolute_root(self.photos), self._columns(), self.split, classes, self._cache())
+        return select_samples(absolute_root(self.photos), self._columns(), self.split, classes, self._cache())
 
     def _restore(self, run: RunFolder, samples: Iterable[Sample]) -> None:
-        """Brings back pictures that were fetched or unpacked into the cache and have been removed from it since."""
+        """Brings back images that were fetched or unpacked into the cache and have been removed from it since."""
         missing = [file for file in {sample.image.path for sample in samples} if not Path(file).exists()]
         root = _data_root(run)
         if root is None or not missing:

@@ -88,5 +88,5 @@ def _verification_images(records: Sequence[ImageRecord], preprocessing: Preproce
     """Images from all over the split, float32 (n, 3, S, S)."""
     step = max(1, len(records) // NUM_VERIFICATION_IMAGES)
     chosen = itertools.islice(records[::step], NUM_VERIFICATION_IMAGES)
-    pictures = (decode_image(record, max_pixels=max_pixels) for record in chosen)
-    return torch.from_numpy(np.stack([preprocess(picture, preprocessing) for picture in pictures]))
+    images = (decode_image(record, max_pixels=max_pixels) for record in chosen)
+    return torch.from_numpy(np.stack([preprocess(decoded, preprocessing) for decoded in images]))

@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture that can be read with two classes and with a thousand."""
+"""The confusion matrix as an image that can be read with two classes and with a thousand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.figures.drawing import new_figure, save_figure
+from classifier_training.figures.rendering import new_figure, save_figure
 from classifier_training.figures.text import shown
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _GAMMA: Final = 0.5  # a few errors beside hundreds of right answers are still t
 _DARK: Final = 0.6  # share of the scale above which numbers are white
 
 
-def draw_confusion(
+def plot_confusion(
     path: Path, confusion: NDArray[np.int64], classes: Sequence[str], *, normalized: bool, title: str
 ) -> None:
     """Draws a confusion matrix; the row of a class without images is hatched.

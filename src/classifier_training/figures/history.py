@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from classifier_training.figures.axes import SPLIT_COLOURS, plain_axes
-from classifier_training.figures.drawing import new_figure
+from classifier_training.figures.rendering import new_figure
 from classifier_training.figures.text import shown
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.figures.axes import plain_axes
-from classifier_training.figures.drawing import new_figure
+from classifier_training.figures.rendering import new_figure
 from classifier_training.figures.text import shown
 
 if TYPE_CHECKING:

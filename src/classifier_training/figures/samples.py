@@ -1,4 +1,4 @@
-"""Grids of pictures with what a model said of each."""
+"""Grids of images with what a model said of each."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
-from classifier_training.figures.drawing import new_figure, save_figure
+from classifier_training.figures.rendering import new_figure, save_figure
 from classifier_training.figures.text import shown
 
 SIDE: Final = 168
-"""Side of a picture in a grid, pixels."""
+"""Side of an image in a grid, pixels."""
 MAX_COLUMNS: Final = 6
 
 _GAP: Final = 12
@@ -28,42 +28,42 @@ _RIGHT, _WRONG, _NEITHER = "#1a7f37", "#cf222e", "#404040"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tile:
-    """One picture of a grid.
+    """One image of a grid.
 
     Attributes:
-        pixels: uint8 (H, W, 3), square; None: the picture is gone.
+        pixels: uint8 (H, W, 3), square; None: the image is gone.
         lines: What stands below it, at most three lines.
-        is_right: Whether the model was right; None where nothing was predicted.
+        is_correct: Whether the model was right; None where nothing was predicted.
     """
 
     pixels: NDArray[np.uint8] | None
     lines: tuple[str, ...]
-    is_right: bool | None = None
+    is_correct: bool | None = None
 
 
 def predicted_tile(
     pixels: NDArray[np.uint8] | None, true: str, predicted: str, confidence: float, loss: float | None = None
 ) -> Tile:
-    """A picture with what was said of it; right or wrong is told by a sign, in words and by the colour.
+    """An image with what was said of it; right or wrong is told by a sign, in words and by the colour.
 
     Args:
-        pixels: uint8 (S, S, 3); None: the picture is gone.
+        pixels: uint8 (S, S, 3); None: the image is gone.
         true: Its class.
         predicted: What the model took it for.
         confidence: Probability of that, in [0, 1].
         loss: Shown where given.
     """
-    is_right = true == predicted
-    lines = [f"{_LEFT_TO_RIGHT}{'✓' if is_right else '✗'} {shown(predicted, 16)}{_LEFT_TO_RIGHT} {confidence:.0%}"]
-    if not is_right:
+    is_correct = true == predicted
+    lines = [f"{_LEFT_TO_RIGHT}{'✓' if is_correct else '✗'} {shown(predicted, 16)}{_LEFT_TO_RIGHT} {confidence:.0%}"]
+    if not is_correct:
         lines.append(f"true: {shown(true, 18)}")
     if loss is not None:
         lines.append(f"loss {loss:.2f}")
-    return Tile(pixels, tuple(lines), is_right)
+    return Tile(pixels, tuple(lines), is_correct)
 
 
-def draw_tiles(path: Path, tiles: Sequence[Tile], *, title: str) -> None:
-    """Draws pictures in rows.
+def plot_tiles(path: Path, tiles: Sequence[Tile], *, title: str) -> None:
+    """Draws images in rows.
 
     Args:
         path: The PNG file.
@@ -83,20 +83,20 @@ def draw_tiles(path: Path, tiles: Sequence[Tile], *, title: str) -> None:
     axes.text(_GAP, _HEAD / 2, shown(title, columns * 24), fontsize=10, va="center")
     for number, tile in enumerate(tiles):
         left, top = _GAP + number % columns * step[0], _HEAD + number // columns * step[1]
-        colour = {True: _RIGHT, False: _WRONG, None: _NEITHER}[tile.is_right]
-        edge = 1 if tile.is_right is None else 2
+        colour = {True: _RIGHT, False: _WRONG, None: _NEITHER}[tile.is_correct]
+        edge = 1 if tile.is_correct is None else 2
         frame = canvas[top - edge : top + SIDE + edge, left - edge : left + SIDE + edge]
         frame[:] = ImageColor.getrgb(colour)
         canvas[top : top + SIDE, left : left + SIDE] = _square(tile.pixels)
         if tile.pixels is None:
-            axes.text(left + SIDE / 2, top + SIDE / 2, "picture is gone", size=8, color="0.4", ha="center", va="center")
+            axes.text(left + SIDE / 2, top + SIDE / 2, "image is gone", size=8, color="0.4", ha="center", va="center")
         for line, text in enumerate(tile.lines):
             axes.text(left, top + SIDE + 4 + (line + 0.5) * _LINE, text, size=8, color=colour, va="center")
     save_figure(figure, path, behind=Image.fromarray(canvas))
 
 
 def _square(pixels: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-    """The picture in the grid's size; a smaller one is enlarged without being smoothed."""
+    """The image in the grid's size; a smaller one is enlarged without being smoothed."""
     if pixels is None:
         return np.full((SIDE, SIDE, 3), 235, np.uint8)
     smaller = max(pixels.shape[:2]) < SIDE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from classifier_training.figures.axes import SPLIT_COLOURS, plain_axes
-from classifier_training.figures.drawing import new_figure
+from classifier_training.figures.rendering import new_figure
 from classifier_training.figures.text import shown
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def images_per_class_figure(statistics: Mapping[str, Any]) -> Figure:
 
 
 def image_sizes_figure(statistics: Mapping[str, Any]) -> Figure:
-    """Draws how wide and high the pictures are, and their aspect ratios; arguments as `images_per_class_figure`."""
+    """Draws how wide and high the images are, and their aspect ratios; arguments as `images_per_class_figure`."""
     figure = new_figure(11, 3.4)
     panels = {"width": "width, pixels", "height": "height, pixels", "aspect_ratio": "aspect ratio, width / height"}
     for axes, (name, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):

@@ -7,7 +7,7 @@ import unicodedata
 from typing import Final
 
 NAME_LENGTH: Final = 24
-"""Letters of a name beside an axis or below a picture."""
+"""Letters of a name beside an axis or below an image."""
 
 LONG_NAME_LENGTH: Final = 40
 
@@ -41,7 +41,7 @@ def shortened(text: str, length: int) -> str:
 
 
 def named(name: str) -> str:
-    """A name for a sentence or a table of the terminal, at most `LONG_NAME_LENGTH` letters on one line."""
+    """A name for a message or a table of the terminal, at most `LONG_NAME_LENGTH` letters on one line."""
     return shortened(" ".join(name.split()), LONG_NAME_LENGTH)
 
 

@@ -1,6 +1,6 @@
 """The one decoder: from an image file to upright 8-bit RGB, or one clear error.
 
-Training, evaluation, verification and prediction all read pictures here, so they all see the same pixels.
+Training, evaluation, verification and prediction all read images here, so they all see the same pixels.
 Pillow chooses the decoder by content, not by the file's name; embedded colour profiles are not applied, as in
 torchvision and timm.
 """
@@ -35,16 +35,16 @@ IMAGE_EXTENSIONS = frozenset(
         ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif",
     }
 )  # fmt: skip
-"""What a picture's file name may end in, lower case, with the dot."""
+"""What an image's file name may end in, lower case, with the dot."""
 
 # Pillow would also try formats that start other programs (EPS starts Ghostscript) or only draw a thumbnail.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
-# The machine's trouble, not the picture's: leaving a good picture out because of it would falsify the data.
+# The machine's trouble, not the image's: leaving a good image out because of it would falsify the data.
 _MACHINE_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def decode_image(source: ImageSource, name: str | None = None, *, max_pixels: int | None = None) -> NDArray[np.uint8]:
-    """Reads a picture as upright RGB.
+    """Reads an image as upright RGB.
 
     The EXIF orientation is applied; a broken EXIF block is ignored. An alpha channel or a transparent palette
     entry is dropped and the colour under it kept, exactly as PIL's ``convert("RGB")`` does. More than 8 bits are
@@ -53,13 +53,13 @@ def decode_image(source: ImageSource, name: str | None = None, *, max_pixels: in
     Args:
         source: A file, a record of one, or the bytes of one.
         name: What an error calls it; None: the file.
-        max_pixels: A picture with more is refused; None: as Pillow does.
+        max_pixels: An image with more is refused; None: as Pillow does.
 
     Returns:
         uint8 (H, W, 3), RGB, writable.
 
     Raises:
-        BadImageError: The file is missing, empty, truncated, no picture, or too large to be decoded safely.
+        BadImageError: The file is missing, empty, truncated, no image, or too large to be decoded safely.
 
     Example:
         >>> import io
@@ -69,16 +69,16 @@ def decode_image(source: ImageSource, name: str | None = None, *, max_pixels: in
         >>> decode_image(file.getvalue()).shape
         (2, 4, 3)
     """
-    with _picture(source, name, max_pixels) as image:
+    with _image(source, name, max_pixels) as image:
         image.load()
         return np.array(upright(to_rgb(image), read_orientation(image)))
 
 
 class CheckedImage(NamedTuple):
-    """What is known of a picture that can be decoded.
+    """What is known of an image that can be decoded.
 
     Attributes:
-        size: Width and height of the upright picture, pixels.
+        size: Width and height of the upright image, pixels.
         mode: How its file stores colours, by Pillow's name, such as ``RGB``, ``L`` or ``CMYK``.
     """
 
@@ -87,7 +87,7 @@ class CheckedImage(NamedTuple):
 
 
 def check_image(source: ImageSource, name: str | None = None, *, max_pixels: int | None = None) -> CheckedImage:
-    """Reads all of a picture's data, as cheaply as that can be done, to learn whether `decode_image` could.
+    """Reads all of an image's data, as cheaply as that can be done, to learn whether `decode_image` could.
 
     A JPEG is decoded at an eighth of its size: every byte is still read, so truncation is found, at less than
     half of the time.
@@ -95,12 +95,12 @@ def check_image(source: ImageSource, name: str | None = None, *, max_pixels: int
     Args:
         source: A file, a record of one, or the bytes of one.
         name: What an error calls it; None: the file.
-        max_pixels: A picture with more is refused; None: as Pillow does.
+        max_pixels: An image with more is refused; None: as Pillow does.
 
     Raises:
         BadImageError: As `decode_image`.
     """
-    with _picture(source, name, max_pixels) as image:
+    with _image(source, name, max_pixels) as image:
         size, mode = image.size, image.mode
         if image.draft(None, (image.width // 8, image.height // 8)) is None:
             image.load()
@@ -112,12 +112,12 @@ def check_image(source: ImageSource, name: str | None = None, *, max_pixels: int
 
 def image_orientation(source: ImageSource, name: str | None = None, *, max_pixels: int | None = None) -> int:
     """The EXIF orientation that `decode_image` applies, 1 (upright) where there is none; arguments as there."""
-    with _picture(source, name, max_pixels) as image:
+    with _image(source, name, max_pixels) as image:
         return read_orientation(image)
 
 
 def read_image_bytes(record: ImageRecord) -> bytes:
-    """The bytes of a picture, not decoded.
+    """The bytes of an image, not decoded.
 
     Raises:
         BadImageError: The file cannot be read.
@@ -127,13 +127,13 @@ def read_image_bytes(record: ImageRecord) -> bytes:
 
 
 def describe(source: ImageSource) -> str:
-    """What an error message calls a picture."""
+    """What an error message calls an image."""
     return f"image of {len(source)} bytes" if isinstance(source, bytes) else str(source)
 
 
 @contextlib.contextmanager
-def _picture(source: ImageSource, name: str | None, max_pixels: int | None) -> Iterator[Image.Image]:
-    """Opens a picture and turns whatever goes wrong with it into `BadImageError`."""
+def _image(source: ImageSource, name: str | None, max_pixels: int | None) -> Iterator[Image.Image]:
+    """Opens an image and turns whatever goes wrong with it into `BadImageError`."""
     with _told_as(name or describe(source)), silenced(), pixel_limit(max_pixels), _open(source) as file:
         _refuse_empty(file)
         with Image.open(file, formats=_formats()) as image:
@@ -143,7 +143,7 @@ def _picture(source: ImageSource, name: str | None, max_pixels: int | None) -> I
 
 @contextlib.contextmanager
 def _told_as(name: str) -> Iterator[None]:
-    """Turns whatever goes wrong with a picture into `BadImageError`, except for the machine's own trouble."""
+    """Turns whatever goes wrong with an image into `BadImageError`, except for the machine's own trouble."""
     try:
         yield
     except MemoryError:
@@ -175,7 +175,7 @@ def _formats() -> tuple[str, ...]:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return f"it is not a picture, or of another kind than {', '.join(_formats())}"
+        return f"it is not an image, or of another kind than {', '.join(_formats())}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,6 +1,6 @@
-"""Decodes pictures no larger than they are needed: a JPEG at a half, a quarter or an eighth of its size.
+"""Decodes images no larger than they are needed: a JPEG at a half, a quarter or an eighth of its size.
 
-A JPEG stores blocks of 8 x 8 frequencies, so a smaller picture comes out of it with less work. Only these scales are
+A JPEG stores blocks of 8 x 8 frequencies, so a smaller image comes out of it with less work. Only these scales are
 used: libjpeg-turbo computes the ones between them without vector instructions, slower than the whole. All other
 formats, and every JPEG that is not plain, are read by `decode_image`, which also words the errors.
 """
@@ -19,25 +19,25 @@ from classifier_training.imaging.orientation import upright, upright_size
 from classifier_training.imaging.pixel_limit import has_too_many_pixels
 
 SHRINKS: Final = (8, 4, 2)
-"""What the sides of a picture can be divided by while it is decoded."""
+"""What the sides of an image can be divided by while it is decoded."""
 
 _COLOUR_SPACES = {"YCbCr", "Gray", "RGB"}
 _APP1, _START_OF_SCAN = 0xE1, 0xDA
 
 
 class EncodedImage:
-    """A picture that is decoded once it is known how large it is needed.
+    """An image that is decoded once it is known how large it is needed.
 
     Args:
         content: The bytes of its file.
         name: What an error calls it.
-        max_pixels: A picture with more is refused; None: as Pillow does.
+        max_pixels: An image with more is refused; None: as Pillow does.
 
     Attributes:
-        size: Width and height of the upright picture, pixels.
+        size: Width and height of the upright image, pixels.
 
     Raises:
-        BadImageError: It is no picture, or too large.
+        BadImageError: It is no image, or too large.
     """
 
     def __init__(self, content: bytes, name: str, *, max_pixels: int | None = None) -> None:
@@ -56,7 +56,7 @@ class EncodedImage:
             self.size = upright_size(self._stored_size, self._orientation)
 
     def decode(self, shrink: int = 1) -> NDArray[np.uint8]:
-        """The upright picture.
+        """The upright image.
 
         Args:
             shrink: What its sides are divided by, and rounded up: 1 or one of `SHRINKS`.
@@ -65,7 +65,7 @@ class EncodedImage:
             uint8 (h, w, 3), RGB.
 
         Raises:
-            BadImageError: The picture is damaged.
+            BadImageError: The image is damaged.
         """
         if self._pixels is None and self._stored_size is not None:
             pixels = _decode_jpeg(self._content, self._stored_size, shrink)
@@ -104,7 +104,7 @@ def _decode_jpeg(content: bytes, size: tuple[int, int], shrink: int) -> NDArray[
 
 
 def _has_app1(content: bytes) -> bool:
-    """Whether there may be a segment before the picture's data that holds EXIF or XMP."""
+    """Whether there may be a segment before the image's data that holds EXIF or XMP."""
     position = 2
     while content[position : position + 1] == b"\xff" and position + 4 <= len(content):
         marker = content[position + 1]

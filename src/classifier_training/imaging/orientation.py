@@ -1,4 +1,4 @@
-"""The EXIF orientation of a picture, and how it is turned upright."""
+"""The EXIF orientation of an image, and how it is turned upright."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """Width and height of the upright picture from those of the stored one."""
+    """Width and height of the upright image from those of the stored one."""
     return (size[1], size[0]) if orientation in _SWAPS_SIDES else size

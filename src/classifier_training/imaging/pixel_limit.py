@@ -1,4 +1,4 @@
-"""How many pixels a picture may have: a small file can hold one that fills the memory."""
+"""How many pixels an image may have: a small file can hold one that fills the memory."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _pillows_own: int | None = None
 
 
 class TooManyPixelsError(ValueError):
-    """A picture is larger than allowed."""
+    """An image is larger than allowed."""
 
 
 @contextlib.contextmanager
 def pixel_limit(max_pixels: int | None) -> Iterator[None]:
-    """Lets Pillow open pictures of up to ``max_pixels``, in whichever thread, until the last one has left the block.
+    """Lets Pillow open images of up to ``max_pixels``, in whichever thread, until the last one has left the block.
 
     Pillow's limit is a variable of the process. It is put back, because it may be somebody else's.
 
@@ -28,7 +28,7 @@ def pixel_limit(max_pixels: int | None) -> Iterator[None]:
         max_pixels: None leaves Pillow's own limit as it is.
 
     Raises:
-        TooManyPixelsError: Pillow refused a picture as too large.
+        TooManyPixelsError: Pillow refused an image as too large.
     """
     try:
         with contextlib.nullcontext() if max_pixels is None else _lent(max_pixels):
@@ -38,7 +38,7 @@ def pixel_limit(max_pixels: int | None) -> Iterator[None]:
 
 
 def has_too_many_pixels(size: tuple[int, int], max_pixels: int | None) -> bool:
-    """Whether a picture of this width and height is larger than allowed; None: than Pillow allows."""
+    """Whether an image of this width and height is larger than allowed; None: than Pillow allows."""
     return size[0] * size[1] > (_allowed_by_pillow() if max_pixels is None else max_pixels)
 
 

@@ -20,7 +20,7 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-# Beyond this ratio of the sides, only the part that the crop needs is resized: the whole of a picture of
+# Beyond this ratio of the sides, only the part that the crop needs is resized: the whole of an image of
 # 1 x 10,000 pixels would take gigabytes.
 _MAX_WHOLE_RATIO = 16
 # The widest filter (Lanczos) looks 3 pixels far: of the output when it shrinks, of the source when it enlarges.
@@ -28,7 +28,7 @@ _FILTER_REACH = 3
 
 
 def preprocess(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Makes the model's input from an upright RGB picture.
+    """Makes the model's input from an upright RGB image.
 
     Args:
         image: uint8 (H, W, 3), RGB.
@@ -59,7 +59,7 @@ def resize_and_crop(image: NDArray[np.uint8], preprocessing: Preprocessing) -> N
 
 
 def can_be_resized_whole(image: NDArray[np.uint8]) -> bool:
-    """Whether the sides of a picture (H, W, 3) differ so little that `resize` may be called."""
+    """Whether the sides of an image (H, W, 3) differ so little that `resize` may be called."""
     short, long = sorted(image.shape[:2])
     return bool(long <= _MAX_WHOLE_RATIO * short)
 
@@ -127,18 +127,18 @@ def _crop_offset(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def _resize_strip(
-    picture: Image.Image,
+    source: Image.Image,
     new_size: tuple[int, int],
     offset: tuple[int, int],
     side: int,
     resampling: Image.Resampling,
 ) -> NDArray[np.uint8]:
     """The same crop of the same resize, computed from the part of the source that it depends on."""
-    scales = [old / new for old, new in zip(picture.size, new_size, strict=True)]
+    scales = [old / new for old, new in zip(source.size, new_size, strict=True)]
     margins = [math.ceil(_FILTER_REACH * max(1.0, 1.0 / scale)) + 1 for scale in scales]
     starts = [max(0, start - margin) for start, margin in zip(offset, margins, strict=True)]
     stops = [min(size, start + side + margin) for size, start, margin in zip(new_size, offset, margins, strict=True)]
     box = (starts[0] * scales[0], starts[1] * scales[1], stops[0] * scales[0], stops[1] * scales[1])
-    resized = picture.resize((stops[0] - starts[0], stops[1] - starts[1]), resampling, box=box)
+    resized = source.resize((stops[0] - starts[0], stops[1] - starts[1]), resampling, box=box)
     left, top = offset[0] - starts[0], offset[1] - starts[1]
     return np.array(resized.crop((left, top, left + side, top + side)))

@@ -1,4 +1,4 @@
-"""From any of Pillow's pixel modes to 8-bit RGB without losing the picture."""
+"""From any of Pillow's pixel modes to 8-bit RGB without losing the image."""
 
 from __future__ import annotations
 

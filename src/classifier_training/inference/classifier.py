@@ -32,7 +32,7 @@ class Classifier:
     Attributes:
         path: The file.
         classes: K class names, in the order of the logits.
-        preprocessing: How a picture becomes the input.
+        preprocessing: How an image becomes the input.
         metadata: Every entry of the file's metadata.
 
     Raises:
@@ -69,7 +69,7 @@ class Classifier:
         return cast("NDArray[np.float32]", logits)
 
     def predict_images(self, images: Sequence[NDArray[np.uint8]], batch_size: int = 32) -> list[Prediction]:
-        """Predicts pictures that are in memory.
+        """Predicts images that are in memory.
 
         Args:
             images: uint8 (H, W, 3) each, upright RGB.
@@ -91,13 +91,13 @@ class Classifier:
         """Predicts files, in order, decoding ahead of the model.
 
         Args:
-            paths: Picture files, or records of them.
+            paths: Image files, or records of them.
             batch_size: Images per run of the model.
-            on_bad_image: ``raise`` stops at a file that is no picture; ``skip`` yields nothing for it.
+            on_bad_image: ``raise`` stops at a file that is no image; ``skip`` yields nothing for it.
             on_skip: Called with the path and the error of a file left out; None logs a warning.
 
         Raises:
-            BadImageError: A file is no picture and ``on_bad_image`` is ``raise``.
+            BadImageError: A file is no image and ``on_bad_image`` is ``raise``.
         """
         for positions, logits in self.logits_of_files(paths, batch_size, on_bad_image, on_skip):
             for position, row in zip(positions, logits, strict=True):
@@ -113,7 +113,7 @@ class Classifier:
         """Runs the model on files, in order, batch by batch; arguments and errors as `predict_files`.
 
         Yields:
-            The positions in ``paths`` of the n pictures of a batch, and their logits, float32 (n, K).
+            The positions in ``paths`` of the n images of a batch, and their logits, float32 (n, K).
         """
         _check_arguments(batch_size, on_bad_image)
         positions: list[int] = []

@@ -28,19 +28,19 @@ def evaluate_samples(
 
     Args:
         classifier: The exported model.
-        samples: File and class index of each picture; the index counts in ``classifier.classes``.
+        samples: File and class index of each image; the index counts in ``classifier.classes``.
         batch_size: Images per run of the model.
         progress: Called after each batch with the number of images in it.
-        on_bad_image: ``raise`` stops at a file that is no picture; ``skip`` leaves it out of the scores.
+        on_bad_image: ``raise`` stops at a file that is no image; ``skip`` leaves it out of the scores.
         on_skip: Called with the path and the error of a file left out; None logs a warning.
 
     Returns:
-        The scores, and what was said of every picture that was not left out; its probabilities are kept as far as
+        The scores, and what was said of every image that was not left out; its probabilities are kept as far as
         `ScoringPass` has room.
 
     Raises:
-        BadImageError: A file is no picture and ``on_bad_image`` is ``raise``.
-        DataError: There is no picture to score.
+        BadImageError: A file is no image and ``on_bad_image`` is ``raise``.
+        DataError: There is no image to score.
     """
     labels = np.array([label for _, label in samples], np.int64)
     if not samples:

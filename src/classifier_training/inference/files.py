@@ -1,4 +1,4 @@
-"""Finds the pictures that a user points at."""
+"""Finds the images that a user points at."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from classifier_training.imaging.decode import IMAGE_EXTENSIONS
 
 
 def find_images(paths: Iterable[str | Path]) -> list[Path]:
-    """Lists the pictures in files and folders.
+    """Lists the images in files and folders.
 
-    A file is taken whatever its name; a folder is searched with all its subfolders for files with a picture's
+    A file is taken whatever its name; a folder is searched with all its subfolders for files with an image's
     extension, in sorted order, hidden ones ignored.
 
     Args:
         paths: Files and folders, in the order to be kept.
 
     Raises:
-        DataError: One does not exist, or there is no picture in any of them.
+        DataError: One does not exist, or there is no image in any of them.
     """
     sources = [Path(path) for path in paths]
     found: list[Path] = []
     for source in sources:
         if source.is_dir():
-            found.extend(sorted(_pictures_below(source)))
+            found.extend(sorted(_images_below(source)))
         elif source.exists():
             found.append(source)
         else:
             raise DataError(f"no such file or folder: {source}")
     if not found:
         places = ", ".join(map(str, sources)) or "nothing was named"
-        raise DataError(f"there is no picture in {places}; looked for files that end in {_extensions()}")
+        raise DataError(f"there is no image in {places}; looked for files that end in {_extensions()}")
     return found
 
 
-def _pictures_below(folder: Path) -> Iterator[Path]:
+def _images_below(folder: Path) -> Iterator[Path]:
     # Folders of photos are often links to other disks; a link back to a parent must not be walked for ever.
     visited: set[str] = set()
     for parent, names, files in os.walk(folder, followlinks=True):

@@ -20,7 +20,7 @@ class Labels:
 
     Attributes:
         classes: K class names, in the order of the logits. Always text.
-        preprocessing: How a picture becomes the input.
+        preprocessing: How an image becomes the input.
     """
 
     classes: tuple[str, ...]
@@ -32,7 +32,7 @@ def labels_mapping(classes: Sequence[str], preprocessing: Preprocessing) -> dict
 
     Args:
         classes: K class names, in the order of the logits.
-        preprocessing: How a picture becomes the input.
+        preprocessing: How an image becomes the input.
 
     Returns:
         ``num_classes``, ``class_to_idx``, ``idx_to_class`` (its keys are text, as JSON demands), ``normalization``
@@ -104,7 +104,7 @@ def labels_from_metadata(metadata: Mapping[str, str], source: str) -> Labels | N
 
 def _preprocessing(values: object, source: str) -> Preprocessing:
     if not isinstance(values, dict):
-        raise CheckpointError(f"{source} does not say how pictures are prepared: it has no preprocessing")
+        raise CheckpointError(f"{source} does not say how images are prepared: it has no preprocessing")
     fault = _first_fault(values)
     if fault is not None:
         raise CheckpointError(f"{source}: preprocessing.{fault} is {values.get(fault)!r}, which cannot be")

@@ -1,4 +1,4 @@
-"""`predict`: what is on these pictures? Needs numpy, Pillow and onnxruntime only."""
+"""`predict`: what is on these images? Needs numpy, Pillow and onnxruntime only."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def predict(
     on_bad_image: OnBadImage = "raise",
     on_skip: Callable[[str, BadImageError], None] | None = None,
 ) -> list[Prediction]:
-    """Predicts the class of pictures with an exported model.
+    """Predicts the class of images with an exported model.
 
     Args:
         model: A run folder (its ``export/model.onnx``) or an ``.onnx`` file.
-        images: Picture files and folders of them.
+        images: Image files and folders of them.
         batch_size: Images per run of the model.
-        on_bad_image: ``raise`` stops at a file that is no picture; ``skip`` leaves it out.
+        on_bad_image: ``raise`` stops at a file that is no image; ``skip`` leaves it out.
         on_skip: Called with the path and the error of a file left out; None logs a warning.
 
     Returns:
-        One prediction a picture, in order.
+        One prediction an image, in order.
 
     Raises:
-        UserError: The model or a picture cannot be used.
+        UserError: The model or an image cannot be used.
 
     Example:
         >>> predict("runs/shirts", ["shirt.jpg"])[0].label  # doctest: +SKIP
@@ -50,7 +50,7 @@ def predict(
 
 
 def open_predictor(model: str | os.PathLike[str], images: Images | Sequence[Images]) -> tuple[Classifier, list[Path]]:
-    """The classifier of a run or an ONNX file, and the picture files that were named."""
+    """The classifier of a run or an ONNX file, and the image files that were named."""
     named = [images] if isinstance(images, str | os.PathLike) else list(images)
     return Classifier(_onnx_file(Path(model))), find_images([Path(image) for image in named])
 
@@ -62,7 +62,7 @@ def table_rows(predictions: Sequence[Prediction]) -> Iterator[list[str]]:
 
 
 def check_output(path: Path) -> None:
-    """Refuses a file that `write_predictions` could not write, before the pictures are looked at.
+    """Refuses a file that `write_predictions` could not write, before the images are looked at.
 
     Raises:
         UserError: It is neither ``.csv`` nor ``.jsonl``, or its folder cannot be made.

@@ -1,4 +1,4 @@
-"""Decodes pictures in a few threads while the model is busy with the ones before."""
+"""Decodes images in a few threads while the model is busy with the ones before."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MAX_THREADS = 4
 def read_ahead(
     paths: Sequence[str | Path | ImageRecord], preprocessing: Preprocessing, num_ahead: int
 ) -> Iterator[NDArray[np.float32] | BadImageError]:
-    """Yields every picture as the model's input, in order, or the error that it gave.
+    """Yields every image as the model's input, in order, or the error that it gave.
 
     Args:
         paths: Files.
-        preprocessing: How a picture becomes the input.
-        num_ahead: Number of pictures to decode before they are asked for; bounds the memory.
+        preprocessing: How an image becomes the input.
+        num_ahead: Number of images to decode before they are asked for; bounds the memory.
 
     Yields:
         float32 (3, S, S), or what is wrong with that file.

@@ -64,7 +64,7 @@ def calibrate(predictions: Predictions, num_bins: int = NUM_BINS) -> Calibration
     places = np.searchsorted(edges[1:-1], confidence, side="left")
     counts = np.bincount(places, minlength=num_bins)
     confidences = np.bincount(places, confidence, num_bins)
-    hits = np.bincount(places, predictions.are_right, num_bins)
+    hits = np.bincount(places, predictions.is_correct, num_bins)
     bins = tuple(
         ReliabilityBin(low, high, count, total / count if count else None, num_right / count if count else None)
         for low, high, count, total, num_right in zip(

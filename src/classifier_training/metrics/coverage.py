@@ -45,7 +45,7 @@ def coverage_curve(predictions: Predictions, num_steps: int = NUM_STEPS) -> tupl
     confidence = np.nan_to_num(predictions.confidence, nan=0.0)
     order = np.argsort(confidence, kind="stable")
     first = np.searchsorted(confidence[order], thresholds.astype(confidence.dtype), side="left")
-    num_right = np.append(np.cumsum(predictions.are_right[order][::-1])[::-1], 0)
+    num_right = np.append(np.cumsum(predictions.is_correct[order][::-1])[::-1], 0)
     num_answered = len(confidence) - first
     return tuple(
         CoveragePoint(threshold, answered / len(confidence), right / answered if answered else None)

@@ -126,7 +126,7 @@ def _resampled_scores(
     """Balanced accuracy and macro F1 of ``count`` resampled sets.
 
     Args:
-        generator: Draws them.
+        generator: SampledIndices them.
         hits: Integer (K,), images of each class that were predicted right.
         labels: int64 (E,), true classes of the errors.
         predicted: int64 (E,), predicted classes of the errors.

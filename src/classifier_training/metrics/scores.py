@@ -104,7 +104,7 @@ class Predictions:
         return len(self.labels)
 
     @property
-    def are_right(self) -> NDArray[np.bool_]:
+    def is_correct(self) -> NDArray[np.bool_]:
         """Whether each image was predicted as what it is: bool (N,)."""
         return np.equal(self.labels, self.predicted)
 

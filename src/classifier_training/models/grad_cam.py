@@ -1,4 +1,4 @@
-"""Grad-CAM: which part of a picture made a model say what it said."""
+"""Grad-CAM: which part of an image made a model say what it said."""
 
 from __future__ import annotations
 
@@ -74,16 +74,16 @@ def cam_function(
     *,
     max_pixels: int | None = None,
 ) -> Callable[[list[int]], Mapping[int, NDArray[np.float32]]]:
-    """Gives `write_pictures` what spoke for the predicted class of a picture.
+    """Gives `write_examples` what spoke for the predicted class of an image.
 
     A failure, or a backbone without positions, becomes a warning, and there are no maps.
 
     Args:
         model: Is on ``device``.
-        records: Where the N pictures of the split are.
+        records: Where the N images of the split are.
         predictions: What the model said of them.
         device: Where to compute.
-        max_pixels: A picture with more is refused; None: as Pillow does.
+        max_pixels: An image with more is refused; None: as Pillow does.
     """
 
     def maps_of(indices: list[int]) -> Mapping[int, NDArray[np.float32]]:
@@ -243,7 +243,7 @@ def _left_as_it_is(backbone: nn.Module) -> Iterator[None]:
     try:
         backbone.eval()
         with torch.autocast(device, enabled=False), warnings.catch_warnings():
-            # a step that must be repeatable to the bit asks for more than a picture does
+            # a step that must be repeatable to the bit asks for more than an image does
             warnings.filterwarnings("ignore", message=".*deterministic")
             yield
     finally:

@@ -32,7 +32,7 @@ def load_pretrained(backbone: nn.Module, name: str) -> str:
         name: Its timm name.
 
     Returns:
-        A sentence about what was loaded.
+        A message about what was loaded.
 
     Raises:
         ModelError: timm has none for this backbone, or they are neither on disk nor reachable.
@@ -62,7 +62,7 @@ def load_weights_file(backbone: nn.Module, path: Path) -> str:
         path: A safetensors file, or a torch file that ``weights_only=True`` can read.
 
     Returns:
-        A sentence about what was loaded.
+        A message about what was loaded.
 
     Raises:
         ModelError: The file is missing, unsafe, broken, or of another backbone.
@@ -107,7 +107,7 @@ def load_state_dict(backbone: nn.Module, state: dict[str, Tensor], origin: str) 
         origin: Where they are from, for messages.
 
     Returns:
-        A sentence about what was loaded.
+        A message about what was loaded.
 
     Raises:
         ModelError: Weights are missing, left over or of another shape.

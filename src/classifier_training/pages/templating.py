@@ -63,7 +63,7 @@ def environment() -> Environment:
 
 
 def _policy(script: str, style: str) -> str:
-    """The Content-Security-Policy: pictures out of the file itself, this script, this style, and nothing else."""
+    """The Content-Security-Policy: images out of the file itself, this script, this style, and nothing else."""
     return (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}';"
         " base-uri 'none'; form-action 'none'"

@@ -69,12 +69,12 @@ def compare_in_words(
         is_evaluation(folder)
     _check_several(folders)
     path = _page_path(output, Path(COMPARISON))
-    from classifier_training.pages.compare.compare import judgements, render_compare
+    from classifier_training.pages.compare.compare import conclusions, render_compare
     from classifier_training.pages.compare.compared_runs import compared_runs
     from classifier_training.pages.read.run_data import read_run
 
     compared = compared_runs([read_run(folder, with_predictions=True) for folder in folders])
-    return _write(path, render_compare(compared)), judgements(compared)
+    return _write(path, render_compare(compared)), conclusions(compared)
 
 
 def _check_several(folders: Sequence[Path]) -> None:

@@ -1,4 +1,4 @@
-"""Writes and reads what is known of one pass of a model over labelled pictures."""
+"""Writes and reads what is known of one pass of a model over labelled images."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def write_scored(
 
     Args:
         folder: Where; it is made.
-        scores: The scores of N pictures and K classes.
+        scores: The scores of N images and K classes.
         predictions: What was said of each; None: unknown, and a ``predictions.csv`` of an earlier pass is removed.
         classes: K class names, in class order.
-        files: N texts that say where the pictures are, looked up in slices.
-        description: Which pictures these are, for a person.
-        split: ``train``, ``val`` or ``test``; None where the pictures are in no split.
+        files: N texts that say where the images are, looked up in slices.
+        description: Which images these are, for a person.
+        split: ``train``, ``val`` or ``test``; None where the images are in no split.
         epoch: After which epoch, from 0; None where that is unknown.
         model: What was scored.
         bootstrap: Whether balanced accuracy and macro F1 get intervals; they cost up to a second.
         left_out: Files that could not be read.
-        num_trained_on: How many of the pictures the model was trained on.
+        num_trained_on: How many of the images the model was trained on.
         intervals: Those of the scores, where they are known already; None: they are computed.
     """
     found = intervals if intervals is not None else score_intervals(scores, bootstrap=bootstrap)

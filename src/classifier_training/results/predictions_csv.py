@@ -1,4 +1,4 @@
-"""``predictions.csv``: what a model said of every picture of a split."""
+"""``predictions.csv``: what a model said of every image of a split."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ROWS_AT_ONCE: Final = 4_096
 
 @dataclass(frozen=True, slots=True)
 class PredictionRow:
-    """One picture.
+    """One image.
 
     Attributes:
         file: Where it is; a member of a file that holds many stands behind ``::``.
@@ -41,15 +41,15 @@ class PredictionRow:
 
 
 def write_predictions_csv(path: Path, predictions: Predictions, classes: Sequence[str], files: Sequence[str]) -> None:
-    """Writes one row a picture, atomically; a column for each class where the probabilities were kept.
+    """Writes one row an image, atomically; a column for each class where the probabilities were kept.
 
     Numbers have seven digits, which is what a float32 holds; an infinite loss is ``inf``.
 
     Args:
         path: The file.
-        predictions: Of N pictures.
+        predictions: Of N images.
         classes: K class names, in class order.
-        files: N texts that say where the pictures are.
+        files: N texts that say where the images are.
 
     Raises:
         ValueError: There are not as many files as predictions.
@@ -94,7 +94,7 @@ def _row(path: Path, number: int, cells: Sequence[str]) -> PredictionRow:
 
 
 def _lines(predictions: Predictions, names: Sequence[str], files: Sequence[str]) -> Iterator[str]:
-    """The rows as text; pictures are looked up and numbers become text some thousand at a time."""
+    """The rows as text; images are looked up and numbers become text some thousand at a time."""
     row = "%s,%s,%s,%.7g,%.7g" + ("" if predictions.probabilities is None else ",%.7g" * len(names)) + "\n"
     for start in range(0, len(predictions), _ROWS_AT_ONCE):
         some = slice(start, start + _ROWS_AT_ONCE)

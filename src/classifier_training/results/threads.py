@@ -1,4 +1,4 @@
-"""Pictures in several threads: Pillow lets go of the interpreter while it decodes, resizes and encodes."""
+"""Images in several threads: Pillow lets go of the interpreter while it decodes, resizes and encodes."""
 
 from __future__ import annotations
 

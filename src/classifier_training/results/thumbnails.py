@@ -1,4 +1,4 @@
-"""Small copies of pictures as a model sees them, each made once."""
+"""Small copies of images as a model sees them, each made once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from classifier_training.errors import BadImageError
-from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.figures.rendering import PlottingBudget
 from classifier_training.files.atomic import atomic_path
 from classifier_training.imaging.decode import read_image_bytes
 from classifier_training.imaging.jpeg import EncodedImage, largest_shrink
@@ -28,16 +28,16 @@ _OVERLAY_SHARE: Final = 0.5
 
 
 class Thumbnails:
-    """The folder of the small pictures of one split.
+    """The folder of the small images of one split.
 
-    Each holds, as the JPEG's comment, of which picture and preprocessing it was made, and how large: so it is found
+    Each holds, as the JPEG's comment, of which image and preprocessing it was made, and how large: so it is found
     again by the next epoch and by a resumed run, and not taken for that of another data set.
 
     Args:
         folder: Where they are.
-        records: Where the pictures are, by position in the split.
+        records: Where the images are, by position in the split.
         preprocessing: How the model saw them.
-        max_pixels: A picture with more is taken for unreadable; None: as Pillow does.
+        max_pixels: An image with more is taken for unreadable; None: as Pillow does.
 
     Attributes:
         num_put_off: How many were asked for while there was no time to make them.
@@ -57,16 +57,16 @@ class Thumbnails:
         self.max_pixels = max_pixels
         self.num_put_off = 0
 
-    def make(self, index: int, side: int, budget: DrawingBudget | None = None) -> Path | None:
-        """A small picture's file; made where there is none that is large enough.
+    def make(self, index: int, side: int, budget: PlottingBudget | None = None) -> Path | None:
+        """A small image's file; made where there is none that is large enough.
 
         Args:
-            index: Position of the picture in the split.
+            index: Position of the image in the split.
             side: Largest side, pixels.
             budget: None is made while it is closed.
 
         Returns:
-            None where there is none: the picture cannot be read, or there was no time.
+            None where there is none: the image cannot be read, or there was no time.
         """
         path = self.folder / f"{index}.jpg"
         mark, side = self._mark(index), self._side(side)
@@ -80,8 +80,8 @@ class Thumbnails:
         with budget.spending():
             return self._write(path, index, side, mark)
 
-    def make_all(self, sides: Mapping[int, int], budget: DrawingBudget | None = None) -> dict[int, Path | None]:
-        """Several pictures' files, as `make` gives each.
+    def make_all(self, sides: Mapping[int, int], budget: PlottingBudget | None = None) -> dict[int, Path | None]:
+        """Several images' files, as `make` gives each.
 
         Args:
             sides: Largest side of each, pixels, by its position in the split; the most important ones first.
@@ -92,7 +92,7 @@ class Thumbnails:
         return dict(zip(sides, in_threads(lambda one: self.make(*one), sides.items()), strict=True))
 
     def pixels(self, index: int, side: int) -> NDArray[np.uint8] | None:
-        """A picture as the model saw it, made smaller: uint8 (s, s, 3); None where it cannot be read."""
+        """An image as the model saw it, made smaller: uint8 (s, s, 3); None where it cannot be read."""
         side = self._side(side)
         smaller = replace(self.preprocessing, image_size=side)
         record = self.records[index]
@@ -104,10 +104,10 @@ class Thumbnails:
         return resize_and_crop(decoded, smaller)
 
     def overlay(self, index: int, side: int, importance: NDArray[np.float32]) -> Path | None:
-        """Writes a picture with what the model looked at over it; None where the picture cannot be read.
+        """Writes an image with what the model looked at over it; None where the image cannot be read.
 
         Args:
-            index: Position of the picture in the split.
+            index: Position of the image in the split.
             side: Largest side, pixels.
             importance: float32 (h, w) in [0, 1].
         """
@@ -123,7 +123,7 @@ class Thumbnails:
 
         Args:
             names: Those that are shown.
-            keep_valid: Keep those, too, that were made of the pictures as they are; overlays are removed.
+            keep_valid: Keep those, too, that were made of the images as they are; overlays are removed.
         """
         if not self.folder.is_dir():
             return
@@ -138,11 +138,11 @@ class Thumbnails:
         return mark is not None and self._has(path, mark, 0)
 
     def _side(self, side: int) -> int:
-        """Nothing is gained by a picture larger than the model saw it."""
+        """Nothing is gained by an image larger than the model saw it."""
         return min(side, self.preprocessing.image_size)
 
     def _mark(self, index: int) -> str | None:
-        """Tells the contents of pictures apart; None where the picture is gone."""
+        """Tells the contents of images apart; None where the image is gone."""
         record = self.records[index]
         stamp = record.stamp
         try:
@@ -172,7 +172,7 @@ class Thumbnails:
 
 
 def overlaid(pixels: NDArray[np.uint8], importance: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A picture in grey, coloured by importance.
+    """An image in grey, coloured by importance.
 
     Args:
         pixels: uint8 (H, W, 3).

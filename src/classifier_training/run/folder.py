@@ -3,7 +3,7 @@
 runs/<date>-<time>-<model>/
 ├── config.yaml            the resolved configuration; `train --config` repeats the run
 ├── environment.json       versions, git commit, hardware, seed, data fingerprint
-├── data/split.csv         which picture was in which split, and what was left out
+├── data/split.csv         which image was in which split, and what was left out
 ├── data/statistics.json   what the photos are like: counts, sizes, modes
 ├── data/sampler_distribution.csv   what was drawn in each epoch, by class
 ├── model_info.json        parameters, FLOPs, size, latency
@@ -11,8 +11,8 @@ runs/<date>-<time>-<model>/
 ├── timings.csv            one row an epoch: seconds and images per second
 ├── results.json           the scores, and what was written
 ├── report.html            all of it on one page, current after each epoch
-├── plots/                 figures: curves, what was drawn, what the photos are like, a batch of training pictures
-├── val/, test/            what the model said of each picture, see `ScoredFolder`
+├── plots/                 figures: curves, what was drawn, what the photos are like, a batch of training images
+├── val/, test/            what the model said of each image, see `ScoredFolder`
 ├── evaluations/           what `evaluate` has written, a folder each time
 ├── train.log              what the terminal said
 ├── trackers.json          where a resumed run goes on in its trackers
@@ -53,7 +53,7 @@ class RunFolder:
 
     @property
     def split(self) -> Path:
-        """Which picture was in which split."""
+        """Which image was in which split."""
         return self.root / "data" / "split.csv"
 
     @property
@@ -162,7 +162,7 @@ class RunFolder:
         return self.root / "evaluations"
 
     def scored(self, split: str) -> ScoredFolder:
-        """What the model said of each picture of a split."""
+        """What the model said of each image of a split."""
         return ScoredFolder(self.root / split)
 
     def written_files(self) -> list[Path]:
@@ -178,7 +178,7 @@ class RunFolder:
 
 @dataclass(frozen=True, slots=True)
 class ScoredFolder:
-    """The paths of one pass of a model over labelled pictures: a run's ``val/`` or ``test/``, or an evaluation.
+    """The paths of one pass of a model over labelled images: a run's ``val/`` or ``test/``, or an evaluation.
 
     Making the object touches no disk.
 
@@ -195,7 +195,7 @@ class ScoredFolder:
 
     @property
     def predictions(self) -> Path:
-        """One row a picture."""
+        """One row an image."""
         return self.root / "predictions.csv"
 
     @property
@@ -205,27 +205,27 @@ class ScoredFolder:
 
     @property
     def confusion_figure(self) -> Path:
-        """The confusion matrix as a picture."""
+        """The confusion matrix as an image."""
         return self.root / "confusion_matrix.png"
 
     @property
     def normalized_confusion_figure(self) -> Path:
-        """The confusion matrix with rows that sum to one, as a picture."""
+        """The confusion matrix with rows that sum to one, as an image."""
         return self.root / "confusion_matrix_normalized.png"
 
     @property
-    def pictures(self) -> Path:
-        """Which pictures are shown, and why."""
+    def images(self) -> Path:
+        """Which images are shown, and why."""
         return self.root / "pictures.json"
 
     @property
     def thumbnails(self) -> Path:
-        """Folder of the small pictures."""
+        """Folder of the small images."""
         return self.root / "pictures"
 
     @property
     def samples_figure(self) -> Path:
-        """A grid of pictures with what was said of them."""
+        """A grid of images with what was said of them."""
         return self.root / "samples.png"
 
     @property
@@ -235,12 +235,12 @@ class ScoredFolder:
 
     @property
     def least_certain_figure(self) -> Path:
-        """The pictures that the model was least sure of."""
+        """The images that the model was least sure of."""
         return self.root / "least_certain.png"
 
-    def remove_pictures(self) -> None:
-        """Removes the figures, and the list of pictures, which belong to other scores."""
-        for path in (self.pictures, *self.root.glob("*.png")):
+    def remove_examples(self) -> None:
+        """Removes the figures, and the list of images, which belong to other scores."""
+        for path in (self.images, *self.root.glob("*.png")):
             path.unlink(missing_ok=True)
 
 

@@ -62,7 +62,7 @@ class MLflowTracker:
         self._run_id, experiment_id = self._begin(run, memory, without_credentials(uri), tracking.project, parent)
         self._there = self._logged_before()
         self._log_settings(settings)
-        self.sentence = f"MLflow: {_where(uri, experiment_id, self._run_id)}"
+        self.message = f"MLflow: {_where(uri, experiment_id, self._run_id)}"
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Adds the values that are not there yet."""

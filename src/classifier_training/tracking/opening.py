@@ -57,7 +57,7 @@ def open_trackers(settings: TrackingConfig, run: RunFolder, config: Mapping[str,
         config: The resolved configuration, of plain values.
 
     Returns:
-        The trackers; `Trackers.sentences` say where to look.
+        The trackers; `Trackers.messages` say where to look.
     """
     memory = TrackerMemory(run.trackers)
     threads = {}

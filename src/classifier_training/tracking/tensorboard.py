@@ -1,7 +1,7 @@
 """TensorBoard: event files in the run folder.
 
 The events are written with TensorBoard's own messages and record writer, which takes 0.3 s to import. PyTorch's
-`SummaryWriter` writes the same, but imports TensorFlow where that is installed, decodes and encodes every picture
+`SummaryWriter` writes the same, but imports TensorFlow where that is installed, decodes and encodes every image
 again, and has its errors in a thread that nobody asks.
 """
 
@@ -39,7 +39,7 @@ class TensorBoardTracker:
     """
 
     def __init__(self, run: RunFolder, settings: Mapping[str, Value], memory: TrackerMemory) -> None:
-        self.sentence = f"TensorBoard: tensorboard --logdir {shlex.quote(str(run.root.parent))}"
+        self.message = f"TensorBoard: tensorboard --logdir {shlex.quote(str(run.root.parent))}"
         self._root = run.root
         self._memory = memory
         run.tensorboard.mkdir(exist_ok=True)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture of the run folder.
+    """An image of the run folder.
 
     Attributes:
         name: Its path in the run folder without ``.png``, such as ``val/confusion_matrix``; the same in all trackers.
@@ -53,10 +53,10 @@ class Tracker(Protocol):
     Making the object begins the run there, or goes on with the one that an earlier process of this run has begun.
 
     Attributes:
-        sentence: Where to look, for a person.
+        message: Where to look, for a person.
     """
 
-    sentence: str
+    message: str
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Takes the metrics of an epoch; what came from a process that was killed before must not be there twice.

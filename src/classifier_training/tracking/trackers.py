@@ -38,7 +38,7 @@ class Trackers:
         threads: The trackers, by the names under which the memory knows them.
 
     Attributes:
-        sentences: Where to look, one for each tracker, for a person.
+        messages: Where to look, one for each tracker, for a person.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class Trackers:
         self._is_finished = False
         self._waited = 0.0
         self.flush()
-        self.sentences: list[str] = [
-            thread.tracker.sentence for _, thread in self._working() if thread.tracker is not None
+        self.messages: list[str] = [
+            thread.tracker.message for _, thread in self._working() if thread.tracker is not None
         ]
 
     def log_metrics(self, metrics: Mapping[str, float], step: int, epoch: int) -> None:

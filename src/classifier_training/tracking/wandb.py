@@ -63,7 +63,7 @@ class WandbTracker:
         )
         memory.update(NAME, id=self._run.id)
         offline = f"wandb sync {shlex.quote(str(run.wandb))}/offline-run-*"
-        self.sentence = f"Weights & Biases: {self._run.url if mode == 'online' else offline}"
+        self.message = f"Weights & Biases: {self._run.url if mode == 'online' else offline}"
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Adds a row to the history, unless it is there."""

@@ -1,4 +1,4 @@
-"""`prepare --format cache`: photos in; a filled picture cache out, for a first epoch that decodes nothing."""
+"""`prepare --format cache`: photos in; a filled image cache out, for a first epoch that decodes nothing."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class PreparedCache:
 
     Attributes:
         folder: The cache folder, for ``data.cache_dir``.
-        num_made: Pictures that were decoded now; all others were there already.
-        num_stored: Pictures that are there.
-        num_images: Training and validation pictures.
-        sentences: Where they are, for a person.
+        num_made: Images that were decoded now; all others were there already.
+        num_stored: Images that are there.
+        num_images: Training and validation images.
+        messages: Where they are, for a person.
         warnings: What a person should know.
     """
 
@@ -40,7 +40,7 @@ class PreparedCache:
     num_made: int
     num_stored: int
     num_images: int
-    sentences: tuple[str, ...]
+    messages: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
@@ -51,7 +51,7 @@ def prepare_cache(
     checking: Progress | None = None,
     storing: Progress | None = None,
 ) -> PreparedCache:
-    """Decodes the training and validation pictures into a picture cache; interrupted and called again, it goes on.
+    """Decodes the training and validation images into an image cache; interrupted and called again, it goes on.
 
     A training finds them when its photos, its ``model``, ``data.image_size`` and ``data.cache_size`` are the same.
 
@@ -59,8 +59,8 @@ def prepare_cache(
         photos: Any source that `train` takes; None: ``data.root`` of the settings.
         overrides: Settings of the training.
         to: The cache folder, for ``data.cache_dir``.
-        checking: Told how many pictures have been checked.
-        storing: Told how many pictures have been stored.
+        checking: Told how many images have been checked.
+        storing: Told how many images have been stored.
 
     Raises:
         UserError: A setting or the photos cannot be used, or nothing can be kept there.
@@ -79,13 +79,13 @@ def prepare_cache(
         num_made = _fill(caches, found, config.data, preprocessing, storing)
         open_ones = [choice.cache for choice in caches.choices if choice.cache is not None]
         if not open_ones:
-            raise DataError("nothing can be kept: " + "; ".join(caches.sentences))
+            raise DataError("nothing can be kept: " + "; ".join(caches.messages))
         return PreparedCache(
             folder=folder,
             num_made=num_made,
             num_stored=sum(cache.num_stored() for cache in open_ones),
             num_images=sum(len(found.rows[split]) for split in ("train", "val")),
-            sentences=caches.sentences,
+            messages=caches.messages,
             warnings=(*found.warnings, *caches.opening_warnings(), *caches.new_warnings()),
         )
     finally:
@@ -98,17 +98,17 @@ def _fill(
     side, limit = reduced_side(config, preprocessing), config.max_image_pixels
     records, val_records = photos.records("train"), photos.records("val")
 
-    def train_picture(position: int) -> NDArray[np.uint8]:
+    def train_image(position: int) -> NDArray[np.uint8]:
         record = records[position]
         image = EncodedImage(read_image_bytes(record), str(record), max_pixels=limit)
         return reduce_image(image, side or 0)
 
-    def val_picture(position: int) -> NDArray[np.uint8]:
+    def val_image(position: int) -> NDArray[np.uint8]:
         return resized_for_evaluation(decode_image(val_records[position], max_pixels=limit), preprocessing)
 
     num_made = 0
     if caches.train is not None and caches.train.cache is not None:
-        num_made += fill_cache(caches.train.cache, train_picture, storing)
+        num_made += fill_cache(caches.train.cache, train_image, storing)
     if caches.val.cache is not None:
-        num_made += fill_cache(caches.val.cache, val_picture, storing)
+        num_made += fill_cache(caches.val.cache, val_image, storing)
     return num_made

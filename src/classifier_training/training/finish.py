@@ -25,7 +25,7 @@ from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import load_model
 from classifier_training.models.grad_cam import cam_function
 from classifier_training.pages.write import report
-from classifier_training.results.drawn import show_pictures
+from classifier_training.results.figures import plot_examples
 from classifier_training.results.folder import write_scored
 from classifier_training.run.folder import RunFolder
 from classifier_training.terminal.score_table import show_scores, summarise
@@ -71,7 +71,7 @@ def finish_run(
     best_score: float,
     num_epochs: int,
     started: float,
-    look_up: Callable[[], None] = lambda: None,
+    check_stop: Callable[[], None] = lambda: None,
 ) -> TrainResult:
     """Scores ``best.ckpt``, writes ``results.json``, exports, and shows every file.
 
@@ -84,7 +84,7 @@ def finish_run(
         best_score: Their monitored metric.
         num_epochs: Epochs that were trained.
         started: When this process began to train, by the monotonic clock.
-        look_up: Called between any two parts of the work; may raise to stop it.
+        check_stop: Called between any two parts of the work; may raise to stop it.
     """
     split: Split = "test" if len(plan.photos.rows.get("test", ())) else "val"
     if split == "val":
@@ -105,14 +105,14 @@ def finish_run(
     with terminal.progress(f"scoring {split}", "images") as progress:
         scores, predictions = score_model(
             model,
-            _between(batches, look_up),
+            _between(batches, check_stop),
             len(plan.photos.classes),
             device=device,
             precision=plan.config.trainer.precision,  # type: ignore[arg-type]  # "auto" has been decided
             preprocessing=plan.preprocessing,
             progress=count_up(progress, len(records)),
         )
-    look_up()
+    check_stop()
     intervals = score_intervals(scores)
     results: dict[str, Any] = {
         "monitor": plan.config.checkpoint.monitor,
@@ -127,13 +127,13 @@ def finish_run(
     with warn_instead_of_raise(f"{run.scored(split).root}"):  # the score is safe, and the export is still to come
         _write_scored(run, plan, split, best_epoch, scores, predictions, intervals)
     if plan.config.report.enabled:
-        _show_pictures(run, plan, split, best_epoch, scores, predictions, model, device)
+        _plot_examples(run, plan, split, best_epoch, scores, predictions, model, device)
     else:
-        with warn_instead_of_raise(f"the removal of older pictures from {run.scored(split).root}"):
-            run.scored(split).remove_pictures()  # of the weights that were the best before the run was resumed
+        with warn_instead_of_raise(f"the removal of older images from {run.scored(split).root}"):
+            run.scored(split).remove_examples()  # of the weights that were the best before the run was resumed
     show_scores(terminal, scores, plan.photos.classes, f"{split} scores of epoch {best_epoch + 1}, the best")
     terminal.say(summarise(scores))
-    look_up()
+    check_stop()
     if plan.config.export.enabled:
         results["export"] = export_checkpoint(run, plan.config.export, terminal)
         write_json(run.results, results | {"seconds": round(time.monotonic() - started, 1)})
@@ -159,13 +159,13 @@ def finish_run(
     )
 
 
-def _between(batches: Iterable[ClassificationBatch], look_up: Callable[[], None]) -> Iterator[ClassificationBatch]:
+def _between(batches: Iterable[ClassificationBatch], check_stop: Callable[[], None]) -> Iterator[ClassificationBatch]:
     for batch in batches:
-        look_up()
+        check_stop()
         yield batch
 
 
-def _show_pictures(
+def _plot_examples(
     run: RunFolder,
     plan: Plan,
     split: Split,
@@ -175,11 +175,11 @@ def _show_pictures(
     model: BaseClassificationModel,
     device: torch.device,
 ) -> None:
-    """Draws what the best weights said of each picture, and what they looked at."""
+    """Draws what the best weights said of each image, and what they looked at."""
     photos, settings, max_pixels = plan.photos, plan.config.report, plan.config.data.max_image_pixels
     records = photos.records(split)
     cam = cam_function(model, records, predictions, device, max_pixels=max_pixels) if settings.grad_cam else None
-    show_pictures(
+    plot_examples(
         run.scored(split),
         scores,
         predictions,
@@ -203,7 +203,7 @@ def _write_scored(
     predictions: Predictions,
     intervals: ScoreIntervals,
 ) -> None:
-    """Writes what the best weights said of each picture."""
+    """Writes what the best weights said of each image."""
     photos = plan.photos
     records = photos.records(split)
     write_scored(

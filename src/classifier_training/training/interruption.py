@@ -14,7 +14,7 @@ REQUEUE_SIGNAL = "SIGUSR1"
 
 
 @contextlib.contextmanager
-def stops_told(terminal: Terminal, where: Callable[[], str], run: RunFolder | None) -> Iterator[None]:
+def report_interruption(terminal: Terminal, where: Callable[[], str], run: RunFolder | None) -> Iterator[None]:
     """Says where a training stopped and how to go on, and puts a job of SLURM that was sent SIGUSR1 into the queue.
 
     Args:

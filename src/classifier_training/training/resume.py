@@ -24,7 +24,7 @@ from classifier_training.run.checkpoint_files import resumable_checkpoints
 from classifier_training.run.folder import RunFolder, latest_run, open_run
 from classifier_training.run.slurm import slurm_job, was_requeued
 
-HARMLESS: Final = frozenset(
+RESUMABLE_SETTINGS: Final = frozenset(
     {
         "data.num_workers",
         "data.cache",
@@ -61,7 +61,7 @@ class ResumePoint:
         validation_left: Whether it goes on with the validation of the last trained epoch.
         stopped_early: Whether early stopping, with the present patience, has ended the training.
         best: Epoch of the best weights, from 0, and their monitored metric; None where there are none yet.
-        unusable: What is wrong with the later checkpoints that cannot be used, a sentence each.
+        unusable: What is wrong with the later checkpoints that cannot be used, a message each.
     """
 
     run: RunFolder
@@ -133,11 +133,12 @@ def resume_point(run: str | Path | bool, overrides: Sequence[str], parent: Path)
     before = load_config(file=folder.config)
     config = load_config(overrides, file=folder.config)
     changed = sorted(_flat(before).items() ^ _flat(config).items(), key=str)
-    harmful = sorted({key for key, _ in changed} - HARMLESS)
-    if harmful:
-        told = ", ".join(f"{key} ({_flat(before)[key]} → {_flat(config)[key]})" for key in harmful)
+    forbidden = sorted({key for key, _ in changed} - RESUMABLE_SETTINGS)
+    if forbidden:
+        told = ", ".join(f"{key} ({_flat(before)[key]} → {_flat(config)[key]})" for key in forbidden)
         raise RunError(
-            f"a resumed run cannot change {told}; start a new run for that. It may change {', '.join(sorted(HARMLESS))}"
+            f"a resumed run cannot change {told}; start a new run for that. It may change"
+            f" {', '.join(sorted(RESUMABLE_SETTINGS))}"
         )
     checkpoint, content, unusable = _last_whole(folder)
     if checkpoint is None:
@@ -204,7 +205,7 @@ def check_photos(point: ResumePoint, photos: Photos) -> None:
 
 
 def _digests(photos: Photos) -> dict[str, str]:
-    """The content hash of every picture by what a person is told of where it is."""
+    """The content hash of every image by what a person is told of where it is."""
     return {
         str(record): digest.tobytes().hex()
         for split in photos.rows

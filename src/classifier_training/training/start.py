@@ -43,7 +43,7 @@ def is_main_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK"))
 
 
-def begin_folder(run: RunFolder, plan: Plan, point: ResumePoint | None) -> None:
+def create_run_folder(run: RunFolder, plan: Plan, point: ResumePoint | None) -> None:
     """Writes what is known before the first step; makes the checkpoint to go on from the last one, if it is not."""
     run.remove_unfinished()
     started = _first_start(run) or datetime.now().astimezone().isoformat(timespec="seconds")
@@ -70,7 +70,7 @@ def _first_start(run: RunFolder) -> str | None:
     return started if isinstance(started, str) else None
 
 
-def say_where(point: ResumePoint, plan: Plan, terminal: Terminal) -> None:
+def describe_resume(point: ResumePoint, plan: Plan, terminal: Terminal) -> None:
     """Says where a resumed run goes on, and why not from the last checkpoint."""
     if point.checkpoint is None:
         terminal.say("no checkpoint yet: starting anew")

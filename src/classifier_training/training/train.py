@@ -29,10 +29,10 @@ from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import open_trackers
 from classifier_training.tracking.trackers import Trackers
 from classifier_training.training.finish import TrainResult, finish_run, finished_result
-from classifier_training.training.interruption import stops_told
+from classifier_training.training.interruption import report_interruption
 from classifier_training.training.plan import Plan, describe_plan, make_plan
 from classifier_training.training.resume import ResumePoint, check_classes, check_photos, find_resume_point
-from classifier_training.training.start import begin_folder, is_main_process, new_run, say_where
+from classifier_training.training.start import create_run_folder, describe_resume, is_main_process, new_run
 from classifier_training.training.trainer import build_trainer
 
 KNOWN_WARNINGS = (
@@ -82,7 +82,7 @@ def train(
     words = collect_overrides(overrides, photos)
     requests = StopRequests()
     with terminal.capture_warnings(), _quiet_libraries(), requests:
-        with stops_told(terminal, lambda: "before training", None):
+        with report_interruption(terminal, lambda: "before training", None):
             file = None if config is None else Path(config)
             point = find_resume_point(resume, words, file)
             done = _finished(point)
@@ -102,8 +102,8 @@ def train(
                 check_photos(point, plan.photos)
             describe_plan(plan, terminal)
             model, said = _build_model(plan, load_weights=point is None or point.checkpoint is None)
-            for sentence in said:
-                terminal.say(sentence)
+            for message in said:
+                terminal.say(message)
             if dry_run:
                 terminal.say("dry run: the settings and the photos are fine; nothing was written")
                 return None
@@ -122,16 +122,16 @@ def _train_in(
 ) -> TrainResult | None:
     terminal.say(f"run folder: {run.root}")
     started = time.monotonic()
-    with stops_told(terminal, lambda: "before the first step", run):
+    with report_interruption(terminal, lambda: "before the first step", run):
         if is_main_process():
-            begin_folder(run, plan, point)
+            create_run_folder(run, plan, point)
         if point is not None:
-            say_where(point, plan, terminal)
+            describe_resume(point, plan, terminal)
         trackers = _trackers(run, plan, terminal)
     with trackers:
         trainer = build_trainer(run, plan, terminal, requests, trackers)
         is_trained = point is not None and point.is_trained
-        with stops_told(terminal, lambda: _reached(trainer, plan, is_trained=is_trained), run):
+        with report_interruption(terminal, lambda: _reached(trainer, plan, is_trained=is_trained), run):
             if point is not None and point.best is not None and is_trained:
                 best, num_epochs = point.best, point.epoch
             else:
@@ -149,7 +149,7 @@ def _train_in(
                 best_score=best[1],
                 num_epochs=num_epochs,
                 started=started,
-                look_up=requests.raise_if_received,
+                check_stop=requests.raise_if_received,
             )
             results = json.loads(run.results.read_text(encoding="utf-8"))
             trackers.finish(results, model=result.onnx or result.best_checkpoint)
@@ -161,8 +161,8 @@ def _trackers(run: RunFolder, plan: Plan, terminal: Terminal) -> Trackers:
     if not is_main_process():
         return Trackers()
     trackers = open_trackers(plan.config.tracking, run, plan.config.model_dump(mode="json"))
-    for sentence in trackers.sentences:
-        terminal.say(sentence)
+    for message in trackers.messages:
+        terminal.say(message)
     return trackers
 
 
@@ -207,9 +207,9 @@ def _best(trainer: lightning.Trainer, run: RunFolder, terminal: Terminal) -> tup
 
 
 def _say_caches(data: ImageFolderDataModule, terminal: Terminal) -> None:
-    """Opens the picture caches, and says where they are."""
-    for sentence in data.caches.sentences:
-        terminal.say(sentence)
+    """Opens the image caches, and says where they are."""
+    for message in data.caches.messages:
+        terminal.say(message)
     for warning in data.caches.opening_warnings():
         terminal.warn(warning)
 

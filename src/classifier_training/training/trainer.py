@@ -26,7 +26,7 @@ from classifier_training.callbacks.throughput import Throughput
 from classifier_training.callbacks.tracking import TrackingCallback
 from classifier_training.callbacks.training_history import TrainingHistoryCallback
 from classifier_training.config.schema import Config
-from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.figures.rendering import PlottingBudget
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.stop_requests import StopRequests
 from classifier_training.terminal.terminal import Terminal
@@ -102,7 +102,7 @@ def _callbacks(
 
 def _report_callbacks(run: RunFolder, config: Config, terminal: Terminal) -> list[Callback]:
     """What is looked at, in the order in which one needs the files of another."""
-    budget = DrawingBudget()
+    budget = PlottingBudget()
     monitor, mode = config.checkpoint.monitor, config.checkpoint.mode
     return [
         ModelInfoCallback(run.model_info, terminal),

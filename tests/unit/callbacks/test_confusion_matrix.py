@@ -19,14 +19,14 @@ from tests.helpers.training import (
 
 from classifier_training.callbacks.confusion_matrix import ConfusionMatrixCallback
 from classifier_training.data import ImageFolderDataModule
-from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.figures.rendering import PlottingBudget
 
 pytestmark = LIGHTNING_NOTICES
 
 FILES = {"confusion_matrix.csv", "confusion_matrix.png", "confusion_matrix_normalized.png"}
 
 
-class Never(DrawingBudget):
+class Never(PlottingBudget):
     """There is no time to draw."""
 
     is_open = False
@@ -84,10 +84,10 @@ def test_a_training_that_was_stopped_has_its_figures(tmp_path: Path) -> None:
 def test_what_is_drawn_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     titles: list[str] = []
     monkeypatch.setattr(
-        "classifier_training.callbacks.confusion_matrix.draw_confusion_figures",
+        "classifier_training.callbacks.confusion_matrix.plot_confusion_figures",
         lambda folder, confusion, classes, title: titles.append(title),
     )
-    callback = ConfusionMatrixCallback(tmp_path, DrawingBudget(share=1))
+    callback = ConfusionMatrixCallback(tmp_path, PlottingBudget(share=1))
     make_trainer(tmp_path, callback, max_epochs=2).fit(make_model(), make_loader(2), make_loader(1))
     assert [title.split(":")[0] for title in titles] == ["the val split after epoch 1", "the val split after epoch 2"]
 
@@ -96,7 +96,7 @@ def test_a_figure_that_fails_costs_a_warning(tmp_path: Path, monkeypatch: pytest
     def fail(*arguments: Any, **options: Any) -> None:
         raise ValueError("no ink")
 
-    monkeypatch.setattr("classifier_training.callbacks.confusion_matrix.draw_confusion_figures", fail)
+    monkeypatch.setattr("classifier_training.callbacks.confusion_matrix.plot_confusion_figures", fail)
     trainer = make_trainer(tmp_path, ConfusionMatrixCallback(tmp_path))
     with pytest.warns(UserWarning, match="confusion matrix in .* could not be made, all else goes on: no ink"):
         trainer.fit(make_model(), make_loader(2), make_loader(1))

@@ -12,7 +12,7 @@ from tests.helpers.training import IMAGE_SIZE, LIGHTNING_NOTICES, make_model, ma
 
 from classifier_training.callbacks.dataset_statistics import DatasetStatisticsCallback
 from classifier_training.data import ImageFolderDataModule
-from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.figures.rendering import PlottingBudget
 from classifier_training.run.folder import RunFolder
 from classifier_training.terminal.terminal import Terminal
 
@@ -40,7 +40,7 @@ def fit(folder: Path, photos: Path, terminal: Terminal | None = None, **options:
 
 
 def test_it_writes_and_draws_what_the_photos_are_like(tmp_path: Path, photos: Path) -> None:
-    budget = DrawingBudget()
+    budget = PlottingBudget()
 
     run = fit(tmp_path, photos, budget=budget)
 

@@ -87,7 +87,7 @@ def test_interrupt_within_the_exchange_is_mended(make_trainer: Callable[..., pl.
     trainer.fit(model, loader())
     weights, average = snapshot(model), ema.ema_state_dict
     inner: Any = ema._average
-    look_up = inner._weights
+    check_stop = inner._weights
 
     def swap_in_and_out() -> None:
         ema.on_validation_start(trainer, model)
@@ -103,7 +103,7 @@ def test_interrupt_within_the_exchange_is_mended(make_trainer: Callable[..., pl.
                         raise KeyboardInterrupt
                     yield weight
 
-        return lambda: Weights(look_up())
+        return lambda: Weights(check_stop())
 
     num_interrupts = 0
     while True:
@@ -115,11 +115,11 @@ def test_interrupt_within_the_exchange_is_mended(make_trainer: Callable[..., pl.
         else:
             break
         finally:
-            inner._weights = look_up
+            inner._weights = check_stop
         ema.on_exception(trainer, model, KeyboardInterrupt())
         assert_same(snapshot(model), weights)
         assert_same(ema.ema_state_dict, average)
-    assert num_interrupts >= 2 * len(look_up())
+    assert num_interrupts >= 2 * len(check_stop())
 
 
 def test_swaps_are_idempotent(make_trainer: Callable[..., pl.Trainer]) -> None:

@@ -11,7 +11,7 @@ from tests.helpers.training import LIGHTNING_NOTICES, KillAfter, KilledError, ma
 
 from classifier_training.callbacks.metrics_csv import MetricsCSV
 from classifier_training.callbacks.report import CHEAP_SECONDS, ReportCallback
-from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.figures.rendering import PlottingBudget
 from classifier_training.run.folder import RunFolder
 
 pytestmark = LIGHTNING_NOTICES
@@ -69,7 +69,7 @@ def test_nothing_is_written_where_there_is_no_run(tmp_path: Path) -> None:
 
 
 def test_an_expensive_page_waits_for_the_budget_and_is_written_at_the_end(run: RunFolder) -> None:
-    budget = DrawingBudget(share=0)
+    budget = PlottingBudget(share=0)
     budget.spent = 1
     callback, pages = ReportCallback(run.root, budget), Pages(run)
     callback.seconds = 2 * CHEAP_SECONDS

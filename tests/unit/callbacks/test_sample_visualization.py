@@ -31,7 +31,7 @@ from classifier_training.callbacks import sample_visualization
 from classifier_training.callbacks.sample_visualization import SampleVisualizationCallback
 from classifier_training.data import ImageFolderDataModule
 from classifier_training.errors import TrainingStopped
-from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.figures.rendering import PlottingBudget
 from classifier_training.figures.samples import Tile
 
 pytestmark = LIGHTNING_NOTICES
@@ -57,8 +57,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Tile]]:
         path.write_text(title)
         found[path.name] = tiles
 
-    monkeypatch.setattr(sample_visualization, "draw_tiles", note)
-    monkeypatch.setattr("classifier_training.results.drawn.draw_tiles", note)
+    monkeypatch.setattr(sample_visualization, "plot_tiles", note)
+    monkeypatch.setattr("classifier_training.results.figures.plot_tiles", note)
     return found
 
 
@@ -89,7 +89,7 @@ def test_the_pictures_are_those_that_were_predicted(tmp_path: Path, drawn: dict[
     trainer.fit(make_model(classes=2), datamodule=make_data(tmp_path / "photos"))
     shown = [tile.pixels for tile in drawn["samples.png"]]
     assert [int(pixels.mean().round()) for pixels in shown if pixels is not None] == [20 * n for n in range(10)]
-    wrong = [tile for tile in drawn["samples.png"] if not tile.is_right]
+    wrong = [tile for tile in drawn["samples.png"] if not tile.is_correct]
     assert len(wrong) == len(drawn["worst_errors.png"]) > 0
 
 
@@ -118,7 +118,7 @@ def test_a_picture_that_is_gone_by_now_has_no_thumbnail(tmp_path: Path) -> None:
 
 
 def test_what_was_put_off_is_drawn_when_the_training_is_stopped(tmp_path: Path) -> None:
-    class Never(DrawingBudget):
+    class Never(PlottingBudget):
         is_open = False
 
     photos = make_split_photos(tmp_path / "photos")
@@ -135,7 +135,7 @@ def test_who_stops_a_training_does_not_wait_for_the_small_pictures(tmp_path: Pat
         def on_train_epoch_end(self, *arguments: Any) -> None:
             raise stop
 
-    budget = DrawingBudget()
+    budget = PlottingBudget()
     budget.spent = 1e9
     trainer = make_trainer(tmp_path, SampleVisualizationCallback(tmp_path / "run", budget=budget), Stop())
     with pytest.raises((SystemExit, KeyboardInterrupt)):
@@ -159,7 +159,7 @@ def test_pictures_of_other_data_are_kept_while_they_pass(tmp_path: Path, drawn: 
     trainer.fit(make_model(), loader, loader)
     assert files(tmp_path / "val") == FIGURES
     assert len(drawn["samples.png"]) == len(drawn["least_certain.png"]) == 5
-    assert not any(tile.is_right for tile in drawn["worst_errors.png"])
+    assert not any(tile.is_correct for tile in drawn["worst_errors.png"])
     assert all(tile.pixels is not None and tile.pixels.shape == (IMAGE_SIZE, IMAGE_SIZE, 3) for tiles in drawn.values()
                for tile in tiles)  # fmt: skip
 
@@ -193,7 +193,7 @@ def test_training_pictures_are_what_the_model_got(tmp_path: Path, drawn: dict[st
         np.testing.assert_array_equal(tile.pixels, expected)
         assert tile.lines == (model.classes[label],)
     title = (tmp_path / "run" / "plots" / "train_batch.png").read_text()
-    assert title == "training pictures as the model got them: epoch 1, batch 1"
+    assert title == "training images as the model got them: epoch 1, batch 1"
 
 
 def test_the_training_batch_is_written_as_a_picture(tmp_path: Path) -> None:

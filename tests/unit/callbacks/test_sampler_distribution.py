@@ -28,13 +28,13 @@ from classifier_training.callbacks.checkpoint import AtomicCheckpointIO, RunChec
 from classifier_training.callbacks.sampler_distribution import SamplerDistributionCallback
 from classifier_training.data import ImageFolderDataModule, TrackingWeightedRandomSampler
 from classifier_training.errors import ConfigError
-from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.figures.rendering import PlottingBudget
 from classifier_training.terminal.terminal import Terminal
 
 pytestmark = LIGHTNING_NOTICES
 
 FEW, MANY = "$few$ <b>", "many"
-REPEATED = pytest.mark.filterwarnings("ignore:epoch . drew each picture")
+REPEATED = pytest.mark.filterwarnings("ignore:epoch . drew each image")
 
 
 @pytest.fixture(scope="module")
@@ -144,14 +144,14 @@ def test_what_is_only_partly_trained_counts_as_that(tmp_path: Path, photos: Path
 class TestWarnings:
     def test_of_classes_that_repeat_too_often_once_a_run(self, tmp_path: Path, photos: Path) -> None:
         callback = SamplerDistributionCallback(tmp_path / "drawn.csv", max_repeats=2.0)
-        with pytest.warns(UserWarning, match="drew each picture") as caught, pytest.raises(KilledError):
+        with pytest.warns(UserWarning, match="drew each image") as caught, pytest.raises(KilledError):
             fit(tmp_path, photos, callback, KillAfter(7))
-        (sentence,) = [str(warning.message) for warning in caught if "drew" in str(warning.message)]
+        (message,) = [str(warning.message) for warning in caught if "drew" in str(warning.message)]
         few = next(count for _, name, _, count in rows(tmp_path) if name == FEW)
-        assert sentence.startswith(
-            f"epoch 1 drew each picture of {FEW!r} {few / 2:.1f} times, more than report.max_repeats=2"
+        assert message.startswith(
+            f"epoch 1 drew each image of {FEW!r} {few / 2:.1f} times, more than report.max_repeats=2"
         )
-        assert "\n" not in sentence
+        assert "\n" not in message
 
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".* drew ")
@@ -163,11 +163,11 @@ class TestWarnings:
         data = ImageFolderDataModule(root, batch_size=4, image_size=IMAGE_SIZE, num_workers=0)
         callback = SamplerDistributionCallback(tmp_path / "drawn.csv")
         trainer = make_trainer(tmp_path, callback, limit_train_batches=1, max_epochs=3)
-        with pytest.warns(UserWarning, match="drew no picture") as caught:
+        with pytest.warns(UserWarning, match="drew no image") as caught:
             trainer.fit(Tiny(12), datamodule=data)
 
-        sentences = [str(warning.message) for warning in caught if "drew" in str(warning.message)]
-        assert re.fullmatch(r"epoch 1 drew no picture of ('class ..', ){2}'class ..' and 5 more classes", sentences[0])
+        messages = [str(warning.message) for warning in caught if "drew" in str(warning.message)]
+        assert re.fullmatch(r"epoch 1 drew no image of ('class ..', ){2}'class ..' and 5 more classes", messages[0])
         assert callback.state_dict()["warned"]["often"] == []
         assert len(callback.state_dict()["warned"]["never"]) == len(set(callback.state_dict()["warned"]["never"]))
 
@@ -227,7 +227,7 @@ class TestAnotherTrainer:
         trainer.fit(Tiny(4), loader, make_loader(1))
         return folder / "drawn.csv", seen
 
-    @pytest.mark.filterwarnings("ignore:epoch . drew no picture")  # in two batches there may be none
+    @pytest.mark.filterwarnings("ignore:epoch . drew no image")  # in two batches there may be none
     @pytest.mark.parametrize("options", [{}, {"limit_train_batches": 2}])
     def test_its_draws_are_known_by_the_labels(self, tmp_path: Path, options: dict[str, Any]) -> None:
         sampler = TrackingWeightedRandomSampler([1.0, 2.0, 3.0, 4.0] * 5, 30, generator=torch.Generator())
@@ -251,7 +251,7 @@ class TestAnotherTrainer:
 
 @REPEATED
 def test_it_draws_at_the_end_what_there_was_no_time_for(tmp_path: Path, photos: Path) -> None:
-    budget = DrawingBudget()
+    budget = PlottingBudget()
     budget.spent = 1e9
     callback = SamplerDistributionCallback(tmp_path / "drawn.csv", tmp_path / "drawn.png", budget=budget)
     with pytest.raises(KilledError):
@@ -263,7 +263,7 @@ def test_it_draws_at_the_end_what_there_was_no_time_for(tmp_path: Path, photos: 
 
 @REPEATED
 def test_the_figure_is_there_after_a_training_that_was_stopped(tmp_path: Path, photos: Path) -> None:
-    budget = DrawingBudget()
+    budget = PlottingBudget()
     budget.spent = 1e9
     callback = SamplerDistributionCallback(tmp_path / "drawn.csv", tmp_path / "drawn.png", budget=budget)
     with pytest.raises(KilledError):

@@ -28,7 +28,7 @@ pytestmark = LIGHTNING_NOTICES
 ONLY = TrackingConfig(tensorboard=True)
 
 
-class Draws(lightning.Callback):
+class SampledIndices(lightning.Callback):
     """A figure after every epoch, and one at the end, as other callbacks do."""
 
     def __init__(self, run: RunFolder) -> None:
@@ -60,7 +60,7 @@ def steps(run: RunFolder, name: str) -> list[int]:
 def track(run: RunFolder, photos: Path, *callbacks: lightning.Callback) -> lightning.Trainer:
     """Trains on photos, resumed where the run has a checkpoint, and tracks it."""
     with opened(run, ONLY) as trackers:
-        return fit_photos(run.root, photos, Draws(run), TrackingCallback(run.root, trackers), *callbacks)
+        return fit_photos(run.root, photos, SampledIndices(run), TrackingCallback(run.root, trackers), *callbacks)
 
 
 def test_every_epoch_is_sent_with_all_its_metrics(tmp_path: Path, photos: Path) -> None:

@@ -17,8 +17,8 @@ from tests.helpers.training import (
 from classifier_training.callbacks import training_history
 from classifier_training.callbacks.training_history import TrainingHistoryCallback
 from classifier_training.errors import ConfigError
-from classifier_training.figures.drawing import DrawingBudget
 from classifier_training.figures.history import history_figure
+from classifier_training.figures.rendering import PlottingBudget
 
 pytestmark = LIGHTNING_NOTICES
 
@@ -36,17 +36,17 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     return epochs
 
 
-def always() -> DrawingBudget:
-    return DrawingBudget(share=1e9)
+def always() -> PlottingBudget:
+    return PlottingBudget(share=1e9)
 
 
-def never() -> DrawingBudget:
-    budget = DrawingBudget()
+def never() -> PlottingBudget:
+    budget = PlottingBudget()
     budget.spent = 1e9
     return budget
 
 
-def of_a_run(folder: Path, budget: DrawingBudget) -> TrainingHistoryCallback:
+def of_a_run(folder: Path, budget: PlottingBudget) -> TrainingHistoryCallback:
     return TrainingHistoryCallback(
         folder / "plots" / "history.png", folder / "metrics.csv", folder / "timings.csv", budget=budget
     )

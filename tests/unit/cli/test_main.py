@@ -1,4 +1,5 @@
 import errno
+import importlib
 import os
 import subprocess
 from pathlib import Path
@@ -9,6 +10,8 @@ from tests.helpers.cli import ENVIRONMENT, PROGRAM
 import classifier_training
 from classifier_training import cli
 from classifier_training.errors import ConfigError, DataError, VerificationError
+
+predict_module = importlib.import_module("classifier_training.inference.predict")
 
 
 def end_of(*words: str) -> int:
@@ -49,7 +52,7 @@ def test_how_a_command_ends(
     def fail(path: Path) -> None:
         raise error
 
-    monkeypatch.setattr("classifier_training.inference.predict.check_output", fail)
+    monkeypatch.setattr(predict_module, "check_output", fail)
 
     assert end_of("predict", "model.onnx", "photo.jpg", "--output", "labels.csv") == code
     assert capsys.readouterr().err.splitlines() == lines
@@ -60,7 +63,7 @@ def test_what_is_no_mistake_of_the_user_keeps_its_traceback(error: Exception, mo
     def fail(path: Path) -> None:
         raise error
 
-    monkeypatch.setattr("classifier_training.inference.predict.check_output", fail)
+    monkeypatch.setattr(predict_module, "check_output", fail)
 
     with pytest.raises(type(error), match=str(error.args[-1])):
         cli.main(["predict", "model.onnx", "photo.jpg", "--output", "labels.csv"])

@@ -30,9 +30,9 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_they_say_where_they_wrote(capsys: pytest.CaptureFixture[str], words: list[str], written: str) -> None:
     main(words)
 
-    *sentences, last = capsys.readouterr().out.splitlines()
+    *messages, last = capsys.readouterr().out.splitlines()
     assert last == f"written: {Path(written)}"
-    assert ["cannot be told apart" in sentence for sentence in sentences] == [True] * (words[0] == "compare")
+    assert ["cannot be told apart" in message for message in messages] == [True] * (words[0] == "compare")
     assert Path(written).is_file()
 
 

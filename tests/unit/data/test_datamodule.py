@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.datamodule import ImageFolderDataModule
-from classifier_training.data.sampling.batches import DrawBatchSampler
+from classifier_training.data.sampling.batches import EpochBatchSampler
 from classifier_training.data.sampling.sampler import TrackingWeightedRandomSampler
 from classifier_training.data.sampling.weights import class_weights
 from classifier_training.errors import ConfigError, DataError
@@ -33,8 +33,8 @@ def make_data(root: Path, seed: int = 0, **settings: Any) -> ImageFolderDataModu
     return data
 
 
-def batch_sampler(loader: DataLoader[ClassificationBatch]) -> DrawBatchSampler:
-    assert isinstance(loader.batch_sampler, DrawBatchSampler)
+def batch_sampler(loader: DataLoader[ClassificationBatch]) -> EpochBatchSampler:
+    assert isinstance(loader.batch_sampler, EpochBatchSampler)
     return loader.batch_sampler
 
 
@@ -280,7 +280,7 @@ def test_weights_by_hand(tmp_path: Path) -> None:
 
 
 class Recorder(lightning.LightningModule):
-    """Somebody else's module: learns, and writes down which pictures it saw."""
+    """Somebody else's module: learns, and writes down which images it saw."""
 
     def __init__(self) -> None:
         super().__init__()

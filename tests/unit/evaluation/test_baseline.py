@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.evaluations import make_evaluation, write_other
 
 from classifier_training.errors import CheckpointError, DataError, RunError
-from classifier_training.evaluation.baseline import check_other, right_of_other
+from classifier_training.evaluation.baseline import baseline_is_correct, check_baseline
 from classifier_training.evaluation.evaluate import Evaluation
 from classifier_training.files.atomic import write_text
 from classifier_training.run.folder import RunFolder
@@ -30,7 +30,7 @@ def make_run(folder: Path) -> RunFolder:
 
 
 def write_split(run: RunFolder, files: dict[str, str]) -> None:
-    """Writes file and content hash of each picture."""
+    """Writes file and content hash of each image."""
     run.split.parent.mkdir(exist_ok=True)
     with run.split.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -43,26 +43,26 @@ def test_an_evaluation_is_paired_by_file_in_any_order(tmp_path: Path, evaluation
     header, *rows = (folder / "predictions.csv").read_text().splitlines()
     (folder / "predictions.csv").write_text("\n".join([header, *reversed(rows)]) + "\n")
 
-    found = right_of_other(folder, evaluation)
+    found = baseline_is_correct(folder, evaluation)
 
-    assert found.are_right.tolist() == RIGHT
+    assert found.is_correct.tolist() == RIGHT
     assert found.how == "paired by file"
 
 
 def test_what_is_right_is_decided_by_the_classes_of_these_photos(tmp_path: Path, evaluation: Evaluation) -> None:
-    """A picture may have been given another class since the other model was scored."""
+    """An image may have been given another class since the other model was scored."""
     folder = write_other(tmp_path / "other", evaluation, [True] * 6)
     text = (folder / "predictions.csv").read_text()
     (folder / "predictions.csv").write_text(text.replace("0.jpg,cat,cat", "0.jpg,dog,dog"))
 
-    assert right_of_other(folder, evaluation).are_right.tolist() == [False] + [True] * 5
+    assert baseline_is_correct(folder, evaluation).is_correct.tolist() == [False] + [True] * 5
 
 
 def test_other_photos_are_refused(tmp_path: Path, evaluation: Evaluation) -> None:
     folder = write_other(tmp_path / "other", evaluation, RIGHT, skip=2)
 
     with pytest.raises(DataError, match=r"is of other photos: 4 are in both \(paired by file\), of 6 here and 4 there"):
-        right_of_other(folder, evaluation)
+        baseline_is_correct(folder, evaluation)
 
 
 @pytest.mark.parametrize("name", ["", "test"])
@@ -75,9 +75,9 @@ def test_a_run_is_paired_by_content_where_its_photos_have_moved(
     run.scored("test").predictions.write_text(text)
     write_split(run, {f"/old/{number}.jpg": digest for number, digest in enumerate(evaluation.labelled.digests)})
 
-    found = right_of_other(run.root / name, evaluation)
+    found = baseline_is_correct(run.root / name, evaluation)
 
-    assert found.are_right.tolist() == RIGHT
+    assert found.is_correct.tolist() == RIGHT
     assert found.how == "paired by content"
 
 
@@ -90,30 +90,30 @@ def test_a_file_of_the_same_name_with_another_content_is_another_photo(tmp_path:
     write_split(run, digests | {"/photos/0.jpg": "f" * 32})
 
     with pytest.raises(DataError, match=r"5 are in both \(paired by content\), of 6 here and 6 there"):
-        right_of_other(run.scored("test").root, evaluation)
+        baseline_is_correct(run.scored("test").root, evaluation)
 
 
 def test_a_validation_of_weights_that_are_not_the_best_is_not_taken(tmp_path: Path, evaluation: Evaluation) -> None:
     run = make_run(tmp_path / "run")
     write_other(run.scored("val").root, evaluation, RIGHT, model="checkpoints/best.ckpt")
-    assert right_of_other(run.root, evaluation).are_right.tolist() == RIGHT
+    assert baseline_is_correct(run.root, evaluation).is_correct.tolist() == RIGHT
 
     write_other(run.scored("val").root, evaluation, RIGHT, model="model in training")
 
     with pytest.raises(CheckpointError, match=r"best\.ckpt is truncated or no checkpoint"):
-        right_of_other(run.root, evaluation)  # it is scored instead: the file is empty here
+        baseline_is_correct(run.root, evaluation)  # it is scored instead: the file is empty here
 
 
 def test_what_was_said_by_weights_that_have_been_replaced_is_not_taken(tmp_path: Path, evaluation: Evaluation) -> None:
     run = make_run(tmp_path / "run")
     scores = write_other(run.scored("test").root, evaluation, RIGHT, model="checkpoints/best.ckpt") / "scores.json"
-    assert right_of_other(run.root, evaluation).are_right.tolist() == RIGHT
+    assert baseline_is_correct(run.root, evaluation).is_correct.tolist() == RIGHT
 
     written = scores.stat().st_mtime_ns
     os.utime(run.best_checkpoint, ns=(written + 1_000_000_000, written + 1_000_000_000))
 
     with pytest.raises(CheckpointError, match=r"best\.ckpt is truncated or no checkpoint"):
-        right_of_other(run.root, evaluation)
+        baseline_is_correct(run.root, evaluation)
 
 
 class TestChecked:
@@ -122,27 +122,27 @@ class TestChecked:
         (tmp_path / "notes.txt").touch()
         (tmp_path / "empty").mkdir()
         with pytest.raises(RunError, match=r"is nothing to compare with; name a run folder, a \.ckpt or \.onnx file"):
-            check_other(tmp_path / name)
+            check_baseline(tmp_path / name)
 
     def test_a_run_without_its_best_weights(self, tmp_path: Path) -> None:
         run = make_run(tmp_path / "run")
-        check_other(run.root)
+        check_baseline(run.root)
         run.best_checkpoint.unlink()
         with pytest.raises(RunError, match=r"has no checkpoints/best\.ckpt; finish it: train --resume"):
-            check_other(run.root)
+            check_baseline(run.root)
 
     def test_an_evaluation_without_its_predictions_or_from_another_version(
         self, tmp_path: Path, evaluation: Evaluation
     ) -> None:
         folder = write_other(tmp_path / "other", evaluation, RIGHT)
-        check_other(folder)
+        check_baseline(folder)
         (folder / "predictions.csv").unlink()
         with pytest.raises(RunError, match=r"has no predictions\.csv; evaluate that model again"):
-            check_other(folder)
+            check_baseline(folder)
         (folder / "scores.json").write_text('{"format": 9}')
         with pytest.raises(RunError, match="is of format 9"):
-            check_other(folder)
+            check_baseline(folder)
 
     def test_a_model_file(self, tmp_path: Path) -> None:
         (tmp_path / "model.onnx").touch()
-        check_other(tmp_path / "model.onnx")
+        check_baseline(tmp_path / "model.onnx")

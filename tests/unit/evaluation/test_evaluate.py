@@ -10,7 +10,7 @@ from tests.helpers.images import make_image
 from tests.helpers.onnx_models import make_onnx
 
 from classifier_training.errors import CheckpointError, ConfigError, DataError, RunError
-from classifier_training.evaluation.evaluate import evaluate, score_on_same_photos, write_evaluation
+from classifier_training.evaluation.evaluate import evaluate, score_on_same_images, write_evaluation
 from classifier_training.inference.labels import Labels, labels_metadata
 from classifier_training.results.folder import read_scores
 from classifier_training.results.predictions_csv import read_predictions_csv
@@ -29,7 +29,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def make_colours(folder: Path, *labels: str, colour: str | None = None) -> Path:
-    """One picture in the folder of each label: of its colour, or of another."""
+    """One image in the folder of each label: of its colour, or of another."""
     for number, label in enumerate(labels):
         pixels = np.zeros((20, 30, 3), np.uint8)
         pixels[..., CLASSES.index(colour or label)] = 255 - number
@@ -39,7 +39,7 @@ def make_colours(folder: Path, *labels: str, colour: str | None = None) -> Path:
 
 def test_a_model_is_scored_on_a_folder_of_classes(model: Path, tmp_path: Path) -> None:
     photos = make_colours(tmp_path / "photos", "red", "green", "blue", "blue")
-    make_colours(tmp_path / "photos" / "red", ".", colour="blue")  # a blue picture among the red ones
+    make_colours(tmp_path / "photos" / "red", ".", colour="blue")  # a blue image among the red ones
     (photos / "red" / "0.png").rename(photos / "red" / "wrong.png")
 
     found = evaluate(model, photos)
@@ -102,7 +102,7 @@ def test_progress_is_told(model: Path, tmp_path: Path) -> None:
 
 def test_the_result_is_plain_values(model: Path, tmp_path: Path) -> None:
     photos = make_colours(tmp_path / "photos", "red", "green")
-    (photos / "red" / "bad.png").write_bytes(b"no picture")
+    (photos / "red" / "bad.png").write_bytes(b"no image")
 
     with pytest.raises(DataError, match=r"bad\.png"):
         evaluate(model, photos)
@@ -156,7 +156,7 @@ class TestWritten:
 
     def test_the_folder_says_what_was_found(self, model: Path, tmp_path: Path) -> None:
         photos = make_colours(tmp_path / "photos" / "val", "red", "green", "blue", colour="red")
-        (photos / "red" / "bad.png").write_bytes(b"no picture")
+        (photos / "red" / "bad.png").write_bytes(b"no image")
 
         found = evaluate(model, tmp_path / "photos", "data.on_bad_image=skip", split="val", output=tmp_path / "a" / "b")
 
@@ -260,10 +260,10 @@ def test_another_model_on_the_same_photos(model: Path, tmp_path: Path) -> None:
     progress: list[tuple[int, int]] = []
 
     found = evaluate(model, photos)
-    scored = score_on_same_photos(other, found, scoring=lambda *numbers: progress.append(numbers))
+    scored = score_on_same_images(other, found, scoring=lambda *numbers: progress.append(numbers))
 
-    assert found.predictions.are_right.all()
+    assert found.predictions.is_correct.all()
     named = [scored.classes[label] for label in scored.predictions.labels]
     assert named == [found.classes[label] for label in found.predictions.labels]
-    assert scored.predictions.are_right.tolist() == [name == "green" for name in named]
+    assert scored.predictions.is_correct.tolist() == [name == "green" for name in named]
     assert progress == [(3, 3)]

@@ -29,28 +29,28 @@ class TestMinimum:
         passed = check_minimum(evaluation, Minimum(score, measured))
 
         assert passed.passed
-        assert f"reaches the required {measured!r} (95 % interval " in passed.sentence
+        assert f"reaches the required {measured!r} (95 % interval " in passed.message
         assert passed.figures["measured"] == passed.figures["required"] == measured
         assert passed.figures["interval"] == evaluation.intervals.to_dict()[score]
         if measured < 1:
             above = float(np.nextafter(measured, 1))
             failed = check_minimum(evaluation, Minimum(score, above))
             assert not failed.passed
-            assert f" is below the required {above!r}" in failed.sentence
+            assert f" is below the required {above!r}" in failed.message
 
     def test_what_is_said_shows_on_which_side_a_score_is(self) -> None:
         evaluation = make_evaluation([True] * 2 + [False])
 
         below, above = (check_minimum(evaluation, Minimum("top1", value)) for value in (0.6667, 0.66666))
 
-        assert below.sentence.startswith("top1 0.6666666666666666 is below the required 0.6667 (")
-        assert above.sentence.startswith("top1 0.6667 reaches the required 0.66666 (")
+        assert below.message.startswith("top1 0.6666666666666666 is below the required 0.6667 (")
+        assert above.message.startswith("top1 0.6667 reaches the required 0.66666 (")
 
     def test_the_interval_is_said(self) -> None:
         result = check_minimum(make_evaluation([True] * 9 + [False]), Minimum.parse("top1=0.95"))
 
         assert result.to_dict()["passed"] is False
-        assert result.sentence == "top1 0.9000 is below the required 0.95 (95 % interval 0.5958 to 0.9821)"
+        assert result.message == "top1 0.9000 is below the required 0.95 (95 % interval 0.5958 to 0.9821)"
 
     @pytest.mark.parametrize(
         ("word", "message"),
@@ -83,11 +83,11 @@ class TestNotWorseThan:
         # 2 · 0.5^5 = 0.0625 and 2 · 0.5^6 = 0.03125
         assert [result.passed for result in results] == [True, False, True]
         assert results[0].figures["p_value"] == pytest.approx(0.0625)
-        assert results[1].sentence == (
+        assert results[1].message == (
             f"{six_more} is better: of 20 photos, paired by file, it alone is right on 6 and this model alone on 0;"
             " p = 0.0312, significance 0.05"
         )
-        assert "is not proven better" in results[2].sentence
+        assert "is not proven better" in results[2].message
         assert check_not_worse(evaluation, NotWorseThan(five_more, 0.07)).passed is False
         assert check_not_worse(evaluation, NotWorseThan(six_more, 0.03)).passed is True
 

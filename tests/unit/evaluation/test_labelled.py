@@ -7,24 +7,24 @@ from tests.helpers.photos import make_photos, make_split_photos, photo_rows, wri
 
 from classifier_training.data.index.check import BadImagePolicy
 from classifier_training.errors import DataError
-from classifier_training.evaluation.labelled import check_labelled, choose_samples
+from classifier_training.evaluation.labelled import check_labelled, select_samples
 
 
 def test_the_test_split_is_taken_else_validation_unless_one_is_named(tmp_path: Path) -> None:
     make_split_photos(tmp_path / "three", 3, 2, 1)
     make_split_photos(tmp_path / "two", 3, 2, 0)
 
-    assert len(choose_samples(tmp_path / "three").samples) == 2
-    assert choose_samples(tmp_path / "three").description == f"the test split of {tmp_path / 'three'}"
-    assert choose_samples(tmp_path / "two").split == "val"
-    assert len(choose_samples(tmp_path / "two").samples) == 4
-    assert len(choose_samples(tmp_path / "three", split="train").samples) == 6
+    assert len(select_samples(tmp_path / "three").samples) == 2
+    assert select_samples(tmp_path / "three").description == f"the test split of {tmp_path / 'three'}"
+    assert select_samples(tmp_path / "two").split == "val"
+    assert len(select_samples(tmp_path / "two").samples) == 4
+    assert len(select_samples(tmp_path / "three", split="train").samples) == 6
 
 
 def test_a_root_without_splits_is_taken_whole_and_said(tmp_path: Path) -> None:
     make_photos(tmp_path, {"a": 3, "b": 2})
 
-    chosen = choose_samples(tmp_path)
+    chosen = select_samples(tmp_path)
 
     assert len(chosen.samples) == 5
     assert chosen.description == f"all images of {tmp_path} (it has no splits)"
@@ -36,13 +36,13 @@ def test_a_split_that_is_not_there_or_empty(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
 
     with pytest.raises(DataError, match=r"no images to score in a test split; choose with --split: train, val$"):
-        choose_samples(tmp_path, split="test")
-    assert choose_samples(tmp_path).description == f"the val split of {tmp_path}"
+        select_samples(tmp_path, split="test")
+    assert select_samples(tmp_path).description == f"the val split of {tmp_path}"
 
 
 def test_labels_are_the_models_indices(tmp_path: Path) -> None:
     make_photos(tmp_path, {"b": 1, "a": 2})
-    chosen = choose_samples(tmp_path)
+    chosen = select_samples(tmp_path)
 
     labelled = check_labelled(chosen, ["b", "never seen", "a"])
 
@@ -53,7 +53,7 @@ def test_labels_are_the_models_indices(tmp_path: Path) -> None:
 
 def test_classes_that_the_model_does_not_know(tmp_path: Path) -> None:
     make_photos(tmp_path, {"a": 1, "b": 1, "": 0})
-    chosen = choose_samples(tmp_path)
+    chosen = select_samples(tmp_path)
 
     with pytest.raises(DataError, match=r"classes that the model does not know: 'b'; it knows 'a', 'c'"):
         check_labelled(chosen, ["a", "c"])
@@ -62,7 +62,7 @@ def test_classes_that_the_model_does_not_know(tmp_path: Path) -> None:
 def test_broken_files(tmp_path: Path) -> None:
     make_photos(tmp_path, {"a": 1, "b": 1})
     (tmp_path / "a" / "0.png").write_bytes(b"")
-    chosen = choose_samples(tmp_path)
+    chosen = select_samples(tmp_path)
 
     with pytest.raises(DataError, match=r"a/0\.png: the file is empty"):
         check_labelled(chosen, ["a", "b"])
@@ -78,19 +78,19 @@ def test_a_split_cannot_be_chosen_where_there_are_none(tmp_path: Path) -> None:
     make_photos(tmp_path, {"a": 2, "b": 2})
 
     with pytest.raises(DataError, match="has no splits, so none can be chosen with --split val"):
-        choose_samples(tmp_path, split="val")
+        select_samples(tmp_path, split="val")
 
 
 def test_a_row_of_a_table_with_a_class_that_the_model_does_not_know(tmp_path: Path) -> None:
     table = write_table(tmp_path / "annotations.csv", photo_rows(tmp_path, ["cat", "dog", "catt"]))
 
     with pytest.raises(DataError, match=rf"^{table}, row 4: 'catt' .* is none of the 2 classes; did you mean 'cat'\?$"):
-        choose_samples(tmp_path, classes=("cat", "dog"))
+        select_samples(tmp_path, classes=("cat", "dog"))
 
 
 def test_the_same_pictures_for_another_model(tmp_path: Path) -> None:
     make_photos(tmp_path, {"a": 1, "b": 2})
-    labelled = check_labelled(choose_samples(tmp_path), ["a", "b"])
+    labelled = check_labelled(select_samples(tmp_path), ["a", "b"])
 
     other = labelled.for_classes(["c", "b", "a"])
 

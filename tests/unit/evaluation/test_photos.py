@@ -14,7 +14,7 @@ from classifier_training.config.schema import Config
 from classifier_training.data.photos import load_photos
 from classifier_training.data.splits.file import write_split
 from classifier_training.errors import DataError
-from classifier_training.evaluation.photos import PhotoChoice
+from classifier_training.evaluation.photos import ImageSelector
 from classifier_training.files.atomic import write_json, write_text
 from classifier_training.run.folder import RunFolder
 
@@ -39,7 +39,7 @@ def test_pictures_that_were_removed_from_the_cache_are_brought_back(tmp_path: Pa
         write_hub_parquet(tmp_path / "photos" / f"{split}-00000-of-00001.parquet", ["cat", "dog"] * 2, first=len(split))
     cache = tmp_path / "cache"
     run, config = make_run(tmp_path / "run", tmp_path / "photos", cache)
-    choice = PhotoChoice(run, None, config if has_settings else None, None)
+    choice = ImageSelector(run, None, config if has_settings else None, None)
     before = choice(CLASSES)
     assert all(Path(sample.image.path).is_relative_to(cache) for sample in before.samples)
 
@@ -55,14 +55,14 @@ def test_a_photo_that_somebody_removed_is_told(tmp_path: Path) -> None:
     (photos / "test" / "cat" / "0.png").unlink()
 
     with pytest.raises(DataError, match=r"test/cat/0\.png: .*no such file"):
-        PhotoChoice(run, None, config, None)(CLASSES)
+        ImageSelector(run, None, config, None)(CLASSES)
 
 
 def test_photos_that_are_fetched_lie_in_the_cache_of_the_settings(tmp_path: Path) -> None:
     write_hub_parquet(tmp_path / "photos" / "test-00000-of-00001.parquet", ["cat", "dog"])
     config = Config.model_validate({"data": {"cache_dir": str(tmp_path / "cache")}})
 
-    found = PhotoChoice(None, tmp_path / "photos", config, None)(CLASSES)
+    found = ImageSelector(None, tmp_path / "photos", config, None)(CLASSES)
 
     assert all(Path(sample.image.path).is_relative_to(tmp_path / "cache") for sample in found.samples)
 
@@ -72,8 +72,8 @@ def test_the_runs_own_photos_are_known_by_their_root(tmp_path: Path) -> None:
     run, config = make_run(tmp_path / "run", photos, tmp_path / "cache")
     other = make_split_photos(tmp_path / "other", 1, 1, 1)
 
-    assert PhotoChoice(run, None, config, None).are_the_runs_own
-    assert PhotoChoice(run, f"{photos}/", config, None).are_the_runs_own
-    assert not PhotoChoice(run, other, config, None).are_the_runs_own
-    assert not PhotoChoice(None, photos, config, None).are_the_runs_own
-    assert PhotoChoice(run, None, config, "val")(CLASSES).split == "val"
+    assert ImageSelector(run, None, config, None).uses_run_split
+    assert ImageSelector(run, f"{photos}/", config, None).uses_run_split
+    assert not ImageSelector(run, other, config, None).uses_run_split
+    assert not ImageSelector(None, photos, config, None).uses_run_split
+    assert ImageSelector(run, None, config, "val")(CLASSES).split == "val"

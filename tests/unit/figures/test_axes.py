@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from classifier_training.figures.axes import SPLIT_COLOURS, plain_axes
-from classifier_training.figures.drawing import new_figure
+from classifier_training.figures.rendering import new_figure
 from classifier_training.types import SPLITS
 
 

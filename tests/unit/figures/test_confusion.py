@@ -11,7 +11,7 @@ from PIL import Image
 from tests.unit.figures.nasty_names import NASTY_NAMES
 
 from classifier_training.figures import confusion as module
-from classifier_training.figures.confusion import confused_pairs, draw_confusion, most_confused
+from classifier_training.figures.confusion import confused_pairs, most_confused, plot_confusion
 
 
 def make_confusion(num_classes: int, seed: int = 0) -> NDArray[np.int64]:
@@ -28,7 +28,7 @@ def draw(monkeypatch: pytest.MonkeyPatch, confusion: NDArray[np.int64], *, norma
     figures: list[Figure] = []
     monkeypatch.setattr(module, "save_figure", lambda figure, path: figures.append(figure))
     names = [f"class {number}" for number in range(len(confusion))]
-    draw_confusion(Path("unused.png"), confusion, names, normalized=normalized, title="val")
+    plot_confusion(Path("unused.png"), confusion, names, normalized=normalized, title="val")
     return figures[0]
 
 
@@ -43,7 +43,7 @@ def test_it_is_written_for_any_number_of_classes_and_any_names(
 ) -> None:
     path = tmp_path / "matrix.png"
     names = [*NASTY_NAMES, *map(str, range(num_classes))][:num_classes]
-    draw_confusion(path, make_confusion(num_classes), names, normalized=normalized, title="$val$\n" + "x" * 300)
+    plot_confusion(path, make_confusion(num_classes), names, normalized=normalized, title="$val$\n" + "x" * 300)
     with Image.open(path) as image:
         width, height = image.size
     assert 300 <= width <= 1900

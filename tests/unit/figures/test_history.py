@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from classifier_training.figures.drawing import save_figure
 from classifier_training.figures.history import MAX_MARKED_EPOCHS, best_row, history_figure, read_history
+from classifier_training.figures.rendering import save_figure
 
 
 def make_rows(num_epochs: int) -> list[dict[str, float]]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tests.unit.figures.nasty_names import NASTY_NAMES
 
-from classifier_training.figures.drawing import save_figure
+from classifier_training.figures.rendering import save_figure
 from classifier_training.figures.sampler import MAX_CLASSES_APART, NUM_GROUPS, sampler_figure
 
 

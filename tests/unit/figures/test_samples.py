@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.unit.figures.nasty_names import NASTY_NAMES
 
-from classifier_training.figures.samples import SIDE, Tile, draw_tiles, predicted_tile
+from classifier_training.figures.samples import SIDE, Tile, plot_tiles, predicted_tile
 
 RED, GREEN = (207, 34, 46), (26, 127, 55)
 
@@ -18,7 +18,7 @@ def plain(value: int = 120, side: int = 64) -> NDArray[np.uint8]:
 
 
 def drawn(path: Path, *tiles: Tile) -> NDArray[np.uint8]:
-    draw_tiles(path, tiles, title="val")
+    plot_tiles(path, tiles, title="val")
     with Image.open(path) as image:
         return np.array(image.convert("RGB"))
 

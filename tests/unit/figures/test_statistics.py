@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tests.unit.figures.nasty_names import NASTY_NAMES
 
-from classifier_training.figures.drawing import save_figure
+from classifier_training.figures.rendering import save_figure
 from classifier_training.figures.statistics import MAX_CLASSES_NAMED, image_sizes_figure, images_per_class_figure
 
 

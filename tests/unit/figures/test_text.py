@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from tests.unit.figures.nasty_names import NASTY_NAMES
 
-from classifier_training.figures.drawing import new_figure, save_figure
+from classifier_training.figures.rendering import new_figure, save_figure
 from classifier_training.figures.text import NAME_LENGTH, shortened, shown
 
 

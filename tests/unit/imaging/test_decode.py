@@ -202,9 +202,9 @@ def test_truncation_is_found_in_every_format(tmp_path: Path, name: str, read: ob
     ("content", "reason"),
     [
         (b"", "the file is empty"),
-        (b"hello, I am text", "not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a picture"),
-        (b"\xff\xd8\xff\xe0" + bytes(50), "not a picture"),
+        (b"hello, I am text", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not an image"),
+        (b"\xff\xd8\xff\xe0" + bytes(50), "not an image"),
     ],
 )
 def test_what_is_no_picture_is_said(tmp_path: Path, content: bytes, reason: str) -> None:

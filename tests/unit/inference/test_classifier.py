@@ -84,7 +84,7 @@ def test_images_in_memory_give_what_files_give(classifier: Classifier, photos: l
 
 
 def test_a_bad_image_stops_the_run(classifier: Classifier, photos: list[Path]) -> None:
-    photos[3].write_bytes(b"no picture")
+    photos[3].write_bytes(b"no image")
 
     with pytest.raises(BadImageError, match=r"3\.png"):
         list(classifier.predict_files(photos, 2))
@@ -94,7 +94,7 @@ def test_a_bad_image_is_left_out_and_told(
     classifier: Classifier, photos: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = [one for number, one in enumerate(classifier.predict_files(photos)) if number != 3]
-    photos[3].write_bytes(b"no picture")
+    photos[3].write_bytes(b"no image")
     skipped: list[str] = []
 
     kept = list(classifier.predict_files(photos, 2, "skip", lambda path, _error: skipped.append(path)))

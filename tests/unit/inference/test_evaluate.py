@@ -52,7 +52,7 @@ def test_the_scores_are_those_of_the_logits(
 
 def test_a_bad_image_stops_or_is_left_out_and_told(classifier: Classifier, samples: list[tuple[str, int]]) -> None:
     without, said = evaluate_samples(classifier, samples[:4] + samples[5:], 4)
-    Path(samples[4][0]).write_bytes(b"no picture")
+    Path(samples[4][0]).write_bytes(b"no image")
     skipped: list[str] = []
 
     with pytest.raises(BadImageError, match=r"4\.png"):

@@ -47,7 +47,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
     make_files(tmp_path, "notes.txt")
 
-    with pytest.raises(DataError, match=rf"no picture in {tmp_path}; looked for files that end in .*\.jpg"):
+    with pytest.raises(DataError, match=rf"no image in {tmp_path}; looked for files that end in .*\.jpg"):
         find_images([tmp_path])
     with pytest.raises(DataError, match="nothing was named"):
         find_images([])

@@ -56,7 +56,7 @@ def test_a_run_folder_stands_for_its_exported_model(model: Path, photos: Path) -
 
 
 def test_a_broken_picture_stops_or_is_left_out_and_told(model: Path, photos: Path) -> None:
-    (photos / "ab.png").write_bytes(b"no picture")
+    (photos / "ab.png").write_bytes(b"no image")
     told: list[tuple[str, BadImageError]] = []
 
     with pytest.raises(BadImageError, match=r"ab\.png"):
@@ -68,7 +68,7 @@ def test_a_broken_picture_stops_or_is_left_out_and_told(model: Path, photos: Pat
 
 
 def test_no_pictures(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no picture in nothing was named"):
+    with pytest.raises(DataError, match="there is no image in nothing was named"):
         predict(model, [])
     with pytest.raises(DataError, match="no such file or folder"):
         predict(model, tmp_path / "none")

@@ -11,9 +11,9 @@ from classifier_training.metrics.calibration import calibrate
 from classifier_training.metrics.scores import Predictions
 
 
-def make_predictions(confidence: NDArray[np.float32], are_right: NDArray[np.bool_]) -> Predictions:
+def make_predictions(confidence: NDArray[np.float32], is_correct: NDArray[np.bool_]) -> Predictions:
     labels = np.zeros(len(confidence), np.int64)
-    return Predictions(labels, np.where(are_right, 0, 1), confidence, np.zeros(len(confidence), np.float32))
+    return Predictions(labels, np.where(is_correct, 0, 1), confidence, np.zeros(len(confidence), np.float32))
 
 
 def test_one_bin_by_hand() -> None:
@@ -30,16 +30,16 @@ def test_one_bin_by_hand() -> None:
 def test_bins_are_those_of_scikit_learn(seed: int) -> None:
     generator = np.random.default_rng(seed)
     confidence = generator.random(400).astype(np.float32)
-    are_right = generator.random(400) < confidence**2
+    is_correct = generator.random(400) < confidence**2
 
-    found = calibrate(make_predictions(confidence, are_right))
+    found = calibrate(make_predictions(confidence, is_correct))
 
-    accuracy, mean_confidence = calibration_curve(are_right, confidence, n_bins=15)
+    accuracy, mean_confidence = calibration_curve(is_correct, confidence, n_bins=15)
     filled = [one for one in found.bins if one.count]
     assert [one.accuracy for one in filled] == pytest.approx(accuracy)
     assert [one.confidence for one in filled] == pytest.approx(mean_confidence)
     by_hand = sum(
-        abs(are_right[inside].mean() - confidence[inside].mean()) * inside.sum() / 400
+        abs(is_correct[inside].mean() - confidence[inside].mean()) * inside.sum() / 400
         for one in found.bins
         if (inside := (confidence > one.low) & (confidence <= one.high)).any()
     )

@@ -190,7 +190,7 @@ def test_a_gpu_says_the_same() -> None:
     np.testing.assert_allclose(found, expected, atol=0.02)
 
 
-# -- for pictures ------------------------------------------------------------------------------------------------
+# -- for images ------------------------------------------------------------------------------------------------
 
 
 def make_pictures(folder: Path) -> tuple[list[ImageRecord], Predictions]:

@@ -61,4 +61,4 @@ def test_labels_and_positions_of_any_integer_type_are_understood() -> None:
     found = collector.compute()
     assert found is not None
     assert found.labels.dtype == np.int64
-    assert found.are_right.tolist() == [True, True, False]
+    assert found.is_correct.tolist() == [True, True, False]

@@ -80,7 +80,7 @@ def test_a_picture_that_has_changed_is_made_anew(photo: Path, tmp_path: Path) ->
     assert path.read_bytes() != before
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8\xff\xfe\x00\x40of 00000000, x pixels"])
+@pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff\xfe\x00\x40of 00000000, x pixels"])
 def test_what_lies_in_its_place_and_is_none_is_replaced(content: bytes, photo: Path, tmp_path: Path) -> None:
     place = tmp_path / "pictures" / "0.jpg"
     place.parent.mkdir()
@@ -105,5 +105,5 @@ def test_importance_is_told_by_colour_and_the_picture_stays_to_be_seen() -> None
     shown = overlaid(pixels, importance).astype(int)
     assert shown.shape == (40, 40, 3)
     assert shown[5, 35].sum() > shown[5, 5].sum() + 150, "what mattered is no brighter"
-    assert shown[5, 35].sum() > shown[35, 35].sum() + 30, "the picture is gone"
+    assert shown[5, 35].sum() > shown[35, 35].sum() + 30, "the image is gone"
     assert np.ptp(shown[5, 35]) > 20, "it has no colour"

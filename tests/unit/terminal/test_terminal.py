@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from classifier_training import terminal as module
+from classifier_training.terminal import terminal as module
 from classifier_training.terminal.terminal import LOG_WIDTH, Terminal, duration
 
 NASTY = ["[bold]no[/bold]", "photo[1].jpg", "[/]", "C:\\photos\\", "[", "a:dog:b", "Käse/日本", "50 %", "{0}"]

@@ -135,7 +135,7 @@ def test_a_file_in_its_place_leaves_it_out(run: RunFolder) -> None:
     with pytest.warns(UserWarning, match="TensorBoard gets nothing more"):
         trackers = opened(run, ONLY)
     log_epochs(trackers, 0)
-    assert trackers.sentences == []
+    assert trackers.messages == []
 
 
 def test_tensorflow_is_not_imported(tmp_path: Path) -> None:

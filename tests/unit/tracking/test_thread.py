@@ -14,7 +14,7 @@ from classifier_training.tracking.tracker import Figure, ModelFile
 class Recorder:
     """A tracker that writes down what it was asked for."""
 
-    sentence = "look here"
+    message = "look here"
 
     def __init__(self) -> None:
         self.steps: list[int] = []

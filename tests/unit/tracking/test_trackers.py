@@ -42,7 +42,7 @@ def test_figures_have_the_same_names_everywhere(run: RunFolder, store: Path) -> 
 
 def test_it_says_where_to_look(run: RunFolder, store: Path) -> None:
     with opened(run) as trackers:
-        assert trackers.sentences == [
+        assert trackers.messages == [
             f"TensorBoard: tensorboard --logdir {run.root.parent}",
             f"Weights & Biases: wandb sync '{run.wandb}'/offline-run-*",
             f"MLflow: mlflow ui --backend-store-uri sqlite:///{store}",
@@ -158,14 +158,14 @@ def test_without_trackers_nothing_is_done(run: RunFolder) -> None:
         log_epochs(trackers, 0)
         trackers.finish(RESULTS, run.best_checkpoint)
         trackers.close()
-        assert trackers.sentences == []
+        assert trackers.messages == []
     assert run.written_files() == files
 
 
 def test_a_copy_in_another_process_sends_nothing(run: RunFolder) -> None:
     with opened(run, TrackingConfig(tensorboard=True)) as trackers, warnings.catch_warnings():
         again = pickle.loads(pickle.dumps(trackers))  # noqa: S301 - what this test has just written
-        assert again.sentences == []
+        assert again.messages == []
         log_epochs(again, 0)
     assert "step" not in TrackerMemory(run.trackers).of("tensorboard")
 

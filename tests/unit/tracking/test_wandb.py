@@ -110,5 +110,5 @@ def test_the_variable_that_forbids_the_network_is_heard(run: RunFolder, monkeypa
     monkeypatch.setenv("WANDB_MODE", "offline")
     with opened(run, TrackingConfig(tensorboard=False, wandb=True)) as trackers:
         log_epochs(trackers, 0)
-        assert trackers.sentences == [f"Weights & Biases: wandb sync '{run.wandb}'/offline-run-*"]
+        assert trackers.messages == [f"Weights & Biases: wandb sync '{run.wandb}'/offline-run-*"]
     assert values([written(run)], "val/top1") == [(6, 0.5)]

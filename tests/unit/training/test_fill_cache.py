@@ -35,7 +35,7 @@ def test_a_training_finds_every_picture(photos: Path, tmp_path: Path) -> None:
         photos, preprocessing=backbone_preprocessing("test_resnet", 32), num_workers=0, cache_dir=str(prepared.folder)
     )
     data.setup("fit")
-    assert [choice.sentence.endswith("(already filled)") for choice in data.caches.choices] == [True, True]
+    assert [choice.message.endswith("(already filled)") for choice in data.caches.choices] == [True, True]
 
 
 def test_what_it_stores_is_what_a_training_would_have_read(photos: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from classifier_training.errors import DataError, TrainingStopped
 from classifier_training.run.folder import RunFolder
 from classifier_training.terminal.terminal import Terminal
-from classifier_training.training.interruption import stops_told
+from classifier_training.training.interruption import report_interruption
 
 RUN = RunFolder(Path("runs/a"))
 HOW = "the run is not finished, go on with: classifier-training train --resume runs/a"
@@ -40,7 +40,7 @@ def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_stop_is_told_with_how_to_go_on_also_when_quiet(
     stop: BaseException, run: RunFolder | None, line: str | None, scontrol: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(type(stop)), stops_told(Terminal(quiet=True), lambda: "in epoch 3", run):
+    with pytest.raises(type(stop)), report_interruption(Terminal(quiet=True), lambda: "in epoch 3", run):
         raise stop
     assert capsys.readouterr().out.splitlines() == ([] if line is None else [line])
     assert not scontrol.exists()
@@ -54,7 +54,7 @@ def test_one_process_of_a_job_asks_slurm_to_requeue_it(
     silent: bool, task: str, asked: bool, scontrol: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_PROCID", task)
-    with pytest.raises(TrainingStopped), stops_told(Terminal(silent=silent), lambda: "", RUN):
+    with pytest.raises(TrainingStopped), report_interruption(Terminal(silent=silent), lambda: "", RUN):
         raise TrainingStopped("SIGUSR1")
     assert scontrol.exists() is asked
     if asked:

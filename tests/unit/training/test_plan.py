@@ -135,7 +135,7 @@ def test_many_classes_are_not_all_shown(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_bad_images_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photos = make_split_photos(tmp_path, train=3, val=2, test=0)
-    (photos / "train" / "cat" / "broken.jpg").write_bytes(b"no picture")
+    (photos / "train" / "cat" / "broken.jpg").write_bytes(b"no image")
     describe_plan(plan_of(photos, "data.on_bad_image=skip"), Terminal(quiet=True))
     shown = capsys.readouterr().out
     assert "warning: 1 unreadable file(s) left out" in shown

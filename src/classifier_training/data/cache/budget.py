@@ -1,4 +1,4 @@
-"""How much picture caches may take, on a disk and in memory."""
+"""How much image caches may take, on a disk and in memory."""
 
 from __future__ import annotations
 

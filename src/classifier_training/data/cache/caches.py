@@ -1,4 +1,4 @@
-"""The picture caches of a run: one for training, one for validation."""
+"""The image caches of a run: one for training, one for validation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pydantic import ByteSize, TypeAdapter
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.choice import CacheChoice, choose_cache
 from classifier_training.data.cache.folder import cache_folder
-from classifier_training.data.cache.slots import PictureList, StoredForm
+from classifier_training.data.cache.slots import ImageList, StoredForm
 from classifier_training.data.photos import Photos
 from classifier_training.types import Preprocessing, Split
 
 DEFAULT_CROP_SHARE = 0.875
-"""A crop of 224 pixels is taken from pictures whose shorter side is 256 pixels, unless data.cache_size says another."""
+"""A crop of 224 pixels is taken from images whose shorter side is 256 pixels, unless data.cache_size says another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Caches:
     """What was decided for each split that is read more than once.
 
     Attributes:
-        train: The cache of training pictures; None where they are not reduced, so that each crop is decoded for itself.
-        val: The cache of validation pictures.
+        train: The cache of training images; None where they are not reduced, so that each crop is decoded for itself.
+        val: The cache of validation images.
     """
 
     train: CacheChoice | None
@@ -38,9 +38,9 @@ class Caches:
         return [choice for choice in (self.train, self.val) if choice is not None]
 
     @property
-    def sentences(self) -> tuple[str, ...]:
+    def messages(self) -> tuple[str, ...]:
         """What was decided, for a person."""
-        return tuple(choice.sentence for choice in self.choices)
+        return tuple(choice.message for choice in self.choices)
 
     def opening_warnings(self) -> list[str]:
         """What a person should know of the caches as they were found."""
@@ -57,19 +57,19 @@ class Caches:
 
 
 def reduced_side(config: DataConfig, preprocessing: Preprocessing) -> int | None:
-    """Shorter side that training pictures are reduced to before the random crop; None: they are not."""
+    """Shorter side that training images are reduced to before the random crop; None: they are not."""
     if config.cache_size == "original":
         return None
     return config.cache_size or int(preprocessing.image_size / DEFAULT_CROP_SHARE)
 
 
 def open_caches(photos: Photos, config: DataConfig, preprocessing: Preprocessing) -> Caches:
-    """Decides where the pictures of a run are kept, and opens the caches.
+    """Decides where the images of a run are kept, and opens the caches.
 
     Args:
         photos: The photos.
         config: The data settings.
-        preprocessing: What evaluation pictures are prepared for.
+        preprocessing: What evaluation images are prepared for.
     """
     side = reduced_side(config, preprocessing)
     train = None
@@ -85,6 +85,6 @@ def open_caches(photos: Photos, config: DataConfig, preprocessing: Preprocessing
 def _open(photos: Photos, split: Split, config: DataConfig, form: StoredForm) -> CacheChoice:
     records = photos.records(split)
     index = photos.index
-    pictures = PictureList(photos.digests(split), index.widths[records.rows], index.heights[records.rows], form)
+    images = ImageList(photos.digests(split), index.widths[records.rows], index.heights[records.rows], form)
     limit = None if config.cache_limit is None else int(TypeAdapter(ByteSize).validate_python(config.cache_limit))
-    return choose_cache(pictures, cache_folder(config.cache_dir), config.cache, limit)
+    return choose_cache(images, cache_folder(config.cache_dir), config.cache, limit)

@@ -1,6 +1,6 @@
-"""The files of one picture cache: where each picture lies, its pixels, and a checksum that says whether it is there.
+"""The files of one image cache: where each image lies, its pixels, and a checksum that says whether it is there.
 
-``slots.bin`` says where in ``pixels.bin`` each picture lies, ``checks.bin`` holds one checksum a picture, 0 before it
+``slots.bin`` says where in ``pixels.bin`` each image lies, ``checks.bin`` holds one checksum an image, 0 before it
 is stored. The checksum is written after the pixels and compared by who reads first, so a process may be killed, and
 a disk may fill up or fail, at any moment: what is not whole counts as not there.
 """
@@ -25,7 +25,7 @@ CHECKS_FILE: Final = "checks.bin"
 PIXELS_FILE: Final = "pixels.bin"
 DIGESTS_FILE: Final = "digests.bin"
 SOURCES_FILE: Final = "sources.bin"
-"""Where each picture lies in an earlier cache; -1: not there. Missing where there was no earlier one."""
+"""Where each image lies in an earlier cache; -1: not there. Missing where there was no earlier one."""
 EARLIER_FILE: Final = "earlier.txt"
 """Name of the earlier cache's folder, which is beside this one."""
 
@@ -39,7 +39,7 @@ class CacheFiles:
 
     Args:
         folder: The cache.
-        with_earlier: Open the cache that pictures are taken over from as well, if there is one.
+        with_earlier: Open the cache that images are taken over from as well, if there is one.
 
     Raises:
         OSError: A file is missing or cannot be read.
@@ -57,7 +57,7 @@ class CacheFiles:
         self.has_earlier = with_earlier and (folder / SOURCES_FILE).exists()
 
     def view(self, position: int) -> NDArray[np.uint8] | None:
-        """The place of a picture: uint8 (H, W, 3), read-only; None where there is no room for it."""
+        """The place of an image: uint8 (H, W, 3), read-only; None where there is no room for it."""
         offset = self._slots[2 * position]
         height, width = unpack_sides(self._slots[2 * position + 1])
         if height <= 0 or not 0 <= offset <= self._num_bytes - height * width * 3:
@@ -65,12 +65,12 @@ class CacheFiles:
         return np.ndarray((height, width, 3), np.uint8, self._pixels, offset)
 
     def is_good(self, position: int) -> bool:
-        """Whether a picture is there and is what was stored."""
+        """Whether an image is there and is what was stored."""
         pixels = self.view(position)
         return pixels is not None and checksum(pixels, position) == self.checks[position]
 
     def write(self, position: int, pixels: NDArray[np.uint8]) -> None:
-        """Stores a picture of the size that `view` has; the checksum last, as only that makes it count.
+        """Stores an image of the size that `view` has; the checksum last, as only that makes it count.
 
         Raises:
             OSError: The disk is full or read-only.
@@ -81,8 +81,8 @@ class CacheFiles:
         check = checksum(pixels, position).to_bytes(_WORD_BYTES, sys.byteorder)
         to_checks.write_at(_WORD_BYTES * position, check)
 
-    def earlier_picture(self, position: int) -> NDArray[np.uint8] | None:
-        """A picture of the earlier cache; None where it is not there, or is damaged, or that cache has gone."""
+    def earlier_image(self, position: int) -> NDArray[np.uint8] | None:
+        """An image of the earlier cache; None where it is not there, or is damaged, or that cache has gone."""
         earlier = self._earlier
         if earlier is None:
             return None
@@ -91,7 +91,7 @@ class CacheFiles:
         return files.view(source) if source >= 0 and files.is_good(source) else None
 
     def storable(self) -> NDArray[np.int64]:
-        """int64 (n,), the positions of the pictures that there is room for."""
+        """int64 (n,), the positions of the images that there is room for."""
         table = np.asarray(self._slots).reshape(-1, 2)
         has_room = (table[:-1, 1] != 0) & (table[1:, 0] <= self._num_bytes)
         return np.flatnonzero(has_room)
@@ -111,7 +111,7 @@ class CacheFiles:
 
 
 def checksum(pixels: NDArray[np.uint8], position: int) -> int:
-    """A checksum of a picture and of where it belongs, 10 µs for 256 x 340 pixels.
+    """A checksum of an image and of where it belongs, 10 µs for 256 x 340 pixels.
 
     The bytes are seen as rows of 251 words, the columns summed up, and the sums hashed.
 
@@ -132,8 +132,8 @@ def checksum(pixels: NDArray[np.uint8], position: int) -> int:
     return int.from_bytes(digest.digest(), "little") or 1
 
 
-def is_end_of_a_picture(folder: Path, length: int) -> bool:
-    """Whether the file of the pixels may be so long: up to the end of some picture.
+def is_end_of_image(folder: Path, length: int) -> bool:
+    """Whether the file of the pixels may be so long: up to the end of some image.
 
     Args:
         folder: A cache whose slots are there.

@@ -1,4 +1,4 @@
-"""Fills a picture cache before anything is trained."""
+"""Fills an image cache before anything is trained."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.data.cache.picture_cache import PictureCache
+from classifier_training.data.cache.image_cache import ImageCache
 
-_AT_ONCE: Final = 1024  # how many pictures are waiting for a thread: few, so that millions take no memory
+_AT_ONCE: Final = 1024  # how many images are waiting for a thread: few, so that millions take no memory
 
 
 def fill_cache(
-    cache: PictureCache,
+    cache: ImageCache,
     make: Callable[[int], NDArray[np.uint8]],
     progress: Callable[[int, int], None] | None = None,
     num_threads: int | None = None,
 ) -> int:
-    """Stores every picture that is not there yet, so an interrupted filling goes on where it was.
+    """Stores every image that is not there yet, so an interrupted filling goes on where it was.
 
-    It ends early where the cache takes no more; `PictureCache.new_warnings` says why.
+    It ends early where the cache takes no more; `ImageCache.new_warnings` says why.
 
     Args:
         cache: What is filled.
-        make: Gives the picture of a position, uint8 (H, W, 3), in the size that it is stored in. Called in threads:
+        make: Gives the image of a position, uint8 (H, W, 3), in the size that it is stored in. Called in threads:
             decoders let other threads run.
-        progress: Told how many pictures are done, of how many.
+        progress: Told how many images are done, of how many.
         num_threads: None: one for each core.
 
     Returns:
-        How many pictures were made.
+        How many images were made.
 
     Raises:
         Exception: What ``make`` raises; everything that was stored before is kept.
     """
 
     def fill(position: int) -> bool:
-        # looked at, not only looked up: a damaged picture is made again, and one of an earlier cache taken over
+        # looked at, not only looked up: a damaged image is made again, and one of an earlier cache taken over
         if cache.get(position) is not None:
             return False
         cache.put(position, make(position))

@@ -1,4 +1,4 @@
-"""The folder of everything that can be made again: indices, pictures, and copies of remote files."""
+"""The folder of everything that can be made again: indices, images, and copies of remote files."""
 
 from __future__ import annotations
 

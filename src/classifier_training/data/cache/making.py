@@ -1,4 +1,4 @@
-"""Makes the folder of one picture cache, whole or not at all, and says what is wrong with one that is there."""
+"""Makes the folder of one image cache, whole or not at all, and says what is wrong with one that is there."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from classifier_training.data.cache.files import (
     PIXELS_FILE,
     SLOTS_FILE,
     SOURCES_FILE,
-    is_end_of_a_picture,
+    is_end_of_image,
 )
-from classifier_training.data.cache.slots import PictureList, find_digests
+from classifier_training.data.cache.slots import ImageList, find_digests
 from classifier_training.files.atomic import write_json
 
 FORMAT_VERSION: Final = 1
 META_FILE: Final = "meta.json"
-_ROW_BYTES: Final = 64  # a picture's slot, checksum, content hash and source, and the marks of some runs
+_ROW_BYTES: Final = 64  # an image's slot, checksum, content hash and source, and the marks of some runs
 _META_BYTES: Final = 1024
 NEW: Final = ".new-"
 """How the name of a folder begins that is being made."""
 
 
-def make_cache(folder: Path, pictures: PictureList, room: int, others: Sequence[Path] = ()) -> None:
+def make_cache(folder: Path, images: ImageList, room: int, others: Sequence[Path] = ()) -> None:
     """Makes an empty cache.
 
     Args:
         folder: Where.
-        pictures: What will be stored.
-        room: Bytes for pixels, up to the end of a picture; those behind it are not stored.
-        others: Caches beside it; pictures are taken over from the first one of the same form that has some of them.
+        images: What will be stored.
+        room: Bytes for pixels, up to the end of an image; those behind it are not stored.
+        others: Caches beside it; images are taken over from the first one of the same form that has some of them.
 
     Raises:
         OSError: The disk is full or read-only.
@@ -50,20 +50,20 @@ def make_cache(folder: Path, pictures: PictureList, room: int, others: Sequence[
     new = folder.with_name(f"{NEW}{secrets.token_hex(8)}")
     try:
         new.mkdir()
-        _write(new / SLOTS_FILE, pictures.slots())
+        _write(new / SLOTS_FILE, images.slots())
         # zeros, not a hole: to read the memory of a hole takes memory where the file itself is in memory
-        _write(new / CHECKS_FILE, [np.zeros(len(pictures), np.uint64)])
-        _write(new / DIGESTS_FILE, [pictures.digests])
-        _link_earlier(new, pictures, others)
+        _write(new / CHECKS_FILE, [np.zeros(len(images), np.uint64)])
+        _write(new / DIGESTS_FILE, [images.digests])
+        _link_earlier(new, images, others)
         _set_length(new / PIXELS_FILE, room)
-        write_json(new / META_FILE, {"format": FORMAT_VERSION, "form": asdict(pictures.form)})
+        write_json(new / META_FILE, {"format": FORMAT_VERSION, "form": asdict(images.form)})
         _put_in_place(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
 def grow_cache(folder: Path, room: int) -> None:
-    """Gives a cache room for more pictures. It never gets less: the memory of who reads it would vanish.
+    """Gives a cache room for more images. It never gets less: the memory of who reads it would vanish.
 
     Raises:
         OSError: The disk is read-only.
@@ -73,11 +73,11 @@ def grow_cache(folder: Path, room: int) -> None:
 
 
 def table_bytes(folder: Path, count: int) -> int:
-    """What a cache takes beside the pixels of its pictures; at most, if it does not exist.
+    """What a cache takes beside the pixels of its images; at most, if it does not exist.
 
     Args:
         folder: The cache.
-        count: Number of its pictures.
+        count: Number of its images.
     """
     if not folder.exists():
         return _ROW_BYTES * count + _META_BYTES
@@ -94,32 +94,32 @@ def touch_cache(folder: Path) -> None:
     os.utime(folder / META_FILE)
 
 
-def cache_problem(folder: Path, pictures: PictureList) -> str | None:
+def cache_problem(folder: Path, images: ImageList) -> str | None:
     """Why a cache that exists cannot be used; None for one that can."""
     meta = _read_meta(folder)
     if meta is None:
         return f"its {META_FILE} cannot be read"
     if meta.get("format") != FORMAT_VERSION:
         return f"it is of format {meta.get('format')}, not {FORMAT_VERSION}"
-    lengths = {SLOTS_FILE: 16 * len(pictures) + 16, CHECKS_FILE: 8 * len(pictures)}
+    lengths = {SLOTS_FILE: 16 * len(images) + 16, CHECKS_FILE: 8 * len(images)}
     for name, length in lengths.items():
         if _length(folder / name) != length:
             return f"its {name} has {_length(folder / name)} bytes, not {length}"
     room = room_of(folder)
-    if room == 0 or not is_end_of_a_picture(folder, room):
-        return f"its {PIXELS_FILE} has {room} bytes, which is not the end of a picture"
+    if room == 0 or not is_end_of_image(folder, room):
+        return f"its {PIXELS_FILE} has {room} bytes, which is not the end of an image"
     return None
 
 
-def _link_earlier(new: Path, pictures: PictureList, others: Sequence[Path]) -> None:
-    """Notes which pictures can be taken over from another cache."""
+def _link_earlier(new: Path, images: ImageList, others: Sequence[Path]) -> None:
+    """Notes which images can be taken over from another cache."""
     for folder in others:
         meta = _read_meta(folder) or {}
-        if meta.get("format") != FORMAT_VERSION or meta.get("form") != asdict(pictures.form):
+        if meta.get("format") != FORMAT_VERSION or meta.get("form") != asdict(images.form):
             continue
         with contextlib.suppress(OSError, ValueError):
-            there = np.fromfile(folder / DIGESTS_FILE, np.uint8).reshape(-1, pictures.digests.shape[1])
-            sources = find_digests(pictures.digests, there)
+            there = np.fromfile(folder / DIGESTS_FILE, np.uint8).reshape(-1, images.digests.shape[1])
+            sources = find_digests(images.digests, there)
             if (sources >= 0).any():
                 _write(new / SOURCES_FILE, [sources])
                 (new / EARLIER_FILE).write_text(folder.name, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the processes of one run know of a cache's pictures: one byte a picture, shared through a file."""
+"""What the processes of one run know of a cache's images: one byte an image, shared through a file."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _LARGEST: Final = 255
 
 
 class CacheMarks:
-    """One mark a picture, and why no more pictures are stored, if so.
+    """One mark an image, and why no more images are stored, if so.
 
     What one worker found good the others need not check again, and what went wrong in a worker is told to a person
     by the main process. Single bytes are written, so nothing has to be locked. Pickles as its path.
 
     Args:
         path: What `create` made; None: every process has marks of its own.
-        count: Number of pictures.
+        count: Number of images.
     """
 
     def __init__(self, path: Path | None, count: int) -> None:
@@ -63,15 +63,15 @@ class CacheMarks:
 
     @property
     def error(self) -> int:
-        """Why no more pictures are stored, as an `errno`; 0: they still are."""
+        """Why no more images are stored, as an `errno`; 0: they still are."""
         return (self._view or self._open())[0]
 
     def stop(self, error: Exception) -> None:
-        """Notes that no more pictures are stored, and why."""
+        """Notes that no more images are stored, and why."""
         self._write(0, min(getattr(error, "errno", None) or _LARGEST, _LARGEST))
 
     def positions(self, *marks: int) -> NDArray[np.int64]:
-        """int64 (n,), the pictures that have one of these marks."""
+        """int64 (n,), the images that have one of these marks."""
         return np.flatnonzero(np.isin(np.frombuffer(self._view or self._open(), np.uint8)[_HEADER:], marks))
 
     def _write(self, index: int, value: int) -> None:
@@ -79,7 +79,7 @@ class CacheMarks:
         if isinstance(view, bytearray):
             view[index] = value
         elif self._file is not None:
-            with contextlib.suppress(OSError):  # a picture whose mark is lost is checked again
+            with contextlib.suppress(OSError):  # an image whose mark is lost is checked again
                 self._file.write_at(index, bytes([value]))
 
     def _open(self) -> memoryview | bytearray:

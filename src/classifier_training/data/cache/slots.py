@@ -1,4 +1,4 @@
-"""Which pictures a cache holds, in which form, and where in its file each of them lies."""
+"""Which images a cache holds, in which form, and where in its file each of them lies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_RATIO: Final = 16
-"""A picture whose long side exceeds its short side by more than this is never stored: it is not reduced as a whole."""
+"""An image whose long side exceeds its short side by more than this is never stored: it is not reduced as a whole."""
 
 _ALIGNMENT: Final = 64  # bytes; a cache line, so that a copy and a checksum start on a whole word
 _CHUNK: Final = 1 << 14  # rows; what is computed of them stays in the processor
@@ -23,11 +23,11 @@ _SIDE_BITS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class StoredForm:
-    """How the pictures of a cache were made; a cache of another form is another cache.
+    """How the images of a cache were made; a cache of another form is another cache.
 
     Attributes:
-        role: What the pictures are for.
-        short_side: Length that longer short sides are reduced to, pixels; None: pictures are stored as they are.
+        role: What the images are for.
+        short_side: Length that longer short sides are reduced to, pixels; None: images are stored as they are.
         interpolation: Filter of the reduction.
         maker: Names the decoder and the reducer, and changes whenever they give other pixels.
     """
@@ -39,12 +39,12 @@ class StoredForm:
 
 
 @dataclass(frozen=True, eq=False)
-class PictureList:
-    """The pictures of a cache, in the order of their positions.
+class ImageList:
+    """The images of a cache, in the order of their positions.
 
     Attributes:
         digests: uint8 (N, 16), content hashes.
-        widths: int (N,), pixels, of the upright pictures; 0 for one that is not stored.
+        widths: int (N,), pixels, of the upright images; 0 for one that is not stored.
         heights: int (N,), pixels.
         form: How they are stored.
     """
@@ -69,11 +69,11 @@ class PictureList:
 
     @functools.cached_property
     def num_bytes(self) -> int:
-        """Bytes of all stored pictures."""
+        """Bytes of all stored images."""
         return sum(int(_slot_bytes(shorts, longs).sum()) for shorts, longs in self._sides())
 
     def fitting(self, num_bytes: int) -> tuple[int, int]:
-        """How many pictures, from the first on, fit into ``num_bytes``, and how many bytes they take."""
+        """How many images, from the first on, fit into ``num_bytes``, and how many bytes they take."""
         if self.num_bytes <= num_bytes:
             return len(self), self.num_bytes
         count = taken = 0
@@ -87,9 +87,9 @@ class PictureList:
         return count, taken
 
     def slots(self) -> Iterator[NDArray[np.int64]]:
-        """The table of slots, in parts: int64 (n, 2), where a picture begins, and its sides as `unpack_sides` reads.
+        """The table of slots, in parts: int64 (n, 2), where an image begins, and its sides as `unpack_sides` reads.
 
-        One row more than there are pictures: the last one says where the last picture ends.
+        One row more than there are images: the last one says where the last image ends.
         """
         start = taken = 0
         for shorts, longs in self._sides():
@@ -110,18 +110,18 @@ class PictureList:
 
 
 def stored_size(width: int, height: int, short_side: int | None) -> tuple[int, int]:
-    """Width and height that a picture is stored in.
+    """Width and height that an image is stored in.
 
     The short side becomes ``short_side``, the long side ``int(short_side * long / short)``, as in
-    `imaging.preprocess.resize_and_crop`. A picture that is smaller stays as it is.
+    `imaging.preprocess.resize_and_crop`. An image that is smaller stays as it is.
 
     Args:
-        width: Pixels, of the upright picture.
+        width: Pixels, of the upright image.
         height: Pixels.
         short_side: None: stored as it is.
 
     Returns:
-        Width and height, pixels; (0, 0) for a picture that is not stored, because one side is more than `MAX_RATIO`
+        Width and height, pixels; (0, 0) for an image that is not stored, because one side is more than `MAX_RATIO`
         times the other.
 
     Example:
@@ -138,7 +138,7 @@ def stored_size(width: int, height: int, short_side: int | None) -> tuple[int, i
 
 
 def unpack_sides(sides: int) -> tuple[int, int]:
-    """Height and width, pixels, of a slot; (0, 0) for a picture that is not stored."""
+    """Height and width, pixels, of a slot; (0, 0) for an image that is not stored."""
     return sides >> _SIDE_BITS, sides & ((1 << _SIDE_BITS) - 1)
 
 
@@ -165,7 +165,7 @@ def find_digests(digests: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArr
 def _stored_sides(
     widths: NDArray[np.integer[Any]], heights: NDArray[np.integer[Any]], short_side: int | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The short and the long side of `stored_size`, of many pictures: int64 (n,) each."""
+    """The short and the long side of `stored_size`, of many images: int64 (n,) each."""
     short, long = np.minimum(widths, heights).astype(np.int64), np.maximum(widths, heights).astype(np.int64)
     is_stored = (short > 0) & (long <= MAX_RATIO * short)
     if short_side is not None:

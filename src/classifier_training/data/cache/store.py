@@ -1,4 +1,4 @@
-"""The folder of all picture caches: who may change it when, what they take, and which of them are removed."""
+"""The folder of all image caches: who may change it when, what they take, and which of them are removed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class StoredCache:
 
 
 class CacheStore:
-    """All picture caches in one folder. Whoever makes, opens or removes one holds the lock; storing needs none.
+    """All image caches in one folder. Whoever makes, opens or removes one holds the lock; storing needs none.
 
     Args:
         folder: Is made when it is locked for the first time.

@@ -25,7 +25,7 @@ class CacheUse:
     """One run's use of a cache; ends when `end` is called, or with the process. A pickled copy has nothing to end.
 
     Args:
-        marks: What the run's processes find out about the pictures.
+        marks: What the run's processes find out about the images.
         lock: What keeps the cache from being removed; None: it is read-only.
         after: Called when the use has ended.
     """
@@ -44,7 +44,7 @@ class CacheUse:
 
         Args:
             folder: The cache.
-            count: Number of its pictures.
+            count: Number of its images.
             after: Called when the use has ended.
 
         Raises:

@@ -45,16 +45,16 @@ def load_index(
 ) -> Index:
     """The index of a source: the stored one where nothing has changed since, else a new one.
 
-    Pictures that have not changed are not read again.
+    Images that have not changed are not read again.
 
     Args:
         root: The source, an absolute path or an address.
         columns: Names of a table's columns.
         cache: The cache folder; where it cannot be written, the index is made at every start.
-        max_pixels: A picture with more is none; None: as Pillow does.
-        checking: Told how many pictures have been checked.
+        max_pixels: An image with more is none; None: as Pillow does.
+        checking: Told how many images have been checked.
         scanning: Told how many folders or shards have been looked through.
-        fetching: Told how many remote pictures have been fetched.
+        fetching: Told how many remote images have been fetched.
 
     Raises:
         DataError: The source cannot be listed.
@@ -73,7 +73,7 @@ def load_index(
             return Index(place)
 
         try:
-            with one_at_a_time(path):  # the other ranks of a run wait, instead of reading all pictures as well
+            with one_at_a_time(path):  # the other ranks of a run wait, instead of reading all images as well
                 index = _current(path, root)
                 if index is None:
                     return make(path)
@@ -108,8 +108,8 @@ def _elsewhere(cache: Path, error: OSError) -> Path:
 def _inspect(
     path: Path, listing: Listing, stored: Index | None, max_pixels: int | None, progress: Progress | None
 ) -> Facts:
-    """The facts of all pictures; those of files that the stored index knows are taken from it."""
-    # the rows are looked up in a file too, so that they take no memory while the pictures are read
+    """The facts of all images; those of files that the stored index knows are taken from it."""
+    # the rows are looked up in a file too, so that they take no memory while the images are read
     count = listing.rows.num_rows
     unchecked = path.with_name(f".{path.name}.rows.tmp")  # what a kill leaves of it, the next start removes
     write_index(unchecked, listing, Facts.empty(count))
@@ -158,7 +158,7 @@ def _open(path: Path) -> Index | None:
 
 
 def _is_current(index: Index) -> bool:
-    """Whether no folder, table or picture has changed since the index was made."""
+    """Whether no folder, table or image has changed since the index was made."""
     latest = index.metadata["made_at_ns"] - int(_CLOCK_MARGIN_SECONDS * 1e9)
     for place, changed_at, size in index.metadata["watched"]:
         # within the clock's grain of a change there could have been another one

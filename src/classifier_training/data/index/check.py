@@ -1,4 +1,4 @@
-"""Reads every picture once before training: is it one, how large, and what is its content hash?
+"""Reads every image once before training: is it one, how large, and what is its content hash?
 
 A broken file found here costs a line; found in the last epoch it costs the run.
 """
@@ -33,15 +33,15 @@ _RECORDS_PER_TASK: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What N pictures are, as columns.
+    """What N images are, as columns.
 
     Attributes:
-        digests: uint8 (N, 16), content hashes; zero for what is no picture.
-        widths: uint16 (N,), of the upright picture, pixels, at most 65535; 0 for what is no picture.
+        digests: uint8 (N, 16), content hashes; zero for what is no image.
+        widths: uint16 (N,), of the upright image, pixels, at most 65535; 0 for what is no image.
         heights: uint16 (N,), likewise.
-        stamps: uint32 (N,), `file_stamp` of each picture's file; 0 where there is none.
-        modes: uint8 (N,), positions in `MODES`; 0 also for what is no picture.
-        errors: Why a picture is none, by position; names the file.
+        stamps: uint32 (N,), `file_stamp` of each image's file; 0 where there is none.
+        modes: uint8 (N,), positions in `MODES`; 0 also for what is no image.
+        errors: Why an image is none, by position; names the file.
     """
 
     digests: NDArray[np.uint8]
@@ -70,7 +70,7 @@ class BadImage:
 
     Attributes:
         path: The file.
-        reason: Why it is no picture; names the file.
+        reason: Why it is no image; names the file.
     """
 
     path: str
@@ -85,14 +85,14 @@ def inspect_records(
     *,
     max_pixels: int | None = None,
 ) -> Facts:
-    """Reads and checks pictures in parallel.
+    """Reads and checks images in parallel.
 
     Args:
         records: Where they are.
         progress: Told how far it is.
-        known: Given a position and the stamp of its file: whether ``into`` holds the facts of that picture already.
+        known: Given a position and the stamp of its file: whether ``into`` holds the facts of that image already.
         into: Facts to complete; None: all are missing.
-        max_pixels: A picture with more is none; None: as Pillow does.
+        max_pixels: An image with more is none; None: as Pillow does.
     """
     facts = into or Facts.empty(len(records))
     size = max(1, min(_RECORDS_PER_TASK, len(records) // 1000))
@@ -122,19 +122,18 @@ def check_bad(bad: Sequence[BadImage], num_images: int, policy: BadImagePolicy) 
     reasons = name_some(image.reason for image in bad)
     if policy.on_bad_image == "raise":
         raise DataError(
-            f"{len(bad)} file(s) are no readable pictures: {reasons}; mend or remove them, or set"
-            " data.on_bad_image=skip"
+            f"{len(bad)} file(s) are no readable images: {reasons}; mend or remove them, or set data.on_bad_image=skip"
         )
     if len(bad) > policy.max_bad_fraction * num_images and len(bad) < num_images:
         raise DataError(
-            f"{len(bad)} of {num_images} files are no readable pictures, more than"
+            f"{len(bad)} of {num_images} files are no readable images, more than"
             f" data.max_bad_fraction={policy.max_bad_fraction:g} allows: {reasons}; mend them, or raise it"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class BadImagePolicy:
-    """What to do about files that are no pictures.
+    """What to do about files that are no images.
 
     Attributes:
         on_bad_image: Stop, or leave them out.

@@ -22,15 +22,15 @@ _WIDE_RANGE: Final = 8.0
 
 
 def dataset_statistics(photos: Photos) -> dict[str, Any]:
-    """Counts the good pictures of all splits.
+    """Counts the good images of all splits.
 
-    Sizes are those of the upright picture. Everything comes from the columns of the index, so no picture is read.
+    Sizes are those of the upright image. Everything comes from the columns of the index, so no image is read.
 
     Args:
         photos: The photos.
 
     Returns:
-        Plain values for ``data/statistics.json``. ``imbalance_ratio`` is the number of training pictures of the
+        Plain values for ``data/statistics.json``. ``imbalance_ratio`` is the number of training images of the
         largest class, divided by that of the smallest; ``aspect_ratio`` is width / height; a histogram has n counts
         and n + 1 edges, which grow by a factor where the values do.
     """
@@ -76,7 +76,7 @@ def _histogram(values: NDArray[Any]) -> dict[str, list[float] | list[int]]:
 
 
 def _modes(codes: NDArray[np.uint8]) -> dict[str, int]:
-    """Number of pictures by mode, the most frequent one first."""
+    """Number of images by mode, the most frequent one first."""
     counts = np.bincount(codes, minlength=len(MODES))
     order = np.argsort(-counts, kind="stable")
     return {MODES[code]: int(counts[code]) for code in order if counts[code]}

@@ -1,6 +1,6 @@
-"""The columnar index of a source: one row a picture, memory-mapped, shared by all processes.
+"""The columnar index of a source: one row an image, memory-mapped, shared by all processes.
 
-It holds where the bytes of every picture are, its label, the split that the source gives it, its size, its mode and
+It holds where the bytes of every image are, its label, the split that the source gives it, its size, its mode and
 its content hash. Nothing in it is a Python object, so that a worker's memory does not grow while it reads.
 """
 
@@ -59,7 +59,7 @@ class Index:
 
     @property
     def errors(self) -> dict[int, str]:
-        """Why a row is no picture, by row."""
+        """Why a row is no image, by row."""
         return {int(row): reason for row, reason in self.metadata["errors"].items()}
 
     @functools.cached_property
@@ -79,7 +79,7 @@ class Index:
 
     @functools.cached_property
     def digests(self) -> NDArray[np.uint8]:
-        """uint8 (N, 16), content hashes; zero for what is no picture."""
+        """uint8 (N, 16), content hashes; zero for what is no image."""
         column = self._columns["digest"]
         parts = [
             np.frombuffer(batch.column(column).buffers()[1], np.uint8)[: batch.num_rows * DIGEST_BYTES]
@@ -89,17 +89,17 @@ class Index:
 
     @property
     def widths(self) -> NDArray[np.uint16]:
-        """uint16 (N,), pixels, of the upright pictures."""
+        """uint16 (N,), pixels, of the upright images."""
         return self._numbers("width", np.uint16)
 
     @property
     def heights(self) -> NDArray[np.uint16]:
-        """uint16 (N,), pixels, of the upright pictures."""
+        """uint16 (N,), pixels, of the upright images."""
         return self._numbers("height", np.uint16)
 
     @property
     def stamps(self) -> NDArray[np.uint32]:
-        """uint32 (N,), `file_stamp` of each picture's file."""
+        """uint32 (N,), `file_stamp` of each image's file."""
         return self._numbers("stamp", np.uint32)
 
     @property
@@ -123,7 +123,7 @@ class Index:
         return [group for batch in self._batches for group in batch.column(self._columns["group"]).to_pylist()]
 
     def record(self, row: int) -> ImageRecord:
-        """Where the bytes of a picture are."""
+        """Where the bytes of an image are."""
         number, offset = divmod(int(row), ROWS_PER_BATCH)
         batch, columns = self._batches[number], self._columns
         place, name = batch.column(columns["place"])[offset].as_py(), batch.column(columns["name"])[offset].as_py()
@@ -153,7 +153,7 @@ class Index:
 
 
 class RowRecords(Sequence[ImageRecord]):
-    """Where the pictures of some rows are, looked up when asked for.
+    """Where the images of some rows are, looked up when asked for.
 
     Args:
         source: The index.
@@ -188,7 +188,7 @@ def write_index(path: Path, listing: Listing, facts: Facts, **metadata: Any) -> 
     Args:
         path: The file.
         listing: What the source found.
-        facts: What its pictures are.
+        facts: What its images are.
         metadata: Plain values to keep in it.
     """
     import pyarrow as pa

@@ -19,7 +19,7 @@ _NUM_BLOCKS: Final = 7
 
 
 class Crop(NamedTuple):
-    """A rectangle of a picture, pixels."""
+    """A rectangle of an image, pixels."""
 
     left: int
     top: int
@@ -27,7 +27,7 @@ class Crop(NamedTuple):
     height: int
 
     def shrunk(self, shrink: int) -> Crop:
-        """The part of a picture with sides divided by ``shrink`` that lies whole in this one."""
+        """The part of an image with sides divided by ``shrink`` that lies whole in this one."""
         return Crop(self.left // shrink, self.top // shrink, self.width // shrink, self.height // shrink)
 
     def of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -39,7 +39,7 @@ class Randomness:
     """The random numbers of one draw.
 
     Args:
-        uniforms: Of one row of `draw_uniforms`.
+        uniforms: Of one row of `random_uniforms`.
     """
 
     def __init__(self, uniforms: Sequence[float]) -> None:
@@ -58,12 +58,12 @@ class Randomness:
         """A rectangle of random area, shape and place, distributed as torchvision's ``RandomResizedCrop``.
 
         Args:
-            size: Width and height of the picture, pixels.
-            scale: Range of its share of the picture's area, uniform.
+            size: Width and height of the image, pixels.
+            scale: Range of its share of the image's area, uniform.
             ratio: Range of its width / height, uniform in the logarithm.
 
         Returns:
-            If ten tries do not fit into the picture, the largest centred one whose shape is in the range.
+            If ten tries do not fit into the image, the largest centred one whose shape is in the range.
         """
         width, height = size
         low, high = math.log(ratio[0]), math.log(ratio[1])
@@ -79,7 +79,7 @@ class Randomness:
         return Crop((width - w) // 2, (height - h) // 2, w, h)
 
 
-def draw_uniforms(seed: int, epoch: int, numbers: NDArray[np.int64]) -> list[list[float]]:
+def random_uniforms(seed: int, epoch: int, numbers: NDArray[np.int64]) -> list[list[float]]:
     """Random numbers in [0, 1) for each draw.
 
     Philox is a generator that jumps to any position at once, so no draw has to know of the others.

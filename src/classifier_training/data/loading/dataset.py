@@ -1,4 +1,4 @@
-"""Labelled pictures as torch datasets that give whole batches, as uint8."""
+"""LabelledImages images as torch datasets that give whole batches, as uint8."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch.utils.data import Dataset
 
 from classifier_training.data.cache.slots import stored_size
 from classifier_training.data.loading.batch_memory import BatchMemory, make_batch
-from classifier_training.data.loading.crops import Randomness, draw_uniforms
+from classifier_training.data.loading.crops import Randomness, random_uniforms
 from classifier_training.data.loading.resampling import reduced
 from classifier_training.data.loading.transforms import TrainTransform
-from classifier_training.data.sampling.batches import Draws
+from classifier_training.data.sampling.batches import SampledIndices
 from classifier_training.imaging.decode import decode_image, read_image_bytes
 from classifier_training.imaging.jpeg import EncodedImage, largest_shrink
 from classifier_training.imaging.preprocess import can_be_resized_whole, center_crop, resize, resize_and_crop
@@ -23,7 +23,7 @@ from classifier_training.types import ClassificationBatch, ImageRecord, Preproce
 
 
 class Cache(Protocol):
-    """Where decoded pictures are kept, by their position in a dataset."""
+    """Where decoded images are kept, by their position in a dataset."""
 
     def get(self, position: int) -> NDArray[np.uint8] | None:
         """uint8 (H, W, 3), or None where there is none."""
@@ -32,15 +32,15 @@ class Cache(Protocol):
         """Keeps uint8 (H, W, 3), if there is room."""
 
 
-class PictureDataset(Dataset[ClassificationBatch]):
+class ImageDataset(Dataset[ClassificationBatch]):
     """Base of both datasets: records, labels, a cache.
 
     Args:
-        records: Where the pictures are.
+        records: Where the images are.
         labels: int64 (N,), their class indices.
         image_size: Side S of the images.
-        cache: Holds pictures that were decoded before; None: every picture is decoded.
-        max_pixels: A picture with more is refused; None: as Pillow does.
+        cache: Holds images that were decoded before; None: every image is decoded.
+        max_pixels: An image with more is refused; None: as Pillow does.
 
     Attributes:
         memory: Where loader processes put batches; None: in memory of their own.
@@ -72,20 +72,20 @@ class PictureDataset(Dataset[ClassificationBatch]):
         return {**self.__dict__, "memory": None}  # it is shared by forking only
 
 
-class TrainDataset(PictureDataset):
-    """Training pictures; a batch is asked for by `Draws`, which decide its augmentation.
+class TrainDataset(ImageDataset):
+    """Training images; a batch is asked for by `SampledIndices`, which decide its augmentation.
 
     Args:
-        records: Where the pictures are.
+        records: Where the images are.
         labels: int64 (N,), their class indices.
         transform: The augmentation.
         seed: The run's seed.
-        cache: Holds pictures as ``reduce_to`` makes them; None: every picture is decoded.
-        reduce_to: Shorter side that pictures are reduced to before the random crop, pixels; None: not reduced.
-        max_pixels: A picture with more is refused; None: as Pillow does.
+        cache: Holds images as ``reduce_to`` makes them; None: every image is decoded.
+        reduce_to: Shorter side that images are reduced to before the random crop, pixels; None: not reduced.
+        max_pixels: An image with more is refused; None: as Pillow does.
 
     Raises:
-        ValueError: There is a cache, but pictures are not reduced: how much of a JPEG is decoded then depends on the
+        ValueError: There is a cache, but images are not reduced: how much of a JPEG is decoded then depends on the
             crop, so what is kept would not be what is decoded.
     """
 
@@ -101,15 +101,15 @@ class TrainDataset(PictureDataset):
         max_pixels: int | None = None,
     ) -> None:
         if cache is not None and reduce_to is None:
-            raise ValueError("a cache of training pictures needs reduce_to, the size that they are kept in")
+            raise ValueError("a cache of training images needs reduce_to, the size that they are kept in")
         super().__init__(records, labels, transform.image_size, cache, max_pixels)
         self.transform = transform
         self.seed = seed
         self.reduce_to = reduce_to
 
-    def __getitems__(self, draws: Draws) -> ClassificationBatch:
+    def __getitems__(self, draws: SampledIndices) -> ClassificationBatch:
         """One batch: images uint8 (B, 3, S, S), channels last."""
-        uniforms = draw_uniforms(self.seed, draws.epoch, draws.numbers)
+        uniforms = random_uniforms(self.seed, draws.epoch, draws.numbers)
 
         def fill(pixels: Tensor) -> None:
             images = pixels.permute(0, 3, 1, 2)
@@ -142,15 +142,15 @@ class TrainDataset(PictureDataset):
         return EncodedImage(read_image_bytes(record), str(record), max_pixels=self.max_pixels)
 
 
-class EvaluationDataset(PictureDataset):
-    """Pictures to score on, prepared exactly as the deployed model prepares them.
+class EvaluationDataset(ImageDataset):
+    """Images to score on, prepared exactly as the deployed model prepares them.
 
     Args:
-        records: Where the pictures are.
+        records: Where the images are.
         labels: int64 (N,), their class indices.
         preprocessing: The model's preprocessing.
-        cache: Holds pictures resized for evaluation, or whole where they are smaller; None: every picture is decoded.
-        max_pixels: A picture with more is refused; None: as Pillow does.
+        cache: Holds images resized for evaluation, or whole where they are smaller; None: every image is decoded.
+        max_pixels: An image with more is refused; None: as Pillow does.
     """
 
     def __init__(
@@ -190,14 +190,14 @@ class EvaluationDataset(PictureDataset):
 
 
 def reduce_image(image: EncodedImage, short_side: int) -> NDArray[np.uint8]:
-    """A training picture as it is cropped from, and as a cache keeps it.
+    """A training image as it is cropped from, and as a cache keeps it.
 
     Args:
-        image: The picture.
+        image: The image.
         short_side: Length that a longer short side is reduced to, pixels.
 
     Returns:
-        uint8 (h, w, 3), of the size that `stored_size` says; a picture that is never stored stays as it is.
+        uint8 (h, w, 3), of the size that `stored_size` says; an image that is never stored stays as it is.
     """
     size = stored_size(*image.size, short_side)
     if size in {image.size, (0, 0)}:
@@ -206,7 +206,7 @@ def reduce_image(image: EncodedImage, short_side: int) -> NDArray[np.uint8]:
 
 
 def resized_for_evaluation(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """An evaluation picture as a cache keeps it.
+    """An evaluation image as a cache keeps it.
 
     Args:
         pixels: uint8 (H, W, 3), decoded.

@@ -1,4 +1,4 @@
-"""Data loaders over labelled pictures."""
+"""Data loaders over labelled images."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from classifier_training.data.loading.batch_memory import BatchMemory
-from classifier_training.data.loading.dataset import Cache, EvaluationDataset, PictureDataset, TrainDataset
+from classifier_training.data.loading.dataset import Cache, EvaluationDataset, ImageDataset, TrainDataset
 from classifier_training.data.loading.normalize import normalize_batch
 from classifier_training.data.loading.worker_signals import leave_signals_to_the_main_process
-from classifier_training.data.sampling.batches import Draws
+from classifier_training.data.sampling.batches import SampledIndices
 from classifier_training.data.sampling.evaluation import EvaluationShare
 from classifier_training.types import ClassificationBatch, ImageRecord, Preprocessing
 
@@ -35,7 +35,7 @@ class BatchLoader(DataLoader[ClassificationBatch]):
         options: Of `DataLoader`.
     """
 
-    def __init__(self, dataset: PictureDataset, *, normalization: Preprocessing | None = None, **options: Any) -> None:
+    def __init__(self, dataset: ImageDataset, *, normalization: Preprocessing | None = None, **options: Any) -> None:
         super().__init__(cast("Dataset[ClassificationBatch]", dataset), **options)
         self.normalization = normalization
 
@@ -47,7 +47,7 @@ class BatchLoader(DataLoader[ClassificationBatch]):
 
     def _get_iterator(self) -> Any:
         """Called by torch whenever it starts loader processes."""
-        dataset = cast("PictureDataset", self.dataset)
+        dataset = cast("ImageDataset", self.dataset)
         dataset.memory = memory = self._new_memory()
         try:
             iterator: Any = super()._get_iterator()
@@ -64,7 +64,7 @@ class BatchLoader(DataLoader[ClassificationBatch]):
             return None
         try:
             return BatchMemory(
-                self.num_workers, _NUM_SLOTS, batch_size * cast("PictureDataset", self.dataset).batch_bytes(1)
+                self.num_workers, _NUM_SLOTS, batch_size * cast("ImageDataset", self.dataset).batch_bytes(1)
             )
         except (OSError, OverflowError):
             return None
@@ -72,7 +72,7 @@ class BatchLoader(DataLoader[ClassificationBatch]):
 
 def train_loader(
     dataset: TrainDataset,
-    batches: Sampler[Draws],
+    batches: Sampler[SampledIndices],
     *,
     num_workers: int | None = None,
     normalization: Preprocessing | None = None,
@@ -80,7 +80,7 @@ def train_loader(
     """Batches to train on.
 
     Args:
-        dataset: The pictures.
+        dataset: The images.
         batches: The draws of each batch; its ``batch_size`` is that of the largest.
         num_workers: Loader processes; None: by CPU count.
         normalization: Makes batches float32 and normalised; None leaves them uint8.
@@ -104,15 +104,15 @@ def evaluation_loader(
     """Batches to score on, in file order, every image exactly once over all ranks.
 
     Args:
-        records: Where the pictures are.
+        records: Where the images are.
         labels: int64 (N,), their class indices.
         preprocessing: The model's preprocessing.
         batch_size: Images in a batch.
         num_workers: Loader processes; None: by CPU count.
         rank: This process.
         world_size: Number of processes.
-        cache: Holds pictures that were resized before; None: every picture is decoded.
-        max_pixels: A picture with more is refused; None: as Pillow does.
+        cache: Holds images that were resized before; None: every image is decoded.
+        max_pixels: An image with more is refused; None: as Pillow does.
         as_float: Whether batches are float32 and normalised, or uint8.
     """
     dataset = EvaluationDataset(records, labels, preprocessing, cache=cache, max_pixels=max_pixels)

@@ -43,7 +43,7 @@ def normalize_images(images: Tensor, preprocessing: Preprocessing) -> Tensor:
         mean, std = np.tile(mean, images.shape[3]), np.tile(std, images.shape[3])
     else:
         pixels, values, mean, std = images.numpy(), output.numpy(), mean.reshape(3, 1, 1), std.reshape(3, 1, 1)
-    # One picture at a time stays in the processor's cache. numpy, because torch's threads would wait for processors
+    # One image at a time stays in the processor's cache. numpy, because torch's threads would wait for processors
     # that the loader's processes use.
     for source, target in zip(pixels, values, strict=True):
         np.divide(source, np.float32(255), out=target)

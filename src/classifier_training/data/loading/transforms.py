@@ -1,4 +1,4 @@
-"""Training augmentation: uint8 picture in, uint8 square out, all randomness from the draw.
+"""Training augmentation: uint8 image in, uint8 square out, all randomness from the draw.
 
 Crop, resize and flips are ours and write straight into the batch; what changes colours is torchvision's, on Pillow
 images, which it handles faster than tensors. The evaluation transform is `classifier_training.imaging.preprocess`.
@@ -44,13 +44,13 @@ class TrainTransform:
             self.erasing = v2.RandomErasing(config.random_erasing, value=mean_colour, inplace=True)
 
     def crop(self, size: tuple[int, int], random: Randomness) -> Crop:
-        """The part of a picture of this width and height that a draw takes."""
+        """The part of an image of this width and height that a draw takes."""
         return random.crop(size, self.config.train_scale, self.config.train_ratio)
 
     def shrink(self, crop: Crop) -> int:
-        """What the sides of a picture can be divided by while it is decoded: as much as leaves S pixels of the crop.
+        """What the sides of an image can be divided by while it is decoded: as much as leaves S pixels of the crop.
 
-        Not for the nearest pixel: that of a smaller picture would be the mean of several.
+        Not for the nearest pixel: that of a smaller image would be the mean of several.
         """
         if self.interpolation == "nearest":
             return 1
@@ -60,7 +60,7 @@ class TrainTransform:
         """Makes the model's input, not normalised, from a crop.
 
         Args:
-            pixels: uint8 (H, W, 3), RGB: what `crop` says of the picture; may be read-only.
+            pixels: uint8 (H, W, 3), RGB: what `crop` says of the image; may be read-only.
             random: The random numbers of the draw.
             output: uint8 (1, 3, S, S), channels last, filled.
         """
@@ -94,7 +94,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 class _WholeSteps:
-    """Moves pictures without interpolation: policies move them by whole pixels, which looks the same and is faster."""
+    """Moves images without interpolation: policies move them by whole pixels, which looks the same and is faster."""
 
     def _apply_image_or_video_transform(
         self, image: Any, transform_id: str, magnitude: float, interpolation: Any, fill: Any

@@ -25,7 +25,7 @@ from classifier_training.types import SPLITS, Progress, Split
 
 CLASSES_FILE: Final = "classes.json"
 JPEG_QUALITY: Final = 95
-_AT_ONCE: Final = 256  # pictures that are read ahead; bounds the memory
+_AT_ONCE: Final = 256  # images that are read ahead; bounds the memory
 _EXTENSIONS: Final = {"JPEG": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif", "PPM": ".ppm"}
 
 
@@ -34,9 +34,9 @@ class Packing:
     """How photos are packed.
 
     Attributes:
-        short_side: Longer short sides are reduced to this, pixels; None: no picture is changed.
+        short_side: Longer short sides are reduced to this, pixels; None: no image is changed.
         shard_bytes: A shard is full when it has as many bytes.
-        max_pixels: A picture with more is refused.
+        max_pixels: An image with more is refused.
     """
 
     short_side: int | None
@@ -54,7 +54,7 @@ def pack(
         folder: Where the shards go.
         packing: How.
         manifest: What an earlier call has finished there; such shards are verified and kept.
-        progress: Told how many pictures are packed.
+        progress: Told how many images are packed.
 
     Returns:
         The manifest of the finished folder, and how many shards were kept.
@@ -134,7 +134,7 @@ class _Packer:
 
 
 class _SplitSource:
-    """The pictures of one split, as they are packed."""
+    """The images of one split, as they are packed."""
 
     def __init__(self, photos: Photos, split: Split, packing: Packing) -> None:
         self._records = photos.records(split)
@@ -158,7 +158,7 @@ class _SplitSource:
         return digest.hexdigest()
 
     def samples(self, first: int) -> Iterator[PackedSample]:
-        """The pictures from a position on, read and reduced in threads."""
+        """The images from a position on, read and reduced in threads."""
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             for start in range(first, len(self), _AT_ONCE):
                 yield from pool.map(self._sample, range(start, min(start + _AT_ONCE, len(self))))
@@ -169,35 +169,35 @@ class _SplitSource:
         label = self._classes[self._labels[position]]
         side = self._packing.short_side
         if side is not None and min(self._widths[position], self._heights[position]) > side:
-            reduced = reduce_picture(content, side, str(record), self._packing.max_pixels)
+            reduced = shrink_image(content, side, str(record), self._packing.max_pixels)
             return PackedSample(self._keys[position], ".jpg", reduced, label)
         return PackedSample(self._keys[position], _extension(record.member or record.path, content), content, label)
 
 
-def reduce_picture(content: bytes, short_side: int, name: str, max_pixels: int | None = None) -> bytes:
-    """A smaller picture, upright, as a JPEG file with all of its colour.
+def shrink_image(content: bytes, short_side: int, name: str, max_pixels: int | None = None) -> bytes:
+    """A smaller image, upright, as a JPEG file with all of its colour.
 
     Args:
-        content: The bytes of a picture whose shorter side is longer than ``short_side``.
+        content: The bytes of an image whose shorter side is longer than ``short_side``.
         short_side: Length of the new shorter side, pixels.
         name: What an error calls it.
-        max_pixels: A picture with more is refused.
+        max_pixels: An image with more is refused.
 
     Raises:
         BadImageError: It cannot be read.
     """
-    picture = Image.fromarray(decode_image(content, name, max_pixels=max_pixels))
-    scale = short_side / min(picture.size)
-    width, height = (max(short_side, round(side * scale)) for side in picture.size)
+    decoded = Image.fromarray(decode_image(content, name, max_pixels=max_pixels))
+    scale = short_side / min(decoded.size)
+    width, height = (max(short_side, round(side * scale)) for side in decoded.size)
     file = io.BytesIO()
-    picture.resize((width, height), Image.Resampling.LANCZOS).save(
+    decoded.resize((width, height), Image.Resampling.LANCZOS).save(
         file, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4"
     )
     return file.getvalue()
 
 
 def _extension(name: str, content: bytes) -> str:
-    """The extension of a picture's name; of one without any that is known, that of its kind."""
+    """The extension of an image's name; of one without any that is known, that of its kind."""
     extension = PurePath(name).suffix.lower()
     if extension in IMAGE_EXTENSIONS:
         return extension

@@ -30,7 +30,7 @@ class Prepared:
 
     Attributes:
         folder: Where the shards are.
-        counts: Number of pictures of each split.
+        counts: Number of images of each split.
         num_shards: Number of shards.
         num_kept: How many of them were there already.
         num_bytes: Size of all shards.
@@ -60,7 +60,7 @@ def prepare(
         photos: Any source that `train` takes; None: ``data.root`` of the settings.
         overrides: Settings, such as ``"data.on_bad_image=skip"`` or ``"seed=1"``.
         to: The folder of the shards: new, empty, or of an earlier call with the same photos and settings.
-        size: Pictures whose shorter side is longer than this, pixels, are reduced to it and become JPEGs of quality
+        size: Images whose shorter side is longer than this, pixels, are reduced to it and become JPEGs of quality
             95; all others, and with None all, are packed as they are.
         shard_size: A shard is full when it has as many bytes, such as ``"256MB"`` or ``"1GiB"``.
         quiet: Say warnings and results only.
@@ -165,7 +165,7 @@ def _losses(photos: Photos) -> list[str]:
     columns = photos.index.schema.names
     lost = [told for name, told in (("group", "groups"), ("weight", "sampling weights")) if name in columns]
     bad = [f"{len(photos.bad)} unreadable file(s) left out: {photos.bad[0].path}, …"] if photos.bad else []
-    return [*bad, *(f"{name} are not packed: shards hold pictures and class names only" for name in lost)]
+    return [*bad, *(f"{name} are not packed: shards hold images and class names only" for name in lost)]
 
 
 def _short_side(size: int | None) -> int | None:

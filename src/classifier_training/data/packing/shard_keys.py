@@ -1,4 +1,4 @@
-"""The keys under which pictures are packed: told from their paths, and different from each other."""
+"""The keys under which images are packed: told from their paths, and different from each other."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _OTHERS = re.compile(r"[^A-Za-z0-9_/-]+")
 
 
 class ShardKeys:
-    """Gives every picture of a list its key.
+    """Gives every image of a list its key.
 
-    A key is the picture's path below the root without its extension, in letters, digits, ``_``, ``-`` and ``/``. Where
+    A key is the image's path below the root without its extension, in letters, digits, ``_``, ``-`` and ``/``. Where
     that is the same for several, each gets its position after a ``~``.
 
     Args:
-        records: The pictures.
+        records: The images.
         root: What their paths are told from.
     """
 
     def __init__(self, records: Sequence[ImageRecord], root: str) -> None:
         self._records = records
         self._root = root
-        # hashes, as the keys themselves would fill the memory with many millions of pictures
+        # hashes, as the keys themselves would fill the memory with many millions of images
         hashes = np.fromiter((_hash(_stem(record, root)) for record in records), np.uint64, len(records))
         _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
         self._is_repeated = counts[inverse] > 1

@@ -1,4 +1,4 @@
-"""Writes pictures into tar shards, byte for byte the same from the same pictures."""
+"""Writes images into tar shards, byte for byte the same from the same images."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _READ_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class PackedSample:
-    """One picture as it is packed.
+    """One image as it is packed.
 
     Attributes:
         key: Its name without the extension.
         extension: With the dot, lower case.
-        content: The bytes of the picture.
+        content: The bytes of the image.
         label: Its class name.
     """
 
@@ -41,7 +41,7 @@ def write_shard(path: Path, samples: Iterator[PackedSample], num_bytes: int) -> 
         num_bytes: The shard is full when it has as many bytes.
 
     Returns:
-        Number of pictures in it, and the hash of the file.
+        Number of images in it, and the hash of the file.
     """
     count = 0
     with atomic_path(path) as temporary, temporary.open("wb") as file:

@@ -14,7 +14,7 @@ from classifier_training.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Draws:
+class SampledIndices:
     """Some draws of an epoch; all randomness of an augmentation follows from ``(seed, epoch, number)``.
 
     Attributes:
@@ -31,7 +31,7 @@ class Draws:
         return len(self.samples)
 
 
-class DrawBatchSampler(Sampler[Draws]):
+class EpochBatchSampler(Sampler[SampledIndices]):
     """Cuts an epoch's draws into batches, shares them among ranks, and seeks instead of replaying.
 
     Every rank draws the same list; batch b of rank r takes the draws of its share, so the sequence of draws over
@@ -40,7 +40,7 @@ class DrawBatchSampler(Sampler[Draws]):
 
     Args:
         sampler: Gives the epoch's order.
-        batch_size: Draws in one batch of one rank.
+        batch_size: SampledIndices in one batch of one rank.
         rank: This process.
         world_size: Number of processes.
 
@@ -65,7 +65,7 @@ class DrawBatchSampler(Sampler[Draws]):
         self.sampler.set_epoch(epoch)
         self._resume = (epoch, batch)
 
-    def drawn(self, epoch: int, num_batches: int | None = None, rank: int | None = None) -> Draws:
+    def drawn(self, epoch: int, num_batches: int | None = None, rank: int | None = None) -> SampledIndices:
         """What the first batches of an epoch hold, in the order of the epoch.
 
         Args:
@@ -79,16 +79,16 @@ class DrawBatchSampler(Sampler[Draws]):
     def __len__(self) -> int:
         return max(1, self.sampler.num_samples // (self.batch_size * self.world_size))
 
-    def __iter__(self) -> Iterator[Draws]:
+    def __iter__(self) -> Iterator[SampledIndices]:
         epoch = self.sampler.epoch
-        order = self.sampler.draw_epoch()
+        order = self.sampler.sample_epoch()
         start = self._resume[1] if self._resume is not None and self._resume[0] == epoch else 0
         for batch in range(start, len(self)):
             yield self._cut(order, epoch, batch, batch + 1, self.rank)
 
-    def _cut(self, order: NDArray[np.int64], epoch: int, start: int, stop: int, rank: int | None) -> Draws:
+    def _cut(self, order: NDArray[np.int64], epoch: int, start: int, stop: int, rank: int | None) -> SampledIndices:
         """The draws of the batches from ``start`` to before ``stop``."""
         global_size = self.batch_size * self.world_size
         first, step = (0, 1) if rank is None else (rank, self.world_size)
         numbers = np.arange(start * global_size + first, min(stop * global_size, len(order)), step, dtype=np.int64)
-        return Draws(epoch, numbers, order[numbers])
+        return SampledIndices(epoch, numbers, order[numbers])

@@ -9,10 +9,10 @@ import lightning
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.data.sampling.batches import DrawBatchSampler, Draws
+from classifier_training.data.sampling.batches import EpochBatchSampler, SampledIndices
 
 
-class Ledger:
+class SampleLog:
     """Counts the draws of training epochs by class and by sample, over all ranks.
 
     Nothing is recorded: draws follow from seed, epoch and position, so the number of batches that the model has seen
@@ -20,11 +20,11 @@ class Ledger:
     process needs to ask another one.
 
     Example:
-        >>> from classifier_training.data.sampling.batches import DrawBatchSampler
+        >>> from classifier_training.data.sampling.batches import EpochBatchSampler
         >>> from classifier_training.data.sampling.sampler import ShuffleSampler
-        >>> batches = DrawBatchSampler(ShuffleSampler(num_samples=9, seed=0), batch_size=4)
-        >>> ledger = Ledger(batches, labels=[0] * 9, num_classes=1, num_batches=lambda epoch: len(batches))
-        >>> ledger.counts_per_class(epoch=0).tolist()
+        >>> batches = EpochBatchSampler(ShuffleSampler(num_samples=9, seed=0), batch_size=4)
+        >>> sample_log = SampleLog(batches, labels=[0] * 9, num_classes=1, num_batches=lambda epoch: len(batches))
+        >>> sample_log.counts_per_class(epoch=0).tolist()
         [8]
 
     Args:
@@ -36,7 +36,7 @@ class Ledger:
 
     def __init__(
         self,
-        batches: DrawBatchSampler,
+        batches: EpochBatchSampler,
         labels: Sequence[int] | NDArray[np.integer],
         num_classes: int,
         num_batches: Callable[[int], int],
@@ -46,7 +46,7 @@ class Ledger:
         self._num_classes = num_classes
         self._num_batches = num_batches
 
-    def draws(self, epoch: int) -> Draws:
+    def draws(self, epoch: int) -> SampledIndices:
         """The draws of an epoch that the model has seen, in the order of the epoch."""
         return self._batches.drawn(epoch, self._num_batches(epoch))
 

@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DistributedSampler, WeightedRandomSampler
 
-from classifier_training.data.sampling.weighted import check_weights, draw_with_replacement, draw_without_replacement
+from classifier_training.data.sampling.weighted import (
+    check_weights,
+    sample_with_replacement,
+    sample_without_replacement,
+)
 from classifier_training.errors import ConfigError
 from classifier_training.seeding import mix_seed
 
@@ -26,7 +30,7 @@ class EpochSampler(DistributedSampler[int], ABC):
     and others put one of theirs in the place of every other sampler as soon as there are several processes.
 
     Args:
-        num_samples: Draws in an epoch, over all processes.
+        num_samples: SampledIndices in an epoch, over all processes.
         seed: Decides all draws; must be the same on all processes.
         rank: This process; None: asked of ``torch.distributed`` when the share is taken.
         world_size: Number of processes W; None: asked too.
@@ -66,7 +70,7 @@ class EpochSampler(DistributedSampler[int], ABC):
         """The indices of an epoch over all processes, in order: int64 (num_samples,), not to be written to."""
         return self._drawn if epoch == self._drawn_epoch else self._draw(epoch)
 
-    def draw_epoch(self) -> NDArray[np.int64]:
+    def sample_epoch(self) -> NDArray[np.int64]:
         """Draws the chosen epoch, remembers it, and chooses the next one.
 
         Returns:
@@ -86,7 +90,7 @@ class EpochSampler(DistributedSampler[int], ABC):
         # a generator, because a loader with workers calls iter() twice before its first epoch: nothing is drawn, and
         # no epoch counted, before the first index is asked for
         rank, world_size = self._share()
-        share = self.draw_epoch()[: len(self) * world_size][rank::world_size]
+        share = self.sample_epoch()[: len(self) * world_size][rank::world_size]
         for start in range(0, len(share), _INTS_AT_ONCE):
             yield from share[start : start + _INTS_AT_ONCE].tolist()
 
@@ -128,7 +132,7 @@ class TrackingWeightedRandomSampler(EpochSampler, WeightedRandomSampler):
 
     Args:
         weights: One for each sample, ≥ 0, not all 0; they need not add up to 1.
-        num_samples: Draws in an epoch, over all processes.
+        num_samples: SampledIndices in an epoch, over all processes.
         replacement: Whether a sample may be drawn again within an epoch.
         generator: Its initial seed is the sampler's; None: torch's initial seed at this moment.
         rank: This process; None: asked of ``torch.distributed`` when an epoch begins.
@@ -185,7 +189,7 @@ class TrackingWeightedRandomSampler(EpochSampler, WeightedRandomSampler):
         generator = torch.Generator().manual_seed(seed)
         # a single draw goes torch's way without replacement too
         is_repeatable = self.replacement and self.num_samples > 1
-        draw = draw_with_replacement if is_repeatable else draw_without_replacement
+        draw = sample_with_replacement if is_repeatable else sample_without_replacement
         return draw(self.weights.numpy(), self.num_samples, generator)
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.data.sampling.observed import Drawn
+from classifier_training.data.sampling.epoch_samples import EpochSamples
 from classifier_training.files.atomic import write_text
 from classifier_training.files.text import plain_text
 
 _HEADER = "epoch,class,images,drawn\n"
 
 
-class DrawnTable:
+class SampledTable:
     """What each epoch drew, kept in a file.
 
     Args:
@@ -44,14 +44,14 @@ class DrawnTable:
                     names.setdefault(int(row["epoch"]), []).append(cells)
         for epoch, rows in names.items():
             classes, images, drawn = zip(*rows, strict=True)
-            self._add(epoch, Drawn(classes, np.array(images, np.int64), np.array(drawn, np.int64)))
+            self._add(epoch, EpochSamples(classes, np.array(images, np.int64), np.array(drawn, np.int64)))
 
-    def write(self, epoch: int, drawn: Drawn) -> None:
+    def write(self, epoch: int, drawn: EpochSamples) -> None:
         """Adds an epoch, or replaces it."""
         self._add(epoch, drawn)
         write_text(self.path, _HEADER + "".join(self._rows[number] for number in sorted(self._rows)))
 
-    def _add(self, epoch: int, drawn: Drawn) -> None:
+    def _add(self, epoch: int, drawn: EpochSamples) -> None:
         buffer = io.StringIO()
         # every name is quoted: a lone carriage return in one would end the row otherwise
         writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")

@@ -39,7 +39,7 @@ def check_weights(weights: NDArray[np.float64], num_distinct: int | None) -> Non
         )
 
 
-def draw_with_replacement(
+def sample_with_replacement(
     weights: NDArray[np.float64], num_samples: int, generator: torch.Generator
 ) -> NDArray[np.int64]:
     """Draws by inversion: the first index whose cumulative weight reaches a uniform random number.
@@ -65,7 +65,7 @@ def draw_with_replacement(
     return np.maximum(indices, (weights > 0).argmax(), out=indices)
 
 
-def draw_without_replacement(
+def sample_without_replacement(
     weights: NDArray[np.float64], num_samples: int, generator: torch.Generator
 ) -> NDArray[np.int64]:
     """Draws by an exponential race: sample i arrives at time Exp(1) / w_i, and those that arrive first are drawn.

@@ -1,4 +1,4 @@
-"""Class names that lie in a file beside the pictures, for labels that are mere indices."""
+"""Class names that lie in a file beside the images, for labels that are mere indices."""
 
 from __future__ import annotations
 
@@ -84,9 +84,9 @@ def _without_name(table: pa.Table, code: int, label: str, names: ClassNames) -> 
     import pyarrow.compute as pc
 
     row = pc.index(table.column("label").combine_chunks().indices, code).as_py()
-    picture = table.slice(row, 1).to_pylist()[0]
+    image = table.slice(row, 1).to_pylist()[0]
     return DataError(
-        f"{picture['place']}::{picture['name']} has the label {label}, and {names.path} has names for 0 to"
+        f"{image['place']}::{image['name']} has the label {label}, and {names.path} has names for 0 to"
         f" {len(names.names) - 1} only"
     )
 

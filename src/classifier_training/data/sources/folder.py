@@ -18,7 +18,7 @@ from classifier_training.types import SPLITS, Progress, Split
 def split_folders(root: Path) -> dict[Split, Path]:
     """The folders below ``root`` that are splits, by the split they are.
 
-    A folder named like a split that holds pictures directly is a class of that name (a photo of a train).
+    A folder named like a split that holds images directly is a class of that name (a photo of a train).
 
     Raises:
         DataError: Two folders could both be the same split, or nothing but such "classes" is there.
@@ -63,7 +63,7 @@ def list_split_folders(root: Path, folders: dict[Split, Path], progress: Progres
 def list_class_folders(root: Path, progress: Progress | None = None) -> Listing:
     """Lists ``root/<class>/…``, classes and files in lexicographic order.
 
-    Hidden files and folders are ignored. Pictures may lie deeper below their class folder.
+    Hidden files and folders are ignored. Images may lie deeper below their class folder.
     """
     rows, warnings, watched = RowWriter(), list[str](), [str(root)]
     _add_classes(rows, root, list(_scan(_subfolders(root), progress)), None, warnings, watched)
@@ -72,7 +72,7 @@ def list_class_folders(root: Path, progress: Progress | None = None) -> Listing:
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """What lies in one class folder: picture names by folder, and how many other files of each kind."""
+    """What lies in one class folder: image names by folder, and how many other files of each kind."""
 
     folder: Path
     images: list[tuple[str, list[str]]]

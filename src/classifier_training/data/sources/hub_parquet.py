@@ -1,4 +1,4 @@
-"""Parquet files with pictures in them, as the Hugging Face hub stores image sets."""
+"""Parquet files with images in them, as the Hugging Face hub stores image sets."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from classifier_training.data.sources.address import is_remote, resolve, shown, 
 from classifier_training.data.sources.cells import fault
 from classifier_training.data.sources.listing import Listing, RowWriter
 from classifier_training.data.sources.parquet_cells import read_cells
-from classifier_training.data.sources.parquet_columns import PictureColumns, picture_columns
-from classifier_training.data.sources.parquet_pack import Pack, unpack_pictures
+from classifier_training.data.sources.parquet_columns import ImageColumns, image_columns
+from classifier_training.data.sources.parquet_pack import Pack, unpack_images
 from classifier_training.data.sources.remote import fetch
 from classifier_training.data.sources.split_files import SplitFiles, entries, find_split_files, name_of, parent_of
 from classifier_training.data.sources.table_rows import Columns
@@ -32,9 +32,9 @@ def list_hub_parquet(
     progress: Progress | None = None,
     classes: Collection[str] | None = None,
 ) -> Listing | None:
-    """Lists the pictures in Parquet files; None where the root has no such file, or one of paths only.
+    """Lists the images in Parquet files; None where the root has no such file, or one of paths only.
 
-    The pictures are copied once into the cache, from where each can be read alone; a row without bytes whose path is a
+    The images are copied once into the cache, from where each can be read alone; a row without bytes whose path is a
     file is that file. Labels that are indices get the names that the file's schema gives.
 
     Args:
@@ -46,7 +46,7 @@ def list_hub_parquet(
         classes: The class names that there may be; None: any.
 
     Raises:
-        DataError: A file cannot be read or lacks a column, or a row has no picture or no label.
+        DataError: A file cannot be read or lacks a column, or a row has no image or no label.
     """
     files = _find(root)
     if files is None:
@@ -54,11 +54,11 @@ def list_hub_parquet(
     cache = cache or cache_folder()
     lister = _Lister(columns, cache, classes)
     for done, (split, place, path) in enumerate(_fetched(files, cache), start=1):
-        found = picture_columns(path, columns, shown(place))
+        found = image_columns(path, columns, shown(place))
         if found is None:
             if done == 1:
                 return None
-            raise DataError(f"{shown(place)} holds no pictures, but {shown(files.all()[0][1])} does; keep them apart")
+            raise DataError(f"{shown(place)} holds no images, but {shown(files.all()[0][1])} does; keep them apart")
         lister.add(place, path, found, split)
         if progress is not None:
             progress(done, len(files.all()))
@@ -105,8 +105,8 @@ class _Lister:
         self._watched: list[str] = []
         self._splits: set[Split | None] = set()
 
-    def add(self, place: str, path: Path, found: PictureColumns, split: Split | None) -> None:
-        pack = unpack_pictures(path, found.image, self._cache, shown(place))
+    def add(self, place: str, path: Path, found: ImageColumns, split: Split | None) -> None:
+        pack = unpack_images(path, found.image, self._cache, shown(place))
         self._watched += [str(path), str(pack.path)]
         cells = read_cells(path, found, split, shown(place), self._classes)
         self._splits.update(cells.splits)
@@ -132,18 +132,18 @@ class _Lister:
             raise DataError(f"{shown(root)}: some files have no {self._columns.split!r}, the others do; give it to all")
         places = files.places or {split: shown(root) for split in SPLITS if split in self._splits}
         count = len(files.all())
-        layout = f"{count} Parquet file{'s' if count > 1 else ''} of pictures ({', '.join(places) or 'no splits'})"
+        layout = f"{count} Parquet file{'s' if count > 1 else ''} of images ({', '.join(places) or 'no splits'})"
         watched = [*files.watched_folders(), *self._watched]
         return Listing(layout, self._writer.table(), places, list(files.warnings), watched)
 
 
 def _where(place: str, column: str, pack: Pack, row: int) -> tuple[str, str]:
-    """Place and name of a row's picture: in the pack, or a file beside the Parquet file."""
+    """Place and name of a row's image: in the pack, or a file beside the Parquet file."""
     name = pack.names[row]
     if pack.offsets[row] >= 0:
         return str(pack.path), name or f"row {row + 1}"
     if not name:
-        raise fault((shown(place), row + 1), f"the column {column!r} has no picture")
+        raise fault((shown(place), row + 1), f"the column {column!r} has no image")
     if is_remote(place):
         return split_address(resolve(parent_of(place), name))
     file = Path(parent_of(place), name)

@@ -1,4 +1,4 @@
-"""What a source found: labelled pictures as columns, in the splits that the source itself defines.
+"""What a source found: labelled images as columns, in the splits that the source itself defines.
 
 Nothing here imports pyarrow before rows are added: scoring an exported model on a run's own split needs none.
 """
@@ -31,7 +31,7 @@ _FLUSH_ROWS = 65_536
 def listing_schema() -> pa.Schema:
     """Columns of a listing.
 
-    ``place``/``name`` is a file of its own, or ``place`` is a file that holds the picture ``name`` from ``offset`` on
+    ``place``/``name`` is a file of its own, or ``place`` is a file that holds the image ``name`` from ``offset`` on
     for ``size`` bytes. ``offset``, ``size``, ``group`` and ``weight`` are null where a source has none.
     """
     import pyarrow as pa
@@ -51,7 +51,7 @@ def listing_schema() -> pa.Schema:
 
 
 class RowWriter:
-    """Collects rows by the folder, the shard or the table row, without an object a picture.
+    """Collects rows by the folder, the shard or the table row, without an object an image.
 
     Example:
         >>> writer = RowWriter()
@@ -79,17 +79,17 @@ class RowWriter:
         groups: Sequence[str | None] | None = None,
         weights: Sequence[float | None] | None = None,
     ) -> None:
-        """Adds the pictures of one folder or of one file that holds many.
+        """Adds the images of one folder or of one file that holds many.
 
         Args:
-            place: A folder (or its address), or a file that holds many pictures.
+            place: A folder (or its address), or a file that holds many images.
             names: File names in the folder, or member names in the file.
             labels: Class name of all, or of each.
             split: Their split; None: the source defines none.
-            offsets: Where each picture begins in the file ``place``; None: ``place`` is a folder.
-            sizes: Length of each picture, bytes; needed with ``offsets``.
+            offsets: Where each image begins in the file ``place``; None: ``place`` is a folder.
+            sizes: Length of each image, bytes; needed with ``offsets``.
             groups: What must stay in one split together.
-            weights: Sampling weight of each picture.
+            weights: Sampling weight of each image.
         """
         count = len(names)
         _refuse_other_than_unicode(place, names, labels)
@@ -133,11 +133,11 @@ class RowWriter:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The labelled pictures of one root.
+    """The labelled images of one root.
 
     Attributes:
         layout: How the photos lie, for a person.
-        rows: One row a picture, columns as in `listing_schema`, in a stable order.
+        rows: One row an image, columns as in `listing_schema`, in a stable order.
         places: Where each of the splits that the source defines lies: its folder or its table. A split that is
             named here and has no rows is empty.
         warnings: What a person should know: empty class folders, ignored files.
@@ -158,7 +158,7 @@ class Listing:
         return int(pc.sum(pc.equal(self.rows.column("split"), code)).as_py() or 0)
 
     def samples(self, split: Split | None = None) -> list[Sample]:
-        """The pictures of a split, or of a root without splits, one by one: for few of them."""
+        """The images of a split, or of a root without splits, one by one: for few of them."""
         code = NO_SPLIT if split is None else SPLITS.index(split)
         columns = ["place", "name", "offset", "size", "label", "split"]
         return [
@@ -169,7 +169,7 @@ class Listing:
 
 
 def record_at(place: str, name: str, offset: int | None, size: int | None, stamp: int | None = None) -> ImageRecord:
-    """Where the bytes of a listed picture are."""
+    """Where the bytes of a listed image are."""
     if offset is None:
         return ImageRecord(os.path.join(place, name), stamp=stamp)  # noqa: PTH118 - called once an image
     return ImageRecord(place, offset, size, name, stamp)

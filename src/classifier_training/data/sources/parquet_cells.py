@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from classifier_training.data.sources.cells import cell_text, fault, label_cell, split_cell, weight_cell
-from classifier_training.data.sources.parquet_columns import PictureColumns
+from classifier_training.data.sources.parquet_columns import ImageColumns
 from classifier_training.errors import DataError, first_line
 from classifier_training.types import Split
 
 
 @dataclass(frozen=True, slots=True)
 class RowCells:
-    """What the N rows of a file say of their pictures.
+    """What the N rows of a file say of their images.
 
     Attributes:
         labels: Class names.
@@ -31,9 +31,9 @@ class RowCells:
 
 
 def read_cells(
-    path: Path, columns: PictureColumns, split: Split | None, shown: str, classes: Collection[str] | None = None
+    path: Path, columns: ImageColumns, split: Split | None, shown: str, classes: Collection[str] | None = None
 ) -> RowCells:
-    """Reads everything but the pictures.
+    """Reads everything but the images.
 
     Args:
         path: The file.
@@ -65,7 +65,7 @@ def read_cells(
 class _Reader:
     """Reads one column as text."""
 
-    def __init__(self, path: Path, columns: PictureColumns, shown: str) -> None:
+    def __init__(self, path: Path, columns: ImageColumns, shown: str) -> None:
         self._path = path
         self._columns = columns
         self._shown = shown
@@ -89,7 +89,7 @@ class _Reader:
                 raise fault(
                     (self._shown, row),
                     f"{value} in the column {column!r} is no label; allowed are 0 to {len(class_names) - 1}"
-                    + (" (the hub marks pictures without a known label with -1)" if value == -1 else ""),
+                    + (" (the hub marks images without a known label with -1)" if value == -1 else ""),
                 )
             return class_names[value]
         return cell_text(value, (self._shown, row), column)

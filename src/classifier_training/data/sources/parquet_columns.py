@@ -1,4 +1,4 @@
-"""Which columns of a Parquet file hold pictures and their labels, as the Hugging Face hub marks them."""
+"""Which columns of a Parquet file hold images and their labels, as the Hugging Face hub marks them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureColumns:
+class ImageColumns:
     """The columns of one file.
 
     Attributes:
-        image: The pictures.
+        image: The images.
         label: Their labels.
         split: Their splits; None: there is no such column.
         group: What must stay in one split together; None: there is no such column.
@@ -37,10 +37,10 @@ class PictureColumns:
     num_rows: int
 
 
-def picture_columns(path: Path, columns: Columns, shown: str) -> PictureColumns | None:
-    """The columns of a Parquet file; None if it holds no pictures.
+def image_columns(path: Path, columns: Columns, shown: str) -> ImageColumns | None:
+    """The columns of a Parquet file; None if it holds no images.
 
-    A column that the settings do not name is found by its type: the only one of pictures, the only one of class labels.
+    A column that the settings do not name is found by its type: the only one of images, the only one of class labels.
 
     Args:
         path: The file.
@@ -66,20 +66,20 @@ def picture_columns(path: Path, columns: Columns, shown: str) -> PictureColumns 
         if name is not None and name not in schema.names:
             raise _missing(schema, name, setting, shown)
     split = columns.split if columns.split in schema.names else None
-    return PictureColumns(image, label, split, columns.group, columns.weight, class_names, num_rows)
+    return ImageColumns(image, label, split, columns.group, columns.weight, class_names, num_rows)
 
 
 def _image_column(schema: pa.Schema, columns: Columns, shown: str) -> str | None:
-    pictures: list[str] = [field.name for field in schema if _holds_pictures(field.type)]
+    images: list[str] = [field.name for field in schema if _holds_images(field.type)]
     if columns.image in schema.names:
-        return columns.image if columns.image in pictures else None
-    if not pictures:
+        return columns.image if columns.image in images else None
+    if not images:
         return None
     if columns.image != Columns().image:
         raise _missing(schema, columns.image, "data.image_column", shown)
-    if len(pictures) > 1:
-        raise DataError(f"{shown} has several columns of pictures, {_listed(pictures)}; choose with data.image_column")
-    return pictures[0]
+    if len(images) > 1:
+        raise DataError(f"{shown} has several columns of images, {_listed(images)}; choose with data.image_column")
+    return images[0]
 
 
 def _label_column(schema: pa.Schema, columns: Columns, of_classes: list[str], shown: str) -> str:
@@ -90,8 +90,8 @@ def _label_column(schema: pa.Schema, columns: Columns, of_classes: list[str], sh
     raise _missing(schema, columns.label, "data.label_column", shown)
 
 
-def _holds_pictures(kind: pa.DataType) -> bool:
-    """Whether a column is of the type of the hub's pictures: ``{bytes, path}``."""
+def _holds_images(kind: pa.DataType) -> bool:
+    """Whether a column is of the type of the hub's images: ``{bytes, path}``."""
     import pyarrow.types as types
 
     if not types.is_struct(kind) or kind.get_field_index("bytes") < 0:

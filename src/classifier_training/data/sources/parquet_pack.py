@@ -1,6 +1,6 @@
-"""The pictures of a Parquet file as one plain file, in which each can be found by its offset.
+"""The images of a Parquet file as one plain file, in which each can be found by its offset.
 
-Parquet can read a group of rows, not one picture, so each file's pictures are copied once into the cache.
+Parquet can read a group of rows, not one image, so each file's images are copied once into the cache.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _READ_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """The pictures of N rows.
+    """The images of N rows.
 
     Attributes:
         path: The file that holds them.
@@ -45,8 +45,8 @@ class Pack:
     names: list[str | None]
 
 
-def unpack_pictures(source: Path, column: str, cache: Path, shown: str) -> Pack:
-    """The pictures of a Parquet file, copied into the cache unless they are there, whole and current.
+def unpack_images(source: Path, column: str, cache: Path, shown: str) -> Pack:
+    """The images of a Parquet file, copied into the cache unless they are there, whole and current.
 
     Args:
         source: The Parquet file.
@@ -60,7 +60,7 @@ def unpack_pictures(source: Path, column: str, cache: Path, shown: str) -> Pack:
     status = source.stat()
     key = f"{FORMAT_VERSION}\0{source}\0{status.st_size}\0{status.st_mtime_ns}\0{column}"
     folder = cache / "unpacked" / hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    path = folder / f"{source.stem}.pictures"
+    path = folder / f"{source.stem}.images"
     pack = _existing(path)
     if pack is not None:
         return pack
@@ -88,7 +88,7 @@ def _unpack(source: Path, column: str, path: Path, shown: str) -> Pack:
     parts: list[pa.RecordBatch] = []
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
-            parts.extend(_append(file, pictures) for pictures in _pictures(source, column, shown))
+            parts.extend(_append(file, images) for images in _pictures(source, column, shown))
             size = file.tell()
         # a pack that is made again looks the same
         os.utime(temporary, ns=(status.st_mtime_ns, status.st_mtime_ns))
@@ -116,22 +116,20 @@ def _pictures(source: Path, column: str, shown: str) -> Iterator[pa.StructArray]
         raise DataError(f"{shown} is no readable Parquet file: {first_line(error)}") from None
 
 
-def _append(file: BinaryIO, pictures: pa.StructArray) -> pa.RecordBatch:
-    """Writes the pictures and says where they are."""
+def _append(file: BinaryIO, images: pa.StructArray) -> pa.RecordBatch:
+    """Writes the images and says where they are."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     offsets, sizes = [], []
-    for value in pc.struct_field(pictures, "bytes"):
+    for value in pc.struct_field(images, "bytes"):
         content = value.as_buffer() if value.is_valid else None
         offsets.append(-1 if content is None else file.tell())
         sizes.append(0 if content is None else content.size)
         if content is not None:
             file.write(content)
-    has_names = pictures.type.get_field_index("path") >= 0
-    names = (
-        pc.cast(pc.struct_field(pictures, "path"), pa.string()) if has_names else pa.nulls(len(offsets), pa.string())
-    )
+    has_names = images.type.get_field_index("path") >= 0
+    names = pc.cast(pc.struct_field(images, "path"), pa.string()) if has_names else pa.nulls(len(offsets), pa.string())
     columns = [pa.array(offsets, pa.int64()), pa.array(sizes, pa.int64()), names]
     return pa.record_batch(columns, ["offset", "size", "name"])
 

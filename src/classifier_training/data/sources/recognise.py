@@ -11,8 +11,8 @@ from classifier_training.data.sources.address import is_remote, shown
 from classifier_training.data.sources.folder import list_class_folders, list_split_folders, split_folders
 from classifier_training.data.sources.hub_parquet import list_hub_parquet
 from classifier_training.data.sources.listing import Listing
+from classifier_training.data.sources.remote_images import with_local_images
 from classifier_training.data.sources.remote_photos import list_remote_photos
-from classifier_training.data.sources.remote_pictures import with_local_pictures
 from classifier_training.data.sources.shards import list_shards
 from classifier_training.data.sources.table import (
     TABLE_EXTENSIONS,
@@ -34,9 +34,9 @@ def list_photos(
     scanning: Progress | None = None,
     fetching: Progress | None = None,
 ) -> Listing:
-    """Lists the labelled pictures of a source; those at an address are fetched into the cache.
+    """Lists the labelled images of a source; those at an address are fetched into the cache.
 
-    Recognised, in this order: an address; tar shards; Parquet files that hold pictures; a table file; a folder with
+    Recognised, in this order: an address; tar shards; Parquet files that hold images; a table file; a folder with
     ``annotations.*``; split folders with ``annotations.*`` or with one folder a class; one folder a class.
 
     Args:
@@ -45,7 +45,7 @@ def list_photos(
         cache: The cache folder; None: the user's.
         classes: The class names that a table may have; None: any.
         scanning: Told how many class folders, shards or files have been looked through.
-        fetching: Told how many remote pictures have been fetched.
+        fetching: Told how many remote images have been fetched.
 
     Raises:
         DataError: The root is missing, empty, ambiguous, or of no known layout.
@@ -56,7 +56,7 @@ def list_photos(
     else:
         packed = _list_packed(place, columns, cache, classes, scanning)
         listing = packed if packed is not None else _list_files(Path(place), columns, classes, scanning)
-    return with_local_pictures(_checked(listing, shown_root(place)), cache, fetching)
+    return with_local_images(_checked(listing, shown_root(place)), cache, fetching)
 
 
 def shown_root(root: str) -> str:
@@ -67,7 +67,7 @@ def shown_root(root: str) -> str:
 def _list_packed(
     root: str, columns: Columns, cache: Path, classes: Collection[str] | None, scanning: Progress | None
 ) -> Listing | None:
-    """Pictures in tar shards or Parquet files; None where there are none."""
+    """Images in tar shards or Parquet files; None where there are none."""
     if Path(root).is_dir() and find_annotations(Path(root)) is not None:
         return None
     shards = list_shards(root, cache=cache, progress=scanning)

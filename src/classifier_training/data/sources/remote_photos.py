@@ -32,7 +32,7 @@ def list_remote_photos(
     progress: Progress | None = None,
     classes: Collection[str] | None = None,
 ) -> Listing:
-    """Lists the labelled pictures at an address, which may lie there in every way that they may lie on a disk.
+    """Lists the labelled images at an address, which may lie there in every way that they may lie on a disk.
 
     Nothing of what lies at an address can be watched, so that it must be listed again at every start.
 
@@ -80,7 +80,7 @@ def _annotations(folder: str) -> str | None:
 
 
 def _split_folders(root: str) -> dict[Split, str]:
-    """The folders that are splits; one that holds pictures directly is a class of that name."""
+    """The folders that are splits; one that holds images directly is a class of that name."""
     found: dict[Split, str] = {}
     for folder in list_folder(root).folders:
         split = SPLIT_OF_NAME.get(file_name(folder).lower())

@@ -21,10 +21,10 @@ class ShardEntry:
 
     Attributes:
         file: Its name.
-        first: Position of its first picture in its split.
-        count: Number of pictures.
+        first: Position of its first image in its split.
+        count: Number of images.
         num_bytes: Size of the file.
-        inputs: Hash of the keys, the labels and the contents of its pictures before they were packed.
+        inputs: Hash of the keys, the labels and the contents of its images before they were packed.
         digest: Hash of the file.
     """
 

@@ -1,4 +1,4 @@
-"""What one tar shard holds: pictures with their labels, grouped as WebDataset groups them."""
+"""What one tar shard holds: images with their labels, grouped as WebDataset groups them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _MAX_LABEL_BYTES: Final = 1 << 20
 
 @dataclass(slots=True)
 class ShardSamples:
-    """The pictures of one shard, as columns.
+    """The images of one shard, as columns.
 
     Attributes:
-        names: Member name of each picture.
+        names: Member name of each image.
         labels: Its label, as it stands in the shard.
         offsets: Where it begins, bytes.
         sizes: How long it is, bytes.
@@ -40,13 +40,13 @@ class ShardSamples:
 
 
 def read_shard(path: str) -> ShardSamples:
-    """Lists the pictures of a shard, reading headers and labels only.
+    """Lists the images of a shard, reading headers and labels only.
 
     Args:
         path: A tar file of ``key.jpg`` and ``key.cls``, or ``key.json`` with a label in it.
 
     Raises:
-        DataError: The shard is damaged or hostile; a key has no picture, no label, or two of them, or comes twice.
+        DataError: The shard is damaged or hostile; a key has no image, no label, or two of them, or comes twice.
     """
     samples = ShardSamples()
     keys: set[str] = set()
@@ -54,7 +54,7 @@ def read_shard(path: str) -> ShardSamples:
         if key in keys:
             raise DataError(
                 f"{path}: the key {key!r} comes twice, with others between; the files of one key must follow each"
-                " other, and no two pictures may share one"
+                " other, and no two images may share one"
             )
         keys.add(key)
         image, label = _sample(path, key, parts)
@@ -107,7 +107,7 @@ def _sample(path: str, key: str, parts: Iterator[_Part]) -> tuple[Member, str]:
         extensions.add(part.extension)
         if f".{part.extension}" in IMAGE_EXTENSIONS:
             if image is not None:
-                raise DataError(f"{path}: the key {key!r} has two pictures, {image.name} and {part.member.name}")
+                raise DataError(f"{path}: the key {key!r} has two images, {image.name} and {part.member.name}")
             image = part.member
         elif part.content is not None:
             label = _label(f"{path}::{part.member.name}", part.extension, part.content)
@@ -115,18 +115,18 @@ def _sample(path: str, key: str, parts: Iterator[_Part]) -> tuple[Member, str]:
                 labels[part.extension] = label
     label = labels.get("cls", labels.get("json"))
     if image is None or label is None:
-        raise _incomplete(path, key, extensions, is_picture_missing=image is None)
+        raise _incomplete(path, key, extensions, is_image_missing=image is None)
     return image, label
 
 
-def _incomplete(path: str, key: str, extensions: set[str], *, is_picture_missing: bool) -> DataError:
+def _incomplete(path: str, key: str, extensions: set[str], *, is_image_missing: bool) -> DataError:
     present = ", ".join(f".{extension}" for extension in sorted(extensions))
-    if is_picture_missing:
+    if is_image_missing:
         return DataError(
-            f"{path}: the key {key!r} has no picture, only {present} (the key is the name up to its first dot)"
+            f"{path}: the key {key!r} has no image, only {present} (the key is the name up to its first dot)"
         )
     return DataError(
-        f"{path}: the key {key!r} has a picture and no label, only {present}; expected {key}.cls, or {key}.json with"
+        f"{path}: the key {key!r} has an image and no label, only {present}; expected {key}.cls, or {key}.json with"
         f" one of the fields {', '.join(LABEL_FIELDS)}"
     )
 

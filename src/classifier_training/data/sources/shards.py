@@ -30,7 +30,7 @@ _COMPRESSED: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 def list_shards(root: str, *, cache: Path | None = None, progress: Progress | None = None) -> Listing | None:
-    """Lists the pictures in the tar shards of a root; None where it has none.
+    """Lists the images in the tar shards of a root; None where it has none.
 
     A label is the text of ``key.cls``, or of a field of ``key.json``. Where all labels are indices and a file of
     class names lies beside the shards, they become names. Remote shards are fetched into the cache, whole.
@@ -42,7 +42,7 @@ def list_shards(root: str, *, cache: Path | None = None, progress: Progress | No
         progress: Told how many shards have been listed.
 
     Raises:
-        DataError: A shard is missing, empty, cut off, hostile, or holds pictures without labels.
+        DataError: A shard is missing, empty, cut off, hostile, or holds images without labels.
     """
     if name_of(root).lower().endswith(_COMPRESSED):
         raise _compressed(root)
@@ -56,7 +56,7 @@ def list_shards(root: str, *, cache: Path | None = None, progress: Progress | No
     for (split, shard), (path, found) in zip(flat, _read_all(flat, cache, progress), strict=True):
         paths.append(path)
         if not found.names:
-            warnings.append(f"the shard {shown(shard)} holds no pictures")
+            warnings.append(f"the shard {shown(shard)} holds no images")
         rows.add(path, found.names, found.labels, split=split, offsets=found.offsets, sizes=found.sizes)
         hashes.setdefault(split, []).append(np.array(found.key_hashes, np.int64))
     if shards.folder == root:
@@ -74,7 +74,7 @@ def list_shards(root: str, *, cache: Path | None = None, progress: Progress | No
 def _read_all(
     shards: list[tuple[Split | None, str]], cache: Path, progress: Progress | None
 ) -> Iterator[tuple[str, ShardSamples]]:
-    """Path and pictures of each shard, in order, while others are read or fetched."""
+    """Path and images of each shard, in order, while others are read or fetched."""
 
     def read(shard: str) -> tuple[str, ShardSamples]:
         path = str(fetch(shard, cache, revalidate=True)) if is_remote(shard) else shard
@@ -109,7 +109,7 @@ def _class_names(root: str, folder: str, cache: Path, warnings: list[str]) -> Cl
 
 
 def _repeated_keys(table: pa.Table, hashes: dict[Split | None, list[np.ndarray[Any, Any]]]) -> list[str]:
-    """Keys that several shards of a split have; they may be other pictures, or the same shard twice."""
+    """Keys that several shards of a split have; they may be other images, or the same shard twice."""
     warnings, start = [], 0
     for split, parts in hashes.items():
         keys = np.concatenate(parts)
@@ -147,6 +147,6 @@ def _tars(files: Sequence[str], folders: Sequence[str]) -> list[str]:
 
 def _compressed(shard: str) -> DataError:
     return DataError(
-        f"{shown(shard)} is compressed, so that no picture in it can be read by itself; make a plain .tar of it:"
-        " pictures do not get smaller by it"
+        f"{shown(shard)} is compressed, so that no image in it can be read by itself; make a plain .tar of it:"
+        " images do not get smaller by it"
     )

@@ -1,4 +1,4 @@
-"""Files that hold many pictures each, and the splits that their names or their folders tell."""
+"""Files that hold many images each, and the splits that their names or their folders tell."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORD: Final = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_OF_NAME)})(?![a-z])")
 _NUM_NAMED: Final = 3
 
 Choose = Callable[[Sequence[str], Sequence[str]], list[str]]
-"""Given the files and the folders in a folder: the files that hold pictures."""
+"""Given the files and the folders in a folder: the files that hold images."""
 
 
 @dataclass(frozen=True, slots=True)

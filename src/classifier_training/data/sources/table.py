@@ -1,7 +1,7 @@
-"""Tables of pictures: CSV, JSON lines or Parquet with an image, a label and an optional split column.
+"""Tables of images: CSV, JSON lines or Parquet with an image, a label and an optional split column.
 
 Class names are text, always: ``00``, ``1e3`` and ``no`` stay what stands in the file, and so does the empty text.
-A picture is a path relative to the table's folder, an absolute one, or an address such as ``s3://bucket/cat.jpg``.
+An image is a path relative to the table's folder, an absolute one, or an address such as ``s3://bucket/cat.jpg``.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def _plain_member(file: IO[bytes], position: int) -> tuple[Member | None, int] |
     kind, size = header[156:157], _octal(header[124:136])
     if kind == b"x" and size is not None and size <= _MAX_HEADER_BYTES:
         records = _read(file, position + _BLOCK, size)
-        if not _are_harmless(records):
+        if not _has_known_keys_only(records):
             return None
         position += _BLOCK + _padded(size)
         header = _read(file, position, _BLOCK)
@@ -176,7 +176,7 @@ def _checked_size(path: str, file: IO[bytes]) -> int:
     for magic, (name, program) in _COMPRESSED.items():
         if start.startswith(magic):
             raise DataError(
-                f"{path} is compressed with {name}, so that no picture in it can be read by itself; run {program} on it"
+                f"{path} is compressed with {name}, so that no image in it can be read by itself; run {program} on it"
             )
     return size
 
@@ -214,7 +214,7 @@ def _octal(field: bytes) -> int | None:
     return int(digits, 8) if digits.isdigit() and b"8" not in digits and b"9" not in digits else None
 
 
-def _are_harmless(records: bytes) -> bool:
+def _has_known_keys_only(records: bytes) -> bool:
     """Whether an extended header has harmless keys only."""
     rest = records.rstrip(b"\0")
     while rest:

@@ -1,4 +1,4 @@
-"""The run's ``data/split.csv``: which picture was in which split, and what was left out."""
+"""The run's ``data/split.csv``: which image was in which split, and what was left out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROWS_AT_ONCE = 65_536
 
 
 def write_split(path: Path, photos: Photos) -> None:
-    """Writes one row a picture: split, label, where it is, content hash, and the reason where it was left out."""
+    """Writes one row an image: split, label, where it is, content hash, and the reason where it was left out."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -61,10 +61,10 @@ def _columns(photos: Photos) -> Iterator[dict[str, list[str]]]:
 
 
 def read_split(path: Path, split: Split) -> list[Sample]:
-    """Reads the pictures of one split that `write_split` wrote.
+    """Reads the images of one split that `write_split` wrote.
 
     Raises:
-        DataError: The file is missing or has no picture of that split.
+        DataError: The file is missing or has no image of that split.
     """
     samples = [Sample(_record(row), row["label"]) for row in _rows(path) if row["split"] == split]
     if not samples:
@@ -78,7 +78,7 @@ def _record(row: Mapping[str, str]) -> ImageRecord:
 
 
 def read_digests(path: Path, split: Split | None = None) -> dict[str, str]:
-    """The content hash of every picture by its path, of one split or of all.
+    """The content hash of every image by its path, of one split or of all.
 
     Raises:
         DataError: The file is missing or not one that `write_split` wrote.

@@ -22,20 +22,20 @@ from classifier_training.types import SPLITS, Split
 
 Rows = NDArray[np.int64]
 MIN_ROWS_STORED: Final = 100_000
-"""From this many pictures on, dividing takes long enough to keep the result."""
+"""From this many images on, dividing takes long enough to keep the result."""
 
 
 @dataclass(frozen=True, slots=True)
-class Division:
+class Splits:
     """The splits of a run.
 
     Attributes:
-        rows: The good pictures of each split, as rows of the index.
+        rows: The good images of each split, as rows of the index.
         classes: Class names of the training split, lexicographic.
         notes: How the splits were made, where the source did not define them.
         warnings: What a person should know.
-        fingerprint: Hash over every picture's content, label and split.
-        order: Hash over the training pictures' contents in their order.
+        fingerprint: Hash over every image's content, label and split.
+        order: Hash over the training images' contents in their order.
     """
 
     rows: Mapping[Split, Rows]
@@ -46,11 +46,11 @@ class Division:
     order: str
 
 
-def divide(index: Index, root: str, val_fraction: float, test_fraction: float, seed: int) -> Division:
-    """Divides the good pictures of an index.
+def make_splits(index: Index, root: str, val_fraction: float, test_fraction: float, seed: int) -> Splits:
+    """Divides the good images of an index.
 
     Args:
-        index: Every picture that was found.
+        index: Every image that was found.
         root: Where they lie, for messages.
         val_fraction: Share of validation where no split is given.
         test_fraction: Share of the test where no split is given.
@@ -71,10 +71,10 @@ def divide(index: Index, root: str, val_fraction: float, test_fraction: float, s
     return stored
 
 
-def _make(index: Index, root: str, val_fraction: float, test_fraction: float, seed: int) -> Division:
+def _make(index: Index, root: str, val_fraction: float, test_fraction: float, seed: int) -> Splits:
     splits, notes = _split(index, val_fraction, test_fraction, seed)
     classes = _classes(index, splits, root)
-    return Division(
+    return Splits(
         rows=splits,
         classes=classes,
         notes=tuple(notes),
@@ -84,14 +84,14 @@ def _make(index: Index, root: str, val_fraction: float, test_fraction: float, se
     )
 
 
-def _write(path: Path, division: Division) -> None:
+def _write(path: Path, division: Splits) -> None:
     about = {name: value for name, value in asdict(division).items() if name != "rows"}
     arrays: dict[str, NDArray[Any]] = {split: rows.astype(np.uint32) for split, rows in division.rows.items()}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]  # of its own options
 
 
-def _read(path: Path) -> Division | None:
+def _read(path: Path) -> Splits | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
@@ -99,7 +99,7 @@ def _read(path: Path) -> Division | None:
     except (OSError, ValueError, KeyError):
         return None
     lists = {name: tuple(about[name]) for name in ("classes", "notes", "warnings")}
-    return Division(rows=rows, fingerprint=about["fingerprint"], order=about["order"], **lists)
+    return Splits(rows=rows, fingerprint=about["fingerprint"], order=about["order"], **lists)
 
 
 def _split(index: Index, val_fraction: float, test_fraction: float, seed: int) -> tuple[dict[Split, Rows], list[str]]:
@@ -132,7 +132,7 @@ def _by_split(rows: Rows, codes: NDArray[np.int8], always: tuple[int, ...] = ())
 
 def _divide(index: Index, rows: Rows, seed: int, val_fraction: float, test_fraction: float) -> NDArray[np.int8]:
     digests, groups = index.digests[rows], index.groups()
-    if groups is not None:  # a group's name decides in the place of its pictures' contents
+    if groups is not None:  # a group's name decides in the place of its images' contents
         for position, row in enumerate(rows):
             group = groups[row]
             if group is not None:
@@ -193,12 +193,12 @@ def _split_warnings(index: Index, splits: Mapping[Split, Rows], classes: Sequenc
 
 
 def _words(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """The first half of each content hash; 64 bits tell a billion pictures apart."""
+    """The first half of each content hash; 64 bits tell a billion images apart."""
     return np.ascontiguousarray(digests[:, :8]).view(np.uint64).ravel()
 
 
 def _fingerprint(index: Index, splits: Mapping[Split, Rows]) -> str:
-    """Independent of the order of the pictures: a file that was renamed is the same picture."""
+    """Independent of the order of the images: a file that was renamed is the same image."""
     names = [hashlib.blake2b(name.encode(), digest_size=16).digest() for name in index.label_names]
     label_words = np.frombuffer(b"".join(names), np.uint64).reshape(-1, 2)
     total = np.zeros(2, np.uint64)

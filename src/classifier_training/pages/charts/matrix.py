@@ -19,7 +19,7 @@ _LETTER = 6.4  # about the width of a letter, pixels
 _CORNER = 88.0  # room for the names of the axes, pixels
 
 
-def matrix_drawing(confusion: NDArray[np.int64], classes: Sequence[str], title: str, description: str) -> Markup:
+def matrix_chart(confusion: NDArray[np.int64], classes: Sequence[str], title: str, description: str) -> Markup:
     """Draws counts; the strength of a cell is its share of its row, by square root.
 
     Args:

@@ -17,7 +17,7 @@ def reliability_diagram(bins: Sequence[CalibrationBin], hits: Sequence[str], des
     """Draws the accuracy of each bin against its confidence (Guo et al. 2017, "On Calibration of Modern Neural Networks").
 
     Columns are accuracies; what lies between a column and the diagonal is drawn apart: the model is wrong about itself by
-    so much. Bins without pictures stay empty.
+    so much. Bins without images stay empty.
 
     Args:
         bins: From low to high confidence.

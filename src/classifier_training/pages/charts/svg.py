@@ -80,7 +80,7 @@ def quoted(name: str, longest: int = 40) -> str:
 
 
 def stretched(*children: Markup) -> Markup:
-    """An inner picture of 1000 × 1000 that fills the chart; its lines keep their width."""
+    """An inner image of 1000 × 1000 that fills the chart; its lines keep their width."""
     return element(
         "svg", *children, viewBox=f"0 0 {INNER:g} {INNER:g}", preserveAspectRatio="none", width="100%", height="100%",
         overflow="visible", aria_hidden="true",
@@ -96,7 +96,7 @@ def chart(
     along: str = "x",
     group: str | None = None,
 ) -> Markup:
-    """A whole chart: the picture with its title and description, and what is said when it is pointed at.
+    """A whole chart: the image with its title and description, and what is said when it is pointed at.
 
     Args:
         children: What is drawn.
@@ -108,12 +108,12 @@ def chart(
         group: Charts of one group show the same hit at the same time.
     """
     places = json.dumps([[round(100 * hit.share, 2), hit.text] for hit in hits], ensure_ascii=False)
-    picture = element(
+    image = element(
         "svg", element("title", title), element("desc", description), *children,
         class_="plot", role="img", aria_label=f"{title}. {description}",
     )  # fmt: skip
     return element(
-        "div", picture, class_=f"chart {size}".strip(), data_hits=places, data_along=along, data_group=group,
+        "div", image, class_=f"chart {size}".strip(), data_hits=places, data_along=along, data_group=group,
         data_title=title,
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from classifier_training.pages.compare.compared_runs import (
     ComparedRun,
     ComparedRuns,
     cannot_be_compared,
-    judgement,
+    conclusion,
     p_value,
 )
 from classifier_training.pages.compare.compared_settings import differing_settings, differing_surroundings
@@ -55,7 +55,7 @@ def render_compare(compared: ComparedRuns) -> str:
         "kind": "Comparison",
         "made": moment(datetime.now().astimezone()),
         "labels": [run.label for run in compared.runs],
-        "judgements": judgements(compared),
+        "conclusions": conclusions(compared),
         "cautions": cannot_be_compared(compared),
         "columns": COLUMNS,
         "rows": [_row(run, compared) for run in compared.runs],
@@ -83,12 +83,12 @@ COLUMNS = (
 )
 
 
-def judgements(compared: ComparedRuns) -> list[str]:
+def conclusions(compared: ComparedRuns) -> list[str]:
     """What the page says of which run is better; argument as of `render_compare`."""
     if compared.best is None:
         return ["None of these runs has scores yet."]
     best = compared.best
-    sentences = [judgement(best, run) for run in compared.others]
+    sentences = [conclusion(best, run) for run in compared.others]
     num_tests = sum(run.pairing is not None and run.pairing.comparison is not None for run in compared.others)
     if num_tests > 1:
         sentences.append(

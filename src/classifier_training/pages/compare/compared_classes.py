@@ -15,10 +15,10 @@ class ComparedRecall:
     """The recall of a class in one run.
 
     Attributes:
-        recall: None where the class has no picture, or the run does not know it.
+        recall: None where the class has no image, or the run does not know it.
         interval: Low and high end, or None.
         difference: To the best run; None for that itself, and where either has no recall.
-        support: Number of pictures; None where the run does not know the class.
+        support: Number of images; None where the run does not know the class.
     """
 
     recall: float | None

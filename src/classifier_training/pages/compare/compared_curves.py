@@ -25,7 +25,7 @@ _CHARTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 
 
 def compared_curves(runs: Sequence[ComparedRun]) -> list[dict[str, Any]]:
-    """A chart for each quantity that at least one run has: its title, picture and legend."""
+    """A chart for each quantity that at least one run has: its title, image and legend."""
     charts = [_chart(runs, name, title, write) for name, title, write in _CHARTS]
     return [chart for chart in charts if chart is not None]
 

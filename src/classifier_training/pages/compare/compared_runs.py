@@ -25,7 +25,7 @@ class ComparedRun:
         label: What it is called, unlike all others.
         data: What is known of it.
         scored: The scores that it is judged by; None where there are none.
-        pairing: With the best run, picture by picture; None for that itself, and where either has no scores.
+        pairing: With the best run, image by image; None for that itself, and where either has no scores.
     """
 
     label: str
@@ -70,7 +70,7 @@ def compared_runs(data: Sequence[RunData]) -> ComparedRuns:
     return ComparedRuns(paired, paired[best])
 
 
-def judgement(best: ComparedRun, other: ComparedRun) -> str:
+def conclusion(best: ComparedRun, other: ComparedRun) -> str:
     """Whether the best run really is better than another, in a sentence or two."""
     if best.scored is None or other.scored is None:
         return f"{other.quoted} has no scores yet."

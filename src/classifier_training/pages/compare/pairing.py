@@ -1,4 +1,4 @@
-"""Which pictures two passes have in common, and which of the two models was right more often on those."""
+"""Which images two passes have in common, and which of the two models was right more often on those."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Pairing:
     """Two passes beside each other.
 
     Attributes:
-        are_same: Whether both are of the same pictures, all of them.
-        comparison: Of the pictures that both have; None where there are none, or it is not known which those are.
+        are_same: Whether both are of the same images, all of them.
+        comparison: Of the images that both have; None where there are none, or it is not known which those are.
     """
 
     are_same: bool
@@ -29,14 +29,14 @@ class Pairing:
 
 
 def pair(first: ScoredData, second: ScoredData, *, are_same_photos: bool) -> Pairing:
-    """Compares two passes picture by picture.
+    """Compares two passes image by image.
 
-    A picture is known by its path, its class, and its number among those of the same path.
+    An image is known by its path, its class, and its number among those of the same path.
 
     Args:
-        first: Has its predictions, or nothing is known of the pictures.
+        first: Has its predictions, or nothing is known of the images.
         second: The same.
-        are_same_photos: Whether both are known to be of the same photos, wherever these lay: then a picture is known by
+        are_same_photos: Whether both are known to be of the same photos, wherever these lay: then an image is known by
             its path below the folder that holds all of them, as after a training on another machine.
     """
     if first.predictions is None or second.predictions is None:
@@ -55,17 +55,17 @@ def pair(first: ScoredData, second: ScoredData, *, are_same_photos: bool) -> Pai
 
 
 def _are_right(scored: ScoredData, files: Iterable[str]) -> dict[Key, bool]:
-    """Whether each picture was predicted as what it is."""
+    """Whether each image was predicted as what it is."""
     said = scored.predictions
     if said is None:
         return {}
     seen: Counter[tuple[str, str]] = Counter()
-    are_right: dict[Key, bool] = {}
+    is_correct: dict[Key, bool] = {}
     for file, label, predicted in zip(files, said.labels.tolist(), said.predicted.tolist(), strict=True):
         place = (file, scored.classes[label])
-        are_right[*place, seen[place]] = label == predicted
+        is_correct[*place, seen[place]] = label == predicted
         seen[place] += 1
-    return are_right
+    return is_correct
 
 
 def _below_common_folder(said: PredictionColumns) -> list[str]:

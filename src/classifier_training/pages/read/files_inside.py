@@ -1,4 +1,4 @@
-"""Small pictures that a file of a run names: only what lies in the run is shown, for run folders travel."""
+"""Small images that a file of a run names: only what lies in the run is shown, for run folders travel."""
 
 from __future__ import annotations
 

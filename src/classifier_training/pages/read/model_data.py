@@ -17,7 +17,7 @@ class Latency:
 
     Attributes:
         device: Where it was measured.
-        batch_size: Pictures at a time.
+        batch_size: Images at a time.
         shortest_ms: Milliseconds; what else the machine did at the time disturbs this one least.
         median_ms: Milliseconds.
         p95_ms: 95 of 100 took less, milliseconds.
@@ -42,7 +42,7 @@ class ModelInfo:
         num_parameters: All of them.
         num_trainable_parameters: Those that are trained.
         size_bytes: Of all weights.
-        flops: For one picture, two for each multiply-add; None where it is not known.
+        flops: For one image, two for each multiply-add; None where it is not known.
         latency: None where it was not measured.
     """
 
@@ -61,9 +61,9 @@ class Verification:
 
     Attributes:
         passed: Whether they agree.
-        num_images: Number of pictures that both were given.
+        num_images: Number of images that both were given.
         tolerance: Largest difference of a logit that was allowed.
-        top1_agreement: Share of the pictures for which both gave the same class.
+        top1_agreement: Share of the images for which both gave the same class.
         max_abs_logit_difference: The largest difference of a logit.
         sha256: Of the file that was compared; None where it is not known.
         values: All that the file holds, for a table.

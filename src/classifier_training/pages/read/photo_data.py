@@ -19,7 +19,7 @@ _MAX_BINS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Of a quantity over all pictures, in pixels or as width over height."""
+    """Of a quantity over all images, in pixels or as width over height."""
 
     min: float
     median: float
@@ -28,7 +28,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Numbers of pictures between edges.
+    """Numbers of images between edges.
 
     Attributes:
         edges: n + 1 values, ascending.
@@ -47,11 +47,11 @@ class Statistics:
         root: Where they lay.
         num_images: Number of all of them.
         classes: K names.
-        counts: K numbers of pictures, by split.
+        counts: K numbers of images, by split.
         imbalance_ratio: Largest over smallest training class; None where it is not known.
         spreads: By ``width``, ``height``, ``aspect_ratio``, those that are known.
         histograms: By the same names.
-        modes: Number of pictures by Pillow's mode, such as ``RGB``.
+        modes: Number of images by Pillow's mode, such as ``RGB``.
         bad: Files that cannot be read, and why.
     """
 
@@ -67,13 +67,13 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SamplerDraws:
+class SamplerDistribution:
     """What was drawn of each class.
 
     Attributes:
         classes: K names.
         epochs: E of them, from 0.
-        images: int64 (K,), training pictures of each class.
+        images: int64 (K,), training images of each class.
         drawn: int64 (E, K), how many were drawn.
     """
 
@@ -108,7 +108,7 @@ def read_statistics(path: Path) -> Statistics:
     )
 
 
-def read_draws(path: Path) -> SamplerDraws:
+def read_sampler_distribution(path: Path) -> SamplerDistribution:
     """Reads ``data/sampler_distribution.csv``.
 
     Raises:
@@ -132,7 +132,7 @@ def read_draws(path: Path) -> SamplerDraws:
         raise DamagedFileError("has something else than whole numbers in it") from None
     if not epochs or min(epochs[0], numbers.min(), counts.min()) < 0:
         raise DamagedFileError("has no rows, or negative numbers in them")
-    return SamplerDraws(tuple(map(plain_text, names)), tuple(epochs), numbers, counts)
+    return SamplerDistribution(tuple(map(plain_text, names)), tuple(epochs), numbers, counts)
 
 
 def _known(fields: Fields) -> list[str]:

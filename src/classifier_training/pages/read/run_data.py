@@ -18,7 +18,12 @@ from classifier_training.pages.read.model_data import (
     read_onnx,
     read_verification,
 )
-from classifier_training.pages.read.photo_data import SamplerDraws, Statistics, read_draws, read_statistics
+from classifier_training.pages.read.photo_data import (
+    SamplerDistribution,
+    Statistics,
+    read_sampler_distribution,
+    read_statistics,
+)
 from classifier_training.pages.read.reading import DamagedFileError, Fields, Reader, plain_value, read_json
 from classifier_training.pages.read.run_place import is_evaluation
 from classifier_training.pages.read.run_settings import plain_name, read_settings, setting, shell_command
@@ -58,7 +63,7 @@ class RunData:
         model_info: How large and fast the model is.
         verification: Whether the export answers like the model.
         onnx: The exported file.
-        train_batch: The figure of training pictures as the model got them; None where there is none.
+        train_batch: The figure of training images as the model got them; None where there is none.
         commands: What to type, by ``repeat``, ``resume``, ``evaluate``, ``predict``; quoted for a shell.
         missing: One sentence for each thing that is not there or cannot be read.
     """
@@ -81,7 +86,7 @@ class RunData:
     final: ScoredData | None
     validation: ScoredData | None
     statistics: Statistics | None
-    sampler: SamplerDraws | None
+    sampler: SamplerDistribution | None
     model_info: ModelInfo | None
     verification: Verification | None
     onnx: OnnxFile | None
@@ -120,7 +125,7 @@ def read_run(path: Path, *, with_predictions: bool = False) -> RunData:
 
     Args:
         path: A run folder, or a folder with ``scores.json`` at its root.
-        with_predictions: Read what was said of each picture, too; a large test set has hundreds of megabytes of it.
+        with_predictions: Read what was said of each image, too; a large test set has hundreds of megabytes of it.
 
     Raises:
         RunError: There is no such folder, or neither a run nor an evaluation in it.
@@ -172,7 +177,7 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         results = None  # it was resumed since, and is trained on
     final, validation = _read_scores(reader, run, results, with_predictions=with_predictions)
     statistics = reader.read(run.statistics, read_statistics, "it is not shown what the photos are like")
-    sampler = reader.read(run.sampler_distribution, read_draws, "it is not shown what was drawn")
+    sampler = reader.read(run.sampler_distribution, read_sampler_distribution, "it is not shown what was drawn")
     verification, onnx = _read_export(reader, run, config, results)
     monitor = results.monitor if results else str(setting(config, "checkpoint", "monitor") or "val/top1")
     best = (results.best_epoch, results.best_score) if results else _best(metrics, monitor)
@@ -212,13 +217,13 @@ def _read_scores(
 ) -> tuple[ScoredData | None, ScoredData | None]:
     """The final scores and those of the latest validation."""
     is_final = results is None or results.split == "val"  # or what an unfinished run is judged by
-    absent = "what the model said of each validation picture is not shown"
+    absent = "what the model said of each validation image is not shown"
     validation = read_scored(reader, run.scored("val"), with_predictions=with_predictions and is_final, absent=absent)
     if results is None:
         return None, validation
     final = validation
     if results.split == "test":
-        absent = "pictures, intervals and calibration of the test split are not shown"
+        absent = "images, intervals and calibration of the test split are not shown"
         final = read_scored(reader, run.scored("test"), with_predictions=with_predictions, absent=absent)
     if final is not None and final.epoch not in {None, results.best_epoch}:
         name = reader.name(run.scored(results.split).scores)

@@ -1,4 +1,4 @@
-"""What a model said of labelled pictures, as a page shows it: read from the files of a `ScoredFolder`."""
+"""What a model said of labelled images, as a page shows it: read from the files of a `ScoredFolder`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class ClassRow:
     Attributes:
         name: The class.
         precision: None if it was never predicted.
-        recall: None if there is no picture of it.
+        recall: None if there is no image of it.
         f1: None if it occurs nowhere.
-        support: Number of pictures of it.
+        support: Number of images of it.
         precision_interval: Low and high end at the confidence level of the scores, or None.
         recall_interval: The same of the recall.
     """
@@ -37,14 +37,14 @@ class ClassRow:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """Pictures whose confidence lies between two values.
+    """Images whose confidence lies between two values.
 
     Attributes:
         low: Lower end.
         high: Upper end.
-        count: Number of pictures.
-        confidence: Their mean confidence; None without pictures.
-        accuracy: Share of them that is right; None without pictures.
+        count: Number of images.
+        confidence: Their mean confidence; None without images.
+        accuracy: Share of them that is right; None without images.
     """
 
     low: float
@@ -60,7 +60,7 @@ class CoveragePoint:
 
     Attributes:
         threshold: The confidence.
-        coverage: Share of the pictures that is answered.
+        coverage: Share of the images that is answered.
         accuracy: Share of those that is right; None where nothing is answered.
     """
 
@@ -70,8 +70,8 @@ class CoveragePoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture that is shown.
+class Example:
+    """An image that is shown.
 
     Attributes:
         index: Position in the split.
@@ -98,7 +98,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictionColumns:
-    """One row a picture, N of them, in the order of the split.
+    """One row an image, N of them, in the order of the split.
 
     Attributes:
         files: N names.
@@ -117,7 +117,7 @@ class PredictionColumns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredData:
-    """One pass of a model over labelled pictures; scores are in [0, 1].
+    """One pass of a model over labelled images; scores are in [0, 1].
 
     Attributes:
         root: The folder that it was read from.
@@ -126,10 +126,10 @@ class ScoredData:
         epoch: Of the weights, from 0; None where it is not known.
         model: What was scored, for a person: a file, or the model in training.
         classes: K names.
-        num_images: Number of pictures.
+        num_images: Number of images.
         top1: Share whose most probable class is the true one.
         top5: Share whose true class is among the five most probable.
-        balanced_accuracy: Mean recall of the classes that have pictures.
+        balanced_accuracy: Mean recall of the classes that have images.
         macro_f1: Mean F1 of the classes that occur.
         confidence_level: Of all intervals, such as 0.95.
         intervals: By ``top1``, ``top5``, ``balanced_accuracy``, ``macro_f1``; None where there is none.
@@ -137,12 +137,12 @@ class ScoredData:
         expected_calibration_error: None where it is not known.
         calibration: Bins of the reliability diagram; empty where it is not known.
         coverage: Empty where it is not known.
-        num_trained_on: How many of the pictures the model was trained on.
+        num_trained_on: How many of the images the model was trained on.
         left_out: Files that could not be read.
         confusion: int64 (K, K), rows are the true class; None where it is not known.
-        pictures: Those that are shown.
-        predictions: One row a picture; None where they were not asked for or are not known.
-        pictures_epoch: By whose weights the pictures were judged, where that is another epoch than the scores'.
+        images: Those that are shown.
+        predictions: One row an image; None where they were not asked for or are not known.
+        examples_epoch: By whose weights the images were judged, where that is another epoch than the scores'.
     """
 
     root: Path
@@ -165,6 +165,6 @@ class ScoredData:
     num_trained_on: int
     left_out: tuple[str, ...]
     confusion: NDArray[np.int64] | None
-    pictures: tuple[Picture, ...]
+    images: tuple[Example, ...]
     predictions: PredictionColumns | None
-    pictures_epoch: int | None = None
+    examples_epoch: int | None = None

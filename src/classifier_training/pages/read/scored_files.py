@@ -22,7 +22,7 @@ from classifier_training.pages.read.reading import (
     read_fields,
     read_rows,
 )
-from classifier_training.pages.read.scored_data import CalibrationBin, ClassRow, CoveragePoint, Picture, ScoredData
+from classifier_training.pages.read.scored_data import CalibrationBin, ClassRow, CoveragePoint, Example, ScoredData
 from classifier_training.run.folder import ScoredFolder
 
 SCORE_NAMES = ("top1", "top5", "balanced_accuracy", "macro_f1")
@@ -39,7 +39,7 @@ def read_scored(
     Args:
         reader: Gets a sentence for each file that gives nothing.
         folder: The folder.
-        with_predictions: Read the table of all pictures, too.
+        with_predictions: Read the table of all images, too.
         absent: What the page lacks where the folder has no scores; None: nothing worth a sentence.
     """
     scored = reader.read(folder.scores, _read_scores, absent)
@@ -49,20 +49,20 @@ def read_scored(
     confusion = reader.read(
         folder.confusion, partial(_read_confusion, classes=scored.classes), "there is no confusion matrix"
     )
-    pictures = reader.read(
-        folder.pictures,
-        partial(_read_pictures, epoch=scored.epoch, index_of=index_of, reader=reader),
-        "no pictures are shown",
+    images = reader.read(
+        folder.images,
+        partial(_read_examples, epoch=scored.epoch, index_of=index_of, reader=reader),
+        "no images are shown",
     )
     predictions = None
     if with_predictions:
         read = partial(read_predictions, index_of=index_of)
-        predictions = reader.read(folder.predictions, read, "it is not known which pictures were right")
+        predictions = reader.read(folder.predictions, read, "it is not known which images were right")
     return replace(
         scored,
         confusion=confusion,
-        pictures=() if pictures is None else pictures[0],
-        pictures_epoch=None if pictures is None else pictures[1],
+        images=() if images is None else images[0],
+        examples_epoch=None if images is None else images[1],
         predictions=predictions,
     )
 
@@ -105,7 +105,7 @@ def scores_of_results(root: Path, values: Any, *, split: str, epoch: int | None)
         num_trained_on=0,
         left_out=(),
         confusion=np.array(confusion, dtype=np.int64),
-        pictures=(),
+        images=(),
         predictions=None,
     )
 
@@ -137,7 +137,7 @@ def _read_scores(path: Path) -> ScoredData:
         num_trained_on=fields.count("num_trained_on"),
         left_out=fields.texts("left_out"),
         confusion=None,
-        pictures=(),
+        images=(),
         predictions=None,
     )
 
@@ -187,10 +187,10 @@ def _read_confusion(path: Path, classes: Sequence[str]) -> NDArray[np.int64]:
     return counts
 
 
-def _read_pictures(
+def _read_examples(
     path: Path, epoch: int | None, index_of: Mapping[str, int], reader: Reader
-) -> tuple[tuple[Picture, ...], int | None]:
-    """The pictures, and their epoch where that is another one."""
+) -> tuple[tuple[Example, ...], int | None]:
+    """The images, and their epoch where that is another one."""
     inside, file = FilesInside(path.parent), read_fields(path)
     drawn = file.values.get("epoch")
     other = drawn if is_count(drawn) and epoch is not None and drawn != epoch else None
@@ -198,12 +198,12 @@ def _read_pictures(
         reader.missing.append(
             f"{reader.name(path)} is of epoch {other + 1} and the scores beside it are of epoch {epoch + 1}"
         )
-    pictures, num_lost = [], 0
+    images, num_lost = [], 0
     for fields in file.objects("pictures", _MAX_PICTURES):
         thumbnail, cam = (inside.find(fields.text_or_none(name)) for name in ("thumbnail", "cam"))
         num_lost += thumbnail is None and fields.values.get("thumbnail") is not None
-        pictures.append(
-            Picture(
+        images.append(
+            Example(
                 index=fields.count("index"),
                 file=fields.text("file"),
                 true=_class_index(fields, "true", index_of),
@@ -217,9 +217,9 @@ def _read_pictures(
         )
     if num_lost:
         reader.missing.append(
-            f"{num_lost} of the {len(pictures)} pictures that {reader.name(path)} names are gone, and shown by name"
+            f"{num_lost} of the {len(images)} images that {reader.name(path)} names are gone, and shown by name"
         )
-    return tuple(pictures), other
+    return tuple(images), other
 
 
 def _class_index(fields: Fields, key: str, index_of: Mapping[str, int]) -> int:

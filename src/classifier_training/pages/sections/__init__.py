@@ -10,8 +10,8 @@ from classifier_training.pages.sections.classes import classes_section
 from classifier_training.pages.sections.configuration import configuration_section
 from classifier_training.pages.sections.confusion import confusion_section
 from classifier_training.pages.sections.curves import curves_section
+from classifier_training.pages.sections.images import images_section
 from classifier_training.pages.sections.photos import photos_section
-from classifier_training.pages.sections.pictures import pictures_section
 from classifier_training.pages.sections.section import Section
 from classifier_training.pages.sections.verdict import verdict_section
 
@@ -24,7 +24,7 @@ SECTIONS: tuple[Builder, ...] = (
     classes_section,
     calibration_section,
     coverage_section,
-    pictures_section,
+    images_section,
     photos_section,
     configuration_section,
 )

@@ -21,7 +21,7 @@ SLIGHT = 0.02  # difference of confidence and accuracy that nobody notices
 
 
 def calibration_section(data: RunData) -> Section:
-    """The reliability diagram and the number of pictures in each bin."""
+    """The reliability diagram and the number of images in each bin."""
     scored = data.final or data.validation
     if scored is None or not any(one.count for one in scored.calibration):
         return Section(CALIBRATION, _TITLES[CALIBRATION], empty="Nothing has been scored yet.")
@@ -99,7 +99,7 @@ def _targets(accuracy: float) -> list[float]:
 
 
 def _means(bins: Sequence[CalibrationBin]) -> tuple[float, float]:
-    """Mean confidence and accuracy of all pictures."""
+    """Mean confidence and accuracy of all images."""
     total = sum(one.count for one in bins)
     confidence = sum(one.count * (one.confidence or 0.0) for one in bins) / total
     return confidence, sum(one.count * (one.accuracy or 0.0) for one in bins) / total

@@ -11,7 +11,7 @@ from classifier_training.pages.sections.section import Section, shown_scores_nam
 from classifier_training.pages.wording import count, listing, percentage
 
 KEY, TITLE = "classes", "Scores by class"
-FEW = 10  # pictures of a class, below which its scores say little
+FEW = 10  # images of a class, below which its scores say little
 FILTER_FROM = 20  # classes, from which on the table can be searched
 
 

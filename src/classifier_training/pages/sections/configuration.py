@@ -14,7 +14,7 @@ from classifier_training.pages.sections.section import Section
 from classifier_training.pages.wording import byte_size, decimal
 
 KEY, TITLE = "repeat", "Commands and configuration"
-MOST_FILES = 200  # listed; pictures are counted, not listed
+MOST_FILES = 200  # listed; images are counted, not listed
 _COMMANDS = {
     "predict": "Use the model",
     "serve": "Serve it",
@@ -90,7 +90,7 @@ def _model(data: RunData) -> list[tuple[str, str]]:
 
 
 def _files(root: Path) -> Iterator[tuple[str, str]]:
-    """Names and sizes of the run's files; small pictures are left out."""
+    """Names and sizes of the run's files; small images are left out."""
     found: list[tuple[str, str]] = []
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "pictures")

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.figures.confusion import MAX_NAMES, NUM_PAIRS, confused_pairs, most_confused
-from classifier_training.pages.charts.matrix import STRONGEST, WEAKEST, matrix_drawing
+from classifier_training.pages.charts.matrix import STRONGEST, WEAKEST, matrix_chart
 from classifier_training.pages.charts.svg import one_line, quoted
-from classifier_training.pages.embedding import shown_picture
+from classifier_training.pages.inline_images import inline_image
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.sections.section import Section, shown_scores_name
@@ -21,7 +21,7 @@ BLOCK = 30  # classes that a matrix of very many starts with
 
 
 def confusion_section(data: RunData) -> Section:
-    """The confusion matrix, the most confused pairs, and their pictures."""
+    """The confusion matrix, the most confused pairs, and their images."""
     scored = data.final or data.validation
     if scored is None:
         return Section(KEY, TITLE, empty="Nothing has been scored yet.")
@@ -41,7 +41,7 @@ def confusion_section(data: RunData) -> Section:
             "num_shown": len(shown),
             "pairs": [_pair(pair, scored.confusion, scored.classes) for pair in pairs],
             "matrix": _for_script(scored, scored.confusion, block),
-            "pictures": _cell_pictures(scored),
+            "pictures": _cell_images(scored),
         },
     )
 
@@ -69,7 +69,7 @@ def _drawing(scored: ScoredData, shown: list[int], *, is_part: bool) -> Any:
         return ""
     part = scored.confusion[np.ix_(shown, shown)]
     what = f"the {len(shown)} most confused of {len(scored.classes)} classes" if is_part else f"{len(shown)} classes"
-    return matrix_drawing(
+    return matrix_chart(
         part,
         [scored.classes[one] for one in shown],
         "Confusion matrix",
@@ -102,12 +102,12 @@ def _for_script(scored: ScoredData, confusion: NDArray[np.int64], block: list[in
     }
 
 
-def _cell_pictures(scored: ScoredData) -> dict[str, list[list[Any]]]:
-    """By cell: file, confidence and address of its pictures; no address where the page shows the picture elsewhere."""
+def _cell_images(scored: ScoredData) -> dict[str, list[list[Any]]]:
+    """By cell: file, confidence and address of its images; no address where the page shows the image elsewhere."""
     cells: dict[str, list[list[Any]]] = {}
-    for picture in scored.pictures if scored.pictures_epoch is None else ():  # else they are of another matrix
-        shown = shown_picture(picture, scored.classes)
-        is_elsewhere = bool(picture.why & {"worst", "least_certain"})
-        address = f"#picture-{picture.index}" if is_elsewhere and shown.source is not None else shown.source
-        cells.setdefault(f"{picture.true},{picture.predicted}", []).append([shown.file, shown.confidence, address])
+    for image in scored.images if scored.examples_epoch is None else ():  # else they are of another matrix
+        shown = inline_image(image, scored.classes)
+        is_elsewhere = bool(image.why & {"worst", "least_certain"})
+        address = f"#picture-{image.index}" if is_elsewhere and shown.source is not None else shown.source
+        cells.setdefault(f"{image.true},{image.predicted}", []).append([shown.file, shown.confidence, address])
     return cells

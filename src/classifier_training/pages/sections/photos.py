@@ -12,8 +12,8 @@ from classifier_training.pages.charts.axes import Axis, axis_over
 from classifier_training.pages.charts.bars import pair_bar
 from classifier_training.pages.charts.columns import Column, column_chart, level
 from classifier_training.pages.charts.svg import one_line
-from classifier_training.pages.embedding import figure_address
-from classifier_training.pages.read.photo_data import SamplerDraws, Statistics
+from classifier_training.pages.inline_images import figure_url
+from classifier_training.pages.read.photo_data import SamplerDistribution, Statistics
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.sections.section import Section
 from classifier_training.pages.wording import count, decimal, percentage
@@ -25,7 +25,7 @@ _QUANTITIES = {"width": "Width, pixels", "height": "Height, pixels", "aspect_rat
 
 
 def photos_section(data: RunData) -> Section:
-    """Pictures by class and split, what was drawn of them, their sizes, and the bad files."""
+    """Images by class and split, what was drawn of them, their sizes, and the bad files."""
     statistics, sampler = data.statistics, data.sampler
     if statistics is None and sampler is None:
         return Section(KEY, TITLE, empty="Neither data/statistics.json nor data/sampler_distribution.csv is there.")
@@ -39,7 +39,7 @@ def photos_section(data: RunData) -> Section:
         "num_epochs": 0 if sampler is None else len(sampler.epochs),
         "skyline": _skyline(rows) if len(rows) > MANY_CLASSES else None,
         "is_long": len(rows) > MANY_CLASSES,
-        "train_batch": figure_address(data.train_batch),
+        "train_batch": figure_url(data.train_batch),
         "histograms": [] if statistics is None else _histograms(statistics),
         "modes": {} if statistics is None else statistics.modes,
         "bad": () if statistics is None else [(one_line(file), reason) for file, reason in statistics.bad],
@@ -48,8 +48,8 @@ def photos_section(data: RunData) -> Section:
     return Section(KEY, TITLE, lead=_lead(statistics, sampler), values=values)
 
 
-def _rows(statistics: Statistics | None, sampler: SamplerDraws | None) -> list[dict[str, Any]]:
-    """A row a class: pictures by split, mean number of draws in an epoch, and both as shares of the largest."""
+def _rows(statistics: Statistics | None, sampler: SamplerDistribution | None) -> list[dict[str, Any]]:
+    """A row a class: images by split, mean number of draws in an epoch, and both as shares of the largest."""
     classes = statistics.classes if statistics is not None else () if sampler is None else sampler.classes
     counts = statistics.counts if statistics is not None else {}
     drawn = _mean_draws(sampler, classes)
@@ -70,7 +70,7 @@ def _rows(statistics: Statistics | None, sampler: SamplerDraws | None) -> list[d
     ]
 
 
-def _mean_draws(sampler: SamplerDraws | None, classes: tuple[str, ...]) -> list[float | None]:
+def _mean_draws(sampler: SamplerDistribution | None, classes: tuple[str, ...]) -> list[float | None]:
     if sampler is None or not len(sampler.epochs):
         return [None] * len(classes)
     means = dict(zip(sampler.classes, np.mean(sampler.drawn, axis=0).tolist(), strict=True))
@@ -83,7 +83,7 @@ def _total_drawn(rows: list[dict[str, Any]]) -> float | None:
 
 
 def _skyline(rows: list[dict[str, Any]]) -> Markup:
-    """Training pictures of all classes, from the largest to the smallest, and what was drawn of them."""
+    """Training images of all classes, from the largest to the smallest, and what was drawn of them."""
     ordered = sorted(rows, key=lambda row: -row["held"])
     heights = [row["held"] for row in ordered]
     drawn = [row["drawn"] for row in ordered]
@@ -141,7 +141,7 @@ def _edge_axis(edges: tuple[float, ...], write: Callable[[float], str]) -> Axis:
     return Axis(0, last, ticks, lambda place: write(edges[round(place)]))
 
 
-def _lead(statistics: Statistics | None, sampler: SamplerDraws | None) -> str:
+def _lead(statistics: Statistics | None, sampler: SamplerDistribution | None) -> str:
     sentences = []
     if statistics is not None:
         parts = [f"{sum(counts):,} for {SPLITS[name]}" for name, counts in statistics.counts.items() if name in SPLITS]
@@ -162,7 +162,7 @@ def _balance(ratio: float) -> str:
     return f"The largest class has {decimal(ratio, 2)} times as many training photos as the smallest."
 
 
-def _draws(sampler: SamplerDraws) -> str:
+def _draws(sampler: SamplerDistribution) -> str:
     """Whether the sampler changed what the data holds."""
     held = sampler.images / max(int(sampler.images.sum()), 1)
     drawn = sampler.drawn.sum(axis=0) / max(int(sampler.drawn.sum()), 1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
+from classifier_training.pages.caveats import caveats
 from classifier_training.pages.charts.bars import score_scale
 from classifier_training.pages.charts.svg import one_line
-from classifier_training.pages.doubts import doubts
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.run_settings import setting
 from classifier_training.pages.read.scored_data import Interval, ScoredData
@@ -34,7 +34,7 @@ def verdict_section(data: RunData) -> Section:
         "progress": _progress(data),
         "facts": run_facts(data, scored),
         "export": _export(data),
-        "doubts": doubts(data),
+        "caveats": caveats(data),
     }
     return Section(KEY, TITLE, values=values)
 

@@ -13,9 +13,9 @@ import pytest
 from tests.helpers.stored_pictures import make_list, num_bytes_below, picture_of, right_positions, store_all
 
 from classifier_training.data.cache.choice import CacheChoice, choose_cache
+from classifier_training.data.cache.image_cache import ImageCache
 from classifier_training.data.cache.making import table_bytes
-from classifier_training.data.cache.picture_cache import PictureCache
-from classifier_training.data.cache.slots import PictureList
+from classifier_training.data.cache.slots import ImageList
 
 ALL = list(range(8))
 PICTURES = make_list()
@@ -32,9 +32,9 @@ def choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Choose]:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     choices: list[CacheChoice] = []
 
-    def call(pictures: PictureList = PICTURES, *arguments: Any, **options: Any) -> CacheChoice:
+    def call(images: ImageList = PICTURES, *arguments: Any, **options: Any) -> CacheChoice:
         options = {"root": tmp_path / "root", "shared_memory": tmp_path / "shm", **options}
-        choices.append(choose_cache(pictures, options.pop("root"), *arguments, **options))
+        choices.append(choose_cache(images, options.pop("root"), *arguments, **options))
         return choices[-1]
 
     yield call
@@ -42,13 +42,13 @@ def choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Choose]:
         choice.close()
 
 
-def cache_of(choice: CacheChoice) -> PictureCache:
-    assert choice.cache is not None, choice.sentence
+def cache_of(choice: CacheChoice) -> ImageCache:
+    assert choice.cache is not None, choice.message
     return choice.cache
 
 
-def filled(choice: CacheChoice, pictures: PictureList = PICTURES) -> CacheChoice:
-    store_all(cache_of(choice), pictures)
+def filled(choice: CacheChoice, images: ImageList = PICTURES) -> CacheChoice:
+    store_all(cache_of(choice), images)
     return choice
 
 
@@ -63,18 +63,18 @@ def test_what_fits_is_kept_on_the_disk_and_found_again(choose: Choose, tmp_path:
     first = choose()
     folder = tmp_path / "root" / "pictures" / PICTURES.key
     assert first.kind == "disk"
-    assert first.sentence == f"picture cache (train): disk, 37 kB in {folder} (filled while pictures are read)"
+    assert first.message == f"image cache (train): disk, 37 kB in {folder} (filled while images are read)"
     for position in (0, 5):
         cache_of(first).put(position, picture_of(PICTURES, position))
     first.close()
 
     second = choose()
-    assert second.sentence.endswith("(25% filled)")
+    assert second.message.endswith("(25% filled)")
     assert right_positions(cache_of(second), PICTURES) == [0, 5]
     filled(second).close()
 
     third = choose(PICTURES, "disk")
-    assert third.sentence.endswith("(already filled)")
+    assert third.message.endswith("(already filled)")
     assert right_positions(cache_of(third), PICTURES) == ALL
     assert [choice.warnings for choice in (first, second, third)] == [(), (), ()]
 
@@ -86,7 +86,7 @@ def test_what_does_not_fit_on_the_disk_goes_into_memory(choose: Choose, tmp_path
 
     assert choice.kind == "memory"
     assert cache_of(choice).folder.is_relative_to(tmp_path / "shm")
-    assert choice.sentence.startswith("picture cache (train): memory, 37 kB in ")
+    assert choice.message.startswith("image cache (train): memory, 37 kB in ")
     assert right_positions(cache_of(choice), PICTURES) == ALL
 
 
@@ -94,8 +94,8 @@ def test_what_fits_nowhere_is_not_kept(choose: Choose, tmp_path: Path) -> None:
     choice = choose(limit=NEEDED // 2)
 
     assert (choice.kind, choice.cache) == ("none", None)
-    assert choice.sentence == (
-        "picture cache (train): none; disk: 39 kB needed, 19 kB allowed (data.cache_limit);"
+    assert choice.message == (
+        "image cache (train): none; disk: 39 kB needed, 19 kB allowed (data.cache_limit);"
         " memory: 39 kB needed, 19 kB allowed (data.cache_limit)"
     )
     assert folders(tmp_path / "root" / "pictures") == []
@@ -105,7 +105,7 @@ def test_auto_without_shared_memory_does_not_fill_the_temporary_folder(choose: C
     choice = choose(limit=NEEDED - 1, shared_memory=tmp_path / "missing")
 
     assert choice.kind == "none"
-    assert "memory" not in choice.sentence
+    assert "memory" not in choice.message
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
@@ -113,7 +113,7 @@ def test_none_is_none(choose: Choose, tmp_path: Path) -> None:
     choice = choose(PICTURES, "none")
 
     assert (choice.kind, choice.cache) == ("none", None)
-    assert choice.sentence == "picture cache (train): none, data.cache=none"
+    assert choice.message == "image cache (train): none, data.cache=none"
     assert not (tmp_path / "root").exists()
     choice.close()
 
@@ -123,20 +123,20 @@ def test_without_any_picture_there_is_no_cache(choose: Choose, setting: str) -> 
     empty, unstored = make_list(0), make_list(2)
     unstored.widths[:] = 0
 
-    for pictures in (empty, unstored):
-        choice = choose(pictures, setting)
+    for images in (empty, unstored):
+        choice = choose(images, setting)
         assert (choice.kind, choice.cache) == ("none", None)
-        assert choice.sentence.endswith("none, there is no picture to keep")
+        assert choice.message.endswith("none, there is no image to keep")
 
 
 def test_the_form_decides_what_is_shared(choose: Choose) -> None:
     lists = [PICTURES, make_list(role="evaluation"), make_list(short_side=None), make_list(seed=1)]
 
-    caches = [cache_of(filled(choose(pictures), pictures)) for pictures in lists]
+    caches = [cache_of(filled(choose(images), images)) for images in lists]
 
     assert len({cache.folder for cache in caches}) == len(lists)
-    for cache, pictures in zip(caches, lists, strict=True):
-        assert right_positions(cache, pictures) == ALL
+    for cache, images in zip(caches, lists, strict=True):
+        assert right_positions(cache, images) == ALL
 
 
 # -- what does not fit -------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_as_many_as_fit_are_kept_if_asked_for(choose: Choose, tmp_path: Path, se
     kept = right_positions(cache_of(choice), PICTURES)
     assert 0 < len(kept) < 8
     assert kept == list(range(len(kept)))
-    assert f"; the first {len(kept)} of 8 pictures: 39 kB needed, 26 kB allowed (data.cache_limit)" in choice.sentence
+    assert f"; the first {len(kept)} of 8 images: 39 kB needed, 26 kB allowed (data.cache_limit)" in choice.message
     store = cache_of(choice).folder.parent
     assert num_bytes_below(store) <= limit
     assert cache_of(choice).new_warnings() == []
@@ -161,7 +161,7 @@ def test_a_limit_that_is_too_small_for_one_picture_keeps_none(choose: Choose) ->
     choice = choose(PICTURES, "disk", table_bytes(Path("missing"), 8) + 63)
 
     assert (choice.kind, choice.cache) == ("none", None)
-    assert "disk: 39 kB needed" in choice.sentence
+    assert "disk: 39 kB needed" in choice.message
 
 
 def test_a_higher_limit_goes_on_with_what_is_there(choose: Choose) -> None:
@@ -182,7 +182,7 @@ def test_a_lower_limit_is_kept_too(choose: Choose, tmp_path: Path) -> None:
 
     choice = filled(choose(PICTURES, "disk", limit))
 
-    assert "1 older cache(s) removed" in choice.sentence
+    assert "1 older cache(s) removed" in choice.message
     assert num_bytes_below(tmp_path / "root" / "pictures") <= limit
     assert 0 < len(right_positions(cache_of(choice), PICTURES)) < 8
 
@@ -209,16 +209,16 @@ def test_a_lower_limit_removes_what_auto_does_not_use(choose: Choose, tmp_path: 
 
 def test_the_caches_used_longest_ago_make_room(choose: Choose, tmp_path: Path) -> None:
     lists = [make_list(seed=seed) for seed in range(4)]
-    limit = sum(pictures.num_bytes + table_bytes(Path("missing"), 8) for pictures in lists)
-    for age, pictures in enumerate(lists[:3]):
-        choice = filled(choose(pictures, limit=limit), pictures)
+    limit = sum(images.num_bytes + table_bytes(Path("missing"), 8) for images in lists)
+    for age, images in enumerate(lists[:3]):
+        choice = filled(choose(images, limit=limit), images)
         choice.close()
         os.utime(cache_of(choice).folder / "meta.json", (1_000_000_000 + age, 1_000_000_000 + age))
     filled(choose(lists[0], limit=limit), lists[0]).close()  # used again
 
     choice = filled(choose(lists[3], limit=limit - lists[1].num_bytes), lists[3])
 
-    assert "; 1 older cache(s) removed" in choice.sentence
+    assert "; 1 older cache(s) removed" in choice.message
     assert folders(tmp_path / "root" / "pictures") == sorted(lists[number].key for number in (0, 2, 3))
     assert num_bytes_below(tmp_path / "root") <= limit - lists[1].num_bytes
 
@@ -258,7 +258,7 @@ def test_what_a_kill_left_behind_is_cleaned(choose: Choose, tmp_path: Path) -> N
         ("meta.json", b"\0\0\0", "its meta.json cannot be read"),
         ("slots.bin", b"", "its slots.bin has 0 bytes, not 144"),
         ("checks.bin", b"1234", "its checks.bin has 4 bytes, not 64"),
-        ("pixels.bin", b"1234", "its pixels.bin has 4 bytes, which is not the end of a picture"),
+        ("pixels.bin", b"1234", "its pixels.bin has 4 bytes, which is not the end of an image"),
     ],
 )
 def test_a_broken_cache_is_made_anew_and_that_is_said(
@@ -272,8 +272,8 @@ def test_a_broken_cache_is_made_anew_and_that_is_said(
 
     choice = choose(PICTURES, setting)
 
-    assert choice.warnings == (f"picture cache (train) in {folder} is made anew: {problem}",)
-    assert choice.sentence.endswith("(filled while pictures are read)")
+    assert choice.warnings == (f"image cache (train) in {folder} is made anew: {problem}",)
+    assert choice.message.endswith("(filled while images are read)")
     assert right_positions(cache_of(filled(choice)), PICTURES) == ALL
 
 
@@ -301,8 +301,8 @@ def test_a_file_in_place_of_the_folder_is_said(choose: Choose, tmp_path: Path, i
 
     assert (choice.kind, choice.cache) == ("none", None)
     assert re.fullmatch(
-        rf"picture cache \(train\): none; disk: {re.escape(str(tmp_path))}/root/pictures cannot be written \(.+\)",
-        choice.sentence.replace(os.sep, "/"),
+        rf"image cache \(train\): none; disk: {re.escape(str(tmp_path))}/root/pictures cannot be written \(.+\)",
+        choice.message.replace(os.sep, "/"),
     )
 
 
@@ -312,7 +312,7 @@ def test_a_file_in_place_of_the_folder_is_said(choose: Choose, tmp_path: Path, i
 def test_memory_is_given_back_by_the_last_run_that_uses_it(choose: Choose, tmp_path: Path) -> None:
     first, second = filled(choose(PICTURES, "memory")), choose(PICTURES, "memory")
     folder = cache_of(first).folder
-    assert second.sentence.endswith("(already filled)")
+    assert second.message.endswith("(already filled)")
 
     first.close()
     assert right_positions(cache_of(second), PICTURES) == ALL
@@ -334,7 +334,7 @@ def test_without_shared_memory_it_is_the_temporary_folder_and_said(choose: Choos
     choice = filled(choose(PICTURES, "memory", shared_memory=tmp_path / "missing"))
 
     assert choice.kind == "disk"
-    assert choice.sentence.endswith("; there is no shared memory on this system, so the temporary folder is taken")
+    assert choice.message.endswith("; there is no shared memory on this system, so the temporary folder is taken")
     folder = cache_of(choice).folder
     assert folder.is_relative_to(tmp_path / "temporary")
     choice.close()
@@ -363,11 +363,11 @@ def test_memory_of_a_killed_run_serves_the_next_one(choose: Choose, tmp_path: Pa
 
     again = choose(PICTURES, "memory")
 
-    assert again.sentence.endswith("(already filled)")
+    assert again.message.endswith("(already filled)")
     assert right_positions(cache_of(again), PICTURES) == ALL
 
 
-# -- other lists of the same pictures ----------------------------------------------------------------------------
+# -- other lists of the same images ----------------------------------------------------------------------------
 
 
 def test_a_changed_photo_costs_one_picture(choose: Choose) -> None:
@@ -383,8 +383,8 @@ def test_a_changed_photo_costs_one_picture(choose: Choose) -> None:
 
 
 def test_the_columns_of_the_pictures_are_not_kept(choose: Choose) -> None:
-    pictures = make_list(20_000, sides=(2, 9))
-    choice = choose(pictures)
+    images = make_list(20_000, sides=(2, 9))
+    choice = choose(images)
 
     assert len(pickle.dumps(choice)) < 2000
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.helpers.stored_pictures import make_list, make_picture_cache, picture_of, store_all
 
-from classifier_training.data.cache.files import CHECKS_FILE, PIXELS_FILE, CacheFiles, checksum, is_end_of_a_picture
+from classifier_training.data.cache.files import CHECKS_FILE, PIXELS_FILE, CacheFiles, checksum, is_end_of_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
 
@@ -55,16 +55,16 @@ def test_the_checksum_changes_with_what_a_torn_write_or_a_bad_disk_leaves(block:
 
 
 def test_views_are_read_only_memory_of_the_file(tmp_path: Path) -> None:
-    pictures = make_list()
-    store_all(make_picture_cache(tmp_path, pictures), pictures)
+    images = make_list()
+    store_all(make_picture_cache(tmp_path, images), images)
     files = CacheFiles(tmp_path / "cache")
 
-    for position in range(len(pictures)):
+    for position in range(len(images)):
         view = files.view(position)
         assert view is not None
         assert not view.flags.writeable
         assert not view.flags.owndata
-        np.testing.assert_array_equal(view, picture_of(pictures, position))
+        np.testing.assert_array_equal(view, picture_of(images, position))
         assert files.is_good(position)
 
 
@@ -78,8 +78,8 @@ def test_tables_of_different_lengths_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_slot_that_points_outside_of_the_file_has_no_room(tmp_path: Path) -> None:
-    pictures = make_list()
-    make_picture_cache(tmp_path, pictures)
+    images = make_list()
+    make_picture_cache(tmp_path, images)
     slots = np.fromfile(tmp_path / "cache" / "slots.bin", np.int64).reshape(-1, 2)
     slots[0, 0], slots[1, 0], slots[2, 1], slots[3, 1] = 2**62, -64, -1, 2**62 + 5
     slots.tofile(tmp_path / "cache" / "slots.bin")
@@ -90,25 +90,25 @@ def test_a_slot_that_points_outside_of_the_file_has_no_room(tmp_path: Path) -> N
 
 
 def test_storable_are_the_pictures_that_have_room(tmp_path: Path) -> None:
-    pictures = make_list(sides=(10, 500))
-    _, room = pictures.fitting(pictures.num_bytes // 2)
-    make_picture_cache(tmp_path, pictures, room)
+    images = make_list(sides=(10, 500))
+    _, room = images.fitting(images.num_bytes // 2)
+    make_picture_cache(tmp_path, images, room)
     files = CacheFiles(tmp_path / "cache")
 
     storable = files.storable().tolist()
 
-    assert 0 < len(storable) < len(pictures)
-    assert storable == [position for position in range(len(pictures)) if files.view(position) is not None]
+    assert 0 < len(storable) < len(images)
+    assert storable == [position for position in range(len(images)) if files.view(position) is not None]
 
 
 def test_the_end_of_a_picture_is_known(tmp_path: Path) -> None:
-    pictures = make_list()
-    make_picture_cache(tmp_path, pictures)
-    ends = [pictures.fitting(number) for number in range(0, pictures.num_bytes + 64, 64)]
+    images = make_list()
+    make_picture_cache(tmp_path, images)
+    ends = [images.fitting(number) for number in range(0, images.num_bytes + 64, 64)]
     lengths = {taken for _, taken in ends if taken}
 
-    assert len(lengths) == len(pictures)
-    for length in range(64, pictures.num_bytes + 129, 64):
-        assert is_end_of_a_picture(tmp_path / "cache", length) == (length in lengths)
-        assert not is_end_of_a_picture(tmp_path / "cache", length - 1)
-    assert (tmp_path / "cache" / PIXELS_FILE).stat().st_size == pictures.num_bytes
+    assert len(lengths) == len(images)
+    for length in range(64, images.num_bytes + 129, 64):
+        assert is_end_of_image(tmp_path / "cache", length) == (length in lengths)
+        assert not is_end_of_image(tmp_path / "cache", length - 1)
+    assert (tmp_path / "cache" / PIXELS_FILE).stat().st_size == images.num_bytes

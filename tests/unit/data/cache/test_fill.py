@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from tests.helpers.stored_pictures import make_list, make_picture_cache, picture_of, right_positions
 
 from classifier_training.data.cache.fill import fill_cache
+from classifier_training.data.cache.image_cache import ImageCache
 from classifier_training.data.cache.marks import CacheMarks
-from classifier_training.data.cache.picture_cache import PictureCache
-from classifier_training.data.cache.slots import PictureList
+from classifier_training.data.cache.slots import ImageList
 
 
 class Maker:
-    """Makes pictures, and remembers which; raises for one of them."""
+    """Makes images, and remembers which; raises for one of them."""
 
-    def __init__(self, pictures: PictureList, broken: int | None = None) -> None:
-        self.pictures = pictures
+    def __init__(self, images: ImageList, broken: int | None = None) -> None:
+        self.images = images
         self.broken = broken
         self.made: list[int] = []
 
@@ -26,64 +26,64 @@ class Maker:
         if position == self.broken:
             raise ValueError("cannot be decoded")
         self.made.append(position)
-        return picture_of(self.pictures, position)
+        return picture_of(self.images, position)
 
 
 @pytest.mark.parametrize("num_threads", [1, 3, None])
 def test_every_picture_is_made_once(tmp_path: Path, num_threads: int | None) -> None:
-    pictures = make_list(1500, sides=(2, 9))
-    cache, make = make_picture_cache(tmp_path, pictures), Maker(pictures)
+    images = make_list(1500, sides=(2, 9))
+    cache, make = make_picture_cache(tmp_path, images), Maker(images)
     steps: list[tuple[int, int]] = []
 
     assert fill_cache(cache, make, lambda done, total: steps.append((done, total)), num_threads) == 1500
 
     assert sorted(make.made) == list(range(1500))
     assert steps == [(done, 1500) for done in range(1, 1501)]
-    assert right_positions(cache, pictures) == list(range(1500))
+    assert right_positions(cache, images) == list(range(1500))
 
 
 def test_a_filling_that_was_interrupted_goes_on(tmp_path: Path) -> None:
-    pictures = make_list(30)
-    cache, broken = make_picture_cache(tmp_path, pictures), Maker(pictures, broken=20)
+    images = make_list(30)
+    cache, broken = make_picture_cache(tmp_path, images), Maker(images, broken=20)
     with pytest.raises(ValueError, match="cannot be decoded"):
         fill_cache(cache, broken, num_threads=1)
     assert set(range(20)) <= set(broken.made)
-    make = Maker(pictures)
+    make = Maker(images)
 
-    made = fill_cache(PictureCache(cache.folder, CacheMarks(None, 30)), make)
+    made = fill_cache(ImageCache(cache.folder, CacheMarks(None, 30)), make)
 
     assert made == 30 - len(broken.made)
     assert sorted([*make.made, *broken.made]) == list(range(30))
-    assert right_positions(cache, pictures) == list(range(30))
+    assert right_positions(cache, images) == list(range(30))
 
 
 def test_a_picture_that_is_damaged_is_made_again(tmp_path: Path) -> None:
-    pictures = make_list()
-    cache = make_picture_cache(tmp_path, pictures)
-    fill_cache(cache, Maker(pictures))
+    images = make_list()
+    cache = make_picture_cache(tmp_path, images)
+    fill_cache(cache, Maker(images))
     content = (cache.folder / "pixels.bin").read_bytes()
     (cache.folder / "pixels.bin").write_bytes(bytes([content[0] ^ 1]) + content[1:])
-    make = Maker(pictures)
+    make = Maker(images)
 
-    assert fill_cache(PictureCache(cache.folder, CacheMarks(None, 8)), make) == 1
+    assert fill_cache(ImageCache(cache.folder, CacheMarks(None, 8)), make) == 1
 
     assert make.made == [0]
     assert (cache.folder / "pixels.bin").read_bytes() == content
 
 
 def test_pictures_without_room_are_not_made(tmp_path: Path) -> None:
-    pictures = make_list()
-    count, room = pictures.fitting(pictures.num_bytes // 2)
-    make = Maker(pictures)
+    images = make_list()
+    count, room = images.fitting(images.num_bytes // 2)
+    make = Maker(images)
 
-    assert fill_cache(make_picture_cache(tmp_path, pictures, room), make) == count
+    assert fill_cache(make_picture_cache(tmp_path, images, room), make) == count
 
     assert sorted(make.made) == list(range(count))
 
 
 def test_a_cache_that_takes_no_more_ends_the_filling(tmp_path: Path) -> None:
-    pictures = make_list(3000, sides=(2, 9))
-    cache, make = make_picture_cache(tmp_path, pictures), Maker(pictures)
+    images = make_list(3000, sides=(2, 9))
+    cache, make = make_picture_cache(tmp_path, images), Maker(images)
 
     def stop(done: int, total: int) -> None:
         if done == 10:

@@ -7,43 +7,43 @@ import numpy as np
 import pytest
 from tests.helpers.stored_pictures import make_list, make_picture_cache, right_positions, store_all
 
+from classifier_training.data.cache.image_cache import ImageCache
 from classifier_training.data.cache.making import cache_problem, grow_cache, make_cache, room_of, table_bytes
 from classifier_training.data.cache.marks import CacheMarks
-from classifier_training.data.cache.picture_cache import PictureCache
 
 
 def test_a_new_cache_is_empty_and_without_fault(tmp_path: Path) -> None:
-    pictures = make_list()
+    images = make_list()
 
-    make_cache(tmp_path / "cache", pictures, pictures.num_bytes)
+    make_cache(tmp_path / "cache", images, images.num_bytes)
 
-    assert cache_problem(tmp_path / "cache", pictures) is None
-    assert room_of(tmp_path / "cache") == pictures.num_bytes
-    assert right_positions(PictureCache(tmp_path / "cache", CacheMarks(None, 8)), pictures) == []
+    assert cache_problem(tmp_path / "cache", images) is None
+    assert room_of(tmp_path / "cache") == images.num_bytes
+    assert right_positions(ImageCache(tmp_path / "cache", CacheMarks(None, 8)), images) == []
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
 @pytest.mark.parametrize("count", [1, 8, 20_000])
 def test_the_tables_take_no_more_than_is_said(tmp_path: Path, count: int) -> None:
-    earlier, pictures = make_list(count), make_list(count + 1)
+    earlier, images = make_list(count), make_list(count + 1)
     make_cache(tmp_path / "earlier", earlier, earlier.num_bytes)
-    make_cache(tmp_path / "cache", pictures, pictures.num_bytes, [tmp_path / "earlier"])
+    make_cache(tmp_path / "cache", images, images.num_bytes, [tmp_path / "earlier"])
 
     taken = sum(path.stat().st_size for path in (tmp_path / "cache").iterdir())
 
     assert (tmp_path / "cache" / "sources.bin").exists()
-    assert taken - pictures.num_bytes <= table_bytes(tmp_path / "missing", len(pictures))
-    assert taken - pictures.num_bytes == table_bytes(tmp_path / "cache", len(pictures))
+    assert taken - images.num_bytes <= table_bytes(tmp_path / "missing", len(images))
+    assert taken - images.num_bytes == table_bytes(tmp_path / "cache", len(images))
 
 
 def test_of_two_who_make_the_same_cache_the_first_wins(tmp_path: Path) -> None:
-    pictures = make_list()
-    cache = make_picture_cache(tmp_path, pictures)
-    store_all(cache, pictures)
+    images = make_list()
+    cache = make_picture_cache(tmp_path, images)
+    store_all(cache, images)
 
-    make_cache(tmp_path / "cache", pictures, pictures.num_bytes)
+    make_cache(tmp_path / "cache", images, images.num_bytes)
 
-    assert right_positions(cache, pictures) == list(range(8))
+    assert right_positions(cache, images) == list(range(8))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "marks"]
 
 
@@ -57,21 +57,21 @@ def test_what_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_cache_grows_and_keeps_what_it_has(tmp_path: Path) -> None:
-    pictures = make_list()
-    count, room = pictures.fitting(pictures.num_bytes // 2)
-    cache = make_picture_cache(tmp_path, pictures, room)
-    store_all(cache, pictures)
-    assert right_positions(cache, pictures) == list(range(count))
+    images = make_list()
+    count, room = images.fitting(images.num_bytes // 2)
+    cache = make_picture_cache(tmp_path, images, room)
+    store_all(cache, images)
+    assert right_positions(cache, images) == list(range(count))
 
-    grow_cache(cache.folder, pictures.num_bytes)
+    grow_cache(cache.folder, images.num_bytes)
     grow_cache(cache.folder, 64)
 
-    assert room_of(cache.folder) == pictures.num_bytes
-    assert cache_problem(cache.folder, pictures) is None
-    grown = PictureCache(cache.folder, CacheMarks(None, len(pictures)))
-    assert right_positions(grown, pictures) == list(range(count))
-    store_all(grown, pictures)
-    assert right_positions(grown, pictures) == list(range(8))
+    assert room_of(cache.folder) == images.num_bytes
+    assert cache_problem(cache.folder, images) is None
+    grown = ImageCache(cache.folder, CacheMarks(None, len(images)))
+    assert right_positions(grown, images) == list(range(count))
+    store_all(grown, images)
+    assert right_positions(grown, images) == list(range(8))
 
 
 @pytest.mark.parametrize(
@@ -87,18 +87,18 @@ def test_a_cache_grows_and_keeps_what_it_has(tmp_path: Path) -> None:
     ],
 )
 def test_an_older_version_or_an_unreadable_one_is_a_problem(tmp_path: Path, content: str, problem: str) -> None:
-    pictures = make_list()
-    cache = make_picture_cache(tmp_path, pictures)
+    images = make_list()
+    cache = make_picture_cache(tmp_path, images)
     (cache.folder / "meta.json").write_text(content, encoding="latin-1")
 
-    assert cache_problem(cache.folder, pictures) == problem
+    assert cache_problem(cache.folder, images) == problem
 
 
 @pytest.mark.parametrize("name", ["slots.bin", "checks.bin", "pixels.bin"])
 @pytest.mark.parametrize("change", [-1, 1, None])
 def test_a_file_of_a_wrong_length_is_a_problem(tmp_path: Path, name: str, change: int | None) -> None:
-    pictures = make_list()
-    cache = make_picture_cache(tmp_path, pictures)
+    images = make_list()
+    cache = make_picture_cache(tmp_path, images)
     path = cache.folder / name
     if change is None:
         path.unlink()
@@ -106,21 +106,21 @@ def test_a_file_of_a_wrong_length_is_a_problem(tmp_path: Path, name: str, change
         with path.open("r+b") as file:
             file.truncate(path.stat().st_size + change)
 
-    problem = cache_problem(cache.folder, pictures)
+    problem = cache_problem(cache.folder, images)
 
     assert problem is not None
     assert problem.startswith(f"its {name} has ")
 
 
 def test_a_missing_meta_file_is_a_problem(tmp_path: Path) -> None:
-    pictures = make_list()
-    cache = make_picture_cache(tmp_path, pictures)
+    images = make_list()
+    cache = make_picture_cache(tmp_path, images)
     (cache.folder / "meta.json").unlink()
 
-    assert cache_problem(cache.folder, pictures) == "its meta.json cannot be read"
+    assert cache_problem(cache.folder, images) == "its meta.json cannot be read"
 
 
-# -- the earlier cache that pictures are taken over from ---------------------------------------------------------
+# -- the earlier cache that images are taken over from ---------------------------------------------------------
 
 
 def test_the_first_that_has_some_of_the_pictures_is_taken(tmp_path: Path) -> None:
@@ -131,8 +131,8 @@ def test_the_first_that_has_some_of_the_pictures_is_taken(tmp_path: Path) -> Non
         "right": make_list(5),
         "right_too": make_list(6),
     }
-    for name, pictures in others.items():
-        make_cache(tmp_path / name, pictures, pictures.num_bytes)
+    for name, images in others.items():
+        make_cache(tmp_path / name, images, images.num_bytes)
     (tmp_path / "broken").mkdir()
     names = ["missing", "broken", *others]
 

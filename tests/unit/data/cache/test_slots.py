@@ -9,7 +9,7 @@ from tests.helpers.stored_pictures import make_list
 
 from classifier_training.data.cache.slots import (
     MAX_RATIO,
-    PictureList,
+    ImageList,
     StoredForm,
     find_digests,
     stored_size,
@@ -21,13 +21,13 @@ from classifier_training.types import Preprocessing
 FORM = StoredForm("train", 256, "bicubic", "a")
 
 
-def list_of(sizes: list[tuple[int, int]], form: StoredForm = FORM) -> PictureList:
+def list_of(sizes: list[tuple[int, int]], form: StoredForm = FORM) -> ImageList:
     digests = np.arange(len(sizes) * 16, dtype=np.uint8).reshape(-1, 16)
     columns = np.array(sizes, np.uint16).reshape(-1, 2)
-    return PictureList(digests, columns[:, 0], columns[:, 1], form)
+    return ImageList(digests, columns[:, 0], columns[:, 1], form)
 
 
-# -- the size that a picture is stored in ------------------------------------------------------------------------
+# -- the size that an image is stored in ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -73,16 +73,14 @@ def test_the_stored_size_is_the_one_that_evaluation_resizes_to(monkeypatch: pyte
 def test_slots_hold_the_stored_sizes_one_behind_the_other(short_side: int | None) -> None:
     generator = np.random.default_rng(0)
     sizes = [(int(width), int(height)) for width, height in generator.integers(1, 2000, (40_000, 2))]
-    pictures = list_of(
-        [*sizes, (65_535, 65_535), (1, 60_000), (0, 0)], dataclasses.replace(FORM, short_side=short_side)
-    )
+    images = list_of([*sizes, (65_535, 65_535), (1, 60_000), (0, 0)], dataclasses.replace(FORM, short_side=short_side))
 
-    table = np.concatenate(list(pictures.slots()))
+    table = np.concatenate(list(images.slots()))
 
-    assert table.shape == (len(pictures) + 1, 2)
+    assert table.shape == (len(images) + 1, 2)
     stored = [unpack_sides(sides)[::-1] for sides in table[:, 1].tolist()]
     expected = [
-        stored_size(*size, short_side) for size in zip(pictures.widths.tolist(), pictures.heights.tolist(), strict=True)
+        stored_size(*size, short_side) for size in zip(images.widths.tolist(), images.heights.tolist(), strict=True)
     ]
     assert stored == [*expected, (0, 0)]
     room = np.diff(table[:, 0])
@@ -90,55 +88,55 @@ def test_slots_hold_the_stored_sizes_one_behind_the_other(short_side: int | None
     assert (room >= needed).all()
     assert (room < needed + 64).all()
     assert (table[:, 0] % 64 == 0).all()
-    assert pictures.num_bytes == table[-1, 0]
+    assert images.num_bytes == table[-1, 0]
 
 
 def test_an_empty_list_has_no_bytes() -> None:
-    pictures = list_of([])
+    images = list_of([])
 
-    assert pictures.num_bytes == 0
-    assert [part.tolist() for part in pictures.slots()] == [[[0, 0]]]
-    assert pictures.fitting(10) == (0, 0)
+    assert images.num_bytes == 0
+    assert [part.tolist() for part in images.slots()] == [[[0, 0]]]
+    assert images.fitting(10) == (0, 0)
 
 
 def test_fitting_counts_whole_pictures_from_the_first_on() -> None:
-    pictures = list_of([(100, 100)] * 30_000, dataclasses.replace(FORM, short_side=None))
+    images = list_of([(100, 100)] * 30_000, dataclasses.replace(FORM, short_side=None))
     one = 30_016  # 30,000 bytes, rounded up to 64
 
-    assert pictures.fitting(-5) == (0, 0)
-    assert pictures.fitting(one - 1) == (0, 0)
-    assert pictures.fitting(one) == (1, one)
-    assert pictures.fitting(20_000 * one + 1) == (20_000, 20_000 * one)
-    assert pictures.fitting(30_000 * one) == (30_000, 30_000 * one)
-    assert pictures.fitting(10**15) == (30_000, 30_000 * one)
+    assert images.fitting(-5) == (0, 0)
+    assert images.fitting(one - 1) == (0, 0)
+    assert images.fitting(one) == (1, one)
+    assert images.fitting(20_000 * one + 1) == (20_000, 20_000 * one)
+    assert images.fitting(30_000 * one) == (30_000, 30_000 * one)
+    assert images.fitting(10**15) == (30_000, 30_000 * one)
 
 
 def test_pictures_that_are_not_stored_fit_without_room() -> None:
-    pictures = list_of([(0, 0), (100, MAX_RATIO * 100 + 1), (100, 100)], dataclasses.replace(FORM, short_side=None))
+    images = list_of([(0, 0), (100, MAX_RATIO * 100 + 1), (100, 100)], dataclasses.replace(FORM, short_side=None))
 
-    assert pictures.fitting(1) == (2, 0)
+    assert images.fitting(1) == (2, 0)
 
 
 # -- the name of a cache -----------------------------------------------------------------------------------------
 
 
 def test_the_key_is_that_of_equal_lists_of_any_dtype() -> None:
-    pictures = make_list()
+    images = make_list()
     same = dataclasses.replace(
-        make_list(), widths=pictures.widths.astype(np.int64), heights=pictures.heights.astype(np.uint32)
+        make_list(), widths=images.widths.astype(np.int64), heights=images.heights.astype(np.uint32)
     )
 
-    assert pictures.key == same.key
-    assert len(pictures.key) == 32
+    assert images.key == same.key
+    assert len(images.key) == 32
 
 
 def test_the_key_changes_with_everything_that_changes_what_is_stored() -> None:
-    pictures = make_list()
-    other_digest, other_width = pictures.digests.copy(), pictures.widths.copy()
+    images = make_list()
+    other_digest, other_width = images.digests.copy(), images.widths.copy()
     other_digest[3, 5] += 1
     other_width[2] += 1
     forms = [
-        dataclasses.replace(pictures.form, **change)
+        dataclasses.replace(images.form, **change)
         for change in (
             {"role": "evaluation"},
             {"short_side": 33},
@@ -148,20 +146,20 @@ def test_the_key_changes_with_everything_that_changes_what_is_stored() -> None:
         )
     ]
     lists = [
-        pictures,
+        images,
         make_list(7),
         make_list(seed=1),
-        dataclasses.replace(pictures, digests=pictures.digests[::-1]),
-        dataclasses.replace(pictures, digests=other_digest),
-        dataclasses.replace(pictures, widths=other_width),
-        dataclasses.replace(pictures, widths=pictures.heights, heights=pictures.widths),
-        *(dataclasses.replace(pictures, form=form) for form in forms),
+        dataclasses.replace(images, digests=images.digests[::-1]),
+        dataclasses.replace(images, digests=other_digest),
+        dataclasses.replace(images, widths=other_width),
+        dataclasses.replace(images, widths=images.heights, heights=images.widths),
+        *(dataclasses.replace(images, form=form) for form in forms),
     ]
 
     assert len({one.key for one in lists}) == len(lists)
 
 
-# -- the same pictures in another list ---------------------------------------------------------------------------
+# -- the same images in another list ---------------------------------------------------------------------------
 
 
 def test_digests_are_found_wherever_they_stand() -> None:

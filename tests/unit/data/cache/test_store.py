@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tests.helpers.stored_pictures import make_list, picture_of
 
+from classifier_training.data.cache.image_cache import ImageCache
 from classifier_training.data.cache.making import make_cache
 from classifier_training.data.cache.marks import CacheMarks
-from classifier_training.data.cache.picture_cache import PictureCache
 from classifier_training.data.cache.store import CacheStore
 from classifier_training.data.cache.users import CacheUse
 
@@ -15,9 +15,9 @@ from classifier_training.data.cache.users import CacheUse
 def make_store(folder: Path, ages_in_hours: dict[str, int]) -> CacheStore:
     """A store with an empty cache for each name, last used so long ago; all have the same size."""
     folder.mkdir()
-    pictures = make_list()
+    images = make_list()
     for name, age in ages_in_hours.items():
-        make_cache(folder / name, pictures, pictures.num_bytes)
+        make_cache(folder / name, images, images.num_bytes)
         os.utime(folder / name / "meta.json", (1_000_000_000 - 3600 * age, 1_000_000_000 - 3600 * age))
     return CacheStore(folder)
 
@@ -41,24 +41,24 @@ def test_caches_are_listed_from_the_oldest_use_on(tmp_path: Path) -> None:
 
 def test_the_size_is_what_a_cache_may_grow_to(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", {"a": 1})
-    pictures = make_list()
+    images = make_list()
     (cache,) = store.stored()
-    assert pictures.num_bytes < cache.num_bytes < pictures.num_bytes + 2000
+    assert images.num_bytes < cache.num_bytes < images.num_bytes + 2000
     assert cache.num_bytes == sum(path.stat().st_size for path in cache.folder.iterdir())
 
 
 def test_the_size_now_grows_with_every_picture(tmp_path: Path) -> None:
-    pictures = make_list(sides=(200, 300), short_side=None)
-    make_cache(tmp_path / "a", pictures, pictures.num_bytes)
+    images = make_list(sides=(200, 300), short_side=None)
+    make_cache(tmp_path / "a", images, images.num_bytes)
     store = CacheStore(tmp_path)
     before = store.num_bytes_now()
-    cache = PictureCache(tmp_path / "a", CacheMarks(None, len(pictures)))
+    cache = ImageCache(tmp_path / "a", CacheMarks(None, len(images)))
 
-    cache.put(2, picture_of(pictures, 2))
+    cache.put(2, picture_of(images, 2))
 
     if os.name != "nt":
-        assert before < pictures.num_bytes
-        assert store.num_bytes_now() >= before + picture_of(pictures, 2).nbytes - 8192
+        assert before < images.num_bytes
+        assert store.num_bytes_now() >= before + picture_of(images, 2).nbytes - 8192
 
 
 def test_the_oldest_go_first_until_the_rest_is_small_enough(tmp_path: Path) -> None:

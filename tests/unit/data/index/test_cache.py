@@ -40,7 +40,7 @@ class Source:
             str(self.root), Columns(), self.cache, checking=lambda done, total: self.checked.append((done, total))
         )
 
-    def is_made_anew(self) -> bool:
+    def is_rebuilt(self) -> bool:
         return bool(self.load().metadata["made_at_ns"] != self.made_at)
 
 
@@ -50,7 +50,7 @@ def source(tmp_path: Path) -> Source:
 
 
 def test_an_index_is_found_again(source: Source) -> None:
-    assert not source.is_made_anew()
+    assert not source.is_rebuilt()
     assert source.checked == [(5, 5)]
     assert len(source.load()) == 5
 
@@ -71,14 +71,14 @@ def test_a_change_makes_it_anew(source: Source, change: str) -> None:
     else:
         make_photos(source.root, {"new": 1}, first_seed=70)
 
-    assert source.is_made_anew()
+    assert source.is_rebuilt()
     labels = source.load()
     assert [labels.record(row).path for row in range(len(labels))] == sorted(map(str, source.root.rglob("*.png")))
 
 
 def test_an_index_of_another_version_is_made_anew(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_module, "FORMAT_VERSION", index_module.FORMAT_VERSION + 1)
-    assert source.is_made_anew()
+    assert source.is_rebuilt()
     assert not any(source.load().errors)
 
 
@@ -134,7 +134,7 @@ def test_a_spoilt_index_is_made_anew(source: Source, content: bytes) -> None:
     source.first.path.write_bytes(content)
 
     assert len(source.load()) == 5
-    assert source.is_made_anew()
+    assert source.is_rebuilt()
 
 
 def test_other_columns_and_places_have_their_own(source: Source, tmp_path: Path) -> None:

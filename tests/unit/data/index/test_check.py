@@ -23,7 +23,7 @@ from classifier_training.files.text import name_some
 from classifier_training.types import ImageRecord, file_stamp
 
 
-def broken(path: Path, content: bytes = b"no picture") -> Path:
+def broken(path: Path, content: bytes = b"no image") -> Path:
     path.write_bytes(content)
     return path
 
@@ -65,7 +65,7 @@ def test_a_part_of_a_file_is_a_picture_of_its_own(tmp_path: Path) -> None:
 
     assert facts.digests[0].tobytes() == hashlib.blake2b(content, digest_size=16).digest()
     assert list(facts.errors) == [1]
-    assert facts.errors[1].startswith(f"cannot read {shard}::b.png: it is not a picture")
+    assert facts.errors[1].startswith(f"cannot read {shard}::b.png: it is not an image")
 
 
 def test_what_is_known_is_not_read_again(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_what_was_left_out_is_named_but_not_counted(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(statistics_module, "MAX_BAD_NAMED", 1)
     make_photos(tmp_path, {"train/a": 9, "train/b": 9, "val/a": 2})
     for name in ("x.png", "y.png"):
-        (tmp_path / "train" / "a" / name).write_bytes(b"no picture")
+        (tmp_path / "train" / "a" / name).write_bytes(b"no image")
 
     found = statistics_of(tmp_path, on_bad_image="skip", max_bad_fraction=0.5)
 
@@ -91,5 +91,5 @@ def test_what_was_left_out_is_named_but_not_counted(tmp_path: Path, monkeypatch:
     assert found["num_bad"] == 2
     (bad,) = found["bad"]
     assert bad["file"].endswith("a/x.png")
-    assert "it is not a picture" in bad["reason"]
+    assert "it is not an image" in bad["reason"]
     assert found["width"]["min"] == 20

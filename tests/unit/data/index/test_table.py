@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifier_training.data import index as index_module
+from classifier_training.data.index import table as index_module
 from classifier_training.data.index.check import Facts
 from classifier_training.data.index.table import Index, RowRecords, listing_keys, write_index
 from classifier_training.data.sources.listing import Listing, RowWriter

@@ -8,13 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torchvision.transforms import RandomResizedCrop
 
-from classifier_training.data.loading.crops import Crop, Randomness, draw_uniforms
+from classifier_training.data.loading.crops import Crop, Randomness, random_uniforms
 
 SCALE, RATIO = (0.08, 1.0), (0.75, 4 / 3)
 
 
 def rows(numbers: list[int], seed: int = 0, epoch: int = 0) -> list[list[float]]:
-    return draw_uniforms(seed, epoch, np.array(numbers, np.int64))
+    return random_uniforms(seed, epoch, np.array(numbers, np.int64))
 
 
 def test_the_numbers_of_a_draw_depend_on_seed_epoch_and_number_alone() -> None:
@@ -43,10 +43,10 @@ def test_the_numbers_are_uniform() -> None:
 def test_crops_are_distributed_as_torchvisions(size: tuple[int, int]) -> None:
     count = 3000
     ours = np.array([Randomness(row).crop(size, SCALE, RATIO) for row in rows(list(range(count)))])
-    picture = torch.empty(3, size[1], size[0])
+    image = torch.empty(3, size[1], size[0])
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        drawn = [RandomResizedCrop.get_params(picture, list(SCALE), list(RATIO)) for _ in range(count)]
+        drawn = [RandomResizedCrop.get_params(image, list(SCALE), list(RATIO)) for _ in range(count)]
     theirs = np.array([(left, top, width, height) for top, left, height, width in drawn])
 
     for one, other in zip((*ours.T, ours[:, 2] * ours[:, 3]), (*theirs.T, theirs[:, 2] * theirs[:, 3]), strict=True):

@@ -17,9 +17,9 @@ from tests.helpers.images import make_image, make_pixels
 from tests.helpers.stored_pictures import make_picture_cache
 
 from classifier_training.config.schema import DataConfig
-from classifier_training.data.cache.picture_cache import PictureCache
-from classifier_training.data.cache.slots import PictureList, StoredForm, stored_size
-from classifier_training.data.loading.crops import Randomness, draw_uniforms
+from classifier_training.data.cache.image_cache import ImageCache
+from classifier_training.data.cache.slots import ImageList, StoredForm, stored_size
+from classifier_training.data.loading.crops import Randomness, random_uniforms
 from classifier_training.data.loading.dataset import (
     EvaluationDataset,
     TrainDataset,
@@ -27,7 +27,7 @@ from classifier_training.data.loading.dataset import (
     resized_for_evaluation,
 )
 from classifier_training.data.loading.transforms import TrainTransform
-from classifier_training.data.sampling.batches import Draws
+from classifier_training.data.sampling.batches import SampledIndices
 from classifier_training.errors import BadImageError
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.jpeg import EncodedImage
@@ -70,8 +70,10 @@ def make_evaluation_dataset(records: list[ImageRecord], **options: Any) -> Evalu
     return EvaluationDataset(records, np.arange(len(records)), SMALL, **options)
 
 
-def draws(samples: list[int], numbers: list[int] | None = None, epoch: int = 0) -> Draws:
-    return Draws(epoch, np.array(samples if numbers is None else numbers, np.int64), np.array(samples, np.int64))
+def draws(samples: list[int], numbers: list[int] | None = None, epoch: int = 0) -> SampledIndices:
+    return SampledIndices(
+        epoch, np.array(samples if numbers is None else numbers, np.int64), np.array(samples, np.int64)
+    )
 
 
 def image(dataset: TrainDataset, sample: int, epoch: int, number: int) -> torch.Tensor:
@@ -163,10 +165,10 @@ def test_the_cache_of_a_run_takes_what_it_is_given(tmp_path: Path) -> None:
     assert_same(train.__getitems__(draws([4, 0, 3])), uncached[1].__getitems__(draws([4, 0, 3])))
 
 
-def make_cache(folder: Path, form: StoredForm) -> PictureCache:
+def make_cache(folder: Path, form: StoredForm) -> ImageCache:
     digests = np.random.default_rng(0).integers(0, 256, (len(SIZES), 16), dtype=np.uint8)
     widths, heights = np.array(SIZES).T
-    return make_picture_cache(folder, PictureList(digests, widths, heights, form))
+    return make_picture_cache(folder, ImageList(digests, widths, heights, form))
 
 
 def test_a_cache_of_pictures_that_are_not_reduced_is_refused(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_a_cache_of_pictures_that_are_not_reduced_is_refused(tmp_path: Path) -> 
 def test_an_image_is_pillows_within_four_levels(name: str, reduce_to: int | None) -> None:
     """The stated tolerance: on average 4 of 255 levels from decoding, reducing, cropping and resizing with Pillow.
 
-    A crop of a picture that is decoded at a part of its size begins and ends at whole pixels of that part.
+    A crop of an image that is decoded at a part of its size begins and ends at whole pixels of that part.
     """
     plain = DataConfig(train_scale=(0.08, 1.0), hflip=0.0, color_jitter=0.0)
     transform, path = TrainTransform(Preprocessing(image_size=64), plain), PHOTOS / name
@@ -190,7 +192,7 @@ def test_an_image_is_pillows_within_four_levels(name: str, reduce_to: int | None
     shrinks = set()
 
     for number in range(20):
-        crop = transform.crop(whole.size, Randomness(draw_uniforms(0, 0, np.array([number]))[0]))
+        crop = transform.crop(whole.size, Randomness(random_uniforms(0, 0, np.array([number]))[0]))
         shrink = transform.shrink(crop) if reduce_to is None else 1
         left, top, width, height = (shrink * value for value in crop.shrunk(shrink))
         part = whole.crop((left, top, left + width, top + height))

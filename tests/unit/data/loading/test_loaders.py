@@ -23,7 +23,7 @@ from classifier_training.data.loading.loaders import (
 )
 from classifier_training.data.loading.normalize import normalize_images
 from classifier_training.data.loading.transforms import TrainTransform
-from classifier_training.data.sampling.batches import DrawBatchSampler
+from classifier_training.data.sampling.batches import EpochBatchSampler
 from classifier_training.data.sampling.sampler import ShuffleSampler
 from classifier_training.errors import BadImageError
 from classifier_training.imaging.decode import decode_image
@@ -49,7 +49,7 @@ def make_train_loader(
     root: Path, num_workers: int, count: int = 60, normalization: Preprocessing | None = None, **options: Any
 ) -> BatchLoader:
     dataset = TrainDataset(make_records(root, count), np.arange(count) % 7, TrainTransform(SMALL, STRONG), 0)
-    batches = DrawBatchSampler(ShuffleSampler(count, 0), 4)
+    batches = EpochBatchSampler(ShuffleSampler(count, 0), 4)
     if not options:
         return train_loader(dataset, batches, num_workers=num_workers, normalization=normalization)
     settings = loader_options(num_workers) | {"batch_sampler": batches} | options
@@ -101,7 +101,7 @@ def test_training_batches_have_the_same_bits_however_they_are_loaded(tmp_path: P
 def test_the_batch_size_does_not_change_an_image(tmp_path: Path) -> None:
     images: list[dict[int, torch.Tensor]] = []
     for batch_size in (4, 5, 20):
-        loader = make_train_loader(tmp_path, 0, 20, batch_sampler=DrawBatchSampler(ShuffleSampler(20, 0), batch_size))
+        loader = make_train_loader(tmp_path, 0, 20, batch_sampler=EpochBatchSampler(ShuffleSampler(20, 0), batch_size))
         images.append(
             {int(i): image for batch in loader for image, i in zip(batch["images"], batch["indices"], strict=True)}
         )
@@ -276,7 +276,7 @@ def test_a_worker_that_dies_is_an_error(tmp_path: Path) -> None:
 @needs_fork
 def test_a_program_that_ends_with_a_loader_at_work_ends_quietly(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from tests.unit.data.test_loaders import make_train_loader;"
+        "import sys; from pathlib import Path; from tests.unit.data.loading.test_loaders import make_train_loader;"
         "batches = iter(make_train_loader(Path(sys.argv[1]), 2)); next(batches)"
     )
 

@@ -23,7 +23,7 @@ def all_values(count: int = 3, size: int = 32) -> torch.Tensor:
 
 
 def expected(pixels: torch.Tensor, preprocessing: Preprocessing) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return np.stack([normalize(picture.numpy(), preprocessing) for picture in pixels])
+    return np.stack([normalize(image.numpy(), preprocessing) for image in pixels])
 
 
 @pytest.mark.parametrize("preprocessing", PREPROCESSINGS)

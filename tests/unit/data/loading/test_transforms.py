@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from classifier_training.config.schema import DataConfig
-from classifier_training.data.loading.crops import Crop, Randomness, draw_uniforms
+from classifier_training.data.loading.crops import Crop, Randomness, random_uniforms
 from classifier_training.data.loading.transforms import TrainTransform
 from classifier_training.types import Interpolation, Preprocessing
 
@@ -25,11 +25,11 @@ def transform(preprocessing: Preprocessing = SMALL, **settings: Any) -> TrainTra
 
 
 def random_of(number: int) -> Randomness:
-    return Randomness(draw_uniforms(0, 0, np.array([number]))[0])
+    return Randomness(random_uniforms(0, 0, np.array([number]))[0])
 
 
 def augment(how: TrainTransform, pixels: NDArray[np.uint8], number: int) -> Tensor:
-    """uint8 (S, S, 3): what a draw makes of a picture."""
+    """uint8 (S, S, 3): what a draw makes of an image."""
     random, output = random_of(number), torch.empty((1, how.image_size, how.image_size, 3), dtype=torch.uint8)
     how(how.crop((pixels.shape[1], pixels.shape[0]), random).of(pixels), random, output.permute(0, 3, 1, 2))
     return output[0]

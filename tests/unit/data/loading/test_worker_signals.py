@@ -17,7 +17,7 @@ from classifier_training.data.loading.loaders import loader_options
 from classifier_training.data.loading.worker_signals import LEFT_TO_THE_MAIN_PROCESS, leave_signals_to_the_main_process
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 class Numbers(Dataset[Tensor]):
@@ -75,7 +75,7 @@ def test_a_stuck_worker_ends_when_its_loader_terminates_it(monkeypatch: pytest.M
 PROGRAM = """
 import sys
 import torch.utils.data._utils.worker
-from tests.unit.data.test_worker_signals import Numbers, make_iterator
+from tests.unit.data.loading.test_worker_signals import Numbers, make_iterator
 
 torch.utils.data._utils.worker.MP_STATUS_CHECK_INTERVAL = 0.2  # how often a worker looks for its main process
 iterator = make_iterator(Numbers())

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from tests.helpers.images import make_pixels
 
-from classifier_training.data.packing.pack import reduce_picture
+from classifier_training.data.packing.pack import shrink_image
 from classifier_training.errors import BadImageError
 from classifier_training.imaging.decode import decode_image
 
@@ -25,14 +25,14 @@ def encoded(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], kind: str =
     ("size", "expected"), [((100, 60), (50, 30)), ((60, 100), (30, 50)), ((61, 61), (30, 30)), ((1000, 31), (968, 30))]
 )
 def test_the_shorter_side_is_reduced(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    with Image.open(io.BytesIO(reduce_picture(encoded(make_pixels(*size)), 30, "x"))) as image:
+    with Image.open(io.BytesIO(shrink_image(encoded(make_pixels(*size)), 30, "x"))) as image:
         assert (image.format, image.size, image.mode) == ("JPEG", expected, "RGB")
 
 
 def test_it_is_lanczos_at_high_quality_with_all_of_its_colour() -> None:
     pixels = make_pixels(200, 120)
 
-    content = reduce_picture(encoded(pixels), 60, "x")
+    content = shrink_image(encoded(pixels), 60, "x")
 
     expected = np.asarray(Image.fromarray(pixels).resize((100, 60), Image.Resampling.LANCZOS), np.int16)
     assert np.abs(decode_image(content).astype(np.int16) - expected).mean() < 1.5
@@ -43,7 +43,7 @@ def test_it_is_lanczos_at_high_quality_with_all_of_its_colour() -> None:
 def test_it_is_upright() -> None:
     pixels = make_pixels(96, 64)
 
-    content = reduce_picture(encoded(pixels, "JPEG", orientation=6), 32, "x")
+    content = shrink_image(encoded(pixels, "JPEG", orientation=6), 32, "x")
 
     turned = np.rot90(decode_image(encoded(pixels, "JPEG")), -1)
     expected = np.asarray(Image.fromarray(turned).resize((32, 48), Image.Resampling.LANCZOS), np.int16)
@@ -54,6 +54,6 @@ def test_it_is_upright() -> None:
 
 def test_what_cannot_be_read_is_named() -> None:
     with pytest.raises(BadImageError, match=re.escape("cannot read /p/a.jpg: ")):
-        reduce_picture(b"no picture", 10, "/p/a.jpg")
+        shrink_image(b"no image", 10, "/p/a.jpg")
     with pytest.raises(BadImageError, match="cannot read a bomb: "):
-        reduce_picture(encoded(make_pixels(100, 100)), 10, "a bomb", max_pixels=5000)
+        shrink_image(encoded(make_pixels(100, 100)), 10, "a bomb", max_pixels=5000)

@@ -163,7 +163,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(tmp_path: Path, ph
     prepare(photos, to=tmp_path / "whole", size=12, shard_size="5kB")
     script = textwrap.dedent("""
         import os, sys
-        from classifier_training.data import shard_writing, packing
+        from classifier_training.data.packing import shard_writing, pack as packing
         from classifier_training.data.packing.prepare import prepare
 
         left = int(sys.argv[3])
@@ -242,8 +242,8 @@ def test_a_size_that_is_none(tmp_path: Path, photos: Path) -> None:
 
 
 def test_bad_pictures(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (photos / "train" / "cat" / "bad.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"1 file\(s\) are no readable pictures: .*bad\.png"):
+    (photos / "train" / "cat" / "bad.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"1 file\(s\) are no readable images: .*bad\.png"):
         prepare(photos, to=tmp_path / "shards")
     assert not (tmp_path / "shards").exists()
 
@@ -261,7 +261,7 @@ def test_weights_that_shards_cannot_hold_are_said(tmp_path: Path, capsys: pytest
     prepare(table, "data.weight_column=w", to=tmp_path / "shards", quiet=True)
 
     out = capsys.readouterr().out
-    assert "warning: sampling weights are not packed: shards hold pictures and class names only" in out
+    assert "warning: sampling weights are not packed: shards hold images and class names only" in out
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="this user may write everywhere")

@@ -47,7 +47,7 @@ def test_no_two_keys_are_alike() -> None:
         "x" * 100 + ".jpg",
         "y" + "x" * 99 + ".jpg",
     ]
-    paths += ["c.jpg"]  # the same picture twice, as a table may list it
+    paths += ["c.jpg"]  # the same image twice, as a table may list it
 
     found = keys([ImageRecord(f"/photos/{path}") for path in paths])
 

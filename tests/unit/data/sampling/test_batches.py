@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from classifier_training.data.sampling.batches import DrawBatchSampler, Draws
+from classifier_training.data.sampling.batches import EpochBatchSampler, SampledIndices
 from classifier_training.data.sampling.sampler import EpochSampler, ShuffleSampler, TrackingWeightedRandomSampler
 from classifier_training.errors import ConfigError
 
@@ -24,14 +24,14 @@ def make_sampler(kind: str, num_samples: int = 53) -> EpochSampler:
     return TrackingWeightedRandomSampler(WEIGHTS, num_samples, generator=torch.Generator().manual_seed(0))
 
 
-def plain(draws: Draws) -> Plain:
+def plain(draws: SampledIndices) -> Plain:
     """Values that can be compared."""
     return draws.epoch, draws.numbers.tolist(), draws.samples.tolist()
 
 
 @KINDS
 def test_batches_are_the_samplers_order_numbered(kind: str) -> None:
-    batches = DrawBatchSampler(make_sampler(kind), 8)
+    batches = EpochBatchSampler(make_sampler(kind), 8)
     reference = make_sampler(kind)
     order = [list(reference) for _ in range(2)]
 
@@ -49,10 +49,10 @@ def test_batches_are_the_samplers_order_numbered(kind: str) -> None:
 @pytest.mark.parametrize("epoch", [0, 3])
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_the_sequence_does_not_depend_on_the_number_of_ranks(kind: str, epoch: int, world_size: int) -> None:
-    alone = DrawBatchSampler(make_sampler(kind), 8)
+    alone = EpochBatchSampler(make_sampler(kind), 8)
     alone.seek(epoch, 0)
     ranks = [
-        DrawBatchSampler(make_sampler(kind), 8 // world_size, rank=rank, world_size=world_size)
+        EpochBatchSampler(make_sampler(kind), 8 // world_size, rank=rank, world_size=world_size)
         for rank in range(world_size)
     ]
     for rank in ranks:
@@ -69,8 +69,8 @@ def test_the_sequence_does_not_depend_on_the_number_of_ranks(kind: str, epoch: i
 @pytest.mark.parametrize("world_size", [1, 2])
 @pytest.mark.parametrize("batch", [0, 1, 4, 12, 13])
 def test_seeking_gives_exactly_the_tail_and_then_whole_epochs(kind: str, world_size: int, batch: int) -> None:
-    def make() -> DrawBatchSampler:
-        return DrawBatchSampler(make_sampler(kind), 4 // world_size, rank=world_size - 1, world_size=world_size)
+    def make() -> EpochBatchSampler:
+        return EpochBatchSampler(make_sampler(kind), 4 // world_size, rank=world_size - 1, world_size=world_size)
 
     whole = make()
     epochs = [list(map(plain, whole)) for _ in range(4)]
@@ -85,7 +85,7 @@ def test_seeking_gives_exactly_the_tail_and_then_whole_epochs(kind: str, world_s
 
 
 def test_seeking_is_not_undone_when_lightning_sets_the_same_epoch() -> None:
-    sought = DrawBatchSampler(ShuffleSampler(20, seed=0), 4)
+    sought = EpochBatchSampler(ShuffleSampler(20, seed=0), 4)
     whole = list(map(plain, sought))
 
     sought.seek(0, 3)
@@ -101,7 +101,7 @@ def test_seeking_is_not_undone_when_lightning_sets_the_same_epoch() -> None:
 def test_a_remainder_is_left_out_unless_nothing_else_is_there(
     num_samples: int, batch_size: int, world_size: int, sizes: list[int]
 ) -> None:
-    sampler = DrawBatchSampler(ShuffleSampler(num_samples, 0), batch_size, world_size=world_size)
+    sampler = EpochBatchSampler(ShuffleSampler(num_samples, 0), batch_size, world_size=world_size)
 
     assert [len(batch) for batch in sampler] == sizes
     assert len(sampler) == len(sizes)
@@ -109,11 +109,11 @@ def test_a_remainder_is_left_out_unless_nothing_else_is_there(
 
 def test_fewer_images_than_ranks_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"^2 training images cannot be shared among 3 processes; use fewer"):
-        DrawBatchSampler(ShuffleSampler(2, 0), 4, world_size=3)
+        EpochBatchSampler(ShuffleSampler(2, 0), 4, world_size=3)
 
 
 def test_draws_travel_to_a_worker() -> None:
-    (draws, *_) = DrawBatchSampler(ShuffleSampler(9, 0), 4)
+    (draws, *_) = EpochBatchSampler(ShuffleSampler(9, 0), 4)
 
     copy = pickle.loads(pickle.dumps(draws))  # noqa: S301 - our own bytes
 
@@ -132,8 +132,8 @@ def test_draws_travel_to_a_worker() -> None:
 def test_what_was_drawn_is_what_the_batches_held(
     kind: str, world_size: int, num_batches: int | None, iterated: bool
 ) -> None:
-    def make(rank: int) -> DrawBatchSampler:
-        batches = DrawBatchSampler(make_sampler(kind), 8 // world_size, rank=rank, world_size=world_size)
+    def make(rank: int) -> EpochBatchSampler:
+        batches = EpochBatchSampler(make_sampler(kind), 8 // world_size, rank=rank, world_size=world_size)
         batches.seek(2, 0)
         return batches
 
@@ -153,7 +153,7 @@ def test_what_was_drawn_is_what_the_batches_held(
 
 
 def test_a_single_short_batch_was_drawn_whole() -> None:
-    batches = DrawBatchSampler(ShuffleSampler(3, 0), 4)
+    batches = EpochBatchSampler(ShuffleSampler(3, 0), 4)
 
     assert plain(batches.drawn(0)) == plain(next(iter(batches)))
     assert sorted(batches.drawn(0).samples.tolist()) == [0, 1, 2]

@@ -12,17 +12,17 @@ from tests.helpers.training import LIGHTNING_NOTICES, make_trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from classifier_training.data.sampling.batches import DrawBatchSampler, Draws
-from classifier_training.data.sampling.counts import Ledger, batches_seen
+from classifier_training.data.sampling.batches import EpochBatchSampler, SampledIndices
+from classifier_training.data.sampling.counts import SampleLog, batches_seen
 from classifier_training.data.sampling.sampler import TrackingWeightedRandomSampler
 
 LABELS = [0, 2, 0, 1, 2, 2, 0, 0]  # of four classes, the last without images
 WEIGHTS = [0.1, 0.5, 0.0, 2.0, 3.0, 1.0, 0.4, 0.2]
 
 
-def make_batches(rank: int = 0, world_size: int = 1) -> DrawBatchSampler:
+def make_batches(rank: int = 0, world_size: int = 1) -> EpochBatchSampler:
     sampler = TrackingWeightedRandomSampler(WEIGHTS, 53, generator=torch.Generator().manual_seed(0))
-    return DrawBatchSampler(sampler, 4 // world_size, rank=rank, world_size=world_size)
+    return EpochBatchSampler(sampler, 4 // world_size, rank=rank, world_size=world_size)
 
 
 def seen(epoch: int, num_batches: int, world_size: int) -> Counter[int]:
@@ -39,26 +39,26 @@ def seen(epoch: int, num_batches: int, world_size: int) -> Counter[int]:
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 @pytest.mark.parametrize("num_batches", [0, 5, 13])
 def test_it_counts_what_all_ranks_have_seen(world_size: int, num_batches: int) -> None:
-    ledger = Ledger(make_batches(0, world_size), LABELS, 4, lambda epoch: num_batches if epoch == 1 else 0)
+    sample_log = SampleLog(make_batches(0, world_size), LABELS, 4, lambda epoch: num_batches if epoch == 1 else 0)
     expected = seen(1, num_batches, world_size)
 
-    per_sample = ledger.counts_per_sample(1)
+    per_sample = sample_log.counts_per_sample(1)
     assert per_sample.tolist() == [expected[sample] for sample in range(8)]
     by_class = [sum(expected[sample] for sample in range(8) if LABELS[sample] == label) for label in range(4)]
-    assert ledger.counts_per_class(1).tolist() == by_class
+    assert sample_log.counts_per_class(1).tolist() == by_class
     assert per_sample.sum() == num_batches * 4
-    assert ledger.draws(1).epoch == 1
-    assert ledger.counts_per_class(0).tolist() == [0, 0, 0, 0]
-    assert ledger.counts_per_class(1).dtype == per_sample.dtype == np.int64
+    assert sample_log.draws(1).epoch == 1
+    assert sample_log.counts_per_class(0).tolist() == [0, 0, 0, 0]
+    assert sample_log.counts_per_class(1).dtype == per_sample.dtype == np.int64
 
 
 def test_it_follows_the_training_as_it_goes_on() -> None:
     done = {"batches": 0}
-    ledger = Ledger(make_batches(), np.array(LABELS), 3, lambda epoch: done["batches"])
+    sample_log = SampleLog(make_batches(), np.array(LABELS), 3, lambda epoch: done["batches"])
 
     counts = []
     for done["batches"] in range(4):
-        counts.append(int(ledger.counts_per_class(0).sum()))
+        counts.append(int(sample_log.counts_per_class(0).sum()))
 
     assert counts == [0, 4, 8, 12]
 
@@ -69,12 +69,12 @@ def test_it_follows_the_training_as_it_goes_on() -> None:
 class Samples(Dataset[Tensor]):
     """Gives the positions that are asked for, a batch at once."""
 
-    def __getitems__(self, draws: Draws) -> Tensor:
+    def __getitems__(self, draws: SampledIndices) -> Tensor:
         return torch.from_numpy(draws.samples)
 
 
 class Bookkeeper(lightning.LightningModule):
-    """Counts what it sees, and compares the ledger's count at every hook.
+    """Counts what it sees, and compares the sample_log's count at every hook.
 
     Args:
         skipped: Batch at which an epoch is broken off; None: none.
@@ -87,12 +87,14 @@ class Bookkeeper(lightning.LightningModule):
         self.skipped = skipped
         self.seen: list[Counter[int]] = [Counter() for _ in range(3)]
         self.num_comparisons = 0
-        self.ledger = Ledger(self.batches, LABELS, 3, lambda epoch: batches_seen(self.trainer, epoch, 13))
+        self.sample_log = SampleLog(self.batches, LABELS, 3, lambda epoch: batches_seen(self.trainer, epoch, 13))
 
     def compare(self, *_: Any, **__: Any) -> None:
         for epoch, seen in enumerate(self.seen):
             expected = [seen[sample] for sample in range(8)]
-            assert self.ledger.counts_per_sample(epoch).tolist() == expected, f"epoch {epoch} in {self.current_epoch}"
+            assert self.sample_log.counts_per_sample(epoch).tolist() == expected, (
+                f"epoch {epoch} in {self.current_epoch}"
+            )
         self.num_comparisons += 1
 
     on_train_start = on_train_epoch_start = on_train_batch_end = on_train_epoch_end = on_train_end = compare

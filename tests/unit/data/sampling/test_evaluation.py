@@ -11,7 +11,7 @@ from tests.helpers.training import LIGHTNING_NOTICES, make_trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, SequentialSampler
 
-from classifier_training.data.sampling.batches import DrawBatchSampler
+from classifier_training.data.sampling.batches import EpochBatchSampler
 from classifier_training.data.sampling.evaluation import EvaluationShare, keep_shared
 from classifier_training.data.sampling.sampler import ShuffleSampler
 from classifier_training.errors import DataError
@@ -53,7 +53,7 @@ def test_fewer_images_than_ranks_are_refused() -> None:
 def test_lightning_finds_nothing_to_replace() -> None:
     share = EvaluationShare(10, 4, 1, 2)
     assert (share.rank, share.num_replicas) == (1, 2)
-    draws: Any = DrawBatchSampler(ShuffleSampler(9, 0), 3, world_size=3)
+    draws: Any = EpochBatchSampler(ShuffleSampler(9, 0), 3, world_size=3)
     loader: DataLoader[int] = DataLoader(cast("Dataset[int]", range(9)), batch_sampler=draws)
 
     assert keep_shared(loader) is loader
@@ -103,12 +103,12 @@ class TestInATrainer:
     pytestmark = LIGHTNING_NOTICES
 
     def test_overfitting_on_a_few_batches_keeps_both_loaders(self, tmp_path: Path) -> None:
-        draws: Any = DrawBatchSampler(ShuffleSampler(9, 0), 3)
+        draws: Any = EpochBatchSampler(ShuffleSampler(9, 0), 3)
         train = keep_shared(DataLoader(Places(), batch_sampler=draws))
         share = EvaluationShare(9, 4)
         model = Sum(train, DataLoader(Places(), share.batch_size, sampler=share))
 
         make_trainer(tmp_path, overfit_batches=2).fit(model)
 
-        assert model.seen == [batch.samples.tolist() for batch in DrawBatchSampler(ShuffleSampler(9, 0), 3)][:2]
+        assert model.seen == [batch.samples.tolist() for batch in EpochBatchSampler(ShuffleSampler(9, 0), 3)][:2]
         assert model.scored == [[0, 1, 2, 3], [4, 5, 6, 7]]

@@ -30,7 +30,7 @@ def tracking(num_samples: int = 20, seed: int = 0, **options: Any) -> TrackingWe
     return TrackingWeightedRandomSampler(WEIGHTS, num_samples, generator=generator(seed), **options)
 
 
-def drawn_in(epoch: int, **options: Any) -> list[int]:
+def epoch_samples(epoch: int, **options: Any) -> list[int]:
     sampler = tracking(**options)
     sampler.set_epoch(epoch)
     return list(sampler)
@@ -56,7 +56,7 @@ def test_the_first_epoch_is_what_torch_draws(seed: int, replacement: bool, kind:
 def test_a_later_epoch_is_what_torch_draws_with_the_seed_of_that_epoch(replacement: bool) -> None:
     reference = WeightedRandomSampler(WEIGHTS, 7, replacement, generator(mix_seed(5, 3)))
 
-    assert drawn_in(3, num_samples=7, seed=5, replacement=replacement) == list(reference)
+    assert epoch_samples(3, num_samples=7, seed=5, replacement=replacement) == list(reference)
 
 
 def test_what_it_yields_are_plain_ints() -> None:
@@ -81,20 +81,20 @@ def test_every_epoch_draws_anew_and_by_its_number_alone(seed: int) -> None:
     epochs = [list(sampler) for _ in range(4)]
 
     assert all(one != other for one, other in itertools.combinations(epochs, 2))
-    assert epochs == [drawn_in(epoch, seed=seed) for epoch in range(4)]
+    assert epochs == [epoch_samples(epoch, seed=seed) for epoch in range(4)]
     sampler.set_epoch(2)
     assert [list(sampler), list(sampler)] == epochs[2:]
-    assert drawn_in(1, seed=7) != drawn_in(1, seed=8)
+    assert epoch_samples(1, seed=7) != epoch_samples(1, seed=8)
 
 
 def test_drawing_neither_needs_nor_touches_the_global_generator() -> None:
-    expected = drawn_in(3)
+    expected = epoch_samples(3)
     state = torch.get_rng_state()
 
     with torch.random.fork_rng():
         torch.manual_seed(99)
-        assert drawn_in(3) == expected
-    drawn_in(3)
+        assert epoch_samples(3) == expected
+    epoch_samples(3)
 
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -137,7 +137,7 @@ def test_frequencies_follow_the_weights() -> None:
 
 def test_without_replacement_nothing_is_drawn_twice() -> None:
     for epoch in range(5):
-        assert sorted(drawn_in(epoch, num_samples=7, replacement=False)) == [0, 1, 3, 4, 5, 6, 7]
+        assert sorted(epoch_samples(epoch, num_samples=7, replacement=False)) == [0, 1, 3, 4, 5, 6, 7]
 
 
 def test_bad_arguments_are_refused_as_by_torch() -> None:
@@ -296,7 +296,7 @@ def test_in_a_plain_loader(batch_size: int | None, num_workers: int) -> None:
 
     for epoch in range(2):
         seen = torch.cat([torch.as_tensor(batch).reshape(-1) for batch in loader]).tolist()
-        assert seen == drawn_in(epoch) == sampler.last_indices
+        assert seen == epoch_samples(epoch) == sampler.last_indices
 
 
 class TestInAForeignTrainer:
@@ -307,8 +307,8 @@ class TestInAForeignTrainer:
         model = Foreign(num_workers, tells_epoch=False)
         make_trainer(tmp_path, max_epochs=3).fit(model)
 
-        assert model.seen == {epoch: drawn_in(epoch) for epoch in range(3)}
-        assert model.sampler.last_indices == drawn_in(2)
+        assert model.seen == {epoch: epoch_samples(epoch) for epoch in range(3)}
+        assert model.sampler.last_indices == epoch_samples(2)
 
     @pytest.mark.parametrize(("num_workers", "tells_epoch"), [(0, False), (0, True), (1, True)])
     def test_a_resumed_run_draws_what_the_whole_one_draws(
@@ -322,7 +322,7 @@ class TestInAForeignTrainer:
         resumed = Foreign(num_workers, tells_epoch)
         make_trainer(tmp_path, max_epochs=4).fit(resumed, ckpt_path=checkpoint, weights_only=True)
 
-        assert resumed.seen == {epoch: drawn_in(epoch) for epoch in (2, 3)}
+        assert resumed.seen == {epoch: epoch_samples(epoch) for epoch in (2, 3)}
 
 
 # -- the shuffle -------------------------------------------------------------------------------------------------

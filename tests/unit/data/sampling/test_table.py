@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 from tests.unit.figures.nasty_names import NASTY_NAMES
 
-from classifier_training.data.sampling.observed import Drawn
-from classifier_training.data.sampling.table import DrawnTable
+from classifier_training.data.sampling.epoch_samples import EpochSamples
+from classifier_training.data.sampling.table import SampledTable
 
 
-def drawn(*counts: int, classes: tuple[str, ...] = ("a", "b")) -> Drawn:
-    return Drawn(classes, np.full(len(counts), 5, np.int64), np.array(counts, np.int64))
+def drawn(*counts: int, classes: tuple[str, ...] = ("a", "b")) -> EpochSamples:
+    return EpochSamples(classes, np.full(len(counts), 5, np.int64), np.array(counts, np.int64))
 
 
 def test_every_epoch_and_class_has_a_row(tmp_path: Path) -> None:
-    table = DrawnTable(tmp_path / "data" / "drawn.csv")
+    table = SampledTable(tmp_path / "data" / "drawn.csv")
 
     table.write(0, drawn(1, 2))
     table.write(1, drawn(3, 4))
@@ -25,12 +25,12 @@ def test_every_epoch_and_class_has_a_row(tmp_path: Path) -> None:
 
 
 def test_another_process_goes_on_with_the_epochs_that_are_done(tmp_path: Path) -> None:
-    first = DrawnTable(tmp_path / "drawn.csv")
+    first = SampledTable(tmp_path / "drawn.csv")
     for epoch in range(3):
         first.write(epoch, drawn(epoch, 9))
     expected = first.path.read_bytes()
 
-    again = DrawnTable(first.path)
+    again = SampledTable(first.path)
     again.read(2)
     again.write(2, drawn(2, 9))
 
@@ -39,17 +39,17 @@ def test_another_process_goes_on_with_the_epochs_that_are_done(tmp_path: Path) -
 
 
 def test_without_epochs_that_are_done_it_begins_anew(tmp_path: Path) -> None:
-    table = DrawnTable(tmp_path / "drawn.csv")
+    table = SampledTable(tmp_path / "drawn.csv")
     table.write(0, drawn(1, 1))
 
     table.read(0)
 
     assert table.drawn == {}
-    DrawnTable(tmp_path / "none.csv").read(3)
+    SampledTable(tmp_path / "none.csv").read(3)
 
 
 def test_names_come_back_as_they_were(tmp_path: Path) -> None:
-    table = DrawnTable(tmp_path / "drawn.csv")
+    table = SampledTable(tmp_path / "drawn.csv")
     table.write(0, drawn(*range(len(NASTY_NAMES)), classes=NASTY_NAMES))
     before = table.path.read_bytes()
 

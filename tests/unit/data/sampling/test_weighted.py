@@ -5,7 +5,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from classifier_training.data.sampling.weighted import check_weights, draw_with_replacement, draw_without_replacement
+from classifier_training.data.sampling.weighted import (
+    check_weights,
+    sample_with_replacement,
+    sample_without_replacement,
+)
 from classifier_training.errors import ConfigError
 
 
@@ -26,7 +30,7 @@ def test_with_replacement_it_draws_what_torch_draws(num_draws: int) -> None:
     weights = make_weights()
     expected = torch.multinomial(torch.from_numpy(weights), num_draws, True, generator=generator())
 
-    drawn = draw_with_replacement(weights, num_draws, generator())
+    drawn = sample_with_replacement(weights, num_draws, generator())
 
     np.testing.assert_array_equal(drawn, expected.numpy())
     assert (weights[drawn] > 0).all()
@@ -38,7 +42,7 @@ def test_without_replacement_it_draws_what_torch_draws(num_draws: int) -> None:
     assert np.count_nonzero(weights) == 4499
     expected = torch.multinomial(torch.from_numpy(weights), num_draws, False, generator=generator())
 
-    drawn = draw_without_replacement(weights, num_draws, generator())
+    drawn = sample_without_replacement(weights, num_draws, generator())
 
     np.testing.assert_array_equal(drawn, expected.numpy())
     assert len(np.unique(drawn)) == num_draws
@@ -48,7 +52,7 @@ def test_all_of_the_samples_without_replacement() -> None:
     weights = np.random.default_rng(0).random(3000)
     expected = torch.multinomial(torch.from_numpy(weights), 3000, False, generator=generator())
 
-    np.testing.assert_array_equal(draw_without_replacement(weights, 3000, generator()), expected.numpy())
+    np.testing.assert_array_equal(sample_without_replacement(weights, 3000, generator()), expected.numpy())
 
 
 @pytest.mark.parametrize("num_draws", [50, 100, 200])
@@ -60,14 +64,14 @@ def test_equal_arrivals_are_in_the_order_of_their_indices(num_draws: int) -> Non
     assert len(np.unique(quotients)) < 30
     expected = sorted(range(200), key=lambda index: (-quotients[index], index))
 
-    assert draw_without_replacement(weights, num_draws, generator()).tolist() == expected[:num_draws]
+    assert sample_without_replacement(weights, num_draws, generator()).tolist() == expected[:num_draws]
 
 
 def test_the_smallest_weights_still_come_before_those_that_are_zero() -> None:
     weights = np.full(100, 5e-324)
     weights[::2] = 0
 
-    assert sorted(draw_without_replacement(weights, 50, generator())) == list(range(1, 100, 2))
+    assert sorted(sample_without_replacement(weights, 50, generator())) == list(range(1, 100, 2))
 
 
 @pytest.mark.parametrize("first", [1, 3])
@@ -75,7 +79,7 @@ def test_leading_zeros_are_never_drawn(first: int) -> None:
     weights = np.zeros(10)
     weights[first:] = 1e-300
 
-    assert draw_with_replacement(weights, 10_000, generator()).min() == first
+    assert sample_with_replacement(weights, 10_000, generator()).min() == first
 
 
 @pytest.mark.parametrize(

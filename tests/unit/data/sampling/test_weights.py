@@ -90,6 +90,6 @@ def test_a_balanced_draw_is_equally_likely_for_every_class() -> None:
 
 def test_torch_is_not_needed() -> None:
     code = "import sys; import classifier_training.data.sampling.weights; sys.exit('torch' in sys.modules)"
-    environment = {"PYTHONPATH": str(Path(__file__).parents[3] / "src")}
+    environment = {"PYTHONPATH": str(Path(__file__).parents[4] / "src")}
 
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

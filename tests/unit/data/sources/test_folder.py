@@ -141,7 +141,7 @@ def test_upper_case_extensions_and_other_files(tmp_path: Path) -> None:
     for name in ("1.PNG", "2.JpG", "3.jpeg"):
         make_photo(tmp_path / "a" / name, 1)
     for name in ("notes.txt", "Thumbs.DB", "more.TXT", "README"):
-        (tmp_path / "a" / name).write_text("no picture")
+        (tmp_path / "a" / name).write_text("no image")
 
     counts, warnings = classes_in(tmp_path)
 

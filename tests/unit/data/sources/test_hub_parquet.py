@@ -33,7 +33,7 @@ def list_found(root: str | Path, cache: Path, columns: Columns | None = None) ->
 
 
 def read(listing: Listing, split: str | None = None) -> list[tuple[int, str]]:
-    """Number and label of every picture."""
+    """Number and label of every image."""
     numbers = {photo_bytes(number): number for number in range(20)}
     return [(numbers[sample.image.read()], sample.label) for sample in listing.samples(split)]  # type: ignore[arg-type]
 
@@ -52,9 +52,9 @@ def test_as_the_hub_lays_them_out(tmp_path: Path, cache: Path) -> None:
     assert read(listing, "val") == [(5, "dog")]
     assert read(listing, "test") == [(6, "cat")]
     assert listing.places == dict.fromkeys(["train", "val", "test"], str(data))
-    assert listing.layout == "4 Parquet files of pictures (train, val, test)"
+    assert listing.layout == "4 Parquet files of images (train, val, test)"
     assert {str(data), *map(str, data.iterdir())} <= set(listing.watched)
-    assert str(listing.samples("train")[3].image).endswith("/train-00001-of-00002.pictures::00003.png")
+    assert str(listing.samples("train")[3].image).endswith("/train-00001-of-00002.images::00003.png")
     for root in (data, data / "train-{00000..00001}-of-00002.parquet"):
         assert read(list_found(root, cache), "train") == read(listing, "train")
 
@@ -65,7 +65,7 @@ def test_split_folders_and_one_file(tmp_path: Path, cache: Path) -> None:
 
     assert read(list_found(tmp_path, cache), "test") == [(1, "dog")]
     alone = list_found(path, cache)
-    assert alone.layout == "1 Parquet file of pictures (no splits)"
+    assert alone.layout == "1 Parquet file of images (no splits)"
     assert read(alone) == [(1, "dog")]
 
 
@@ -150,7 +150,7 @@ def test_several_columns_of_pictures_or_of_classes(tmp_path: Path, cache: Path) 
     two = table.append_column("right", table.column("left"))
     parquet.write_table(two, path)
     with pytest.raises(
-        DataError, match=r"has several columns of pictures, 'left', 'right'; choose with data.image_column"
+        DataError, match=r"has several columns of images, 'left', 'right'; choose with data.image_column"
     ):
         list_found(path, cache)
 
@@ -170,14 +170,14 @@ def test_tables_of_paths_are_none(tmp_path: Path, cache: Path) -> None:
     assert list_hub_parquet(str(tmp_path), Columns(), cache=cache) is None
     assert list_hub_parquet(str(tmp_path / "nowhere"), Columns(), cache=cache) is None
     write_hub_parquet(tmp_path / "w.parquet", [0])
-    with pytest.raises(DataError, match=rf"^{tmp_path}/x\.parquet holds no pictures, but {tmp_path}/w\.parquet does"):
+    with pytest.raises(DataError, match=rf"^{tmp_path}/x\.parquet holds no images, but {tmp_path}/w\.parquet does"):
         list_found(tmp_path, cache)
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, -1], "row 2: -1 in the column 'label' is no label; allowed are 0 to 2 (the hub marks pictures without"),
+        ([0, -1], "row 2: -1 in the column 'label' is no label; allowed are 0 to 2 (the hub marks images without"),
         ([3], "row 1: 3 in the column 'label' is no label; allowed are 0 to 2"),
         ([0, 1, None], "row 3: the column 'label' has no value"),
         ([[0]], "row 1: the column 'label' holds a value of type list, not text"),
@@ -217,8 +217,8 @@ def test_pictures_beside_the_file(tmp_path: Path, cache: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (None, "row 2: the column 'image' has no picture"),
-        ({"bytes": None, "path": None}, "row 2: the column 'image' has no picture"),
+        (None, "row 2: the column 'image' has no image"),
+        ({"bytes": None, "path": None}, "row 2: the column 'image' has no image"),
         (
             {"bytes": None, "path": "gone.png"},
             "row 2: the column 'image' has no bytes, and there is no file {folder}/gone.png",
@@ -293,7 +293,7 @@ def test_a_file_that_is_damaged_within(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(DataError, match=rf"^{path} is no readable Parquet file: "):
         list_found(path, cache)
 
-    assert list(cache.rglob("*.pictures")) == []
+    assert list(cache.rglob("*.images")) == []
 
 
 def test_metadata_that_cannot_be_understood(tmp_path: Path, cache: Path) -> None:

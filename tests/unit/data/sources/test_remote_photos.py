@@ -34,8 +34,8 @@ def web(served: Path) -> Iterator[WebFolder]:
         yield web
 
 
-def pictures(listing: Listing, cache: Path) -> list[tuple[int, str, bytes]]:
-    """Split, label and bytes of every picture, which is fetched."""
+def images(listing: Listing, cache: Path) -> list[tuple[int, str, bytes]]:
+    """Split, label and bytes of every image, which is fetched."""
     rows = listing.rows.to_pylist()
     assert all(row["offset"] is None for row in rows)
     return [
@@ -56,7 +56,7 @@ def test_split_folders_with_class_folders(served: Path, cache: Path, web: WebFol
         for label in ("cat", "dog")
         for path in sorted((served / "my photos" / name / label).iterdir())
     ]
-    assert pictures(listing, cache) == [(split, label, path.read_bytes()) for split, label, path in files]
+    assert images(listing, cache) == [(split, label, path.read_bytes()) for split, label, path in files]
     assert listing.places["val"] == f"{web.address}/my photos/val"
     assert listing.layout == "remote split folders (train, val, test) with one folder a class"
     assert listing.warnings == [
@@ -75,7 +75,7 @@ def test_class_folders_with_deeper_ones(served: Path, cache: Path, web: WebFolde
     )
 
     assert listing.layout == "remote folder, no splits with one folder a class"
-    assert [label for _, label, _ in pictures(listing, cache)] == ["train", "Ünï #1", "Ünï #1", "Ünï #1"]
+    assert [label for _, label, _ in images(listing, cache)] == ["train", "Ünï #1", "Ünï #1", "Ünï #1"]
     assert told == [(1, 2), (2, 2)]
 
 
@@ -86,7 +86,7 @@ def test_in_a_store(tmp_path: Path, cache: Path) -> None:
 
     listing = list_remote_photos("memory:///test_in_a_store", Columns(), cache=cache)
 
-    assert [label for _, label, _ in pictures(listing, cache)] == ["a", "b", "b"]
+    assert [label for _, label, _ in images(listing, cache)] == ["a", "b", "b"]
 
 
 def test_everything_that_may_lie_at_an_address(served: Path, cache: Path, web: WebFolder) -> None:
@@ -98,8 +98,8 @@ def test_everything_that_may_lie_at_an_address(served: Path, cache: Path, web: W
         write_table(served / name, [row])
     layouts = {
         "shards": "1 tar shard (train)", "shards/train-0.tar": "1 tar shard (train)",
-        "shards/train-{0..0}.tar": "1 tar shard (train)", "hub": "1 Parquet file of pictures (train)",
-        "pictures.parquet": "1 Parquet file of pictures (no splits)", "t.csv": "table t.csv",
+        "shards/train-{0..0}.tar": "1 tar shard (train)", "hub": "1 Parquet file of images (train)",
+        "pictures.parquet": "1 Parquet file of images (no splits)", "t.csv": "table t.csv",
         "paths.parquet": "table paths.parquet", "table": "table annotations.jsonl",
         "split": "one table a split (train/annotations.csv)",
     }  # fmt: skip

@@ -82,11 +82,11 @@ def test_cls_wins_over_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([("a.jpg", PICTURE)], "the key 'a' has a picture and no label, only .jpg; expected a.cls, or a.json with one"),
-        ([("a.jpg", PICTURE), ("a.json", b"{}")], "the key 'a' has a picture and no label, only .jpg, .json"),
-        ([("a.jpg", PICTURE), ("a.json", b"[1]")], "the key 'a' has a picture and no label"),
-        ([("a.cls", b"cat")], "the key 'a' has no picture, only .cls (the key is the name up to its first dot)"),
-        ([("a.jpg", PICTURE), ("a.png", PICTURE), ("a.cls", b"c")], "the key 'a' has two pictures, a.jpg and a.png"),
+        ([("a.jpg", PICTURE)], "the key 'a' has an image and no label, only .jpg; expected a.cls, or a.json with one"),
+        ([("a.jpg", PICTURE), ("a.json", b"{}")], "the key 'a' has an image and no label, only .jpg, .json"),
+        ([("a.jpg", PICTURE), ("a.json", b"[1]")], "the key 'a' has an image and no label"),
+        ([("a.cls", b"cat")], "the key 'a' has no image, only .cls (the key is the name up to its first dot)"),
+        ([("a.jpg", PICTURE), ("a.png", PICTURE), ("a.cls", b"c")], "the key 'a' has two images, a.jpg and a.png"),
         (
             [("a.jpg", PICTURE), ("a.JPG", PICTURE), ("a.cls", b"c")],
             "the key 'a' has two files with the extension .jpg",

@@ -23,7 +23,7 @@ def list_found(root: str | Path, cache: Path | None = None) -> Listing:
 
 
 def numbers(listing: Listing, split: str | None = None) -> list[int]:
-    """The numbers of the pictures, which are checked to be where the listing says."""
+    """The numbers of the images, which are checked to be where the listing says."""
     samples = listing.samples(split)  # type: ignore[arg-type]
     found = [int(sample.image.member.rpartition("/")[2].partition(".")[0]) for sample in samples]
     assert [sample.image.read() for sample in samples] == [photo_bytes(number) for number in found]
@@ -140,7 +140,7 @@ def test_compressed_shards_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(gzip.compress(write_shard(tmp_path / "good.tar", ["cat"]).read_bytes()))
 
     for root in (tmp_path, tmp_path / name):
-        with pytest.raises(DataError, match=rf"^{tmp_path / name} is compressed, so that no picture in it can be read"):
+        with pytest.raises(DataError, match=rf"^{tmp_path / name} is compressed, so that no image in it can be read"):
             list_found(root)
 
 
@@ -157,7 +157,7 @@ def test_a_shard_without_pictures_is_said(tmp_path: Path) -> None:
     write_shard(tmp_path / "0.tar", ["cat"])
     write_tar(tmp_path / "1.tar", [])
 
-    assert list_found(tmp_path).warnings == [f"the shard {tmp_path}/1.tar holds no pictures"]
+    assert list_found(tmp_path).warnings == [f"the shard {tmp_path}/1.tar holds no images"]
 
 
 def test_keys_of_several_shards_are_said(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def test_compressed_shards_are_refused(tmp_path: Path, compress: Callable[[bytes
     path = write_tar(tmp_path / "x.tar", [("a.jpg", b"1")])
     path.write_bytes(compress(path.read_bytes()))
 
-    with pytest.raises(DataError, match=rf"^{path} is compressed with {name}, so that no picture in it can be read"):
+    with pytest.raises(DataError, match=rf"^{path} is compressed with {name}, so that no image in it can be read"):
         members(path)
 
 
@@ -301,7 +301,7 @@ def test_noise_is_never_more_than_a_refusal(tmp_path: Path) -> None:
         try:
             found = members(path)
         except DataError as error:
-            assert "\n" not in str(error)  # noqa: PT017 - most are refused, those that hit a picture are not
+            assert "\n" not in str(error)  # noqa: PT017 - most are refused, those that hit an image are not
         else:
             assert all(offset + size <= len(damaged) for _, offset, size in found)
 

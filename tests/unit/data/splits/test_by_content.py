@@ -17,7 +17,7 @@ def digest(number: int) -> str:
     return hashlib.blake2b(str(number).encode(), digest_size=16).hexdigest()
 
 
-def divide(
+def make_splits(
     photos: Sequence[tuple[str, str]], *, val: float = 0.2, test: float = 0.1, seed: int = 0
 ) -> dict[str, Split]:
     """Split by name, of photos given as (name, label); the name up to a # is the content."""
@@ -34,13 +34,13 @@ def photos(count: int, label: str = "a", first: int = 0) -> list[tuple[str, str]
 def test_the_same_seed_gives_the_same_split_and_the_order_does_not_matter() -> None:
     samples = photos(300)
 
-    assert divide(samples) == divide(samples)
-    assert divide(samples) == divide(samples[::-1])
+    assert make_splits(samples) == make_splits(samples)
+    assert make_splits(samples) == make_splits(samples[::-1])
 
 
 def test_another_seed_gives_another_split() -> None:
     samples = photos(300)
-    splits = [divide(samples, seed=seed) for seed in range(3)]
+    splits = [make_splits(samples, seed=seed) for seed in range(3)]
 
     for one, other in itertools.combinations(splits, 2):
         # two independent splits of 70/20/10 differ in 46 % of the photos
@@ -50,7 +50,7 @@ def test_another_seed_gives_another_split() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_proportions_are_within_binomial_bounds_in_every_class(seed: int) -> None:
     samples = [sample for index, label in enumerate("abc") for sample in photos(2000, label, 10_000 * index)]
-    splits = divide(samples, seed=seed)
+    splits = make_splits(samples, seed=seed)
 
     counts = Counter((label, splits[name]) for name, label in samples)
     shares: dict[Split, float] = {"train": 0.7, "val": 0.2, "test": 0.1}
@@ -60,28 +60,28 @@ def test_proportions_are_within_binomial_bounds_in_every_class(seed: int) -> Non
 
 
 def test_adding_photos_moves_no_other() -> None:
-    before = divide(photos(100))
-    after = divide([*photos(100), *photos(400, first=100), *photos(50, "new", first=900)])
+    before = make_splits(photos(100))
+    after = make_splits([*photos(100), *photos(400, first=100), *photos(50, "new", first=900)])
 
     assert {path: after[path] for path in before} == before
 
 
 def test_removing_photos_moves_no_other() -> None:
-    before = divide(photos(400))
-    after = divide([photo for photo in photos(400) if int(photo[0]) % 3])
+    before = make_splits(photos(400))
+    after = make_splits([photo for photo in photos(400) if int(photo[0]) % 3])
 
     assert after == {path: before[path] for path in after}
 
 
 def test_a_larger_validation_share_only_takes_from_training() -> None:
-    small, large = divide(photos(500), val=0.1), divide(photos(500), val=0.3)
+    small, large = make_splits(photos(500), val=0.1), make_splits(photos(500), val=0.3)
 
     moves = Counter((small[path], large[path]) for path in small if small[path] != large[path])
     assert set(moves) == {("train", "val")}
 
 
 def test_copies_share_a_split() -> None:
-    splits = divide([(f"{number}#{copy}", "a") for number in range(200) for copy in range(3)])
+    splits = make_splits([(f"{number}#{copy}", "a") for number in range(200) for copy in range(3)])
 
     for number in range(200):
         assert len({splits[f"{number}#{copy}"] for copy in range(3)}) == 1
@@ -90,7 +90,7 @@ def test_copies_share_a_split() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("seed", range(10))
 def test_a_small_class_has_a_training_photo_and_keeps_the_others_where_they_are(count: int, seed: int) -> None:
-    splits = divide(photos(count), val=0.45, test=0.45, seed=seed)
+    splits = make_splits(photos(count), val=0.45, test=0.45, seed=seed)
     alone = {
         path: split_of_content(digest(int(path)), val_fraction=0.45, test_fraction=0.45, seed=seed) for path in splits
     }
@@ -101,13 +101,13 @@ def test_a_small_class_has_a_training_photo_and_keeps_the_others_where_they_are(
 
 
 def test_copies_of_the_one_training_photo_stay_together() -> None:
-    splits = divide([("0#a", "a"), ("0#b", "a")], val=0.49, test=0.49)
+    splits = make_splits([("0#a", "a"), ("0#b", "a")], val=0.49, test=0.49)
 
     assert set(splits.values()) == {"train"}
 
 
 def test_without_a_test_share_nothing_is_tested_on() -> None:
-    assert set(divide(photos(50), val=0.5, test=0.0).values()) == {"train", "val"}
+    assert set(make_splits(photos(50), val=0.5, test=0.0).values()) == {"train", "val"}
 
 
 def test_a_photos_split_is_pinned_over_versions() -> None:

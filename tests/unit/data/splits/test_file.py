@@ -114,7 +114,7 @@ def test_reading_a_split_needs_neither_torch_nor_pydantic() -> None:
         "import sys, classifier_training.data.splits.file, classifier_training.evaluation.labelled\n"
         "sys.exit(', '.join({'torch', 'pydantic', 'lightning', 'pyarrow', 'yaml'} & set(sys.modules)) or None)"
     )
-    paths = [str(Path(__file__).parents[3] / "src"), *(entry for entry in sys.path if "site-packages" in entry)]
+    paths = [str(Path(__file__).parents[4] / "src"), *(entry for entry in sys.path if "site-packages" in entry)]
     start = f"import sys; sys.path[:0] = {paths!r}\n"
 
     finished = subprocess.run(

@@ -8,8 +8,8 @@ import pytest
 from classifier_training.data.index.check import Facts
 from classifier_training.data.index.table import Index, write_index
 from classifier_training.data.sources.listing import Listing, RowWriter
-from classifier_training.data.splits import make as division_module
-from classifier_training.data.splits.make import Division, divide
+from classifier_training.data.splits import make as make_module
+from classifier_training.data.splits.make import Splits, make_splits
 
 
 def make_index(path: Path, groups: list[str | None] | None = None, count: int = 60) -> Index:
@@ -23,8 +23,8 @@ def make_index(path: Path, groups: list[str | None] | None = None, count: int = 
     return Index(path)
 
 
-def halves(index: Index, seed: int = 0) -> Division:
-    return divide(index, "/p", val_fraction=0.3, test_fraction=0.2, seed=seed)
+def halves(index: Index, seed: int = 0) -> Splits:
+    return make_splits(index, "/p", val_fraction=0.3, test_fraction=0.2, seed=seed)
 
 
 def test_a_group_stays_together(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_picture_without_a_group_goes_by_its_content(tmp_path: Path) -> None:
     alone = halves(make_index(tmp_path / "i.arrow"))
     mixed = halves(make_index(tmp_path / "g.arrow", ["one"] + [None] * 59))
 
-    def split_of(division: Division) -> dict[int, str]:
+    def split_of(division: Splits) -> dict[int, str]:
         return {int(row): split for split, rows in division.rows.items() for row in rows}
 
     moved = {row for row, split in split_of(mixed).items() if split_of(alone)[row] != split}
@@ -52,11 +52,11 @@ def test_the_division_of_a_large_index_is_kept(tmp_path: Path, monkeypatch: pyte
     index = make_index(tmp_path / "i.arrow")
     fresh = halves(index)
     assert not list(tmp_path.glob("*.npz"))
-    monkeypatch.setattr(division_module, "MIN_ROWS_STORED", 10)
+    monkeypatch.setattr(make_module, "MIN_ROWS_STORED", 10)
 
     halves(index)
     (kept,) = tmp_path.glob("*.npz")
-    monkeypatch.setattr(division_module, "split_positions", None)  # nothing is computed again
+    monkeypatch.setattr(make_module, "split_positions", None)  # nothing is computed again
     again = halves(index)
 
     assert {split: rows.tolist() for split, rows in again.rows.items()} == {
@@ -64,7 +64,7 @@ def test_the_division_of_a_large_index_is_kept(tmp_path: Path, monkeypatch: pyte
     }
     assert (again.classes, again.notes, again.fingerprint) == (fresh.classes, fresh.notes, fresh.fingerprint)
     monkeypatch.undo()
-    monkeypatch.setattr(division_module, "MIN_ROWS_STORED", 10)
+    monkeypatch.setattr(make_module, "MIN_ROWS_STORED", 10)
     kept.write_bytes(b"spoilt")
     assert halves(index).fingerprint == fresh.fingerprint
     assert halves(index, seed=1).fingerprint != fresh.fingerprint

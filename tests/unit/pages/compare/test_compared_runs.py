@@ -10,7 +10,7 @@ from classifier_training.pages.compare.compared_runs import (
     ComparedRuns,
     cannot_be_compared,
     compared_runs,
-    judgement,
+    conclusion,
     p_value,
 )
 from classifier_training.pages.read.run_data import RunData, read_run
@@ -23,9 +23,9 @@ def read(folder: Path, **makers: RunMaker) -> list[RunData]:
     return [read_run(maker.make(folder / name).root, with_predictions=True) for name, maker in makers.items()]
 
 
-def judgements(compared: ComparedRuns) -> list[str]:
+def conclusions(compared: ComparedRuns) -> list[str]:
     assert compared.best is not None
-    return [judgement(compared.best, run).replace("\N{NO-BREAK SPACE}", " ") for run in compared.others]
+    return [conclusion(compared.best, run).replace("\N{NO-BREAK SPACE}", " ") for run in compared.others]
 
 
 def test_the_better_run_is_named_and_why(tmp_path: Path) -> None:
@@ -33,14 +33,14 @@ def test_the_better_run_is_named_and_why(tmp_path: Path) -> None:
 
     assert [run.label for run in compared.runs] == ["bad", "good"]
     assert compared.best is compared.runs[1]
-    (sentence,) = judgements(compared)
+    (sentence,) = conclusions(compared)
     assert sentence.startswith("“good” is better than “bad”: top-1 ")
     assert "McNemar, p < 0.001" in sentence
     assert cannot_be_compared(compared) == []
 
 
 def test_a_small_difference_may_be_chance(tmp_path: Path) -> None:
-    (sentence,) = judgements(compared_runs(read(tmp_path, one=GOOD, other=replace(GOOD, seed=3))))
+    (sentence,) = conclusions(compared_runs(read(tmp_path, one=GOOD, other=replace(GOOD, seed=3))))
 
     assert "cannot be told apart" in sentence
     assert "may be chance" in sentence
@@ -51,7 +51,7 @@ def test_runs_of_other_photos_are_told(tmp_path: Path) -> None:
 
     compared = compared_runs(read(tmp_path, good=GOOD, bad=replace(BAD, files=others)))
 
-    assert "it is not known which photos both were asked about" in judgements(compared)[0]
+    assert "it is not known which photos both were asked about" in conclusions(compared)[0]
     assert (
         "photos of different places, so it is not known whether they have any in common"
         in cannot_be_compared(compared)[0]
@@ -87,7 +87,7 @@ def test_a_run_without_scores_is_no_obstacle(tmp_path: Path) -> None:
 
     compared = compared_runs([good, replace(bad, final=None, validation=None)])
 
-    assert judgements(compared) == ["“bad” has no scores yet."]
+    assert conclusions(compared) == ["“bad” has no scores yet."]
     assert any("“bad” has no scores" in sentence for sentence in cannot_be_compared(compared))
     assert compared_runs([replace(bad, final=None, validation=None)] * 2).best is None
 

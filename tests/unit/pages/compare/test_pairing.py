@@ -103,7 +103,7 @@ def test_passes_that_were_written_are_paired(tmp_path: Path) -> None:
 
     pairing = pair(finals[0], finals[1], are_same_photos=False)
 
-    right = [RunMaker(3, seed=seed).score("test").predictions.are_right for seed in (0, 1)]
+    right = [RunMaker(3, seed=seed).score("test").predictions.is_correct for seed in (0, 1)]
     assert pairing.are_same
     assert pairing.comparison is not None
     assert pairing.comparison.num_only_first == int((right[0] & ~right[1]).sum())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.helpers.run_folders import RunMaker, edit_json
 
-from classifier_training.pages.read.photo_data import Spread, read_draws, read_statistics
+from classifier_training.pages.read.photo_data import Spread, read_sampler_distribution, read_statistics
 from classifier_training.pages.read.reading import DamagedFileError
 from classifier_training.run.folder import RunFolder
 
@@ -70,7 +70,7 @@ def test_draws_that_do_not_fit_together_are_refused(run: RunFolder, text: str) -
     run.sampler_distribution.write_text(text, encoding="utf-8")
 
     with pytest.raises(DamagedFileError):
-        read_draws(run.sampler_distribution)
+        read_sampler_distribution(run.sampler_distribution)
 
 
 def test_draws_may_begin_after_a_resume_and_stand_in_any_order(run: RunFolder) -> None:
@@ -78,7 +78,7 @@ def test_draws_may_begin_after_a_resume_and_stand_in_any_order(run: RunFolder) -
         "epoch,class,images,drawn\n3,b,5,6\n2,b,5,7\n2,a,1,2\n3,a,1,3\n", encoding="utf-8"
     )
 
-    draws = read_draws(run.sampler_distribution)
+    draws = read_sampler_distribution(run.sampler_distribution)
 
     assert (draws.classes, draws.epochs, draws.images.tolist()) == (("b", "a"), (2, 3), [5, 1])
     assert draws.drawn.tolist() == [[7, 2], [6, 3]]

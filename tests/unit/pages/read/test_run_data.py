@@ -84,7 +84,7 @@ def test_a_finished_run_is_read_as_it_was_written(made: RunFolder) -> None:
     assert data.final.predictions is not None
     assert data.final.predictions.files == expected.files
     assert np.array_equal(data.final.predictions.predicted, expected.predictions.predicted)
-    assert [picture.thumbnail is not None for picture in data.final.pictures] == [True] * 3
+    assert [image.thumbnail is not None for image in data.final.images] == [True] * 3
     assert data.validation is not None
     assert data.validation.split == "val"
     assert data.onnx is not None
@@ -132,7 +132,7 @@ def test_scores_of_another_epoch_than_the_results_are_not_taken_for_theirs(run: 
     data = read_run(run.root)
 
     assert data.final is not None
-    assert (data.final.epoch, data.final.pictures, data.final.coverage) == (2, (), ())
+    assert (data.final.epoch, data.final.images, data.final.coverage) == (2, (), ())
     assert [sentence.partition(" ")[0] for sentence in data.missing] == ["test/scores.json"]
 
 

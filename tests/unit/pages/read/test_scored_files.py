@@ -38,7 +38,7 @@ def test_everything_that_was_written_is_read(folder: ScoredFolder) -> None:
     assert scored.expected_calibration_error is not None
     assert scored.coverage[0].coverage == 1
     assert np.array_equal(scored.confusion, expected.scores.confusion)  # type: ignore[arg-type]  # it is there
-    worst = max(scored.pictures, key=lambda picture: picture.loss or 0)
+    worst = max(scored.images, key=lambda image: image.loss or 0)
     assert worst.index == int(expected.predictions.losses.argmax())
     assert worst.true == expected.predictions.labels[worst.index]
     assert worst.thumbnail == folder.thumbnails / f"{worst.index}.jpg"
@@ -51,44 +51,44 @@ def test_everything_that_was_written_is_read(folder: ScoredFolder) -> None:
 def test_a_thumbnail_outside_the_folder_is_gone(folder: ScoredFolder, tmp_path: Path, name: str) -> None:
     (tmp_path / "secret.jpg").write_bytes(b"secret")
     (folder.thumbnails / "link.jpg").symlink_to(tmp_path / "secret.jpg")
-    pictures = json.loads(folder.pictures.read_text(encoding="utf-8"))["pictures"]
-    pictures[0]["thumbnail"] = pictures[1]["cam"] = name
-    edit_json(folder.pictures, pictures=pictures)
+    images = json.loads(folder.images.read_text(encoding="utf-8"))["pictures"]
+    images[0]["thumbnail"] = images[1]["cam"] = name
+    edit_json(folder.images, pictures=images)
     reader = Reader(folder.root)
 
     scored = read_scored(reader, folder)
 
     assert scored is not None
-    assert scored.pictures[0].thumbnail is None
-    assert scored.pictures[1].cam is None
-    assert reader.missing == ["1 of the 6 pictures that pictures.json names are gone, and shown by name"]
+    assert scored.images[0].thumbnail is None
+    assert scored.images[1].cam is None
+    assert reader.missing == ["1 of the 6 images that pictures.json names are gone, and shown by name"]
 
 
 def test_pictures_of_an_earlier_epoch_are_told(folder: ScoredFolder) -> None:
     edit_json(folder.scores, epoch=3)
-    edit_json(folder.pictures, epoch=3)
+    edit_json(folder.images, epoch=3)
     reader = Reader(folder.root)
     scored = read_scored(reader, folder)
     assert scored is not None
-    assert scored.pictures_epoch is None
+    assert scored.examples_epoch is None
     assert reader.missing == []
 
-    edit_json(folder.pictures, epoch=2)
+    edit_json(folder.images, epoch=2)
     scored = read_scored(reader, folder)
     assert scored is not None
-    assert scored.pictures_epoch == 2
+    assert scored.examples_epoch == 2
     assert reader.missing == ["pictures.json is of epoch 3 and the scores beside it are of epoch 4"]
 
 
 def test_an_infinite_loss_is_none(folder: ScoredFolder) -> None:
-    pictures = json.loads(folder.pictures.read_text(encoding="utf-8"))["pictures"]
-    pictures[0]["loss"] = None
-    edit_json(folder.pictures, pictures=pictures)
+    images = json.loads(folder.images.read_text(encoding="utf-8"))["pictures"]
+    images[0]["loss"] = None
+    edit_json(folder.images, pictures=images)
 
     scored = read_scored(Reader(folder.root), folder)
 
     assert scored is not None
-    assert scored.pictures[0].loss is None
+    assert scored.images[0].loss is None
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ def test_a_confusion_matrix_that_does_not_fit_is_left_out(folder: ScoredFolder, 
 
 @pytest.mark.parametrize("changes", [{"true": "nobody"}, {"predicted": 3}, {"why": [1]}, {"confidence": 2}])
 def test_pictures_that_do_not_fit_are_left_out(folder: ScoredFolder, changes: dict[str, Any]) -> None:
-    pictures = json.loads(folder.pictures.read_text(encoding="utf-8"))["pictures"]
-    edit_json(folder.pictures, pictures=[pictures[0] | changes, *pictures[1:]])
+    images = json.loads(folder.images.read_text(encoding="utf-8"))["pictures"]
+    edit_json(folder.images, pictures=[images[0] | changes, *images[1:]])
     reader = Reader(folder.root)
 
     scored = read_scored(reader, folder)
 
     assert scored is not None
-    assert scored.pictures == ()
+    assert scored.images == ()
     assert reader.missing[0].startswith("pictures.json has ") or "pictures.json names a class" in reader.missing[0]
 
 

@@ -53,19 +53,19 @@ def test_a_cell_has_its_pictures_and_those_on_the_page_are_not_embedded_twice(tm
     data = read_run(RunMaker(2, num_images=40, skill=0.0, num_pictures=12).make(tmp_path).root)
     cells = confusion_section(data).values["pictures"]
 
-    addresses = [address for pictures in cells.values() for _, _, address in pictures]
+    addresses = [address for images in cells.values() for _, _, address in images]
     assert len(addresses) == 12
     assert {address.partition("-")[0].partition(":")[0] for address in addresses} == {"#picture", "data"}
 
 
 def test_a_picture_that_is_gone_has_no_address() -> None:
-    pictures = (make_picture(why=frozenset({"cell"})), make_picture(index=8))
-    assert confusion_section(make_run(final=make_scored(pictures=pictures, pictures_epoch=0))).values["pictures"] == {}
-    scored = make_scored(pictures=pictures)
+    images = (make_picture(why=frozenset({"cell"})), make_picture(index=8))
+    assert confusion_section(make_run(final=make_scored(images=images, examples_epoch=0))).values["pictures"] == {}
+    scored = make_scored(images=images)
 
-    pictures = confusion_section(make_run(final=scored)).values["pictures"]["0,1"]
+    images = confusion_section(make_run(final=scored)).values["pictures"]["0,1"]
 
-    assert [address for _, _, address in pictures] == [None, None]
+    assert [address for _, _, address in images] == [None, None]
 
 
 def test_nothing_scored_and_no_matrix_are_told() -> None:

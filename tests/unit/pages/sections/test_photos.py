@@ -7,7 +7,7 @@ import pytest
 from tests.helpers.markup import read_markup
 from tests.helpers.page_data import make_run
 
-from classifier_training.pages.read.photo_data import Histogram, SamplerDraws, Spread, Statistics
+from classifier_training.pages.read.photo_data import Histogram, SamplerDistribution, Spread, Statistics
 from classifier_training.pages.sections.photos import MANY_CLASSES, photos_section
 
 
@@ -26,8 +26,8 @@ def make_statistics(**changes: Any) -> Statistics:
     return Statistics(**(values | changes))
 
 
-def draws(*epochs: tuple[int, int]) -> SamplerDraws:
-    return SamplerDraws(("cat", "dog"), tuple(range(len(epochs))), np.array([40, 10]), np.array(epochs))
+def draws(*epochs: tuple[int, int]) -> SamplerDistribution:
+    return SamplerDistribution(("cat", "dog"), tuple(range(len(epochs))), np.array([40, 10]), np.array(epochs))
 
 
 def plain(text: str) -> str:
@@ -74,7 +74,7 @@ def test_draws_are_shown_without_statistics() -> None:
 
 
 def test_a_class_without_training_photos_has_no_repeats() -> None:
-    sampler = SamplerDraws(("cat", "dog"), (0,), np.array([40, 0]), np.array([[40, 0]]))
+    sampler = SamplerDistribution(("cat", "dog"), (0,), np.array([40, 0]), np.array([[40, 0]]))
     statistics = make_statistics(counts={"train": (40, 0)}, imbalance_ratio=None)
 
     rows = photos_section(make_run(statistics=statistics, sampler=sampler)).values["rows"]

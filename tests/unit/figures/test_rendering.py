@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from classifier_training.figures.drawing import DrawingBudget, new_figure, save_figure
+from classifier_training.figures.rendering import PlottingBudget, new_figure, save_figure
 from classifier_training.warn import warn_instead_of_raise
 
 
@@ -26,7 +26,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_drawing_takes_no_more_than_its_share_of_the_time(clock: Clock) -> None:
-    budget = DrawingBudget(share=0.1)
+    budget = PlottingBudget(share=0.1)
     assert budget.is_open
     with budget.spending():
         clock.now += 2
@@ -39,7 +39,7 @@ def test_drawing_takes_no_more_than_its_share_of_the_time(clock: Clock) -> None:
 
 
 def test_time_is_counted_also_when_drawing_fails(clock: Clock) -> None:
-    budget = DrawingBudget(share=0.5)
+    budget = PlottingBudget(share=0.5)
 
     def draw() -> None:
         with budget.spending():
@@ -72,12 +72,12 @@ def test_letters_that_no_font_has_are_drawn_without_a_warning(tmp_path: Path) ->
 
 
 def test_all_that_draw_have_their_turn() -> None:
-    budget = DrawingBudget(share=1e9)
+    budget = PlottingBudget(share=1e9)
     _ = budget.is_open
     drawn: list[str] = []
     for epoch in range(3):
         for name in ("matrix", "pictures", "curves"):
             if budget.wait(name) and not (epoch == 0 and drawn):  # in the first epoch there is time for one alone
-                budget.note_drawn(name)
+                budget.note_plotted(name)
                 drawn.append(name)
     assert drawn == ["matrix", "pictures", "curves", "matrix", "pictures", "curves"]

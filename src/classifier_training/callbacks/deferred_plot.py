@@ -1,4 +1,4 @@
-"""What all callbacks that draw have in common: a training does not wait for its pictures."""
+"""What all callbacks that draw have in common: a training does not wait for its images."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Callable
 
 import lightning
 
-from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.figures.rendering import PlottingBudget
 
-Drawing = Callable[[DrawingBudget | None], None]
+Drawing = Callable[[PlottingBudget | None], None]
 """Draws something. Given a budget, it may put off what that leaves no time for; given None, it draws everything."""
 
 
-class DrawsLate(lightning.Callback):
+class DeferredPlot(lightning.Callback):
     """Base of the callbacks that draw within a training while there is time, and at its end what is left.
 
     Args:
         budget: Decides whether there is time to draw within a training; None: one of its own.
     """
 
-    def __init__(self, budget: DrawingBudget | None = None) -> None:
+    def __init__(self, budget: PlottingBudget | None = None) -> None:
         super().__init__()
-        self.budget = budget or DrawingBudget()
+        self.budget = budget or PlottingBudget()
         self._undrawn: Drawing | None = None
 
     def draw(self, drawing: Drawing, *, at_once: bool = False) -> None:
@@ -50,8 +50,8 @@ class DrawsLate(lightning.Callback):
         """Draws how far a training came that was stopped; whoever stopped it does not wait for what may be put off."""
         self._draw(None if isinstance(exception, Exception) else self.budget)
 
-    def _draw(self, budget: DrawingBudget | None) -> None:
+    def _draw(self, budget: PlottingBudget | None) -> None:
         drawing, self._undrawn = self._undrawn, None
         if drawing is not None:
-            self.budget.note_drawn(self)
+            self.budget.note_plotted(self)
             drawing(budget)

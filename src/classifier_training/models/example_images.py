@@ -19,7 +19,7 @@ Kind = Literal["samples", "worst", "least_certain"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kept:
+class Examples:
     """N images of one kind, the first ones first.
 
     Attributes:
@@ -37,7 +37,7 @@ class Kept:
     losses: NDArray[np.float32]
 
 
-class KeptImages:
+class ExampleCollector:
     """Keeps the first images of an epoch, its worst errors and its least certain images; no synchronisation per step.
 
     Letters: B batch size, K number of classes, N number of kept images.
@@ -64,7 +64,7 @@ class KeptImages:
         self._worst.update(images, facts, facts[:, 3].masked_fill(~is_labelled | (predicted == inside), -torch.inf))
         self._least_certain.update(images, facts, (-facts[:, 2]).masked_fill(~is_labelled, -torch.inf))
 
-    def compute(self) -> dict[Kind, Kept]:
+    def compute(self) -> dict[Kind, Examples]:
         """What this process kept, on the CPU."""
         kinds: dict[Kind, _Top] = {"samples": self._samples, "worst": self._worst, "least_certain": self._least_certain}
         return {name: kept for name, kind in kinds.items() if (kept := kind.compute()) is not None}
@@ -86,13 +86,13 @@ class _Top:
         order = columns[2].nan_to_num(nan=torch.inf).topk(min(self.number, len(columns[2]))).indices
         self._kept = columns[0][order], columns[1][order], columns[2][order]
 
-    def compute(self) -> Kept | None:
+    def compute(self) -> Examples | None:
         if self._kept is None:
             return None
         images, facts, scores = (column.cpu() for column in self._kept)
         chosen = scores != -torch.inf
         values = facts[chosen].numpy()
-        return Kept(
+        return Examples(
             images=images[chosen],
             labels=values[:, 0].astype(np.int64),
             predicted=values[:, 1].astype(np.int64),

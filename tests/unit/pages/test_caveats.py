@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from tests.helpers.page_data import make_run, make_scored
 
-from classifier_training.pages.doubts import doubts
+from classifier_training.pages.caveats import caveats
 from classifier_training.pages.read.model_data import OnnxFile, Verification
-from classifier_training.pages.read.photo_data import SamplerDraws, Statistics
+from classifier_training.pages.read.photo_data import SamplerDistribution, Statistics
 from classifier_training.pages.read.run_data import RunData
 
 GOOD = ((150, 10), (5, 150))
 
 
 def titles(data: RunData) -> list[str]:
-    return [f"{doubt.level}: {doubt.title}".replace("\N{NO-BREAK SPACE}", " ") for doubt in doubts(data)]
+    return [f"{doubt.level}: {doubt.title}".replace("\N{NO-BREAK SPACE}", " ") for doubt in caveats(data)]
 
 
 def make_statistics(**changes: Any) -> Statistics:
@@ -57,7 +57,7 @@ def test_what_was_scored(changes: dict[str, Any], title: str) -> None:
 
 
 def test_few_photos_give_a_rough_score() -> None:
-    (few, small) = doubts(make_run(final=make_scored(((8, 1), (1, 90)))))
+    (few, small) = caveats(make_run(final=make_scored(((8, 1), (1, 90)))))
 
     assert few.title.startswith("Only 100")
     assert "8 percentage points wide" in few.text
@@ -79,7 +79,7 @@ def test_few_photos_and_none_are_told_apart(confusion: Any, title: str) -> None:
 
 
 def test_several_classes_without_photos_are_they() -> None:
-    (absent,) = doubts(make_run(final=make_scored(((300, 0, 0), (0, 0, 0), (0, 0, 0)))))
+    (absent,) = caveats(make_run(final=make_scored(((300, 0, 0), (0, 0, 0), (0, 0, 0)))))
 
     assert "how well they would be recognised" in absent.text
 
@@ -106,7 +106,7 @@ def test_up_to_three_classes_without_a_validation_photo_are_named() -> None:
         statistics = make_statistics(
             classes=tuple("abcde"[:num_classes]), counts={"train": (9,) * num_classes, "val": (90, *nothing)}
         )
-        (doubt,) = doubts(make_run(final=make_scored(GOOD), statistics=statistics))
+        (doubt,) = caveats(make_run(final=make_scored(GOOD), statistics=statistics))
         assert words in doubt.text.translate({0x2068: None, 0x2069: None})
 
 
@@ -133,7 +133,7 @@ def test_an_export_that_is_proven_on_few_photos(num_images: int, wanted: list[st
 
 
 def test_a_class_without_photos_is_named() -> None:
-    (absent,) = doubts(make_run(final=make_scored(((200, 0), (0, 0)))))
+    (absent,) = caveats(make_run(final=make_scored(((200, 0), (0, 0)))))
 
     assert absent.level == "serious"
     assert "class 1" in absent.text
@@ -141,7 +141,7 @@ def test_a_class_without_photos_is_named() -> None:
 
 
 def test_serious_ones_come_first() -> None:
-    levels = [doubt.level for doubt in doubts(make_run(final=make_scored(((8, 1), (0, 0)), split="val")))]
+    levels = [doubt.level for doubt in caveats(make_run(final=make_scored(((8, 1), (0, 0)), split="val")))]
 
     assert levels == sorted(levels, reverse=True)
     assert set(levels) == {"serious", "note"}
@@ -170,14 +170,14 @@ def test_an_export_that_is_not_proven(passed: bool, is_proven: bool, wanted: lis
 )
 def test_strong_imbalance_is_told_with_what_is_done_about_it(balance: str, text: str) -> None:
     statistics = make_statistics(imbalance_ratio=20.0)
-    (doubt,) = doubts(make_run(final=make_scored(GOOD), statistics=statistics, config={"data": {"balance": balance}}))
+    (doubt,) = caveats(make_run(final=make_scored(GOOD), statistics=statistics, config={"data": {"balance": balance}}))
 
     assert doubt.title == "The largest class is 20 times the smallest"
     assert text in doubt.text
 
 
 def test_bad_files_and_classes_never_drawn() -> None:
-    drawn = SamplerDraws(("a", "b"), (0, 1), np.array([5, 5]), np.array([[5, 0], [5, 0]]))
+    drawn = SamplerDistribution(("a", "b"), (0, 1), np.array([5, 5]), np.array([[5, 0], [5, 0]]))
     data = make_run(final=make_scored(GOOD), statistics=make_statistics(bad=(("x.jpg", "truncated"),)), sampler=drawn)
 
     assert titles(data) == ["serious: 1 class never drawn", "note: 1 bad file"]

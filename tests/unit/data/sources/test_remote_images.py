@@ -8,7 +8,7 @@ from tests.helpers.photos import make_photos
 from tests.helpers.web import serve
 
 from classifier_training.data.sources.listing import Listing, RowWriter
-from classifier_training.data.sources.remote_pictures import with_local_pictures
+from classifier_training.data.sources.remote_images import with_local_images
 from classifier_training.errors import BadImageError, DataError
 from classifier_training.imaging.decode import decode_image
 
@@ -24,8 +24,8 @@ def test_remote_pictures_become_local_ones(tmp_path: Path) -> None:
         rows.add("x.tar", ["k.png"], ["z"], offsets=[512], sizes=[9], split="train")
         listing = Listing("remote", rows.table(), {"train": "t", "val": "v"}, ["w"], ["f"])
 
-        local = with_local_pictures(listing, cache, lambda done, total: told.append((done, total)))
-        again = with_local_pictures(listing, cache)
+        local = with_local_images(listing, cache, lambda done, total: told.append((done, total)))
+        again = with_local_images(listing, cache)
 
     samples = local.samples("train")
     paths = [served / "a" / "0.png", served / "a" / "1.png", served / "b c" / "0.png"]
@@ -47,9 +47,9 @@ def test_local_listings_stay_as_they_are(tmp_path: Path) -> None:
     rows.add("photos", ["s3:", "a::b"], "x")
     listing = Listing("local", rows.table())
 
-    assert with_local_pictures(listing, tmp_path / "cache") is listing
+    assert with_local_images(listing, tmp_path / "cache") is listing
     nothing = Listing("nothing", RowWriter().table())
-    assert with_local_pictures(nothing, tmp_path / "cache") is nothing
+    assert with_local_images(nothing, tmp_path / "cache") is nothing
 
 
 def test_a_picture_that_does_not_exist_keeps_its_address(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_picture_that_does_not_exist_keeps_its_address(tmp_path: Path) -> None
         rows = RowWriter()
         rows.add(f"{web.address}/a", ["gone.png", "0.png"], "x")
 
-        samples = with_local_pictures(Listing("remote", rows.table()), tmp_path / "cache").samples()
+        samples = with_local_images(Listing("remote", rows.table()), tmp_path / "cache").samples()
 
     assert os.path.exists(samples[1].path)  # noqa: PTH110 - a record's path is text
     with pytest.raises(BadImageError, match=rf"^cannot read {web.address}/a/gone\.png: no such file or directory$"):
@@ -71,4 +71,4 @@ def test_a_picture_that_may_not_be_read_stops_it(tmp_path: Path) -> None:
         rows.add(f"{web.address}/a", ["0.png"], "x")
 
         with pytest.raises(DataError, match=r"0\.png: it may not be read"):
-            with_local_pictures(Listing("remote", rows.table()), tmp_path / "cache")
+            with_local_images(Listing("remote", rows.table()), tmp_path / "cache")

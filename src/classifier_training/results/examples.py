@@ -1,4 +1,4 @@
-"""Which pictures are shown beside the scores, and the small copies of them."""
+"""Which images are shown beside the scores, and the small copies of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.figures.rendering import PlottingBudget
 from classifier_training.files.atomic import write_json
 from classifier_training.files.text import plain_text
 from classifier_training.metrics.scores import Predictions
@@ -18,18 +18,18 @@ from classifier_training.types import ImageRecord, Preprocessing
 
 FORMAT: Final = 1
 CELL_SIDE: Final = 112
-"""Largest side of a picture that is shown for a cell of the confusion matrix, pixels."""
+"""Largest side of an image that is shown for a cell of the confusion matrix, pixels."""
 LARGE_SIDE: Final = 224
-"""Largest side of the worst errors and of the least certain pictures, pixels."""
+"""Largest side of the worst errors and of the least certain images, pixels."""
 MAX_PER_CELL: Final = 12
 MAX_IN_CELLS: Final = 1_000
 
 Why = Literal["worst", "least_certain", "cell"]
 Cam = Callable[[list[int]], Mapping[int, NDArray[np.float32]]]
-"""Positions of pictures in a split to what the model looked at: float32 (h, w) in [0, 1], by position."""
+"""Positions of images in a split to what the model looked at: float32 (h, w) in [0, 1], by position."""
 
 
-def write_pictures(
+def write_examples(
     folder: ScoredFolder,
     predictions: Predictions,
     records: Sequence[ImageRecord],
@@ -39,39 +39,39 @@ def write_pictures(
     num_pictures: int,
     epoch: int | None = None,
     cam: Cam | None = None,
-    budget: DrawingBudget | None = None,
+    budget: PlottingBudget | None = None,
     max_pixels: int | None = None,
 ) -> bool:
-    """Writes ``pictures.json`` and the small pictures that it names.
+    """Writes ``pictures.json`` and the small images that it names.
 
-    A small picture that is there already is kept as long as the picture and its preprocessing are the same. A picture
+    A small image that is there already is kept as long as the image and its preprocessing are the same. An image
     that cannot be read any more has none.
 
     Args:
         folder: Where.
-        predictions: Of N pictures.
-        records: Where the N pictures are; looked up for those that are shown.
+        predictions: Of N images.
+        records: Where the N images are; looked up for those that are shown.
         classes: K class names, in class order.
         preprocessing: How the model saw them.
-        num_pictures: How many of the worst errors and of the least certain pictures are shown.
-        epoch: After which epoch the predictions were made, from 0: pictures may wait for time, and scores do not.
+        num_pictures: How many of the worst errors and of the least certain images are shown.
+        epoch: After which epoch the predictions were made, from 0: images may wait for time, and scores do not.
         cam: What the model looked at, for the worst errors; None: that is not shown.
-        budget: Small pictures are made while it is open, the most important ones first, and the others are without
-            one; small pictures that are no longer shown are kept for the next time. None: all are made, and those that
+        budget: Small images are made while it is open, the most important ones first, and the others are without
+            one; small images that are no longer shown are kept for the next time. None: all are made, and those that
             are not shown are removed.
-        max_pixels: A picture with more is taken for unreadable; None: as Pillow does.
+        max_pixels: An image with more is taken for unreadable; None: as Pillow does.
 
     Returns:
         Whether nothing was put off for want of time.
     """
-    chosen = choose_pictures(predictions, num_pictures)
+    chosen = choose_examples(predictions, num_pictures)
     thumbnails = Thumbnails(folder.thumbnails, records, preprocessing, max_pixels=max_pixels)
     sides = {index: CELL_SIDE if reasons == ["cell"] else LARGE_SIDE for index, reasons in chosen.items()}
     small = {index: _relative(folder, path) for index, path in thumbnails.make_all(sides, budget).items()}
     worst = [index for index, reasons in chosen.items() if "worst" in reasons and small[index] is not None]
     maps = cam(worst) if cam is not None and worst else {}
     overlays = {index: _relative(folder, thumbnails.overlay(index, LARGE_SIDE, maps[index])) for index in sorted(maps)}
-    pictures = [
+    images = [
         {
             **_said(predictions, index, classes),
             "file": plain_text(str(records[index])),
@@ -81,18 +81,18 @@ def write_pictures(
         }
         for index, reasons in chosen.items()
     ]
-    write_json(folder.pictures, {"format": FORMAT, "epoch": epoch, "pictures": pictures}, durable=False)
+    write_json(folder.images, {"format": FORMAT, "epoch": epoch, "pictures": images}, durable=False)
     shown = {name for name in (*small.values(), *overlays.values()) if name is not None}
     thumbnails.remove_others({name.rpartition("/")[2] for name in shown}, keep_valid=budget is not None)
     return not thumbnails.num_put_off
 
 
-def choose_pictures(predictions: Predictions, num_pictures: int) -> dict[int, list[Why]]:
-    """Positions of the pictures to show, the most important ones first, and why each is shown.
+def choose_examples(predictions: Predictions, num_pictures: int) -> dict[int, list[Why]]:
+    """Positions of the images to show, the most important ones first, and why each is shown.
 
     Args:
-        predictions: Of N pictures.
-        num_pictures: How many of the worst errors and of the least certain pictures.
+        predictions: Of N images.
+        num_pictures: How many of the worst errors and of the least certain images.
     """
     chosen: dict[int, list[Why]] = {}
     reasons: tuple[tuple[Why, list[int]], ...] = (
@@ -108,21 +108,21 @@ def choose_pictures(predictions: Predictions, num_pictures: int) -> dict[int, li
 
 def worst_errors(predictions: Predictions, num_pictures: int) -> list[int]:
     """Positions of the errors with the highest loss, the highest first."""
-    wrong = np.flatnonzero(~predictions.are_right)
+    wrong = np.flatnonzero(~predictions.is_correct)
     order = np.argsort(-predictions.losses[wrong], kind="stable")[:num_pictures]
     return [int(index) for index in wrong[order]]
 
 
 def least_certain(predictions: Predictions, num_pictures: int) -> list[int]:
-    """Positions of the pictures with the lowest confidence, right or wrong, the lowest first."""
+    """Positions of the images with the lowest confidence, right or wrong, the lowest first."""
     return [int(index) for index in np.argsort(predictions.confidence, kind="stable")[:num_pictures]]
 
 
 def of_cells(predictions: Predictions) -> list[int]:
-    """Positions of the pictures of each cell of the confusion matrix, the highest losses of each.
+    """Positions of the images of each cell of the confusion matrix, the highest losses of each.
 
-    Errors come before right answers, the first picture of every cell before the second of any, and cells with more
-    pictures before those with fewer: where `MAX_IN_CELLS` is too little, as many cells as can be have some.
+    Errors come before right answers, the first image of every cell before the second of any, and cells with more
+    images before those with fewer: where `MAX_IN_CELLS` is too little, as many cells as can be have some.
     """
     num_classes = int(max(predictions.labels.max(initial=0), predictions.predicted.max(initial=0))) + 1
     cells = predictions.labels * num_classes + predictions.predicted
@@ -130,13 +130,13 @@ def of_cells(predictions: Predictions) -> list[int]:
     _, first, counts = np.unique(cells[order], return_index=True, return_counts=True)
     place_in_cell = np.arange(len(order)) - np.repeat(first, counts)
     size_of_cell = np.repeat(counts, counts)
-    importance = np.lexsort((-size_of_cell, place_in_cell, predictions.are_right[order]))
+    importance = np.lexsort((-size_of_cell, place_in_cell, predictions.is_correct[order]))
     kept = importance[place_in_cell[importance] < MAX_PER_CELL][:MAX_IN_CELLS]
     return [int(index) for index in order[kept]]
 
 
 def _said(predictions: Predictions, index: int, classes: Sequence[str]) -> dict[str, Any]:
-    """What the model said of one picture, as plain values; an infinite loss, which JSON cannot hold, is None."""
+    """What the model said of one image, as plain values; an infinite loss, which JSON cannot hold, is None."""
     loss = float(predictions.losses[index])
     return {
         "index": index,

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.helpers.photos import make_photo
 
-from classifier_training.figures.drawing import DrawingBudget
+from classifier_training.figures.rendering import PlottingBudget
 from classifier_training.metrics.scores import Predictions
-from classifier_training.results.pictures import (
+from classifier_training.results.examples import (
     MAX_IN_CELLS,
     MAX_PER_CELL,
-    choose_pictures,
+    choose_examples,
     least_certain,
     of_cells,
     worst_errors,
-    write_pictures,
+    write_examples,
 )
 from classifier_training.run.folder import ScoredFolder
 from classifier_training.types import ImageRecord, Preprocessing
@@ -57,11 +57,11 @@ PREDICTIONS = make_predictions([0, 0, 1, 1], [0, 1, 1, 0], [0.1, 2.0, 0.2, 3.0])
 
 def write(folder: ScoredFolder, records: list[ImageRecord], **options: Any) -> list[dict[str, Any]]:
     predictions = options.pop("predictions", PREDICTIONS)
-    write_pictures(folder, predictions, records, CLASSES, PREPROCESSING, **{"num_pictures": 1, **options})
-    content = json.loads(folder.pictures.read_text())
+    write_examples(folder, predictions, records, CLASSES, PREPROCESSING, **{"num_pictures": 1, **options})
+    content = json.loads(folder.images.read_text())
     assert content["format"] == 1
-    pictures: list[dict[str, Any]] = content["pictures"]
-    return pictures
+    images: list[dict[str, Any]] = content["pictures"]
+    return images
 
 
 def written(folder: ScoredFolder) -> dict[str, tuple[int, bytes]]:
@@ -69,7 +69,7 @@ def written(folder: ScoredFolder) -> dict[str, tuple[int, bytes]]:
     return {path.name: (path.stat().st_ino, path.read_bytes()) for path in files}
 
 
-# -- which pictures ----------------------------------------------------------------------------------------------
+# -- which images ----------------------------------------------------------------------------------------------
 
 
 def test_the_worst_are_errors_by_loss_and_the_least_certain_are_all_by_confidence() -> None:
@@ -82,7 +82,7 @@ def test_the_worst_are_errors_by_loss_and_the_least_certain_are_all_by_confidenc
     assert worst_errors(predictions, 10) == [2, 0, 4]
     assert worst_errors(predictions, 1) == [2]
     assert least_certain(predictions, 2) == [1, 4]
-    assert choose_pictures(predictions, 1) == {2: ["worst", "cell"], 1: ["least_certain", "cell"], 0: ["cell"],
+    assert choose_examples(predictions, 1) == {2: ["worst", "cell"], 1: ["least_certain", "cell"], 0: ["cell"],
                                                4: ["cell"], 3: ["cell"]}  # fmt: skip
 
 
@@ -108,15 +108,15 @@ def test_errors_come_first_and_every_cell_gets_one_before_any_gets_two() -> None
 
 
 def test_one_picture_is_enough() -> None:
-    assert choose_pictures(make_predictions([1], [1], [0.3]), 5) == {0: ["least_certain", "cell"]}
+    assert choose_examples(make_predictions([1], [1], [0.3]), 5) == {0: ["least_certain", "cell"]}
 
 
 # -- what is written ---------------------------------------------------------------------------------------------
 
 
 def test_every_picture_is_told_with_its_thumbnail(folder: ScoredFolder, records: list[ImageRecord]) -> None:
-    pictures = write(folder, records)
-    assert pictures[0] == {
+    images = write(folder, records)
+    assert images[0] == {
         "index": 3,
         "file": records[3].path,
         "true": "dog",
@@ -127,8 +127,8 @@ def test_every_picture_is_told_with_its_thumbnail(folder: ScoredFolder, records:
         "thumbnail": "pictures/3.jpg",
         "cam": None,
     }
-    assert [picture["index"] for picture in pictures] == [3, 0, 1, 2]
-    for picture in pictures:
+    assert [picture["index"] for picture in images] == [3, 0, 1, 2]
+    for picture in images:
         assert size_of(folder.root / picture["thumbnail"]) == (32, 32)
 
 
@@ -171,7 +171,7 @@ def test_what_is_no_longer_shown_is_kept_for_later_epochs_and_removed_at_the_end
     write(folder, records)
     fewer = make_predictions([0, 0], [0, 0], [0.1, 0.2])
     (folder.thumbnails / "77.jpg").write_bytes(b"of another data set")
-    write(folder, records, predictions=fewer, budget=DrawingBudget())
+    write(folder, records, predictions=fewer, budget=PlottingBudget())
     assert written(folder).keys() == {"0.jpg", "1.jpg", "2.jpg", "3.jpg"}
     write(folder, records, predictions=fewer)
     assert written(folder).keys() == {"0.jpg", "1.jpg"}
@@ -180,22 +180,22 @@ def test_what_is_no_longer_shown_is_kept_for_later_epochs_and_removed_at_the_end
 def test_without_time_only_the_thumbnails_that_are_there_are_named(
     folder: ScoredFolder, records: list[ImageRecord]
 ) -> None:
-    closed = DrawingBudget(share=0)
+    closed = PlottingBudget(share=0)
     closed.spent = 1.0
     options: dict[str, Any] = {"num_pictures": 1, "budget": closed}
-    assert not write_pictures(folder, PREDICTIONS, records, CLASSES, PREPROCESSING, **options)
+    assert not write_examples(folder, PREDICTIONS, records, CLASSES, PREPROCESSING, **options)
     assert all(picture["thumbnail"] is None for picture in write(folder, records, budget=closed))
     write(folder, records)
     assert all(picture["thumbnail"] for picture in write(folder, records, budget=closed))
-    assert write_pictures(folder, PREDICTIONS, records, CLASSES, PREPROCESSING, **options)
+    assert write_examples(folder, PREDICTIONS, records, CLASSES, PREPROCESSING, **options)
 
 
 def test_the_worst_errors_come_first_when_there_is_little_time(
     folder: ScoredFolder, records: list[ImageRecord]
 ) -> None:
-    budget = DrawingBudget(share=0)  # open until something was spent
-    pictures = write(folder, records, budget=budget)
-    assert [picture["thumbnail"] for picture in pictures] == ["pictures/3.jpg", None, None, None]
+    budget = PlottingBudget(share=0)  # open until something was spent
+    images = write(folder, records, budget=budget)
+    assert [picture["thumbnail"] for picture in images] == ["pictures/3.jpg", None, None, None]
 
 
 def test_what_the_model_looked_at_is_asked_for_the_worst_errors(
@@ -208,9 +208,9 @@ def test_what_the_model_looked_at_is_asked_for_the_worst_errors(
         return {index: np.eye(4, dtype=np.float32) for index in indices}
 
     Path(records[1].path).unlink()
-    pictures = write(folder, records, num_pictures=3, cam=cam)
+    images = write(folder, records, num_pictures=3, cam=cam)
     assert asked == [[3]], "a picture that cannot be read was asked for, or one that is no error"
-    assert {picture["index"]: picture["cam"] for picture in pictures} == {
+    assert {picture["index"]: picture["cam"] for picture in images} == {
         3: "pictures/3-cam.jpg",
         1: None,
         0: None,
@@ -223,6 +223,6 @@ def test_what_the_model_looked_at_is_asked_for_the_worst_errors(
 
 def test_names_that_are_no_text_are_written(folder: ScoredFolder, records: list[ImageRecord], tmp_path: Path) -> None:
     hostile = [*records[:3], ImageRecord(str(tmp_path / "\udce9<script>.jpg"))]
-    pictures = write(folder, hostile)
-    assert pictures[0]["thumbnail"] is None
-    assert pictures[0]["file"].endswith(r"\udce9<script>.jpg")
+    images = write(folder, hostile)
+    assert images[0]["thumbnail"] is None
+    assert images[0]["file"].endswith(r"\udce9<script>.jpg")

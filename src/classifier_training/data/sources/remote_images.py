@@ -1,4 +1,4 @@
-"""Fetches the pictures of a listing that are files at an address, so that all that follows reads local files."""
+"""Fetches the images of a listing that are files at an address, so that all that follows reads local files."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _THREADS: Final = 16  # they wait for the network
 _AT_ONCE: Final = 4096
 
 
-def with_local_pictures(listing: Listing, cache: Path, progress: Progress | None = None) -> Listing:
-    """A listing whose pictures are local copies where they were files at an address.
+def with_local_images(listing: Listing, cache: Path, progress: Progress | None = None) -> Listing:
+    """A listing whose images are local copies where they were files at an address.
 
-    A picture that has been fetched before is not asked for again. One that does not exist keeps its address, and turns
-    out to be no picture when it is read.
+    An image that has been fetched before is not asked for again. One that does not exist keeps its address, and turns
+    out to be no image when it is read.
 
     Args:
         listing: What a source found.
         cache: The cache folder.
-        progress: Told how many pictures have been fetched; not called where none is remote.
+        progress: Told how many images have been fetched; not called where none is remote.
 
     Raises:
         DataError: An address cannot be reached, or the cache cannot be written.

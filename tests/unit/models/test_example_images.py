@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from classifier_training.data.loading.normalize import normalize_images
-from classifier_training.models.kept_images import KeptImages, as_colours
+from classifier_training.models.example_images import ExampleCollector, as_colours
 from classifier_training.models.predictions import PredictionCollector
 from classifier_training.types import Preprocessing
 
@@ -24,7 +24,7 @@ def numbers(images: Tensor) -> list[int]:
 def test_it_keeps_what_a_look_at_all_images_would_choose(batch_size: int) -> None:
     generator = torch.Generator().manual_seed(1)
     logits, labels = torch.randn(40, 3, generator=generator), torch.randint(3, (40,), generator=generator)
-    kept, images = KeptImages(5), make_images(40)
+    kept, images = ExampleCollector(5), make_images(40)
     for start in range(0, 40, batch_size):
         some = slice(start, start + batch_size)
         kept.update(images[some], logits[some], labels[some])
@@ -42,7 +42,7 @@ def test_it_keeps_what_a_look_at_all_images_would_choose(batch_size: int) -> Non
 
 
 def test_right_answers_are_no_errors_and_images_without_labels_are_not_shown() -> None:
-    kept = KeptImages(5)
+    kept = ExampleCollector(5)
     kept.update(make_images(3), torch.eye(3), torch.tensor([0, 1, -100]))
     found = kept.compute()
     assert numbers(found["worst"].images) == []
@@ -51,7 +51,7 @@ def test_right_answers_are_no_errors_and_images_without_labels_are_not_shown() -
 
 
 def test_images_of_another_size_and_no_images_do_no_harm() -> None:
-    kept = KeptImages(5)
+    kept = ExampleCollector(5)
     assert kept.compute() == {}
     kept.update(make_images(2), torch.eye(2), torch.tensor([0, 1]))
     kept.update(torch.zeros(1, 3, 8, 8), torch.eye(2)[:1], torch.tensor([0]))
@@ -75,7 +75,7 @@ def test_unknown_values_are_stretched_and_grey_has_three_channels() -> None:
 
 
 def test_a_model_without_errors_has_no_picture_of_one() -> None:
-    kept = KeptImages(5)
+    kept = ExampleCollector(5)
     kept.update(torch.rand(3, 3, 4, 4), torch.eye(3), torch.tensor([0, 1, 2], dtype=torch.uint8))
     assert as_colours(kept.compute()["worst"].images, None).shape == (0, 4, 4, 3)
 
@@ -83,7 +83,7 @@ def test_a_model_without_errors_has_no_picture_of_one() -> None:
 def test_logits_that_are_no_numbers_are_judged_as_in_the_tables() -> None:
     logits = torch.tensor([[torch.nan, 1.0, 9.0], [torch.nan] * 3, [torch.inf, 0.0, 0.0]])
     labels = torch.tensor([2, 0, 1])
-    kept, collector = KeptImages(5), PredictionCollector()
+    kept, collector = ExampleCollector(5), PredictionCollector()
     kept.update(make_images(3), logits, labels)
     collector.update(logits, labels, torch.arange(3))
     samples, told = kept.compute()["samples"], collector.compute()

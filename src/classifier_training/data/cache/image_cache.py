@@ -1,6 +1,6 @@
-"""Decoded pictures that all processes of all runs on a machine share, as memory-mapped files.
+"""Decoded images that all processes of all runs on a machine share, as memory-mapped files.
 
-Processes that store the same picture write the same bytes to the same place, so nothing is locked.
+Processes that store the same image write the same bytes to the same place, so nothing is locked.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from classifier_training.data.cache.marks import DAMAGED, GOOD, MENDED, MISFIT, 
 _WHOLE: Final = frozenset({GOOD, MENDED})
 
 
-class PictureCache:
-    """The stored pictures of one list. Every process opens it when it first needs it; pickles as paths.
+class ImageCache:
+    """The stored images of one list. Every process opens it when it first needs it; pickles as paths.
 
     Args:
         folder: The cache.
-        marks: What the processes of this run know of its pictures.
-        may_write: Whether pictures may be stored.
+        marks: What the processes of this run know of its images.
+        may_write: Whether images may be stored.
     """
 
     def __init__(self, folder: Path, marks: CacheMarks, *, may_write: bool = True) -> None:
@@ -43,7 +43,7 @@ class PictureCache:
         return self.marks.count
 
     def get(self, position: int) -> NDArray[np.uint8] | None:
-        """One picture.
+        """One image.
 
         Args:
             position: Its place in the list, in [0, N).
@@ -65,7 +65,7 @@ class PictureCache:
         return files.view(position)
 
     def put(self, position: int, pixels: NDArray[np.uint8]) -> None:
-        """Stores one picture, if it belongs here and there is room; a full disk is no error and ends the filling.
+        """Stores one image, if it belongs here and there is room; a full disk is no error and ends the filling.
 
         Args:
             position: Its place in the list, in [0, N).
@@ -88,47 +88,47 @@ class PictureCache:
             self.marks[position] = MENDED if self.marks[position] in {DAMAGED, MENDED} else GOOD
 
     def storable(self) -> NDArray[np.int64]:
-        """int64 (n,), the positions of the pictures that there is room for, stored already or not."""
+        """int64 (n,), the positions of the images that there is room for, stored already or not."""
         files = self._files or self._open()
         return np.zeros(0, np.int64) if files is None else files.storable()
 
     def num_stored(self) -> int:
-        """How many pictures are there, damaged ones included."""
+        """How many images are there, damaged ones included."""
         files = self._files or self._open()
         return 0 if files is None else int(np.count_nonzero(np.asarray(files.checks)))
 
     def new_warnings(self) -> list[str]:
-        """What went wrong in any process of this run since the last call, in sentences for a person."""
-        sentences = []
+        """What went wrong in any process of this run since the last call, in messages for a person."""
+        messages = []
         if self.marks.error and not self._told_stop:
             self._told_stop = True
-            sentences.append(
-                f"picture cache {self.folder}: no more pictures are stored ({os.strerror(self.marks.error)});"
+            messages.append(
+                f"image cache {self.folder}: no more images are stored ({os.strerror(self.marks.error)});"
                 f" {self.num_stored()} of {len(self)} are there, the others are decoded every time"
             )
         counts = {DAMAGED: len(self.marks.positions(DAMAGED, MENDED)), MISFIT: len(self.marks.positions(MISFIT))}
         texts = {
-            DAMAGED: "stored picture(s) were damaged, and are made again",
-            MISFIT: "picture(s) have another size than when they were listed, and are not stored",
+            DAMAGED: "stored image(s) were damaged, and are made again",
+            MISFIT: "image(s) have another size than when they were listed, and are not stored",
         }
         for mark, count in counts.items():
             if count > self._num_told[mark]:
-                sentences.append(f"picture cache {self.folder}: {count - self._num_told[mark]} {texts[mark]}")
+                messages.append(f"image cache {self.folder}: {count - self._num_told[mark]} {texts[mark]}")
                 self._num_told[mark] = count
-        return sentences
+        return messages
 
     def close(self) -> None:
         """Lets go of the files; what `get` gave stays valid."""
         self._files = None
 
     def _take_over(self, position: int, files: CacheFiles) -> NDArray[np.uint8] | None:
-        pixels = files.earlier_picture(position)
+        pixels = files.earlier_image(position)
         if pixels is not None:
             self.put(position, pixels)
         return pixels
 
     def _open(self) -> CacheFiles | None:
-        """None where somebody has removed the cache; pictures are then read from their files."""
+        """None where somebody has removed the cache; images are then read from their files."""
         if not self._is_gone:
             try:
                 self._files = CacheFiles(self.folder)

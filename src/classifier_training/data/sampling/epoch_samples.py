@@ -15,7 +15,7 @@ from classifier_training.data.sampling.sampler import TrackingWeightedRandomSamp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Drawn:
+class EpochSamples:
     """The draws of an epoch by class, over all ranks.
 
     Attributes:
@@ -34,7 +34,7 @@ class Drawn:
         return self.drawn / np.maximum(self.images, 1)
 
 
-def drawn_in(trainer: lightning.Trainer, epoch: int) -> Drawn | None:
+def epoch_samples(trainer: lightning.Trainer, epoch: int) -> EpochSamples | None:
     """What the model has seen of an epoch.
 
     Known is what our data module draws, and what our sampler draws from a dataset that has ``targets`` (as
@@ -49,7 +49,9 @@ def drawn_in(trainer: lightning.Trainer, epoch: int) -> Drawn | None:
     """
     data = getattr(trainer, "datamodule", None)
     if isinstance(data, ImageFolderDataModule):
-        return Drawn(data.classes, np.array(data.class_counts, np.int64), data.ledger.counts_per_class(epoch))
+        return EpochSamples(
+            data.classes, np.array(data.class_counts, np.int64), data.sample_log.counts_per_class(epoch)
+        )
     loader: Any = trainer.train_dataloader
     sampler, dataset = getattr(loader, "sampler", None), getattr(loader, "dataset", None)
     targets = getattr(dataset, "targets", getattr(dataset, "labels", None))
@@ -64,4 +66,4 @@ def drawn_in(trainer: lightning.Trainer, epoch: int) -> Drawn | None:
     num_draws = batches_seen(trainer, epoch, len(loader)) * loader.batch_size * trainer.world_size
     num_draws = min(num_draws, len(sampler) * trainer.world_size)
     seen = labels[sampler.indices(epoch)[:num_draws]]
-    return Drawn(classes, np.bincount(labels, minlength=num_classes), np.bincount(seen, minlength=num_classes))
+    return EpochSamples(classes, np.bincount(labels, minlength=num_classes), np.bincount(seen, minlength=num_classes))

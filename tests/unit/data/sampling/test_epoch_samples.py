@@ -8,7 +8,7 @@ from tests.helpers.training import LIGHTNING_NOTICES, ColouredNoise, make_loader
 from torch.utils.data import DataLoader
 
 from classifier_training.data import TrackingWeightedRandomSampler
-from classifier_training.data.sampling.observed import Drawn, drawn_in
+from classifier_training.data.sampling.epoch_samples import EpochSamples, epoch_samples
 
 pytestmark = LIGHTNING_NOTICES
 
@@ -20,7 +20,7 @@ class Named(ColouredNoise):
 
 
 def test_repeats_are_draws_for_each_image() -> None:
-    drawn = Drawn(("a", "b", "c"), np.array([4, 10, 0]), np.array([6, 5, 0]))
+    drawn = EpochSamples(("a", "b", "c"), np.array([4, 10, 0]), np.array([6, 5, 0]))
     assert drawn.repeats.tolist() == [1.5, 0.5, 0.0]
 
 
@@ -29,7 +29,7 @@ def test_of_a_plain_loader_our_sampler_tells_each_epoch(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, max_epochs=2)
     trainer.fit(make_model(), DataLoader(Named(16), 4, sampler=sampler), make_loader(1))
 
-    found = [drawn_in(trainer, epoch) for epoch in range(2)]
+    found = [epoch_samples(trainer, epoch) for epoch in range(2)]
 
     for epoch, drawn in enumerate(found):
         assert drawn is not None
@@ -42,7 +42,7 @@ def test_of_a_plain_loader_our_sampler_tells_each_epoch(tmp_path: Path) -> None:
 def test_of_another_sampler_nothing_is_known(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
     trainer.fit(make_model(), make_loader(2), make_loader(1))
-    assert drawn_in(trainer, 0) is None
+    assert epoch_samples(trainer, 0) is None
 
 
 def test_classes_without_a_name_have_a_number(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_classes_without_a_name_have_a_number(tmp_path: Path) -> None:
     sampler = TrackingWeightedRandomSampler([1.0] * 16, 16, generator=torch.Generator())
     trainer = make_trainer(tmp_path)
     trainer.fit(make_model(), DataLoader(TwoNames(16), 4, sampler=sampler), make_loader(1))
-    drawn = drawn_in(trainer, 0)
+    drawn = epoch_samples(trainer, 0)
     assert drawn is not None
     assert drawn.classes == ("ant", "bee", "2", "3")
     assert len(drawn.images) == len(drawn.drawn) == 4

@@ -11,14 +11,14 @@ from PIL import Image
 from tests.helpers.page_data import make_picture
 from tests.helpers.run_folders import RunMaker
 
-from classifier_training.pages.embedding import LARGEST_BYTES, data_address, figure_address, shown_picture
+from classifier_training.pages.inline_images import LARGEST_BYTES, data_url, figure_url, inline_image
 
 
 def test_a_picture_becomes_an_address(tmp_path: Path) -> None:
     run = RunMaker(2, num_images=4, num_pictures=1).make(tmp_path)
     (path,) = run.scored("val").thumbnails.glob("?.jpg")
 
-    address = data_address(path)
+    address = data_url(path)
 
     assert address is not None
     kind, _, content = address.partition(",")
@@ -31,17 +31,17 @@ def test_what_is_no_small_jpeg_file_is_not_embedded(tmp_path: Path) -> None:
     script.write_bytes(b"<svg onload=alert(1)>")
     huge.write_bytes(b"\xff\xd8\xff" + bytes(LARGEST_BYTES))
 
-    assert [data_address(path) for path in (None, script, huge, tmp_path / "gone.jpg", tmp_path)] == [None] * 5
+    assert [data_url(path) for path in (None, script, huge, tmp_path / "gone.jpg", tmp_path)] == [None] * 5
 
 
 def test_a_picture_is_told_in_words() -> None:
-    shown = shown_picture(make_picture(file="/photos/cats/1.jpg"), ("cat", "dog"))
+    shown = inline_image(make_picture(file="/photos/cats/1.jpg"), ("cat", "dog"))
 
     assert shown.file == "1.jpg"
     assert shown.path == "/photos/cats/1.jpg"
     assert shown.text.replace("\N{NO-BREAK SPACE}", " ") == "1.jpg: cat, wrongly taken for dog with 90.0 %"
-    assert not shown.is_right
-    assert shown_picture(make_picture(predicted=0), ("cat", "dog")).is_right
+    assert not shown.is_correct
+    assert inline_image(make_picture(predicted=0), ("cat", "dog")).is_correct
 
 
 def test_a_figure_becomes_an_address_and_is_looked_at_again_when_it_has_changed(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_figure_becomes_an_address_and_is_looked_at_again_when_it_has_changed(
         Image.new("RGB", (64, 48), colour).save(path)
         os.utime(path, (time, time))
 
-        address = figure_address(path)
+        address = figure_url(path)
 
         assert address is not None
         kind, _, content = address.partition(",")
@@ -71,4 +71,4 @@ def test_what_is_no_figure_is_not_embedded(tmp_path: Path) -> None:
     (tmp_path / "short.png").write_bytes(b"\x89PNG")
 
     paths = (None, bomb, tmp_path / "short.png", script, huge, torn, tmp_path / "gone.png", tmp_path)
-    assert [figure_address(path) for path in paths] == [None] * len(paths)
+    assert [figure_url(path) for path in paths] == [None] * len(paths)

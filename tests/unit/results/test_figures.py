@@ -9,8 +9,8 @@ from tests.helpers.photos import make_photo
 
 from classifier_training.figures.samples import Tile
 from classifier_training.metrics.scores import Predictions, scores_from_confusion
-from classifier_training.results import drawn
-from classifier_training.results.drawn import draw_picture_figures, show_pictures, spread
+from classifier_training.results import figures as drawn
+from classifier_training.results.figures import plot_example_figures, plot_examples, spread
 from classifier_training.run.folder import ScoredFolder
 from classifier_training.types import ImageRecord, Preprocessing
 
@@ -36,9 +36,9 @@ def shown(tiles: list[Tile]) -> list[int]:
 def test_each_figure_shows_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found: dict[str, tuple[list[int], str]] = {}
     monkeypatch.setattr(
-        drawn, "draw_tiles", lambda path, tiles, title: found.update({path.name: (shown(tiles), title)})
+        drawn, "plot_tiles", lambda path, tiles, title: found.update({path.name: (shown(tiles), title)})
     )
-    draw_picture_figures(ScoredFolder(tmp_path), PREDICTIONS, CLASSES, grey, title="val", num_pictures=3)
+    plot_example_figures(ScoredFolder(tmp_path), PREDICTIONS, CLASSES, grey, title="val", num_pictures=3)
     assert found == {
         "samples.png": ([0, 1, 2, 3], "samples, val"),
         "worst_errors.png": ([3, 1], "errors, highest loss first, val"),
@@ -48,17 +48,17 @@ def test_each_figure_shows_its_pictures(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_figures_of_no_pictures_are_not_drawn_and_older_ones_removed(tmp_path: Path) -> None:
     folder = ScoredFolder(tmp_path)
-    draw_picture_figures(folder, PREDICTIONS, CLASSES, grey, title="val", num_pictures=3)
-    draw_picture_figures(folder, PREDICTIONS, CLASSES, grey, title="val", num_pictures=0)
+    plot_example_figures(folder, PREDICTIONS, CLASSES, grey, title="val", num_pictures=3)
+    plot_example_figures(folder, PREDICTIONS, CLASSES, grey, title="val", num_pictures=0)
 
     assert [path.name for path in tmp_path.iterdir()] == ["samples.png"]
 
 
 def test_a_model_without_errors_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     titles: list[str] = []
-    monkeypatch.setattr(drawn, "draw_tiles", lambda path, tiles, title: titles.append(title))
+    monkeypatch.setattr(drawn, "plot_tiles", lambda path, tiles, title: titles.append(title))
     right = Predictions(PREDICTIONS.labels, PREDICTIONS.labels, PREDICTIONS.confidence, PREDICTIONS.losses)
-    draw_picture_figures(ScoredFolder(tmp_path), right, CLASSES, grey, title="val")
+    plot_example_figures(ScoredFolder(tmp_path), right, CLASSES, grey, title="val")
     assert titles == ["samples, val", "no errors, val", "least certain first, val"]
 
 
@@ -67,7 +67,7 @@ def test_all_figures_are_written_also_of_pictures_that_are_gone(tmp_path: Path) 
     records.append(ImageRecord(str(tmp_path / "gone.png")))
     folder = ScoredFolder(tmp_path / "val")
     preprocessing = Preprocessing(image_size=16)
-    show_pictures(folder, SCORES, PREDICTIONS, records, CLASSES, preprocessing, description="val")
+    plot_examples(folder, SCORES, PREDICTIONS, records, CLASSES, preprocessing, description="val")
     assert {path.name for path in folder.root.iterdir()} == {
         "samples.png",
         "worst_errors.png",
@@ -90,6 +90,6 @@ def test_what_fails_costs_a_warning_and_nothing_else(tmp_path: Path) -> None:
     folder = ScoredFolder(tmp_path / "val")
     preprocessing = Preprocessing(image_size=16)
     with pytest.warns(UserWarning, match="could not be made") as told:
-        show_pictures(folder, SCORES, PREDICTIONS, [], CLASSES, preprocessing, description="val")
-    assert [str(one.message).split(" in ")[0] for one in told] == ["the small pictures", "the figures of pictures"]
+        plot_examples(folder, SCORES, PREDICTIONS, [], CLASSES, preprocessing, description="val")
+    assert [str(one.message).split(" in ")[0] for one in told] == ["the small images", "the figures of images"]
     assert folder.confusion_figure.is_file()

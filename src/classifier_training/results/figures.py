@@ -1,4 +1,4 @@
-"""The figures beside the scores of one pass over labelled pictures."""
+"""The figures beside the scores of one pass over labelled images."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.figures.confusion import draw_confusion
-from classifier_training.figures.samples import SIDE, Tile, draw_tiles, predicted_tile
+from classifier_training.figures.confusion import plot_confusion
+from classifier_training.figures.samples import SIDE, Tile, plot_tiles, predicted_tile
 from classifier_training.metrics.scores import Predictions, Scores
-from classifier_training.results.pictures import Cam, least_certain, worst_errors, write_pictures
+from classifier_training.results.examples import Cam, least_certain, worst_errors, write_examples
 from classifier_training.results.threads import in_threads
 from classifier_training.results.thumbnails import Thumbnails
 from classifier_training.run.folder import ScoredFolder
@@ -20,16 +20,16 @@ from classifier_training.types import ImageRecord, Preprocessing
 from classifier_training.warn import warn_instead_of_raise
 
 NUM_TILES: Final = 24
-"""Most pictures in one figure."""
+"""Most images in one figure."""
 
 Kind = Literal["samples", "worst", "least_certain"]
-"""Which figure of pictures."""
+"""Which figure of images."""
 
 Pixels = Callable[[int], NDArray[np.uint8] | None]
-"""Gives a picture by its position in the split, in any thread: uint8 (S, S, 3); None where it is gone."""
+"""Gives an image by its position in the split, in any thread: uint8 (S, S, 3); None where it is gone."""
 
 
-def show_pictures(
+def plot_examples(
     folder: ScoredFolder,
     scores: Scores,
     predictions: Predictions,
@@ -43,28 +43,28 @@ def show_pictures(
     cam: Cam | None = None,
     max_pixels: int | None = None,
 ) -> None:
-    """Draws all figures of a pass that is over, and writes all small pictures.
+    """Draws all figures of a pass that is over, and writes all small images.
 
     What fails becomes a warning.
 
     Args:
         folder: Where.
-        scores: Of N pictures.
+        scores: Of N images.
         predictions: What was said of each.
-        records: Where the N pictures are.
+        records: Where the N images are.
         classes: K class names, in class order.
-        preprocessing: How the model saw the pictures.
-        description: Which pictures these are, for a person.
-        num_pictures: How many of the worst errors and of the least certain pictures are shown.
+        preprocessing: How the model saw the images.
+        description: Which images these are, for a person.
+        num_pictures: How many of the worst errors and of the least certain images are shown.
         epoch: After which epoch the predictions were made, from 0.
         cam: What the model looked at, for the worst errors; None: that is not shown.
-        max_pixels: A picture with more is taken for unreadable; None: as Pillow does.
+        max_pixels: An image with more is taken for unreadable; None: as Pillow does.
     """
     title = f"{description}: top-1 {scores.top1:.2%} of {scores.num_images} images"
     with warn_instead_of_raise(f"the confusion matrix in {folder.root}"):
-        draw_confusion_figures(folder, scores.confusion, classes, title=title)
-    with warn_instead_of_raise(f"the small pictures in {folder.root}"):
-        write_pictures(
+        plot_confusion_figures(folder, scores.confusion, classes, title=title)
+    with warn_instead_of_raise(f"the small images in {folder.root}"):
+        write_examples(
             folder,
             predictions,
             records,
@@ -75,12 +75,12 @@ def show_pictures(
             cam=cam,
             max_pixels=max_pixels,
         )
-    with warn_instead_of_raise(f"the figures of pictures in {folder.root}"):
+    with warn_instead_of_raise(f"the figures of images in {folder.root}"):
         pixels = pixels_of_records(folder, records, preprocessing, max_pixels=max_pixels)
-        draw_picture_figures(folder, predictions, classes, pixels, title=title, num_pictures=num_pictures)
+        plot_example_figures(folder, predictions, classes, pixels, title=title, num_pictures=num_pictures)
 
 
-def draw_confusion_figures(
+def plot_confusion_figures(
     folder: ScoredFolder, confusion: NDArray[np.int64], classes: Sequence[str], *, title: str
 ) -> None:
     """Draws the confusion matrix as counts and in percent.
@@ -91,11 +91,11 @@ def draw_confusion_figures(
         classes: K class names, in class order.
         title: What it is of.
     """
-    draw_confusion(folder.confusion_figure, confusion, classes, normalized=False, title=title)
-    draw_confusion(folder.normalized_confusion_figure, confusion, classes, normalized=True, title=title)
+    plot_confusion(folder.confusion_figure, confusion, classes, normalized=False, title=title)
+    plot_confusion(folder.normalized_confusion_figure, confusion, classes, normalized=True, title=title)
 
 
-def draw_picture_figures(
+def plot_example_figures(
     folder: ScoredFolder,
     predictions: Predictions,
     classes: Sequence[str],
@@ -104,15 +104,15 @@ def draw_picture_figures(
     title: str,
     num_pictures: int = NUM_TILES,
 ) -> None:
-    """Draws a sample of the pictures, the worst errors and the least certain pictures.
+    """Draws a sample of the images, the worst errors and the least certain images.
 
     Args:
         folder: Where.
-        predictions: Of N pictures.
+        predictions: Of N images.
         classes: K class names, in class order.
-        pixels: Gives the pictures.
+        pixels: Gives the images.
         title: What they are of.
-        num_pictures: Most errors and least certain pictures; more than `NUM_TILES` are not drawn, and with 0 neither
+        num_pictures: Most errors and least certain images; more than `NUM_TILES` are not drawn, and with 0 neither
             figure is.
     """
     number = min(num_pictures, NUM_TILES)
@@ -127,29 +127,29 @@ def draw_picture_figures(
             continue
         tiles = [
             predicted_tile(
-                picture,
+                image,
                 classes[predictions.labels[index]],
                 classes[predictions.predicted[index]],
                 float(predictions.confidence[index]),
                 float(predictions.losses[index]) if kind == "worst" else None,
             )
-            for index, picture in zip(indices, in_threads(pixels, indices), strict=True)
+            for index, image in zip(indices, in_threads(pixels, indices), strict=True)
         ]
-        draw_kind(folder, kind, tiles, title=title)
+        plot_kind(folder, kind, tiles, title=title)
 
 
-def draw_kind(folder: ScoredFolder, kind: Kind, tiles: Sequence[Tile], *, title: str, among: str = "") -> None:
-    """Draws one of the three figures; arguments as of `draw_picture_figures`.
+def plot_kind(folder: ScoredFolder, kind: Kind, tiles: Sequence[Tile], *, title: str, among: str = "") -> None:
+    """Draws one of the three figures; arguments as of `plot_example_figures`.
 
     Args:
         folder: As there.
         kind: Which figure.
-        tiles: Its pictures, in order.
+        tiles: Its images, in order.
         title: As there.
         among: What they were chosen from, where that is not all that the title names.
     """
     what = {"samples": "samples", "worst": "errors, highest loss first", "least_certain": "least certain first"}[kind]
-    draw_tiles(figure_of(folder, kind), tiles, title=f"{what if tiles else 'no errors'}{among}, {title}")
+    plot_tiles(figure_of(folder, kind), tiles, title=f"{what if tiles else 'no errors'}{among}, {title}")
 
 
 def figure_of(folder: ScoredFolder, kind: Kind) -> Path:
@@ -163,7 +163,7 @@ def figure_of(folder: ScoredFolder, kind: Kind) -> Path:
 
 
 def spread(num_images: int, number: int) -> list[int]:
-    """Positions evenly over a split, the same in every epoch; its pictures lie by class."""
+    """Positions evenly over a split, the same in every epoch; its images lie by class."""
     if num_images <= number:
         return list(range(num_images))
     return [int(position) for position in (np.arange(number) + 0.5) * num_images / number]
@@ -176,6 +176,6 @@ def pixels_of_records(
     *,
     max_pixels: int | None = None,
 ) -> Pixels:
-    """Reads pictures as the model saw them, made smaller; arguments as of `write_pictures`."""
+    """Reads images as the model saw them, made smaller; arguments as of `write_examples`."""
     thumbnails = Thumbnails(folder.thumbnails, records, preprocessing, max_pixels=max_pixels)
     return lambda index: thumbnails.pixels(index, SIDE)

@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 from tests.helpers.stored_pictures import make_list
 
+from classifier_training.data.cache.locations import (
+    disk_location,
+    memory_location,
+    remove_abandoned,
+    temporary_location,
+)
 from classifier_training.data.cache.making import make_cache
-from classifier_training.data.cache.places import disk_place, memory_place, remove_abandoned, temporary_place
 from classifier_training.data.cache.users import CacheUse
 
 
@@ -21,7 +26,7 @@ def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_disk_keeps_its_caches(tmp_path: Path) -> None:
-    place = disk_place(tmp_path / "root", 1000, is_asked_for=False)
+    place = disk_location(tmp_path / "root", 1000, is_asked_for=False)
 
     with place.locked():
         assert place.budget(0).num_bytes == 1000
@@ -32,7 +37,7 @@ def test_the_disk_keeps_its_caches(tmp_path: Path) -> None:
 
 def test_memory_is_private_and_goes(tmp_path: Path) -> None:
     (tmp_path / "shm").mkdir()
-    place = memory_place(1000, tmp_path / "shm")
+    place = memory_location(1000, tmp_path / "shm")
     assert place is not None
 
     with place.locked():
@@ -45,8 +50,8 @@ def test_memory_is_private_and_goes(tmp_path: Path) -> None:
 
 
 def test_a_system_without_shared_memory_has_the_temporary_folder(tmp_path: Path, temporary_folder: Path) -> None:
-    assert memory_place(None, tmp_path / "missing") is None
-    place = temporary_place(None)
+    assert memory_location(None, tmp_path / "missing") is None
+    place = temporary_location(None)
 
     with place.locked():
         assert place.budget(0).num_bytes <= 0.5 * shutil.disk_usage(tmp_path).total
@@ -59,7 +64,7 @@ def test_a_system_without_shared_memory_has_the_temporary_folder(tmp_path: Path,
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a folder away")
 def test_a_folder_that_somebody_else_made_is_not_trusted(tmp_path: Path) -> None:
     (tmp_path / "shm").mkdir()
-    place = memory_place(None, tmp_path / "shm")
+    place = memory_location(None, tmp_path / "shm")
     assert place is not None
     place.store.folder.parent.mkdir()
     os.chown(place.store.folder.parent, 65_534, 65_534)
@@ -73,7 +78,7 @@ def test_a_folder_that_somebody_else_made_is_not_trusted(tmp_path: Path) -> None
 def test_a_link_in_place_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "shm").mkdir()
     (tmp_path / "target").mkdir()
-    place = memory_place(None, tmp_path / "shm")
+    place = memory_location(None, tmp_path / "shm")
     assert place is not None
     place.store.folder.parent.symlink_to(tmp_path / "target")
 
@@ -84,15 +89,15 @@ def test_a_link_in_place_of_the_folder_is_not_followed(tmp_path: Path) -> None:
 
 def test_what_killed_runs_left_in_memory_is_removed(tmp_path: Path) -> None:
     (tmp_path / "shm").mkdir()
-    pictures = make_list()
-    places = [memory_place(None, tmp_path / "shm"), temporary_place(None)]
+    images = make_list()
+    places = [memory_location(None, tmp_path / "shm"), temporary_location(None)]
     uses = []
     for place in places:
         assert place is not None
         with place.locked():
             for name in ("abandoned", "used", ".new-1"):
-                make_cache(place.store.folder / name, pictures, pictures.num_bytes)
-            uses.append(CacheUse.register(place.store.folder / "used", len(pictures)))
+                make_cache(place.store.folder / name, images, images.num_bytes)
+            uses.append(CacheUse.register(place.store.folder / "used", len(images)))
 
     remove_abandoned(tmp_path / "shm")
 

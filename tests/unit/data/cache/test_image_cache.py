@@ -13,22 +13,22 @@ import pytest
 from tests.helpers.stored_pictures import make_list, make_picture_cache, picture_of, right_positions, store_all
 
 from classifier_training.data.cache.files import CHECKS_FILE, PIXELS_FILE
+from classifier_training.data.cache.image_cache import ImageCache
 from classifier_training.data.cache.making import make_cache
 from classifier_training.data.cache.marks import DAMAGED, GOOD, MENDED, MISFIT, CacheMarks
-from classifier_training.data.cache.picture_cache import PictureCache
-from classifier_training.data.cache.slots import PictureList, unpack_sides
+from classifier_training.data.cache.slots import ImageList, unpack_sides
 
 ALL = list(range(8))
 
 
-def reopened(cache: PictureCache) -> PictureCache:
+def reopened(cache: ImageCache) -> ImageCache:
     """The same cache as another run opens it, which has verified nothing yet."""
-    return PictureCache(cache.folder, CacheMarks(None, len(cache)))
+    return ImageCache(cache.folder, CacheMarks(None, len(cache)))
 
 
-def damage(cache: PictureCache, pictures: PictureList, position: int) -> None:
-    """Changes one byte of a stored picture."""
-    table = np.concatenate(list(pictures.slots()))
+def damage(cache: ImageCache, images: ImageList, position: int) -> None:
+    """Changes one byte of a stored image."""
+    table = np.concatenate(list(images.slots()))
     with (cache.folder / PIXELS_FILE).open("r+b") as file:
         file.seek(int(table[position, 0]))
         byte = file.read(1)
@@ -40,22 +40,22 @@ def damage(cache: PictureCache, pictures: PictureList, position: int) -> None:
 
 
 def test_what_is_put_is_what_is_got(tmp_path: Path) -> None:
-    pictures = make_list()
-    cache = make_picture_cache(tmp_path, pictures)
-    assert right_positions(cache, pictures) == []
+    images = make_list()
+    cache = make_picture_cache(tmp_path, images)
+    assert right_positions(cache, images) == []
 
-    store_all(cache, pictures)
+    store_all(cache, images)
 
-    assert right_positions(cache, pictures) == ALL
-    assert right_positions(reopened(cache), pictures) == ALL
-    assert cache.num_stored() == len(cache) == len(pictures)
+    assert right_positions(cache, images) == ALL
+    assert right_positions(reopened(cache), images) == ALL
+    assert cache.num_stored() == len(cache) == len(images)
     assert cache.new_warnings() == []
 
 
 def test_pictures_are_views_that_stay_when_the_cache_is_closed_and_removed(tmp_path: Path) -> None:
-    pictures = make_list()
-    cache = make_picture_cache(tmp_path, pictures)
-    store_all(cache, pictures)
+    images = make_list()
+    cache = make_picture_cache(tmp_path, images)
+    store_all(cache, images)
     view = cache.get(3)
     assert view is not None
     assert not view.flags.writeable
@@ -65,58 +65,58 @@ def test_pictures_are_views_that_stay_when_the_cache_is_closed_and_removed(tmp_p
     if os.name != "nt":
         shutil.rmtree(cache.folder)
 
-    np.testing.assert_array_equal(view, picture_of(pictures, 3))
+    np.testing.assert_array_equal(view, picture_of(images, 3))
 
 
 def test_positions_may_be_numpy_integers(tmp_path: Path) -> None:
-    pictures = make_list()
-    cache = make_picture_cache(tmp_path, pictures)
-    positions: list[Any] = list(np.arange(len(pictures)))
+    images = make_list()
+    cache = make_picture_cache(tmp_path, images)
+    positions: list[Any] = list(np.arange(len(images)))
     for position in positions:
-        cache.put(position, picture_of(pictures, position))
+        cache.put(position, picture_of(images, position))
 
     assert all(cache.get(position) is not None for position in positions)
 
 
 def test_pixels_of_any_layout_are_stored(tmp_path: Path) -> None:
-    pictures = make_list()
-    cache = make_picture_cache(tmp_path, pictures)
+    images = make_list()
+    cache = make_picture_cache(tmp_path, images)
     for position in ALL:
-        pixels = picture_of(pictures, position)
+        pixels = picture_of(images, position)
         cache.put(position, np.asfortranarray(pixels) if position % 2 else pixels[::-1, ::-1].copy()[::-1, ::-1])
 
-    assert right_positions(reopened(cache), pictures) == ALL
+    assert right_positions(reopened(cache), images) == ALL
 
 
 def test_a_pickled_cache_is_open_nowhere_and_reads_the_same(tmp_path: Path) -> None:
-    pictures = make_list()
-    cache = make_picture_cache(tmp_path, pictures)
-    store_all(cache, pictures)
+    images = make_list()
+    cache = make_picture_cache(tmp_path, images)
+    store_all(cache, images)
 
     content = pickle.dumps(cache)
 
     assert len(content) < 1000
     copy = pickle.loads(content)  # noqa: S301 - our own
-    assert right_positions(copy, pictures) == ALL
+    assert right_positions(copy, images) == ALL
     assert copy.marks[0] == GOOD
 
 
 def test_threads_may_share_one_cache(tmp_path: Path) -> None:
-    pictures = make_list(40)
-    cache = make_picture_cache(tmp_path, pictures)
-    threads = [threading.Thread(target=store_all, args=(cache, pictures)) for _ in range(4)]
+    images = make_list(40)
+    cache = make_picture_cache(tmp_path, images)
+    threads = [threading.Thread(target=store_all, args=(cache, images)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert right_positions(reopened(cache), pictures) == list(range(40))
+    assert right_positions(reopened(cache), images) == list(range(40))
 
 
 def test_pictures_that_are_not_stored_are_left_alone(tmp_path: Path) -> None:
-    pictures = make_list()
-    pictures.widths[0], pictures.heights[0] = 400, 20
-    cache = make_picture_cache(tmp_path, pictures)
+    images = make_list()
+    images.widths[0], images.heights[0] = 400, 20
+    cache = make_picture_cache(tmp_path, images)
 
     cache.put(0, np.zeros((20, 400, 3), np.uint8))
 
@@ -129,151 +129,151 @@ def test_pictures_that_are_not_stored_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_damaged_picture_is_not_there_until_it_is_stored_again(tmp_path: Path) -> None:
-    pictures = make_list()
-    store_all(make_picture_cache(tmp_path, pictures), pictures)
-    cache = PictureCache(tmp_path / "cache", CacheMarks.create(tmp_path / "new_marks", len(pictures)))
-    damage(cache, pictures, 2)
-    damage(cache, pictures, 5)
+    images = make_list()
+    store_all(make_picture_cache(tmp_path, images), images)
+    cache = ImageCache(tmp_path / "cache", CacheMarks.create(tmp_path / "new_marks", len(images)))
+    damage(cache, images, 2)
+    damage(cache, images, 5)
 
-    assert right_positions(cache, pictures) == [0, 1, 3, 4, 6, 7]
-    assert right_positions(cache, pictures) == [0, 1, 3, 4, 6, 7]
+    assert right_positions(cache, images) == [0, 1, 3, 4, 6, 7]
+    assert right_positions(cache, images) == [0, 1, 3, 4, 6, 7]
     assert cache.marks.positions(DAMAGED).tolist() == [2, 5]
-    store_all(cache, pictures)
+    store_all(cache, images)
 
-    assert right_positions(cache, pictures) == ALL
-    assert right_positions(reopened(cache), pictures) == ALL
+    assert right_positions(cache, images) == ALL
+    assert right_positions(reopened(cache), images) == ALL
     assert cache.marks.positions(MENDED).tolist() == [2, 5]
     (warning,) = cache.new_warnings()
-    assert warning == f"picture cache {cache.folder}: 2 stored picture(s) were damaged, and are made again"
+    assert warning == f"image cache {cache.folder}: 2 stored image(s) were damaged, and are made again"
     assert cache.new_warnings() == []
 
 
 def test_a_damaged_picture_that_another_process_mended_is_read(tmp_path: Path) -> None:
-    pictures = make_list()
-    store_all(make_picture_cache(tmp_path, pictures), pictures)
-    cache = PictureCache(tmp_path / "cache", CacheMarks.create(tmp_path / "new_marks", len(pictures)))
-    damage(cache, pictures, 2)
+    images = make_list()
+    store_all(make_picture_cache(tmp_path, images), images)
+    cache = ImageCache(tmp_path / "cache", CacheMarks.create(tmp_path / "new_marks", len(images)))
+    damage(cache, images, 2)
     assert cache.get(2) is None
 
-    reopened(cache).put(2, picture_of(pictures, 2))
+    reopened(cache).put(2, picture_of(images, 2))
 
-    assert right_positions(cache, pictures) == ALL
+    assert right_positions(cache, images) == ALL
     assert len(cache.new_warnings()) == 1
 
 
 def test_workers_marks_reach_the_main_process(tmp_path: Path) -> None:
-    pictures = make_list()
-    store_all(make_picture_cache(tmp_path, pictures), pictures)
-    cache = PictureCache(tmp_path / "cache", CacheMarks.create(tmp_path / "new_marks", len(pictures)))
+    images = make_list()
+    store_all(make_picture_cache(tmp_path, images), images)
+    cache = ImageCache(tmp_path / "cache", CacheMarks.create(tmp_path / "new_marks", len(images)))
     worker = pickle.loads(pickle.dumps(cache))  # noqa: S301 - our own
-    damage(cache, pictures, 1)
+    damage(cache, images, 1)
 
     assert worker.get(1) is None
-    assert "1 stored picture(s) were damaged" in cache.new_warnings()[0]
-    damage(cache, pictures, 6)
+    assert "1 stored image(s) were damaged" in cache.new_warnings()[0]
+    damage(cache, images, 6)
     assert worker.get(6) is None
-    assert "1 stored picture(s) were damaged" in cache.new_warnings()[0]
+    assert "1 stored image(s) were damaged" in cache.new_warnings()[0]
 
 
 def test_pixels_without_their_checksum_are_not_there(tmp_path: Path) -> None:
-    pictures = make_list()
-    cache = make_picture_cache(tmp_path, pictures)
-    store_all(cache, pictures)
+    images = make_list()
+    cache = make_picture_cache(tmp_path, images)
+    store_all(cache, images)
     checks = np.fromfile(cache.folder / CHECKS_FILE, np.uint64)
     checks[4] = 0
     checks.tofile(cache.folder / CHECKS_FILE)
 
-    assert right_positions(reopened(cache), pictures) == [0, 1, 2, 3, 5, 6, 7]
+    assert right_positions(reopened(cache), images) == [0, 1, 2, 3, 5, 6, 7]
 
 
 @pytest.mark.parametrize("name", ["checks.bin", "slots.bin", "pixels.bin"])
 def test_garbage_in_any_file_gives_no_wrong_picture(tmp_path: Path, name: str) -> None:
-    pictures = make_list()
-    cache = make_picture_cache(tmp_path, pictures)
-    store_all(cache, pictures)
+    images = make_list()
+    cache = make_picture_cache(tmp_path, images)
+    store_all(cache, images)
     cache.close()
     path = cache.folder / name
     generator = np.random.default_rng(0)
     for _ in range(20):
         path.write_bytes(generator.bytes(path.stat().st_size))
         damaged = reopened(cache)
-        assert right_positions(damaged, pictures) == []
+        assert right_positions(damaged, images) == []
         for position in ALL:
-            damaged.put(position, picture_of(pictures, position))
+            damaged.put(position, picture_of(images, position))
             again = damaged.get(position)
-            assert again is None or (again == picture_of(pictures, position)).all()
+            assert again is None or (again == picture_of(images, position)).all()
 
 
 def test_a_picture_of_another_size_is_not_stored_and_is_reported(tmp_path: Path) -> None:
-    pictures = make_list()
-    cache = make_picture_cache(tmp_path, pictures)
+    images = make_list()
+    cache = make_picture_cache(tmp_path, images)
 
     cache.put(1, np.zeros((5, 5, 3), np.uint8))
-    cache.put(2, picture_of(pictures, 2)[..., 0])
-    wrong: Any = picture_of(pictures, 3).astype(np.int16)
+    cache.put(2, picture_of(images, 2)[..., 0])
+    wrong: Any = picture_of(images, 3).astype(np.int16)
     cache.put(3, wrong)
 
-    assert right_positions(cache, pictures) == []
+    assert right_positions(cache, images) == []
     assert cache.marks.positions(MISFIT).tolist() == [1, 2, 3]
     (warning,) = cache.new_warnings()
-    assert "3 picture(s) have another size than when they were listed, and are not stored" in warning
+    assert "3 image(s) have another size than when they were listed, and are not stored" in warning
 
 
 # -- what cannot be written --------------------------------------------------------------------------------------
 
 
 def test_a_read_only_cache_is_read_and_not_written(tmp_path: Path) -> None:
-    pictures = make_list()
-    writable = make_picture_cache(tmp_path, pictures)
-    writable.put(1, picture_of(pictures, 1))
-    cache = PictureCache(writable.folder, CacheMarks(None, len(pictures)), may_write=False)
+    images = make_list()
+    writable = make_picture_cache(tmp_path, images)
+    writable.put(1, picture_of(images, 1))
+    cache = ImageCache(writable.folder, CacheMarks(None, len(images)), may_write=False)
 
-    store_all(cache, pictures)
+    store_all(cache, images)
 
-    assert right_positions(cache, pictures) == [1]
+    assert right_positions(cache, images) == [1]
     assert cache.new_warnings() == []
 
 
 def test_after_an_error_all_processes_stop_storing_and_go_on_reading(tmp_path: Path) -> None:
-    pictures = make_list()
-    cache = make_picture_cache(tmp_path, pictures)
+    images = make_list()
+    cache = make_picture_cache(tmp_path, images)
     worker = pickle.loads(pickle.dumps(cache))  # noqa: S301 - our own
-    worker.put(0, picture_of(pictures, 0))
+    worker.put(0, picture_of(images, 0))
     (cache.folder / PIXELS_FILE).rename(cache.folder / "gone")
-    other_worker = PictureCache(cache.folder, cache.marks)
+    other_worker = ImageCache(cache.folder, cache.marks)
 
-    other_worker.put(1, picture_of(pictures, 1))
-    worker.put(2, picture_of(pictures, 2))
+    other_worker.put(1, picture_of(images, 1))
+    worker.put(2, picture_of(images, 2))
 
-    assert right_positions(worker, pictures) == [0]
+    assert right_positions(worker, images) == [0]
     assert cache.marks.error == errno.ENOENT
     (warning,) = cache.new_warnings()
-    assert f"no more pictures are stored ({os.strerror(errno.ENOENT)})" in warning
+    assert f"no more images are stored ({os.strerror(errno.ENOENT)})" in warning
     assert cache.new_warnings() == []
 
 
 def test_a_cache_that_somebody_removed_holds_nothing(tmp_path: Path) -> None:
-    pictures = make_list()
-    cache = make_picture_cache(tmp_path, pictures)
+    images = make_list()
+    cache = make_picture_cache(tmp_path, images)
     shutil.rmtree(cache.folder)
 
-    store_all(cache, pictures)
+    store_all(cache, images)
 
-    assert right_positions(cache, pictures) == []
+    assert right_positions(cache, images) == []
     assert cache.num_stored() == 0
     assert cache.storable().tolist() == []
     assert len(cache.new_warnings()) == 1
 
 
 def test_pictures_behind_the_room_are_not_stored(tmp_path: Path) -> None:
-    pictures = make_list()
-    count, room = pictures.fitting(pictures.num_bytes // 2)
-    cache = make_picture_cache(tmp_path, pictures, room)
+    images = make_list()
+    count, room = images.fitting(images.num_bytes // 2)
+    cache = make_picture_cache(tmp_path, images, room)
 
-    store_all(cache, pictures)
+    store_all(cache, images)
 
-    assert 0 < count < len(pictures)
-    assert right_positions(cache, pictures) == list(range(count)) == cache.storable().tolist()
+    assert 0 < count < len(images)
+    assert right_positions(cache, images) == list(range(count)) == cache.storable().tolist()
     assert (cache.folder / PIXELS_FILE).stat().st_size == room
     assert cache.new_warnings() == []
 
@@ -288,38 +288,38 @@ def test_pictures_of_an_earlier_cache_are_taken_over(tmp_path: Path) -> None:
         earlier.put(position, picture_of(earlier_list, position))
     damage(earlier, earlier_list, 3)
     order = np.array([7, 3, 1, 0, 5])
-    pictures = PictureList(
+    images = ImageList(
         earlier_list.digests[order], earlier_list.widths[order], earlier_list.heights[order], earlier_list.form
     )
-    make_cache(tmp_path / "later", pictures, pictures.num_bytes, [earlier.folder])
-    cache = PictureCache(tmp_path / "later", CacheMarks.create(tmp_path / "later_marks", len(pictures)))
+    make_cache(tmp_path / "later", images, images.num_bytes, [earlier.folder])
+    cache = ImageCache(tmp_path / "later", CacheMarks.create(tmp_path / "later_marks", len(images)))
 
-    assert right_positions(cache, pictures) == [0, 3]
+    assert right_positions(cache, images) == [0, 3]
     assert cache.num_stored() == 2
     if os.name != "nt":
         shutil.rmtree(earlier.folder)
 
-    assert right_positions(reopened(cache), pictures) == [0, 3]
-    store_all(cache, pictures)
-    assert right_positions(cache, pictures) == [0, 1, 2, 3, 4]
+    assert right_positions(reopened(cache), images) == [0, 3]
+    store_all(cache, images)
+    assert right_positions(cache, images) == [0, 1, 2, 3, 4]
     assert cache.new_warnings() == []
 
 
 def test_two_caches_that_follow_each_other_do_not_ask_for_ever(tmp_path: Path) -> None:
     first, second = make_list(8), make_list(9)
-    for folder, pictures, others in (("first", first, []), ("second", second, ["first"]), ("first", first, ["second"])):
+    for folder, images, others in (("first", first, []), ("second", second, ["first"]), ("first", first, ["second"])):
         shutil.rmtree(tmp_path / folder, ignore_errors=True)
-        make_cache(tmp_path / folder, pictures, pictures.num_bytes, [tmp_path / other for other in others])
+        make_cache(tmp_path / folder, images, images.num_bytes, [tmp_path / other for other in others])
 
-    cache = PictureCache(tmp_path / "first", CacheMarks(None, len(first)))
+    cache = ImageCache(tmp_path / "first", CacheMarks(None, len(first)))
 
     assert right_positions(cache, first) == []
 
 
 def test_the_helpers_sizes_are_those_of_the_slots() -> None:
-    pictures = make_list()
-    table = np.concatenate(list(pictures.slots()))
+    images = make_list()
+    table = np.concatenate(list(images.slots()))
 
     assert [unpack_sides(sides) for sides in table[:-1, 1].tolist()] == [
-        picture_of(pictures, position).shape[:2] for position in ALL
+        picture_of(images, position).shape[:2] for position in ALL
     ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _COMPRESSION: Final = 3  # takes half the time of the usual 6, and a tenth more space
 
 
-class DrawingBudget:
+class PlottingBudget:
     """Keeps what is looked at cheap: a figure is drawn again only while all drawing took a small share of the time.
 
     One budget is shared by all that draw in a run. What is drawn at the end of a run asks for nothing.
@@ -42,7 +42,7 @@ class DrawingBudget:
         self._waiting.add(who)
         return self.is_open and self._drawn[who] <= min(self._drawn[other] for other in self._waiting)
 
-    def note_drawn(self, who: object) -> None:
+    def note_plotted(self, who: object) -> None:
         """``who`` draws now, and waits no longer."""
         self._waiting.discard(who)
         self._drawn[who] += 1

@@ -1,4 +1,4 @@
-"""Pictures inside of the page."""
+"""Images inside of the page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from classifier_training.errors import BadImageError
 from classifier_training.imaging.decode import decode_image
 from classifier_training.pages.charts.svg import one_line
-from classifier_training.pages.read.scored_data import Picture
+from classifier_training.pages.read.scored_data import Example
 from classifier_training.pages.wording import percentage
 
 LARGEST_BYTES = 512 * 1024  # a thumbnail has a few kilobytes; what is larger is none of ours
@@ -23,8 +23,8 @@ _FIGURE_QUALITY = 80
 
 
 @dataclass(frozen=True, slots=True)
-class ShownPicture:
-    """A picture with what is said of it.
+class InlineImage:
+    """An image with what is said of it.
 
     Attributes:
         index: Position in the split.
@@ -33,8 +33,8 @@ class ShownPicture:
         true: Its class.
         predicted: The class that was predicted.
         confidence: How sure the model was, for a person.
-        is_right: Whether both are the same.
-        source: The picture as an address; None where it is gone.
+        is_correct: Whether both are the same.
+        source: The image as an address; None where it is gone.
         cam: The same with what the model looked at, or None.
     """
 
@@ -44,33 +44,33 @@ class ShownPicture:
     true: str
     predicted: str
     confidence: str
-    is_right: bool
+    is_correct: bool
     source: str | None
     cam: str | None
 
     @property
     def text(self) -> str:
         """All of it in words, for those who do not see it."""
-        said = "rightly" if self.is_right else "wrongly"
+        said = "rightly" if self.is_correct else "wrongly"
         return f"{self.file}: {self.true}, {said} taken for {self.predicted} with {self.confidence}"
 
 
-def shown_picture(picture: Picture, classes: tuple[str, ...]) -> ShownPicture:
-    """A picture with its names, and its files as text."""
-    return ShownPicture(
-        index=picture.index,
-        path=one_line(picture.file),
-        file=one_line(picture.file.rstrip("/").rpartition("/")[2]),
-        true=one_line(classes[picture.true]),
-        predicted=one_line(classes[picture.predicted]),
-        confidence=percentage(picture.confidence),
-        is_right=picture.true == picture.predicted,
-        source=data_address(picture.thumbnail),
-        cam=data_address(picture.cam),
+def inline_image(image: Example, classes: tuple[str, ...]) -> InlineImage:
+    """An image with its names, and its files as text."""
+    return InlineImage(
+        index=image.index,
+        path=one_line(image.file),
+        file=one_line(image.file.rstrip("/").rpartition("/")[2]),
+        true=one_line(classes[image.true]),
+        predicted=one_line(classes[image.predicted]),
+        confidence=percentage(image.confidence),
+        is_correct=image.true == image.predicted,
+        source=data_url(image.thumbnail),
+        cam=data_url(image.cam),
     )
 
 
-def data_address(path: Path | None) -> str | None:
+def data_url(path: Path | None) -> str | None:
     """A JPEG file as a ``data:`` address; None where there is none, or where it is no JPEG file of a small size."""
     if path is None:
         return None
@@ -85,10 +85,10 @@ def data_address(path: Path | None) -> str | None:
     return _address(content)
 
 
-def figure_address(path: Path | None) -> str | None:
+def figure_url(path: Path | None) -> str | None:
     """A figure of photos as a ``data:`` address, as a JPEG of a few hundred kilobytes.
 
-    None where there is none, or where it is no picture of that size.
+    None where there is none, or where it is no image of that size.
     """
     if path is None:
         return None
@@ -102,8 +102,8 @@ def figure_address(path: Path | None) -> str | None:
 def _smaller(path: Path, _: int) -> str:
     """A page is written anew after every epoch, and its figures are nearly always the same."""
     content = io.BytesIO()
-    picture = Image.fromarray(decode_image(path, max_pixels=_LARGEST_FIGURE_PIXELS))
-    picture.save(content, "JPEG", quality=_FIGURE_QUALITY)
+    image = Image.fromarray(decode_image(path, max_pixels=_LARGEST_FIGURE_PIXELS))
+    image.save(content, "JPEG", quality=_FIGURE_QUALITY)
     return _address(content.getvalue())
 
 

@@ -1,4 +1,4 @@
-"""Where picture caches can be: on the disk of the cache folder, in shared memory, in the temporary folder."""
+"""Where image caches can be: on the disk of the cache folder, in shared memory, in the temporary folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STORE: Final = "pictures"
 
 
 @dataclass(frozen=True, slots=True)
-class CachePlace:
+class CacheLocation:
     """One place for caches.
 
     Attributes:
@@ -51,7 +51,7 @@ class CachePlace:
             yield
 
 
-def disk_place(root: Path, limit: int | None, *, is_asked_for: bool) -> CachePlace:
+def disk_location(root: Path, limit: int | None, *, is_asked_for: bool) -> CacheLocation:
     """The cache folder.
 
     Args:
@@ -60,23 +60,25 @@ def disk_place(root: Path, limit: int | None, *, is_asked_for: bool) -> CachePla
         is_asked_for: Whether somebody chose the disk.
     """
     store = CacheStore(root / _STORE)
-    return CachePlace(
+    return CacheLocation(
         "disk", store, limit, lambda now: disk_budget(store.folder, now, limit, is_asked_for=is_asked_for)
     )
 
 
-def memory_place(limit: int | None, shared_memory: Path) -> CachePlace | None:
+def memory_location(limit: int | None, shared_memory: Path) -> CacheLocation | None:
     """Shared memory; None on a system that has none."""
     if not os.access(shared_memory, os.R_OK | os.W_OK | os.X_OK):
         return None
     store = CacheStore(_private_folder(shared_memory) / _STORE)
-    return CachePlace("memory", store, limit, lambda now: memory_budget(shared_memory, now, limit), is_temporary=True)
+    return CacheLocation(
+        "memory", store, limit, lambda now: memory_budget(shared_memory, now, limit), is_temporary=True
+    )
 
 
-def temporary_place(limit: int | None) -> CachePlace:
+def temporary_location(limit: int | None) -> CacheLocation:
     """The temporary folder, for a system without shared memory."""
     store = CacheStore(_private_folder(Path(tempfile.gettempdir())) / _STORE)
-    return CachePlace(
+    return CacheLocation(
         "disk",
         store,
         limit,
@@ -88,7 +90,7 @@ def temporary_place(limit: int | None) -> CachePlace:
 
 def remove_abandoned(shared_memory: Path) -> None:
     """Removes the temporary caches of runs that were killed."""
-    for place in (memory_place(None, shared_memory), temporary_place(None)):
+    for place in (memory_location(None, shared_memory), temporary_location(None)):
         if place is not None and place.store.folder.exists():
             with contextlib.suppress(OSError), place.locked():
                 place.store.clean()
