@@ -28,7 +28,7 @@ class DatasetStatisticsCallback(lightning.Callback):
     Args:
         path: A JSON file.
         plots: Folder that gets ``images_per_class.png`` and ``image_sizes.png``.
-        terminal: Where to say it; None: nowhere.
+        terminal: Where messages go; None: nowhere.
         budget: Is told what the drawing took; None: nobody is.
         show_counts: Whether to say the images of each class and split too.
     """

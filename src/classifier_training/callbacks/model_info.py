@@ -42,7 +42,7 @@ class ModelInfoCallback(lightning.Callback):
 
     Args:
         path: A JSON file; where it is of the same model already, nothing is measured again.
-        terminal: Where to say it; None: nowhere.
+        terminal: Where messages go; None: nowhere.
     """
 
     def __init__(self, path: str | Path, terminal: Terminal | None = None) -> None:
@@ -58,7 +58,7 @@ class ModelInfoCallback(lightning.Callback):
             info = _describe(trainer, pl_module)
             write_json(self.path, info)
             if self.terminal is not None:
-                self.terminal.say(_sentence(info))
+                self.terminal.info(_sentence(info))
 
     def _is_of(self, pl_module: lightning.LightningModule) -> bool:
         """Whether the file is of that model: a resumed run's is, and a folder may be used twice."""

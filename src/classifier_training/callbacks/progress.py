@@ -30,7 +30,7 @@ class TrainingProgress(lightning.Callback):
     The loss is that of a step a moment ago, on this rank: nothing waits for the device.
 
     Args:
-        terminal: Where to say it.
+        terminal: Where messages go.
         throughput: Measures the images per second.
     """
 
@@ -84,7 +84,7 @@ class TrainingProgress(lightning.Callback):
             self._last_line = time.monotonic()
             batches = f"batch {batch_idx + 1}/{trainer.num_training_batches}"
             numbers = "  ".join(self._numbers())
-            self.terminal.say(f"{self._epoch(trainer)}  {batches}  {numbers}, {self._time_left(trainer)} left")
+            self.terminal.info(f"{self._epoch(trainer)}  {batches}  {numbers}, {self._time_left(trainer)} left")
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Shows a second bar."""
@@ -124,7 +124,7 @@ class TrainingProgress(lightning.Callback):
         if self.throughput.num_images:  # none where only the validation of this epoch was left
             parts.append(f"{self.throughput.images_per_second:.0f} images/s")
         took = f"took {duration(time.monotonic() - self._epoch_started)}"
-        self.terminal.say("  ".join([self._epoch(trainer), *parts, f"{took}, {self._time_left(trainer)} left"]))
+        self.terminal.info("  ".join([self._epoch(trainer), *parts, f"{took}, {self._time_left(trainer)} left"]))
         self._last_line = time.monotonic()
 
     def on_exception(

@@ -38,7 +38,7 @@ class SamplerDistributionCallback(DeferredPlot):
         path: The CSV file; a resumed run goes on with it.
         figure: The image, a PNG file; None: none is drawn.
         max_repeats: Warn when the images of a class are drawn more often than this in an epoch, on average.
-        terminal: Where to say it; None: nowhere.
+        terminal: Where messages go; None: nowhere.
         budget: Decides whether there is time to draw within a training; None: one of its own.
     """
 
@@ -126,7 +126,7 @@ def _say(drawn: EpochSamples, terminal: Terminal) -> None:
     images, total = int(drawn.images.sum()), int(drawn.drawn.sum())
     if (drawn.drawn <= drawn.images).all() and drawn.drawn.any():
         rest = f"; {images - total} did not fill a batch, others will not in the next" if total < images else ""
-        terminal.say(f"epoch 1 drew {total} of {images} training images, none of them twice{rest}")
+        terminal.info(f"epoch 1 drew {total} of {images} training images, none of them twice{rest}")
         return
     order = np.argsort(-drawn.repeats, kind="stable").tolist()
     half = MAX_CLASSES_SHOWN // 2

@@ -105,8 +105,8 @@ def _show_evaluation(evaluation: Evaluation, terminal: Terminal) -> None:
     show_scores(terminal, evaluation.scores, evaluation.classes, title)
     intervals = evaluation.intervals.to_dict()
     ends = [f"{name} {ends[0]:.4f} to {ends[1]:.4f}" for name, ends in intervals.items() if ends is not None]
-    terminal.say(f"95 % intervals: {', '.join(ends)}")
+    terminal.info(f"95 % intervals: {', '.join(ends)}")
     if evaluation.folder is not None:
-        terminal.say(f"written to {evaluation.folder}")
+        terminal.info(f"written to {evaluation.folder}")
     for name in intervals:
         sys.stdout.write(f"{name} {getattr(evaluation.scores, name):.4f}\n")

@@ -133,7 +133,7 @@ def export(
     terminal = Terminal(quiet=quiet)
     with terminal.capture_warnings():
         path = run_export(run, settings or [], quiet=quiet)
-    terminal.say(f"written: {path} and, beside it, labels_mapping.json and verification.json")
+    terminal.info(f"written: {path} and, beside it, labels_mapping.json and verification.json")
 
 
 @app.command()
@@ -253,7 +253,7 @@ def _prepare_cache(place: str | None, overrides: list[str], to: Path, *, quiet: 
     ):
         prepared = prepare_cache(place, overrides, to=to, checking=checking, storing=storing)
     for message in prepared.messages:
-        terminal.say(message)
+        terminal.info(message)
     for message in prepared.warnings:
         terminal.warn(message)
     terminal.result(

@@ -44,5 +44,5 @@ def _say(path: Path, messages: Sequence[str] = ()) -> None:
 
     terminal = Terminal()
     for message in messages:
-        terminal.say(message)
+        terminal.info(message)
     terminal.result(f"written: {path}")

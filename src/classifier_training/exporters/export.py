@@ -63,7 +63,7 @@ def export_checkpoint(run: RunFolder, config: ExportConfig, terminal: Terminal) 
     """Exports ``best.ckpt`` of a run, verified on its own validation images; returns the figures."""
     if not run.best_checkpoint.is_file():
         raise RunError(f"{run.root} has no checkpoints/best.ckpt to export; finish it: train --resume {run.root}")
-    terminal.say(f"exporting {run.best_checkpoint} …")
+    terminal.info(f"exporting {run.best_checkpoint} …")
     model = load_model(run.best_checkpoint)
     records = [sample.image for sample in read_split(run.split, "val")]
     images = _verification_images(records, model.preprocessing, model.config.data.max_image_pixels)
@@ -77,7 +77,7 @@ def export_checkpoint(run: RunFolder, config: ExportConfig, terminal: Terminal) 
         labels=Labels(model.classes, model.preprocessing),
         record={"weights": "checkpoints/best.ckpt", "epoch": int(read_checkpoint(run.best_checkpoint)["epoch"])},
     )
-    terminal.say(
+    terminal.info(
         f"proven on {figures['num_images']} validation images: top-1 agreement {figures['top1_agreement']:.0%},"
         f" largest logit difference {figures['max_abs_logit_difference']:.1e}"
     )

@@ -1,1 +1,1 @@
-"""What a person sees on the screen and in the log; it shows, it never decides."""
+"""Terminal output: messages, progress bars and score tables, also written to the log. No decisions."""

@@ -1,4 +1,4 @@
-"""Shows scores to a person."""
+"""Scores as a table and as one line of text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from classifier_training.terminal.terminal import Terminal
 
 
 def show_scores(terminal: Terminal, scores: Scores, classes: Sequence[str], title: str) -> None:
-    """Shows the scores of each class."""
+    """Prints a table with one row per class."""
     rows = [
         [name, _share(row.precision), _share(row.recall), _share(row.f1), str(row.support)]
         for name, row in zip(classes, scores.classes, strict=True)
@@ -18,7 +18,7 @@ def show_scores(terminal: Terminal, scores: Scores, classes: Sequence[str], titl
 
 
 def summarise(scores: Scores) -> str:
-    """The scores of all classes, in one line."""
+    """The scores over all classes, in one line."""
     summary = {
         "top-1": scores.top1,
         "top-5": scores.top5,

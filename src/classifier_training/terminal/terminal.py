@@ -1,4 +1,4 @@
-"""What a person reads while the program works: lines, tables and progress, on the terminal and in ``train.log``."""
+"""Messages, tables and progress bars: on the terminal and in ``train.log``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class Terminal:
-    """Says things to a person, and writes the same into a log file once there is one.
+    """Prints messages, and writes the same into a log file once there is one.
 
     Args:
-        quiet: Say nothing but warnings and results.
+        quiet: Print warnings and results only.
         to_stderr: Keep standard output free, for output that a program reads.
-        silent: Say nothing at all, because another process of the same run talks.
+        silent: Print nothing at all, because another process of the same run does.
     """
 
     def __init__(self, *, quiet: bool = False, to_stderr: bool = False, silent: bool = False) -> None:
@@ -40,27 +40,27 @@ class Terminal:
         )
         self._log: Console | None = None
         self._log_file: IO[str] | None = None
-        self._said_before: list[RenderableType] = []  # what was said while there was no log file yet
+        self._before_log: list[RenderableType] = []  # printed while there was no log file yet
 
     @property
     def is_interactive(self) -> bool:
-        """Whether a person looks at a screen that can be redrawn."""
+        """Whether the output is a terminal whose lines can be redrawn."""
         return self.console.is_terminal and not self.quiet
 
-    def say(self, text: str) -> None:
-        """One line of what is going on."""
+    def info(self, text: str) -> None:
+        """One line about what is being done."""
         self._print(_plain(text), always=False)
 
     def result(self, text: str) -> None:
-        """One line that the program was run for, even when quiet."""
+        """One line with the outcome of the command, printed even when quiet."""
         self._print(_plain(text), always=True)
 
     def warn(self, text: str) -> None:
-        """One line that a person should not miss, even when quiet."""
+        """One line starting with ``warning:``, printed even when quiet."""
         self._print(Text.assemble(("warning:", "yellow"), " ", _plain(text)), always=True)
 
     def show(self, renderable: RenderableType) -> None:
-        """A table."""
+        """Any other rich renderable, such as a table."""
         self._print(renderable, always=False)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -82,15 +82,15 @@ class Terminal:
 
     @contextlib.contextmanager
     def log_to(self, path: Path) -> Iterator[None]:
-        """Writes everything that was and will be said to a file, too; a file that exists is continued."""
+        """Writes all messages, earlier ones included, to a file too; an existing file is appended to."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             self._log = Console(file=file, highlight=False, width=LOG_WIDTH, soft_wrap=True, no_color=True)
             self._log_file = file
             self.log_line(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}")
-            for renderable in self._said_before:
+            for renderable in self._before_log:
                 self._log.print(renderable)
-            self._said_before.clear()
+            self._before_log.clear()
             try:
                 yield
             except Exception as error:
@@ -101,18 +101,18 @@ class Terminal:
                 self._log = self._log_file = None
 
     def log_line(self, text: str) -> None:
-        """A line for the log file alone."""
+        """One line for the log file only."""
         if self._log is not None and self._log_file is not None:
             self._log.print(_plain(text))
             self._log_file.flush()
         else:
-            self._said_before.append(_plain(text))
+            self._before_log.append(_plain(text))
 
     @contextlib.contextmanager
     def progress(self, what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-        """Shows how far a long job is: a bar on a screen, a line now and then elsewhere.
+        """Shows the progress of a long job: a bar on a terminal, a line now and then elsewhere.
 
-        Gives a function to call with the number done and the number of all.
+        Yields a function to call with the number of items done and the total number.
         """
         if not self.is_interactive:
             yield self._progress_lines(what, unit)
@@ -134,7 +134,7 @@ class Terminal:
 
     @contextlib.contextmanager
     def capture_warnings(self) -> Iterator[None]:
-        """Turns Python warnings into one line each, the full text going to the log file."""
+        """Turns Python warnings into one line each; the full text goes to the log file."""
         seen: set[str] = set()
 
         def show(
@@ -178,7 +178,7 @@ class Terminal:
             if now - last >= SECONDS_BETWEEN_LINES and done:
                 last = now
                 left = (now - started) / done * (total - done)
-                self.say(f"{what}: {done} of {total} {unit}, {duration(left)} left")
+                self.info(f"{what}: {done} of {total} {unit}, {duration(left)} left")
 
         return update
 
@@ -189,16 +189,16 @@ class Terminal:
             self._log.print(renderable)
             self._log_file.flush()
         else:
-            self._said_before.append(renderable)
+            self._before_log.append(renderable)
 
 
 def _plain(text: str) -> Text:
-    """Text that is shown as it is: no markup or emoji in it, and bytes of file names that are no text as escapes."""
+    """Text shown verbatim, without markup or emoji codes; bytes of file names that are not UTF-8 as escapes."""
     return Text(plain_text(text))
 
 
 def duration(seconds: float) -> str:
-    """A duration as a person says it: ``42 s``, ``3 min 10 s``, ``2 h 5 min``."""
+    """A human-readable duration: ``42 s``, ``3 min 10 s``, ``2 h 5 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

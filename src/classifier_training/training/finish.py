@@ -78,7 +78,7 @@ def finish_run(
     Args:
         run: The run folder.
         plan: What was trained.
-        terminal: Where to say it.
+        terminal: Where messages go.
         device: Where to score.
         best_epoch: Epoch of the best weights, from 0.
         best_score: Their monitored metric.
@@ -132,7 +132,7 @@ def finish_run(
         with warn_instead_of_raise(f"the removal of older images from {run.scored(split).root}"):
             run.scored(split).remove_examples()  # of the weights that were the best before the run was resumed
     show_scores(terminal, scores, plan.photos.classes, f"{split} scores of epoch {best_epoch + 1}, the best")
-    terminal.say(summarise(scores))
+    terminal.info(summarise(scores))
     check_stop()
     if plan.config.export.enabled:
         results["export"] = export_checkpoint(run, plan.config.export, terminal)

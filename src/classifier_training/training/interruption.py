@@ -18,7 +18,7 @@ def report_interruption(terminal: Terminal, where: Callable[[], str], run: RunFo
     """Says where a training stopped and how to go on, and puts a job of SLURM that was sent SIGUSR1 into the queue.
 
     Args:
-        terminal: Where to say it.
+        terminal: Where messages go.
         where: Asked, after the stop, for how far the training came.
         run: The run folder; None: there is none yet, so nothing is lost.
     """

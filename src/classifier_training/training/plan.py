@@ -62,7 +62,7 @@ def make_plan(config: Config, terminal: Terminal) -> Plan:
 def describe_plan(plan: Plan, terminal: Terminal) -> None:
     """Says what data was found and what will be done with it."""
     photos, config = plan.photos, plan.config
-    terminal.say(f"photos: {shown_root(photos.root)}, {photos.layout}")
+    terminal.info(f"photos: {shown_root(photos.root)}, {photos.layout}")
     names = list(photos.rows)
     counts = {split: photos.counts(split) for split in names}
     rows = [[name, *(str(counts[split][index]) for split in names)] for index, name in enumerate(photos.classes)]
@@ -70,7 +70,7 @@ def describe_plan(plan: Plan, terminal: Terminal) -> None:
     totals = [str(len(photos.rows[split])) for split in names]
     terminal.table(f"{len(photos.classes)} classes", ["class", *names], [*shown, ["all", *totals]])
     for note in photos.notes:
-        terminal.say(note)
+        terminal.info(note)
     for image in photos.bad:
         terminal.log_line(f"left out: {image.reason}")
     if photos.bad:

@@ -73,16 +73,16 @@ def _first_start(run: RunFolder) -> str | None:
 def describe_resume(point: ResumePoint, plan: Plan, terminal: Terminal) -> None:
     """Says where a resumed run goes on, and why not from the last checkpoint."""
     if point.checkpoint is None:
-        terminal.say("no checkpoint yet: starting anew")
+        terminal.info("no checkpoint yet: starting anew")
         return
     if point.checkpoint != point.run.last_checkpoint:
         reasons = "; ".join(point.unusable) or f"there is no {point.run.last_checkpoint}"
         terminal.warn(f"{reasons}; going on from {point.checkpoint.name}, the one before")
     if point.is_trained:
         early = ", by early stopping" if point.epoch < plan.config.trainer.max_epochs else ""
-        terminal.say(f"all {point.epoch} epochs are trained already{early}: finishing")
+        terminal.info(f"all {point.epoch} epochs are trained already{early}: finishing")
     elif point.validation_left:
-        terminal.say(f"going on with the validation of epoch {point.epoch}")
+        terminal.info(f"going on with the validation of epoch {point.epoch}")
     else:
         batch = f", batch {point.batch + 1}" if point.batch else ""
-        terminal.say(f"going on with epoch {point.epoch + 1}{batch}")
+        terminal.info(f"going on with epoch {point.epoch + 1}{batch}")

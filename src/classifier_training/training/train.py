@@ -103,9 +103,9 @@ def train(
             describe_plan(plan, terminal)
             model, said = _build_model(plan, load_weights=point is None or point.checkpoint is None)
             for message in said:
-                terminal.say(message)
+                terminal.info(message)
             if dry_run:
-                terminal.say("dry run: the settings and the photos are fine; nothing was written")
+                terminal.info("dry run: the settings and the photos are fine; nothing was written")
                 return None
             run = point.run if point is not None else new_run(plan, may_rename=may_rename)
         with terminal.log_to(run.log) if is_main_process() else contextlib.nullcontext():
@@ -120,7 +120,7 @@ def _train_in(
     terminal: Terminal,
     requests: StopRequests,
 ) -> TrainResult | None:
-    terminal.say(f"run folder: {run.root}")
+    terminal.info(f"run folder: {run.root}")
     started = time.monotonic()
     with report_interruption(terminal, lambda: "before the first step", run):
         if is_main_process():
@@ -162,7 +162,7 @@ def _trackers(run: RunFolder, plan: Plan, terminal: Terminal) -> Trackers:
         return Trackers()
     trackers = open_trackers(plan.config.tracking, run, plan.config.model_dump(mode="json"))
     for message in trackers.messages:
-        terminal.say(message)
+        terminal.info(message)
     return trackers
 
 
@@ -199,7 +199,7 @@ def _best(trainer: lightning.Trainer, run: RunFolder, terminal: Terminal) -> tup
     """Epoch and score of the best weights, after training."""
     stopping = trainer.early_stopping_callback
     if isinstance(stopping, EarlyStopping) and trainer.should_stop:
-        terminal.say(f"stopped early: no better {stopping.monitor} in {stopping.patience} epoch(s)")
+        terminal.info(f"stopped early: no better {stopping.monitor} in {stopping.patience} epoch(s)")
     best = trainer.checkpoint_callback
     if not isinstance(best, RunCheckpoint) or best.best_epoch is None or best.best_model_score is None:
         raise RunError(f"{run.root} has no best checkpoint; nothing was trained")
@@ -209,7 +209,7 @@ def _best(trainer: lightning.Trainer, run: RunFolder, terminal: Terminal) -> tup
 def _say_caches(data: ImageFolderDataModule, terminal: Terminal) -> None:
     """Opens the image caches, and says where they are."""
     for message in data.caches.messages:
-        terminal.say(message)
+        terminal.info(message)
     for warning in data.caches.opening_warnings():
         terminal.warn(warning)
 

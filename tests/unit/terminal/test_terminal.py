@@ -24,7 +24,7 @@ class Screen(io.StringIO):
 def test_text_is_shown_as_it_is(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     terminal = Terminal()
     with terminal.log_to(tmp_path / "train.log"):
-        terminal.say(text)
+        terminal.info(text)
         terminal.warn(text)
         terminal.pairs("title", {text: text})
         terminal.table("title", [text], [[text]])
@@ -36,11 +36,11 @@ def test_text_is_shown_as_it_is(text: str, tmp_path: Path, capsys: pytest.Captur
     assert logged.count(text) == 7
 
 
-def test_a_file_name_that_is_no_text_is_shown_with_escapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bytes_of_a_file_name_that_are_not_utf8_are_shown_as_escapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = b"caf\xe9.jpg".decode("utf-8", "surrogateescape")  # as os.fsdecode gives it
     terminal = Terminal()
     with terminal.log_to(tmp_path / "train.log"):
-        terminal.say(name)
+        terminal.info(name)
         terminal.columns("files", ["file"], [[name]])
     assert capsys.readouterr().out.count("caf\\udce9.jpg") == 2
     assert (tmp_path / "train.log").read_text(encoding="utf-8").count("caf\\udce9.jpg") == 2
@@ -50,7 +50,7 @@ def test_a_long_line_is_not_broken_in_a_pipe(tmp_path: Path, capsys: pytest.Capt
     text = "word " * 200 + "end"
     terminal = Terminal()
     with terminal.log_to(tmp_path / "train.log"):
-        terminal.say(text)
+        terminal.info(text)
     assert text in capsys.readouterr().out.splitlines()
     assert text in (tmp_path / "train.log").read_text().splitlines()
 
@@ -66,7 +66,7 @@ def test_a_long_cell_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_quiet_means_warnings_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     terminal = Terminal(quiet=True)
     with terminal.log_to(tmp_path / "train.log"):
-        terminal.say("a line")
+        terminal.info("a line")
         terminal.table("table", ["name"], [["row"]])
         terminal.warn("careful")
     assert capsys.readouterr().out == "warning: careful\n"
@@ -76,25 +76,25 @@ def test_quiet_means_warnings_only(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_silent_means_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     terminal = Terminal(silent=True)
-    terminal.say("a line")
+    terminal.info("a line")
     terminal.warn("careful")
     assert capsys.readouterr() == ("", "")
 
 
 def test_standard_output_can_be_kept_free(capsys: pytest.CaptureFixture[str]) -> None:
     terminal = Terminal(to_stderr=True)
-    terminal.say("a line")
+    terminal.info("a line")
     terminal.warn("careful")
     assert capsys.readouterr() == ("", "a line\nwarning: careful\n")
 
 
-def test_a_log_has_what_was_said_before_it_and_is_continued(tmp_path: Path) -> None:
+def test_a_log_starts_with_earlier_messages_and_is_appended_to(tmp_path: Path) -> None:
     path = tmp_path / "run" / "train.log"
     terminal = Terminal(quiet=True)
-    terminal.say("before")
+    terminal.info("before")
     with terminal.log_to(path):
-        terminal.say("within")
-    terminal.say("after")
+        terminal.info("within")
+    terminal.info("after")
     with Terminal(quiet=True).log_to(path):
         pass
     lines = path.read_text().splitlines()
@@ -108,7 +108,7 @@ def test_an_error_is_the_last_line_of_the_log(tmp_path: Path) -> None:
     assert (tmp_path / "train.log").read_text().splitlines()[-1] == "error: it broke"
 
 
-def test_a_warning_is_said_once_and_in_full_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_is_printed_once_and_in_full_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     terminal = Terminal()
     text = "the number\n   of workers " + "is small " * 30
     with terminal.log_to(tmp_path / "train.log"), terminal.capture_warnings():
@@ -167,8 +167,8 @@ def test_progress_elsewhere_is_a_line_now_and_then(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (190, "3 min 10 s"), (3599.7, "1 h 0 min"), (7500, "2 h 5 min")],
 )
-def test_a_duration_is_said_as_a_person_says_it(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+def test_a_duration_is_human_readable(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -108,7 +108,7 @@ def _load(config: Config, terminal: Terminal) -> Photos:
     ):
         photos = load_photos(config.data, config.seed, checking, scanning=scanning, fetching=fetching)
     for note in photos.notes:
-        terminal.say(note)
+        terminal.info(note)
     for warning in (*photos.warnings, *_losses(photos)):
         terminal.warn(warning)
     return photos
