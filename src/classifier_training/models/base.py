@@ -18,6 +18,7 @@ from classifier_training.models.backbone import backbone_preprocessing, create_b
 from classifier_training.models.losses import ClassificationLoss
 from classifier_training.models.metrics import ClassificationCounts, ExactMean
 from classifier_training.models.optim import build_optimizer, build_scheduler, parameter_groups
+from classifier_training.run.processes import gather_by_rank
 from classifier_training.seeding import mix_seed
 from classifier_training.types import ClassificationBatch, Preprocessing
 
@@ -207,7 +208,7 @@ class BaseClassificationModel(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the running training loss, so that a resumed epoch reports the same one."""
-        checkpoint["train_loss"] = _of_every_rank([self.train_loss.mean_value.item(), self.train_loss.weight.item()])
+        checkpoint["train_loss"] = gather_by_rank([self.train_loss.mean_value.item(), self.train_loss.weight.item()])
         checkpoint["epoch_metrics"] = dict(self._epoch_metrics)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -281,12 +282,3 @@ def _seed(device: torch.device, seed: int) -> None:
         torch.cuda.manual_seed(seed)
     elif device.type == "mps":
         torch.mps.manual_seed(seed)
-
-
-def _of_every_rank(value: list[float]) -> list[list[float]]:
-    """What each process has, by rank: each one averages over the images that it has seen."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [value]
-    values: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(values, value)
-    return values

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from classifier_training.metrics.scores import Predictions
 from classifier_training.models.metrics import ranks_of_classes
+from classifier_training.run.processes import gather_by_rank
 
 
 class PredictionCollector:
@@ -50,7 +51,7 @@ class PredictionCollector:
         """
         batches, self._batches = self._batches, []
         columns = [torch.cat(column).cpu().numpy() for column in zip(*batches, strict=True)]
-        columns = _of_all_ranks(columns)
+        columns = [np.concatenate(parts) for parts in zip(*filter(None, gather_by_rank(columns)), strict=True)]
         if not columns:
             return None
         # a sampler that gives every rank as many repeats some
@@ -80,13 +81,3 @@ def judged(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     confidence = (-log_sum).exp().nan_to_num(nan=0.0)
     losses = log_sum - (logits.gather(1, labels[:, None]) - top).squeeze(1)
     return predicted, confidence, losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
-
-
-def _of_all_ranks(columns: list[np.ndarray]) -> list[np.ndarray]:
-    """The columns of every process, one after another."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return columns
-    gathered: list[list[np.ndarray] | None] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, columns)
-    whole = [part for part in gathered if part]
-    return [np.concatenate(parts) for parts in zip(*whole, strict=True)]

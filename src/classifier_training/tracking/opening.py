@@ -18,7 +18,7 @@ from classifier_training.tracking.tensorboard import TensorBoardTracker
 from classifier_training.tracking.thread import TrackerThread
 from classifier_training.tracking.tracker import Tracker
 from classifier_training.tracking.trackers import Trackers
-from classifier_training.tracking.values import flat_settings
+from classifier_training.tracking.values import tracked_settings
 from classifier_training.tracking.wandb import WandbTracker
 
 TITLES = {"tensorboard": "TensorBoard", "wandb": "Weights & Biases", "mlflow": "MLflow"}
@@ -72,7 +72,7 @@ def open_trackers(settings: TrackingConfig, run: RunFolder, config: Mapping[str,
 def _makers(
     settings: TrackingConfig, run: RunFolder, config: Mapping[str, Any], memory: TrackerMemory
 ) -> Iterator[tuple[str, Callable[[], Tracker]]]:
-    flat = flat_settings(config)
+    flat = tracked_settings(config)
     if settings.tensorboard is True or (settings.tensorboard == "auto" and _is_installed("tensorboard")):
         yield "tensorboard", partial(TensorBoardTracker, run, flat, memory)
     if settings.wandb:

@@ -6,27 +6,22 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from classifier_training.config.flatten import flat_settings
 from classifier_training.files.credentials import without_credentials
 from classifier_training.files.text import plain_text
 
 Value = bool | int | float | str
 
 
-def flat_settings(config: Mapping[str, Any]) -> dict[str, Value]:
-    """The settings of a configuration by their dotted names, such as ``optimizer.lr``.
+def tracked_settings(config: Mapping[str, Any]) -> dict[str, Value]:
+    """The settings of a configuration by dotted key, such as ``optimizer.lr``.
 
-    What is no number, text or truth value is written as JSON: None as ``null``, class weights as one text.
+    A value that is not a number, text or truth value is written as JSON: None as ``null``, class weights as one text.
 
     Args:
         config: Sections of plain values, and settings that belong to no section.
     """
-    settings: dict[str, Value] = {}
-    for name, section in config.items():
-        if isinstance(section, Mapping):
-            settings.update({f"{name}.{key}": _plain(value) for key, value in section.items()})
-        else:
-            settings[name] = _plain(section)
-    return settings
+    return {key: _plain(value) for key, value in flat_settings(config).items()}
 
 
 def final_scores(results: Mapping[str, Any]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from classifier_training.errors import TrainingStopped
 from classifier_training.run.folder import RunFolder
-from classifier_training.run.slurm import is_first_task, requeue_slurm_job, slurm_job
+from classifier_training.run.processes import is_first_task, requeue_slurm_job, slurm_job
 from classifier_training.terminal.terminal import Terminal
 
 REQUEUE_SIGNAL = "SIGUSR1"

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from classifier_training.callbacks.checkpoint import VALIDATION_LEFT, RunCheckpoint
 from classifier_training.config import load_config
+from classifier_training.config.flatten import flat_settings
 from classifier_training.config.schema import Config, ReportConfig, TrackingConfig
 from classifier_training.data.photos import Photos
 from classifier_training.data.splits.file import read_digests
@@ -22,7 +23,7 @@ from classifier_training.files.text import name_some
 from classifier_training.models.checkpoint import read_checkpoint
 from classifier_training.run.checkpoint_files import resumable_checkpoints
 from classifier_training.run.folder import RunFolder, latest_run, open_run
-from classifier_training.run.slurm import slurm_job, was_requeued
+from classifier_training.run.processes import slurm_job, was_requeued
 
 RESUMABLE_SETTINGS: Final = frozenset(
     {
@@ -130,12 +131,12 @@ def resume_point(run: str | Path | bool, overrides: Sequence[str], parent: Path)
         ConfigError: A setting is wrong.
     """
     folder = latest_run(parent) if isinstance(run, bool) else _open(Path(run))
-    before = load_config(file=folder.config)
     config = load_config(overrides, file=folder.config)
-    changed = sorted(_flat(before).items() ^ _flat(config).items(), key=str)
-    forbidden = sorted({key for key, _ in changed} - RESUMABLE_SETTINGS)
+    old = flat_settings(load_config(file=folder.config).model_dump(mode="json"))
+    new = flat_settings(config.model_dump(mode="json"))
+    forbidden = sorted(key for key in new if new[key] != old[key] and key not in RESUMABLE_SETTINGS)
     if forbidden:
-        told = ", ".join(f"{key} ({_flat(before)[key]} → {_flat(config)[key]})" for key in forbidden)
+        told = ", ".join(f"{key} ({old[key]} → {new[key]})" for key in forbidden)
         raise RunError(
             f"a resumed run cannot change {told}; start a new run for that. It may change"
             f" {', '.join(sorted(RESUMABLE_SETTINGS))}"
@@ -281,13 +282,3 @@ def _open(path: Path) -> RunFolder:
         raise RunError(
             f"{error}; --resume takes a run folder (it knows its photos), or nothing for the last run"
         ) from None
-
-
-def _flat(config: Config) -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for section, values in config.model_dump(mode="json").items():
-        if isinstance(values, dict):
-            flat |= {f"{section}.{key}": str(value) for key, value in values.items()}
-        else:
-            flat[section] = str(values)
-    return flat

@@ -13,7 +13,7 @@ from classifier_training.files.atomic import write_json, write_text
 from classifier_training.run.checkpoint_files import link_or_copy
 from classifier_training.run.environment import describe_environment
 from classifier_training.run.folder import RunFolder, create_run
-from classifier_training.run.slurm import is_first_task, is_started_by_srun, slurm_job
+from classifier_training.run.processes import is_main_process, slurm_job
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.plan import Plan
 from classifier_training.training.resume import ResumePoint
@@ -34,13 +34,6 @@ def new_run(plan: Plan, *, may_rename: bool) -> RunFolder:
     run = create_run(Path(settings.dir).expanduser(), settings.name, plan.config.model.name, may_rename=may_rename)
     os.environ[RUN_FOLDER_VARIABLE] = str(run.root.resolve())
     return run
-
-
-def is_main_process() -> bool:
-    """Whether this is the process that talks and writes; launchers number the others."""
-    if is_started_by_srun() and not is_first_task():
-        return False
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK"))
 
 
 def create_run_folder(run: RunFolder, plan: Plan, point: ResumePoint | None) -> None:

@@ -24,6 +24,7 @@ from classifier_training.errors import ClassifierTrainingError, RunError, Traini
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.weights import load_pretrained, load_weights_file
 from classifier_training.run.folder import RunFolder, check_run_name
+from classifier_training.run.processes import is_main_process
 from classifier_training.run.stop_requests import StopRequests
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import open_trackers
@@ -32,7 +33,7 @@ from classifier_training.training.finish import TrainResult, finish_run, finishe
 from classifier_training.training.interruption import report_interruption
 from classifier_training.training.plan import Plan, describe_plan, make_plan
 from classifier_training.training.resume import ResumePoint, check_classes, check_photos, find_resume_point
-from classifier_training.training.start import create_run_folder, describe_resume, is_main_process, new_run
+from classifier_training.training.start import create_run_folder, describe_resume, new_run
 from classifier_training.training.trainer import build_trainer
 
 KNOWN_WARNINGS = (

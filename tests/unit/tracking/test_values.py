@@ -5,12 +5,12 @@ import json
 from tests.helpers.tracking import RESULTS
 
 from classifier_training.config.schema import Config
-from classifier_training.tracking.values import final_scores, flat_settings
+from classifier_training.tracking.values import final_scores, tracked_settings
 
 
 def test_every_setting_has_its_dotted_name() -> None:
     config = Config.model_validate({"optimizer": {"lr": 0.02}})
-    settings = flat_settings(config.model_dump(mode="json"))
+    settings = tracked_settings(config.model_dump(mode="json"))
     assert settings["seed"] == 0
     assert settings["optimizer.lr"] == 0.02
     assert settings["model.pretrained"] is False
@@ -21,7 +21,7 @@ def test_every_setting_has_its_dotted_name() -> None:
 
 def test_class_names_are_text_and_not_names_of_settings() -> None:
     weights = {"a.b/<script>": 1.0, "\udcff": 2.0, "ж": 3.0}
-    settings = flat_settings({"data": {"class_weights": weights, "root": "photos/\udcff"}})
+    settings = tracked_settings({"data": {"class_weights": weights, "root": "photos/\udcff"}})
     assert settings["data.root"] == "photos/\\udcff"
     written = settings["data.class_weights"]
     assert isinstance(written, str)
@@ -30,7 +30,7 @@ def test_class_names_are_text_and_not_names_of_settings() -> None:
 
 
 def test_a_password_is_left_out() -> None:
-    assert flat_settings({"tracking": {"mlflow_uri": "http://me:secret@host"}}) == {
+    assert tracked_settings({"tracking": {"mlflow_uri": "http://me:secret@host"}}) == {
         "tracking.mlflow_uri": "http://host"
     }
 

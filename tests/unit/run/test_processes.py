@@ -6,15 +6,49 @@ from pathlib import Path
 import pytest
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-from classifier_training.run.slurm import is_first_task, is_started_by_srun, requeue_slurm_job, slurm_job, was_requeued
+from classifier_training.run.processes import (
+    gather_by_rank,
+    is_first_task,
+    is_main_process,
+    is_started_by_srun,
+    requeue_slurm_job,
+    slurm_job,
+    was_requeued,
+)
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="SLURM is of POSIX")
 
 
 @pytest.fixture(autouse=True)
-def _no_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+def _no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks = {"LOCAL_RANK", "NODE_RANK", "GROUP_RANK"}
+    for name in [name for name in os.environ if name.startswith("SLURM_") or name in ranks]:
         monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "0"}, True),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"NODE_RANK": "1"}, False),
+        ({"LOCAL_RANK": "0", "GROUP_RANK": "1"}, False),
+        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, True),
+        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}, False),
+        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_JOB_NAME": "bash"}, True),
+    ],
+)
+def test_one_process_prints_and_writes(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: bool
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_main_process() is expected
+
+
+def test_alone_a_process_gathers_its_own_value() -> None:
+    assert gather_by_rank([1.5, 2.0]) == [[1.5, 2.0]]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +74,7 @@ def test_whether_it_was_requeued(monkeypatch: pytest.MonkeyPatch, count: str | N
 
 
 @pytest.mark.parametrize(("number", "expected"), [(None, True), ("0", True), ("1", False), ("12", False)])
-def test_one_task_speaks_for_the_job(monkeypatch: pytest.MonkeyPatch, number: str | None, expected: bool) -> None:
+def test_one_task_is_the_first_of_its_job(monkeypatch: pytest.MonkeyPatch, number: str | None, expected: bool) -> None:
     if number is not None:
         monkeypatch.setenv("SLURM_PROCID", number)
     assert is_first_task() is expected
@@ -56,7 +90,7 @@ def test_one_task_speaks_for_the_job(monkeypatch: pytest.MonkeyPatch, number: st
         ({"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "interactive"}, False),
     ],
 )
-def test_srun_is_seen_as_lightning_sees_it(
+def test_srun_is_detected_as_lightning_sees_it(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: bool
 ) -> None:
     for name, value in variables.items():
@@ -78,16 +112,16 @@ def test_scontrol_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (tmp_path / "asked").read_text() == "requeue 42_7\n"
 
 
-def test_what_scontrol_complains_of_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_scontrol_complains_of_is_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_scontrol(tmp_path, "echo 'Requested operation is\npresently disabled' >&2; exit 1")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    told = "scontrol requeue 42 ended with exit code 1: Requested operation is presently disabled"
-    assert requeue_slurm_job("42") == told
+    fault = "scontrol requeue 42 ended with exit code 1: Requested operation is presently disabled"
+    assert requeue_slurm_job("42") == fault
 
 
-def test_where_there_is_no_scontrol_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_scontrol_is_returned_as_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    told = requeue_slurm_job("42")
-    assert told is not None
-    assert told.startswith("scontrol requeue 42: ")
-    assert "No such file" in told
+    fault = requeue_slurm_job("42")
+    assert fault is not None
+    assert fault.startswith("scontrol requeue 42: ")
+    assert "No such file" in fault
