@@ -245,8 +245,8 @@ class TestCheckpoints:
         assert refused("evaluate", "none.onnx", photos) == ["no such file: none.onnx"]
         assert refused("predict", "none.onnx", photos) == ["there is no none.onnx; name a run folder or an .onnx file"]
         assert refused("evaluate", "none.ckpt", photos) == ["no such file: none.ckpt"]
-        assert refused("evaluate", photos) == [f"{photos} is no run folder: it has no config.yaml"]
-        assert refused("export", photos) == [f"{photos} is no run folder: it has no config.yaml"]
+        assert refused("evaluate", photos) == [f"{photos} is not a run folder: it has no config.yaml"]
+        assert refused("export", photos) == [f"{photos} is not a run folder: it has no config.yaml"]
         image = next(photos.rglob("*.png"))
         assert refused("evaluate", image) == [f"{image} is no run folder, .ckpt or .onnx file"]
 
@@ -273,7 +273,7 @@ class TestWriting:
         (tmp_path / "file").write_text("")
 
         (line,) = refused("train", photos, *TINY, "run.dir=file")
-        assert line.startswith("cannot make the folder file: File exists")
+        assert line.startswith("cannot create the folder file: File exists")
 
     @pytest.mark.parametrize("output", ["file/labels.csv", "labels.txt", "labels", "folder.csv"])
     def test_an_output_that_cannot_be_written(

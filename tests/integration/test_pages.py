@@ -97,13 +97,13 @@ def test_the_last_run_is_reported_when_none_is_named(program: WarmProgram, tmp_p
     [
         (["report"], "there is no run in runs; name the run folder"),
         (["report", "absent"], "no run folder at absent"),
-        (["report", "empty"], "empty is no run folder: it has no config.yaml"),
+        (["report", "empty"], "empty is not a run folder: it has no config.yaml"),
         (["report", "file"], "no run folder at file"),
         (["report", "x" * 300], "run folder"),
         (["report", "run", "-o", "run"], "name a file that ends with .html"),
         (["compare", "run"], "a comparison needs two runs or more, got 1"),
         (["compare", "run", "run"], "run is named twice"),
-        (["compare", "run", "empty"], "empty is no run folder: it has no config.yaml"),
+        (["compare", "run", "empty"], "empty is not a run folder: it has no config.yaml"),
         (["compare"], "Missing argument"),
     ],
 )

@@ -12,20 +12,12 @@ from typing import Final
 
 from classifier_training.errors import RunError
 from classifier_training.run.folder import RunFolder, ScoredFolder
+from classifier_training.run.tree import entries_of
 from classifier_training.types import SPLITS
 
 _MAX_NAME: Final = 80
 _REPORT: Final = "report.html"
-_WRITTEN: Final = frozenset(
-    {
-        _REPORT,
-        *(
-            getattr(ScoredFolder(Path()), name).name
-            for name, value in vars(ScoredFolder).items()
-            if isinstance(value, property)
-        ),
-    }
-)
+_WRITTEN: Final = frozenset({_REPORT, *(entry.path.rstrip("/") for entry in entries_of(ScoredFolder))})
 
 
 def check_folder(path: Path) -> None:

@@ -1,25 +1,4 @@
-"""The run folder: where everything of one run is.
-
-runs/<date>-<time>-<model>/
-├── config.yaml            the resolved configuration; `train --config` repeats the run
-├── environment.json       versions, git commit, hardware, seed, data fingerprint
-├── data/split.csv         which image was in which split, and what was left out
-├── data/statistics.json   what the photos are like: counts, sizes, modes
-├── data/sampler_distribution.csv   what was drawn in each epoch, by class
-├── model_info.json        parameters, FLOPs, size, latency
-├── metrics.csv            one row an epoch: the same for every repetition of the run
-├── timings.csv            one row an epoch: seconds and images per second
-├── results.json           the scores, and what was written
-├── report.html            all of it on one page, current after each epoch
-├── plots/                 figures: curves, what was drawn, what the photos are like, a batch of training images
-├── val/, test/            what the model said of each image, see `ScoredFolder`
-├── evaluations/           what `evaluate` has written, a folder each time
-├── train.log              what the terminal said
-├── trackers.json          where a resumed run goes on in its trackers
-├── tensorboard/, wandb/   what these trackers write
-├── checkpoints/           best.ckpt, last.ckpt, and last-1.ckpt … before it
-└── export/                model.onnx, labels_mapping.json, verification.json
-"""
+"""The run folder: one table of the paths of a run and their meanings; `run.tree` makes text of it."""
 
 from __future__ import annotations
 
@@ -27,153 +6,36 @@ import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import overload
 
 from classifier_training.errors import RunError
 
 
-@dataclass(frozen=True, slots=True)
-class RunFolder:
-    """The paths of one run. Making the object touches no disk.
+class Entry:
+    """One row of the table: a file or folder and its meaning; read from an instance it is the path.
 
-    Attributes:
-        root: The run folder itself.
+    Args:
+        path: Relative to the root; a folder ends in ``/``, and ``*`` stands for any text.
+        meaning: What it holds, for the list of files that a training prints and for the documentation.
     """
 
-    root: Path
+    def __init__(self, path: str, meaning: str) -> None:
+        self.path = path
+        self.meaning = meaning
+        self.__doc__ = f"{meaning[0].upper()}{meaning[1:]}."
 
-    @property
-    def config(self) -> Path:
-        """The resolved configuration."""
-        return self.root / "config.yaml"
+    @overload
+    def __get__(self, folder: None, owner: type) -> Entry: ...
 
-    @property
-    def environment(self) -> Path:
-        """Versions, hardware, seed and data fingerprint."""
-        return self.root / "environment.json"
+    @overload
+    def __get__(self, folder: RunFolder | ScoredFolder | ExportFolder, owner: type) -> Path: ...
 
-    @property
-    def split(self) -> Path:
-        """Which image was in which split."""
-        return self.root / "data" / "split.csv"
+    def __get__(self, folder: RunFolder | ScoredFolder | ExportFolder | None, owner: type) -> Entry | Path:
+        return self if folder is None else folder.root / self.path
 
-    @property
-    def metrics(self) -> Path:
-        """One row an epoch."""
-        return self.root / "metrics.csv"
-
-    @property
-    def timings(self) -> Path:
-        """How long every epoch took."""
-        return self.root / "timings.csv"
-
-    @property
-    def results(self) -> Path:
-        """The scores and the written files."""
-        return self.root / "results.json"
-
-    @property
-    def log(self) -> Path:
-        """What the terminal said."""
-        return self.root / "train.log"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints."""
-        return self.root / "checkpoints"
-
-    @property
-    def best_checkpoint(self) -> Path:
-        """The weights that scored best on the monitored metric."""
-        return self.checkpoints / "best.ckpt"
-
-    @property
-    def last_checkpoint(self) -> Path:
-        """Where training goes on after an interruption."""
-        return self.checkpoints / "last.ckpt"
-
-    @property
-    def export(self) -> Path:
-        """Folder of the exported model."""
-        return self.root / "export"
-
-    @property
-    def onnx(self) -> Path:
-        """The exported model."""
-        return self.export / "model.onnx"
-
-    @property
-    def labels_mapping(self) -> Path:
-        """Class names and preprocessing beside the exported model."""
-        return self.export / "labels_mapping.json"
-
-    @property
-    def verification(self) -> Path:
-        """The figures of the comparison between the exported and the trained model."""
-        return self.export / "verification.json"
-
-    @property
-    def report(self) -> Path:
-        """The whole run on one page."""
-        return self.root / "report.html"
-
-    @property
-    def statistics(self) -> Path:
-        """What the photos are like."""
-        return self.root / "data" / "statistics.json"
-
-    @property
-    def sampler_distribution(self) -> Path:
-        """What was drawn in each epoch, by class."""
-        return self.root / "data" / "sampler_distribution.csv"
-
-    @property
-    def model_info(self) -> Path:
-        """Parameters, FLOPs, size and latency."""
-        return self.root / "model_info.json"
-
-    @property
-    def plots(self) -> Path:
-        """Folder of the figures that belong to no split."""
-        return self.root / "plots"
-
-    @property
-    def train_batch(self) -> Path:
-        """The figure of the first training batch, as the model got it."""
-        return self.plots / "train_batch.png"
-
-    @property
-    def trackers(self) -> Path:
-        """Where a resumed run goes on in its trackers."""
-        return self.root / "trackers.json"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Folder of TensorBoard's event files."""
-        return self.root / "tensorboard"
-
-    @property
-    def wandb(self) -> Path:
-        """Folder of the files of Weights & Biases, which names it itself."""
-        return self.root / "wandb"
-
-    @property
-    def evaluations(self) -> Path:
-        """Folder of the evaluations that nobody named a folder for."""
-        return self.root / "evaluations"
-
-    def scored(self, split: str) -> ScoredFolder:
-        """What the model said of each image of a split."""
-        return ScoredFolder(self.root / split)
-
-    def written_files(self) -> list[Path]:
-        """Every finished file of the run, in a stable order."""
-        files = (path for path in self.root.rglob("*") if path.is_file() and not path.name.startswith("."))
-        return sorted(files)
-
-    def remove_unfinished(self) -> None:
-        """Removes what a process left that was killed while it wrote; must not be called while another one writes."""
-        for path in self.root.rglob(".*.tmp"):
-            path.unlink(missing_ok=True)
+    def inside(self, folder: str) -> Entry:
+        """The same row in the table of the folder above."""
+        return Entry(f"{folder}{self.path}", self.meaning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,55 +50,16 @@ class ScoredFolder:
 
     root: Path
 
-    @property
-    def scores(self) -> Path:
-        """The scores, and what they are of."""
-        return self.root / "scores.json"
-
-    @property
-    def predictions(self) -> Path:
-        """One row an image."""
-        return self.root / "predictions.csv"
-
-    @property
-    def confusion(self) -> Path:
-        """The confusion matrix: a row a true class, a column a predicted one."""
-        return self.root / "confusion_matrix.csv"
-
-    @property
-    def confusion_figure(self) -> Path:
-        """The confusion matrix as an image."""
-        return self.root / "confusion_matrix.png"
-
-    @property
-    def normalized_confusion_figure(self) -> Path:
-        """The confusion matrix with rows that sum to one, as an image."""
-        return self.root / "confusion_matrix_normalized.png"
-
-    @property
-    def images(self) -> Path:
-        """Which images are shown, and why."""
-        return self.root / "pictures.json"
-
-    @property
-    def thumbnails(self) -> Path:
-        """Folder of the small images."""
-        return self.root / "pictures"
-
-    @property
-    def samples_figure(self) -> Path:
-        """A grid of images with what was said of them."""
-        return self.root / "samples.png"
-
-    @property
-    def worst_errors_figure(self) -> Path:
-        """The errors with the highest loss."""
-        return self.root / "worst_errors.png"
-
-    @property
-    def least_certain_figure(self) -> Path:
-        """The images that the model was least sure of."""
-        return self.root / "least_certain.png"
+    scores = Entry("scores.json", "the scores with their intervals, and the model and images they belong to")
+    predictions = Entry("predictions.csv", "the prediction for each image")
+    confusion = Entry("confusion_matrix.csv", "how often each class was predicted as each other")
+    confusion_figure = Entry("confusion_matrix.png", "the confusion matrix as a figure")
+    normalized_confusion_figure = Entry("confusion_matrix_normalized.png", "the same as shares of the true class")
+    images = Entry("pictures.json", "which images the report shows, and why")
+    thumbnails = Entry("pictures/", "small images for the report")
+    samples_figure = Entry("samples.png", "some images with their predictions")
+    worst_errors_figure = Entry("worst_errors.png", "the errors with the highest loss")
+    least_certain_figure = Entry("least_certain.png", "the images with the least certain predictions")
 
     def remove_examples(self) -> None:
         """Removes the figures, and the list of images, which belong to other scores."""
@@ -244,11 +67,94 @@ class ScoredFolder:
             path.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True, slots=True)
+class ExportFolder:
+    """The paths of an exported model in each of its forms. Making the object touches no disk.
+
+    Attributes:
+        root: The folder itself.
+    """
+
+    root: Path
+
+    onnx = Entry("model.onnx", "the model to deploy, best.ckpt as ONNX")
+    labels_mapping = Entry("labels_mapping.json", "class names and preprocessing")
+    verification = Entry("verification.json", "the comparison of model.onnx with best.ckpt")
+
+    def model(self, form: str) -> Path:
+        """The model in the form of that name."""
+        return self.root / f"model.{form}"
+
+    def verification_of(self, form: str) -> Path:
+        """The figures of the comparison of that form with the trained model."""
+        return self.verification if self.model(form) == self.onnx else self.root / f"verification.{form}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The paths of one run. Making the object touches no disk.
+
+    Attributes:
+        root: The run folder itself.
+    """
+
+    root: Path
+
+    config = Entry("config.yaml", "the resolved configuration; train --config repeats the run")
+    environment = Entry("environment.json", "versions, git commit, hardware, seed, data fingerprint")
+    results = Entry("results.json", "the scores, per class too, and the exports")
+    report = Entry("report.html", "everything on one page, updated after each epoch")
+    metrics = Entry("metrics.csv", "one row per epoch: loss, scores, learning rate; equal for every repetition")
+    timings = Entry("timings.csv", "one row per epoch: seconds and images per second")
+    model_info = Entry("model_info.json", "parameters, FLOPs, size and latency of the model")
+    log = Entry("train.log", "what the terminal showed")
+    trackers = Entry("trackers.json", "the runs that a resumed training continues in its trackers")
+    data = Entry("data/", "the photos of the run")
+    split = Entry("data/split.csv", "the split of each photo, and the photos left out")
+    statistics = Entry("data/statistics.json", "counts, sizes and modes of the photos")
+    sampler_distribution = Entry("data/sampler_distribution.csv", "the images sampled in each epoch, by class")
+    plots = Entry("plots/", "figures of the training and its photos")
+    history_figure = Entry("plots/history.png", "loss, scores, learning rate and speed of every epoch")
+    sampler_distribution_figure = Entry("plots/sampler_distribution.png", "the sampled images, by class")
+    images_per_class_figure = Entry("plots/images_per_class.png", "the number of photos of each class and split")
+    image_sizes_figure = Entry("plots/image_sizes.png", "the sizes of the photos")
+    train_batch = Entry("plots/train_batch.png", "training images as the model received them")
+    evaluations = Entry("evaluations/", "what evaluate has written, a folder each time, like test/")
+    checkpoints = Entry("checkpoints/", "the weights")
+    best_checkpoint = Entry("checkpoints/best.ckpt", "the weights with the best score")
+    last_checkpoint = Entry("checkpoints/last.ckpt", "where train --resume continues")
+    earlier_checkpoints = Entry("checkpoints/last-*.ckpt", "the checkpoints before last.ckpt, used if that is damaged")
+    export = Entry("export/", "the model to deploy, proven to answer like best.ckpt")
+    onnx = ExportFolder.onnx.inside(export.path)
+    labels_mapping = ExportFolder.labels_mapping.inside(export.path)
+    verification = ExportFolder.verification.inside(export.path)
+    tensorboard = Entry("tensorboard/", "event files for tensorboard --logdir")
+    wandb = Entry("wandb/", "files for wandb sync")
+
+    def exported(self, form: str) -> Path:
+        """The exported model in the form of that name."""
+        return ExportFolder(self.export).model(form)
+
+    def scored(self, split: str) -> ScoredFolder:
+        """The scores and predictions of a split."""
+        return ScoredFolder(self.root / split)
+
+    def written_files(self) -> list[Path]:
+        """Every finished file of the run, in a stable order."""
+        files = (path for path in self.root.rglob("*") if path.is_file() and not path.name.startswith("."))
+        return sorted(files)
+
+    def remove_unfinished(self) -> None:
+        """Removes what a process left that was killed while it wrote; must not be called while another one writes."""
+        for path in self.root.rglob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
+
 def check_run_name(parent: Path, name: str | None, *, may_rename: bool = False) -> None:
     """Refuses a name before hours are spent on a run that could not be written; arguments as `create_run`.
 
     Raises:
-        RunError: The name is taken or is no plain folder name.
+        RunError: The name is taken or is not a plain folder name.
     """
     if name is None:
         return
@@ -259,16 +165,16 @@ def check_run_name(parent: Path, name: str | None, *, may_rename: bool = False) 
 
 
 def create_run(parent: Path, name: str | None, model_name: str, *, may_rename: bool = False) -> RunFolder:
-    """Makes a new, empty run folder.
+    """Creates a new, empty run folder.
 
     Args:
         parent: The folder that holds all runs.
-        name: The run's name; None makes one from the date, the time and the model.
-        model_name: Used in the made-up name.
-        may_rename: Add ``-2``, ``-3`` … to a name that is taken, as is always done for a made-up one.
+        name: The run's name; None composes one from the date, the time and the model.
+        model_name: Used in the composed name.
+        may_rename: Add ``-2``, ``-3`` … to a name that is taken, as is always done for a composed one.
 
     Raises:
-        RunError: The name is taken, is no plain folder name, or the folder cannot be made.
+        RunError: The name is taken, is not a plain folder name, or the folder cannot be created.
     """
     check_run_name(parent, name, may_rename=may_rename)
     plain_model = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in model_name)
@@ -276,8 +182,8 @@ def create_run(parent: Path, name: str | None, model_name: str, *, may_rename: b
     candidate, number = parent / stem, 1
     try:
         parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:  # apart from the loop below, which takes "exists" for a run of that name
-        raise RunError(f"cannot make the folder {parent}: {error.strerror}; choose another run.dir") from None
+    except OSError as error:  # separate from the loop below, which takes "exists" for a run of that name
+        raise RunError(f"cannot create the folder {parent}: {error.strerror}; choose another run.dir") from None
     while True:
         try:
             candidate.mkdir()
@@ -288,7 +194,7 @@ def create_run(parent: Path, name: str | None, model_name: str, *, may_rename: b
             candidate = parent / f"{stem}-{number}"
         except OSError as error:
             raise RunError(
-                f"cannot make the run folder {candidate}: {error.strerror}; choose another run.dir or run.name"
+                f"cannot create the run folder {candidate}: {error.strerror}; choose another run.dir or run.name"
             ) from None
         else:
             return RunFolder(candidate)
@@ -304,7 +210,7 @@ def open_run(path: Path) -> RunFolder:
     if not path.is_dir():
         raise RunError(f"no run folder at {path}")
     if not run.config.is_file():
-        raise RunError(f"{path} is no run folder: it has no config.yaml")
+        raise RunError(f"{path} is not a run folder: it has no config.yaml")
     return run
 
 
@@ -312,7 +218,7 @@ def latest_run(parent: Path) -> RunFolder:
     """The run in ``parent`` that was started last.
 
     Raises:
-        RunError: There is none.
+        RunError: There is no run.
     """
     configs = list(parent.glob("*/config.yaml")) if parent.is_dir() else []
     if not configs:
@@ -322,6 +228,6 @@ def latest_run(parent: Path) -> RunFolder:
 
 def _taken(folder: Path) -> RunError:
     return RunError(
-        f"run folder {folder} exists already and is never overwritten; choose another run.name, or go on with it:"
+        f"run folder {folder} exists already and is never overwritten; choose another run.name, or resume it:"
         f" classifier-training train --resume {folder}"
     )

@@ -44,7 +44,7 @@ def test_files_keep_their_order_and_a_folder_is_sorted(model: Path, photos: Path
 
 def test_a_run_folder_stands_for_its_exported_model(model: Path, photos: Path) -> None:
     run = model.parents[1]
-    with pytest.raises(RunError, match="is no run folder"):
+    with pytest.raises(RunError, match="is not a run folder"):
         predict(run, photos)
 
     (run / "config.yaml").write_text("seed: 0\n")

@@ -78,7 +78,7 @@ def test_a_run_is_not_compared_with_itself(run: RunFolder, other: RunFolder) -> 
 def test_a_folder_that_is_no_run_is_named(run: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
-    with pytest.raises(RunError, match="empty is no run folder"):
+    with pytest.raises(RunError, match="empty is not a run folder"):
         compare([run.root, tmp_path / "empty"])
     with pytest.raises(RunError, match="no run folder at"):
         report(tmp_path / "absent")

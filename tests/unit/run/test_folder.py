@@ -88,7 +88,7 @@ def test_a_parent_that_is_no_folder(tmp_path: Path, kind: str, name: str | None)
         parent.write_text("a file")
         parent = parent / "runs" if kind == "below a file" else parent
 
-    with pytest.raises(RunError, match=rf"^cannot make the folder {parent}: .*; choose another run\.dir$"):
+    with pytest.raises(RunError, match=rf"^cannot create the folder {parent}: .*; choose another run\.dir$"):
         create_run(parent, name, "resnet18")
 
 
@@ -120,7 +120,7 @@ def test_opening_a_run(tmp_path: Path) -> None:
     assert open_run(run.root) == run
     with pytest.raises(RunError, match=rf"^no run folder at {tmp_path / 'b'}$"):
         open_run(tmp_path / "b")
-    with pytest.raises(RunError, match=rf"^{tmp_path} is no run folder: it has no config\.yaml$"):
+    with pytest.raises(RunError, match=rf"^{tmp_path} is not a run folder: it has no config\.yaml$"):
         open_run(tmp_path)
 
 
