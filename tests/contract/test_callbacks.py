@@ -1,4 +1,4 @@
-"""What every callback keeps to; one that is new in the table of `classifier_training.callbacks` is tested at once."""
+"""What every callback keeps to; one that is new in the table of a run's callbacks is tested at once."""
 
 from __future__ import annotations
 
@@ -38,6 +38,10 @@ from classifier_training.callbacks import (
     TrainingHistoryCallback,
     TrainingProgress,
 )
+from classifier_training.callbacks.table import CALLBACKS, RunContext, build_callbacks
+from classifier_training.config.schema import Config
+from classifier_training.run.folder import RunFolder
+from classifier_training.run.stop_requests import StopRequests
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.trackers import Trackers
 
@@ -64,20 +68,35 @@ MAKERS: dict[type[lightning.Callback], Callable[[Path], lightning.Callback]] = {
     TrainingHistoryCallback: lambda folder: TrainingHistoryCallback(folder / "history.png"),
     TrainingProgress: lambda folder: TrainingProgress(Terminal(quiet=True), Throughput()),
 }
-"""How to make each callback, with as little as it takes."""
+"""How to make each public callback, with as little as it takes; any other is built as for a run."""
 
-SHARED = {"deferred_plot", "epoch_metrics", "prediction_source"}
+SHARED = {"deferred_plot", "epoch_metrics", "prediction_source", "table"}
 """Files of what several callbacks have in common; every other one holds a callback."""
+NOT_IN_A_RUN = {ONNXExportCallback}  # a run exports after its training, whether or not it was interrupted
 
 HOLDS_A_TERMINAL = {TrainingProgress}  # so it belongs to its process and is not meant to be pickled
 
 
-def public_callbacks() -> list[type[lightning.Callback]]:
+def all_callbacks() -> list[type[lightning.Callback]]:
+    """The public ones, and those of a run that are not private."""
     values = [getattr(callbacks, name) for name in callbacks.__all__]
-    return [value for value in values if issubclass(value, lightning.Callback)]
+    rows = [row.kind for row in CALLBACKS if row.kind.__name__[0] != "_"]
+    return list(dict.fromkeys([value for value in values if issubclass(value, lightning.Callback)] + rows))
 
 
-each = pytest.mark.parametrize("kind", public_callbacks(), ids=lambda kind: kind.__name__)
+def make_context(folder: Path, **sections: dict[str, Any]) -> RunContext:
+    config = Config.model_validate(sections)
+    return RunContext(RunFolder(folder), config, Terminal(quiet=True), StopRequests(), Trackers())
+
+
+def make_callback(kind: type[lightning.Callback], folder: Path) -> lightning.Callback:
+    if kind in MAKERS:
+        return MAKERS[kind](folder)
+    (row,) = [row for row in CALLBACKS if row.kind is kind]
+    return row.build(make_context(folder))
+
+
+each = pytest.mark.parametrize("kind", all_callbacks(), ids=lambda kind: kind.__name__)
 
 
 class Foreign(lightning.LightningModule):
@@ -102,13 +121,14 @@ class Foreign(lightning.LightningModule):
 
 
 def fitted(kind: type[lightning.Callback], folder: Path) -> tuple[lightning.Callback, lightning.Trainer]:
-    callback = MAKERS[kind](folder)
+    callback = make_callback(kind, folder)
     trainer = make_trainer(folder, callback, enable_checkpointing=isinstance(callback, RunCheckpoint), max_epochs=2)
     trainer.fit(Foreign(), make_loader(3), make_loader(2))
     return callback, trainer
 
 
 def test_the_table_has_every_callback_of_every_file() -> None:
+    in_table = {row.kind for row in CALLBACKS}
     modules = [
         importlib.import_module(f"{callbacks.__name__}.{module.name}")
         for module in pkgutil.iter_modules(callbacks.__path__)
@@ -116,18 +136,34 @@ def test_the_table_has_every_callback_of_every_file() -> None:
     ]
     assert modules
     for module in modules:
-        classes = [
-            name
+        classes = {
+            value
             for name, value in inspect.getmembers(module, inspect.isclass)
             if value.__module__ == module.__name__ and issubclass(value, lightning.Callback) and name[0] != "_"
-        ]
+        }
         assert classes, f"{module.__name__} holds no callback; it belongs elsewhere"
-        missing = set(classes) - set(callbacks.__all__)
-        assert not missing, f"add {missing} to the table in callbacks/__init__.py"
+        missing = {kind.__name__ for kind in classes - in_table - NOT_IN_A_RUN}
+        assert not missing, f"add a row for {missing} to CALLBACKS in callbacks/table.py"
 
 
-def test_every_callback_is_tested_here() -> None:
-    missing = [kind.__name__ for kind in public_callbacks() if kind not in MAKERS]
+def test_every_row_of_the_table_builds_its_callback(tmp_path: Path) -> None:
+    context = make_context(tmp_path, trainer={"early_stopping_patience": 3})
+    built = build_callbacks(context)
+    assert [type(callback) for callback in built] == [row.kind for row in CALLBACKS]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_has_the_callbacks_of_its_settings(tmp_path: Path) -> None:
+    context = make_context(tmp_path, ema={"enabled": False}, report={"enabled": False})
+    built = {type(callback) for callback in build_callbacks(context)}
+    assert built == {
+        Throughput, MetricsCSV, TrainingProgress, GracefulStop, CacheWarnings, TrackingCallback, RunCheckpoint
+    }  # fmt: skip
+
+
+def test_every_public_callback_is_tested_alone() -> None:
+    public = [getattr(callbacks, name) for name in callbacks.__all__]
+    missing = [kind.__name__ for kind in public if issubclass(kind, lightning.Callback) and kind not in MAKERS]
     assert not missing, f"add {missing} to MAKERS in this file"
 
 
@@ -142,7 +178,7 @@ def test_it_is_documented_with_every_argument(kind: type[lightning.Callback]) ->
 
 @each
 def test_making_it_touches_no_disk(kind: type[lightning.Callback], tmp_path: Path) -> None:
-    MAKERS[kind](tmp_path)
+    make_callback(kind, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -157,7 +193,7 @@ def test_its_state_is_plain_and_makes_a_new_one_the_same(kind: type[lightning.Ca
     callback, _ = fitted(kind, tmp_path)
     state = callback.state_dict()
     assert json.loads(json.dumps(state)) == state
-    again = MAKERS[kind](tmp_path)
+    again = make_callback(kind, tmp_path)
     again.load_state_dict(state)
     assert again.state_dict() == state
 
@@ -176,7 +212,7 @@ def test_its_checkpoint_holds_nothing_but_plain_values_and_tensors(
 def test_two_runs_with_the_same_callback_do_not_disturb_each_other(
     kind: type[lightning.Callback], tmp_path: Path
 ) -> None:
-    callback = MAKERS[kind](tmp_path)
+    callback = make_callback(kind, tmp_path)
     for _ in range(2):
         checkpointing = isinstance(callback, RunCheckpoint)
         trainer = make_trainer(tmp_path, callback, enable_checkpointing=checkpointing)
@@ -185,10 +221,10 @@ def test_two_runs_with_the_same_callback_do_not_disturb_each_other(
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in public_callbacks() if kind not in HOLDS_A_TERMINAL], ids=lambda kind: kind.__name__
+    "kind", [kind for kind in all_callbacks() if kind not in HOLDS_A_TERMINAL], ids=lambda kind: kind.__name__
 )
 def test_it_pickles(kind: type[lightning.Callback], tmp_path: Path) -> None:
-    callback = MAKERS[kind](tmp_path)
+    callback = make_callback(kind, tmp_path)
     file = io.BytesIO()
     pickle.dump(callback, file)
     file.seek(0)

@@ -11,7 +11,7 @@ import lightning
 import pytest
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
-from tests.contract.test_callbacks import MAKERS, public_callbacks
+from tests.contract.test_callbacks import all_callbacks, make_callback
 from tests.helpers.training import LIGHTNING_NOTICES, make_loader, make_model, make_trainer
 from torch import Tensor
 
@@ -29,7 +29,7 @@ HOOKS = (
     "on_train_batch_start", "on_train_batch_end", "on_before_zero_grad", "on_before_backward", "on_after_backward",
     "on_before_optimizer_step", "on_validation_batch_start", "on_validation_batch_end",
 )  # fmt: skip
-WATCHED = [kind for kind in public_callbacks() if kind is not TrainingProgress]  # that one is tested on a GPU
+WATCHED = [kind for kind in all_callbacks() if kind is not TrainingProgress]  # that one is tested on a GPU
 
 
 class OnDevice(Tensor):
@@ -71,7 +71,7 @@ def watched(hook: Callable[..., object], num_allowed: int) -> Callable[..., obje
 
 @pytest.mark.parametrize("kind", WATCHED, ids=lambda kind: kind.__name__)
 def test_no_step_waits_for_the_device(kind: type[lightning.Callback], tmp_path: Path) -> None:
-    callback = MAKERS[kind](tmp_path)
+    callback = make_callback(kind, tmp_path)
     watch(callback, num_allowed=1 if kind is SampleVisualizationCallback else 0)  # it draws the first batch
     trainer = make_trainer(tmp_path, callback, enable_checkpointing=kind is RunCheckpoint, max_epochs=2)
     trainer.fit(make_model(), make_loader(3), make_loader(2))

@@ -1,4 +1,8 @@
-"""Lightning callbacks, one concern a file; each works in anybody's Trainer unless it says otherwise."""
+"""Lightning callbacks, one concern a file, each usable in any Trainer; `table` lists those of a run.
+
+What runs outside of `Trainer.fit` does not belong here, nor does the computation behind a callback: figures, tables,
+metrics and weight averages live in the packages that `table` and the callbacks import.
+"""
 
 from __future__ import annotations
 
