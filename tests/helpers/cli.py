@@ -52,7 +52,7 @@ _SERVER = """
 import json, os, sys, traceback
 import classifier_training.cli.main, classifier_training.training.train, classifier_training.evaluation.checkpoint
 # what a run imports when it draws and writes its pages
-import captum.attr, jinja2, matplotlib.backends.backend_agg, matplotlib.figure, tensorboard.compat.proto.event_pb2
+import jinja2, matplotlib.backends.backend_agg, matplotlib.figure, tensorboard.compat.proto.event_pb2
 
 for line in sys.stdin:
     job = json.loads(line)

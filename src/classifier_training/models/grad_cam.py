@@ -1,4 +1,4 @@
-"""Grad-CAM: which part of an image made a model say what it said."""
+"""Grad-CAM: which part of an image supports a prediction."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAX_TRIES: Final = 6
 
 
 def grad_cam_maps(backbone: nn.Module, images: Tensor, targets: Tensor) -> NDArray[np.float32] | None:
-    r"""What spoke for a class, at the resolution of the last layer whose output still lies over the image.
+    r"""The positions that support a class, at the resolution of the last layer whose output still lies over the image.
 
     With the activations $A^k$ of that layer's channels $k$ and the logit $y^c$ of the class, at the positions $i$:
 
@@ -52,14 +52,16 @@ def grad_cam_maps(backbone: nn.Module, images: Tensor, targets: Tensor) -> NDArr
         float32 (B, h, w) in [0, 1]; None where the backbone has no such layer.
     """
     maps: list[Tensor] = []
-    with _left_as_it_is(backbone), torch.inference_mode(mode=False), torch.enable_grad():
+    with _evaluation_mode(backbone), torch.inference_mode(mode=False), torch.enable_grad():
         images, targets = images.detach().clone(), targets.detach().clone()
         layer = _find_layer(backbone, images[:1], targets[:1])
         if layer is None:
             return None
         for start in range(0, len(images), _BATCH_SIZE):
-            some = slice(start, start + _BATCH_SIZE)
-            maps.append(_attribute(backbone, layer, images[some], targets[some]))
+            part = slice(start, start + _BATCH_SIZE)
+            found = _attribute(backbone, layer, images[part], targets[part])
+            if found is not None:
+                maps.append(found)
     positive = torch.cat(maps).clamp(min=0)
     largest = positive.amax(dim=(1, 2), keepdim=True)
     scaled: NDArray[np.float32] = (positive / largest.where(largest > 0, 1)).numpy()
@@ -74,14 +76,14 @@ def cam_function(
     *,
     max_pixels: int | None = None,
 ) -> Callable[[list[int]], Mapping[int, NDArray[np.float32]]]:
-    """Gives `write_examples` what spoke for the predicted class of an image.
+    """Makes the function that computes the maps of some images, each for its predicted class.
 
     A failure, or a backbone without positions, becomes a warning, and there are no maps.
 
     Args:
         model: Is on ``device``.
         records: Where the N images of the split are.
-        predictions: What the model said of them.
+        predictions: Those of the model, whose classes are explained.
         device: Where to compute.
         max_pixels: An image with more is refused; None: as Pillow does.
     """
@@ -142,44 +144,14 @@ class _Layer:
         return None
 
 
-class _Positions(nn.Module):
-    """A backbone in which `positions` sees the output of a layer as (B, C, h, w)."""
-
-    def __init__(self, backbone: nn.Module, layer: _Layer) -> None:
-        super().__init__()
-        self.backbone = [backbone]  # in a list, so that nothing that is done to this module is done to it
-        self.layer = layer
-        self.positions = nn.Identity()
-        self.was_seen = False
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.was_seen = False
-        handle = self.layer.module.register_forward_hook(self._show)
-        try:
-            logits: Tensor = self.backbone[0].forward(images)  # not its call, which torch.compile may have replaced
-        finally:
-            handle.remove()
-        return logits.float()
-
-    def _show(self, module: nn.Module, arguments: Any, output: Any) -> Any:  # noqa: ARG002 - torch's signature
-        parts = self.layer.split(output)
-        if parts is None or self.was_seen:
-            return output
-        self.was_seen = True
-        found, back = parts
-        return back(self.positions(found)).clone()  # the next layer may write into it
-
-
 def _find_layer(backbone: nn.Module, image: Tensor, target: Tensor) -> _Layer | None:
     """The last layer with positions that matter to the logits; the last with positions where none does."""
     last: _Layer | None = None
     for layer in _candidates(backbone, image)[:_MAX_TRIES]:
-        seen = _Positions(backbone, layer)
-        with torch.no_grad():
-            seen(image)
-        if seen.was_seen and _attribute(backbone, layer, image, target).count_nonzero():
+        found = _attribute(backbone, layer, image, target)
+        if found is not None and found.count_nonzero():
             return layer
-        last = last or (layer if seen.was_seen else None)
+        last = last or (None if found is None else layer)
     return last
 
 
@@ -224,19 +196,33 @@ def _convolutions(backbone: nn.Module, image: Tensor) -> list[nn.Module]:
     return list(reversed(seen))
 
 
-def _attribute(backbone: nn.Module, layer: _Layer, images: Tensor, targets: Tensor) -> Tensor:
-    """Grad-CAM before the ReLU: float32 (B, h, w), on the CPU."""
-    from captum.attr import LayerGradCam
+def _attribute(backbone: nn.Module, layer: _Layer, images: Tensor, targets: Tensor) -> Tensor | None:
+    """Grad-CAM before the ReLU: float32 (B, h, w), on the CPU; None where the layer's output does not lie so."""
+    seen: list[Tensor] = []
 
-    seen = _Positions(backbone, layer)
-    # a frozen backbone has gradients only if its input has
-    inputs = images.detach().requires_grad_()
-    found: Tensor = LayerGradCam(seen, seen.positions).attribute(inputs, target=targets)
-    return found.detach().squeeze(1).float().cpu()
+    def note_activations(module: nn.Module, arguments: Any, output: Any) -> Any:  # noqa: ARG001 - torch's signature
+        parts = layer.split(output)
+        if parts is None or seen:
+            return output
+        activations, join = parts
+        seen.append(activations.detach().requires_grad_())  # nothing below this layer needs a gradient
+        return join(seen[0]).clone()  # the next layer may write into it
+
+    handle = layer.module.register_forward_hook(note_activations)
+    try:  # a frozen backbone has gradients only if its input has; a call may have been replaced by torch.compile
+        logits = backbone.forward(images.detach().requires_grad_()).float()
+    finally:
+        handle.remove()
+    if not seen:
+        return None
+    target_logits = logits.gather(1, targets[:, None]).sum()
+    (gradients,) = torch.autograd.grad(target_logits, seen, materialize_grads=True)
+    weights = gradients.mean(dim=(2, 3), keepdim=True)
+    return (weights * seen[0]).sum(dim=1).detach().float().cpu()
 
 
 @contextmanager
-def _left_as_it_is(backbone: nn.Module) -> Iterator[None]:
+def _evaluation_mode(backbone: nn.Module) -> Iterator[None]:
     """Sets evaluation mode, full precision, and what a gradient needs, for a block."""
     modes = [(module, module.training) for module in backbone.modules()]
     device = next(backbone.parameters()).device.type

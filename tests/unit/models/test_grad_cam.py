@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from captum.attr import LayerGradCam
 from tests.helpers.photos import make_photo
 from tests.helpers.training import make_model, snapshot
 from torch import Tensor, nn
@@ -59,12 +60,70 @@ def test_every_family_has_a_map_and_stays_as_it_is(family: str) -> None:
     assert maps.shape == (3, *shape)
     assert maps.dtype == np.float32
     assert maps.min() >= 0
-    assert maps.max() == 1, "nothing spoke for any class"
+    assert maps.max() == 1, "nothing supports any class"
     assert torch.equal(torch.get_rng_state(), random)
     assert [module.training for module in backbone.modules()] == modes
     assert sum(len(module._forward_hooks) for module in backbone.modules()) == hooks
     assert all(parameter.grad is None and parameter.requires_grad for parameter in backbone.parameters())
     assert all(torch.equal(value, before[key]) for key, value in snapshot(backbone).items())
+
+
+def captum_maps(backbone: nn.Module, layer: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    """Captum's Grad-CAM of a layer whose output is (B, C, h, w), each map divided by its largest value."""
+    maps: Tensor = LayerGradCam(backbone, layer).attribute(images, target=targets, relu_attributions=True)
+    largest = maps.amax(dim=(2, 3), keepdim=True)
+    return (maps / largest.where(largest > 0, 1)).squeeze(1).detach()
+
+
+@pytest.mark.parametrize("family", ["efficientnet", "mobilenet", "resnet", "convnext"])
+def test_maps_of_convolutions_are_those_of_captum(family: str) -> None:
+    name, size, options, _ = FAMILIES[family]
+    backbone: Any = make_backbone(name, size, **options).eval()
+    images, targets = torch.randn(3, 3, size, size), torch.arange(3)
+    layer = backbone.get_submodule(backbone.feature_info[-1]["module"])
+    expected = captum_maps(backbone, layer, images, targets)
+    maps = grad_cam_maps(backbone, images, targets)
+    assert maps is not None
+    torch.testing.assert_close(torch.from_numpy(maps), expected, atol=1e-5, rtol=0)
+
+
+class PatchGrid(nn.Module):
+    """The patch tokens of a ViT as (B, C, 4, 4); what comes before them is kept for `PatchTokens`."""
+
+    def __init__(self, num_prefix: int) -> None:
+        super().__init__()
+        self.num_prefix = num_prefix
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        self.prefix = tokens[:, : self.num_prefix]
+        return tokens[:, self.num_prefix :].transpose(1, 2).reshape(len(tokens), -1, 4, 4)
+
+
+class PatchTokens(nn.Module):
+    """The inverse of `PatchGrid`."""
+
+    def __init__(self, grid: PatchGrid) -> None:
+        super().__init__()
+        self.grid = [grid]
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return torch.cat([self.grid[0].prefix, patches.flatten(2).transpose(1, 2)], dim=1)
+
+
+@pytest.mark.parametrize("family", ["vit", "vit_without_class_token", "deit_distilled"])
+def test_maps_of_a_vision_transformer_are_those_of_captum(family: str) -> None:
+    name, size, options, _ = FAMILIES[family]
+    backbone: Any = make_backbone(name, size, **options).eval()
+    images, targets = torch.randn(3, 3, size, size), torch.arange(3)
+    maps = grad_cam_maps(backbone, images, targets)
+    grid = PatchGrid(backbone.num_prefix_tokens)
+    if backbone.num_prefix_tokens:  # the head reads a class token: the last block's patches do not reach the logits
+        backbone.blocks[-1].norm1 = nn.Sequential(backbone.blocks[-1].norm1, grid, PatchTokens(grid))
+    else:
+        backbone.blocks[-1] = nn.Sequential(backbone.blocks[-1], grid, PatchTokens(grid))
+    assert maps is not None
+    expected = captum_maps(backbone, grid, images, targets)
+    torch.testing.assert_close(torch.from_numpy(maps), expected, atol=1e-5, rtol=0)
 
 
 class LeftOrRight(nn.Module):
@@ -180,7 +239,7 @@ def test_a_model_without_positions_has_none() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_says_the_same() -> None:
+def test_a_gpu_gives_the_same_maps() -> None:
     backbone = make_backbone("test_resnet", 64)
     images, targets = torch.randn(3, 3, 64, 64), torch.arange(3)
     expected = grad_cam_maps(backbone, images, targets)
@@ -193,14 +252,14 @@ def test_a_gpu_says_the_same() -> None:
 # -- for images ------------------------------------------------------------------------------------------------
 
 
-def make_pictures(folder: Path) -> tuple[list[ImageRecord], Predictions]:
+def make_images(folder: Path) -> tuple[list[ImageRecord], Predictions]:
     records = [ImageRecord(str(make_photo(folder / f"{number}.png", number, (40, 36)))) for number in range(3)]
     labels, ones = np.zeros(3, np.int64), np.ones(3, np.float32)
     return records, Predictions(labels, np.array([1, 2, 3]), ones, ones)
 
 
-def test_pictures_are_seen_as_they_were_scored(tmp_path: Path) -> None:
-    records, predictions = make_pictures(tmp_path)
+def test_images_are_prepared_as_they_were_scored(tmp_path: Path) -> None:
+    records, predictions = make_images(tmp_path)
     model = make_model()
     maps = cam_function(model, records, predictions, CPU)([2, 0])
     assert list(maps) == [2, 0]
@@ -209,19 +268,19 @@ def test_pictures_are_seen_as_they_were_scored(tmp_path: Path) -> None:
 
 
 def test_a_failure_costs_the_maps_alone(tmp_path: Path) -> None:
-    records, predictions = make_pictures(tmp_path)
+    records, predictions = make_images(tmp_path)
     Path(records[1].path).unlink()
     with pytest.warns(UserWarning, match="Grad-CAM could not be made, all else goes on: cannot read"):
         assert not cam_function(make_model(), records, predictions, CPU)([0, 1])
 
 
-def test_a_backbone_without_positions_is_told(tmp_path: Path) -> None:
-    records, predictions = make_pictures(tmp_path)
+def test_a_backbone_without_positions_gives_a_warning(tmp_path: Path) -> None:
+    records, predictions = make_images(tmp_path)
     model = make_model()
     model.backbone = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4))
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert not cam_function(model, records, predictions, CPU)([0, 1])
-    assert [str(one.message) for one in told] == [
+    assert [str(one.message) for one in caught] == [
         "no Grad-CAM: no layer of Sequential has an output that lies over the image"
     ]
