@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from tests.helpers.images import make_pixels
+from tests.helpers.scored import make_pass
 
 from classifier_training.files.atomic import write_json, write_text
 from classifier_training.metrics.scores import (
@@ -158,17 +159,17 @@ class RunMaker:
         self, folder: ScoredFolder, scored: Scored, split: str | None, *, model: str, description: str = ""
     ) -> None:
         """Writes the files of one pass."""
-        write_scored(
-            folder,
+        scored_pass = make_pass(
             scored.scores,
             scored.predictions,
             scored.classes,
-            scored.files,
+            files=scored.files,
             description=description or f"the {split} split of /photos",
             split=split,
             epoch=None if split is None else self.num_epochs - 1,
             model=model,
         )
+        write_scored(folder, scored_pass)
         self._write_pictures(folder, scored)
 
     def _config(self) -> str:

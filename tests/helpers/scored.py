@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
+from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import (
     Predictions,
     Scores,
@@ -11,6 +15,7 @@ from classifier_training.metrics.scores import (
     predictions_from_logits,
     scores_from_confusion,
 )
+from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 
 NASTY_NAMES = (
     "<script>alert(1)</script>",
@@ -34,3 +39,25 @@ def make_scored(num_images: int, num_classes: int, seed: int = 0) -> tuple[Score
     labels = generator.integers(0, num_classes, num_images)
     logits[np.arange(num_images), labels] += 2
     return scores_from_confusion(*confusion_and_top5(logits, labels)), predictions_from_logits(logits, labels)
+
+
+def make_pass(scores: Scores, predictions: Predictions, classes: Sequence[str], **changes: Any) -> ScoredPass:
+    """A pass over the validation split after epoch 4.
+
+    Args:
+        scores: Its scores.
+        predictions: Its predictions.
+        classes: K class names.
+        changes: Other attributes of the pass or of its images.
+    """
+    images: dict[str, Any] = {
+        "files": [f"{number}.jpg" for number in range(len(predictions))],
+        "labels": predictions.labels,
+        "classes": tuple(classes),
+        "description": "the val split",
+        "split": "val",
+    }
+    values: dict[str, Any] = {"model": "a.ckpt", "epoch": 3, "intervals": score_intervals(scores)}
+    for name, value in changes.items():
+        (images if name in LabelledImages.__slots__ else values)[name] = value
+    return ScoredPass(images=LabelledImages(**images), scores=scores, predictions=predictions, **values)

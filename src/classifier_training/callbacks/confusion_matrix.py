@@ -8,11 +8,11 @@ from pathlib import Path
 import lightning
 
 from classifier_training.callbacks.deferred_plot import DeferredPlot
-from classifier_training.callbacks.prediction_source import ScoredPass
 from classifier_training.callbacks.predictions import PredictionsCallback, ReadsPredictions, scored_folder
 from classifier_training.figures.rendering import PlottingBudget
 from classifier_training.results.confusion_csv import write_confusion_csv
 from classifier_training.results.figures import plot_confusion_figures
+from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.warn import warn_instead_of_raise
 
 
@@ -43,4 +43,4 @@ class ConfusionMatrixCallback(ReadsPredictions, DeferredPlot):
     def _draw_matrix(self, scored: ScoredPass, _: PlottingBudget | None) -> None:
         folder = scored_folder(self.folder, scored)
         with warn_instead_of_raise(f"the confusion matrix in {folder.root}"), self.budget.spending():
-            plot_confusion_figures(folder, scored.scores.confusion, scored.classes, title=scored.title)
+            plot_confusion_figures(folder, scored)

@@ -19,50 +19,13 @@ from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.data.index.table import RowRecords
 from classifier_training.data.photos import Photos
 from classifier_training.data.sources.recognise import shown_root
-from classifier_training.metrics.scores import Predictions, Scores, scores_from_confusion
+from classifier_training.metrics.intervals import score_intervals
+from classifier_training.metrics.scores import Predictions, scores_from_confusion
 from classifier_training.models.predictions import PredictionCollector
-from classifier_training.types import ImageRecord
+from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.warn import warn_instead_of_raise
 
 Stage = Literal["val", "test"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ScoredPass:
-    """One validation or test.
-
-    Attributes:
-        split: Which images these are; ``val`` also for a test on the validation images.
-        epoch: After which epoch of a training, from 0, or in it; None outside of one.
-        step: After which step, in the middle of that epoch; None at its end, and outside of a training.
-        model: What was scored.
-        description: Which images these are, for a person.
-        classes: K class names, in class order; numbers where nothing is known of them.
-        scores: The scores of the N images.
-        predictions: What was said of each, by position in the split.
-        files: N texts that say where the images are; positions where that is unknown.
-        records: Where the N images are; None where that is unknown.
-        left_out: Files of the data set that could not be read.
-    """
-
-    split: Stage
-    epoch: int | None
-    model: str
-    description: str
-    classes: tuple[str, ...]
-    scores: Scores
-    predictions: Predictions
-    files: Sequence[str]
-    records: Sequence[ImageRecord] | None
-    left_out: tuple[str, ...] = ()
-    step: int | None = None
-
-    @property
-    def title(self) -> str:
-        """What a figure is of."""
-        when = "" if self.epoch is None else f" after epoch {self.epoch + 1}"
-        when = when if self.step is None else f" after step {self.step}"
-        return f"{self.description}{when}: top-1 {self.scores.top1:.2%} of {self.scores.num_images} images"
 
 
 class PredictionSource:
@@ -131,20 +94,29 @@ class PredictionSource:
         labels, predicted, positions = predictions.labels, predictions.predicted, self._collector.positions
         num_classes = max(self._num_classes, int(labels.max()) + 1, int(predicted.max()) + 1)
         confusion = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
-        photos, split = _photos(trainer, stage, positions, labels)
+        data, split = _data(trainer, stage, positions, labels)
+        photos = None if data is None else data.photos
         records = None if photos is None else _records(photos, split, positions)
-        return ScoredPass(
-            split=split,
-            epoch=trainer.current_epoch if trainer.state.fn == TrainerFn.FITTING else None,
-            model=_model(trainer),
-            description=f"the {split} split" + ("" if photos is None else f" of {shown_root(photos.root)}"),
-            classes=_classes(photos, module, num_classes),
-            scores=scores_from_confusion(confusion.reshape(num_classes, num_classes), self._collector.num_top5),
-            predictions=predictions,
+        scores = scores_from_confusion(confusion.reshape(num_classes, num_classes), self._collector.num_top5)
+        images = LabelledImages(
             files=self._names.of(records, positions),
+            labels=labels,
+            classes=_classes(photos, module, num_classes),
+            description=f"the {split} split" + ("" if photos is None else f" of {shown_root(photos.root)}"),
+            split=split,
             records=records,
             left_out=() if photos is None else tuple(image.path for image in photos.bad),
+        )
+        return ScoredPass(
+            images=images,
+            model=_model(trainer),
+            scores=scores,
+            predictions=predictions,
+            intervals=score_intervals(scores, bootstrap=False),
+            preprocessing=None if data is None else data.preprocessing,
+            epoch=trainer.current_epoch if trainer.state.fn == TrainerFn.FITTING else None,
             step=_step_within_epoch(trainer),
+            max_pixels=None if data is None else data.config.max_image_pixels,
         )
 
 
@@ -183,10 +155,10 @@ def logits_and_labels(outputs: Any, batch: Any) -> tuple[Tensor, Tensor] | None:
     return (logits, labels) if fit else None
 
 
-def _photos(
+def _data(
     trainer: lightning.Trainer, stage: Stage, positions: NDArray[np.int64], labels: NDArray[np.int64]
-) -> tuple[Photos | None, Stage]:
-    """The photos that were scored and their split; None where the batches came from elsewhere."""
+) -> tuple[ImageFolderDataModule | None, Stage]:
+    """The data module of the images that were scored, and their split; None where the batches came from elsewhere."""
     data = getattr(trainer, "datamodule", None)
     if not isinstance(data, ImageFolderDataModule):
         return None, stage
@@ -194,7 +166,7 @@ def _photos(
     of_split = data.photos.labels(split)
     if positions.max() >= len(of_split) or not np.array_equal(of_split[positions], labels):
         return None, stage
-    return data.photos, split
+    return data, split
 
 
 def _records(photos: Photos, split: Stage, positions: NDArray[np.int64]) -> RowRecords:

@@ -7,9 +7,10 @@ from typing import Any
 
 import lightning
 
-from classifier_training.callbacks.prediction_source import PredictionSource, ScoredPass, Stage
+from classifier_training.callbacks.prediction_source import PredictionSource, Stage
 from classifier_training.metrics.scores import Predictions, Scores
 from classifier_training.results.folder import write_scored
+from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.run.folder import RunFolder, ScoredFolder
 from classifier_training.warn import warn_instead_of_raise
 
@@ -110,24 +111,12 @@ class PredictionsCallback(ReadsPredictions, lightning.Callback):
         """Writes ``scores.json``, ``predictions.csv`` and ``confusion_matrix.csv``."""
         folder = scored_folder(self.folder, scored)
         with warn_instead_of_raise(f"the tables in {folder.root}"):
-            write_scored(
-                folder,
-                scored.scores,
-                scored.predictions,
-                scored.classes,
-                scored.files,
-                description=scored.description,
-                split=scored.split,
-                epoch=scored.epoch,
-                model=scored.model,
-                bootstrap=False,
-                left_out=scored.left_out,
-            )
+            write_scored(folder, scored)
 
 
 def scored_folder(run: Path, scored: ScoredPass) -> ScoredFolder:
     """Where a run folder holds what is shown of a pass."""
-    return RunFolder(run).scored(scored.split)
+    return RunFolder(run).scored(str(scored.images.split))
 
 
 def _source(trainer: lightning.Trainer, reader: ReadsPredictions) -> PredictionSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -11,7 +12,7 @@ import lightning
 from torch import Tensor
 
 from classifier_training.callbacks.deferred_plot import DeferredPlot, Drawing
-from classifier_training.callbacks.prediction_source import ScoredPass, logits_and_labels, parts_of
+from classifier_training.callbacks.prediction_source import logits_and_labels, parts_of
 from classifier_training.callbacks.predictions import ReadsPredictions, scored_folder
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.figures.rendering import PlottingBudget
@@ -20,6 +21,7 @@ from classifier_training.figures.text import shown
 from classifier_training.models.example_images import ExampleCollector, as_colours
 from classifier_training.results.examples import write_examples
 from classifier_training.results.figures import NUM_TILES, pixels_of_records, plot_example_figures, plot_kind
+from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.run.folder import RunFolder
 from classifier_training.types import ImageRecord, Preprocessing
 from classifier_training.warn import warn_instead_of_raise
@@ -105,14 +107,15 @@ class SampleVisualizationCallback(ReadsPredictions, DeferredPlot):
             self._kept.update(images, *found)
 
     def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:
-        """Draws if there is time."""
-        data = _photos_of(trainer)
+        """Plots if there is time."""
+        scored = replace(scored, num_examples=self.num_pictures)
+        records, preprocessing = scored.images.records, scored.preprocessing
         draw: Drawing | None = None
-        if data is None:
+        if _photos_of(trainer) is None:
             among = "" if trainer.world_size == 1 else " among the images of the first process"
             draw = partial(self._draw_kept, scored, self._kept, _preprocessing(trainer, pl_module), among)
-        elif scored.records is not None:
-            draw = partial(self._draw_photos, scored, scored.records, data)
+        elif records is not None and preprocessing is not None:
+            draw = partial(self._draw_photos, scored, records, preprocessing)
         if draw is not None:
             self.draw(draw, at_once=scored.epoch is None)
 
@@ -124,33 +127,15 @@ class SampleVisualizationCallback(ReadsPredictions, DeferredPlot):
         self,
         scored: ScoredPass,
         records: Sequence[ImageRecord],
-        data: ImageFolderDataModule,
+        preprocessing: Preprocessing,
         budget: PlottingBudget | None,
     ) -> None:
-        folder, max_pixels = scored_folder(self.folder, scored), data.config.max_image_pixels
+        folder = scored_folder(self.folder, scored)
         with warn_instead_of_raise(f"the images in {folder.root}"):
             with self.budget.spending():
-                plot_example_figures(
-                    folder,
-                    scored.predictions,
-                    scored.classes,
-                    pixels_of_records(folder, records, data.preprocessing, max_pixels=max_pixels),
-                    title=scored.title,
-                    num_pictures=self.num_pictures,
-                )
-            is_whole = write_examples(
-                folder,
-                scored.predictions,
-                records,
-                scored.classes,
-                data.preprocessing,
-                num_pictures=self.num_pictures,
-                epoch=scored.epoch,
-                budget=budget,
-                max_pixels=max_pixels,
-            )
-            if not is_whole:
-                self._undrawn = partial(self._draw_photos, scored, records, data)
+                plot_example_figures(folder, scored, pixels_of_records(folder, scored, records, preprocessing))
+            if not write_examples(folder, scored, records, preprocessing, budget):
+                self._undrawn = partial(self._draw_photos, scored, records, preprocessing)
 
     def _draw_kept(
         self,

@@ -90,10 +90,10 @@ def _write_where_usual(evaluation: Evaluation, terminal: Terminal) -> Evaluation
 
 def _warn_of_photos(evaluation: Evaluation, terminal: Terminal) -> None:
     """Says which photos were not scored, and which should not have been."""
-    bad, num_trained_on = evaluation.bad, evaluation.num_trained_on
-    if bad:
-        terminal.warn(f"{len(bad)} unreadable file(s) left out: {', '.join(image.path for image in bad[:3])}")
-    if num_trained_on and evaluation.labelled.split != "train":
+    left_out, num_trained_on = evaluation.images.left_out, evaluation.num_trained_on
+    if left_out:
+        terminal.warn(f"{len(left_out)} unreadable file(s) left out: {', '.join(left_out[:3])}")
+    if num_trained_on and evaluation.images.split != "train":
         terminal.warn(f"{num_trained_on} of these photos were trained on: the scores are too good")
 
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import DataError, RunError, UserError
-from classifier_training.evaluation.evaluate import Evaluation, score_on_same_images
+from classifier_training.evaluation.evaluate import score_on_same_images
 from classifier_training.results.folder import read_scores
 from classifier_training.results.predictions_csv import file_cell, read_predictions_csv
+from classifier_training.results.scored_pass import LabelledImages
 from classifier_training.run.folder import RunFolder, ScoredFolder, open_run
 from classifier_training.types import Progress
 
@@ -52,13 +53,13 @@ def check_baseline(path: Path) -> None:
 
 
 def baseline_is_correct(
-    path: Path, evaluation: Evaluation, words: Sequence[str] = (), scoring: Progress | None = None
+    path: Path, images: LabelledImages, words: Sequence[str] = (), scoring: Progress | None = None
 ) -> Baseline:
     """Where another model is right.
 
     Args:
         path: What `check_baseline` accepts.
-        evaluation: Gives the photos and their classes.
+        images: The images of the evaluation.
         words: Settings with which a run or a model file is scored where its predictions are not there.
         scoring: Told how many images have been scored with it.
 
@@ -66,15 +67,15 @@ def baseline_is_correct(
         UserError: An evaluation folder is of other photos, or the model cannot be scored on these.
     """
     if path.is_dir() and not RunFolder(path).config.is_file():
-        return _from_folder(ScoredFolder(path), _digests_beside(path), evaluation)
+        return _from_folder(ScoredFolder(path), _digests_beside(path), images)
     if path.is_dir():
         with contextlib.suppress(UserError):  # then it is scored anew
-            return _from_run(RunFolder(path), evaluation)
-    predictions = score_on_same_images(path, evaluation, *words, scoring=scoring).predictions
+            return _from_run(RunFolder(path), images)
+    predictions = score_on_same_images(path, images, *words, scoring=scoring).predictions
     return Baseline(predictions.is_correct, "the same for both")
 
 
-def _from_run(run: RunFolder, evaluation: Evaluation) -> Baseline:
+def _from_run(run: RunFolder, images: LabelledImages) -> Baseline:
     """What the best weights of a run said when they were scored.
 
     Raises:
@@ -86,30 +87,29 @@ def _from_run(run: RunFolder, evaluation: Evaluation) -> Baseline:
         if folder.scores.stat().st_mtime_ns < run.best_checkpoint.stat().st_mtime_ns:
             continue  # the training goes on, and has found better weights since
         with contextlib.suppress(DataError):
-            return _from_folder(folder, _digests_beside(folder.root), evaluation)
+            return _from_folder(folder, _digests_beside(folder.root), images)
     raise DataError(f"{run.root} was not scored on these photos")
 
 
-def _from_folder(folder: ScoredFolder, digests: Mapping[str, str], evaluation: Evaluation) -> Baseline:
+def _from_folder(folder: ScoredFolder, digests: Mapping[str, str], images: LabelledImages) -> Baseline:
     """Pairs by content where that is known of all photos, else by file.
 
     Raises:
         DataError: The photos are not the same.
     """
     said = {row.file: row.predicted for row in read_predictions_csv(folder.predictions)}
-    labelled = evaluation.labelled
     if digests and set(said) <= digests.keys():
-        keys, there, how = labelled.digests, {digests[file]: label for file, label in said.items()}, "paired by content"
+        keys, there, how = images.digests, {digests[file]: label for file, label in said.items()}, "paired by content"
     else:
-        keys, there, how = tuple(file_cell(sample.path) for sample in labelled.samples), said, "paired by file"
+        keys, there, how = tuple(file_cell(file) for file in images.files), said, "paired by file"
     if set(keys) != there.keys():
         num_here, num_common = len(set(keys)), len(set(keys) & there.keys())
         raise DataError(
             f"{folder.root} is of other photos: {num_common} are in both ({how}), of {num_here} here and {len(there)}"
             " there; name the run or the model file instead, which is then scored on the same photos"
         )
-    right = [there[key] == sample.label for key, sample in zip(keys, labelled.samples, strict=True)]
-    return Baseline(np.array(right, bool), how)
+    names = [images.classes[label] for label in images.labels.tolist()]
+    return Baseline(np.array([there[key] == name for key, name in zip(keys, names, strict=True)], bool), how)
 
 
 def _digests_beside(folder: Path) -> dict[str, str]:

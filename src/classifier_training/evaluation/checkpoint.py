@@ -1,76 +1,85 @@
-"""Scores a checkpoint on labelled photos, as the run itself did."""
+"""Scores a checkpoint on labelled images: the one pass behind the end of a training and `evaluate`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from classifier_training.config.schema import Config
+from classifier_training.config.schema import Config, DataConfig
 from classifier_training.data.index.check import count_up
-from classifier_training.data.loading.loaders import evaluation_loader
-from classifier_training.evaluation.labelled import LabelledImages, ScoredPhotos
+from classifier_training.data.loading.loaders import BatchLoader, evaluation_loader
 from classifier_training.evaluation.score import Precision, score_model
+from classifier_training.metrics.intervals import score_intervals
 from classifier_training.models.checkpoint import load_model, read_checkpoint
 from classifier_training.models.device import resolve_accelerator
 from classifier_training.models.grad_cam import cam_function
-from classifier_training.types import Progress
+from classifier_training.results.scored_pass import LabelledImages, ScoredPass
+from classifier_training.types import Preprocessing, Progress
 
 
 def score_checkpoint(
     path: Path,
     choose: Callable[[tuple[str, ...]], LabelledImages],
-    settings: Config | None,
+    config: Config,
+    *,
+    device: torch.device | None = None,
+    precision: Precision | None = None,
     progress: Progress | None = None,
-) -> ScoredPhotos:
+) -> ScoredPass:
     """Scores the weights of a checkpoint.
 
     Args:
         path: The ``.ckpt`` file.
-        choose: Gives the photos once the classes are known.
-        settings: Batch size, workers, device and precision; None: the defaults.
-        progress: Told how many images have been scored.
+        choose: Gives the images once the classes are known.
+        config: Batch size, workers, device, precision and Grad-CAM.
+        device: Where to compute; None: as configured.
+        precision: Arithmetic of the forward pass; None: as configured, but half precision that was chosen for a GPU
+            is not used on a CPU.
+        progress: Called with the number of images that have been scored; may raise to stop.
     """
-    settings = settings or Config()
-    accelerator = resolve_accelerator(settings.trainer.accelerator)
-    device = torch.device(accelerator)
+    device = device or torch.device(resolve_accelerator(config.trainer.accelerator))
     model = load_model(path)
-    labelled = choose(model.classes)
-    records = [sample.image for sample in labelled.samples]
-    max_pixels, wants_cam = settings.data.max_image_pixels, settings.report.grad_cam
-    batches = evaluation_loader(
-        records,
-        np.asarray(labelled.labels, np.int64),
-        model.preprocessing,
-        batch_size=settings.data.batch_size,
-        num_workers=settings.data.num_workers,
-        max_pixels=max_pixels,
-        as_float=False,
-    )
+    images = choose(model.classes)
+    records, max_pixels = images.records or (), config.data.max_image_pixels
     scores, predictions = score_model(
         model,
-        batches,
+        _batches(images, model.preprocessing, config.data),
         len(model.classes),
         device=device,
-        precision=_precision(settings, accelerator),
+        precision=precision or _configured_precision(config, device),
         preprocessing=model.preprocessing,
-        progress=count_up(progress, len(labelled.samples)),
+        progress=count_up(progress, len(records)),
     )
-    return ScoredPhotos(
-        classes=model.classes,
-        labelled=labelled,
+    wants_cam = config.report.grad_cam
+    return ScoredPass(
+        images=images,
+        model=str(path),
         scores=scores,
         predictions=predictions,
+        intervals=score_intervals(scores),
         preprocessing=model.preprocessing,
         epoch=int(read_checkpoint(path)["epoch"]),
         cam=cam_function(model, records, predictions, device, max_pixels=max_pixels) if wants_cam else None,
+        num_examples=config.report.num_pictures,
+        max_pixels=max_pixels,
     )
 
 
-def _precision(settings: Config, accelerator: str) -> Precision:
-    """The precision of the run; a run's automatic half precision on a GPU is not carried over to a CPU."""
-    precision = settings.trainer.precision
-    chosen_for_gpu = settings.trainer.accelerator != "cpu" and accelerator == "cpu"
+def _batches(images: LabelledImages, preprocessing: Preprocessing, config: DataConfig) -> BatchLoader:
+    return evaluation_loader(
+        images.records or (),
+        images.labels,
+        preprocessing,
+        batch_size=config.batch_size,
+        num_workers=config.num_workers,
+        max_pixels=config.max_image_pixels,
+        as_float=False,
+    )
+
+
+def _configured_precision(config: Config, device: torch.device) -> Precision:
+    precision = config.trainer.precision
+    chosen_for_gpu = config.trainer.accelerator != "cpu" and device.type == "cpu"
     return "32-true" if precision == "auto" or chosen_for_gpu else precision

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from classifier_training.errors import ConfigError, GateError
 
 if TYPE_CHECKING:
-    from classifier_training.evaluation.evaluate import Evaluation
+    from classifier_training.results.scored_pass import ScoredPass
     from classifier_training.types import Progress
 
 SCORES: Final = ("top1", "top5", "balanced_accuracy", "macro_f1")
@@ -99,10 +99,10 @@ class NotWorseThan:
             raise ConfigError(f"--significance {self.significance:g}: must be a number between 0 and 1, such as 0.05")
 
 
-def check_minimum(evaluation: Evaluation, gate: Minimum) -> GateResult:
+def check_minimum(scored: ScoredPass, gate: Minimum) -> GateResult:
     """Compares a score with the least that passes."""
-    measured: float = getattr(evaluation.scores, gate.score)
-    interval = evaluation.intervals.to_dict()[gate.score]
+    measured: float = getattr(scored.scores, gate.score)
+    interval = scored.intervals.to_dict()[gate.score]
     passed = measured >= gate.value
     relation = "reaches" if passed else "is below"
     within = "" if interval is None else f" (95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
@@ -115,12 +115,12 @@ def check_minimum(evaluation: Evaluation, gate: Minimum) -> GateResult:
 
 
 def check_not_worse(
-    evaluation: Evaluation, gate: NotWorseThan, words: Sequence[str] = (), *, scoring: Progress | None = None
+    scored: ScoredPass, gate: NotWorseThan, words: Sequence[str] = (), *, scoring: Progress | None = None
 ) -> GateResult:
     """Compares with another model on the same photos, by McNemar's exact test.
 
     Args:
-        evaluation: Of the model that must not be worse.
+        scored: The pass of the model that must not be worse.
         gate: The other model.
         words: Settings with which that is scored where its predictions of these photos are not there.
         scoring: Told how many images have been scored with it.
@@ -132,8 +132,8 @@ def check_not_worse(
     from classifier_training.metrics.paired import compare_paired
 
     check_baseline(gate.other)
-    other = baseline_is_correct(gate.other, evaluation, words, scoring)
-    found = compare_paired(evaluation.predictions.is_correct, other.is_correct)
+    other = baseline_is_correct(gate.other, scored.images, words, scoring)
+    found = compare_paired(scored.predictions.is_correct, other.is_correct)
     passed = not (found.num_only_second > found.num_only_first and found.p_value < gate.significance)
     relation = "is not proven better" if passed else "is better"
     return GateResult(
@@ -154,7 +154,7 @@ def check_not_worse(
 
 
 def check_gates(
-    evaluation: Evaluation,
+    scored: ScoredPass,
     gates: Iterable[Minimum | NotWorseThan],
     words: Sequence[str] = (),
     *,
@@ -162,9 +162,9 @@ def check_gates(
 ) -> list[GateResult]:
     """What comes of each gate, in order; arguments and errors as `check_not_worse`."""
     return [
-        check_minimum(evaluation, gate)
+        check_minimum(scored, gate)
         if isinstance(gate, Minimum)
-        else check_not_worse(evaluation, gate, words, scoring=scoring)
+        else check_not_worse(scored, gate, words, scoring=scoring)
         for gate in gates
     ]
 

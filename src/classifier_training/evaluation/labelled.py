@@ -1,86 +1,33 @@
-"""LabelledImages images to score a finished model on. Needs numpy and Pillow only, as scoring an ONNX file does."""
+"""Labelled images to score a finished model on. Needs numpy and Pillow only, as scoring an ONNX file does."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.data.index.check import BadImage, BadImagePolicy, bad_images, check_bad, inspect_records
+from classifier_training.data.index.check import BadImagePolicy, bad_images, check_bad, inspect_records
 from classifier_training.data.sources.listing import Listing
 from classifier_training.data.sources.recognise import list_photos, shown_root
 from classifier_training.data.sources.table import Columns
 from classifier_training.errors import DataError
 from classifier_training.files.text import name_some
-from classifier_training.metrics.scores import Predictions, Scores
-from classifier_training.types import SPLITS, Preprocessing, Progress, Sample, Split
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledImages:
-    """Images whose class is known.
-
-    Attributes:
-        samples: The good ones.
-        labels: Their class indices.
-        bad: The files that were left out.
-        description: What was taken, for a person.
-        split: Which split that is; None: the photos have none.
-        digests: Content hashes of the good ones.
-    """
-
-    samples: tuple[Sample, ...]
-    labels: tuple[int, ...]
-    bad: tuple[BadImage, ...]
-    description: str
-    split: Split | None
-    digests: tuple[str, ...]
-
-    def for_classes(self, classes: Sequence[str]) -> LabelledImages:
-        """The same images, with the class indices of another model.
-
-        Raises:
-            DataError: A class is not one of that model's.
-        """
-        index = _class_indices(self.samples, classes, self.description)
-        return replace(self, labels=tuple(index[sample.label] for sample in self.samples))
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredPhotos:
-    """What a model said of labelled images.
-
-    Attributes:
-        classes: K class names of the model, in class order.
-        labelled: The N images.
-        scores: The scores.
-        predictions: What was said of each image.
-        preprocessing: How the model saw the images.
-        epoch: After which epoch the model was scored, from 0; None where its file does not say.
-        cam: Gives what the model looked at in some of the images, by position; None: it cannot be asked.
-    """
-
-    classes: tuple[str, ...]
-    labelled: LabelledImages
-    scores: Scores
-    predictions: Predictions
-    preprocessing: Preprocessing
-    epoch: int | None = None
-    cam: Callable[[list[int]], Mapping[int, NDArray[np.float32]]] | None = None
+from classifier_training.results.scored_pass import LabelledImages
+from classifier_training.types import SPLITS, Progress, Sample, Split
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Images that are not yet looked at.
+    """Images that are not checked yet.
 
     Attributes:
         samples: The images.
-        description: What was taken, for a person.
-        split: Which split that is; None: the photos have none.
+        description: Which images these are, human-readable.
+        split: Which split they are; None where they belong to none.
     """
 
     samples: Sequence[Sample]
@@ -141,7 +88,8 @@ def check_labelled(
         DataError: A file is broken and not to be skipped, or a class is not one of the model's.
     """
     samples, description = chosen.samples, chosen.description
-    index = _class_indices(samples, classes, description)
+    names = [sample.label for sample in samples]
+    labels = _class_indices(names, classes, description)
     records = [sample.image for sample in samples]
     facts = inspect_records(records, progress, max_pixels=max_pixels)
     bad = bad_images(records, facts.errors)
@@ -150,22 +98,38 @@ def check_labelled(
     if not good:
         raise DataError(f"{description}: no image can be read")
     return LabelledImages(
-        samples=tuple(samples[position] for position in good),
-        labels=tuple(index[samples[position].label] for position in good),
-        bad=bad,
+        files=[samples[position].path for position in good],
+        labels=labels[good],
+        classes=tuple(classes),
         description=description,
         split=chosen.split,
+        records=[records[position] for position in good],
         digests=tuple(facts.digests[position].tobytes().hex() for position in good),
+        left_out=tuple(image.path for image in bad),
     )
 
 
-def _class_indices(samples: Sequence[Sample], classes: Sequence[str], description: str) -> dict[str, int]:
-    """The model's class indices by class name; an error where an image has another class."""
+def for_classes(images: LabelledImages, classes: Sequence[str]) -> LabelledImages:
+    """The same images, with the class indices of another model.
+
+    Args:
+        images: The images.
+        classes: The other model's class names.
+
+    Raises:
+        DataError: A class is not one of that model's.
+    """
+    names = [images.classes[label] for label in images.labels.tolist()]
+    return replace(images, labels=_class_indices(names, classes, images.description), classes=tuple(classes))
+
+
+def _class_indices(names: Sequence[str], classes: Sequence[str], description: str) -> NDArray[np.int64]:
+    """int64 (N,), the model's class index of each class name; an error where it does not know one."""
     index = {name: number for number, name in enumerate(classes)}
-    unknown = sorted({sample.label for sample in samples} - set(index))
+    unknown = sorted(set(names) - index.keys())
     if unknown:
         raise DataError(
             f"{description}: there are classes that the model does not know: {name_some(map(repr, unknown))}; it knows"
             f" {name_some(map(repr, classes))}"
         )
-    return index
+    return np.array([index[name] for name in names], np.int64)

@@ -16,7 +16,8 @@ from classifier_training.data.sources.recognise import list_photos
 from classifier_training.data.sources.table import Columns
 from classifier_training.data.splits.file import read_split
 from classifier_training.errors import ConfigError, DataError
-from classifier_training.evaluation.labelled import LabelledImages, Selection, check_labelled, select_samples
+from classifier_training.evaluation.labelled import Selection, check_labelled, select_samples
+from classifier_training.results.scored_pass import LabelledImages
 from classifier_training.run.folder import RunFolder
 from classifier_training.types import Progress, Sample, Split
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from classifier_training.figures.rendering import PlottingBudget
 from classifier_training.files.atomic import write_json
 from classifier_training.files.text import plain_text
 from classifier_training.metrics.scores import Predictions
+from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.results.thumbnails import Thumbnails
 from classifier_training.run.folder import ScoredFolder
 from classifier_training.types import ImageRecord, Preprocessing
@@ -25,55 +25,43 @@ MAX_PER_CELL: Final = 12
 MAX_IN_CELLS: Final = 1_000
 
 Why = Literal["worst", "least_certain", "cell"]
-Cam = Callable[[list[int]], Mapping[int, NDArray[np.float32]]]
-"""Positions of images in a split to what the model looked at: float32 (h, w) in [0, 1], by position."""
 
 
 def write_examples(
     folder: ScoredFolder,
-    predictions: Predictions,
+    scored: ScoredPass,
     records: Sequence[ImageRecord],
-    classes: Sequence[str],
     preprocessing: Preprocessing,
-    *,
-    num_pictures: int,
-    epoch: int | None = None,
-    cam: Cam | None = None,
     budget: PlottingBudget | None = None,
-    max_pixels: int | None = None,
 ) -> bool:
     """Writes ``pictures.json`` and the small images that it names.
 
-    A small image that is there already is kept as long as the image and its preprocessing are the same. An image
-    that cannot be read any more has none.
+    An existing small image is kept as long as the image and its preprocessing are the same. An image that cannot be
+    read any more has none.
 
     Args:
         folder: Where.
-        predictions: Of N images.
-        records: Where the N images are; looked up for those that are shown.
-        classes: K class names, in class order.
+        scored: The pass; its Grad-CAM maps are computed for the worst errors.
+        records: Where its images are; only those that are shown are looked up.
         preprocessing: How the model saw them.
-        num_pictures: How many of the worst errors and of the least certain images are shown.
-        epoch: After which epoch the predictions were made, from 0: images may wait for time, and scores do not.
-        cam: What the model looked at, for the worst errors; None: that is not shown.
         budget: Small images are made while it is open, the most important ones first, and the others are without
             one; small images that are no longer shown are kept for the next time. None: all are made, and those that
             are not shown are removed.
-        max_pixels: An image with more is taken for unreadable; None: as Pillow does.
 
     Returns:
-        Whether nothing was put off for want of time.
+        Whether nothing was postponed for lack of time.
     """
-    chosen = choose_examples(predictions, num_pictures)
-    thumbnails = Thumbnails(folder.thumbnails, records, preprocessing, max_pixels=max_pixels)
+    predictions = scored.predictions
+    chosen = choose_examples(predictions, scored.num_examples)
+    thumbnails = Thumbnails(folder.thumbnails, records, preprocessing, max_pixels=scored.max_pixels)
     sides = {index: CELL_SIDE if reasons == ["cell"] else LARGE_SIDE for index, reasons in chosen.items()}
     small = {index: _relative(folder, path) for index, path in thumbnails.make_all(sides, budget).items()}
     worst = [index for index, reasons in chosen.items() if "worst" in reasons and small[index] is not None]
-    maps = cam(worst) if cam is not None and worst else {}
+    maps = scored.cam(worst) if scored.cam is not None and worst else {}
     overlays = {index: _relative(folder, thumbnails.overlay(index, LARGE_SIDE, maps[index])) for index in sorted(maps)}
     images = [
         {
-            **_said(predictions, index, classes),
+            **_predicted(predictions, index, scored.classes),
             "file": plain_text(str(records[index])),
             "why": reasons,
             "thumbnail": small[index],
@@ -81,23 +69,23 @@ def write_examples(
         }
         for index, reasons in chosen.items()
     ]
-    write_json(folder.images, {"format": FORMAT, "epoch": epoch, "pictures": images}, durable=False)
+    write_json(folder.images, {"format": FORMAT, "epoch": scored.epoch, "pictures": images}, durable=False)
     shown = {name for name in (*small.values(), *overlays.values()) if name is not None}
     thumbnails.remove_others({name.rpartition("/")[2] for name in shown}, keep_valid=budget is not None)
     return not thumbnails.num_put_off
 
 
-def choose_examples(predictions: Predictions, num_pictures: int) -> dict[int, list[Why]]:
+def choose_examples(predictions: Predictions, num_examples: int) -> dict[int, list[Why]]:
     """Positions of the images to show, the most important ones first, and why each is shown.
 
     Args:
         predictions: Of N images.
-        num_pictures: How many of the worst errors and of the least certain images.
+        num_examples: How many of the worst errors and of the least certain images.
     """
     chosen: dict[int, list[Why]] = {}
     reasons: tuple[tuple[Why, list[int]], ...] = (
-        ("worst", worst_errors(predictions, num_pictures)),
-        ("least_certain", least_certain(predictions, num_pictures)),
+        ("worst", worst_errors(predictions, num_examples)),
+        ("least_certain", least_certain(predictions, num_examples)),
         ("cell", of_cells(predictions)),
     )
     for why, indices in reasons:
@@ -106,16 +94,16 @@ def choose_examples(predictions: Predictions, num_pictures: int) -> dict[int, li
     return chosen
 
 
-def worst_errors(predictions: Predictions, num_pictures: int) -> list[int]:
+def worst_errors(predictions: Predictions, num_examples: int) -> list[int]:
     """Positions of the errors with the highest loss, the highest first."""
     wrong = np.flatnonzero(~predictions.is_correct)
-    order = np.argsort(-predictions.losses[wrong], kind="stable")[:num_pictures]
+    order = np.argsort(-predictions.losses[wrong], kind="stable")[:num_examples]
     return [int(index) for index in wrong[order]]
 
 
-def least_certain(predictions: Predictions, num_pictures: int) -> list[int]:
+def least_certain(predictions: Predictions, num_examples: int) -> list[int]:
     """Positions of the images with the lowest confidence, right or wrong, the lowest first."""
-    return [int(index) for index in np.argsort(predictions.confidence, kind="stable")[:num_pictures]]
+    return [int(index) for index in np.argsort(predictions.confidence, kind="stable")[:num_examples]]
 
 
 def of_cells(predictions: Predictions) -> list[int]:
@@ -135,8 +123,8 @@ def of_cells(predictions: Predictions) -> list[int]:
     return [int(index) for index in order[kept]]
 
 
-def _said(predictions: Predictions, index: int, classes: Sequence[str]) -> dict[str, Any]:
-    """What the model said of one image, as plain values; an infinite loss, which JSON cannot hold, is None."""
+def _predicted(predictions: Predictions, index: int, classes: Sequence[str]) -> dict[str, Any]:
+    """The prediction of one image, as plain values; an infinite loss, which JSON cannot hold, is None."""
     loss = float(predictions.losses[index])
     return {
         "index": index,

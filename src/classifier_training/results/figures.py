@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from classifier_training.figures.confusion import plot_confusion
 from classifier_training.figures.samples import SIDE, Tile, plot_tiles, predicted_tile
-from classifier_training.metrics.scores import Predictions, Scores
-from classifier_training.results.examples import Cam, least_certain, worst_errors, write_examples
+from classifier_training.results.examples import least_certain, worst_errors, write_examples
+from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.results.threads import in_threads
 from classifier_training.results.thumbnails import Thumbnails
 from classifier_training.run.folder import ScoredFolder
@@ -29,93 +29,44 @@ Pixels = Callable[[int], NDArray[np.uint8] | None]
 """Gives an image by its position in the split, in any thread: uint8 (S, S, 3); None where it is gone."""
 
 
-def plot_examples(
-    folder: ScoredFolder,
-    scores: Scores,
-    predictions: Predictions,
-    records: Sequence[ImageRecord],
-    classes: Sequence[str],
-    preprocessing: Preprocessing,
-    *,
-    description: str,
-    num_pictures: int = NUM_TILES,
-    epoch: int | None = None,
-    cam: Cam | None = None,
-    max_pixels: int | None = None,
-) -> None:
-    """Draws all figures of a pass that is over, and writes all small images.
+def plot_scored(folder: ScoredFolder, scored: ScoredPass) -> None:
+    """Plots all figures of a finished pass, and writes all small images.
 
     What fails becomes a warning.
 
     Args:
         folder: Where.
-        scores: Of N images.
-        predictions: What was said of each.
-        records: Where the N images are.
-        classes: K class names, in class order.
-        preprocessing: How the model saw the images.
-        description: Which images these are, for a person.
-        num_pictures: How many of the worst errors and of the least certain images are shown.
-        epoch: After which epoch the predictions were made, from 0.
-        cam: What the model looked at, for the worst errors; None: that is not shown.
-        max_pixels: An image with more is taken for unreadable; None: as Pillow does.
+        scored: The pass; where its images or its preprocessing are unknown, only the confusion matrix is plotted.
     """
-    title = f"{description}: top-1 {scores.top1:.2%} of {scores.num_images} images"
     with warn_instead_of_raise(f"the confusion matrix in {folder.root}"):
-        plot_confusion_figures(folder, scores.confusion, classes, title=title)
+        plot_confusion_figures(folder, scored)
+    records, preprocessing = scored.images.records, scored.preprocessing
+    if records is None or preprocessing is None:
+        return
     with warn_instead_of_raise(f"the small images in {folder.root}"):
-        write_examples(
-            folder,
-            predictions,
-            records,
-            classes,
-            preprocessing,
-            num_pictures=num_pictures,
-            epoch=epoch,
-            cam=cam,
-            max_pixels=max_pixels,
-        )
+        write_examples(folder, scored, records, preprocessing)
     with warn_instead_of_raise(f"the figures of images in {folder.root}"):
-        pixels = pixels_of_records(folder, records, preprocessing, max_pixels=max_pixels)
-        plot_example_figures(folder, predictions, classes, pixels, title=title, num_pictures=num_pictures)
+        plot_example_figures(folder, scored, pixels_of_records(folder, scored, records, preprocessing))
 
 
-def plot_confusion_figures(
-    folder: ScoredFolder, confusion: NDArray[np.int64], classes: Sequence[str], *, title: str
-) -> None:
-    """Draws the confusion matrix as counts and in percent.
-
-    Args:
-        folder: Where.
-        confusion: int64 (K, K), rows are the true class.
-        classes: K class names, in class order.
-        title: What it is of.
-    """
+def plot_confusion_figures(folder: ScoredFolder, scored: ScoredPass) -> None:
+    """Plots the confusion matrix as counts and in percent."""
+    confusion, classes, title = scored.scores.confusion, scored.classes, scored.title
     plot_confusion(folder.confusion_figure, confusion, classes, normalized=False, title=title)
     plot_confusion(folder.normalized_confusion_figure, confusion, classes, normalized=True, title=title)
 
 
-def plot_example_figures(
-    folder: ScoredFolder,
-    predictions: Predictions,
-    classes: Sequence[str],
-    pixels: Pixels,
-    *,
-    title: str,
-    num_pictures: int = NUM_TILES,
-) -> None:
-    """Draws a sample of the images, the worst errors and the least certain images.
+def plot_example_figures(folder: ScoredFolder, scored: ScoredPass, pixels: Pixels) -> None:
+    """Plots a sample of the images, the worst errors and the least certain images.
 
     Args:
         folder: Where.
-        predictions: Of N images.
-        classes: K class names, in class order.
+        scored: The pass. More than `NUM_TILES` errors or least certain images are not plotted, and with
+            ``num_examples`` 0 neither figure is.
         pixels: Gives the images.
-        title: What they are of.
-        num_pictures: Most errors and least certain images; more than `NUM_TILES` are not drawn, and with 0 neither
-            figure is.
     """
-    number = min(num_pictures, NUM_TILES)
+    predictions, classes = scored.predictions, scored.classes
+    number = min(scored.num_examples, NUM_TILES)
     chosen: dict[Kind, list[int]] = {
         "samples": spread(len(predictions), NUM_TILES),
         "worst": worst_errors(predictions, number),
@@ -135,11 +86,11 @@ def plot_example_figures(
             )
             for index, image in zip(indices, in_threads(pixels, indices), strict=True)
         ]
-        plot_kind(folder, kind, tiles, title=title)
+        plot_kind(folder, kind, tiles, title=scored.title)
 
 
 def plot_kind(folder: ScoredFolder, kind: Kind, tiles: Sequence[Tile], *, title: str, among: str = "") -> None:
-    """Draws one of the three figures; arguments as of `plot_example_figures`.
+    """Plots one of the three figures; arguments as of `plot_example_figures`.
 
     Args:
         folder: As there.
@@ -170,12 +121,8 @@ def spread(num_images: int, number: int) -> list[int]:
 
 
 def pixels_of_records(
-    folder: ScoredFolder,
-    records: Sequence[ImageRecord],
-    preprocessing: Preprocessing,
-    *,
-    max_pixels: int | None = None,
+    folder: ScoredFolder, scored: ScoredPass, records: Sequence[ImageRecord], preprocessing: Preprocessing
 ) -> Pixels:
     """Reads images as the model saw them, made smaller; arguments as of `write_examples`."""
-    thumbnails = Thumbnails(folder.thumbnails, records, preprocessing, max_pixels=max_pixels)
+    thumbnails = Thumbnails(folder.thumbnails, records, preprocessing, max_pixels=scored.max_pixels)
     return lambda index: thumbnails.pixels(index, SIDE)

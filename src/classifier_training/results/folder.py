@@ -11,70 +11,37 @@ from classifier_training.files.atomic import write_json
 from classifier_training.files.text import plain_text
 from classifier_training.metrics.calibration import calibrate
 from classifier_training.metrics.coverage import coverage_curve
-from classifier_training.metrics.intervals import (
-    CONFIDENCE_LEVEL,
-    ScoreIntervals,
-    score_intervals,
-    wilson_intervals,
-)
-from classifier_training.metrics.scores import Predictions, Scores
+from classifier_training.metrics.intervals import CONFIDENCE_LEVEL, wilson_intervals
+from classifier_training.metrics.scores import Scores
 from classifier_training.results.confusion_csv import write_confusion_csv
 from classifier_training.results.predictions_csv import write_predictions_csv
+from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.run.folder import ScoredFolder
 
 FORMAT: Final = 1
 _NEEDED: Final = ("classes", "num_images", "top1", "intervals", "per_class", "calibration", "coverage")
 
 
-def write_scored(
-    folder: ScoredFolder,
-    scores: Scores,
-    predictions: Predictions | None,
-    classes: Sequence[str],
-    files: Sequence[str],
-    *,
-    description: str,
-    split: str | None,
-    epoch: int | None,
-    model: str,
-    bootstrap: bool = True,
-    left_out: Sequence[str] = (),
-    num_trained_on: int = 0,
-    intervals: ScoreIntervals | None = None,
-) -> None:
+def write_scored(folder: ScoredFolder, scored: ScoredPass) -> None:
     """Writes ``scores.json``, ``predictions.csv`` and ``confusion_matrix.csv``, each of them atomically.
 
     Args:
-        folder: Where; it is made.
-        scores: The scores of N images and K classes.
-        predictions: What was said of each; None: unknown, and a ``predictions.csv`` of an earlier pass is removed.
-        classes: K class names, in class order.
-        files: N texts that say where the images are, looked up in slices.
-        description: Which images these are, for a person.
-        split: ``train``, ``val`` or ``test``; None where the images are in no split.
-        epoch: After which epoch, from 0; None where that is unknown.
-        model: What was scored.
-        bootstrap: Whether balanced accuracy and macro F1 get intervals; they cost up to a second.
-        left_out: Files that could not be read.
-        num_trained_on: How many of the images the model was trained on.
-        intervals: Those of the scores, where they are known already; None: they are computed.
+        folder: Where; it is created.
+        scored: The pass.
     """
-    found = intervals if intervals is not None else score_intervals(scores, bootstrap=bootstrap)
-    if predictions is None:
-        folder.predictions.unlink(missing_ok=True)
-    else:
-        write_predictions_csv(folder.predictions, predictions, classes, files)
-    write_confusion_csv(folder.confusion, scores.confusion, classes)
+    images = scored.images
+    write_predictions_csv(folder.predictions, scored.predictions, images.classes, images.files)
+    write_confusion_csv(folder.confusion, scored.scores.confusion, images.classes)
     about = {
         "format": FORMAT,
-        "description": plain_text(description),
-        "split": split,
-        "epoch": epoch,
-        "model": plain_text(model),
+        "description": plain_text(images.description),
+        "split": images.split,
+        "epoch": scored.epoch,
+        "model": plain_text(scored.model),
     }
-    rest = {"num_trained_on": num_trained_on, "left_out": [plain_text(file) for file in left_out]}
+    rest = {"num_trained_on": scored.num_trained_on, "left_out": [plain_text(file) for file in images.left_out]}
     # last: whoever sees new scores finds the tables that they are of
-    write_json(folder.scores, about | _measured(scores, found, predictions, classes) | rest)
+    write_json(folder.scores, about | _measured(scored) | rest)
 
 
 def read_scores(folder: ScoredFolder) -> dict[str, Any]:
@@ -101,26 +68,20 @@ def read_scores(folder: ScoredFolder) -> dict[str, Any]:
     return dict(values)
 
 
-def _measured(
-    scores: Scores, intervals: ScoreIntervals, predictions: Predictions | None, classes: Sequence[str]
-) -> dict[str, Any]:
-    has_predictions = predictions is not None and len(predictions) > 0
+def _measured(scored: ScoredPass) -> dict[str, Any]:
+    scores, predictions = scored.scores, scored.predictions
     return {
-        "classes": list(classes),
+        "classes": list(scored.classes),
         "num_images": scores.num_images,
         "top1": scores.top1,
         "top5": scores.top5,
         "balanced_accuracy": scores.balanced_accuracy,
         "macro_f1": scores.macro_f1,
         "confidence_level": CONFIDENCE_LEVEL,
-        "intervals": intervals.to_dict(),
-        "per_class": _per_class(scores, classes),
-        "calibration": calibrate(predictions).to_dict()
-        if predictions is not None and has_predictions
-        else {"expected_calibration_error": None, "bins": []},
-        "coverage": [point.to_dict() for point in coverage_curve(predictions)]
-        if predictions is not None and has_predictions
-        else [],
+        "intervals": scored.intervals.to_dict(),
+        "per_class": _per_class(scores, scored.classes),
+        "calibration": calibrate(predictions).to_dict(),
+        "coverage": [point.to_dict() for point in coverage_curve(predictions)],
     }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,22 @@ import numpy as np
 import torch
 
 from classifier_training.config.schema import Config, ExportConfig
-from classifier_training.data.index.check import count_up
-from classifier_training.data.loading.loaders import evaluation_loader
 from classifier_training.data.sources.recognise import shown_root
-from classifier_training.evaluation.score import score_model
+from classifier_training.evaluation.checkpoint import score_checkpoint
 from classifier_training.exporters.export import export_checkpoint
 from classifier_training.files.atomic import write_json
 from classifier_training.metrics.intervals import ScoreIntervals, score_intervals
-from classifier_training.metrics.scores import Predictions, Scores, scores_from_confusion
-from classifier_training.models.base import BaseClassificationModel
-from classifier_training.models.checkpoint import load_model
-from classifier_training.models.grad_cam import cam_function
+from classifier_training.metrics.scores import Scores, scores_from_confusion
 from classifier_training.pages.write import report
-from classifier_training.results.figures import plot_examples
+from classifier_training.results.figures import plot_scored
 from classifier_training.results.folder import write_scored
+from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.run.folder import RunFolder
 from classifier_training.terminal.score_table import show_scores, summarise
 from classifier_training.terminal.terminal import Terminal, duration
 from classifier_training.training.list_files import show_files
 from classifier_training.training.plan import Plan
-from classifier_training.types import ClassificationBatch, Split
+from classifier_training.types import Split
 from classifier_training.warn import warn_instead_of_raise
 
 
@@ -61,164 +57,146 @@ class TrainResult:
     onnx: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A training that has come to its end.
+
+    Attributes:
+        best_epoch: Epoch of the best weights, from 0.
+        best_score: Their monitored metric.
+        num_epochs: Epochs that were trained.
+        started: When this process began to train, by the monotonic clock.
+    """
+
+    best_epoch: int
+    best_score: float
+    num_epochs: int
+    started: float
+
+
 def finish_run(
     run: RunFolder,
     plan: Plan,
     terminal: Terminal,
-    *,
+    trained: Trained,
     device: torch.device,
-    best_epoch: int,
-    best_score: float,
-    num_epochs: int,
-    started: float,
     check_stop: Callable[[], None] = lambda: None,
 ) -> TrainResult:
-    """Scores ``best.ckpt``, writes ``results.json``, exports, and shows every file.
+    """Scores ``best.ckpt``, exports it, writes ``results.json``, and lists every file.
 
     Args:
         run: The run folder.
         plan: What was trained.
         terminal: Where messages go.
+        trained: How the training ended.
         device: Where to score.
-        best_epoch: Epoch of the best weights, from 0.
-        best_score: Their monitored metric.
-        num_epochs: Epochs that were trained.
-        started: When this process began to train, by the monotonic clock.
         check_stop: Called between any two parts of the work; may raise to stop it.
     """
-    split: Split = "test" if len(plan.photos.rows.get("test", ())) else "val"
-    if split == "val":
-        terminal.warn(
-            "there is no test split: the final score is that of the validation split, which chose the weights"
-        )
-    model = load_model(run.best_checkpoint)
-    records = plan.photos.records(split)
-    batches = evaluation_loader(  # all of them: the trainer's own loader holds one rank's share
-        records,
-        plan.photos.labels(split),
-        plan.preprocessing,
-        batch_size=plan.config.data.batch_size,
-        num_workers=plan.config.data.num_workers,
-        max_pixels=plan.config.data.max_image_pixels,
-        as_float=False,
-    )
-    with terminal.progress(f"scoring {split}", "images") as progress:
-        scores, predictions = score_model(
-            model,
-            _between(batches, check_stop),
-            len(plan.photos.classes),
-            device=device,
-            precision=plan.config.trainer.precision,  # type: ignore[arg-type]  # "auto" has been decided
-            preprocessing=plan.preprocessing,
-            progress=count_up(progress, len(records)),
-        )
+    config = plan.config
+    scored = score_best(run, plan, terminal, device, check_stop)
     check_stop()
-    intervals = score_intervals(scores)
-    results: dict[str, Any] = {
-        "monitor": plan.config.checkpoint.monitor,
-        "best": {"epoch": best_epoch, plan.config.checkpoint.monitor: best_score},
-        split: scores.to_dict(plan.photos.classes) | {"intervals": intervals.to_dict()},
-        "epochs": num_epochs,
-        "seconds": round(time.monotonic() - started, 1),
-        "left_out": [image.path for image in plan.photos.bad],
-        "export": None,
-    }
-    write_json(run.results, results)
-    with warn_instead_of_raise(f"{run.scored(split).root}"):  # the score is safe, and the export is still to come
-        _write_scored(run, plan, split, best_epoch, scores, predictions, intervals)
-    if plan.config.report.enabled:
-        _plot_examples(run, plan, split, best_epoch, scores, predictions, model, device)
-    else:
-        with warn_instead_of_raise(f"the removal of older images from {run.scored(split).root}"):
-            run.scored(split).remove_examples()  # of the weights that were the best before the run was resumed
-    show_scores(terminal, scores, plan.photos.classes, f"{split} scores of epoch {best_epoch + 1}, the best")
-    terminal.info(summarise(scores))
+    results = write_results(run, plan, trained, scored)
+    write_best(run, scored, has_figures=config.report.enabled)
+    title = f"{scored.images.split} scores of epoch {trained.best_epoch + 1}, the best"
+    show_scores(terminal, scored.scores, scored.classes, title)
+    terminal.info(summarise(scored.scores))
     check_stop()
-    if plan.config.export.enabled:
-        results["export"] = export_checkpoint(run, plan.config.export, terminal)
-        write_json(run.results, results | {"seconds": round(time.monotonic() - started, 1)})
-    if plan.config.report.enabled:
+    if config.export.enabled:
+        results["export"] = export_checkpoint(run, config.export, terminal)
+        results["seconds"] = round(time.monotonic() - trained.started, 1)
+        write_json(run.results, results)
+    if config.report.enabled:
         with warn_instead_of_raise(run.report.name):
             report(run.root)
     show_files(run, terminal)
-    took = duration(time.monotonic() - started)
-    low, high = intervals.top1
+    low, high = scored.intervals.top1
     terminal.result(
-        f"{split} top-1 {scores.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) on {scores.num_images} images after"
-        f" {took}: {run.root}"
+        f"{scored.images.split} top-1 {scored.scores.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) on"
+        f" {scored.scores.num_images} images after {duration(time.monotonic() - trained.started)}: {run.root}"
     )
     return TrainResult(
         run=run.root,
         best_checkpoint=run.best_checkpoint,
-        best_epoch=best_epoch,
-        best_score=best_score,
-        split=split,
-        test=scores,
-        intervals=intervals,
-        onnx=run.onnx if plan.config.export.enabled else None,
+        best_epoch=trained.best_epoch,
+        best_score=trained.best_score,
+        split=str(scored.images.split),
+        test=scored.scores,
+        intervals=scored.intervals,
+        onnx=run.onnx if config.export.enabled else None,
     )
 
 
-def _between(batches: Iterable[ClassificationBatch], check_stop: Callable[[], None]) -> Iterator[ClassificationBatch]:
-    for batch in batches:
-        check_stop()
-        yield batch
+def score_best(
+    run: RunFolder, plan: Plan, terminal: Terminal, device: torch.device, check_stop: Callable[[], None]
+) -> ScoredPass:
+    """Scores ``best.ckpt`` on the test split; on the validation split where there is no other.
 
-
-def _plot_examples(
-    run: RunFolder,
-    plan: Plan,
-    split: Split,
-    epoch: int,
-    scores: Scores,
-    predictions: Predictions,
-    model: BaseClassificationModel,
-    device: torch.device,
-) -> None:
-    """Draws what the best weights said of each image, and what they looked at."""
-    photos, settings, max_pixels = plan.photos, plan.config.report, plan.config.data.max_image_pixels
-    records = photos.records(split)
-    cam = cam_function(model, records, predictions, device, max_pixels=max_pixels) if settings.grad_cam else None
-    plot_examples(
-        run.scored(split),
-        scores,
-        predictions,
-        records,
-        photos.classes,
-        plan.preprocessing,
-        description=f"the {split} split of {shown_root(photos.root)}",
-        num_pictures=settings.num_pictures,
-        epoch=epoch,
-        cam=cam,
-        max_pixels=max_pixels,
-    )
-
-
-def _write_scored(
-    run: RunFolder,
-    plan: Plan,
-    split: Split,
-    epoch: int,
-    scores: Scores,
-    predictions: Predictions,
-    intervals: ScoreIntervals,
-) -> None:
-    """Writes what the best weights said of each image."""
+    Args:
+        run: The run folder.
+        plan: What was trained.
+        terminal: Shows the progress.
+        device: Where to score.
+        check_stop: Called after each batch; may raise to stop.
+    """
     photos = plan.photos
+    split: Split = "test" if len(photos.rows.get("test", ())) else "val"
+    if split == "val":
+        terminal.warn(
+            "there is no test split: the final score is that of the validation split, which chose the weights"
+        )
     records = photos.records(split)
-    write_scored(
-        run.scored(split),
-        scores,
-        predictions,
-        photos.classes,
-        [str(record) for record in records],
+    images = LabelledImages(
+        files=[str(record) for record in records],
+        labels=photos.labels(split),
+        classes=photos.classes,
         description=f"the {split} split of {shown_root(photos.root)}",
         split=split,
-        epoch=epoch,
-        model=run.best_checkpoint.relative_to(run.root).as_posix(),
-        left_out=[image.path for image in photos.bad],
-        intervals=intervals,
+        records=records,
+        left_out=tuple(image.path for image in photos.bad),
     )
+    with terminal.progress(f"scoring {split}", "images") as progress:
+
+        def advance(done: int, total: int) -> None:
+            check_stop()
+            progress(done, total)
+
+        scored = score_checkpoint(
+            run.best_checkpoint,
+            lambda _: images,
+            plan.config,
+            device=device,
+            precision=plan.config.trainer.precision,  # type: ignore[arg-type]  # "auto" has been decided
+            progress=advance,
+        )
+    return replace(scored, model=run.best_checkpoint.relative_to(run.root).as_posix())
+
+
+def write_results(run: RunFolder, plan: Plan, trained: Trained, scored: ScoredPass) -> dict[str, Any]:
+    """Writes ``results.json`` before anything else can fail, and gives its content."""
+    monitor = plan.config.checkpoint.monitor
+    results: dict[str, Any] = {
+        "monitor": monitor,
+        "best": {"epoch": trained.best_epoch, monitor: trained.best_score},
+        str(scored.images.split): scored.scores.to_dict(scored.classes) | {"intervals": scored.intervals.to_dict()},
+        "epochs": trained.num_epochs,
+        "seconds": round(time.monotonic() - trained.started, 1),
+        "left_out": list(scored.images.left_out),
+        "export": None,
+    }
+    write_json(run.results, results)
+    return results
+
+
+def write_best(run: RunFolder, scored: ScoredPass, *, has_figures: bool) -> None:
+    """Writes the tables and figures of the best weights; what fails becomes a warning, as the export is to follow."""
+    folder = run.scored(str(scored.images.split))
+    with warn_instead_of_raise(f"{folder.root}"):
+        write_scored(folder, scored)
+    if has_figures:
+        plot_scored(folder, scored)
+    else:
+        with warn_instead_of_raise(f"the removal of older images from {folder.root}"):
+            folder.remove_examples()  # of the weights that were the best before the run was resumed
 
 
 def finished_result(run: RunFolder, config: Config, *, num_epochs: int, best_epoch: int) -> TrainResult | None:

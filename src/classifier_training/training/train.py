@@ -29,7 +29,7 @@ from classifier_training.run.stop_requests import StopRequests
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import open_trackers
 from classifier_training.tracking.trackers import Trackers
-from classifier_training.training.finish import TrainResult, finish_run, finished_result
+from classifier_training.training.finish import Trained, TrainResult, finish_run, finished_result
 from classifier_training.training.interruption import report_interruption
 from classifier_training.training.plan import Plan, describe_plan, make_plan
 from classifier_training.training.resume import ResumePoint, check_classes, check_photos, find_resume_point
@@ -145,12 +145,9 @@ def _train_in(
                 run,
                 plan,
                 terminal,
-                device=trainer.strategy.root_device,
-                best_epoch=best[0],
-                best_score=best[1],
-                num_epochs=num_epochs,
-                started=started,
-                check_stop=requests.raise_if_received,
+                Trained(best[0], best[1], num_epochs, started),
+                trainer.strategy.root_device,
+                requests.raise_if_received,
             )
             results = json.loads(run.results.read_text(encoding="utf-8"))
             trackers.finish(results, model=result.onnx or result.best_checkpoint)

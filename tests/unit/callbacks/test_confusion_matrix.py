@@ -85,7 +85,7 @@ def test_what_is_drawn_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.Mo
     titles: list[str] = []
     monkeypatch.setattr(
         "classifier_training.callbacks.confusion_matrix.plot_confusion_figures",
-        lambda folder, confusion, classes, title: titles.append(title),
+        lambda folder, scored: titles.append(scored.title),
     )
     callback = ConfusionMatrixCallback(tmp_path, PlottingBudget(share=1))
     make_trainer(tmp_path, callback, max_epochs=2).fit(make_model(), make_loader(2), make_loader(1))

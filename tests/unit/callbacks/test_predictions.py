@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from classifier_training.callbacks import ConfusionMatrixCallback, PredictionsCallback, SampleVisualizationCallback
-from classifier_training.callbacks.prediction_source import ScoredPass
 from classifier_training.callbacks.predictions import ReadsPredictions
 from classifier_training.data import ImageFolderDataModule
+from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.run.folder import RunFolder
 
 pytestmark = LIGHTNING_NOTICES
@@ -151,8 +151,8 @@ def test_batches_of_another_source_are_not_taken_for_the_photos(tmp_path: Path) 
     data = Other(photos, batch_size=4, image_size=IMAGE_SIZE, num_workers=0, cache="none")
     make_trainer(tmp_path, callback).fit(make_model(classes=2), datamodule=data)
     assert callback.source.latest is not None
-    assert callback.source.latest.records is None
-    assert callback.source.latest.files[0] == "0"
+    assert callback.source.latest.images.records is None
+    assert callback.source.latest.images.files[0] == "0"
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])

@@ -9,16 +9,16 @@ from tests.helpers.evaluations import make_evaluation, write_other
 
 from classifier_training.errors import CheckpointError, DataError, RunError
 from classifier_training.evaluation.baseline import baseline_is_correct, check_baseline
-from classifier_training.evaluation.evaluate import Evaluation
 from classifier_training.files.atomic import write_text
+from classifier_training.results.scored_pass import LabelledImages
 from classifier_training.run.folder import RunFolder
 
 RIGHT = [True, False, True, True, False, False]
 
 
 @pytest.fixture
-def evaluation() -> Evaluation:
-    return make_evaluation([True] * 6)
+def images() -> LabelledImages:
+    return make_evaluation([True] * 6).images
 
 
 def make_run(folder: Path) -> RunFolder:
@@ -38,82 +38,80 @@ def write_split(run: RunFolder, files: dict[str, str]) -> None:
         writer.writerows(["test", "cat", path, digest, ""] for path, digest in files.items())
 
 
-def test_an_evaluation_is_paired_by_file_in_any_order(tmp_path: Path, evaluation: Evaluation) -> None:
-    folder = write_other(tmp_path / "other", evaluation, RIGHT)
+def test_an_evaluation_is_paired_by_file_in_any_order(tmp_path: Path, images: LabelledImages) -> None:
+    folder = write_other(tmp_path / "other", images, RIGHT)
     header, *rows = (folder / "predictions.csv").read_text().splitlines()
     (folder / "predictions.csv").write_text("\n".join([header, *reversed(rows)]) + "\n")
 
-    found = baseline_is_correct(folder, evaluation)
+    found = baseline_is_correct(folder, images)
 
     assert found.is_correct.tolist() == RIGHT
     assert found.how == "paired by file"
 
 
-def test_what_is_right_is_decided_by_the_classes_of_these_photos(tmp_path: Path, evaluation: Evaluation) -> None:
+def test_what_is_right_is_decided_by_the_classes_of_these_photos(tmp_path: Path, images: LabelledImages) -> None:
     """An image may have been given another class since the other model was scored."""
-    folder = write_other(tmp_path / "other", evaluation, [True] * 6)
+    folder = write_other(tmp_path / "other", images, [True] * 6)
     text = (folder / "predictions.csv").read_text()
     (folder / "predictions.csv").write_text(text.replace("0.jpg,cat,cat", "0.jpg,dog,dog"))
 
-    assert baseline_is_correct(folder, evaluation).is_correct.tolist() == [False] + [True] * 5
+    assert baseline_is_correct(folder, images).is_correct.tolist() == [False] + [True] * 5
 
 
-def test_other_photos_are_refused(tmp_path: Path, evaluation: Evaluation) -> None:
-    folder = write_other(tmp_path / "other", evaluation, RIGHT, skip=2)
+def test_other_photos_are_refused(tmp_path: Path, images: LabelledImages) -> None:
+    folder = write_other(tmp_path / "other", images, RIGHT, skip=2)
 
     with pytest.raises(DataError, match=r"is of other photos: 4 are in both \(paired by file\), of 6 here and 4 there"):
-        baseline_is_correct(folder, evaluation)
+        baseline_is_correct(folder, images)
 
 
 @pytest.mark.parametrize("name", ["", "test"])
 def test_a_run_is_paired_by_content_where_its_photos_have_moved(
-    tmp_path: Path, evaluation: Evaluation, name: str
+    tmp_path: Path, images: LabelledImages, name: str
 ) -> None:
     run = make_run(tmp_path / "run")
-    write_other(run.scored("test").root, evaluation, RIGHT, model="checkpoints/best.ckpt")
+    write_other(run.scored("test").root, images, RIGHT, model="checkpoints/best.ckpt")
     text = run.scored("test").predictions.read_text().replace("/photos/", "/old/")
     run.scored("test").predictions.write_text(text)
-    write_split(run, {f"/old/{number}.jpg": digest for number, digest in enumerate(evaluation.labelled.digests)})
+    write_split(run, {f"/old/{number}.jpg": digest for number, digest in enumerate(images.digests)})
 
-    found = baseline_is_correct(run.root / name, evaluation)
+    found = baseline_is_correct(run.root / name, images)
 
     assert found.is_correct.tolist() == RIGHT
     assert found.how == "paired by content"
 
 
-def test_a_file_of_the_same_name_with_another_content_is_another_photo(tmp_path: Path, evaluation: Evaluation) -> None:
+def test_a_file_of_the_same_name_with_another_content_is_another_photo(tmp_path: Path, images: LabelledImages) -> None:
     run = make_run(tmp_path / "run")
-    write_other(run.scored("test").root, evaluation, RIGHT)
-    digests = dict(
-        zip([sample.path for sample in evaluation.labelled.samples], evaluation.labelled.digests, strict=True)
-    )
+    write_other(run.scored("test").root, images, RIGHT)
+    digests = dict(zip(images.files, images.digests, strict=True))
     write_split(run, digests | {"/photos/0.jpg": "f" * 32})
 
     with pytest.raises(DataError, match=r"5 are in both \(paired by content\), of 6 here and 6 there"):
-        baseline_is_correct(run.scored("test").root, evaluation)
+        baseline_is_correct(run.scored("test").root, images)
 
 
-def test_a_validation_of_weights_that_are_not_the_best_is_not_taken(tmp_path: Path, evaluation: Evaluation) -> None:
+def test_a_validation_of_weights_that_are_not_the_best_is_not_taken(tmp_path: Path, images: LabelledImages) -> None:
     run = make_run(tmp_path / "run")
-    write_other(run.scored("val").root, evaluation, RIGHT, model="checkpoints/best.ckpt")
-    assert baseline_is_correct(run.root, evaluation).is_correct.tolist() == RIGHT
+    write_other(run.scored("val").root, images, RIGHT, model="checkpoints/best.ckpt")
+    assert baseline_is_correct(run.root, images).is_correct.tolist() == RIGHT
 
-    write_other(run.scored("val").root, evaluation, RIGHT, model="model in training")
+    write_other(run.scored("val").root, images, RIGHT, model="model in training")
 
     with pytest.raises(CheckpointError, match=r"best\.ckpt is truncated or no checkpoint"):
-        baseline_is_correct(run.root, evaluation)  # it is scored instead: the file is empty here
+        baseline_is_correct(run.root, images)  # it is scored instead: the file is empty here
 
 
-def test_what_was_said_by_weights_that_have_been_replaced_is_not_taken(tmp_path: Path, evaluation: Evaluation) -> None:
+def test_what_was_said_by_weights_that_have_been_replaced_is_not_taken(tmp_path: Path, images: LabelledImages) -> None:
     run = make_run(tmp_path / "run")
-    scores = write_other(run.scored("test").root, evaluation, RIGHT, model="checkpoints/best.ckpt") / "scores.json"
-    assert baseline_is_correct(run.root, evaluation).is_correct.tolist() == RIGHT
+    scores = write_other(run.scored("test").root, images, RIGHT, model="checkpoints/best.ckpt") / "scores.json"
+    assert baseline_is_correct(run.root, images).is_correct.tolist() == RIGHT
 
     written = scores.stat().st_mtime_ns
     os.utime(run.best_checkpoint, ns=(written + 1_000_000_000, written + 1_000_000_000))
 
     with pytest.raises(CheckpointError, match=r"best\.ckpt is truncated or no checkpoint"):
-        baseline_is_correct(run.root, evaluation)
+        baseline_is_correct(run.root, images)
 
 
 class TestChecked:
@@ -132,9 +130,9 @@ class TestChecked:
             check_baseline(run.root)
 
     def test_an_evaluation_without_its_predictions_or_from_another_version(
-        self, tmp_path: Path, evaluation: Evaluation
+        self, tmp_path: Path, images: LabelledImages
     ) -> None:
-        folder = write_other(tmp_path / "other", evaluation, RIGHT)
+        folder = write_other(tmp_path / "other", images, RIGHT)
         check_baseline(folder)
         (folder / "predictions.csv").unlink()
         with pytest.raises(RunError, match=r"has no predictions\.csv; evaluate that model again"):

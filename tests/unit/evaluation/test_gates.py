@@ -74,9 +74,9 @@ class TestMinimum:
 class TestNotWorseThan:
     def test_only_a_model_that_is_proven_better_fails(self, tmp_path: Path) -> None:
         evaluation = make_evaluation([True] * 10 + [False] * 10)
-        five_more = write_other(tmp_path / "five", evaluation, [True] * 15 + [False] * 5)
-        six_more = write_other(tmp_path / "six", evaluation, [True] * 16 + [False] * 4)
-        worse = write_other(tmp_path / "worse", evaluation, [False] * 20)
+        five_more = write_other(tmp_path / "five", evaluation.images, [True] * 15 + [False] * 5)
+        six_more = write_other(tmp_path / "six", evaluation.images, [True] * 16 + [False] * 4)
+        worse = write_other(tmp_path / "worse", evaluation.images, [False] * 20)
 
         results = [check_not_worse(evaluation, NotWorseThan(other)) for other in (five_more, six_more, worse)]
 

@@ -7,7 +7,7 @@ from tests.helpers.photos import make_photos, make_split_photos, photo_rows, wri
 
 from classifier_training.data.index.check import BadImagePolicy
 from classifier_training.errors import DataError
-from classifier_training.evaluation.labelled import check_labelled, select_samples
+from classifier_training.evaluation.labelled import check_labelled, for_classes, select_samples
 
 
 def test_the_test_split_is_taken_else_validation_unless_one_is_named(tmp_path: Path) -> None:
@@ -46,9 +46,10 @@ def test_labels_are_the_models_indices(tmp_path: Path) -> None:
 
     labelled = check_labelled(chosen, ["b", "never seen", "a"])
 
-    assert labelled.labels == (2, 2, 0)
-    assert labelled.samples == tuple(chosen.samples)
-    assert labelled.bad == ()
+    assert labelled.labels.tolist() == [2, 2, 0]
+    assert labelled.records == [sample.image for sample in chosen.samples]
+    assert labelled.files == [sample.path for sample in chosen.samples]
+    assert labelled.left_out == ()
 
 
 def test_classes_that_the_model_does_not_know(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_broken_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a/0\.png: the file is empty"):
         check_labelled(chosen, ["a", "b"])
     labelled = check_labelled(chosen, ["a", "b"], policy=BadImagePolicy("skip"))
-    assert (labelled.labels, [image.path for image in labelled.bad]) == ((1,), [str(tmp_path / "a" / "0.png")])
+    assert (labelled.labels.tolist(), labelled.left_out) == ([1], (str(tmp_path / "a" / "0.png"),))
 
     (tmp_path / "b" / "0.png").write_bytes(b"")
     with pytest.raises(DataError, match="no image can be read"):
@@ -92,8 +93,8 @@ def test_the_same_pictures_for_another_model(tmp_path: Path) -> None:
     make_photos(tmp_path, {"a": 1, "b": 2})
     labelled = check_labelled(select_samples(tmp_path), ["a", "b"])
 
-    other = labelled.for_classes(["c", "b", "a"])
+    other = for_classes(labelled, ["c", "b", "a"])
 
-    assert (other.labels, other.samples, other.digests) == ((2, 1, 1), labelled.samples, labelled.digests)
+    assert (other.labels.tolist(), other.records, other.digests) == ([2, 1, 1], labelled.records, labelled.digests)
     with pytest.raises(DataError, match="classes that the model does not know: 'b'; it knows 'a', 'c'"):
-        labelled.for_classes(["a", "c"])
+        for_classes(labelled, ["a", "c"])

@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from tests.helpers.photos import make_photo
+from tests.helpers.scored import make_pass
 
 from classifier_training.figures.rendering import PlottingBudget
-from classifier_training.metrics.scores import Predictions
+from classifier_training.metrics.scores import Predictions, scores_from_confusion
 from classifier_training.results.examples import (
     MAX_IN_CELLS,
     MAX_PER_CELL,
@@ -55,9 +56,23 @@ def records(tmp_path: Path) -> list[ImageRecord]:
 PREDICTIONS = make_predictions([0, 0, 1, 1], [0, 1, 1, 0], [0.1, 2.0, 0.2, 3.0])
 
 
+def write_some(
+    folder: ScoredFolder,
+    records: list[ImageRecord],
+    predictions: Predictions = PREDICTIONS,
+    budget: PlottingBudget | None = None,
+    **changes: Any,
+) -> bool:
+    confusion, num_top5 = np.zeros((2, 2), np.int64), len(predictions)
+    np.add.at(confusion, (predictions.labels, predictions.predicted), 1)
+    scored = make_pass(
+        scores_from_confusion(confusion, num_top5), predictions, CLASSES, **{"num_examples": 1, **changes}
+    )
+    return write_examples(folder, scored, records, PREPROCESSING, budget)
+
+
 def write(folder: ScoredFolder, records: list[ImageRecord], **options: Any) -> list[dict[str, Any]]:
-    predictions = options.pop("predictions", PREDICTIONS)
-    write_examples(folder, predictions, records, CLASSES, PREPROCESSING, **{"num_pictures": 1, **options})
+    write_some(folder, records, **options)
     content = json.loads(folder.images.read_text())
     assert content["format"] == 1
     images: list[dict[str, Any]] = content["pictures"]
@@ -182,12 +197,11 @@ def test_without_time_only_the_thumbnails_that_are_there_are_named(
 ) -> None:
     closed = PlottingBudget(share=0)
     closed.spent = 1.0
-    options: dict[str, Any] = {"num_pictures": 1, "budget": closed}
-    assert not write_examples(folder, PREDICTIONS, records, CLASSES, PREPROCESSING, **options)
+    assert not write_some(folder, records, budget=closed)
     assert all(picture["thumbnail"] is None for picture in write(folder, records, budget=closed))
     write(folder, records)
     assert all(picture["thumbnail"] for picture in write(folder, records, budget=closed))
-    assert write_examples(folder, PREDICTIONS, records, CLASSES, PREPROCESSING, **options)
+    assert write_some(folder, records, budget=closed)
 
 
 def test_the_worst_errors_come_first_when_there_is_little_time(
@@ -208,7 +222,7 @@ def test_what_the_model_looked_at_is_asked_for_the_worst_errors(
         return {index: np.eye(4, dtype=np.float32) for index in indices}
 
     Path(records[1].path).unlink()
-    images = write(folder, records, num_pictures=3, cam=cam)
+    images = write(folder, records, num_examples=3, cam=cam)
     assert asked == [[3]], "a picture that cannot be read was asked for, or one that is no error"
     assert {picture["index"]: picture["cam"] for picture in images} == {
         3: "pictures/3-cam.jpg",

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.helpers.photos import make_photo
+from tests.helpers.scored import make_pass
 
 from classifier_training.figures.samples import Tile
 from classifier_training.metrics.scores import Predictions, scores_from_confusion
 from classifier_training.results import figures as drawn
-from classifier_training.results.figures import plot_example_figures, plot_examples, spread
+from classifier_training.results.figures import plot_example_figures, plot_scored, spread
+from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.run.folder import ScoredFolder
 from classifier_training.types import ImageRecord, Preprocessing
 
@@ -23,6 +26,13 @@ PREDICTIONS = Predictions(
 )
 
 SCORES = scores_from_confusion(np.array([[1, 1], [1, 1]]), 4)
+
+
+def make_val(predictions: Predictions = PREDICTIONS, **changes: Any) -> ScoredPass:
+    return make_pass(SCORES, predictions, CLASSES, **{"description": "val", "epoch": None, **changes})
+
+
+TITLE = make_val().title
 
 
 def grey(index: int) -> NDArray[np.uint8]:
@@ -38,18 +48,18 @@ def test_each_figure_shows_its_pictures(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         drawn, "plot_tiles", lambda path, tiles, title: found.update({path.name: (shown(tiles), title)})
     )
-    plot_example_figures(ScoredFolder(tmp_path), PREDICTIONS, CLASSES, grey, title="val", num_pictures=3)
+    plot_example_figures(ScoredFolder(tmp_path), make_val(num_examples=3), grey)
     assert found == {
-        "samples.png": ([0, 1, 2, 3], "samples, val"),
-        "worst_errors.png": ([3, 1], "errors, highest loss first, val"),
-        "least_certain.png": ([1, 2, 3], "least certain first, val"),
+        "samples.png": ([0, 1, 2, 3], f"samples, {TITLE}"),
+        "worst_errors.png": ([3, 1], f"errors, highest loss first, {TITLE}"),
+        "least_certain.png": ([1, 2, 3], f"least certain first, {TITLE}"),
     }
 
 
 def test_figures_of_no_pictures_are_not_drawn_and_older_ones_removed(tmp_path: Path) -> None:
     folder = ScoredFolder(tmp_path)
-    plot_example_figures(folder, PREDICTIONS, CLASSES, grey, title="val", num_pictures=3)
-    plot_example_figures(folder, PREDICTIONS, CLASSES, grey, title="val", num_pictures=0)
+    plot_example_figures(folder, make_val(num_examples=3), grey)
+    plot_example_figures(folder, make_val(num_examples=0), grey)
 
     assert [path.name for path in tmp_path.iterdir()] == ["samples.png"]
 
@@ -58,8 +68,8 @@ def test_a_model_without_errors_is_told_so(tmp_path: Path, monkeypatch: pytest.M
     titles: list[str] = []
     monkeypatch.setattr(drawn, "plot_tiles", lambda path, tiles, title: titles.append(title))
     right = Predictions(PREDICTIONS.labels, PREDICTIONS.labels, PREDICTIONS.confidence, PREDICTIONS.losses)
-    plot_example_figures(ScoredFolder(tmp_path), right, CLASSES, grey, title="val")
-    assert titles == ["samples, val", "no errors, val", "least certain first, val"]
+    plot_example_figures(ScoredFolder(tmp_path), make_val(right), grey)
+    assert titles == [f"samples, {TITLE}", f"no errors, {TITLE}", f"least certain first, {TITLE}"]
 
 
 def test_all_figures_are_written_also_of_pictures_that_are_gone(tmp_path: Path) -> None:
@@ -67,7 +77,7 @@ def test_all_figures_are_written_also_of_pictures_that_are_gone(tmp_path: Path) 
     records.append(ImageRecord(str(tmp_path / "gone.png")))
     folder = ScoredFolder(tmp_path / "val")
     preprocessing = Preprocessing(image_size=16)
-    plot_examples(folder, SCORES, PREDICTIONS, records, CLASSES, preprocessing, description="val")
+    plot_scored(folder, make_val(records=records, preprocessing=preprocessing))
     assert {path.name for path in folder.root.iterdir()} == {
         "samples.png",
         "worst_errors.png",
@@ -90,6 +100,6 @@ def test_what_fails_costs_a_warning_and_nothing_else(tmp_path: Path) -> None:
     folder = ScoredFolder(tmp_path / "val")
     preprocessing = Preprocessing(image_size=16)
     with pytest.warns(UserWarning, match="could not be made") as told:
-        plot_examples(folder, SCORES, PREDICTIONS, [], CLASSES, preprocessing, description="val")
+        plot_scored(folder, make_val(records=[], preprocessing=preprocessing))
     assert [str(one.message).split(" in ")[0] for one in told] == ["the small images", "the figures of images"]
     assert folder.confusion_figure.is_file()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from tests.helpers.scored import NASTY_NAMES, make_scored
+from tests.helpers.scored import NASTY_NAMES, make_pass, make_scored
 
 from classifier_training.errors import RunError
 from classifier_training.metrics.calibration import calibrate
@@ -20,18 +20,16 @@ from classifier_training.run.folder import ScoredFolder
 
 
 def write(
-    folder: Path, scores: Scores, predictions: Predictions | None, classes: Sequence[str], **changed: Any
+    folder: Path, scores: Scores, predictions: Predictions, classes: Sequence[str], **changed: Any
 ) -> ScoredFolder:
-    options: dict[str, Any] = {"description": "the val split", "split": "val", "epoch": 3, "model": "a.ckpt"}
-    files = [f"{number}.jpg" for number in range(scores.num_images)]
-    write_scored(ScoredFolder(folder), scores, predictions, classes, files, **options | changed)
+    write_scored(ScoredFolder(folder), make_pass(scores, predictions, classes, **changed))
     return ScoredFolder(folder)
 
 
 def test_all_that_is_known_is_written(tmp_path: Path) -> None:
     scores, predictions = make_scored(60, 3)
 
-    folder = write(tmp_path / "val", scores, predictions, "abc", left_out=["bad.jpg"], num_trained_on=2)
+    folder = write(tmp_path / "val", scores, predictions, "abc", left_out=("bad.jpg",), num_trained_on=2)
     found = read_scores(folder)
 
     assert sorted(path.name for path in folder.root.iterdir()) == [
@@ -58,9 +56,11 @@ def test_all_that_is_known_is_written(tmp_path: Path) -> None:
 
 
 def test_the_intervals_of_a_class_are_those_of_its_counts(tmp_path: Path) -> None:
-    scores = scores_from_confusion(np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]]), 10)
+    confusion = np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]])
+    labels, predicted = (grid.ravel().repeat(confusion.ravel()) for grid in np.indices((3, 3)))
+    predictions = Predictions(labels, predicted, np.ones(10, np.float32), np.zeros(10, np.float32))
 
-    found = read_scores(write(tmp_path, scores, None, "abc"))["per_class"]
+    found = read_scores(write(tmp_path, scores_from_confusion(confusion, 10), predictions, "abc"))["per_class"]
 
     assert [row["class"] for row in found] == ["a", "b", "c"]
     expected = binomtest(3, 4).proportion_ci(method="wilson"), binomtest(3, 5).proportion_ci(method="wilson")
@@ -73,23 +73,12 @@ def test_the_intervals_of_a_class_are_those_of_its_counts(tmp_path: Path) -> Non
 
 def test_during_a_training_there_is_no_bootstrap(tmp_path: Path) -> None:
     scores, predictions = make_scored(60, 3)
+    intervals = score_intervals(scores, bootstrap=False)
 
-    found = read_scores(write(tmp_path, scores, predictions, "abc", bootstrap=False))["intervals"]
+    found = read_scores(write(tmp_path, scores, predictions, "abc", intervals=intervals))["intervals"]
 
     assert (found["balanced_accuracy"], found["macro_f1"]) == (None, None)
     assert found["top1"] == score_intervals(scores).to_dict()["top1"]
-
-
-def test_predictions_of_an_earlier_pass_do_not_stay(tmp_path: Path) -> None:
-    scores, predictions = make_scored(60, 3)
-    folder = write(tmp_path, scores, predictions, "abc")
-    assert folder.predictions.is_file()
-
-    found = read_scores(write(tmp_path, scores, None, "abc"))
-
-    assert not folder.predictions.exists()
-    assert found["calibration"] == {"expected_calibration_error": None, "bins": []}
-    assert found["coverage"] == []
 
 
 def test_hostile_names_and_one_image_and_an_infinite_loss(tmp_path: Path) -> None:
@@ -105,7 +94,7 @@ def test_hostile_names_and_one_image_and_an_infinite_loss(tmp_path: Path) -> Non
         NASTY_NAMES,
         description="photos of caf\udce9",
         model="caf\udce9.onnx",
-        left_out=["caf\udce9.jpg"],
+        left_out=("caf\udce9.jpg",),
     )
 
     found = read_scores(folder)

@@ -36,7 +36,9 @@ def test_text_is_shown_as_it_is(text: str, tmp_path: Path, capsys: pytest.Captur
     assert logged.count(text) == 7
 
 
-def test_bytes_of_a_file_name_that_are_not_utf8_are_shown_as_escapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bytes_of_a_file_name_that_are_not_utf8_are_shown_as_escapes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     name = b"caf\xe9.jpg".decode("utf-8", "surrogateescape")  # as os.fsdecode gives it
     terminal = Terminal()
     with terminal.log_to(tmp_path / "train.log"):

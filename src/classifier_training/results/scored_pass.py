@@ -1,0 +1,94 @@
+"""`ScoredPass`: one pass of a model over labelled images, made once by whoever scores and taken whole by all others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.metrics.intervals import ScoreIntervals
+from classifier_training.metrics.scores import Predictions, Scores
+from classifier_training.types import ImageRecord, Preprocessing, Split
+
+NUM_EXAMPLES = 24
+"""How many of the worst errors and of the least certain images are shown where nothing else is set."""
+
+Cam = Callable[[list[int]], Mapping[int, NDArray[np.float32]]]
+"""Positions of images to their Grad-CAM maps: float32 (h, w) in [0, 1], by position."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledImages:
+    """N images whose true classes are known.
+
+    Attributes:
+        files: N names of the images; their positions where nothing else is known.
+        labels: int64 (N,), true class indices.
+        classes: K class names, in class order.
+        description: Which images these are, human-readable.
+        split: Which split they are; None where they belong to none.
+        records: Where the N images are; None where that is unknown.
+        digests: N content hashes; empty where they are unknown.
+        left_out: Files of the data set that could not be read.
+    """
+
+    files: Sequence[str]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    description: str
+    split: Split | None = None
+    records: Sequence[ImageRecord] | None = None
+    digests: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredPass:
+    """One pass of a model over labelled images.
+
+    Attributes:
+        images: The N images.
+        model: What was scored: a file, or the model in training.
+        scores: The scores.
+        predictions: The prediction of each image.
+        intervals: The intervals of the scores.
+        preprocessing: How the model saw the images; None where that is unknown.
+        epoch: After which epoch of a training, from 0, or in it; None where that is unknown.
+        step: After which step, in the middle of that epoch; None at its end, and outside of a training.
+        num_trained_on: How many of the images the model was trained on, byte for byte.
+        cam: Gives the Grad-CAM maps of some images; None: they are not shown.
+        num_examples: How many of the worst errors and of the least certain images are shown.
+        max_pixels: An image with more pixels is not shown; None: as Pillow does.
+    """
+
+    images: LabelledImages
+    model: str
+    scores: Scores
+    predictions: Predictions
+    intervals: ScoreIntervals
+    preprocessing: Preprocessing | None = None
+    epoch: int | None = None
+    step: int | None = None
+    num_trained_on: int = 0
+    cam: Cam | None = None
+    num_examples: int = NUM_EXAMPLES
+    max_pixels: int | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """K class names, in class order."""
+        return self.images.classes
+
+    @property
+    def description(self) -> str:
+        """Which images were scored, human-readable."""
+        return self.images.description
+
+    @property
+    def title(self) -> str:
+        """The title of a figure: which images, after which epoch or step, and how well."""
+        when = "" if self.epoch is None else f" after epoch {self.epoch + 1}"
+        when = when if self.step is None else f" after step {self.step}"
+        return f"{self.description}{when}: top-1 {self.scores.top1:.2%} of {self.scores.num_images} images"
