@@ -14,7 +14,7 @@ from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import DataError, RunError, UserError
 from classifier_training.evaluation.evaluate import score_on_same_images
 from classifier_training.results.folder import read_scores
-from classifier_training.results.predictions_csv import file_cell, read_predictions_csv
+from classifier_training.results.predictions_csv import read_predictions_csv
 from classifier_training.results.scored_pass import LabelledImages
 from classifier_training.run.folder import RunFolder, ScoredFolder, open_run
 from classifier_training.types import Progress
@@ -101,7 +101,7 @@ def _from_folder(folder: ScoredFolder, digests: Mapping[str, str], images: Label
     if digests and set(said) <= digests.keys():
         keys, there, how = images.digests, {digests[file]: label for file, label in said.items()}, "paired by content"
     else:
-        keys, there, how = tuple(file_cell(file) for file in images.files), said, "paired by file"
+        keys, there, how = tuple(images.files), said, "paired by file"
     if set(keys) != there.keys():
         num_here, num_common = len(set(keys)), len(set(keys) & there.keys())
         raise DataError(
@@ -117,4 +117,4 @@ def _digests_beside(folder: Path) -> dict[str, str]:
     run = RunFolder(folder.resolve().parent)
     if folder.name not in {"train", "val", "test"} or not run.split.is_file():
         return {}
-    return {file_cell(file): digest for file, digest in read_digests(run.split).items()}
+    return read_digests(run.split)

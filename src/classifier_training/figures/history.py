@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from classifier_training.figures.axes import SPLIT_COLOURS, plain_axes
 from classifier_training.figures.rendering import new_figure
 from classifier_training.figures.text import shown
+from classifier_training.files.tables import read_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,11 +41,11 @@ def read_history(metrics: Path, timings: Path | None = None) -> list[dict[str, f
     for path in (metrics, timings):
         if path is None or not path.is_file():
             continue
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                numbers = _numbers(row)
-                if "epoch" in numbers:
-                    rows.setdefault(int(numbers["epoch"]), {}).update(numbers)
+        header, *cells = read_rows(path)
+        for row in cells:
+            numbers = _numbers(dict(zip(header, row, strict=True)))
+            if "epoch" in numbers:
+                rows.setdefault(int(numbers["epoch"]), {}).update(numbers)
     return [rows[epoch] for epoch in sorted(rows)]
 
 
@@ -117,11 +117,11 @@ def _names(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
-def _numbers(row: Mapping[str, str | None]) -> dict[str, float]:
+def _numbers(row: Mapping[str, str]) -> dict[str, float]:
     numbers = {}
     for name, text in row.items():
         try:
-            numbers[name] = float(text or "")
+            numbers[name] = float(text)
         except ValueError:
             continue
     return numbers

@@ -46,9 +46,12 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """Writes a UTF-8 text file; arguments as of `atomic_path`."""
+    r"""Writes a UTF-8 text file; arguments as of `atomic_path`.
+
+    Bytes of a file name that are not UTF-8 become ``\udcXX``, which is what JSON reads back as it was.
+    """
     with atomic_path(path, durable=durable) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:

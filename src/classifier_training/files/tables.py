@@ -102,7 +102,7 @@ def read_columns(path: Path, required: Sequence[str], optional: Sequence[str] = 
     header = [unescape(name) for name in next(rows)]
     missing = [name for name in required if name not in header]
     if missing:
-        raise TableError(f"lacks the column {', '.join(missing)}; its columns are {', '.join(header[:20])}")
+        raise TableError(f"lacks the column {', '.join(missing)}")
     columns = [header.index(name) if name in header else -1 for name in (*required, *optional)]
     for row in rows:
         yield tuple([unescape(row[column]) if column >= 0 else "" for column in columns])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +9,7 @@ from pathlib import Path
 
 from classifier_training.errors import BadImageError, RunError, UserError
 from classifier_training.files.atomic import write_text
+from classifier_training.files.tables import write_table
 from classifier_training.inference.classifier import Classifier
 from classifier_training.inference.files import find_images
 from classifier_training.run.folder import open_run
@@ -85,21 +84,19 @@ def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Se
         predictions: What to write.
         classes: Class names in class order.
     """
-    buffer = io.StringIO()
     if path.suffix == ".csv":
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["file", "label", "probability"])
-        writer.writerows(table_rows(predictions))
-    else:
-        for prediction in predictions:
-            row = {
-                "file": prediction.file,
-                "label": prediction.label,
-                "probability": prediction.probability,
-                "probabilities": dict(zip(classes, prediction.probabilities, strict=True)),
-            }
-            buffer.write(json.dumps(row, ensure_ascii=False) + "\n")
-    write_text(path, buffer.getvalue())
+        write_table(path, ["file", "label", "probability"], table_rows(predictions))
+        return
+    lines = []
+    for prediction in predictions:
+        row = {
+            "file": prediction.file,
+            "label": prediction.label,
+            "probability": prediction.probability,
+            "probabilities": dict(zip(classes, prediction.probabilities, strict=True)),
+        }
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    write_text(path, "".join(lines))
 
 
 def _onnx_file(path: Path) -> Path:

@@ -9,8 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.files.atomic import write_text
-from classifier_training.results.cells import csv_cell
+from classifier_training.files.tables import write_table
 
 CORNER: Final = r"true \ predicted"
 """The first cell."""
@@ -24,8 +23,5 @@ def write_confusion_csv(path: Path, confusion: NDArray[np.integer[Any]], classes
         confusion: Integer (K, K).
         classes: K class names, in class order.
     """
-    names = [csv_cell(name) for name in classes]
-    lines = [",".join((csv_cell(CORNER), *names))]
-    for name, row in zip(names, confusion, strict=True):
-        lines.append(f"{name},{','.join(map(str, row.tolist()))}")
-    write_text(path, "\n".join(lines) + "\n", durable=False)
+    rows = ([name, *counts.tolist()] for name, counts in zip(classes, confusion, strict=True))
+    write_table(path, [CORNER, *classes], rows, durable=False)

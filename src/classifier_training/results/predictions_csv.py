@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,8 @@ from typing import Final
 import numpy as np
 
 from classifier_training.errors import RunError
-from classifier_training.files.atomic import atomic_path
-from classifier_training.files.text import plain_text
+from classifier_training.files.tables import TableError, read_columns, write_table
 from classifier_training.metrics.scores import Predictions
-from classifier_training.results.cells import csv_cell
-from classifier_training.results.first_cells import first_cells
 
 COLUMNS: Final = ("file", "true", "predicted", "confidence", "loss")
 _ROWS_AT_ONCE: Final = 4_096
@@ -57,9 +53,7 @@ def write_predictions_csv(path: Path, predictions: Predictions, classes: Sequenc
     if len(files) != len(predictions):
         raise ValueError(f"{len(predictions)} predictions, but {len(files)} files")
     header = [*COLUMNS, *(f"probability_{name}" for name in classes if predictions.probabilities is not None)]
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(",".join(map(csv_cell, header)) + "\n")
-        file.writelines(_lines(predictions, [csv_cell(name) for name in classes], files))
+    write_table(path, header, _rows(predictions, classes, files))
 
 
 def read_predictions_csv(path: Path) -> Iterator[PredictionRow]:
@@ -69,20 +63,12 @@ def read_predictions_csv(path: Path) -> Iterator[PredictionRow]:
         RunError: The file is missing or was not written by this program.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for number, row in enumerate(first_cells(file, COLUMNS), start=2):
-                yield _row(path, number, row)
+        for number, row in enumerate(read_columns(path, COLUMNS), start=2):
+            yield _row(path, number, row)
     except OSError as error:
         raise RunError(f"cannot read the predictions from {path}: {(error.strerror or str(error)).lower()}") from None
-    except UnicodeDecodeError as error:
-        raise RunError(f"{path} is no table of predictions: {error!r}") from None
-    except csv.Error as error:
-        raise RunError(f"{path} is no table of predictions: it {error}") from None
-
-
-def file_cell(file: str) -> str:
-    """A file's name as `read_predictions_csv` gives it."""
-    return plain_text(file)
+    except TableError as error:
+        raise RunError(f"{path} is not a table of predictions: it {error}") from None
 
 
 def _row(path: Path, number: int, cells: Sequence[str]) -> PredictionRow:
@@ -93,9 +79,8 @@ def _row(path: Path, number: int, cells: Sequence[str]) -> PredictionRow:
         raise RunError(f"{path}, row {number}: this is no prediction; evaluate the model again") from None
 
 
-def _lines(predictions: Predictions, names: Sequence[str], files: Sequence[str]) -> Iterator[str]:
+def _rows(predictions: Predictions, classes: Sequence[str], files: Sequence[str]) -> Iterator[list[str]]:
     """The rows as text; images are looked up and numbers become text some thousand at a time."""
-    row = "%s,%s,%s,%.7g,%.7g" + ("" if predictions.probabilities is None else ",%.7g" * len(names)) + "\n"
     for start in range(0, len(predictions), _ROWS_AT_ONCE):
         some = slice(start, start + _ROWS_AT_ONCE)
         columns = (predictions.labels, predictions.predicted, predictions.confidence, predictions.losses)
@@ -104,4 +89,5 @@ def _lines(predictions: Predictions, names: Sequence[str], files: Sequence[str])
         for file, label, predicted, confidence, loss, others in zip(
             files[some], *(column[some].tolist() for column in columns), rest, strict=False
         ):
-            yield row % (csv_cell(file), names[label], names[predicted], confidence, loss, *others)
+            numbers = [f"{number:.7g}" for number in (confidence, loss, *others)]
+            yield [file, classes[label], classes[predicted], *numbers]

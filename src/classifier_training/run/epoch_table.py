@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from classifier_training.files.atomic import write_text
+from classifier_training.files.tables import read_rows, write_table
 
 
 class EpochTable:
@@ -27,19 +25,14 @@ class EpochTable:
         """Takes over the rows of the first epochs from a file that an earlier process wrote; 0: none of them."""
         self.rows = []
         if num_epochs > 0 and self.path.is_file():
-            with self.path.open(encoding="utf-8", newline="") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < num_epochs]
+            header, *rows = read_rows(self.path)
+            by_name = (dict(zip(header, row, strict=True)) for row in rows)
+            self.rows = [row for row in by_name if int(row["epoch"]) < num_epochs]
 
     def write(self, epoch: int, values: Mapping[str, str]) -> None:
         """Adds the row of an epoch, or replaces it."""
         row = {"epoch": str(epoch), **values}
         self.rows = [*(old for old in self.rows if old["epoch"] != row["epoch"]), row]
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, self._columns(), restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self.path, buffer.getvalue())
-
-    def _columns(self) -> Sequence[str]:
         used = {name for row in self.rows for name in row}
-        return [*(name for name in self.first_columns if name in used), *sorted(used - set(self.first_columns))]
+        columns = [name for name in self.first_columns if name in used] + sorted(used - set(self.first_columns))
+        write_table(self.path, columns, ([row.get(name, "") for name in columns] for row in self.rows))

@@ -154,7 +154,7 @@ def test_columns_are_chosen_by_name(tmp_path: Path) -> None:
         ("\n", "2", "", "1"),
         ("6", "5", "", "4"),
     ]
-    with pytest.raises(TableError, match="lacks the column d, e; its columns are a, "):
+    with pytest.raises(TableError, match="lacks the column d, e"):
         list(read_columns(tmp_path / "table.csv", ["a", "d", "e"]))
 
 

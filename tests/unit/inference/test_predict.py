@@ -1,4 +1,3 @@
-import csv
 import json
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from tests.helpers.images import make_image
 from tests.helpers.onnx_models import make_onnx
 
 from classifier_training.errors import BadImageError, DataError, RunError, UserError
+from classifier_training.files.tables import read_columns
 from classifier_training.inference.labels import Labels, labels_metadata
 from classifier_training.inference.predict import check_output, predict, table_rows, write_predictions
 from classifier_training.types import Prediction, Preprocessing
@@ -82,12 +82,21 @@ class TestWriting:
     def test_csv_keeps_every_character(self, predictions: list[Prediction], tmp_path: Path) -> None:
         write_predictions(tmp_path / "labels.csv", predictions, CLASSES)
 
-        with (tmp_path / "labels.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        assert [(row["file"], row["label"]) for row in rows] == [(one.file, one.label) for one in predictions]
-        assert [float(row["probability"]) for row in rows] == pytest.approx(
-            [one.probability for one in predictions], abs=1e-6
-        )
+        rows = list(read_columns(tmp_path / "labels.csv", ["file", "label", "probability"]))
+        assert [row[:2] for row in rows] == [(one.file, one.label) for one in predictions]
+        assert [float(row[2]) for row in rows] == pytest.approx([one.probability for one in predictions], abs=1e-6)
+
+    @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+    def test_a_file_name_that_is_not_utf8_or_has_a_line_break_is_kept(self, tmp_path: Path, suffix: str) -> None:
+        path = tmp_path / f"labels{suffix}"
+        names = ["caf\udce9.jpg", "two\r\nlines.jpg", r"C:\u000a\new.jpg"]
+
+        write_predictions(path, [Prediction("a", 1.0, 0, (1.0,), name) for name in names], ["a"])
+
+        if suffix == ".csv":
+            assert [file for (file,) in read_columns(path, ["file"])] == names
+        else:
+            assert [json.loads(line)["file"] for line in path.read_text(encoding="utf-8").splitlines()] == names
 
     def test_json_lines_hold_every_probability_exactly(self, predictions: list[Prediction], tmp_path: Path) -> None:
         write_predictions(tmp_path / "labels.jsonl", predictions, CLASSES)

@@ -10,8 +10,9 @@ import pytest
 from tests.helpers.scored import NASTY_NAMES, make_scored
 
 from classifier_training.errors import RunError
+from classifier_training.files.tables import unescape
 from classifier_training.metrics.scores import Predictions
-from classifier_training.results.predictions_csv import file_cell, read_predictions_csv, write_predictions_csv
+from classifier_training.results.predictions_csv import read_predictions_csv, write_predictions_csv
 
 
 def test_one_row_a_picture_with_every_probability(tmp_path: Path) -> None:
@@ -44,11 +45,9 @@ def test_without_probabilities_and_read_again(tmp_path: Path) -> None:
     assert [row.true for row in rows] == [NASTY_NAMES[label] for label in said.labels]
     assert [row.predicted for row in rows] == [NASTY_NAMES[label] for label in said.predicted]
     assert [row.loss for row in rows] == pytest.approx(said.losses.tolist(), rel=1e-6)
-    table = pyarrow.csv.read_csv(
-        tmp_path / "predictions.csv", parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True)
-    )
+    table = pyarrow.csv.read_csv(tmp_path / "predictions.csv")
     assert table.column_names == ["file", "true", "predicted", "confidence", "loss"]
-    assert table.column("file").to_pylist() == list(NASTY_NAMES)
+    assert list(map(unescape, table.column("file").to_pylist())) == list(NASTY_NAMES)
 
 
 def test_an_infinite_loss_and_a_name_that_is_no_text(tmp_path: Path) -> None:
@@ -59,7 +58,7 @@ def test_an_infinite_loss_and_a_name_that_is_no_text(tmp_path: Path) -> None:
 
     (row,) = read_predictions_csv(tmp_path / "predictions.csv")
     assert math.isinf(row.loss)
-    assert row.file == file_cell("caf\udce9.jpg")
+    assert row.file == "caf\udce9.jpg"
 
 
 def test_as_many_files_as_predictions(tmp_path: Path) -> None:
@@ -73,11 +72,11 @@ def test_as_many_files_as_predictions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "does not begin with the columns file,true,predicted,confidence,loss"),
-        (b"file,label\na,b\n", "does not begin with"),
-        (b"file,true,predicted,confidence,loss\na,b,c,0.5,0.1\na,b\n", "it has less than 5 cells in row 3"),
+        (b"", "it is empty"),
+        (b"file,label\na,b\n", "it lacks the column true, predicted, confidence, loss"),
+        (b"file,true,predicted,confidence,loss\na,b,c,0.5,0.1\na,b\n", "it has 2 cells in line 3 and not 5"),
         (b"file,true,predicted,confidence,loss\na,b,c,half,0.1\n", "row 2: this is no prediction"),
-        (b"file,true,predicted,confidence,loss\n\xff,b,c,1,0\n", "no table of predictions"),
+        (b"file,true,predicted,confidence,loss\n\xff,b,c,1,0\n", "not a table of predictions"),
         (None, "cannot read the predictions from .*: no such file"),
     ],
 )

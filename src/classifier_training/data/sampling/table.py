@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +9,9 @@ from numpy.typing import NDArray
 
 from classifier_training.data.sampling.epoch_samples import EpochSamples
 from classifier_training.files.atomic import write_text
-from classifier_training.files.text import plain_text
+from classifier_training.files.tables import format_rows, read_columns
 
-_HEADER = "epoch,class,images,drawn\n"
+COLUMNS = ("epoch", "class", "images", "drawn")
 
 
 class SampledTable:
@@ -37,11 +35,9 @@ class SampledTable:
         if num_epochs <= 0 or not self.path.is_file():
             return
         names: dict[int, list[tuple[str, int, int]]] = {}
-        with self.path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                if int(row["epoch"]) < num_epochs:
-                    cells = row["class"], int(row["images"]), int(row["drawn"])
-                    names.setdefault(int(row["epoch"]), []).append(cells)
+        for number, name, *counts in read_columns(self.path, COLUMNS):
+            if int(number) < num_epochs:
+                names.setdefault(int(number), []).append((name, int(counts[0]), int(counts[1])))
         for epoch, rows in names.items():
             classes, images, drawn = zip(*rows, strict=True)
             self._add(epoch, EpochSamples(classes, np.array(images, np.int64), np.array(drawn, np.int64)))
@@ -49,12 +45,9 @@ class SampledTable:
     def write(self, epoch: int, drawn: EpochSamples) -> None:
         """Adds an epoch, or replaces it."""
         self._add(epoch, drawn)
-        write_text(self.path, _HEADER + "".join(self._rows[number] for number in sorted(self._rows)))
+        write_text(self.path, format_rows([COLUMNS]) + "".join(self._rows[number] for number in sorted(self._rows)))
 
     def _add(self, epoch: int, drawn: EpochSamples) -> None:
-        buffer = io.StringIO()
-        # every name is quoted: a lone carriage return in one would end the row otherwise
-        writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-        for name, images, times in zip(drawn.classes, drawn.images.tolist(), drawn.drawn.tolist(), strict=True):
-            writer.writerow((epoch, plain_text(name), images, times))
-        self._rows[epoch], self.drawn[epoch] = buffer.getvalue(), drawn.drawn
+        rows = zip(drawn.classes, drawn.images.tolist(), drawn.drawn.tolist(), strict=True)
+        self._rows[epoch] = format_rows((epoch, *row) for row in rows)
+        self.drawn[epoch] = drawn.drawn

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from classifier_training.files.tables import TableError, read_columns
 from classifier_training.files.text import plain_text
 from classifier_training.pages.read.reading import DamagedFileError
 from classifier_training.pages.read.scored_data import PredictionColumns
-from classifier_training.results.first_cells import first_cells
 from classifier_training.results.predictions_csv import COLUMNS
 
 
@@ -25,21 +24,20 @@ def read_predictions(path: Path, index_of: Mapping[str, int]) -> PredictionColum
     Raises:
         DamagedFileError: It is no such table.
     """
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        files, labels, predicted, confidence, losses = [], [], [], [], []
-        try:
-            for name, true, said, probability, loss in first_cells(file, COLUMNS):
-                files.append(plain_text(name))
-                labels.append(index_of[plain_text(true)])
-                predicted.append(index_of[plain_text(said)])
-                confidence.append(float(probability))
-                losses.append(float(loss))
-        except csv.Error as error:
-            raise DamagedFileError(str(error)) from None
-        except KeyError:
-            raise DamagedFileError(f"names a class in row {len(files)} that scores.json does not know") from None
-        except ValueError:
-            raise DamagedFileError(f"has something else than a number in row {len(files)}") from None
+    files, labels, predicted, confidence, losses = [], [], [], [], []
+    try:
+        for name, true, guess, probability, loss in read_columns(path, COLUMNS):
+            files.append(plain_text(name))
+            labels.append(index_of[plain_text(true)])
+            predicted.append(index_of[plain_text(guess)])
+            confidence.append(float(probability))
+            losses.append(float(loss))
+    except TableError as error:
+        raise DamagedFileError(str(error)) from None
+    except KeyError:
+        raise DamagedFileError(f"names a class in row {len(files)} that scores.json does not know") from None
+    except ValueError:
+        raise DamagedFileError(f"has something else than a number in row {len(files)}") from None
     return PredictionColumns(
         files=tuple(files),
         labels=np.array(labels, dtype=np.int64),

@@ -5,7 +5,6 @@ What is wrong with a file becomes one sentence for a person, and the page is mad
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard, TypeVar
 
+from classifier_training.files import tables
 from classifier_training.files.credentials import without_credentials
 from classifier_training.files.text import plain_text
 
@@ -201,19 +201,10 @@ def read_rows(path: Path) -> Iterator[list[str]]:
         DamagedFileError: It is no such table, or too large.
     """
     _check_size(path)
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        rows = csv.reader(file, strict=True)
-        try:
-            header = next(rows, None)
-            if not header:
-                raise DamagedFileError("is empty")
-            yield header
-            for row in rows:
-                if len(row) != len(header):
-                    raise DamagedFileError(f"has {len(row)} cells in line {rows.line_num} and not {len(header)}")
-                yield row
-        except csv.Error as error:
-            raise DamagedFileError(f"is no CSV table in line {rows.line_num}: {error}") from None
+    try:
+        yield from tables.read_rows(path)
+    except tables.TableError as error:
+        raise DamagedFileError(str(error)) from None
 
 
 def plain_value(value: Any) -> Any:

@@ -28,6 +28,7 @@ NASTY = [
     "two\nlines",
     "a\r\nb",
     "\r",
+    r"\u000a",
     " x ",
     "日本語",
     "left out",
@@ -59,7 +60,7 @@ def sample(path: str, label: str) -> Sample:
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    train = [sample(f"/photos/{number}/ü,\n.png", name) for number, name in enumerate(NASTY)]
+    train = [sample(f"/photos/{number}/ü,\n\r{number}.png", name) for number, name in enumerate(NASTY)]
     val = [Sample(ImageRecord("/shards/0.tar", 512, 1000, "a/b.jpg"), "")]
     path = tmp_path / "data" / "split.csv"
     bad = (BadImage("/photos/bad.png", "bad.png: empty, really"),)
@@ -103,7 +104,7 @@ def test_a_foreign_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "split.csv"
     path.write_bytes(content)
 
-    with pytest.raises(DataError, match=rf"{path} is no split file of a run"):
+    with pytest.raises(DataError, match=rf"{path} is not the split file of a run"):
         read_split(path, "train")
     with pytest.raises(DataError, match=rf"cannot read the run's split from {tmp_path}/no\.csv: no such file"):
         read_split(tmp_path / "no.csv", "train")

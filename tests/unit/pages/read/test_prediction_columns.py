@@ -51,14 +51,14 @@ def test_what_stands_behind_the_fifth_column_is_not_looked_at(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "does not begin"),
-        ("file,true\n", "does not begin"),
-        ("a,b,c,d,e\n", "does not begin"),
-        (f"{HEADER}\na,cat,dog,0.5\n", "less than 5 cells in row 2"),
+        ("", "is empty"),
+        ("file,true\n", "lacks the column predicted, confidence, loss"),
+        ("a,b,c,d,e\n", "lacks the column file, true"),
+        (f"{HEADER}\na,cat,dog,0.5\n", "4 cells in line 2 and not 5"),
         (f"{HEADER}\na,cat,bird,0.5,1\n", "row 1 that"),
         (f"{HEADER}\na,cat,dog,x,1\n", "row 1"),
-        (f'{HEADER}\n"a,cat,dog,0.5,1\nb,cat', "ends within"),
-        (f'{HEADER}\n"a"b,cat,dog,0.5,1\n', "less than 5 cells in row 2"),
+        (f'{HEADER}\n"a,cat,dog,0.5,1\nb,cat', "not a CSV table"),
+        (f'{HEADER}\n"a"b,cat,dog,0.5,1\n', "not a CSV table"),
     ],
 )
 def test_what_is_no_such_table_is_told(tmp_path: Path, text: str, told: str) -> None:

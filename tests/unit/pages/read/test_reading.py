@@ -109,7 +109,7 @@ def test_no_value_keeps_a_page_from_being_written() -> None:
     [
         ("", "is empty"),
         ("a,b\n1\n", "1 cells in line 2"),
-        ('a\n"1\n', "no CSV table"),
+        ('a\n"1\n', "not a CSV table"),
         ("a\n" + "x" * 200_000, "limit"),
     ],
 )
