@@ -18,6 +18,8 @@ LOGITS = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(12) % 4
 WEIGHTS = [0.5, 1.0, 2.0, 4.0]
 COUNTS = [8, 4, 2, 1]
+SOFT = torch.randn(12, 4, generator=torch.Generator().manual_seed(2)).softmax(dim=1)
+ONE_HOT = torch.nn.functional.one_hot(LABELS, 4).float()
 BALANCES: list[dict[str, Any]] = [{}, {"class_weights": WEIGHTS}, {"class_counts": COUNTS}]
 
 each = pytest.mark.parametrize("name", NAMES)
@@ -89,11 +91,69 @@ def test_the_order_of_images_does_not_matter(name: str, balance: dict[str, Any])
 
 
 @each
-def test_the_right_answer_costs_less_than_a_wrong_one(name: str) -> None:
-    right = torch.nn.functional.one_hot(LABELS, 4) * 6.0
+def test_the_correct_answer_costs_less_than_a_wrong_one(name: str) -> None:
+    correct = torch.nn.functional.one_hot(LABELS, 4) * 6.0
     loss = make_loss(name)
-    assert float(loss(right, LABELS)) < float(loss(right.roll(1, dims=1), LABELS))
-    assert (loss.evaluate(right, LABELS) < loss.evaluate(right.roll(1, dims=1), LABELS)).all()
+    assert float(loss(correct, LABELS)) < float(loss(correct.roll(1, dims=1), LABELS))
+    assert (loss.evaluate(correct, LABELS) < loss.evaluate(correct.roll(1, dims=1), LABELS)).all()
+
+
+@each
+@each_balance
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_one_hot_targets_give_the_loss_and_the_gradient_of_their_labels(
+    name: str, balance: dict[str, Any], smoothing: float
+) -> None:
+    loss = make_loss(name, smoothing, **balance)
+    torch.testing.assert_close(loss(LOGITS, ONE_HOT), loss(LOGITS, LABELS))
+    torch.testing.assert_close(gradient(loss, LOGITS, ONE_HOT), gradient(loss, LOGITS, LABELS))
+
+
+@each
+@each_balance
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_soft_target_gives_the_weighted_mean_of_the_losses_of_its_labels(
+    name: str, balance: dict[str, Any], smoothing: float
+) -> None:
+    loss = make_loss(name, smoothing, **balance)
+    weight = torch.tensor(balance.get("class_weights", [1.0] * 4))
+    each_label = torch.tensor(
+        [[float(loss(logits[None], torch.tensor([label]))) for label in range(4)] for logits in LOGITS]
+    )
+    expected = (SOFT * weight * each_label).sum() / (SOFT * weight).sum()
+    torch.testing.assert_close(loss(LOGITS, SOFT), expected)
+
+
+@each
+@each_balance
+def test_soft_targets_are_descended_like_labels(name: str, balance: dict[str, Any]) -> None:
+    loss = make_loss(name, **balance)
+    found = gradient(loss, LOGITS, SOFT)
+    assert bool(found.isfinite().all())
+    assert float(loss(LOGITS - 0.1 * found, SOFT)) < float(loss(LOGITS, SOFT))
+
+
+@each
+@pytest.mark.parametrize(
+    ("targets", "reason"),
+    [
+        (
+            SOFT[:, :3],
+            r"labels are torch.float32 \(12, 3\) for logits \(12, 4\); allowed are class indices, int64 \(12,\)",
+        ),
+        (ONE_HOT.long(), r"labels are torch.int64 \(12, 4\) for logits .* probabilities, float \(12, 4\)"),
+        (
+            torch.cat([SOFT[:3], 2 * SOFT[3:]]),
+            r"image 3 .* not a distribution .* sum 2; it must be >= 0 and sum to 1",
+        ),
+        (SOFT + torch.tensor([1.0, -1.0, 0.0, 0.0]), r"image 0 .*smallest value -0\."),
+        (SOFT * torch.nan, "image 0 of the batch is not a distribution"),
+    ],
+    ids=["shape", "type", "sum", "negative", "nan"],
+)
+def test_targets_that_are_not_probabilities_are_refused(name: str, targets: Tensor, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        make_loss(name)(LOGITS, targets)
 
 
 @each
@@ -101,8 +161,9 @@ def test_the_right_answer_costs_less_than_a_wrong_one(name: str) -> None:
 def test_it_runs_in_half_precision(name: str, balance: dict[str, Any]) -> None:
     loss = make_loss(name, **balance)
     with torch.autocast("cpu", torch.bfloat16):
-        value = loss(LOGITS, LABELS)
+        value, of_soft = loss(LOGITS, LABELS), loss(LOGITS, SOFT)
     torch.testing.assert_close(value, loss(LOGITS, LABELS), rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(of_soft, loss(LOGITS, SOFT), rtol=1e-2, atol=1e-2)
 
 
 @each

@@ -1,5 +1,13 @@
 """Training losses: functions of logits and labels, and the module that holds their settings.
 
+A label is a class index, or the probabilities of all classes: soft targets, as mixup (Zhang et al. 2018) and
+distillation (Hinton et al. 2015) make them. The loss of a soft target t is the mean of the losses of the classes,
+distributed as t says, so a one-hot target gives the loss of its label:
+
+    L(z, t) = Σ_c t_c w_c ℓ(z, c) / Σ_c t_c w_c        over a batch: both sums run over all images
+
+with ℓ the loss of one image for the label c and w the class weights.
+
 Letters: B batch size, K number of classes.
 """
 
@@ -13,20 +21,31 @@ from torch import Tensor, nn
 
 from classifier_training.config.schema import LossConfig
 
+SUM_TOLERANCE = 0.01
+"""By which the sum of a soft target may differ from 1: bfloat16 rounds that much."""
+
 
 def cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
     """Softmax cross-entropy, averaged with the weights of the labels.
 
     Args:
         logits: float (B, K).
-        labels: int64 (B,).
+        labels: int64 (B,), or soft targets, float (B, K).
         weight: float (K,), weight of each class.
         label_smoothing: Mass in [0, 1) that is spread over all classes.
 
     Returns:
         Scalar.
+
+    Raises:
+        ValueError: The soft targets are not probabilities.
     """
-    return F.cross_entropy(logits, labels, weight=weight, label_smoothing=label_smoothing)
+    if labels.ndim == 1:
+        return F.cross_entropy(logits, labels, weight=weight, label_smoothing=label_smoothing)
+    _check_soft_targets(logits, labels)
+    # torch averages soft targets over images, whatever the weights
+    total = F.cross_entropy(logits, labels, weight=weight, label_smoothing=label_smoothing, reduction="sum")
+    return total / _weighted(labels, weight).sum()
 
 
 def focal_loss(
@@ -39,19 +58,31 @@ def focal_loss(
 
     Args:
         logits: float (B, K).
-        labels: int64 (B,).
+        labels: int64 (B,), or soft targets, float (B, K).
         weight: float (K,), weight of each class.
         label_smoothing: Mass in [0, 1) that is spread over all classes.
         gamma: Focusing exponent γ ≥ 0.
 
     Returns:
         Scalar.
+
+    Raises:
+        ValueError: The soft targets are not probabilities.
     """
-    log_probability = F.log_softmax(logits, dim=1).gather(1, labels[:, None]).squeeze(1)
+    is_soft = labels.ndim == 2
+    log_probability = F.log_softmax(logits, dim=1)  # (B, K) for soft targets, else (B,)
+    if is_soft:
+        _check_soft_targets(logits, labels)
+        costs = -log_probability if weight is None else -log_probability * weight
+        each = (1.0 - label_smoothing) * costs + label_smoothing * costs.mean(dim=1, keepdim=True)
+    else:
+        log_probability = log_probability.gather(1, labels[:, None]).squeeze(1)
+        each = F.cross_entropy(logits, labels, weight=weight, label_smoothing=label_smoothing, reduction="none")
     # 1 − p from log p without the cancellation that makes the gradient of (1 − p)^γ infinite at p = 1
     miss = -torch.expm1(log_probability)
-    each = F.cross_entropy(logits, labels, weight=weight, label_smoothing=label_smoothing, reduction="none")
     modulated = miss.clamp(min=torch.finfo(miss.dtype).tiny).pow(gamma) * each
+    if is_soft:
+        return (labels * modulated).sum() / _weighted(labels, weight).sum()
     return modulated.mean() if weight is None else modulated.sum() / weight[labels].sum()
 
 
@@ -62,20 +93,58 @@ def binary_cross_entropy(
 
     Args:
         logits: float (B, K).
-        labels: int64 (B,).
+        labels: int64 (B,), or soft targets, float (B, K).
         weight: float (K,); an image counts with the weight of its label.
         label_smoothing: ε; targets are 1 − ε + ε/K and ε/K.
 
     Returns:
         Scalar.
+
+    Raises:
+        ValueError: The soft targets are not probabilities.
     """
     num_classes = logits.shape[1]
-    targets = torch.full_like(logits, label_smoothing / num_classes)
-    targets.scatter_(1, labels[:, None], 1.0 - label_smoothing + label_smoothing / num_classes)
-    each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
-    if weight is None:
-        return each.mean()
-    return (each * weight[labels]).sum() / weight[labels].sum()
+    if labels.ndim == 1:
+        targets = torch.full_like(logits, label_smoothing / num_classes)
+        targets.scatter_(1, labels[:, None], 1.0 - label_smoothing + label_smoothing / num_classes)
+        weights = None if weight is None else weight[labels]
+    else:
+        _check_soft_targets(logits, labels)
+        weighted = _weighted(labels, weight)
+        weights = None if weight is None else weighted.sum(dim=1)
+        shares = weighted if weights is None else weighted / weights.clamp(min=torch.finfo(weights.dtype).tiny)[:, None]
+        targets = (1.0 - label_smoothing) * shares + label_smoothing / num_classes
+    each = F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(dim=1)
+    return each.mean() if weights is None else (each * weights).sum() / weights.sum()
+
+
+def _check_soft_targets(logits: Tensor, targets: Tensor) -> None:
+    """Makes sure that soft targets are probabilities of the classes of the logits.
+
+    Their values are read on the CPU alone: elsewhere every step would wait for the device.
+
+    Raises:
+        ValueError: They are of another shape or type, negative, or do not sum to 1.
+    """
+    if targets.shape != logits.shape or not targets.is_floating_point():
+        raise ValueError(
+            f"labels are {targets.dtype} {tuple(targets.shape)} for logits {tuple(logits.shape)}; allowed are class"
+            f" indices, int64 {tuple(logits.shape[:1])}, and probabilities, float {tuple(logits.shape)}"
+        )
+    if targets.device.type != "cpu":
+        return
+    is_wrong = (targets < 0).any(dim=1) | ~((targets.sum(dim=1) - 1).abs() <= SUM_TOLERANCE)
+    if is_wrong.any():
+        row = int(is_wrong.nonzero()[0])
+        raise ValueError(
+            f"the soft target of image {row} of the batch is not a distribution over the classes: smallest value"
+            f" {float(targets[row].min()):.4g}, sum {float(targets[row].sum()):.4g}; it must be >= 0 and sum to 1"
+        )
+
+
+def _weighted(targets: Tensor, weight: Tensor | None) -> Tensor:
+    """Soft targets times the class weights, (B, K)."""
+    return targets if weight is None else targets * weight
 
 
 class ClassificationLoss(nn.Module):
@@ -109,7 +178,7 @@ class ClassificationLoss(nn.Module):
         self.register_buffer("adjustment", adjustment, persistent=False)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Training loss of logits float32 (B, K) and labels int64 (B,): a scalar."""
+        """Training loss of logits float32 (B, K) and labels int64 (B,) or soft targets float (B, K): a scalar."""
         if self.adjustment is not None:
             logits = logits + self.adjustment
         smoothing = self.config.label_smoothing

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from timm.loss.binary_cross_entropy import BinaryCrossEntropy
+from timm.loss.cross_entropy import SoftTargetCrossEntropy
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
@@ -15,6 +16,7 @@ from classifier_training.models.losses import ClassificationLoss, binary_cross_e
 LOGITS = torch.randn(16, 5, generator=torch.Generator().manual_seed(0)) * 3
 LABELS = torch.arange(16) % 4  # the last class has no image
 WEIGHT = torch.tensor([0.2, 1.0, 3.0, 0.7, 5.0])
+SOFT = torch.randn(16, 5, generator=torch.Generator().manual_seed(1)).softmax(dim=1)
 COUNTS = [100, 50, 10, 5, 1]
 WEIGHTS = (None, WEIGHT)
 
@@ -39,6 +41,31 @@ def plain_focal_loss(logits: Tensor, labels: Tensor, weight: Tensor | None, gamm
 def test_cross_entropy_is_that_of_torch(weight: Tensor | None, smoothing: float) -> None:
     reference = torch.nn.CrossEntropyLoss(weight, label_smoothing=smoothing)(LOGITS, LABELS)
     torch.testing.assert_close(cross_entropy(LOGITS, LABELS, weight, smoothing), reference)
+
+
+def test_cross_entropy_of_soft_targets_is_that_of_timm() -> None:
+    reference: Any = SoftTargetCrossEntropy
+    torch.testing.assert_close(cross_entropy(LOGITS, SOFT), reference()(LOGITS, SOFT))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_of_soft_targets_follows_its_formula(smoothing: float) -> None:
+    smoothed = (1 - smoothing) * SOFT.double() + smoothing / 5
+    costs = -smoothed * WEIGHT * LOGITS.double().log_softmax(dim=1)
+    expected = costs.sum() / (SOFT * WEIGHT).sum()
+    torch.testing.assert_close(cross_entropy(LOGITS, SOFT, WEIGHT, smoothing).double(), expected)
+
+
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_mixing_two_labels_mixes_their_losses(weight: Tensor | None) -> None:
+    """Mixup's loss, as its authors write it: λ L(z, a) + (1 − λ) L(z, b), for two classes of one weight."""
+    labels = torch.zeros(16, dtype=torch.int64)
+    others = labels + 1
+    weight = None if weight is None else weight.index_fill(0, torch.tensor([0, 1]), 2.0)
+    mixed = 0.3 * F.one_hot(labels, 5) + 0.7 * F.one_hot(others, 5)
+    for loss in (cross_entropy, focal_loss, binary_cross_entropy):
+        expected = 0.3 * loss(LOGITS, labels, weight) + 0.7 * loss(LOGITS, others, weight)
+        torch.testing.assert_close(loss(LOGITS, mixed, weight), expected)
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)
@@ -68,6 +95,11 @@ def test_binary_cross_entropy_is_that_of_timm(smoothing: float) -> None:
     torch.testing.assert_close(binary_cross_entropy(LOGITS, LABELS, None, smoothing), reference)
 
 
+def test_binary_cross_entropy_of_soft_targets_is_that_of_timm() -> None:
+    reference = BinaryCrossEntropy(smoothing=0.0)(LOGITS, SOFT)
+    torch.testing.assert_close(binary_cross_entropy(LOGITS, SOFT), reference)
+
+
 def test_binary_cross_entropy_weighs_images_by_their_label() -> None:
     targets = F.one_hot(LABELS, 5).float()
     each = F.binary_cross_entropy_with_logits(LOGITS, targets, reduction="none").mean(dim=1)
@@ -88,10 +120,14 @@ def test_equal_weights_change_nothing_and_scale_does_not_matter(name: str, weigh
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_gradients_stay_finite_at_saturated_logits(name: str, dtype: torch.dtype, gamma: float, sign: int) -> None:
+@pytest.mark.parametrize("soft", [False, True])
+def test_gradients_stay_finite_at_saturated_logits(
+    name: str, dtype: torch.dtype, gamma: float, sign: int, soft: bool
+) -> None:
     logits = (F.one_hot(LABELS, 5) * 500.0 * sign).to(dtype).requires_grad_()
     config = LossConfig.model_validate({"name": name, "label_smoothing": 0.0, "focal_gamma": gamma})
-    loss = ClassificationLoss(config)(logits, LABELS)
+    labels = F.one_hot(LABELS, 5).to(dtype) if soft else LABELS
+    loss = ClassificationLoss(config)(logits, labels)
     loss.backward()
     assert logits.grad is not None
     assert bool(torch.isfinite(loss))
@@ -104,6 +140,8 @@ def test_gradients_stay_finite_at_saturated_logits(name: str, dtype: torch.dtype
 def test_the_gradient_of_the_focal_loss_is_that_of_its_formula(gamma: float) -> None:
     logits = LOGITS[:4].double().requires_grad_()
     assert torch.autograd.gradcheck(lambda values: focal_loss(values, LABELS[:4], None, gamma=gamma), logits)
+    soft = SOFT[:4].double()
+    assert torch.autograd.gradcheck(lambda values: focal_loss(values, soft, WEIGHT.double(), 0.1, gamma), logits)
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "focal", "bce"])
