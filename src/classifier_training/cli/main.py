@@ -289,8 +289,7 @@ def _check_settings(overrides: list[str], config: Path | None, photos: str | Non
 
 def _may_be_a_source(root: str) -> bool:
     """Whether it is worth looking for photos there: what lies at an address is found out later."""
-    from classifier_training.data.sources.address import is_remote
-    from classifier_training.data.sources.braces import is_pattern
+    from classifier_training.data.sources.address import is_pattern, is_remote
 
     return is_remote(root) or is_pattern(root) or Path(root).expanduser().exists()
 

@@ -21,6 +21,11 @@ def is_remote(address: str) -> bool:
     return _ADDRESS.fullmatch(address) is not None
 
 
+def is_pattern(root: str) -> bool:
+    """Whether a root such as ``train-{000..009}.tar`` stands for several files: no file or folder has that very name."""
+    return re.search(r"\{[^{}]*\}", root) is not None and (is_remote(root) or not Path(root).exists())
+
+
 def absolute_root(root: str | os.PathLike[str]) -> str:
     """A root that holds from any working directory: an absolute path, or the address that it is."""
     text = os.fspath(root)

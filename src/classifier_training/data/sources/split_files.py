@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from classifier_training.data.sources.address import file_name, is_remote, shown, split_address
-from classifier_training.data.sources.braces import expand_braces, is_pattern
+from braceexpand import braceexpand
+
+from classifier_training.data.sources.address import file_name, is_pattern, is_remote, shown, split_address
 from classifier_training.data.sources.listing import SPLIT_OF_NAME
 from classifier_training.data.sources.remote import list_folder
 from classifier_training.errors import DataError
+from classifier_training.files.text import name_some
 from classifier_training.types import SPLITS, Split
 
 _WORD: Final = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_OF_NAME)})(?![a-z])")
-_NUM_NAMED: Final = 3
+_RANGE: Final = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?(\d+))?\}")
+MAX_FILES: Final = 1_000_000
+"""The most files that a pattern may stand for."""
 
 Choose = Callable[[Sequence[str], Sequence[str]], list[str]]
 """Given the files and the folders in a folder: the files that hold images."""
@@ -67,6 +72,39 @@ def find_split_files(root: str, extension: str, choose: Choose) -> SplitFiles | 
     if is_remote(root) or Path(root).is_dir():
         return _in_folder(root, choose)
     return None
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """The texts that a pattern stands for, as bash expands them; braces in braces are refused.
+
+    Raises:
+        DataError: It has braces that are neither a range nor a list, or stands for more than `MAX_FILES`.
+
+    Example:
+        >>> expand_braces("train-{08..10}.tar")
+        ['train-08.tar', 'train-09.tar', 'train-10.tar']
+        >>> expand_braces("{train,val}-{0..1}.tar")
+        ['train-0.tar', 'train-1.tar', 'val-0.tar', 'val-1.tar']
+    """
+    unclear = DataError(f"{shown(pattern)} has braces in braces, or one alone; expected shards/train-{{000..009}}.tar")
+    if re.search(r"\{[^}]*\{", pattern):
+        raise unclear
+    # the library makes a list of every range before it combines them, however long it is
+    lengths = [abs(int(last) - int(first)) // (int(step or 1) or 1) for first, last, step in _RANGE.findall(pattern)]
+    try:
+        texts = list(islice(braceexpand(pattern, escape=False), MAX_FILES + 1)) if sum(lengths) < MAX_FILES else []
+    except ValueError:
+        raise unclear from None
+    if not 0 < len(texts) <= MAX_FILES:
+        raise DataError(f"{shown(pattern)} stands for more than {MAX_FILES} files")
+    literal = re.search(r"\{[^{}]*\}", texts[0])
+    if literal:
+        raise DataError(
+            f"{shown(pattern)}: {literal[0]} is neither a range such as {{000..009}} nor a list such as {{a,b}}"
+        )
+    if set("{}") & set(texts[0]):
+        raise unclear
+    return texts
 
 
 def _in_folder(root: str, choose: Choose) -> SplitFiles | None:
@@ -140,10 +178,7 @@ def entries(folder: str) -> tuple[list[str], list[str]]:
 def _refuse_missing(root: str, files: list[str]) -> None:
     missing = [file for file in files if not is_remote(file) and not Path(file).is_file()]
     if missing:
-        more = f" and {len(missing) - _NUM_NAMED} more" if len(missing) > _NUM_NAMED else ""
-        raise DataError(
-            f"{len(missing)} of the {len(files)} files of {root} are missing: {', '.join(missing[:_NUM_NAMED])}{more}"
-        )
+        raise DataError(f"{len(missing)} of the {len(files)} files of {root} are missing: {name_some(missing)}")
 
 
 def name_of(place: str) -> str:

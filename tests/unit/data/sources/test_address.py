@@ -7,6 +7,7 @@ import pytest
 from classifier_training.data.sources.address import (
     absolute_root,
     file_name,
+    is_pattern,
     is_remote,
     join,
     resolve,
@@ -94,3 +95,12 @@ def test_roots_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert absolute_root("a/../b-{0..1}.tar") == str(tmp_path / "b-{0..1}.tar")
     assert absolute_root(Path("~/photos")) == str(tmp_path / "home" / "photos")
     assert absolute_root("s3://bucket/a") == "s3://bucket/a"
+
+
+def test_a_folder_with_braces_in_its_name_is_not_a_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "{0..1}"
+
+    assert is_pattern(str(folder))
+    folder.mkdir()
+    assert not is_pattern(str(folder))
+    assert not is_pattern("photos")

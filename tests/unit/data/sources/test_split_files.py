@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from classifier_training.data.sources.split_files import SplitFiles, entries, find_split_files, name_of, parent_of
+from classifier_training.data.sources.split_files import (
+    SplitFiles,
+    entries,
+    expand_braces,
+    find_split_files,
+    name_of,
+    parent_of,
+)
 from classifier_training.errors import DataError
 
 
@@ -82,3 +89,46 @@ def test_paths_and_addresses() -> None:
 def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"^cannot read the folder {tmp_path}/x: No such file or directory$"):
         entries(str(tmp_path / "x"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("a", ["a"]),
+        ("{0..2}", ["0", "1", "2"]),
+        ("{2..0}", ["2", "1", "0"]),
+        ("x-{008..010}.tar", ["x-008.tar", "x-009.tar", "x-010.tar"]),
+        ("{1..010}", [f"{number:03d}" for number in range(1, 11)]),
+        ("{0..0}", ["0"]),
+        ("{train,val}/{0..1}.tar", ["train/0.tar", "train/1.tar", "val/0.tar", "val/1.tar"]),
+        ("a{,b}", ["a", "ab"]),
+        ("{a..c}", ["a", "b", "c"]),
+        ("{00..10..5}", ["00", "05", "10"]),
+        (r"C:\{a,b}", [r"C:\a", r"C:\b"]),
+        ("s3://bucket/{a,b}?x={0..1}", ["s3://bucket/a?x=0", "s3://bucket/a?x=1", "s3://bucket/b?x=0", "s3://bucket/b?x=1"]),
+    ],
+)  # fmt: skip
+def test_braces_are_expanded_as_bash_does(pattern: str, expected: list[str]) -> None:
+    assert expand_braces(pattern) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("{a}", "{a} is neither a range such as {000..009} nor a list such as {a,b}"),
+        ("{0..}", "{0..} is neither a range"),
+        ("{}", "{} is neither a range"),
+        ("{a,{b,c}}", "has braces in braces, or one alone"),
+        ("{0..1", "has braces in braces, or one alone"),
+        ("x}{0..1}", "has braces in braces, or one alone"),
+        ("{0..9999999999}", "stands for more than 1000000 files"),
+        ("a}b{0..1}c{", "has braces in braces, or one alone"),
+        ("{0..999}" * 20, "stands for more than 1000000 files"),
+        ("{0..9999}{0..9999}", "stands for more than 1000000 files"),
+    ],
+)
+def test_braces_that_are_not_a_pattern(pattern: str, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        expand_braces(pattern)
+
+    assert message in str(caught.value)
