@@ -22,7 +22,7 @@ def is_remote(address: str) -> bool:
 
 
 def is_pattern(root: str) -> bool:
-    """Whether a root such as ``train-{000..009}.tar`` stands for several files: no file or folder has that very name."""
+    """Whether a root such as ``train-{000..009}.tar`` stands for several files: nothing has that very name."""
     return re.search(r"\{[^{}]*\}", root) is not None and (is_remote(root) or not Path(root).exists())
 
 
