@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,3 +63,15 @@ def make_pass(scores: Scores, predictions: Predictions, classes: Sequence[str], 
     for name, value in changes.items():
         (images if name in LabelledImages.__slots__ else values)[name] = value
     return ScoredPass(images=LabelledImages(**images), scores=scores, predictions=predictions, **values)
+
+
+def write_old_predictions(path: Path, predictions: Predictions, classes: Sequence[str], files: Sequence[str]) -> None:
+    """Writes ``predictions.csv`` as version 0.1 did: wide, with the probability of each class."""
+    assert predictions.probabilities is not None
+    columns = ["file", "true", "predicted", "confidence", "loss", *(f"probability_{name}" for name in classes)]
+    numbers = np.column_stack([predictions.confidence, predictions.losses, predictions.probabilities])
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for name, label, predicted, row in zip(files, predictions.labels, predictions.predicted, numbers, strict=True):
+            writer.writerow([name, classes[label], classes[predicted], *(f"{number:.7g}" for number in row)])

@@ -16,7 +16,7 @@ from classifier_training.metrics.scores import (
 )
 
 MAX_PROBABILITIES: Final = 100_000_000
-"""Probabilities that are kept: of 100,000 images of 1,000 classes, 400 MB."""
+"""Most probabilities that are kept, in memory and in ``probabilities.npy``: 100,000 images of 1,000 classes, 400 MB."""
 
 
 class ScoringPass:

@@ -14,7 +14,7 @@ from classifier_training.metrics.coverage import coverage_curve
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL, wilson_intervals
 from classifier_training.metrics.scores import Scores
 from classifier_training.results.confusion_csv import write_confusion_csv
-from classifier_training.results.predictions_csv import write_predictions_csv
+from classifier_training.results.predictions_csv import write_predictions_csv, write_probabilities
 from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.run.folder import ScoredFolder
 
@@ -23,7 +23,10 @@ _NEEDED: Final = ("classes", "num_images", "top1", "intervals", "per_class", "ca
 
 
 def write_scored(folder: ScoredFolder, scored: ScoredPass) -> None:
-    """Writes ``scores.json``, ``predictions.csv`` and ``confusion_matrix.csv``, each of them atomically.
+    """Writes the tables and ``scores.json`` of a pass, each file of them atomically.
+
+    ``probabilities.npy`` is written where the probabilities of all classes were kept, which training does not do after
+    each epoch, and nobody does beyond `metrics.accumulator.MAX_PROBABILITIES`.
 
     Args:
         folder: Where; it is created.
@@ -31,6 +34,7 @@ def write_scored(folder: ScoredFolder, scored: ScoredPass) -> None:
     """
     images = scored.images
     write_predictions_csv(folder.predictions, scored.predictions, images.classes, images.files)
+    write_probabilities(folder.probabilities, scored.predictions.probabilities)
     write_confusion_csv(folder.confusion, scored.scores.confusion, images.classes)
     about = {
         "format": FORMAT,

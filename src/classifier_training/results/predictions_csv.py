@@ -1,19 +1,20 @@
-"""``predictions.csv``: what a model said of every image of a split."""
+"""``predictions.csv``, one row an image, and ``probabilities.npy``, its rows in the same order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from classifier_training.errors import RunError
+from classifier_training.files.atomic import atomic_path
 from classifier_training.files.tables import TableError, read_columns, write_table
 from classifier_training.metrics.scores import Predictions
 
-COLUMNS: Final = ("file", "true", "predicted", "confidence", "loss")
 _ROWS_AT_ONCE: Final = 4_096
 
 
@@ -22,7 +23,7 @@ class PredictionRow:
     """One image.
 
     Attributes:
-        file: Where it is; a member of a file that holds many stands behind ``::``.
+        file: Its path; the name of a member of a larger file follows ``::``.
         true: The name of its class.
         predicted: The name of the most probable class.
         confidence: The probability of that.
@@ -36,8 +37,12 @@ class PredictionRow:
     loss: float
 
 
+COLUMNS: Final = tuple(field.name for field in fields(PredictionRow))
+"""The columns that the file begins with. In version 0.1 a column for the probability of each class follows."""
+
+
 def write_predictions_csv(path: Path, predictions: Predictions, classes: Sequence[str], files: Sequence[str]) -> None:
-    """Writes one row an image, atomically; a column for each class where the probabilities were kept.
+    """Writes one row an image, atomically.
 
     Numbers have seven digits, which is what a float32 holds; an infinite loss is ``inf``.
 
@@ -45,49 +50,55 @@ def write_predictions_csv(path: Path, predictions: Predictions, classes: Sequenc
         path: The file.
         predictions: Of N images.
         classes: K class names, in class order.
-        files: N texts that say where the images are.
+        files: N names of the images.
 
     Raises:
         ValueError: There are not as many files as predictions.
     """
     if len(files) != len(predictions):
         raise ValueError(f"{len(predictions)} predictions, but {len(files)} files")
-    header = [*COLUMNS, *(f"probability_{name}" for name in classes if predictions.probabilities is not None)]
-    write_table(path, header, _rows(predictions, classes, files))
+    write_table(path, COLUMNS, _rows(predictions, classes, files))
+
+
+def write_probabilities(path: Path, probabilities: NDArray[np.float32] | None) -> None:
+    """Writes the probability of each class, atomically; ``numpy.load`` reads it.
+
+    Args:
+        path: The file.
+        probabilities: float32 (N, K), rows as in ``predictions.csv``; None: they were not kept, see `ScoringPass`, and
+            the file of an earlier pass is removed.
+    """
+    if probabilities is None:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, probabilities.astype(np.float32, copy=False), allow_pickle=False)
 
 
 def read_predictions_csv(path: Path) -> Iterator[PredictionRow]:
-    """Reads what `write_predictions_csv` wrote, row by row, without the probabilities.
+    """Reads ``predictions.csv`` row by row, also that of version 0.1.
 
     Raises:
         RunError: The file is missing or was not written by this program.
     """
     try:
-        for number, row in enumerate(read_columns(path, COLUMNS), start=2):
-            yield _row(path, number, row)
+        for number, (file, true, predicted, confidence, loss) in enumerate(read_columns(path, COLUMNS), start=2):
+            try:
+                yield PredictionRow(file, true, predicted, float(confidence), float(loss))
+            except ValueError:
+                raise RunError(f"{path}, row {number}: this is not a prediction; evaluate the model again") from None
     except OSError as error:
         raise RunError(f"cannot read the predictions from {path}: {(error.strerror or str(error)).lower()}") from None
     except TableError as error:
         raise RunError(f"{path} is not a table of predictions: it {error}") from None
 
 
-def _row(path: Path, number: int, cells: Sequence[str]) -> PredictionRow:
-    try:
-        file, true, predicted, confidence, loss = cells
-        return PredictionRow(file, true, predicted, float(confidence), float(loss))
-    except ValueError:
-        raise RunError(f"{path}, row {number}: this is no prediction; evaluate the model again") from None
-
-
 def _rows(predictions: Predictions, classes: Sequence[str], files: Sequence[str]) -> Iterator[list[str]]:
-    """The rows as text; images are looked up and numbers become text some thousand at a time."""
+    """The rows as text; numbers become text some thousand at a time."""
+    columns = (predictions.labels, predictions.predicted, predictions.confidence, predictions.losses)
     for start in range(0, len(predictions), _ROWS_AT_ONCE):
         some = slice(start, start + _ROWS_AT_ONCE)
-        columns = (predictions.labels, predictions.predicted, predictions.confidence, predictions.losses)
-        probabilities = predictions.probabilities
-        rest = [()] * _ROWS_AT_ONCE if probabilities is None else map(np.ndarray.tolist, probabilities[some])
-        for file, label, predicted, confidence, loss, others in zip(
-            files[some], *(column[some].tolist() for column in columns), rest, strict=False
+        for file, label, predicted, confidence, loss in zip(
+            files[some], *(column[some].tolist() for column in columns), strict=True
         ):
-            numbers = [f"{number:.7g}" for number in (confidence, loss, *others)]
-            yield [file, classes[label], classes[predicted], *numbers]
+            yield [file, classes[label], classes[predicted], f"{confidence:.7g}", f"{loss:.7g}"]

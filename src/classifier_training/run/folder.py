@@ -52,6 +52,7 @@ class ScoredFolder:
 
     scores = Entry("scores.json", "the scores with their intervals, and the model and images they belong to")
     predictions = Entry("predictions.csv", "the prediction for each image")
+    probabilities = Entry("probabilities.npy", "the probability of every class, a row for each row of predictions.csv")
     confusion = Entry("confusion_matrix.csv", "how often each class was predicted as each other")
     confusion_figure = Entry("confusion_matrix.png", "the confusion matrix as a figure")
     normalized_confusion_figure = Entry("confusion_matrix_normalized.png", "the same as shares of the true class")

@@ -5,13 +5,14 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.helpers.evaluations import make_evaluation, write_other
+from tests.helpers.evaluations import make_evaluation, predict, write_other
+from tests.helpers.scored import write_old_predictions
 
 from classifier_training.errors import CheckpointError, DataError, RunError
 from classifier_training.evaluation.baseline import baseline_is_correct, check_baseline
 from classifier_training.files.atomic import write_text
 from classifier_training.results.scored_pass import LabelledImages
-from classifier_training.run.folder import RunFolder
+from classifier_training.run.folder import RunFolder, ScoredFolder
 
 RIGHT = [True, False, True, True, False, False]
 
@@ -47,6 +48,16 @@ def test_an_evaluation_is_paired_by_file_in_any_order(tmp_path: Path, images: La
 
     assert found.is_correct.tolist() == RIGHT
     assert found.how == "paired by file"
+
+
+def test_an_evaluation_of_version_0_1_is_read(tmp_path: Path, images: LabelledImages) -> None:
+    folder = ScoredFolder(write_other(tmp_path / "other", images, RIGHT))
+    folder.probabilities.unlink()
+    _, predictions = predict(images.labels, RIGHT, len(images.classes))
+    write_old_predictions(folder.predictions, predictions, images.classes, images.files)
+
+    check_baseline(folder.root)
+    assert baseline_is_correct(folder.root, images).is_correct.tolist() == RIGHT
 
 
 def test_what_is_right_is_decided_by_the_classes_of_these_photos(tmp_path: Path, images: LabelledImages) -> None:

@@ -1,4 +1,3 @@
-import csv
 import json
 import shutil
 from dataclasses import replace
@@ -172,9 +171,8 @@ class TestWritten:
         assert [row.true for row in rows] == ["blue", "green", "red"]
         assert {row.predicted for row in rows} == {"red"}
         assert np.allclose([row.loss for row in rows], found.predictions.losses, rtol=1e-5)
-        with ScoredFolder(found.folder).predictions.open(newline="") as file:
-            header = next(csv.reader(file))
-        assert header[-3:] == ["probability_red", "probability_green", "probability_blue"]
+        probabilities = np.load(ScoredFolder(found.folder).probabilities, allow_pickle=False)
+        np.testing.assert_array_equal(probabilities, found.predictions.probabilities)
 
     def test_an_earlier_evaluation_is_replaced_when_all_went_well(self, model: Path, tmp_path: Path) -> None:
         photos, output = make_colours(tmp_path / "photos", "red", "green"), tmp_path / "evaluation"

@@ -35,6 +35,7 @@ def test_all_that_is_known_is_written(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.root.iterdir()) == [
         "confusion_matrix.csv",
         "predictions.csv",
+        "probabilities.npy",
         "scores.json",
     ]
     about = {"format": 1, "description": "the val split", "split": "val", "epoch": 3, "model": "a.ckpt"}
@@ -79,6 +80,16 @@ def test_during_a_training_there_is_no_bootstrap(tmp_path: Path) -> None:
 
     assert (found["balanced_accuracy"], found["macro_f1"]) == (None, None)
     assert found["top1"] == score_intervals(scores).to_dict()["top1"]
+
+
+def test_probabilities_of_an_earlier_pass_do_not_stay(tmp_path: Path) -> None:
+    scores, predictions = make_scored(60, 3)
+    assert write(tmp_path, scores, predictions, "abc").probabilities.is_file()
+    columns = (predictions.labels, predictions.predicted, predictions.confidence, predictions.losses)
+
+    folder = write(tmp_path, scores, Predictions(*columns), "abc")
+
+    assert not folder.probabilities.exists()
 
 
 def test_hostile_names_and_one_image_and_an_infinite_loss(tmp_path: Path) -> None:

@@ -7,15 +7,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow.csv
 import pytest
-from tests.helpers.scored import NASTY_NAMES, make_scored
+from tests.helpers.scored import NASTY_NAMES, make_scored, write_old_predictions
 
 from classifier_training.errors import RunError
 from classifier_training.files.tables import unescape
 from classifier_training.metrics.scores import Predictions
-from classifier_training.results.predictions_csv import read_predictions_csv, write_predictions_csv
+from classifier_training.results.predictions_csv import (
+    read_predictions_csv,
+    write_predictions_csv,
+    write_probabilities,
+)
 
 
-def test_one_row_a_picture_with_every_probability(tmp_path: Path) -> None:
+def test_one_row_an_image(tmp_path: Path) -> None:
     _, predictions = make_scored(5_000, 4)
     classes, files = ["a", "b", "c, d", "e"], [f"photos/{number}.jpg" for number in range(5_000)]
 
@@ -23,18 +27,41 @@ def test_one_row_a_picture_with_every_probability(tmp_path: Path) -> None:
 
     with (tmp_path / "predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["file", "true", "predicted", "confidence", "loss", *(f"probability_{n}" for n in classes)]
+    assert list(rows[0]) == ["file", "true", "predicted", "confidence", "loss"]
     assert [row["file"] for row in rows] == files
     assert [row["true"] for row in rows] == [classes[label] for label in predictions.labels]
     assert [row["predicted"] for row in rows] == [classes[label] for label in predictions.predicted]
     for name, expected in (("confidence", predictions.confidence), ("loss", predictions.losses)):
         np.testing.assert_allclose([float(row[name]) for row in rows], expected, rtol=1e-6)
-    probabilities = [[float(row[f"probability_{name}"]) for name in classes] for row in rows]
-    assert predictions.probabilities is not None
-    np.testing.assert_allclose(probabilities, predictions.probabilities, rtol=1e-6)
 
 
-def test_without_probabilities_and_read_again(tmp_path: Path) -> None:
+def test_the_probabilities_are_an_array_of_their_own(tmp_path: Path) -> None:
+    _, predictions = make_scored(50, 4)
+
+    write_probabilities(tmp_path / "probabilities.npy", predictions.probabilities)
+
+    found = np.load(tmp_path / "probabilities.npy", allow_pickle=False)
+    assert (found.dtype, found.shape) == (np.float32, (50, 4))
+    np.testing.assert_array_equal(found, predictions.probabilities)
+    assert [path.name for path in tmp_path.iterdir()] == ["probabilities.npy"]
+
+    write_probabilities(tmp_path / "probabilities.npy", None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_of_version_0_1_has_the_probabilities_in_it(tmp_path: Path) -> None:
+    _, predictions = make_scored(6, 3)
+    files = ["a.jpg", 'b "quoted", c.jpg', "line\nbreak.jpg", "caf\\udce9.jpg", "", "e.jpg"]
+    write_old_predictions(tmp_path / "predictions.csv", predictions, ["x", "y, z", "w"], files)
+
+    rows = list(read_predictions_csv(tmp_path / "predictions.csv"))
+
+    assert [row.file for row in rows] == [*files[:3], "caf\udce9.jpg", *files[4:]]
+    assert [row.true for row in rows] == [["x", "y, z", "w"][label] for label in predictions.labels]
+    assert [row.confidence for row in rows] == pytest.approx(predictions.confidence.tolist(), rel=1e-6)
+
+
+def test_any_name_is_read_again(tmp_path: Path) -> None:
     _, said = make_scored(len(NASTY_NAMES), len(NASTY_NAMES))
     predictions = Predictions(said.labels, said.predicted, said.confidence, said.losses)
 
@@ -75,7 +102,7 @@ def test_as_many_files_as_predictions(tmp_path: Path) -> None:
         (b"", "it is empty"),
         (b"file,label\na,b\n", "it lacks the column true, predicted, confidence, loss"),
         (b"file,true,predicted,confidence,loss\na,b,c,0.5,0.1\na,b\n", "it has 2 cells in line 3 and not 5"),
-        (b"file,true,predicted,confidence,loss\na,b,c,half,0.1\n", "row 2: this is no prediction"),
+        (b"file,true,predicted,confidence,loss\na,b,c,half,0.1\n", "row 2: this is not a prediction"),
         (b"file,true,predicted,confidence,loss\n\xff,b,c,1,0\n", "not a table of predictions"),
         (None, "cannot read the predictions from .*: no such file"),
     ],
