@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
@@ -21,6 +21,10 @@ OnBadImage = Literal["raise", "skip"]
 Progress = Callable[[int, int], None]
 """Called with the number of items done and the number of all items."""
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Exporter = Literal["torchscript", "dynamo"]
+"""PyTorch's exporters to ONNX."""
+OPSET_VERSIONS: Final[Mapping[Exporter, range]] = {"torchscript": range(13, 21), "dynamo": range(18, 24)}
+"""The operator sets that each exporter writes; asked for an older one, dynamo silently writes 18."""
 
 
 class ClassificationBatch(TypedDict):

@@ -60,6 +60,19 @@ def test_exporting_again_gives_the_same_file(program: WarmProgram, copied: RunFo
     assert copied.labels_mapping.is_file()
 
 
+def test_a_form_is_named_or_refused(program: WarmProgram, copied: RunFolder) -> None:
+    before = copied.onnx.read_bytes()
+
+    assert program("export", copied.root, "--form", "onnx").code == 0
+    finished = program("export", copied.root, "--form", "tflite")
+
+    assert finished.code == 2
+    assert finished.err.splitlines() == ["error: there is no export form 'tflite'; allowed are onnx"]
+    assert copied.onnx.read_bytes() == before
+    results = json.loads(copied.results.read_text(encoding="utf-8"))
+    assert results["exports"] == {"onnx": results["export"]}
+
+
 def test_the_other_exporter_scores_the_same(program: WarmProgram, copied: RunFolder) -> None:
     finished = program("export", copied.root, "export.exporter=dynamo")
     assert finished.code == 0, finished

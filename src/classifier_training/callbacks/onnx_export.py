@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import lightning
 import torch
@@ -13,14 +13,15 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from classifier_training.errors import ConfigError
+from classifier_training.exporters.forms import ExportSettings
 from classifier_training.exporters.loader_images import first_images
-from classifier_training.exporters.onnx import OPSET_VERSIONS, Exporter
+from classifier_training.exporters.onnx import FORM
 from classifier_training.exporters.scored_model import scored_model
 from classifier_training.exporters.verified import export_verified
-from classifier_training.inference.labels import Labels
-from classifier_training.types import Preprocessing
+from classifier_training.inference.card import DeploymentCard
+from classifier_training.run.folder import ExportFolder
+from classifier_training.types import Exporter, Preprocessing
 
-MODEL_FILE = "model.onnx"
 _NUM_IMAGES = 16
 
 
@@ -28,7 +29,7 @@ class ONNXExportCallback(lightning.Callback):
     """Exports the best weights to ``model.onnx`` at the end of ``fit`` and proves that the file answers like them.
 
     The weights are those of the best checkpoint, if the trainer has a checkpoint callback; else the average of an
-    `EMACallback`; else the module's own. Which they were is said, and recorded in ``verification.json``, with the
+    `EMACallback`; else the module's own. Which they were is logged, and recorded in ``verification.json``, with the
     figures of a comparison between onnxruntime and PyTorch on validation images. If the comparison fails, an error is
     raised and no ``model.onnx`` is left. A data module with ``classes`` and ``preprocessing``, like
     `ImageFolderDataModule`, adds ``labels_mapping.json``. The module itself, its device and its mode stay as they are.
@@ -68,18 +69,12 @@ class ONNXExportCallback(lightning.Callback):
         super().__init__()
         _check("output_dir", output_dir, isinstance(output_dir, str | Path), "a folder")
         for name, side in (("input_height", input_height), ("input_width", input_width)):
-            _check(name, side, _is_int(side) and side > 0, "a positive number of pixels")
-        _check("exporter", exporter, exporter in get_args(Exporter), " or ".join(map(repr, get_args(Exporter))))
-        opsets = OPSET_VERSIONS[exporter]
-        allowed = f"{opsets[0]} to {opsets[-1]} for exporter={exporter!r}"
-        _check("opset_version", opset_version, _is_int(opset_version) and opset_version in opsets, allowed)
-        _check("tolerance", tolerance, isinstance(tolerance, int | float) and tolerance > 0, "a positive number")
-        self.path = Path(output_dir) / MODEL_FILE
-        self.opset_version = opset_version
+            is_int = isinstance(side, int) and not isinstance(side, bool)
+            _check(name, side, is_int and side > 0, "a positive number of pixels")
+        self.settings = ExportSettings(exporter, opset_version, tolerance)
+        self.path = ExportFolder(Path(output_dir)).model(FORM.name)
         self.input_height = input_height
         self.input_width = input_width
-        self.exporter: Exporter = exporter
-        self.tolerance = tolerance
         self.figures: dict[str, Any] | None = None
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002
@@ -93,9 +88,9 @@ class ONNXExportCallback(lightning.Callback):
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Refuses an input size that the data module does not prepare."""
-        labels = _labels(trainer)
-        if labels is not None and {self.input_height, self.input_width} != {labels.preprocessing.image_size}:
-            size = labels.preprocessing.image_size
+        card = _card(trainer)
+        if card is not None and {self.input_height, self.input_width} != {card.preprocessing.image_size}:
+            size = card.preprocessing.image_size
             raise ConfigError(
                 f"ONNXExportCallback is to export an input of {self._size}, but the data module prepares images of"
                 f" {size} x {size} pixels; set input_height={size}, input_width={size}"
@@ -110,20 +105,19 @@ class ONNXExportCallback(lightning.Callback):
             return
         model, weights = scored_model(trainer, pl_module)
         images, images_from = self._images(trainer, pl_module)
-        labels = _labels(trainer)
-        if labels is None:
+        card = _card(trainer)
+        if card is None:
             rank_zero_info(
                 "ONNXExportCallback: labels_mapping.json is left out, because the trainer has no data module with"
                 " `classes` and `preprocessing`"
             )
         self.figures = export_verified(
             model,
-            self.path,
+            ExportFolder(self.path.parent),
             images,
-            opset_version=self.opset_version,
-            exporter=self.exporter,
-            tolerance=self.tolerance,
-            labels=labels,
+            FORM,
+            self.settings,
+            card=card,
             record={"weights": weights, "images": images_from},
         )
         rank_zero_info(
@@ -137,7 +131,7 @@ class ONNXExportCallback(lightning.Callback):
 
     def _images(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> tuple[Tensor, str]:
         """Images to compare on, float32 (n, 3, H, W), and what they are."""
-        hooks = getattr(trainer, "datamodule", None) or pl_module  # whose turn it is in a Trainer, too
+        hooks = getattr(trainer, "datamodule", None) or pl_module  # the choice that a Trainer makes
         for name, loaders in (
             ("validation images", trainer.val_dataloaders),
             ("training images", trainer.train_dataloader),
@@ -164,7 +158,7 @@ class ONNXExportCallback(lightning.Callback):
 
 
 def _read(name: str, loaders: Any, prepare: Callable[[Any], Any]) -> Tensor | None:
-    """The first images of the loaders; what goes wrong in them is no reason to lose a trained model."""
+    """The first images of the loaders; an error in them is a warning, so that the trained model is not lost."""
     try:
         with isolate_rng():
             return first_images(loaders, _NUM_IMAGES, prepare)
@@ -173,19 +167,15 @@ def _read(name: str, loaders: Any, prepare: Callable[[Any], Any]) -> Tensor | No
         return None
 
 
-def _labels(trainer: lightning.Trainer) -> Labels | None:
-    """Class names and preprocessing, from a data module that knows them."""
+def _card(trainer: lightning.Trainer) -> DeploymentCard | None:
+    """Class names and preprocessing, from a data module that has them."""
     datamodule = getattr(trainer, "datamodule", None)
     classes, preprocessing = getattr(datamodule, "classes", None), getattr(datamodule, "preprocessing", None)
     if not isinstance(preprocessing, Preprocessing) or not isinstance(classes, list | tuple):
         return None
-    return Labels(tuple(map(str, classes)), preprocessing)
+    return DeploymentCard(tuple(map(str, classes)), preprocessing)
 
 
 def _check(name: str, value: object, is_valid: bool, allowed: str) -> None:
     if not is_valid:
         raise ConfigError(f"ONNXExportCallback: {name} must be {allowed}; got {value!r}")
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -120,19 +120,24 @@ def predict(
 
 @app.command()
 def export(
-    run: Annotated[str, typer.Argument(help="Run folder.")], settings: Settings = None, quiet: Quiet = False
+    run: Annotated[str, typer.Argument(help="Run folder.")],
+    settings: Settings = None,
+    form: Annotated[str, typer.Option(help="Form of the exported file.")] = "onnx",
+    quiet: Quiet = False,
 ) -> None:
     """Export a run's best weights to ONNX and prove that the file answers like the model."""
     from classifier_training.config import load_config
+    from classifier_training.exporters.forms import check_form
     from classifier_training.run.folder import open_run
 
+    check_form(form)
     load_config(settings or [], file=open_run(Path(run)).config)  # faults first: what follows takes seconds to import
     from classifier_training.exporters.export import export as run_export
     from classifier_training.terminal.terminal import Terminal
 
     terminal = Terminal(quiet=quiet)
     with terminal.capture_warnings():
-        path = run_export(run, settings or [], quiet=quiet)
+        path = run_export(run, settings or [], form=form, quiet=quiet)
     terminal.info(f"written: {path} and, beside it, labels_mapping.json and verification.json")
 
 

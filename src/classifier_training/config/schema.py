@@ -12,6 +12,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from classifier_training.types import OPSET_VERSIONS, Exporter
+
+_OPSETS = sorted({version for versions in OPSET_VERSIONS.values() for version in versions})
 CONFLICT = "conflict"  # pydantic's error type for settings that are right alone and wrong together
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -243,15 +246,16 @@ class ExportConfig(Section):
     """The ONNX file."""
 
     enabled: bool = Field(True, description="export and verify the best weights after training")
-    exporter: Literal["torchscript", "dynamo"] = Field("torchscript", description="PyTorch's exporter")
-    opset_version: Annotated[int, Field(ge=13, le=23)] = Field(18, description="ONNX operator set")
+    exporter: Exporter = Field("torchscript", description="PyTorch's exporter")
+    opset_version: Annotated[int, Field(ge=_OPSETS[0], le=_OPSETS[-1])] = Field(18, description="ONNX operator set")
     tolerance: PositiveFloat = Field(1e-3, description="largest allowed difference of a logit")
 
     def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Operator sets that an exporter does not write."""
-        low, high = (13, 20) if self.exporter == "torchscript" else (18, 23)
-        if not low <= self.opset_version <= high:
-            yield ("opset_version", "exporter"), f"the {self.exporter} exporter writes operator sets {low} to {high}"
+        opsets = OPSET_VERSIONS[self.exporter]
+        if self.opset_version not in opsets:
+            reason = f"the {self.exporter} exporter writes operator sets {opsets[0]} to {opsets[-1]}"
+            yield ("opset_version", "exporter"), reason
 
 
 class ReportConfig(Section):

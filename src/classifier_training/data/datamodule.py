@@ -29,6 +29,7 @@ from classifier_training.data.sampling.weights import class_weights, weights_by_
 from classifier_training.errors import ConfigError, DataError
 from classifier_training.files.atomic import write_json
 from classifier_training.inference.labels import labels_mapping
+from classifier_training.run.folder import ExportFolder
 from classifier_training.types import ClassificationBatch, Preprocessing, Progress, Split
 
 
@@ -176,7 +177,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             path: The file, or a folder to write ``labels_mapping.json`` into.
         """
         target = Path(path)
-        target = target / "labels_mapping.json" if target.is_dir() else target
+        target = ExportFolder(target).labels_mapping if target.is_dir() else target
         write_json(target, labels_mapping(self.classes, self.preprocessing))
         return target
 

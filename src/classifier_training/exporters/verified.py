@@ -1,78 +1,67 @@
-"""Export, proof and the files beside the model, as one step that leaves no unproven file behind."""
+"""Export, comparison and the files next to the model, as one step that leaves no unproven file behind."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor, nn
 
-from classifier_training.errors import ExportError
-from classifier_training.exporters.onnx import Exporter, export_onnx, versions
-from classifier_training.exporters.verification import compare_onnx, require_passed
+from classifier_training.errors import ExportError, VerificationError
+from classifier_training.exporters.forms import ExportForm, ExportSettings
+from classifier_training.exporters.verification import versions
 from classifier_training.files.atomic import atomic_path, write_json
-from classifier_training.inference.labels import LABELS_MAPPING, Labels, labels_mapping, labels_metadata
-
-VERIFICATION = "verification.json"
+from classifier_training.inference.card import DeploymentCard
+from classifier_training.inference.labels import labels_mapping
+from classifier_training.run.folder import ExportFolder
 
 
 def export_verified(
     model: nn.Module,
-    path: Path,
+    folder: ExportFolder,
     images: Tensor,
+    form: ExportForm,
+    settings: ExportSettings,
     *,
-    opset_version: int = 18,
-    exporter: Exporter = "torchscript",
-    tolerance: float = 1e-3,
-    labels: Labels | None = None,
+    card: DeploymentCard | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Exports ``model`` to ``path`` only if the file answers like it.
+    """Exports ``model`` into ``folder`` only if the form accepts the file.
 
-    Beside it come ``verification.json`` and, where ``labels`` are known, ``labels_mapping.json``. If anything
-    fails there is no file at ``path`` afterwards, not even an older one: that would hold other weights.
+    If anything fails there is no file of this form afterwards, not even an older one: that would hold other weights.
 
     Args:
         model: On the CPU, in evaluation mode, float32.
-        path: The ``.onnx`` file.
+        folder: Gets the model, its ``verification.json`` and, with a card, ``labels_mapping.json``.
         images: float32 (n, 3, H, W), real images prepared for the model; H and W become those of the input.
-        opset_version: ONNX operator set, one of ``OPSET_VERSIONS[exporter]``.
-        exporter: ``torchscript`` or ``dynamo``.
-        tolerance: Largest allowed absolute difference of a logit.
-        labels: Class names and preprocessing; None leaves them out of the metadata too.
+        form: Builds and accepts the file.
+        settings: How it is built and how exact it must be.
+        card: What travels inside the file; None leaves it out.
         record: Further entries for ``verification.json``, such as which weights these are.
 
     Returns:
-        What ``verification.json`` holds.
+        The content of ``verification.json``.
 
     Raises:
         ExportError: The model cannot be exported.
-        VerificationError: The file does not answer like the model; the figures are in ``verification.json``.
+        VerificationError: The file is not accepted; the figures are in ``verification.json``.
     """
-    verification = path.with_name(VERIFICATION)
-    figures: dict[str, Any] = {"passed": False, "exporter": exporter, "opset_version": opset_version, **(record or {})}
-    metadata = {"versions": json.dumps(versions())} | (labels_metadata(labels) if labels else {})
-    height, width = images.shape[-2:]
+    path, verification = folder.model(form.name), folder.verification_of(form.name)
+    figures: dict[str, Any] = {"passed": False, "form": form.name, **asdict(settings), **(record or {})}
+    metadata = {"versions": json.dumps(versions())} | (card.to_metadata() if card else {})
     try:
         with atomic_path(path) as temporary:
-            export_onnx(
-                model,
-                temporary,
-                input_height=height,
-                input_width=width,
-                opset_version=opset_version,
-                exporter=exporter,
-                metadata=metadata,
-            )
-            figures |= compare_onnx(temporary, model, images, tolerance=tolerance)
-            require_passed(figures)
+            form.build(model, temporary, images, settings, metadata)
+            figures |= form.acceptance(temporary, model, images, settings.tolerance)
+            if not figures["passed"]:
+                raise VerificationError(figures["reason"])
     except ExportError as error:
         path.unlink(missing_ok=True)
         write_json(verification, figures | {"reason": str(error)})
         raise
-    if labels is not None:
-        write_json(path.with_name(LABELS_MAPPING), labels_mapping(labels.classes, labels.preprocessing))
+    if card is not None:
+        write_json(folder.labels_mapping, labels_mapping(card.classes, card.preprocessing))
     write_json(verification, figures)
     return figures

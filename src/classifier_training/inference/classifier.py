@@ -12,18 +12,21 @@ from numpy.typing import NDArray
 
 from classifier_training.errors import BadImageError, CheckpointError
 from classifier_training.imaging.preprocess import preprocess
-from classifier_training.inference.labels import LABELS_MAPPING, Labels, labels_from_metadata, read_labels_mapping
+from classifier_training.inference.card import DeploymentCard
+from classifier_training.inference.labels import read_labels_mapping
 from classifier_training.inference.read_ahead import read_ahead
 from classifier_training.inference.session import open_session
+from classifier_training.run.folder import ExportFolder
 from classifier_training.types import ImageRecord, OnBadImage, Prediction, Preprocessing
 
 _logger = logging.getLogger(__name__)
 
 
 class Classifier:
-    """An exported classifier, with its class names and its preprocessing.
+    """An exported classifier, with its deployment card.
 
-    Both are read from the file's metadata, or from ``labels_mapping.json`` beside it.
+    The card is read from the file's metadata; a file without one gets classes and preprocessing from the
+    ``labels_mapping.json`` in its folder.
 
     Args:
         path: The ``.onnx`` file.
@@ -31,12 +34,13 @@ class Classifier:
 
     Attributes:
         path: The file.
+        card: What travels inside the file.
         classes: K class names, in the order of the logits.
         preprocessing: How an image becomes the input.
         metadata: Every entry of the file's metadata.
 
     Raises:
-        CheckpointError: The file is missing, truncated or foreign, or nothing tells its classes.
+        CheckpointError: The file is missing, truncated or foreign, or its classes are not known.
 
     Example:
         .. code-block:: python
@@ -51,10 +55,10 @@ class Classifier:
         self._session = open_session(self.path, num_threads)
         self._input = self._session.get_inputs()[0]
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        labels = self._read_labels()
-        self.classes: tuple[str, ...] = labels.classes
-        self.preprocessing: Preprocessing = labels.preprocessing
-        self._check_labels()
+        self.card = self._read_card()
+        self.classes: tuple[str, ...] = self.card.classes
+        self.preprocessing: Preprocessing = self.card.preprocessing
+        self._check_card()
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Runs the model on one batch.
@@ -93,11 +97,11 @@ class Classifier:
         Args:
             paths: Image files, or records of them.
             batch_size: Images per run of the model.
-            on_bad_image: ``raise`` stops at a file that is no image; ``skip`` yields nothing for it.
+            on_bad_image: ``raise`` stops at a file that is not an image; ``skip`` yields nothing for it.
             on_skip: Called with the path and the error of a file left out; None logs a warning.
 
         Raises:
-            BadImageError: A file is no image and ``on_bad_image`` is ``raise``.
+            BadImageError: A file is not an image and ``on_bad_image`` is ``raise``.
         """
         for positions, logits in self.logits_of_files(paths, batch_size, on_bad_image, on_skip):
             for position, row in zip(positions, logits, strict=True):
@@ -132,19 +136,19 @@ class Classifier:
         if batch:
             yield positions, self.logits(np.stack(batch))
 
-    def _read_labels(self) -> Labels:
-        labels = labels_from_metadata(self.metadata, str(self.path))
-        if labels is not None:
-            return labels
-        beside = self.path.with_name(LABELS_MAPPING)
-        if not beside.is_file():
+    def _read_card(self) -> DeploymentCard:
+        card = DeploymentCard.from_metadata(self.metadata, str(self.path))
+        if card is not None:
+            return card
+        mapping = ExportFolder(self.path.parent).labels_mapping
+        if not mapping.is_file():
             raise CheckpointError(
-                f"{self.path} does not say what its classes are: it has no class_names in its metadata, and there is no"
-                f" {LABELS_MAPPING} beside it"
+                f"{self.path} has no class names: there is no class_names in its metadata, and no {mapping.name} in its"
+                " folder"
             )
-        return read_labels_mapping(beside)
+        return read_labels_mapping(mapping)
 
-    def _check_labels(self) -> None:
+    def _check_card(self) -> None:
         num_classes = self._session.get_outputs()[0].shape[1]
         if isinstance(num_classes, int) and num_classes != len(self.classes):
             raise CheckpointError(f"{self.path} has {num_classes} outputs, but {len(self.classes)} class names")
@@ -156,7 +160,7 @@ class Classifier:
             )
 
     def _prediction(self, logits: NDArray[np.float32], file: str | None) -> Prediction:
-        probabilities = softmax(logits)
+        probabilities = softmax(logits if self.card.temperature is None else logits / self.card.temperature)
         index = int(logits.argmax())
         return Prediction(
             label=self.classes[index],

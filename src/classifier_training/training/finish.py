@@ -16,6 +16,7 @@ from classifier_training.config.schema import Config, ExportConfig
 from classifier_training.data.sources.recognise import shown_root
 from classifier_training.evaluation.checkpoint import score_checkpoint
 from classifier_training.exporters.export import export_checkpoint
+from classifier_training.exporters.forms import DEFAULT_FORM
 from classifier_training.files.atomic import write_json
 from classifier_training.metrics.intervals import ScoreIntervals, score_intervals
 from classifier_training.metrics.scores import Scores, scores_from_confusion
@@ -103,6 +104,7 @@ def finish_run(
     check_stop()
     if config.export.enabled:
         results["export"] = export_checkpoint(run, config.export, terminal)
+        results["exports"] = {DEFAULT_FORM: results["export"]}  # by form; `export` is what version 0.1 reads
         results["seconds"] = round(time.monotonic() - trained.started, 1)
         write_json(run.results, results)
     if config.report.enabled:
@@ -182,6 +184,7 @@ def write_results(run: RunFolder, plan: Plan, trained: Trained, scored: ScoredPa
         "seconds": round(time.monotonic() - trained.started, 1),
         "left_out": list(scored.images.left_out),
         "export": None,
+        "exports": {},
     }
     write_json(run.results, results)
     return results

@@ -17,9 +17,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from classifier_training.callbacks.onnx_export import ONNXExportCallback
 from classifier_training.errors import ClassifierTrainingError, ConfigError, VerificationError
-from classifier_training.exporters.onnx import Exporter
 from classifier_training.inference.classifier import Classifier
-from classifier_training.types import Preprocessing
+from classifier_training.types import Exporter, Preprocessing
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),

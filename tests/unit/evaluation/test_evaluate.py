@@ -10,7 +10,7 @@ from tests.helpers.onnx_models import make_onnx
 
 from classifier_training.errors import CheckpointError, ConfigError, DataError, RunError
 from classifier_training.evaluation.evaluate import evaluate, score_on_same_images, write_evaluation
-from classifier_training.inference.labels import Labels, labels_metadata
+from classifier_training.inference.card import DeploymentCard
 from classifier_training.results.folder import read_scores
 from classifier_training.results.predictions_csv import read_predictions_csv
 from classifier_training.run.folder import RunFolder, ScoredFolder
@@ -23,7 +23,7 @@ CLASSES = ("red", "green", "blue")
 def model(tmp_path: Path) -> Path:
     """Tells pure red, green and blue apart."""
     (tmp_path / "model").mkdir()
-    metadata = labels_metadata(Labels(CLASSES, Preprocessing(image_size=16)))
+    metadata = DeploymentCard(CLASSES, Preprocessing(image_size=16)).to_metadata()
     return make_onnx(tmp_path / "model" / "model.onnx", metadata=metadata)
 
 
@@ -253,7 +253,7 @@ class TestWritten:
 def test_another_model_on_the_same_photos(model: Path, tmp_path: Path) -> None:
     """Its classes are in another order, and it is therefore wrong about two of the three."""
     photos = make_colours(tmp_path / "photos", "red", "green", "blue")
-    metadata = labels_metadata(Labels(("blue", "green", "red"), Preprocessing(image_size=16)))
+    metadata = DeploymentCard(("blue", "green", "red"), Preprocessing(image_size=16)).to_metadata()
     other = make_onnx(tmp_path / "other.onnx", metadata=metadata)
     progress: list[tuple[int, int]] = []
 

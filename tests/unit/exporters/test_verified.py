@@ -10,12 +10,16 @@ from tests.helpers.torch_models import make_batch, make_network
 from torch import Tensor, nn
 
 from classifier_training.errors import ExportError, VerificationError
+from classifier_training.exporters.forms import ExportSettings
+from classifier_training.exporters.onnx import FORM
 from classifier_training.exporters.verified import export_verified
+from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.classifier import Classifier
-from classifier_training.inference.labels import Labels
+from classifier_training.run.folder import ExportFolder
 from classifier_training.types import Preprocessing
 
-LABELS = Labels(("00", "no", "", "猫"), Preprocessing(image_size=16))
+SETTINGS = ExportSettings()
+CARD = DeploymentCard(("00", "no", "", "猫"), Preprocessing(image_size=16))
 
 
 class TracedWrongly(nn.Module):
@@ -38,33 +42,35 @@ def test_everything_that_deployment_needs_is_written(tmp_path: Path) -> None:
     network, images = make_network(), make_batch()
 
     figures = export_verified(
-        network, tmp_path / "out" / "model.onnx", images, labels=LABELS, record={"weights": "the best"}
+        network, ExportFolder(tmp_path / "out"), images, FORM, SETTINGS, card=CARD, record={"weights": "the best"}
     )
 
     assert files_in(tmp_path / "out") == ["labels_mapping.json", "model.onnx", "verification.json"]
     assert json.loads((tmp_path / "out" / "verification.json").read_text()) == figures
     assert figures["weights"] == "the best"
     assert figures["passed"] is True
+    assert (figures["form"], figures["exporter"], figures["opset_version"]) == ("onnx", "torchscript", 18)
     assert json.loads((tmp_path / "out" / "labels_mapping.json").read_text())["class_to_idx"]["猫"] == 3
     classifier = Classifier(tmp_path / "out" / "model.onnx")
-    assert (classifier.classes, classifier.preprocessing) == (LABELS.classes, LABELS.preprocessing)
+    assert classifier.card == CARD
+    assert (classifier.classes, classifier.preprocessing) == (CARD.classes, CARD.preprocessing)
     assert set(json.loads(classifier.metadata["versions"])) >= {"torch", "onnx"}
     with torch.no_grad():
         np.testing.assert_allclose(classifier.logits(images.numpy()), network(images), atol=1e-5)
 
 
-def test_without_labels_no_mapping(tmp_path: Path) -> None:
-    export_verified(make_network(), tmp_path / "model.onnx", make_batch())
+def test_without_a_card_no_mapping(tmp_path: Path) -> None:
+    export_verified(make_network(), ExportFolder(tmp_path), make_batch(), FORM, SETTINGS)
 
     assert files_in(tmp_path) == ["model.onnx", "verification.json"]
 
 
 def test_a_failed_comparison_leaves_no_model_not_even_an_older_one(tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    export_verified(make_network(), path, make_batch())
+    folder = ExportFolder(tmp_path)
+    export_verified(make_network(), folder, make_batch(), FORM, SETTINGS)
 
     with pytest.raises(VerificationError, match="does not answer like the model"):
-        export_verified(TracedWrongly().eval(), path, make_batch())
+        export_verified(TracedWrongly().eval(), folder, make_batch(), FORM, SETTINGS)
 
     assert files_in(tmp_path) == ["verification.json"]
     figures = json.loads((tmp_path / "verification.json").read_text())
@@ -74,11 +80,11 @@ def test_a_failed_comparison_leaves_no_model_not_even_an_older_one(tmp_path: Pat
 
 
 def test_a_failed_export_leaves_no_model_either(tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    export_verified(make_network(), path, make_batch())
+    folder = ExportFolder(tmp_path)
+    export_verified(make_network(), folder, make_batch(), FORM, SETTINGS)
 
     with pytest.raises(ExportError, match="evaluation mode"):
-        export_verified(make_network().train(), path, make_batch())
+        export_verified(make_network().train(), folder, make_batch(), FORM, SETTINGS)
 
     assert files_in(tmp_path) == ["verification.json"]
     assert "evaluation mode" in json.loads((tmp_path / "verification.json").read_text())["reason"]

@@ -15,13 +15,14 @@ from tests.helpers.onnx_models import make_onnx
 from classifier_training.errors import BadImageError, CheckpointError
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
+from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.classifier import Classifier, softmax
-from classifier_training.inference.labels import Labels, labels_mapping, labels_metadata
+from classifier_training.inference.labels import labels_mapping
 from classifier_training.types import Preprocessing
 
 PREPROCESSING = Preprocessing(image_size=16, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 CLASSES = ("00", "no", "", "Über")
-METADATA = labels_metadata(Labels(CLASSES, PREPROCESSING))
+METADATA = DeploymentCard(CLASSES, PREPROCESSING).to_metadata()
 
 
 @pytest.fixture
@@ -40,12 +41,31 @@ def test_classes_and_preprocessing_come_from_the_metadata(classifier: Classifier
     assert classifier.metadata == METADATA
 
 
-def test_or_from_the_file_beside(tmp_path: Path) -> None:
+def test_or_from_the_labels_mapping_in_its_folder(tmp_path: Path) -> None:
     (tmp_path / "labels_mapping.json").write_text(json.dumps(labels_mapping(CLASSES, PREPROCESSING)), encoding="utf-8")
 
     classifier = Classifier(make_onnx(tmp_path / "model.onnx", 4))
 
     assert (classifier.classes, classifier.preprocessing) == (CLASSES, PREPROCESSING)
+
+
+def test_the_temperature_of_the_card_changes_probabilities_and_no_label(tmp_path: Path) -> None:
+    image = make_pixels(40, 30)
+    plain, warm = (
+        Classifier(
+            make_onnx(
+                tmp_path / f"{temperature}.onnx",
+                4,
+                metadata=DeploymentCard(CLASSES, PREPROCESSING, temperature).to_metadata(),
+            ),
+            num_threads=1,
+        ).predict_images([image])[0]
+        for temperature in (None, 2.0)
+    )
+
+    assert warm.label == plain.label
+    sharpened = np.square(warm.probabilities) / np.square(warm.probabilities).sum()
+    np.testing.assert_allclose(sharpened, plain.probabilities, rtol=1e-5)
 
 
 def test_logits_are_those_of_the_model(classifier: Classifier) -> None:
@@ -147,7 +167,7 @@ def test_a_missing_a_foreign_and_a_truncated_file(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_image_classifier(tmp_path: Path) -> None:
+def test_what_is_not_an_image_classifier(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="2 outputs"):
         Classifier(make_onnx(tmp_path / "a.onnx", num_outputs=2))
     with pytest.raises(CheckpointError, match=r"its input is tensor\(float\) \['N', 3, 'L'\]"):
@@ -157,7 +177,7 @@ def test_what_is_no_image_classifier(tmp_path: Path) -> None:
 
 
 def test_labels_that_are_missing_or_do_not_fit(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no class_names in its metadata, and there is no labels_mapping\.json"):
+    with pytest.raises(CheckpointError, match=r"no class_names in its metadata, and no labels_mapping\.json in its"):
         Classifier(make_onnx(tmp_path / "a.onnx", 4))
     with pytest.raises(CheckpointError, match="5 outputs, but 4 class names"):
         Classifier(make_onnx(tmp_path / "b.onnx", 5, metadata=METADATA))

@@ -10,9 +10,9 @@ from tests.helpers.onnx_models import make_onnx
 from classifier_training.errors import BadImageError, DataError
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
+from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.classifier import Classifier, softmax
 from classifier_training.inference.evaluate import evaluate_samples
-from classifier_training.inference.labels import Labels, labels_metadata
 from classifier_training.metrics.scores import confusion_and_top5, scores_from_confusion
 from classifier_training.types import Preprocessing
 
@@ -22,7 +22,7 @@ PREPROCESSING = Preprocessing(image_size=16)
 
 @pytest.fixture
 def classifier(tmp_path: Path) -> Classifier:
-    metadata = labels_metadata(Labels(CLASSES, PREPROCESSING))
+    metadata = DeploymentCard(CLASSES, PREPROCESSING).to_metadata()
     return Classifier(make_onnx(tmp_path / "model.onnx", 7, metadata=metadata), num_threads=1)
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.helpers.images import make_image
 from tests.helpers.onnx_models import make_onnx
 
-from classifier_training.inference.labels import Labels, labels_metadata
+from classifier_training.inference.card import DeploymentCard
 from classifier_training.types import Preprocessing
 
 SOURCE = Path(__file__).parents[3] / "src"
@@ -54,7 +54,7 @@ sys.meta_path.insert(0, OnlyWhatIsDeployed())
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    metadata = labels_metadata(Labels(("red", "green", "blue"), Preprocessing(image_size=16)))
+    metadata = DeploymentCard(("red", "green", "blue"), Preprocessing(image_size=16)).to_metadata()
     model = make_onnx(tmp_path / "model.onnx", metadata=metadata)
     make_image(tmp_path / "photos" / "a.jpg")
     return [str(model), str(tmp_path / "photos")]

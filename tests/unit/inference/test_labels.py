@@ -7,13 +7,8 @@ from typing import Any
 import pytest
 
 from classifier_training.errors import CheckpointError
-from classifier_training.inference.labels import (
-    Labels,
-    labels_from_metadata,
-    labels_mapping,
-    labels_metadata,
-    read_labels_mapping,
-)
+from classifier_training.inference.card import DeploymentCard
+from classifier_training.inference.labels import labels_mapping, read_labels_mapping
 from classifier_training.types import Preprocessing
 
 NAMES = ("", "00", "012", "1e3", "no", "null", "Über 猫", 'a "b"')
@@ -32,13 +27,11 @@ def test_the_mapping_holds_what_users_look_for() -> None:
     }
 
 
-def test_names_stay_text_on_both_ways(tmp_path: Path) -> None:
-    labels = Labels(NAMES, PREPROCESSING)
+def test_names_stay_text(tmp_path: Path) -> None:
     path = tmp_path / "labels_mapping.json"
     path.write_text(json.dumps(labels_mapping(NAMES, PREPROCESSING)), encoding="utf-8")
 
-    assert read_labels_mapping(path) == labels
-    assert labels_from_metadata(labels_metadata(labels), "model.onnx") == labels
+    assert read_labels_mapping(path) == DeploymentCard(NAMES, PREPROCESSING)
 
 
 def test_the_order_is_that_of_the_indices_not_of_the_file(tmp_path: Path) -> None:
@@ -47,10 +40,6 @@ def test_the_order_is_that_of_the_indices_not_of_the_file(tmp_path: Path) -> Non
     path.write_text(json.dumps(mapping, sort_keys=True), encoding="utf-8")
 
     assert read_labels_mapping(path).classes == ("b", "a")
-
-
-def test_a_file_without_entries_says_nothing() -> None:
-    assert labels_from_metadata({"author": "me"}, "model.onnx") is None
 
 
 @pytest.mark.parametrize(
@@ -82,7 +71,7 @@ def test_a_mapping_that_contradicts_itself_is_refused(tmp_path: Path, change: di
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "not a JSON file"), ("[1]", "no labels mapping")])
+@pytest.mark.parametrize(("text", "message"), [("{", "not a JSON file"), ("[1]", "not a labels mapping")])
 def test_a_foreign_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "labels_mapping.json"
     path.write_text(text, encoding="utf-8")
@@ -91,16 +80,3 @@ def test_a_foreign_file_is_refused(tmp_path: Path, text: str, message: str) -> N
         read_labels_mapping(path)
     with pytest.raises(CheckpointError, match="no such file"):
         read_labels_mapping(tmp_path / "nothing.json")
-
-
-@pytest.mark.parametrize("names", ["[", "{}", "[]", "[0, 1]"])
-def test_foreign_metadata_are_refused(names: str) -> None:
-    entries = {**labels_metadata(Labels(("a",), PREPROCESSING)), "class_names": names}
-
-    with pytest.raises(CheckpointError, match=r"model\.onnx"):
-        labels_from_metadata(entries, "model.onnx")
-
-
-def test_metadata_without_preprocessing_are_refused() -> None:
-    with pytest.raises(CheckpointError, match="has no preprocessing"):
-        labels_from_metadata({"class_names": '["a"]'}, "model.onnx")

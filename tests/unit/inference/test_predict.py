@@ -8,7 +8,7 @@ from tests.helpers.onnx_models import make_onnx
 
 from classifier_training.errors import BadImageError, DataError, RunError, UserError
 from classifier_training.files.tables import read_columns
-from classifier_training.inference.labels import Labels, labels_metadata
+from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.predict import check_output, predict, table_rows, write_predictions
 from classifier_training.types import Prediction, Preprocessing
 
@@ -19,7 +19,7 @@ CLASSES = ("red, really", 'green "leaf"', "bläu\n012")
 def model(tmp_path: Path) -> Path:
     """Tells pure red, green and blue apart."""
     (tmp_path / "run" / "export").mkdir(parents=True)
-    metadata = labels_metadata(Labels(CLASSES, Preprocessing(image_size=16)))
+    metadata = DeploymentCard(CLASSES, Preprocessing(image_size=16)).to_metadata()
     return make_onnx(tmp_path / "run" / "export" / "model.onnx", metadata=metadata)
 
 

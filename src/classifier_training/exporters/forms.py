@@ -1,0 +1,89 @@
+"""The table of the forms of an exported model: one file each, with its `ExportForm` as ``FORM``, and one line here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from classifier_training.errors import ConfigError
+from classifier_training.types import OPSET_VERSIONS, Exporter
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+DEFAULT_FORM: Final = "onnx"
+FORMS: Final[Mapping[str, str]] = {"onnx": "classifier_training.exporters.onnx"}
+"""Names and their modules, which are imported when they are used. A model in a form is the file ``model.<name>``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """How a model is exported.
+
+    Attributes:
+        exporter: ``torchscript`` traces, ``dynamo`` goes through ``torch.export``.
+        opset_version: ONNX operator set, one of ``OPSET_VERSIONS[exporter]``.
+        tolerance: Largest allowed absolute difference of a logit.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    exporter: Exporter = "torchscript"
+    opset_version: int = 18
+    tolerance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        _check("exporter", self.exporter, self.exporter in get_args(Exporter), " or ".join(map(repr, OPSET_VERSIONS)))
+        opsets, version = OPSET_VERSIONS[self.exporter], self.opset_version
+        is_opset = isinstance(version, int) and not isinstance(version, bool) and version in opsets
+        _check("opset_version", version, is_opset, f"{opsets[0]} to {opsets[-1]} for exporter={self.exporter!r}")
+        is_positive = isinstance(self.tolerance, int | float) and self.tolerance > 0
+        _check("tolerance", self.tolerance, is_positive, "a positive number")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportForm:
+    """One kind of exported file.
+
+    Attributes:
+        name: Its key in `FORMS`.
+        build: Writes the file from a model on the CPU, a path, images (n, 3, H, W) that have its input's size, the
+            settings and the entries of the metadata. Raises `ExportError` if the model cannot be exported.
+        acceptance: Compares the file at a path with the model on images, with a tolerance. Returns figures that are
+            ready for JSON, with ``passed`` and, where it is false, ``reason``.
+    """
+
+    name: str
+    build: Callable[[nn.Module, Path, Tensor, ExportSettings, Mapping[str, str]], None]
+    acceptance: Callable[[Path, nn.Module, Tensor, float], dict[str, Any]]
+
+
+def check_form(name: str) -> None:
+    """Refuses the name of a form before anything is imported.
+
+    Raises:
+        ConfigError: There is no such form.
+    """
+    if name not in FORMS:
+        raise ConfigError(f"there is no export form {name!r}; allowed are {', '.join(FORMS)}")
+
+
+def export_form(name: str) -> ExportForm:
+    """The form of a name.
+
+    Raises:
+        ConfigError: There is no such form.
+    """
+    check_form(name)
+    form = importlib.import_module(FORMS[name]).FORM
+    assert isinstance(form, ExportForm)  # noqa: S101 - a test compares the table with the modules
+    return form
+
+
+def _check(name: str, value: object, is_valid: bool, allowed: str) -> None:
+    if not is_valid:
+        raise ConfigError(f"export: {name} must be {allowed}; got {value!r}")

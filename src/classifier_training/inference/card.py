@@ -1,0 +1,152 @@
+"""The deployment card: what travels inside an exported file, so that the file alone is enough to predict."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, get_args
+
+from classifier_training.errors import CheckpointError
+from classifier_training.types import Interpolation, Preprocessing
+
+CARD_VERSION: Final = (1, 0)
+"""Major and minor. A minor version adds entries that a program may ignore; all else is a new major version."""
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentCard:
+    """What a bare network does not hold. None: the file does not have it.
+
+    Attributes:
+        classes: K class names, in the order of the logits. Always text.
+        preprocessing: How an image becomes the input.
+        temperature: The logits are divided by it before the softmax.
+        thresholds: The probability, in [0, 1], below which a prediction of a class is not to be trusted; by class.
+        prediction_set_quantile: Quantile of conformal prediction sets, in [0, 1].
+        reference_features: Statistics of the training photos, to recognise photos that are unlike them.
+        self_test: An input and the output expected for it.
+    """
+
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    temperature: float | None = None
+    thresholds: Mapping[str, float] | None = None
+    prediction_set_quantile: float | None = None
+    reference_features: Mapping[str, Any] | None = None
+    self_test: Mapping[str, Any] | None = None
+
+    def to_metadata(self) -> dict[str, str]:
+        """The entries of an exported file's metadata that `from_metadata` reads; every value is JSON."""
+        values = {
+            "class_names": list(self.classes),
+            "preprocessing": self.preprocessing.to_dict(),
+            **{name: getattr(self, name) for name in _OPTIONAL},
+            "card_version": ".".join(map(str, CARD_VERSION)),
+        }
+        return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items() if value is not None}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], source: str) -> DeploymentCard | None:
+        """Reads what `to_metadata` wrote, and files of version 0.1, which have no ``card_version``.
+
+        Args:
+            metadata: All entries of the file; those that are not of the card are ignored.
+            source: The name of the file in error messages.
+
+        Returns:
+            None if the metadata has no classes.
+
+        Raises:
+            CheckpointError: A value is impossible, or the card is of a newer major version.
+        """
+        if "class_names" not in metadata:
+            return None
+        version = _read_json(metadata, "card_version", source)
+        _check_version(version, source)
+        classes = _read_json(metadata, "class_names", source)
+        if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+            raise CheckpointError(f"{source}: class_names in the metadata must be a list of texts, not {classes!r:.80}")
+        names = () if version is None else _OPTIONAL  # in a file of version 0.1 they would be its owner's own
+        optional = {name: _read_json(metadata, name, source) for name in names}
+        for name, value in optional.items():
+            if value is not None and not _OPTIONAL[name](value):
+                raise CheckpointError(f"{source}: {name} in the metadata is {value!r:.80}, which is not possible")
+        if optional.get("thresholds") is not None and set(optional["thresholds"]) != set(classes):
+            raise CheckpointError(f"{source}: thresholds in the metadata must have one value for each class")
+        preprocessing = read_preprocessing(_read_json(metadata, "preprocessing", source), source)
+        return cls(tuple(classes), preprocessing, **optional)
+
+
+def read_preprocessing(values: object, source: str) -> Preprocessing:
+    """Reads what `Preprocessing.to_dict` wrote.
+
+    Raises:
+        CheckpointError: A value is missing or impossible: a default would silently give wrong predictions.
+    """
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{source} does not describe how images are prepared: it has no preprocessing")
+    is_valid: dict[str, Callable[[Any], bool]] = {
+        "image_size": lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
+        "crop_pct": lambda value: _is_number(value) and 0 < value <= 1,
+        "interpolation": lambda value: value in get_args(Interpolation),
+        "mean": _is_triple,
+        "std": lambda value: _is_triple(value) and all(number > 0 for number in value),
+    }
+    for name, check in is_valid.items():
+        if not check(values.get(name)):
+            raise CheckpointError(f"{source}: preprocessing.{name} is {values.get(name)!r}, which is not possible")
+    return Preprocessing.from_dict(values)
+
+
+def _read_json(metadata: Mapping[str, str], name: str, source: str) -> Any:
+    try:
+        return json.loads(metadata.get(name, "null"))
+    except ValueError as error:
+        raise CheckpointError(f"{source}: {name} in the metadata is not JSON: {error}") from None
+
+
+def _check_version(version: object, source: str) -> None:
+    """Refuses a card that this program could misread; None is that of version 0.1."""
+    if version is None:
+        return
+    parts = version.split(".") if isinstance(version, str) else []
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
+        raise CheckpointError(f"{source}: card_version in the metadata must be a text such as 1.0, not {version!r:.80}")
+    major, minor = int(parts[0]), int(parts[1])
+    if major > CARD_VERSION[0]:
+        raise CheckpointError(
+            f"{source} has a deployment card of version {version}, and this program reads up to {CARD_VERSION[0]}.x:"
+            " update classifier-training, or export the model again with this version"
+        )
+    if (major, minor) > CARD_VERSION:
+        _logger.warning("%s has a deployment card of version %s; its new entries are ignored", source, version)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_fraction(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
+
+
+def _is_triple(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(map(_is_number, value))
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+_OPTIONAL: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "temperature": lambda value: _is_number(value) and math.isfinite(value) and value > 0,
+    "thresholds": lambda value: _is_object(value) and all(map(_is_fraction, value.values())),
+    "prediction_set_quantile": _is_fraction,
+    "reference_features": _is_object,
+    "self_test": _is_object,
+}
+"""The entries that a file need not have, with the check of their values."""
