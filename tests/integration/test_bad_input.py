@@ -116,7 +116,30 @@ class TestSettings:
 
 class TestPhotos:
     def test_no_photos_named(self, refused: Callable[..., list[str]]) -> None:
-        assert refused("train") == ["no photos given; name a folder: classifier-training train PHOTOS"]
+        (line,) = refused("train")
+
+        assert line.startswith("no photos given; type: classifier-training train PHOTOS, where PHOTOS is a folder with")
+        assert line.endswith("; or try the built-in example: classifier-training demo")
+
+    def test_commands_and_flags_of_other_trainers(self, refused: Callable[..., list[str]], trained: Trained) -> None:
+        run, photos = trained.run.root, trained.photos
+
+        for words, instead in (
+            (["val", run], f"evaluate {run} --split val"),
+            (["test", run], f"evaluate {run} --split test"),
+            (["resume", run], f"train --resume {run}"),
+            (["check", photos], f"train {photos} --dry-run"),
+        ):
+            (line,) = refused(*words)
+            assert line == f"there is no command {words[0]}; type: classifier-training {instead}"
+        instead = f"classifier-training train {photos} trainer.max_epochs=5 data.image_size=64"
+        assert refused("train", "--data", photos, "--epochs", "5", "--imgsz=64") == [
+            f"there is no option --data, --epochs, --imgsz; type: {instead}"
+        ]
+        assert refused("train", photos, "epochs=5", "imgsz=64") == [
+            "epochs=5 (command line): no such setting; did you mean trainer.max_epochs=5?",
+            "imgsz=64 (command line): no such setting; did you mean data.image_size=64?",
+        ]
 
     def test_a_missing_folder(self, refused: Callable[..., list[str]]) -> None:
         assert refused("train", "shirts") == ["there is no folder shirts; name a folder of photos or a table file"]

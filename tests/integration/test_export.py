@@ -63,8 +63,8 @@ def test_exporting_again_gives_the_same_file(program: WarmProgram, copied: RunFo
 def test_a_form_is_named_or_refused(program: WarmProgram, copied: RunFolder) -> None:
     before = copied.onnx.read_bytes()
 
-    assert program("export", copied.root, "--form", "onnx").code == 0
-    finished = program("export", copied.root, "--form", "tflite")
+    assert program("export", copied.root, "--format", "onnx").code == 0
+    finished = program("export", copied.root, "--format", "tflite")
 
     assert finished.code == 2
     assert finished.err.splitlines() == ["error: there is no export form 'tflite'; allowed are onnx"]

@@ -74,7 +74,8 @@ class TestEvaluate:
         finished = program("evaluate", program.folder / model, tmp_path / "copy")
 
         assert (
-            f"{len(split(trained, 'train'))} of these photos were trained on: the scores are too good" in finished.out
+            f"{len(split(trained, 'train'))} of these photos were used for training: the scores are too optimistic"
+            in finished.out
         )
         assert program("evaluate", model, "--json").json["num_trained_on"] == 0
 

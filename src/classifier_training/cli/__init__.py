@@ -1,6 +1,6 @@
-"""The commands: parse words, call the function that the Python API has too, show what it returned.
+"""The commands, one file each: parse the arguments, call the function of the Python API, show the result.
 
-One file a command, no work of its own.
+No work of their own.
 """
 
 from __future__ import annotations

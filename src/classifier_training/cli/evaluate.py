@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from classifier_training.cli.words import Quiet, split_arguments
+from classifier_training.cli.arguments import Quiet, split_arguments
+from classifier_training.errors import ConfigError
 
 if TYPE_CHECKING:
     from classifier_training.evaluation.evaluate import Evaluation
@@ -17,40 +18,44 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Run folder, .ckpt or .onnx file.")],
-    photos: Annotated[
-        list[str] | None,
+    arguments: Annotated[
+        list[str],
         typer.Argument(
-            help="LabelledImages photos (default: the run's own), then settings.", metavar="[PHOTOS] [KEY=VALUE]..."
+            help="Run folder, .ckpt or .onnx file; other labelled photos than the run's own; settings.",
+            metavar="RUN [PHOTOS] [KEY=VALUE]...",
         ),
-    ] = None,
+    ],
     split: Annotated[
-        Literal["train", "val", "test"] | None, typer.Option(help="Split to score; default test, else val.")
+        Literal["train", "val", "test"] | None, typer.Option(help="Split to score; default: test, if there is one.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to write; default: evaluations/… in the model's run.")
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: evaluations/... in the run folder.")
     ] = None,
     minima: Annotated[
-        list[str] | None, typer.Option("--min", help="Exit 1 below this, such as top1=0.9.", metavar="SCORE=VALUE")
+        list[str] | None,
+        typer.Option("--min", help="Exit with 1 if a score is lower, such as top1=0.9.", metavar="SCORE=VALUE"),
     ] = None,
     other: Annotated[
         str | None,
-        typer.Option("--not-worse-than", help="Exit 1 if this run, model or evaluation is better.", metavar="RUN"),
+        typer.Option("--not-worse-than", help="Exit with 1 if this run, model or evaluation is better.", metavar="RUN"),
     ] = None,
-    significance: Annotated[float, typer.Option(help="Largest p-value at which it counts as better.")] = 0.05,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    significance: Annotated[float, typer.Option(help="p-value below which the other one counts as better.")] = 0.05,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score a model on labelled photos.
+    """Score a model on labelled photos, and check it against limits.
 
-    classifier-training evaluate runs/NAME --min top1=0.9 --not-worse-than runs/OTHER
+    Examples:
+      classifier-training evaluate runs/shirts
+      classifier-training evaluate runs/shirts new-photos --min top1=0.9
     """
-    place, overrides = split_arguments(photos)
+    paths, overrides = split_arguments(arguments, most=2)
+    if not paths:
+        raise ConfigError("no model given; type: classifier-training evaluate RUN")
     from classifier_training.evaluation.gates import check_gates, parse_gates, require_passed
 
     gates = parse_gates(minima or [], other, significance)
     from classifier_training.evaluation.evaluate import evaluate as run_evaluation
-    from classifier_training.files.text import plain_text
     from classifier_training.terminal.terminal import Terminal
 
     terminal = Terminal(quiet=quiet, to_stderr=as_json)
@@ -59,23 +64,32 @@ def evaluate(
         terminal.progress("checking photos", "files") as checking,
         terminal.progress("scoring", "images") as scoring,
     ):
-        result = run_evaluation(model, place, overrides, split=split, output=output, checking=checking, scoring=scoring)
-        result = result if output is not None else _write_where_usual(result, terminal)
-        _warn_of_photos(result, terminal)
+        evaluation = run_evaluation(
+            paths[0],
+            paths[1] if len(paths) > 1 else None,
+            overrides,
+            split=split,
+            output=output,
+            checking=checking,
+            scoring=scoring,
+        )
+        evaluation = evaluation if output is not None else _write_to_default(evaluation, terminal)
+        _warn_of_photos(evaluation, terminal)
         if not as_json:
-            _show_evaluation(result, terminal)
-        judged = check_gates(result, gates, overrides, scoring=scoring)
+            _show_evaluation(evaluation, terminal)
+        results = check_gates(evaluation, gates, overrides, scoring=scoring)
     if as_json:
-        told = result.to_dict() | {"gates": [gate.to_dict() for gate in judged]}
-        sys.stdout.write(plain_text(json.dumps(told, ensure_ascii=False)) + "\n")
-    for gate in judged:
-        if gate.passed and not as_json:
-            terminal.result(f"gate passed: {gate.message}")
-    require_passed(judged)
+        shown = evaluation.to_dict() | {"gates": [result.to_dict() for result in results]}
+        sys.stdout.write(json.dumps(shown) + "\n")
+    else:
+        for result in results:
+            if result.passed:
+                terminal.result(f"gate passed: {result.message}")
+    require_passed(results)
 
 
-def _write_where_usual(evaluation: Evaluation, terminal: Terminal) -> Evaluation:
-    """Writes an evaluation that nobody named a folder for; that it cannot be written spoils no score."""
+def _write_to_default(evaluation: Evaluation, terminal: Terminal) -> Evaluation:
+    """Writes into the default folder; a failure is a warning, because the scores are still valid."""
     from classifier_training.evaluation.evaluate import write_evaluation
 
     try:
@@ -83,22 +97,22 @@ def _write_where_usual(evaluation: Evaluation, terminal: Terminal) -> Evaluation
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         terminal.warn(
-            f"the evaluation is not written, cannot write{where}: {error.strerror}; name a place with --output"
+            f"the evaluation is not saved, cannot write{where}: {error.strerror}; choose a folder with --output"
         )
         return evaluation
 
 
 def _warn_of_photos(evaluation: Evaluation, terminal: Terminal) -> None:
-    """Says which photos were not scored, and which should not have been."""
+    """Warns about photos that were left out, and about photos that the model was trained on."""
     left_out, num_trained_on = evaluation.images.left_out, evaluation.num_trained_on
     if left_out:
         terminal.warn(f"{len(left_out)} unreadable file(s) left out: {', '.join(left_out[:3])}")
     if num_trained_on and evaluation.images.split != "train":
-        terminal.warn(f"{num_trained_on} of these photos were trained on: the scores are too good")
+        terminal.warn(f"{num_trained_on} of these photos were used for training: the scores are too optimistic")
 
 
 def _show_evaluation(evaluation: Evaluation, terminal: Terminal) -> None:
-    """The scores of every class, and those of all of them as plain lines that other programs read."""
+    """Prints the scores of each class, and the overall scores as plain lines for other programs to read."""
     from classifier_training.terminal.score_table import show_scores
 
     title = f"{evaluation.model} on {evaluation.description}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,20 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from classifier_training.config.foreign_names import SETTINGS, SWITCHES, setting_of, translate
 from classifier_training.config.options import option_table, preset_names, section_names, show_value
 from classifier_training.config.schema import CONFLICT, Config
+from classifier_training.config.values import UnreadableValueError, read_typed
 
-# Names that people bring along from other trainers and that no string distance would lead to ours.
-_FOREIGN_NAMES = {
-    "amp": "trainer.precision",
-    "batch": "data.batch_size",
-    "device": "trainer.accelerator",
-    "gpus": "trainer.devices",
-    "img_size": "data.image_size",
-    "imgsz": "data.image_size",
-    "patience": "trainer.early_stopping_patience",
-    "workers": "data.num_workers",
-}
 _LONGEST_SHOWN = 80
 
 
@@ -54,6 +46,10 @@ def fault(subject: str, origin: str, message: str) -> str:
 def unknown_key(key: str, shown: str, origin: str) -> str:
     """The line for a setting that does not exist, with the names that were probably meant."""
     subject = f"{key}={shown}"
+    translated = translate(key, shown) if "." not in key else None
+    if translated is not None:
+        problem = f"{key} is a section, not a setting" if key in section_names() else "no such setting"
+        return fault(subject, origin, problem + _suggest(translated))
     if key in section_names():
         return fault(subject, origin, f"{key} is a section, not a setting; did you mean {_main_setting(key)}={shown}?")
     section, _, rest = key.partition(".")
@@ -76,8 +72,8 @@ def nearest_keys(key: str) -> list[str]:
     """Up to three settings that ``key`` probably means, the likeliest first."""
     keys = list(option_table())
     leaf = key.rpartition(".")[2]
-    if leaf in _FOREIGN_NAMES:
-        return [_FOREIGN_NAMES[leaf]]
+    if leaf in SETTINGS or leaf in SWITCHES:
+        return [str(setting_of(leaf))]
     same_leaf = [known for known in keys if known.rpartition(".")[2] == leaf]
     if same_leaf:
         return sorted(same_leaf, key=lambda known: -_likeness(key, known))[:3]
@@ -179,6 +175,22 @@ def _did_you_mean(names: list[str]) -> str:
     if not names:
         return ""
     return f"; did you mean {' or '.join(names)}?"
+
+
+def _suggest(words: list[str]) -> str:
+    """The words to type instead; where their value is not allowed, what is."""
+    assignments = [word for word in words if not word.startswith("CUDA_VISIBLE_DEVICES=")]
+    variables = [word for word in words if word not in assignments]
+    choose = f" To choose the devices, put {variables[0]} before the command" if variables else ""
+    for key, _, text in (word.partition("=") for word in assignments if not word.startswith("model=")):
+        option = option_table()[key]
+        try:
+            is_allowed = check({key: Setting(key, read_typed(text, option), "", text)})[0] is not None
+        except UnreadableValueError:
+            is_allowed = False
+        if not is_allowed:
+            return f"; did you mean {key}? It must be {option.allowed}"
+    return f"; did you mean {shlex.join(assignments)}?{choose}"
 
 
 def _one_line(text: str) -> str:

@@ -29,16 +29,16 @@ def end_of(*words: str) -> int:
         (DataError("no photos"), 2, ["error: no photos"]),
         (ConfigError("first fault\nsecond fault"), 2, ["error: first fault", "error: second fault"]),
         (VerificationError("other logits"), 1, ["error: other logits"]),
-        (KeyboardInterrupt(), 130, ["stopped"]),
+        (KeyboardInterrupt(), 130, ["interrupted"]),
         (
             OSError(errno.ENOSPC, "No space left on device", "runs/a/metrics.csv"),
             2,
-            ["error: cannot write runs/a/metrics.csv: No space left on device; what was written before is whole"],
+            ["error: cannot write runs/a/metrics.csv: No space left on device; files written before are complete"],
         ),
         (
             OSError(errno.ENOSPC, "No space left on device"),
             2,
-            ["error: cannot write: No space left on device; what was written before is whole"],
+            ["error: cannot write: No space left on device; files written before are complete"],
         ),
     ],
 )
@@ -59,7 +59,7 @@ def test_how_a_command_ends(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a fault of the program"), OSError(errno.EIO, "the disk is broken")])
-def test_what_is_no_mistake_of_the_user_keeps_its_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_exceptions_keep_their_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: Path) -> None:
         raise error
 
@@ -70,35 +70,35 @@ def test_what_is_no_mistake_of_the_user_keeps_its_traceback(error: Exception, mo
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["train", "a", "b"], "one folder is expected, got 2: a, b"),
         (["train", "none", "data.root=x"], "there is no folder x"),
         (["train", "none", "--epochs", "3"], "--epochs"),
-        (["predict", "model.onnx"], "argument 'images'"),
+        (["predict", "model.onnx"], "missing argument 'IMAGES'"),
         (["evaluate", "model.onnx", "--split", "all"], "--split"),
         (["predict", "model.onnx", "a.jpg", "--batch-size", "0"], "--batch-size"),
-        (["tarin"], "tarin"),
+        (["tarin"], "type: classifier-training train"),
         (["config", "show", "seed=-1"], "seed=-1 (command line): must be a whole number"),
     ],
 )
-def test_a_mistake_is_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert end_of(*words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
-    assert said in line
+    assert message in line
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
-def test_help_names_every_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_the_commands_in_the_order_of_use(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(words)
 
-    out = capsys.readouterr().out
-    for command in ("train", "evaluate", "predict", "export", "demo", "config"):
-        assert command in out
+    lines = [line.strip("│ ").split("  ")[0] for line in capsys.readouterr().out.splitlines()]
+    commands = ["train", "evaluate", "predict", "export", "report", "compare", "prepare", "config", "demo"]
+    assert [line for line in lines if line in commands] == commands
 
 
-def test_a_reader_that_stops_early_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
     """`config options | head` closes the pipe while there is more to come."""
     read_end, write_end = os.pipe()
     os.close(read_end)

@@ -49,7 +49,7 @@ def test_all_faults_are_told_at_once_with_their_origin(tmp_path: Path) -> None:
     assert str(raised.value).splitlines() == [
         f"data.batchsize=3 ({file}:3): no such setting; did you mean data.batch_size?",
         f"modle={{name: x}} ({file}:4): no such setting; did you mean model?",
-        "epochs=3 (command line): no such setting; did you mean trainer.max_epochs?",
+        "epochs=3 (command line): no such setting; did you mean trainer.max_epochs=3?",
         "foo (command line): is no setting; settings are written key=value, such as data.batch_size=64",
         f"data.batch_size=big ({file}:2): must be a whole number, at least 1",
         "optimizer.lr=-1 (command line): must be a number, above 0",

@@ -98,7 +98,7 @@ def test_a_broken_file_is_one_fault(content: str, message: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ("batch_size: 3", "batch_size=3 (FILE:1): no such setting; did you mean data.batch_size?"),
+        ("batch_size: 3", "batch_size=3 (FILE:1): no such setting; did you mean data.batch_size=3?"),
         ("data.batch_size: x", "data.batch_size=x (FILE:1): must be a whole number, at least 1"),
         ("data:\n  batchsize: 3", "data.batchsize=3 (FILE:2): no such setting; did you mean data.batch_size?"),
         ("data:\n  batch_size: '3'", "data.batch_size='3' (FILE:2): must be a whole number, at least 1"),

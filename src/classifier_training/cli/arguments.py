@@ -1,0 +1,64 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from classifier_training.errors import ConfigError
+
+Settings = Annotated[
+    list[str] | None, typer.Argument(help="Settings; `config options` lists them.", metavar="[KEY=VALUE]...")
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="YAML file with settings, such as a run's config.yaml.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and results.")]
+
+
+def split_arguments(arguments: list[str] | None, most: int = 1) -> tuple[list[str], list[str]]:
+    """Separates paths and addresses from settings, which may come in any order.
+
+    A setting contains ``=``, unless it is an address or the name of an existing file.
+
+    Args:
+        arguments: As typed.
+        most: How many paths there may be.
+
+    Returns:
+        The paths and the settings, each in the order typed.
+
+    Raises:
+        ConfigError: There are more paths.
+    """
+    paths: list[str] = []
+    settings: list[str] = []
+    for argument in arguments or []:
+        is_path = "=" not in argument or "://" in argument.partition("=")[0] or Path(argument).exists()
+        (paths if is_path else settings).append(argument)
+    if len(paths) > most:
+        expected = "one folder is expected" if most == 1 else f"at most {most} paths are expected"
+        raise ConfigError(f"{expected}, got {len(paths)}: {', '.join(paths)}; settings are key=value")
+    return paths, settings
+
+
+def check_settings(overrides: list[str], config: Path | None, photos: str | None) -> None:
+    """Reports mistakes in the settings and a missing source of photos before anything heavy is imported.
+
+    Raises:
+        ConfigError: A setting is wrong, or the photos are not given or do not exist.
+    """
+    from classifier_training.config import load_config
+    from classifier_training.data.sources.address import is_pattern, is_remote
+
+    root = load_config(overrides if photos is None else [f"data.root={photos}", *overrides], file=config).data.root
+    if root is None:
+        raise ConfigError(
+            "no photos given; type: classifier-training train PHOTOS, where PHOTOS is a folder with one folder of"
+            " images per class; or try the built-in example: classifier-training demo"
+        )
+    # an address is checked later, when it is opened
+    if not (is_remote(root) or is_pattern(root) or Path(root).expanduser().exists()):
+        raise ConfigError(f"there is no folder {root}; name a folder of photos or a table file")

@@ -1,0 +1,37 @@
+"""The command ``export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from classifier_training.cli.arguments import Quiet, Settings
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="Run folder.", metavar="RUN")],
+    settings: Settings = None,
+    form: Annotated[str, typer.Option("--format", help="Format of the exported file.")] = "onnx",
+    quiet: Quiet = False,
+) -> None:
+    """Export a run's best weights to ONNX, and verify the file against PyTorch on real images.
+
+    Examples:
+      classifier-training export runs/shirts
+      classifier-training export runs/shirts export.opset_version=17
+    """
+    from classifier_training.config import load_config
+    from classifier_training.exporters.forms import check_form
+    from classifier_training.run.folder import open_run
+
+    check_form(form)
+    load_config(settings or [], file=open_run(Path(run)).config)  # mistakes first: what follows takes seconds to import
+    from classifier_training.exporters.export import export as run_export
+    from classifier_training.terminal.terminal import Terminal
+
+    terminal = Terminal(quiet=quiet)
+    with terminal.capture_warnings():
+        path = run_export(run, settings or [], form=form, quiet=quiet)
+    terminal.info(f"written: {path}, with labels_mapping.json and verification.json in the same folder")

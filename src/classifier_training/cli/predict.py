@@ -1,0 +1,49 @@
+"""The command ``predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from classifier_training.cli.arguments import Quiet
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="Run folder or .onnx file.", metavar="RUN")],
+    images: Annotated[list[str], typer.Argument(help="Image files, or folders of images.", metavar="IMAGES...")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write a .csv or .jsonl file instead of printing a table.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
+    on_bad_image: Annotated[
+        Literal["raise", "skip"], typer.Option(help="What to do about a file that is not an image.")
+    ] = "raise",
+    quiet: Quiet = False,
+) -> None:
+    """Predict the classes of images with an exported model.
+
+    Examples:
+      classifier-training predict runs/shirts new-photos
+      classifier-training predict runs/shirts new-photos -o predictions.csv
+    """
+    from classifier_training.inference.predict import check_output, open_predictor, table_rows, write_predictions
+    from classifier_training.terminal.terminal import Terminal
+
+    terminal = Terminal(quiet=quiet)
+    if output is not None:
+        check_output(output)
+    classifier, paths = open_predictor(model, images)
+    predictions = []
+    with terminal.progress("predicting", "images") as progress:
+        for prediction in classifier.predict_files(
+            paths, batch_size, on_bad_image, lambda _, error: terminal.warn(f"left out: {error}")
+        ):
+            predictions.append(prediction)
+            progress(len(predictions), len(paths))
+    if output is None:  # the table is the result, so it is printed even with --quiet
+        Terminal().table("predictions", ["file", "label", "probability"], list(table_rows(predictions)))
+    else:
+        write_predictions(output, predictions, classifier.classes)
+        terminal.result(f"{len(predictions)} of {len(paths)} predictions written to {output}")

@@ -1,0 +1,158 @@
+"""What other trainers call our settings: Ultralytics, timm's scripts, Keras, fastai, Lightning, Hugging Face.
+
+The command line uses the table for flags (``--epochs 5``), the settings for assignments (``epochs=5``).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from classifier_training.config.options import option_table, preset_names
+
+PHOTOS: Final = frozenset({"data", "data_dir", "data_path", "dataset", "images", "input", "photos", "root", "source"})
+"""Names for the photos, which are an argument and not a setting here; as a setting they are ``data.root``."""
+SETTINGS: Final = {
+    "a": "model.name",
+    "accumulate": "trainer.accumulate_grad_batches",
+    "arch": "model.name",
+    "aug": "data.auto_augment",
+    "b": "data.batch_size",
+    "backbone": "model.name",
+    "base_lr": "optimizer.lr",
+    "batch": "data.batch_size",
+    "bs": "data.batch_size",
+    "clip_grad": "trainer.gradient_clip_val",
+    "criterion": "loss.name",
+    "device": "trainer.accelerator",
+    "drop": "model.drop_rate",
+    "drop_path": "model.drop_path_rate",
+    "dropout": "model.drop_rate",
+    "epoch": "trainer.max_epochs",
+    "epochs": "trainer.max_epochs",
+    "exp_name": "run.name",
+    "experiment": "run.name",
+    "fliplr": "data.hflip",
+    "flipud": "data.vflip",
+    "freeze": "model.freeze_epochs",
+    "gpus": "trainer.devices",
+    "grad_accum_steps": "trainer.accumulate_grad_batches",
+    "grad_clip": "trainer.gradient_clip_val",
+    "gradient_accumulation_steps": "trainer.accumulate_grad_batches",
+    "img": "data.image_size",
+    "img_size": "data.image_size",
+    "imgsz": "data.image_size",
+    "initial_checkpoint": "model.weights",
+    "input_size": "data.image_size",
+    "j": "data.num_workers",
+    "learning_rate": "optimizer.lr",
+    "log_dir": "run.dir",
+    "log_wandb": "tracking.wandb",
+    "loss": "loss.name",
+    "lr0": "optimizer.lr",
+    "lrf": "scheduler.min_lr_ratio",
+    "model": "model.name",
+    "model_ema": "ema.enabled",
+    "model_ema_decay": "ema.decay",
+    "model_name": "model.name",
+    "name": "run.name",
+    "num_epochs": "trainer.max_epochs",
+    "num_train_epochs": "trainer.max_epochs",
+    "opset": "export.opset_version",
+    "opt": "optimizer.name",
+    "optim": "optimizer.name",
+    "optimizer": "optimizer.name",
+    "out": "run.dir",
+    "output": "run.dir",
+    "output_dir": "run.dir",
+    "patience": "trainer.early_stopping_patience",
+    "per_device_train_batch_size": "data.batch_size",
+    "project": "run.dir",
+    "random_seed": "seed",
+    "reprob": "data.random_erasing",
+    "run_name": "run.name",
+    "save_dir": "run.dir",
+    "sched": "scheduler.name",
+    "scheduler": "scheduler.name",
+    "smoothing": "loss.label_smoothing",
+    "torchcompile": "model.compile",
+    "wd": "optimizer.weight_decay",
+    "workers": "data.num_workers",
+}
+"""Our setting by foreign name; names that equal the last part of a setting's key need no entry."""
+SWITCHES: Final = {
+    "amp": {"true": "trainer.precision=auto", "false": "trainer.precision=32-true"},
+    "bf16": {"true": "trainer.precision=bf16-mixed", "false": "trainer.precision=32-true"},
+    "fp16": {"true": "trainer.precision=16-mixed", "false": "trainer.precision=32-true"},
+    "half": {"true": "trainer.precision=16-mixed", "false": "trainer.precision=32-true"},
+    "no_aug": {"true": "data.auto_augment=none", "false": "data.auto_augment=randaugment"},
+    "no_cuda": {"true": "trainer.accelerator=cpu", "false": "trainer.accelerator=gpu"},
+}
+"""The assignment that a switch means, on and off."""
+DEVICES: Final = frozenset({"device", "devices", "gpu", "gpu_ids", "gpus"})
+_TRUTH = {"true": "true", "1": "true", "yes": "true", "false": "false", "0": "false", "no": "false"}
+
+
+def setting_of(name: str) -> str | None:
+    """The setting that a name of another trainer, or the last part of a setting's key, means."""
+    name = name.lower().replace("-", "_")
+    if name in SWITCHES:
+        return SWITCHES[name]["true"].partition("=")[0]
+    if name in PHOTOS:
+        return "data.root"
+    if name in SETTINGS or name in option_table():
+        return SETTINGS.get(name, name)
+    same_leaf = [key for key in option_table() if key.rpartition(".")[2] == name]
+    return same_leaf[0] if len(same_leaf) == 1 else None
+
+
+def takes_value(name: str) -> bool:
+    """Whether a flag of this name is followed by a value, unlike ``--pretrained`` and ``--amp``."""
+    key = setting_of(name)
+    return name not in SWITCHES and not (key is not None and option_table()[key].type.startswith("bool"))
+
+
+def translate(name: str, value: str | None) -> list[str] | None:
+    """The words to type for a setting of another trainer.
+
+    Args:
+        name: The foreign name without dashes, such as ``epochs`` or ``batch-size``.
+        value: Its value; None for a flag without one.
+
+    Returns:
+        Assignments such as ``trainer.max_epochs=5``, with ``CUDA_VISIBLE_DEVICES=…`` first where devices are chosen by
+        number; None for a name that is not known.
+    """
+    name = name.lower().replace("-", "_")
+    if name.startswith("no_") and name not in SWITCHES and setting_of(name[3:]) and not takes_value(name[3:]):
+        name, value = name[3:], "false"
+    if name in DEVICES:
+        return _devices(name, (value or "auto").lower())
+    if name in SWITCHES:
+        return [SWITCHES[name][_TRUTH.get((value or "true").lower(), "true")]]
+    if name in {"model", "model_name", "arch", "a", "backbone"} and value in preset_names():
+        return [f"model={value}"]
+    key = setting_of(name)
+    if key is None:
+        return None
+    option = option_table()[key]
+    if value is None:
+        value = "true" if option.type.startswith("bool") else option.default if option.default != "null" else "VALUE"
+    is_constant = bool(option.choices) or option.type.startswith("bool")
+    return [f"{key}={value.lower() if is_constant else value}"]
+
+
+def _devices(name: str, value: str) -> list[str]:
+    """Which devices, as Ultralytics (``0,1``, ``cpu``), PyTorch (``cuda:1``) and Lightning (``gpus=2``) write it."""
+    numbers = re.findall(r"\d+", value)
+    if value in {"cpu", "mps", "auto"}:
+        return [f"trainer.accelerator={value}"]
+    if name in {"gpus", "devices"} and value.isdecimal():
+        return ["trainer.accelerator=cpu"] if value == "0" else ["trainer.accelerator=gpu", f"trainer.devices={value}"]
+    if numbers and not value.startswith("-"):
+        return [
+            f"CUDA_VISIBLE_DEVICES={','.join(numbers)}",
+            "trainer.accelerator=gpu",
+            f"trainer.devices={len(numbers)}",
+        ]
+    return ["trainer.accelerator=auto" if value.startswith("-") else "trainer.accelerator=gpu"]
