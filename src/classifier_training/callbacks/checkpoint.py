@@ -6,7 +6,7 @@ import io
 import math
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning
 import torch
@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from classifier_training.errors import ConfigError
 from classifier_training.files.atomic import atomic_path
 from classifier_training.files.canonical import canonical
+from classifier_training.metrics.best_epoch import EpochScore, Mode, is_better
 from classifier_training.run.checkpoint_files import link_or_copy, replace_last_checkpoint
 
 VALIDATION_LEFT = "validation_left"
@@ -46,8 +47,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class RunCheckpoint(Checkpoint):
     """Writes ``best.ckpt`` when the monitored metric improves and ``last.ckpt`` after every epoch.
 
-    Of epochs with the same monitored metric, common where validation images are few, the one with the lowest
-    ``val/loss`` is the best; without that metric it is the earliest.
+    Which epoch is the best is decided by `is_better`.
 
     Both are written at the very end of an epoch, when validation is done, so that a resumed run starts with the next
     epoch. In the midst of an epoch ``last.ckpt`` is written between two optimizer steps; where it is due at the last
@@ -67,7 +67,7 @@ class RunCheckpoint(Checkpoint):
         self,
         dirpath: str | Path,
         monitor: str = "val/top1",
-        mode: Literal["min", "max"] = "max",
+        mode: Mode = "max",
         every_n_steps: int | None = None,
         every_n_minutes: float | None = None,
         keep_last: int = 2,
@@ -212,12 +212,8 @@ class RunCheckpoint(Checkpoint):
         if value is None:
             logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
             raise ConfigError(f"checkpoint.monitor={self.monitor!r} was not logged; logged were {logged}")
-        best, score, loss = self.best_model_score, float(value), _loss(trainer)
-        if best is None or math.isnan(best):
-            return True
-        if score == best:
-            return loss is not None and (self.best_loss is None or loss < self.best_loss)
-        return score > best if self.mode == "max" else score < best
+        best = None if self.best_model_score is None else EpochScore(self.best_model_score, self.best_loss)
+        return is_better(EpochScore(float(value), _loss(trainer)), best, self.mode)
 
 
 def _loss(trainer: lightning.Trainer) -> float | None:

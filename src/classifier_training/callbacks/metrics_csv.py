@@ -7,18 +7,10 @@ from pathlib import Path
 import lightning
 
 from classifier_training.callbacks.epoch_metrics import EpochMetrics
+from classifier_training.metrics.score_names import SCORE_TITLES
 from classifier_training.run.epoch_table import EpochTable
 
-FIRST_COLUMNS = (
-    "epoch",
-    "step",
-    "train/loss",
-    "val/loss",
-    "val/top1",
-    "val/top5",
-    "val/balanced_accuracy",
-    "val/macro_f1",
-)
+FIRST_COLUMNS = ("epoch", "step", "train/loss", "val/loss", *(f"val/{name}" for name in SCORE_TITLES))
 
 
 class MetricsCSV(lightning.Callback):

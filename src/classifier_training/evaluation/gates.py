@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from classifier_training.errors import ConfigError, GateError
+from classifier_training.metrics.score_names import SCORE_TITLES
 
 if TYPE_CHECKING:
     from classifier_training.results.scored_pass import ScoredPass
     from classifier_training.types import Progress
 
-SCORES: Final = ("top1", "top5", "balanced_accuracy", "macro_f1")
 DEFAULT_SIGNIFICANCE: Final = 0.05
 
 
@@ -44,7 +44,7 @@ class Minimum:
     """A score that must be reached.
 
     Attributes:
-        score: One of `SCORES`.
+        score: One of `SCORE_TITLES`.
         value: The least that passes, in [0, 1].
 
     Raises:
@@ -55,9 +55,9 @@ class Minimum:
     value: float
 
     def __post_init__(self) -> None:
-        if self.score not in SCORES:
+        if self.score not in SCORE_TITLES:
             raise ConfigError(
-                f"--min {self.score}={self.value:g}: there is no such score; allowed: {', '.join(SCORES)}"
+                f"--min {self.score}={self.value:g}: there is no such score; allowed: {', '.join(SCORE_TITLES)}"
             )
         if not 0 <= self.value <= 1:
             raise ConfigError(f"--min {self.score}={self.value:g}: a score is a number from 0 to 1")
@@ -101,7 +101,7 @@ class NotWorseThan:
 
 def check_minimum(scored: ScoredPass, gate: Minimum) -> GateResult:
     """Compares a score with the least that passes."""
-    measured: float = getattr(scored.scores, gate.score)
+    measured = scored.scores.by_name()[gate.score]
     interval = scored.intervals.to_dict()[gate.score]
     passed = measured >= gate.value
     relation = "reaches" if passed else "is below"

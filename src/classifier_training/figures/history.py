@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from classifier_training.figures.axes import SPLIT_COLOURS, plain_axes
 from classifier_training.figures.rendering import new_figure
 from classifier_training.figures.text import shown
 from classifier_training.files.tables import read_rows
+from classifier_training.metrics.best_epoch import Mode, find_best
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,14 +50,7 @@ def read_history(metrics: Path, timings: Path | None = None) -> list[dict[str, f
     return [rows[epoch] for epoch in sorted(rows)]
 
 
-def best_row(rows: Sequence[Row], monitor: str, mode: Literal["min", "max"]) -> Row | None:
-    """The epoch whose checkpoint is the best, as `RunCheckpoint` chooses it; None where nothing was monitored."""
-    scored = [row for row in rows if math.isfinite(row.get(monitor, math.nan))]
-    sign = -1.0 if mode == "max" else 1.0
-    return min(scored, key=lambda row: (sign * row[monitor], row.get("val/loss", math.inf)), default=None)
-
-
-def history_figure(rows: Sequence[Row], monitor: str = "val/top1", mode: Literal["min", "max"] = "max") -> Figure:
+def history_figure(rows: Sequence[Row], monitor: str = "val/top1", mode: Mode = "max") -> Figure:
     """Draws a training.
 
     Args:
@@ -72,7 +66,7 @@ def history_figure(rows: Sequence[Row], monitor: str = "val/top1", mode: Literal
         ("training speed, images/s", [name for name in names if name == "images_per_second"]),
     ]
     panels = [(title, lines) for title, lines in panels if lines] or [("no metric was logged", [])]
-    best = best_row(rows, monitor, mode)
+    best = find_best([row.get(monitor) for row in rows], [row.get("val/loss") for row in rows], mode)
     num_columns = min(2, len(panels))
     num_rows = math.ceil(len(panels) / num_columns)
     figure = new_figure(5.2 * num_columns, 3.4 * num_rows)
@@ -80,7 +74,7 @@ def history_figure(rows: Sequence[Row], monitor: str = "val/top1", mode: Literal
     for axes, (title, lines) in zip(grid.flat, panels, strict=False):
         _draw_panel(axes, title, lines[:_MAX_LINES], rows)
         if best is not None and title in {"loss", "accuracy"}:
-            _mark_best(axes, best)
+            _mark_best(axes, int(rows[best]["epoch"]) + 1)
         if title in {"loss", "accuracy"}:
             axes.legend(fontsize=8, frameon=False)
     for axes in grid.flat[len(panels) :]:
@@ -107,8 +101,7 @@ def _draw_panel(axes: Axes, title: str, names: Sequence[str], rows: Sequence[Row
         axes.set_ylim(0, 1.1 * max(1.0, axes.get_ylim()[1]))
 
 
-def _mark_best(axes: Axes, best: Row) -> None:
-    epoch = int(best["epoch"]) + 1
+def _mark_best(axes: Axes, epoch: int) -> None:
     axes.axvline(epoch, color="#888888", linewidth=1, linestyle="--", label=f"best: epoch {epoch}", zorder=0)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier_training.metrics.score_names import SCORE_TITLES
 from classifier_training.metrics.scores import Scores
 
 CONFIDENCE_LEVEL: Final = 0.95
@@ -38,8 +39,7 @@ class ScoreIntervals:
 
     def to_dict(self) -> dict[str, list[float] | None]:
         """Plain values for JSON."""
-        names = ("top1", "top5", "balanced_accuracy", "macro_f1")
-        ends: dict[str, Interval | None] = {name: getattr(self, name) for name in names}
+        ends: dict[str, Interval | None] = {name: getattr(self, name) for name in SCORE_TITLES}
         return {name: None if interval is None else list(interval) for name, interval in ends.items()}
 
 

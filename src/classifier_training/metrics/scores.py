@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.errors import DataError
+from classifier_training.metrics.score_names import SCORE_TITLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,10 @@ class Scores:
     confusion: NDArray[np.int64]
     classes: tuple[ClassScores, ...]
 
+    def by_name(self) -> dict[str, float]:
+        """The scores of all images by the names in `SCORE_TITLES`."""
+        return {name: getattr(self, name) for name in SCORE_TITLES}
+
     def to_dict(self, classes: Sequence[str]) -> dict[str, Any]:
         """Plain values for JSON; an undefined score is None.
 
@@ -73,10 +78,7 @@ class Scores:
         ]
         return {
             "num_images": self.num_images,
-            "top1": self.top1,
-            "top5": self.top5,
-            "balanced_accuracy": self.balanced_accuracy,
-            "macro_f1": self.macro_f1,
+            **self.by_name(),
             "classes": per_class,
             "confusion": self.confusion.tolist(),
         }

@@ -267,9 +267,8 @@ class BaseClassificationModel(lightning.LightningModule):
         loss = self.evaluation_loss.compute()
         self.counts.reset()
         self.evaluation_loss.reset()
-        names = ("top1", "top5", "balanced_accuracy", "macro_f1")
         # float64, so that the logged number is the one that any other reader of the counts gets
-        scores = {name: torch.tensor(getattr(self.scores, name), dtype=torch.float64) for name in names}
+        scores = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.scores.by_name().items()}
         for name, value in {"loss": loss, **scores}.items():
             # not synchronised: all ranks have it already, and the mean of equal numbers would round
             self.log(f"{stage}/{name}", value, on_epoch=True, batch_size=1, prog_bar=name == "top1")

@@ -77,10 +77,7 @@ def _measured(scored: ScoredPass) -> dict[str, Any]:
     return {
         "classes": list(scored.classes),
         "num_images": scores.num_images,
-        "top1": scores.top1,
-        "top5": scores.top5,
-        "balanced_accuracy": scores.balanced_accuracy,
-        "macro_f1": scores.macro_f1,
+        **scores.by_name(),
         "confidence_level": CONFIDENCE_LEVEL,
         "intervals": scored.intervals.to_dict(),
         "per_class": _per_class(scores, scored.classes),

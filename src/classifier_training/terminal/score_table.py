@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from classifier_training.metrics.score_names import SCORE_TITLES
 from classifier_training.metrics.scores import Scores
 from classifier_training.terminal.terminal import Terminal
 
@@ -19,13 +20,7 @@ def show_scores(terminal: Terminal, scores: Scores, classes: Sequence[str], titl
 
 def summarise(scores: Scores) -> str:
     """The scores over all classes, in one line."""
-    summary = {
-        "top-1": scores.top1,
-        "top-5": scores.top5,
-        "balanced accuracy": scores.balanced_accuracy,
-        "macro F1": scores.macro_f1,
-    }
-    return "  ".join(f"{name} {value:.4f}" for name, value in summary.items())
+    return "  ".join(f"{SCORE_TITLES[name]} {value:.4f}" for name, value in scores.by_name().items())
 
 
 def _share(value: float | None) -> str:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from classifier_training.figures.history import MAX_MARKED_EPOCHS, best_row, history_figure, read_history
+from classifier_training.figures.history import MAX_MARKED_EPOCHS, history_figure, read_history
 from classifier_training.figures.rendering import save_figure
 
 
@@ -64,14 +64,13 @@ def test_the_best_epoch_is_that_of_the_checkpoint(
         {"epoch": epoch, "val/top1": score, "val/loss": loss}
         for epoch, (score, loss) in enumerate(zip(scores, losses, strict=True))
     ]
-    best = best_row(rows, "val/top1", mode)
-    assert best is not None
-    assert best["epoch"] == expected
+    accuracy = panels(history_figure(rows, "val/top1", mode))["accuracy"]
+    assert [x for x, _ in points(accuracy, f"best: epoch {expected + 1}")] == [expected + 1] * 2
 
 
 def test_where_nothing_was_monitored_no_epoch_is_the_best() -> None:
-    assert best_row([{"epoch": 0, "val/loss": 1.0}], "val/top1", "max") is None
-    assert "best" not in str([axes.get_legend_handles_labels()[1] for axes in history_figure([{"epoch": 0}]).axes])
+    figure = history_figure([{"epoch": 0, "val/loss": 1.0}], "val/top1", "max")
+    assert "best" not in str([axes.get_legend_handles_labels()[1] for axes in figure.axes])
 
 
 def test_each_panel_shows_its_lines_by_epochs_from_one() -> None:

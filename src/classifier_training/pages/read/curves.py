@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from classifier_training.files.text import plain_text
+from classifier_training.metrics.best_epoch import find_best
 from classifier_training.pages.read.reading import DamagedFileError, read_rows
 
 
@@ -24,19 +25,12 @@ class Curves:
     columns: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
 
     def best(self, column: str, *, is_lower_better: bool) -> tuple[int, float] | None:
-        """The epoch with the best value, as `RunCheckpoint` chooses it, and that value; None where there is no value.
-
-        Of equal values that with the lowest ``val/loss`` is the best, and of these the first.
-        """
+        """The best epoch, see `is_better`, and its value; None where there is no value."""
         values = self.columns.get(column, ())
         losses = self.columns.get("val/loss", (None,) * len(values))
-        sign = 1.0 if is_lower_better else -1.0
-        found = [
-            (sign * value, math.inf if loss is None else loss, epoch, value)
-            for epoch, value, loss in zip(self.epochs, values, losses, strict=False)
-            if value is not None
-        ]
-        return min(found)[2:] if found else None
+        position = find_best(values, losses, "min" if is_lower_better else "max")
+        value = None if position is None else values[position]
+        return None if position is None or value is None else (self.epochs[position], value)
 
 
 def read_curves(path: Path) -> Curves:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from classifier_training.metrics.score_names import SCORE_TITLES
 from classifier_training.pages.charts.axes import axis_over, epoch_axis, share_axis
 from classifier_training.pages.charts.lines import Line, line_chart
 from classifier_training.pages.read.run_data import RunData
@@ -15,10 +16,7 @@ KEY, TITLE = "curves", "Training curves"
 NAMES = {
     "train/loss": "training loss",
     "val/loss": "validation loss",
-    "val/top1": "top-1",
-    "val/top5": "top-5",
-    "val/balanced_accuracy": "balanced accuracy",
-    "val/macro_f1": "macro F1",
+    **{f"val/{name}": title for name, title in SCORE_TITLES.items()},
     "lr": "learning rate",
     "images_per_second": "images per second",
     "seconds": "seconds",
@@ -28,7 +26,7 @@ _LOSS_HINT = (
     " with label smoothing where that is on; validation is scored on plain photos, and with the averaged weights where"
     " averaging (EMA) is on."
 )
-_SHARES = {"val/top1", "val/top5", "val/balanced_accuracy", "val/macro_f1"}
+_SHARES = {f"val/{name}" for name in SCORE_TITLES}
 
 Values = Sequence[float | None]
 

@@ -1,0 +1,58 @@
+"""Which epoch of a training is the best: the one rule behind ``best.ckpt``, the figures and the pages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+Mode = Literal["min", "max"]
+"""Whether a higher or a lower value of the monitored metric is better."""
+
+
+class EpochScore(NamedTuple):
+    """What decides about an epoch.
+
+    Attributes:
+        score: The monitored metric.
+        loss: ``val/loss``; None where it was not logged.
+    """
+
+    score: float
+    loss: float | None = None
+
+
+def is_better(epoch: EpochScore, best: EpochScore | None, mode: Mode) -> bool:
+    """Whether an epoch is better than the best one before it.
+
+    Of epochs with the same monitored metric, common where validation images are few, the one with the lowest
+    ``val/loss`` is the best; without that metric it is the earliest. Any epoch is better than one whose metric is NaN.
+
+    Args:
+        epoch: The epoch.
+        best: The best one before it; None: there is none.
+        mode: Whether a higher or a lower metric is better.
+    """
+    if best is None or math.isnan(best.score):
+        return True
+    if epoch.score == best.score:
+        return epoch.loss is not None and (best.loss is None or epoch.loss < best.loss)
+    return epoch.score > best.score if mode == "max" else epoch.score < best.score
+
+
+def find_best(scores: Sequence[float | None], losses: Sequence[float | None], mode: Mode) -> int | None:
+    """The position of the best epoch; None where no epoch has a score.
+
+    Args:
+        scores: The monitored metric of each epoch, in order; None or NaN where it has none.
+        losses: ``val/loss`` of each epoch, likewise.
+        mode: Whether a higher or a lower metric is better.
+    """
+    position, best = None, None
+    for number, (score, loss) in enumerate(zip(scores, losses, strict=True)):
+        if score is None or math.isnan(score):
+            continue
+        epoch = EpochScore(score, None if loss is None or math.isnan(loss) else loss)
+        if is_better(epoch, best, mode):
+            position, best = number, epoch
+    return position
