@@ -2,38 +2,43 @@
 #
 # make test PYTEST_ARGS='-k ema'    a part of the tests
 # make demo PYTHON=python3.12       the interpreter of a new .venv
+# make demo TORCH=cpu               PyTorch without CUDA in a new .venv (needs uv, or pip to fetch it)
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test check constraints clean force
+.PHONY: help demo test check docs constraints clean force
 
 help:
 	@echo 'make demo         train, score and export a classifier of handwritten digits'
 	@echo 'make test         run the tests'
 	@echo 'make check        format, lint, types, layers'
+	@echo 'make docs         build the documentation into site/'
 	@echo 'make constraints  renew the pinned versions (needs uv)'
 	@echo 'make clean        remove .venv, the demo photos, caches and builds; runs/ stays'
 
 demo: .venv/.ready
 	@$(BIN)/classifier-training demo
 
-test: .venv/.ready
+test: .venv/.ready-dev
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
-check: .venv/.ready
+check: .venv/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The stamp holds the folder that .venv was made in: one that was moved, or whose Python is gone, is made anew.
+# Each stage has a stamp that holds the folder .venv was made in: if that was moved, or its Python is gone, it is rebuilt.
 ifneq ($(shell test -x $(BIN)/python && cat .venv/.ready 2>/dev/null),$(shell pwd -P))
 .venv/.ready: force
 endif
 
 .venv/.ready: pyproject.toml constraints.txt scripts/setup.sh
-	@sh scripts/setup.sh
+	@sh scripts/setup.sh demo
+
+.venv/.ready-%: .venv/.ready
+	@sh scripts/setup.sh $*
 
 constraints:
 	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --upgrade --all-extras \
