@@ -6,6 +6,7 @@
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
+unexport PYTHONDONTWRITEBYTECODE # set-up leaves the bytecode to the first import
 
 .PHONY: help demo test check docs constraints clean force
 

@@ -12,9 +12,10 @@ set -eu
 cd "$(dirname "$0")/.."
 stage=${1:?the stage: demo, dev or docs}
 
-# Settings of the caller's shell that would send packages elsewhere or leave the bytecode out.
+# Settings of the caller's shell that would send packages elsewhere. Bytecode is written at the first import: compiling
+# all of 12,600 files, most of them never imported, took 40 of 90 seconds.
 unset PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH UV_SYSTEM_PYTHON PIP_USER PIP_TARGET PIP_PREFIX
-export UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never PIP_DISABLE_PIP_VERSION_CHECK=1
+export UV_PYTHON_DOWNLOADS=never PIP_DISABLE_PIP_VERSION_CHECK=1
 
 venv=.venv
 python=$venv/bin/python
@@ -85,7 +86,7 @@ install() {
         return
     fi
     [ -z "${TORCH:-}" ] || fail "TORCH=$TORCH needs uv; install it, or install PyTorch into $venv by hand and leave TORCH out"
-    "$python" -m pip install --compile -e ".[$stage]" -c constraints.txt
+    "$python" -m pip install --no-compile -e ".[$stage]" -c constraints.txt
 }
 
 complete() {
