@@ -34,7 +34,8 @@ BACKEND = '''
 """Builds the editable wheel of tiny."""
 import zipfile
 
-EXTRAS = "".join(f"Provides-Extra: {n}\\nRequires-Dist: needed-by-{n}; extra == '{n}'\\n" for n in ("demo", "dev", "docs"))
+EXTRA = "Provides-Extra: {0}\\nRequires-Dist: needed-by-{0}; extra == '{0}'\\n"
+EXTRAS = "".join(EXTRA.format(name) for name in ("demo", "dev", "docs"))
 
 
 def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
