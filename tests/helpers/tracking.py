@@ -1,4 +1,4 @@
-"""Opens trackers as a run does, and reads back what they hold."""
+"""Opens trackers as a run does."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ RESULTS = {
 
 
 def opened(run: RunFolder, settings: TrackingConfig = EVERYWHERE, **sections: dict[str, Any]) -> Trackers:
-    """The trackers of a run with default settings but for some sections."""
+    """The trackers of a run with default settings except for some sections."""
     run.root.mkdir(parents=True, exist_ok=True)
     return open_trackers(settings, run, Config.model_validate(sections).model_dump(mode="json"))
 
 
 def log_epochs(trackers: Trackers, *epochs: int, top1: float = 0.5, steps: int = 6) -> None:
-    """Logs a metric in each of the epochs, which have so many steps, and all figures."""
+    """Logs a metric of each epoch, which has that many steps, and all figures."""
     for epoch in epochs:
         trackers.log_metrics({"val/top1": top1 + epoch / 8}, step=(epoch + 1) * steps, epoch=epoch)
         trackers.log_figures()

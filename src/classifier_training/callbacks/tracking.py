@@ -9,7 +9,7 @@ import lightning
 from classifier_training.callbacks.epoch_metrics import EpochMetrics
 from classifier_training.run.epoch_table import EpochTable
 from classifier_training.run.folder import RunFolder
-from classifier_training.tracking.trackers import FAREWELL_SECONDS, Trackers
+from classifier_training.tracking.trackers import INTERRUPTED_WAIT_SECONDS, Trackers
 from classifier_training.warn import warn_instead_of_raise
 
 
@@ -51,7 +51,7 @@ class TrackingCallback(lightning.Callback):
         """Sends what there is; whoever stopped the training does not wait long."""
         if trainer.is_global_zero:
             self.trackers.log_figures()
-            self.trackers.flush(FAREWELL_SECONDS)
+            self.trackers.flush(INTERRUPTED_WAIT_SECONDS)
 
     def _rate(self, epoch: int) -> dict[str, float]:
         """The epoch's images per second, where they were written."""

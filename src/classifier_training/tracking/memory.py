@@ -1,4 +1,4 @@
-"""``trackers.json``: what a resumed run must know to go on in the same runs of its trackers."""
+"""``trackers.json``: what a resumed run needs to continue the same runs in its trackers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class TrackerMemory:
     """Plain values by tracker, rewritten as a whole with every change; the threads of all trackers may use it.
 
     Args:
-        path: The file; it is read at once. One that cannot be read is taken for an empty one.
+        path: The file, which is read at once; a damaged one is treated as empty.
     """
 
     def __init__(self, path: Path) -> None:
@@ -23,12 +23,12 @@ class TrackerMemory:
         self._values = _read(path)
 
     def of(self, name: str) -> dict[str, Any]:
-        """What is known of a tracker; nothing in a new run."""
+        """The values of a tracker; none in a new run."""
         with self._lock:
             return dict(self._values.get(name, {}))
 
     def update(self, name: str, **values: Any) -> None:
-        """Remembers values of a tracker.
+        """Stores values of a tracker.
 
         Raises:
             OSError: The file cannot be written.
@@ -45,11 +45,11 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         return {}
     if not isinstance(trackers, dict):
         return {}
-    return {name: values for name, values in trackers.items() if isinstance(values, dict) and _is_ours(values)}
+    return {name: values for name, values in trackers.items() if isinstance(values, dict) and _is_valid(values)}
 
 
-def _is_ours(values: dict[str, Any]) -> bool:
-    """Whether the values have the types that they were written with: a person may have edited the file."""
+def _is_valid(values: dict[str, Any]) -> bool:
+    """Whether the values have the types they were written with: the file may have been edited."""
     figures = values.get("figures", {})
     return (
         all(isinstance(values.get(name, ""), str) for name in ("id", "run_id", "uri"))

@@ -1,4 +1,4 @@
-"""MLflow: a run in a local SQLite or file store, or at a server."""
+"""MLflow: a run in a local SQLite or file store, or on a server."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from classifier_training.config.schema import TrackingConfig
 from classifier_training.files.credentials import without_credentials
 from classifier_training.files.text import plain_text
 from classifier_training.run.folder import RunFolder
 from classifier_training.tracking.memory import TrackerMemory
-from classifier_training.tracking.tracker import Figure, ModelFile
+from classifier_training.tracking.tracker import Figure, ModelFile, TrackerContext
 from classifier_training.tracking.values import Value
 
 NAME = "mlflow"
@@ -27,54 +26,52 @@ MAX_BATCH = 100  # parameters and tags in one request
 MAX_VALUE_LENGTH = 6000  # characters of a parameter
 LIBRARY_VARIABLES = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ALLOW_FILE_STORE": "true",  # MLflow 3 refuses the store that the user has named without this
+    "MLFLOW_ALLOW_FILE_STORE": "true",  # without it MLflow 3 refuses a store of files that the user has named
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # seconds, instead of 120
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # instead of 7, which take minutes
 }
-"""How the library is set where the user has not set it, before it is imported."""
+"""Set before the library is imported, where the user has not set them."""
 
 
 class MLflowTracker:
-    """One run of MLflow; a resumed run goes on in it.
+    """One run of MLflow; a resumed run continues it.
 
-    Values cannot be taken back there, so that an epoch that is trained again after a resume keeps the values it had;
-    a setting that a resume has changed is a tag ``resumed.<setting>``, since parameters cannot be changed either.
+    Values cannot be removed there, so an epoch that is trained again after a resume keeps the values it had; a setting
+    that a resume has changed is a tag ``resumed.<setting>``, because parameters cannot be changed either.
 
     Args:
-        run: The run.
-        settings: The settings by their dotted names.
-        memory: Holds the id.
-        tracking: Experiment, and where the store is.
+        context: The memory has the id; the settings of tracking have the experiment and the address of the store.
     """
 
-    def __init__(
-        self, run: RunFolder, settings: Mapping[str, Value], memory: TrackerMemory, tracking: TrackingConfig
-    ) -> None:
+    def __init__(self, context: TrackerContext) -> None:
+        run, tracking = context.run, context.tracking
         for name, value in LIBRARY_VARIABLES.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
 
-        for name in ("mlflow", "alembic"):  # they say on the terminal how they make their tables
+        for name in ("mlflow", "alembic"):  # they log on the terminal how they create their tables
             logging.getLogger(name).setLevel(logging.WARNING)
         parent = run.root.parent.resolve()
         uri = tracking.mlflow_uri or os.environ.get(URI_VARIABLE) or f"sqlite:///{parent / 'mlflow.db'}"
         self._client = MlflowClient(tracking_uri=uri)
-        self._run_id, experiment_id = self._begin(run, memory, without_credentials(uri), tracking.project, parent)
-        self._there = self._logged_before()
-        self._log_settings(settings)
-        self.message = f"MLflow: {_where(uri, experiment_id, self._run_id)}"
+        self._run_id, experiment_id = self._start(
+            run, context.memory, without_credentials(uri), tracking.project, parent
+        )
+        self._logged = self._logged_before()
+        self._log_settings(context.settings)
+        self.message = f"MLflow: {_how_to_open(uri, experiment_id, self._run_id)}"
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Adds the values that are not there yet."""
+        """Adds the values that are not logged yet."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        new = [Metric(name, value, now, step) for name, value in metrics.items() if (name, step) not in self._there]
+        new = [Metric(name, value, now, step) for name, value in metrics.items() if (name, step) not in self._logged]
         if new:
             self._client.log_batch(self._run_id, metrics=new)
 
     def log_figures(self, figures: Sequence[Figure], step: int) -> None:  # noqa: ARG002 - an artifact has no steps
-        """Puts the figures among the artifacts, each in the place of the one before."""
+        """Logs the figures as artifacts; each replaces the one before."""
         with tempfile.TemporaryDirectory(prefix="classifier-training-") as folder:
             for figure in figures:
                 name = Path(f"{figure.name}.png")
@@ -87,7 +84,7 @@ class MLflowTracker:
         self.log_metrics(scores, step)
 
     def log_model(self, model: ModelFile) -> None:
-        """Puts the model among the artifacts, and its hash among the tags."""
+        """Logs the model as an artifact, and its hash as a tag."""
         self._client.set_tag(self._run_id, "model.sha256", model.sha256)
         self._log_file(model.path, Path("model"))
 
@@ -95,7 +92,7 @@ class MLflowTracker:
         """Sets the state of the run."""
         self._client.set_terminated(self._run_id, "FINISHED" if succeeded else "KILLED")
 
-    def _begin(self, run: RunFolder, memory: TrackerMemory, uri: str, project: str, parent: Path) -> tuple[str, str]:
+    def _start(self, run: RunFolder, memory: TrackerMemory, uri: str, project: str, parent: Path) -> tuple[str, str]:
         """The ids of the run and of its experiment: those of an earlier process, or new ones."""
         known = memory.of(NAME)
         if known.get("uri") == uri and (found := self._find_run(known.get("run_id", ""))) is not None:
@@ -106,9 +103,9 @@ class MLflowTracker:
             experiment_id = self._client.create_experiment(project, artifact_location=_artifact_location(uri, parent))
         else:
             experiment_id = experiment.experiment_id
-        made = self._client.create_run(experiment_id, run_name=plain_text(run.root.name))
-        memory.update(NAME, uri=uri, run_id=made.info.run_id)
-        return made.info.run_id, experiment_id
+        created = self._client.create_run(experiment_id, run_name=plain_text(run.root.name))
+        memory.update(NAME, uri=uri, run_id=created.info.run_id)
+        return created.info.run_id, experiment_id
 
     def _find_run(self, run_id: str) -> Any:
         from mlflow.exceptions import MlflowException
@@ -129,11 +126,11 @@ class MLflowTracker:
     def _log_settings(self, settings: Mapping[str, Value]) -> None:
         from mlflow.entities import Param, RunTag
 
-        there = self._client.get_run(self._run_id).data.params
+        logged = self._client.get_run(self._run_id).data.params
         values = {name: str(value)[:MAX_VALUE_LENGTH] for name, value in settings.items()}
-        for names in _batches(name for name in values if name not in there):
+        for names in _batches(name for name in values if name not in logged):
             self._client.log_batch(self._run_id, params=[Param(name, values[name]) for name in names])
-        for names in _batches(name for name, value in values.items() if there.get(name, value) != value):
+        for names in _batches(name for name, value in values.items() if logged.get(name, value) != value):
             tags = [RunTag(f"resumed.{name}", values[name]) for name in names]
             self._client.log_batch(self._run_id, tags=tags)
 
@@ -148,7 +145,7 @@ def _batches(names: Iterable[str]) -> Iterable[tuple[str, ...]]:
 
 
 def _artifact_location(uri: str, parent: Path) -> str | None:
-    """Where a database has its files: beside it; None where the store decides."""
+    """The folder of artifacts next to a database; None where the store decides."""
     database = re.match(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://", uri)
     if database is None:
         return None
@@ -156,7 +153,7 @@ def _artifact_location(uri: str, parent: Path) -> str | None:
     return ((Path(file).resolve().parent if file else parent) / "mlartifacts").as_uri()
 
 
-def _where(uri: str, experiment_id: str, run_id: str) -> str:
+def _how_to_open(uri: str, experiment_id: str, run_id: str) -> str:
     shown = without_credentials(uri)
     if shown.startswith(("http://", "https://")):
         return f"{shown.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"

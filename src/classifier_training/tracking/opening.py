@@ -1,12 +1,12 @@
-"""Which trackers a run has: checked before anything is trained, opened when its folder is there."""
+"""The table of the trackers: checked before anything is trained, opened when the run folder exists."""
 
 from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from classifier_training.config.schema import TrackingConfig
 from classifier_training.errors import ConfigError
@@ -16,17 +16,27 @@ from classifier_training.tracking.memory import TrackerMemory
 from classifier_training.tracking.mlflow import MLflowTracker
 from classifier_training.tracking.tensorboard import TensorBoardTracker
 from classifier_training.tracking.thread import TrackerThread
-from classifier_training.tracking.tracker import Tracker
+from classifier_training.tracking.tracker import Tracker, TrackerContext
 from classifier_training.tracking.trackers import Trackers
 from classifier_training.tracking.values import tracked_settings
 from classifier_training.tracking.wandb import WandbTracker
 
-TITLES = {"tensorboard": "TensorBoard", "wandb": "Weights & Biases", "mlflow": "MLflow"}
-"""Every tracker by the name that its setting, its package, its extra and its module have."""
+
+class _Entry(NamedTuple):
+    title: str
+    make: Callable[[TrackerContext], Tracker]
+
+
+TRACKERS: Final[Mapping[str, _Entry]] = {
+    "tensorboard": _Entry("TensorBoard", TensorBoardTracker),
+    "wandb": _Entry("Weights & Biases", WandbTracker),
+    "mlflow": _Entry("MLflow", MLflowTracker),
+}
+"""Every tracker by the name of its setting, its package, its extra and its module."""
 
 
 def check_trackers(settings: TrackingConfig) -> None:
-    """Finds the faults of the settings that would only show when a run begins; imports none of the libraries.
+    """Finds the faults of the settings that would only show when a run starts; imports none of the libraries.
 
     Raises:
         ConfigError: A library is not installed, or a password would be written down; one line for each fault.
@@ -34,7 +44,7 @@ def check_trackers(settings: TrackingConfig) -> None:
     faults = [
         f"tracking.{name}=true needs the package {name}, which is not installed; install it with"
         f" pip install 'classifier-training[{name}]', or set tracking.{name}=false"
-        for name in TITLES
+        for name in TRACKERS
         if getattr(settings, name) is True and not _is_installed(name)
     ]
     if settings.mlflow_uri is not None and has_password(settings.mlflow_uri):
@@ -47,41 +57,32 @@ def check_trackers(settings: TrackingConfig) -> None:
 
 
 def open_trackers(settings: TrackingConfig, run: RunFolder, config: Mapping[str, Any]) -> Trackers:
-    """Begins a run in every tracker that the settings name, or goes on with it after a resume.
+    """Starts a run in every tracker that the settings name, or continues it after a resume.
 
-    One that cannot begin is left out with a warning. To be called by the first process of a run alone.
+    A tracker that cannot start is left out with a warning. Only the first process of a run may call this.
 
     Args:
-        settings: Which trackers, and where.
-        run: The run, whose folder is there.
+        settings: Which trackers, and their addresses.
+        run: The run, whose folder exists.
         config: The resolved configuration, of plain values.
 
     Returns:
-        The trackers; `Trackers.messages` say where to look.
+        The trackers; `Trackers.messages` shows how to open them.
     """
     memory = TrackerMemory(run.trackers)
+    context = TrackerContext(run, tracked_settings(config), memory, settings)
     threads = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what these libraries say of each other when they are imported
-        for name, make in _makers(settings, run, config, memory):
-            threads[name] = TrackerThread(TITLES[name], make, settings.timeout_seconds)
-            threads[name].wait()  # processes of data loaders must not be forked while modules are imported
+        warnings.simplefilter("ignore")  # these libraries warn about each other when they are imported
+        for name, (title, make) in TRACKERS.items():
+            wanted = getattr(settings, name)
+            if _is_installed(name) if wanted == "auto" else wanted:
+                threads[name] = TrackerThread(title, partial(make, context), settings.timeout_seconds)
+                threads[name].wait()  # processes of data loaders must not be forked while modules are imported
     return Trackers(run, memory, threads)
 
 
-def _makers(
-    settings: TrackingConfig, run: RunFolder, config: Mapping[str, Any], memory: TrackerMemory
-) -> Iterator[tuple[str, Callable[[], Tracker]]]:
-    flat = tracked_settings(config)
-    if settings.tensorboard is True or (settings.tensorboard == "auto" and _is_installed("tensorboard")):
-        yield "tensorboard", partial(TensorBoardTracker, run, flat, memory)
-    if settings.wandb:
-        yield "wandb", partial(WandbTracker, run, flat, memory, settings)
-    if settings.mlflow:
-        yield "mlflow", partial(MLflowTracker, run, flat, memory, settings)
-
-
 def _is_installed(package: str) -> bool:
-    """Whether a package is there; a folder of that name without a module in it, such as ``wandb/``, is none."""
+    """Whether a package is installed; a folder of that name without a module in it, such as ``wandb/``, is not one."""
     found = importlib.util.find_spec(package)
     return found is not None and found.origin is not None

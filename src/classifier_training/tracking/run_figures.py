@@ -1,4 +1,4 @@
-"""The figures of a run folder, whoever has drawn them."""
+"""The figures of a run folder, whichever code has plotted them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 class RunFigures:
-    """Reads the PNG files of a run folder but those of trackers and evaluations; each again only when it was written.
+    """Reads the PNG files of a run folder except those of trackers and evaluations, and again only after a change.
 
     Args:
         run: The run.
@@ -23,18 +23,18 @@ class RunFigures:
 
     def __init__(self, run: RunFolder) -> None:
         self._root = run.root
-        self._foreign = {run.tensorboard, run.wandb, run.evaluations}
+        self._excluded = {run.tensorboard, run.wandb, run.evaluations}
         self._read: dict[Path, tuple[tuple[int, int, int], Figure]] = {}
 
     def find(self) -> list[Figure]:
-        """All of them, by name; a file that cannot be read at the moment is left out."""
+        """All figures, by name; a file that cannot be read at the moment is left out."""
         return sorted(self._figures(), key=lambda figure: figure.name)
 
     def _figures(self) -> Iterator[Figure]:
         for path in self._paths():
             try:
                 figure = self._figure(path)
-            except OSError:  # removed between the look and the reading
+            except OSError:  # removed since it was found
                 continue
             if figure.png.startswith(PNG_START):
                 yield figure
@@ -42,7 +42,7 @@ class RunFigures:
     def _paths(self) -> Iterator[Path]:
         for name, folders, files in os.walk(self._root):
             folder = Path(name)
-            folders[:] = [below for below in folders if folder / below not in self._foreign]
+            folders[:] = [below for below in folders if folder / below not in self._excluded]
             yield from (folder / file for file in files if file.endswith(".png") and not file.startswith("."))
 
     def _figure(self, path: Path) -> Figure:

@@ -1,4 +1,4 @@
-"""The thread in which a tracker works, so that no training waits for it or ends with it."""
+"""The thread of a tracker, so that no training waits for it or fails with it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ MAX_REASON_LENGTH = 300
 
 
 class TrackerThread:
-    """Does what a tracker is asked for, one thing after the other, until it fails or takes too long.
+    """Runs the jobs of a tracker, one after the other, until one fails or takes too long.
 
-    A tracker that has failed is asked for nothing more. A call that hangs is left to itself: the thread does not keep
-    the process alive.
+    A tracker that has failed gets no more jobs. A call that hangs is abandoned: the thread does not keep the process
+    alive.
 
     Args:
-        name: The tracker's name, for a person.
-        make: Imports the tracker's library and begins its run.
-        timeout_seconds: Longest time for one thing.
+        name: The tracker's display name.
+        make: Imports the tracker's library and starts its run.
+        timeout_seconds: Longest time for one job.
     """
 
     def __init__(self, name: str, make: Callable[[], Tracker], timeout_seconds: float) -> None:
@@ -33,39 +33,38 @@ class TrackerThread:
         self._make = make
         self._jobs: deque[Callable[[Tracker], None]] = deque()
         self._changed = threading.Condition()
-        self._busy_since: float | None = time.monotonic()  # with making the tracker
+        self._busy_since: float | None = time.monotonic()  # creating the tracker is the first job
         self._is_closed = False
         self._failure: str | None = None
         threading.Thread(target=self._work, name=f"tracker {name}", daemon=True).start()
 
     @property
     def failure(self) -> str | None:
-        """Why the tracker gets nothing more, on one line; None: it works, as far as known."""
+        """Why the tracker gets no more jobs, on one line; None: it works, as far as is known."""
         with self._changed:
             if self._failure is None and self._is_overdue():
                 self._fail(f"no answer within {self.timeout_seconds:g} s")
             return self._failure
 
     @property
-    def num_waiting(self) -> int:
-        """How many things are to be done after the one that is being done."""
+    def num_queued(self) -> int:
+        """The number of jobs after the one that is running."""
         with self._changed:
             return len(self._jobs)
 
-    def ask(self, job: Callable[[Tracker], None]) -> None:
-        """Has something done when all before it is done; does not wait."""
+    def submit(self, job: Callable[[Tracker], None]) -> None:
+        """Adds a job to the queue; does not wait."""
         if self.failure is None:
             with self._changed:
                 self._jobs.append(job)
                 self._changed.notify_all()
 
     def wait(self, seconds: float | None = None, ends: float | None = None) -> None:
-        """Waits until everything is done.
+        """Waits until the queue is empty.
 
         Args:
-            seconds: Gives the tracker up when it takes longer; None: as long as each single thing takes no longer than
-                it may.
-            ends: When these seconds are over, by the monotonic clock; None: they begin now.
+            seconds: The tracker has failed when it takes longer; None: only the time of each job is limited.
+            ends: When these seconds end, by the monotonic clock; None: they start now.
         """
         ends = time.monotonic() + seconds if ends is None and seconds is not None else ends
         with self._changed:
@@ -76,7 +75,7 @@ class TrackerThread:
                 self._changed.wait(self._seconds_left(ends))
 
     def close(self) -> None:
-        """Ends the thread when everything is done."""
+        """Ends the thread when the queue is empty."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -86,12 +85,12 @@ class TrackerThread:
             self.tracker = tracker = self._make()
             while (job := self._next_job()) is not None:
                 job(tracker)
-        except BaseException as error:  # a library that calls sys.exit() must not be heard either
+        except BaseException as error:  # also SystemExit: a library must not end the program
             with self._changed:
                 self._fail(_reason(error))
             with contextlib.suppress(BaseException):
                 if self.tracker is not None:
-                    self.tracker.close(succeeded=False)  # its files, if nothing else
+                    self.tracker.close(succeeded=False)  # at least its files
 
     def _next_job(self) -> Callable[[Tracker], None] | None:
         with self._changed:
@@ -110,7 +109,7 @@ class TrackerThread:
         return self._busy_since is not None and time.monotonic() - self._busy_since >= self.timeout_seconds
 
     def _seconds_left(self, ends: float | None) -> float:
-        """How long to wait at most before looking again."""
+        """The longest time to wait before the next check."""
         now = time.monotonic()
         left = self.timeout_seconds if self._busy_since is None else self._busy_since + self.timeout_seconds - now
         return max(0.0, left if ends is None else min(left, ends - now))
@@ -123,6 +122,6 @@ class TrackerThread:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, on one line and without passwords."""
+    """The message of the error, on one line and without passwords."""
     text = without_credentials(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= MAX_REASON_LENGTH else f"{text[:MAX_REASON_LENGTH]}…"

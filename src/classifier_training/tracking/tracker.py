@@ -1,4 +1,4 @@
-"""What a tracker is asked for."""
+"""The interface of a tracker."""
 
 from __future__ import annotations
 
@@ -7,6 +7,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from classifier_training.config.schema import TrackingConfig
+from classifier_training.run.folder import RunFolder
+from classifier_training.tracking.memory import TrackerMemory
+from classifier_training.tracking.values import Value
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerContext:
+    """What a tracker is made from.
+
+    Attributes:
+        run: The run, whose folder exists.
+        settings: The settings by their dotted names.
+        memory: Values of the processes before this one.
+        tracking: Project, addresses and modes.
+    """
+
+    run: RunFolder
+    settings: Mapping[str, Value]
+    memory: TrackerMemory
+    tracking: TrackingConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +51,7 @@ class ModelFile:
     """The file that a run was trained for.
 
     Attributes:
-        path: Where it lies.
+        path: The file.
         sha256: The hash of its content.
     """
 
@@ -50,34 +72,34 @@ def model_file(path: Path) -> ModelFile:
 class Tracker(Protocol):
     """One run in one tracker; every method may raise and may take its time, since `TrackerThread` calls them.
 
-    Making the object begins the run there, or goes on with the one that an earlier process of this run has begun.
+    Creating the object starts the run there, or resumes the one that an earlier process of this run has started.
 
     Attributes:
-        message: Where to look, for a person.
+        message: How to open it.
     """
 
     message: str
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Takes the metrics of an epoch; what came from a process that was killed before must not be there twice.
+        """Logs the metrics of an epoch; those that a process sent before it was killed must not be there twice.
 
         Args:
-            metrics: By name, such as ``val/top1``; perhaps not finite.
-            step: Optimizer steps until then.
+            metrics: By name, such as ``val/top1``; possibly not finite.
+            step: Optimizer steps so far.
         """
 
     def log_figures(self, figures: Sequence[Figure], step: int) -> None:
-        """Takes the figures that have changed."""
+        """Logs the figures that have changed."""
 
     def log_scores(self, scores: Mapping[str, float], step: int) -> None:
-        """Takes the final scores, such as ``test/top1``."""
+        """Logs the final scores, such as ``test/top1``."""
 
     def log_model(self, model: ModelFile) -> None:
-        """Takes the model and its hash."""
+        """Logs the model and its hash."""
 
     def close(self, *, succeeded: bool) -> None:
         """Ends the run there.
 
         Args:
-            succeeded: Whether it came to its end; otherwise it may be resumed.
+            succeeded: Whether the run is finished; otherwise it may be resumed.
         """

@@ -1,4 +1,4 @@
-"""All trackers of a run: what is sent to each, and what is said when one fails."""
+"""All trackers of a run: what is sent to each, and the warning when one fails."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from classifier_training.tracking.values import final_scores
 
 Job = Callable[[Tracker], None]
 
-FAREWELL_SECONDS = 10.0
-"""How long a run that was stopped waits for its trackers; schedulers kill soon after they have asked."""
-LAST_SECONDS = 0.5
-"""What it waits in any case, so that those that can still end their run do."""
-MAX_WAITING = 16
-"""Things that may wait for a slow tracker before it gets no figures: these are kept in memory until they are sent."""
+INTERRUPTED_WAIT_SECONDS = 10.0
+"""How long an interrupted run waits for its trackers; schedulers kill it soon after their signal."""
+MIN_WAIT_SECONDS = 0.5
+"""How long it waits in any case, so that responsive trackers can still end their runs."""
+MAX_QUEUED = 16
+"""Jobs in the queue of a slow tracker above which it gets no figures: these are in memory until they are sent."""
 
 
 class Trackers:
-    """Sends a run to its trackers without ever stopping it.
+    """Sends a run to its trackers and never stops it.
 
-    Nothing waits for a tracker but the start and the end of the run. One that fails, or takes too long, gets nothing
-    more; a warning of one line says so once. The object belongs to its process: a copy in another one has no trackers,
-    and one that is made without arguments has none either.
+    Only the start and the end of a run wait for a tracker. One that fails, or takes too long, is dropped with a warning
+    of one line. The object belongs to its process: a copy in another process has no trackers, like one that is created
+    without arguments.
 
     Args:
-        run: The run; None: there is nothing to send.
-        memory: What is kept for a resumed run; needed with a run.
-        threads: The trackers, by the names under which the memory knows them.
+        run: The run; None: nothing is sent.
+        memory: Values for a resumed run; needed with a run.
+        threads: The trackers, by their names in the memory.
 
     Attributes:
-        messages: Where to look, one for each tracker, for a person.
+        messages: How to open each tracker.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Trackers:
             name: dict(values.get("figures", {})) for name, values in known.items()
         }
         self._step: int = max((values.get("step", 0) for values in known.values()), default=0)
-        self._is_going_on = any("step" in values for values in known.values())
+        self._is_resumed = any("step" in values for values in known.values())
         self._is_finished = False
         self._waited = 0.0
         self.flush()
@@ -68,18 +68,18 @@ class Trackers:
 
         Args:
             metrics: By name, such as ``val/top1``.
-            step: Optimizer steps until then.
+            step: Optimizer steps so far.
             epoch: From 0; sent as a metric too.
         """
-        if self._is_going_on:
+        if self._is_resumed:
             self._forget_figures(step)
         self._step = step
         values = {"epoch": float(epoch), **metrics}
-        self._ask(lambda tracker: tracker.log_metrics(values, step), step=step)
+        self._submit(lambda tracker: tracker.log_metrics(values, step), step=step)
 
     def log_figures(self) -> None:
-        """Sends every PNG file of the run folder that has changed since it was sent, to the trackers that keep up."""
-        self._log_figures([(name, thread) for name, thread in self._working() if thread.num_waiting <= MAX_WAITING])
+        """Sends every PNG file of the run folder that has changed since it was sent, except to slow trackers."""
+        self._log_figures([(name, thread) for name, thread in self._working() if thread.num_queued <= MAX_QUEUED])
 
     def _log_figures(self, threads: Sequence[tuple[str, TrackerThread]]) -> None:
         if self._figures is None or not threads:
@@ -90,45 +90,45 @@ class Trackers:
             new = [figure for figure in figures if sent.get(figure.name, {}).get("sha256") != figure.sha256]
             if new:
                 sent |= {figure.name: {"sha256": figure.sha256, "step": step} for figure in new}
-                thread.ask(self._job(name, _sending(new, step), {"figures": dict(sent)}))
-        self._say_failures()
+                thread.submit(self._job(name, _sending(new, step), {"figures": dict(sent)}))
+        self._report_failures()
 
     def finish(self, results: Mapping[str, Any], model: Path | None) -> None:
         """Sends the end of a run: the last figures, the scores and the model.
 
         Args:
             results: The content of ``results.json``.
-            model: The exported file, else the best checkpoint; None: no file is sent.
+            model: The exported file or else the best checkpoint; None: no file is sent.
         """
         self._log_figures(self._working())
         step, scores = self._step, final_scores(results)
-        self._ask(lambda tracker: tracker.log_scores(scores, step))
+        self._submit(lambda tracker: tracker.log_scores(scores, step))
         if model is not None:
-            self._ask(lambda tracker: tracker.log_model(model_file(model)))
+            self._submit(lambda tracker: tracker.log_model(model_file(model)))
         self._is_finished = True
 
     def flush(self, seconds: float | None = None) -> None:
         """Waits until everything is sent.
 
         Args:
-            seconds: For all trackers together, less what was waited for them so before; each that takes longer is
-                given up. None: as long as each thing takes no longer than it may.
+            seconds: For all trackers together, less the time of earlier calls; a tracker that takes longer is dropped.
+                None: only the time of each job is limited.
         """
         started = time.monotonic()
-        ends = None if seconds is None else started + max(LAST_SECONDS, seconds - self._waited)
+        ends = None if seconds is None else started + max(MIN_WAIT_SECONDS, seconds - self._waited)
         for _, thread in self._working():
             thread.wait(seconds, ends)
         if seconds is not None:
             self._waited += time.monotonic() - started
-        self._say_failures()
+        self._report_failures()
 
     def close(self) -> None:
-        """Ends the run in all trackers; waits for them, after a run that was stopped for a short time only."""
+        """Ends the run in all trackers and waits for them, after an interrupted run only for a short time."""
         succeeded = self._is_finished
-        self._ask(lambda tracker: tracker.close(succeeded=succeeded))
+        self._submit(lambda tracker: tracker.close(succeeded=succeeded))
         for _, thread in self._working():
             thread.close()
-        self.flush(None if succeeded else FAREWELL_SECONDS)
+        self.flush(None if succeeded else INTERRUPTED_WAIT_SECONDS)
         self._threads.clear()
 
     def __enter__(self) -> Self:
@@ -140,39 +140,39 @@ class Trackers:
     def __reduce__(self) -> tuple[type[Trackers], tuple[()]]:
         return Trackers, ()
 
-    def _ask(self, job: Job, **remembered: Any) -> None:
+    def _submit(self, job: Job, **remembered: Any) -> None:
         for name, thread in self._working():
-            thread.ask(self._job(name, job, remembered))
-        self._say_failures()
+            thread.submit(self._job(name, job, remembered))
+        self._report_failures()
 
     def _job(
         self, name: str, job: Callable[[Tracker], None], remembered: Mapping[str, Any]
     ) -> Callable[[Tracker], None]:
-        """What a tracker's thread does: the job, and when it is done, remembering it."""
+        """The job, followed by storing what a resumed run needs."""
 
-        def do(tracker: Tracker) -> None:
+        def run(tracker: Tracker) -> None:
             job(tracker)
             if remembered and self._memory is not None:
                 self._memory.update(name, **remembered)
 
-        return do
+        return run
 
     def _working(self) -> list[tuple[str, TrackerThread]]:
         return [(name, thread) for name, thread in self._threads.items() if thread.failure is None]
 
-    def _say_failures(self) -> None:
+    def _report_failures(self) -> None:
         for name, thread in list(self._threads.items()):
             if thread.failure is not None:
                 del self._threads[name]
                 warnings.warn(
-                    f"{thread.name} gets nothing more of this run, which goes on: {thread.failure}", stacklevel=3
+                    f"stopped sending this run to {thread.name}; the run continues: {thread.failure}", stacklevel=3
                 )
 
     def _forget_figures(self, step: int) -> None:
-        """Has what a killed process has sent of this step and later ones sent again: a tracker may have dropped it."""
+        """Sends again what a killed process has sent of this step and later ones: a tracker may have dropped it."""
         for name, sent in self._sent.items():
             self._sent[name] = {figure: known for figure, known in sent.items() if known["step"] < step}
-        self._is_going_on = False
+        self._is_resumed = False
 
 
 def _sending(figures: Sequence[Figure], step: int) -> Job:

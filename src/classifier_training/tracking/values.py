@@ -1,4 +1,4 @@
-"""What is sent, in the form that every tracker takes: flat names with plain values."""
+"""Settings and scores in the form that every tracker accepts: flat names with plain values."""
 
 from __future__ import annotations
 

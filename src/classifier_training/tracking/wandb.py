@@ -1,4 +1,4 @@
-"""Weights & Biases: a run at its server, or files in the run folder that ``wandb sync`` sends later."""
+"""Weights & Biases: a run on its server, or files in the run folder that ``wandb sync`` sends later."""
 
 from __future__ import annotations
 
@@ -9,37 +9,30 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from classifier_training.config.schema import TrackingConfig
 from classifier_training.files.text import plain_text
-from classifier_training.run.folder import RunFolder
-from classifier_training.tracking.memory import TrackerMemory
-from classifier_training.tracking.tracker import Figure, ModelFile
-from classifier_training.tracking.values import Value
+from classifier_training.tracking.tracker import Figure, ModelFile, TrackerContext
 
 NAME = "wandb"
 INIT_TIMEOUT_SECONDS = 60.0
 LIBRARY_VARIABLES = {
-    "WANDB_ERROR_REPORTING": "false",  # it looks for its makers' server otherwise, in offline mode too
+    "WANDB_ERROR_REPORTING": "false",  # otherwise it connects to its makers' server, in offline mode too
     "WANDB_SILENT": "true",
 }
-"""How the library is set where the user has not set it, before it is imported."""
+"""Set before the library is imported, where the user has not set them."""
 
 
 class WandbTracker:
-    """One run of Weights & Biases; a resumed run goes on in it, under the same id.
+    """One run of Weights & Biases; a resumed run continues it under the same id.
 
     Steps only rise there, so that an epoch that is trained again after a resume keeps the values it had.
 
     Args:
-        run: The run; the library's files lie in its ``wandb/``.
-        settings: The settings by their dotted names.
-        memory: Holds the id.
-        tracking: Project and mode; the variable ``WANDB_MODE`` can switch the network off too.
+        context: The library's files are in the run's ``wandb/``; the memory has the id. The variable ``WANDB_MODE`` can
+            switch the network off too.
     """
 
-    def __init__(
-        self, run: RunFolder, settings: Mapping[str, Value], memory: TrackerMemory, tracking: TrackingConfig
-    ) -> None:
+    def __init__(self, context: TrackerContext) -> None:
+        run, memory, tracking = context.run, context.memory, context.tracking
         for name, value in LIBRARY_VARIABLES.items():
             os.environ.setdefault(name, value)
         import wandb
@@ -49,15 +42,15 @@ class WandbTracker:
         self._memory = memory
         self._first_free_step = known.get("last_step", -1) + 1  # after those of an earlier process
         mode = "offline" if tracking.wandb_mode == "offline" else os.environ.get("WANDB_MODE", "online")
-        if mode == "online" and not wandb.login(prompt=False, verify=False):  # nobody may be there to be asked
+        if mode == "online" and not wandb.login(prompt=False, verify=False):  # there may be nobody to answer a prompt
             raise RuntimeError("no API key is configured; use `wandb login` once, or tracking.wandb_mode=offline")
         self._run = wandb.init(
             project=tracking.project,
             name=plain_text(run.root.name),
             id=known.get("id") or secrets.token_hex(4),
             resume="allow",
-            dir=str(run.root.resolve()),  # the library writes in another process, which may work elsewhere
-            config=dict(settings),
+            dir=str(run.root.resolve()),  # the library writes in another process, whose working directory may differ
+            config=dict(context.settings),
             allow_val_change=True,
             settings=_library_settings(wandb, mode, tracking.timeout_seconds),
         )
@@ -66,12 +59,12 @@ class WandbTracker:
         self.message = f"Weights & Biases: {self._run.url if mode == 'online' else offline}"
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Adds a row to the history, unless it is there."""
+        """Adds a row to the history, unless it has that step."""
         if step >= max(self._first_free_step, self._run.step):
             self._log(dict(metrics), step)
 
     def log_figures(self, figures: Sequence[Figure], step: int) -> None:
-        """Adds the figures to the row of their step, or to the next one where an earlier process has written it."""
+        """Adds the figures to the row of their step, or to the next one if an earlier process has written it."""
         from PIL import Image
 
         images = {}
@@ -85,14 +78,14 @@ class WandbTracker:
         self._run.summary.update(dict(scores))
 
     def log_model(self, model: ModelFile) -> None:
-        """Adds the model as an artifact, which is read from where it lies, and not copied before."""
+        """Adds the model as an artifact, without copying it first."""
         self._run.summary.update({"model/sha256": model.sha256})
         artifact = self._wandb.Artifact(f"model-{self._run.id}", "model", metadata={"sha256": model.sha256})
         artifact.add_file(str(model.path.resolve()), name=model.path.name, policy="immutable", skip_cache=True)
         self._run.log_artifact(artifact)
 
     def close(self, *, succeeded: bool) -> None:
-        """Sends what is left."""
+        """Sends everything that is left."""
         self._run.finish(exit_code=0 if succeeded else 1)
 
     def _log(self, row: dict[str, Any], step: int) -> None:
@@ -103,12 +96,12 @@ class WandbTracker:
 def _library_settings(wandb: Any, mode: str, timeout_seconds: float) -> Any:
     return wandb.Settings(
         mode=mode,
-        reinit="create_new",  # another run of this process is somebody else's
+        reinit="create_new",  # another run of this process belongs to other code
         console="off",
         silent=True,
         save_code=False,
         disable_code=True,
         disable_git=True,  # the address of the repository may hold a password; environment.json has the commit
-        init_timeout=min(INIT_TIMEOUT_SECONDS, 0.9 * timeout_seconds),  # so that its own reason is said
+        init_timeout=min(INIT_TIMEOUT_SECONDS, 0.9 * timeout_seconds),  # so that the library's own reason is reported
         finish_timeout=timeout_seconds,
     )

@@ -91,7 +91,7 @@ def test_a_resumed_run_goes_on_with_its_steps(tmp_path: Path, photos: Path, kill
     assert steps(run, "val/top1") == [6, 12, 18]
 
 
-def test_what_was_drawn_before_an_exception_is_sent(tmp_path: Path) -> None:
+def test_figures_plotted_before_an_exception_are_sent(tmp_path: Path) -> None:
     class Fails(lightning.Callback):
         """Draws something and ends the training."""
 

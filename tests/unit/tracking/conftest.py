@@ -1,4 +1,4 @@
-"""Runs, and a place for what the libraries keep outside of them."""
+"""Runs, and a folder for the files that the libraries keep outside of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from classifier_training.run.folder import RunFolder
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _no_accounts_of_a_person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keeps the libraries out of the home folder, and what they are told by variables in these tests."""
+def _no_accounts_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps the libraries out of the home folder, and their variables out of other tests."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("WANDB_", "MLFLOW_"))]:
@@ -25,17 +25,17 @@ def _no_accounts_of_a_person(tmp_path_factory: pytest.TempPathFactory) -> Iterat
             patch.setenv(name, str(home))
         for name in ("WANDB_ERROR_REPORTING", "WANDB_SILENT", "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_ALLOW_FILE_STORE",
                      "MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "WANDB_SERVICE"):  # fmt: skip
-            patch.setenv(name, "x")  # so that what the code sets is taken back
+            patch.setenv(name, "x")  # so that what the code sets is removed again
             del os.environ[name]
         yield
 
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new SQLite store of MLflow, whose tables take seconds to make."""
+    """A new SQLite store of MLflow, whose tables take seconds to create."""
     file = tmp_path_factory.mktemp("store") / "mlflow.db"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what MLflow's own imports say
+        warnings.simplefilter("ignore")  # of MLflow's own imports
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
         from mlflow import MlflowClient
 
@@ -54,5 +54,5 @@ def run(tmp_path: Path) -> RunFolder:
 
 @pytest.fixture
 def store(run: RunFolder, empty_store: Path) -> Path:
-    """A store of MLflow beside the run, where it is by default."""
+    """A store of MLflow next to the run, its default."""
     return Path(shutil.copy(empty_store, run.root.parent / "mlflow.db"))

@@ -8,7 +8,7 @@ import pytest
 from classifier_training.tracking.memory import TrackerMemory
 
 
-def test_what_was_remembered_is_read_by_the_next_process(tmp_path: Path) -> None:
+def test_the_next_process_reads_what_was_stored(tmp_path: Path) -> None:
     memory = TrackerMemory(tmp_path / "trackers.json")
     memory.update("wandb", id="abc", step=6)
     memory.update("wandb", step=12)
@@ -18,7 +18,7 @@ def test_what_was_remembered_is_read_by_the_next_process(tmp_path: Path) -> None
     assert TrackerMemory(memory.path).of("tensorboard") == {}
 
 
-def test_making_it_touches_no_disk(tmp_path: Path) -> None:
+def test_creating_it_touches_no_disk(tmp_path: Path) -> None:
     TrackerMemory(tmp_path / "trackers.json")
     assert not list(tmp_path.iterdir())
 
@@ -36,7 +36,7 @@ def test_making_it_touches_no_disk(tmp_path: Path) -> None:
         '{"trackers": {"wandb": {"figures": {"plots/history": 3}}}}',
     ],
 )
-def test_a_file_that_is_no_memory_is_an_empty_one(tmp_path: Path, content: str) -> None:
+def test_a_damaged_file_is_an_empty_one(tmp_path: Path, content: str) -> None:
     path = tmp_path / "trackers.json"
     path.write_text(content)
     memory = TrackerMemory(path)

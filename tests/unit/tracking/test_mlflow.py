@@ -85,7 +85,7 @@ def test_a_resumed_run_goes_on_in_the_same_one_without_a_step_twice(
     assert not [tag for tag in data.tags if tag.startswith("resumed.") and tag != "resumed.trainer.max_epochs"]
 
 
-def test_files_lie_beside_the_database_and_not_in_the_working_folder(run: RunFolder, store: Path) -> None:
+def test_files_are_next_to_the_database_and_not_in_the_working_folder(run: RunFolder, store: Path) -> None:
     with opened(run, ONLY) as trackers:
         log_epochs(trackers, 0)
     _, one = stored(f"sqlite:///{store}")
@@ -131,13 +131,13 @@ def test_what_is_not_a_number_is_kept(run: RunFolder, store: Path) -> None:
     assert math.isnan(value)
 
 
-def test_a_database_that_is_destroyed_is_said_once_and_stops_nothing(run: RunFolder, store: Path) -> None:
+def test_a_destroyed_database_is_one_warning_and_stops_nothing(run: RunFolder, store: Path) -> None:
     trackers = opened(run, ONLY)
     log_epochs(trackers, 0)
     store.write_bytes(b"no database any more" * 1000)
-    with pytest.warns(UserWarning, match=r"^MLflow gets nothing more of this run, which goes on: .*") as said:
+    with pytest.warns(UserWarning, match=r"^stopped sending this run to MLflow; the run continues: .*") as warned:
         log_epochs(trackers, 1)
-    assert len(said) == 1
+    assert len(warned) == 1
     log_epochs(trackers, 2)
     trackers.finish(RESULTS, None)
     trackers.close()
@@ -159,9 +159,9 @@ def test_the_library_does_not_report_to_its_makers(
 def test_an_address_of_nothing_leaves_it_out(run: RunFolder, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.warns(UserWarning, match=r"^MLflow gets nothing more of this run, which goes on: ") as said:
+    with pytest.warns(UserWarning, match=r"^stopped sending this run to MLflow; the run continues: ") as warned:
         trackers = opened(run, ONLY)
-    assert "secret" not in str(said[0].message)
+    assert "secret" not in str(warned[0].message)
     log_epochs(trackers, 0)
     trackers.close()
     assert not run.trackers.exists()

@@ -9,18 +9,19 @@ from tests.helpers.tracking import EVERYWHERE
 
 from classifier_training.config.schema import TrackingConfig
 from classifier_training.errors import ConfigError
-from classifier_training.tracking.opening import TITLES, check_trackers
+from classifier_training.tracking.opening import TRACKERS, check_trackers
 
 
-def test_every_tracker_has_its_setting_and_its_module() -> None:
+def test_the_table_has_every_module_with_a_tracker() -> None:
     import classifier_training.tracking as package
 
-    modules = {path.stem for path in Path(package.__path__[0]).glob("*.py")}
-    assert set(TITLES) <= modules
-    assert set(TITLES) <= set(TrackingConfig.model_fields)
+    modules = {path.stem: path.read_text(encoding="utf-8") for path in Path(package.__path__[0]).glob("*.py")}
+    of_trackers = {name for name, text in modules.items() if "Tracker:\n" in text and "(Protocol)" not in text}
+    assert of_trackers == set(TRACKERS), "a tracker is a module of tracking/ and a line in tracking/opening.py"
+    assert set(TRACKERS) <= set(TrackingConfig.model_fields)
 
 
-def test_what_is_installed_is_no_fault() -> None:
+def test_installed_libraries_are_no_fault() -> None:
     check_trackers(EVERYWHERE)
     check_trackers(TrackingConfig())
 
@@ -28,7 +29,7 @@ def test_what_is_installed_is_no_fault() -> None:
 @pytest.fixture
 def _nothing_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As in a folder where runs were tracked, in an environment without the extras."""
-    for name in TITLES:
+    for name in TRACKERS:
         (tmp_path / name).mkdir()
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
@@ -48,7 +49,7 @@ def test_a_missing_library_is_a_fault_with_its_remedy() -> None:
 
 
 @pytest.mark.usefixtures("_nothing_installed")
-def test_tensorboard_is_only_taken_where_it_is() -> None:
+def test_tensorboard_is_only_used_where_it_is_installed() -> None:
     check_trackers(TrackingConfig(tensorboard="auto"))
 
 

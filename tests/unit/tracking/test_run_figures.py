@@ -9,14 +9,14 @@ from classifier_training.run.folder import RunFolder
 from classifier_training.tracking.run_figures import RunFigures
 
 
-def test_every_png_is_found_by_its_place(run: RunFolder) -> None:
+def test_every_png_is_named_by_its_path(run: RunFolder) -> None:
     figures = RunFigures(run).find()
     assert [figure.name for figure in figures] == ["plots/history", "val/confusion_matrix"]
     content = (run.plots / "history.png").read_bytes()
     assert (figures[0].png, figures[0].sha256) == (content, hashlib.sha256(content).hexdigest())
 
 
-def test_what_trackers_have_written_is_left_out_and_what_is_no_picture(run: RunFolder) -> None:
+def test_files_of_trackers_and_other_files_are_left_out(run: RunFolder) -> None:
     make_image(run.wandb / "run" / "media" / "copy.png")
     make_image(run.tensorboard / "copy.png")
     make_image(run.plots / ".history.png.abc.png")
@@ -37,10 +37,10 @@ def test_a_file_that_was_written_again_is_read_again(run: RunFolder) -> None:
     assert same is untouched
 
 
-def test_a_name_that_is_no_text_is_written_with_escapes(run: RunFolder) -> None:
+def test_a_name_that_is_not_utf8_is_written_with_escapes(run: RunFolder) -> None:
     make_image(run.plots / "\udcff<b>.png", format_name="PNG")
     assert "plots/\\udcff<b>" in [figure.name for figure in RunFigures(run).find()]
 
 
-def test_a_run_without_a_folder_has_none(run: RunFolder) -> None:
+def test_a_run_without_a_folder_has_no_figures(run: RunFolder) -> None:
     assert RunFigures(RunFolder(run.root / "none")).find() == []

@@ -79,7 +79,7 @@ def test_the_end_has_scores_and_the_hash_of_the_model(run: RunFolder) -> None:
     assert hyperparameters(run, "session_end_info").session_end_info.status == api_pb2.STATUS_SUCCESS
 
 
-def test_a_run_that_was_stopped_is_no_success(run: RunFolder) -> None:
+def test_an_interrupted_run_is_not_a_success(run: RunFolder) -> None:
     from tensorboard.plugins.hparams import api_pb2
 
     with opened(run, ONLY) as trackers:
@@ -87,7 +87,7 @@ def test_a_run_that_was_stopped_is_no_success(run: RunFolder) -> None:
     assert hyperparameters(run, "session_end_info").session_end_info.status == api_pb2.STATUS_FAILURE
 
 
-def test_an_epoch_that_is_trained_again_replaces_what_was_there(run: RunFolder) -> None:
+def test_an_epoch_that_is_trained_again_replaces_the_one_before(run: RunFolder) -> None:
     with opened(run, ONLY) as trackers:
         log_epochs(trackers, 0, 1, 2)
     with opened(run, ONLY) as trackers:
@@ -119,20 +119,20 @@ def test_a_run_that_is_only_finished_again_keeps_its_last_epoch(run: RunFolder) 
     assert scalars(run, "test/top1") == [(6, 0.75)]
 
 
-def test_a_folder_that_is_removed_is_said_once(run: RunFolder) -> None:
+def test_a_folder_that_is_removed_is_one_warning(run: RunFolder) -> None:
     trackers = opened(run, ONLY)
     log_epochs(trackers, 0)
     shutil.rmtree(run.tensorboard)
-    with pytest.warns(UserWarning, match=r"^TensorBoard gets nothing more of this run, which goes on: .* was removed$"):
+    with pytest.warns(UserWarning, match=r"^stopped sending this run to TensorBoard; .*: .* was removed$"):
         log_epochs(trackers, 1)
     log_epochs(trackers, 2)
     trackers.close()
     assert not run.tensorboard.exists()
 
 
-def test_a_file_in_its_place_leaves_it_out(run: RunFolder) -> None:
+def test_a_file_instead_of_the_folder_leaves_tensorboard_out(run: RunFolder) -> None:
     run.tensorboard.write_text("")
-    with pytest.warns(UserWarning, match="TensorBoard gets nothing more"):
+    with pytest.warns(UserWarning, match="stopped sending this run to TensorBoard"):
         trackers = opened(run, ONLY)
     log_epochs(trackers, 0)
     assert trackers.messages == []
@@ -147,8 +147,11 @@ def test_tensorflow_is_not_imported(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from classifier_training.run.folder import RunFolder\n"
         "from classifier_training.tracking.memory import TrackerMemory\n"
+        "from classifier_training.config.schema import TrackingConfig\n"
         "from classifier_training.tracking.tensorboard import TensorBoardTracker\n"
-        f"tracker = TensorBoardTracker(RunFolder(Path({str(tmp_path)!r})), {{'a': 1}}, TrackerMemory(Path('none')))\n"
+        "from classifier_training.tracking.tracker import TrackerContext\n"
+        f"run, memory = RunFolder(Path({str(tmp_path)!r})), TrackerMemory(Path('none'))\n"
+        "tracker = TensorBoardTracker(TrackerContext(run, {'a': 1}, memory, TrackingConfig()))\n"
         "tracker.log_metrics({'val/top1': 0.5}, 1)\n"
         "tracker.close(succeeded=True)\n"
         "print('torch' in sys.modules, 'lightning' in sys.modules)\n"

@@ -12,7 +12,7 @@ from classifier_training.tracking.tracker import Figure, ModelFile
 
 
 class Recorder:
-    """A tracker that writes down what it was asked for."""
+    """A tracker that records its calls."""
 
     message = "look here"
 
@@ -46,17 +46,17 @@ def recorder() -> Iterator[Recorder]:
     recorder.let_go.set()
 
 
-def test_things_are_done_one_after_the_other(recorder: Recorder) -> None:
+def test_jobs_run_one_after_the_other(recorder: Recorder) -> None:
     thread = TrackerThread("Recorder", lambda: recorder, 60)
     for step in range(100):
-        thread.ask(lambda tracker, step=step: tracker.log_metrics({}, step))  # type: ignore[misc]
+        thread.submit(lambda tracker, step=step: tracker.log_metrics({}, step))  # type: ignore[misc]
     thread.wait()
     assert recorder.steps == list(range(100))
     assert thread.failure is None
     thread.close()
 
 
-def test_a_tracker_that_cannot_begin_has_failed() -> None:
+def test_a_tracker_that_cannot_start_has_failed() -> None:
     def make() -> Recorder:
         raise ImportError("No module named 'wandb'")
 
@@ -65,12 +65,12 @@ def test_a_tracker_that_cannot_begin_has_failed() -> None:
     assert (thread.failure, thread.tracker) == ("No module named 'wandb'", None)
 
 
-def test_one_that_fails_is_closed_and_asked_for_nothing_more(recorder: Recorder) -> None:
+def test_one_that_fails_is_closed_and_gets_no_more_jobs(recorder: Recorder) -> None:
     thread = TrackerThread("Recorder", lambda: recorder, 60)
-    thread.ask(lambda tracker: tracker.log_scores({}, 1))
-    thread.ask(lambda tracker: tracker.log_metrics({}, 1))
+    thread.submit(lambda tracker: tracker.log_scores({}, 1))
+    thread.submit(lambda tracker: tracker.log_metrics({}, 1))
     thread.wait()
-    thread.ask(lambda tracker: tracker.log_metrics({}, 2))
+    thread.submit(lambda tracker: tracker.log_metrics({}, 2))
     assert recorder.steps == []
     assert thread.failure is not None
     assert thread.failure.startswith("http://host is full xxx")
@@ -79,24 +79,24 @@ def test_one_that_fails_is_closed_and_asked_for_nothing_more(recorder: Recorder)
 
 def test_one_that_ends_the_program_only_fails(recorder: Recorder) -> None:
     thread = TrackerThread("Recorder", lambda: recorder, 60)
-    thread.ask(lambda tracker: tracker.log_model(ModelFile(None, "")))  # type: ignore[arg-type]
+    thread.submit(lambda tracker: tracker.log_model(ModelFile(None, "")))  # type: ignore[arg-type]
     thread.wait()
     assert thread.failure == "3"
 
 
-def test_one_that_hangs_is_given_up(recorder: Recorder) -> None:
+def test_one_that_hangs_has_failed(recorder: Recorder) -> None:
     thread = TrackerThread("Recorder", lambda: recorder, 0.05)
-    thread.ask(lambda tracker: tracker.log_figures([], 1))
-    thread.ask(lambda tracker: tracker.log_metrics({}, 1))
+    thread.submit(lambda tracker: tracker.log_figures([], 1))
+    thread.submit(lambda tracker: tracker.log_metrics({}, 1))
     thread.wait()
     assert thread.failure == "no answer within 0.05 s"
     recorder.let_go.set()
     assert recorder.steps == []
 
 
-def test_a_wait_that_is_shorter_gives_it_up_sooner(recorder: Recorder) -> None:
+def test_a_shorter_wait_ends_sooner(recorder: Recorder) -> None:
     thread = TrackerThread("Recorder", lambda: recorder, 3600)
-    thread.ask(lambda tracker: tracker.log_figures([], 1))
+    thread.submit(lambda tracker: tracker.log_figures([], 1))
     recorder.hangs.wait()
     assert thread.failure is None
     thread.wait(0.05)

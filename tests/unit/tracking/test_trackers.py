@@ -18,7 +18,7 @@ from classifier_training.run.folder import RunFolder
 from classifier_training.tracking.memory import TrackerMemory
 from classifier_training.tracking.thread import TrackerThread
 from classifier_training.tracking.tracker import Tracker
-from classifier_training.tracking.trackers import MAX_WAITING, Trackers
+from classifier_training.tracking.trackers import MAX_QUEUED, Trackers
 
 
 def test_figures_have_the_same_names_everywhere(run: RunFolder, store: Path) -> None:
@@ -40,7 +40,7 @@ def test_figures_have_the_same_names_everywhere(run: RunFolder, store: Path) -> 
     assert {file.removesuffix(".png") for file in files} == names
 
 
-def test_it_says_where_to_look(run: RunFolder, store: Path) -> None:
+def test_messages_show_how_to_open_each_tracker(run: RunFolder, store: Path) -> None:
     with opened(run) as trackers:
         assert trackers.messages == [
             f"TensorBoard: tensorboard --logdir {run.root.parent}",
@@ -49,13 +49,13 @@ def test_it_says_where_to_look(run: RunFolder, store: Path) -> None:
         ]
 
 
-def test_one_that_fails_leaves_the_others_alone(run: RunFolder, store: Path) -> None:
+def test_one_that_fails_does_not_affect_the_others(run: RunFolder, store: Path) -> None:
     from mlflow import MlflowClient
 
     trackers = opened(run, EVERYWHERE.model_copy(update={"wandb": False}))
     log_epochs(trackers, 0)
     shutil.rmtree(run.tensorboard)
-    with pytest.warns(UserWarning, match="TensorBoard gets nothing more"):
+    with pytest.warns(UserWarning, match="stopped sending this run to TensorBoard"):
         log_epochs(trackers, 1)
     log_epochs(trackers, 2)
     trackers.close()
@@ -68,14 +68,14 @@ def test_a_server_that_never_answers_is_waited_for_once(run: RunFolder) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         uri = f"http://127.0.0.1:{server.getsockname()[1]}"
         settings = TrackingConfig(tensorboard=False, mlflow=True, mlflow_uri=uri, timeout_seconds=1.0)
-        with pytest.warns(UserWarning, match=r"^MLflow gets nothing more .*: no answer within 1 s$"):
+        with pytest.warns(UserWarning, match=r"^stopped sending this run to MLflow; .*: no answer within 1 s$"):
             trackers = opened(run, settings)
         log_epochs(trackers, 0, 1)
         trackers.finish(RESULTS, None)
         trackers.close()
 
 
-def test_all_trackers_together_are_waited_for_no_longer_than_asked() -> None:
+def test_the_time_to_wait_is_for_all_trackers_together() -> None:
     is_over = threading.Event()
 
     def hang() -> Tracker:
@@ -96,7 +96,7 @@ def test_all_trackers_together_are_waited_for_no_longer_than_asked() -> None:
     assert not trackers._threads
     is_over.set()
     assert len(set(ends)) == 1
-    assert trackers._waited >= 0.5  # and is taken off when the run is closed
+    assert trackers._waited >= 0.5  # and is subtracted when the run is closed
 
 
 def test_a_tracker_that_lags_behind_gets_no_figures_until_it_has_caught_up(run: RunFolder) -> None:
@@ -109,24 +109,24 @@ def test_a_tracker_that_lags_behind_gets_no_figures_until_it_has_caught_up(run: 
 
     trackers = opened(run, TrackingConfig(tensorboard=True))
     (thread,) = trackers._threads.values()
-    thread.ask(work)
+    thread.submit(work)
     figure = run.plots / "history.png"
-    for epoch in range(MAX_WAITING + 3):
+    for epoch in range(MAX_QUEUED + 3):
         Image.new("RGB", (8 + epoch, 8)).save(figure)
         trackers.log_metrics({"val/top1": 0.5}, step=epoch, epoch=epoch)
         trackers.log_figures()
-    assert thread.num_waiting <= 2 * MAX_WAITING
+    assert thread.num_queued <= 2 * MAX_QUEUED
     is_released.set()
     trackers.finish(RESULTS, None)
     trackers.close()
     events = EventAccumulator(str(run.tensorboard), size_guidance={"images": 0, "scalars": 0}).Reload()
-    assert [value.step for value in events.Scalars("val/top1")] == list(range(MAX_WAITING + 3))
+    assert [value.step for value in events.Scalars("val/top1")] == list(range(MAX_QUEUED + 3))
     sent = [image.step for image in events.Images("plots/history")]
-    assert len(sent) < MAX_WAITING
-    assert sent[-1] == MAX_WAITING + 2  # the last one is sent at the end
+    assert len(sent) < MAX_QUEUED
+    assert sent[-1] == MAX_QUEUED + 2  # the last one is sent at the end
 
 
-def test_a_model_that_is_gone_is_said(run: RunFolder) -> None:
+def test_a_missing_model_is_a_warning(run: RunFolder) -> None:
     trackers = opened(run, TrackingConfig(tensorboard=True))
     log_epochs(trackers, 0)
     trackers.finish(RESULTS, run.best_checkpoint)
@@ -137,7 +137,7 @@ def test_a_model_that_is_gone_is_said(run: RunFolder) -> None:
 def test_a_memory_that_cannot_be_written_fails_the_tracker_and_not_the_run(run: RunFolder) -> None:
     trackers = opened(run, TrackingConfig(tensorboard=True))
     run.trackers.mkdir()
-    with pytest.warns(UserWarning, match="TensorBoard gets nothing more"):
+    with pytest.warns(UserWarning, match="stopped sending this run to TensorBoard"):
         log_epochs(trackers, 0)
     trackers.close()
 
@@ -164,13 +164,13 @@ def test_without_trackers_nothing_is_done(run: RunFolder) -> None:
 
 def test_a_copy_in_another_process_sends_nothing(run: RunFolder) -> None:
     with opened(run, TrackingConfig(tensorboard=True)) as trackers, warnings.catch_warnings():
-        again = pickle.loads(pickle.dumps(trackers))  # noqa: S301 - what this test has just written
+        again = pickle.loads(pickle.dumps(trackers))  # noqa: S301 - this test has just written it
         assert again.messages == []
         log_epochs(again, 0)
     assert "step" not in TrackerMemory(run.trackers).of("tensorboard")
 
 
-def test_what_one_tracker_was_sent_is_not_remembered_before_it_has_it(run: RunFolder) -> None:
+def test_figures_are_stored_as_sent_only_after_they_were_sent(run: RunFolder) -> None:
     with opened(run, TrackingConfig(tensorboard=True)) as trackers:
         log_epochs(trackers, 0)
     memory = TrackerMemory(run.trackers)
@@ -181,7 +181,7 @@ def test_what_one_tracker_was_sent_is_not_remembered_before_it_has_it(run: RunFo
 
     trackers = opened(run, TrackingConfig(tensorboard=True))
     (thread,) = trackers._threads.values()
-    thread.ask(fail)
+    thread.submit(fail)
     Image.new("RGB", (9, 9)).save(run.plots / "history.png")
     with pytest.warns(UserWarning, match="the disk is full"):
         log_epochs(trackers, 1)

@@ -39,8 +39,8 @@ def test_a_run_holds_settings_metrics_and_figures(run: RunFolder) -> None:
     assert one.history[6]["plots/history/_type"] == "image-file"
     assert "plots/history/_type" not in one.history[12], "it has not changed"
     (file,) = run.wandb.glob(f"offline-run-*/files/{one.history[6]['plots/history/path']}")
-    with Image.open(file) as shown, Image.open(run.plots / "history.png") as drawn:
-        assert shown.tobytes() == drawn.tobytes()
+    with Image.open(file) as shown, Image.open(run.plots / "history.png") as plotted:
+        assert shown.tobytes() == plotted.tobytes()
 
 
 def test_the_end_has_scores_and_the_model_with_its_hash(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,8 +99,8 @@ def test_offline_no_key_is_in_the_files_and_nobody_is_asked_anything(tmp_path: P
     assert not [path for path in files if key.encode() in path.read_bytes()]
 
 
-def test_without_a_key_it_is_said_and_nobody_is_asked(run: RunFolder) -> None:
-    with pytest.warns(UserWarning, match=r"^Weights & Biases gets nothing more .* no API key is configured; use"):
+def test_without_a_key_there_is_a_warning_and_no_prompt(run: RunFolder) -> None:
+    with pytest.warns(UserWarning, match=r"^stopped sending this run to Weights & Biases; .*: no API key is"):
         trackers = opened(run, TrackingConfig(tensorboard=False, wandb=True))
     log_epochs(trackers, 0)
     trackers.close()
