@@ -45,7 +45,7 @@ from classifier_training.run.stop_requests import StopRequests
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.trackers import Trackers
 
-pytestmark = [*LIGHTNING_NOTICES, pytest.mark.filterwarnings("ignore:nothing is shown of what the model said")]
+pytestmark = [*LIGHTNING_NOTICES, pytest.mark.filterwarnings("ignore:no predictions are shown")]
 
 MAKERS: dict[type[lightning.Callback], Callable[[Path], lightning.Callback]] = {
     CacheWarnings: lambda folder: CacheWarnings(),

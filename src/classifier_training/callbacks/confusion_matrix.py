@@ -17,14 +17,14 @@ from classifier_training.warn import warn_instead_of_raise
 
 
 class ConfusionMatrixCallback(ReadsPredictions, DeferredPlot):
-    """Writes and draws the confusion matrix after every validation and test: counts, and percent of each class.
+    """Writes and plots the confusion matrix after every validation and test: counts, and percent of each class.
 
-    Needs what `PredictionsCallback` needs; collects it itself in a Trainer that has none.
+    Needs what `PredictionsCallback` needs, and collects the predictions itself in a Trainer without one.
 
     Args:
         folder: The run folder; ``confusion_matrix.csv``, ``confusion_matrix.png`` and
             ``confusion_matrix_normalized.png`` are written into its ``val/`` and ``test/``.
-        budget: Decides whether there is time to draw within a training; None: one of its own.
+        budget: Decides whether there is time to plot during a training; None: one of its own.
     """
 
     def __init__(self, folder: str | Path, budget: PlottingBudget | None = None) -> None:
@@ -32,15 +32,15 @@ class ConfusionMatrixCallback(ReadsPredictions, DeferredPlot):
         self.folder = Path(folder)
 
     def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:  # noqa: ARG002
-        """Writes the table, unless a `PredictionsCallback` does, and draws if there is time."""
+        """Writes the table, unless a `PredictionsCallback` does, and plots if there is time."""
         folder = scored_folder(self.folder, scored)
         others = trainer.callbacks  # type: ignore[attr-defined]
         if not any(isinstance(other, PredictionsCallback) and other.folder == self.folder for other in others):
             with warn_instead_of_raise(str(folder.confusion)):
                 write_confusion_csv(folder.confusion, scored.scores.confusion, scored.classes)
-        self.draw(partial(self._draw_matrix, scored), at_once=scored.epoch is None)
+        self.plot(partial(self._plot_matrix, scored), at_once=scored.epoch is None)
 
-    def _draw_matrix(self, scored: ScoredPass, _: PlottingBudget | None) -> None:
+    def _plot_matrix(self, scored: ScoredPass, _: PlottingBudget | None) -> None:
         folder = scored_folder(self.folder, scored)
         with warn_instead_of_raise(f"the confusion matrix in {folder.root}"), self.budget.spending():
             plot_confusion_figures(folder, scored)

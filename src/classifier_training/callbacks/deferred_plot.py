@@ -1,4 +1,4 @@
-"""What all callbacks that draw have in common: a training does not wait for its images."""
+"""Base of the callbacks that plot: a training does not wait for its figures."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ import lightning
 
 from classifier_training.figures.rendering import PlottingBudget
 
-Drawing = Callable[[PlottingBudget | None], None]
-"""Draws something. Given a budget, it may put off what that leaves no time for; given None, it draws everything."""
+Plot = Callable[[PlottingBudget | None], None]
+"""Plots something. Given a budget, it may postpone what that leaves no time for; given None, it plots everything."""
 
 
 class DeferredPlot(lightning.Callback):
-    """Base of the callbacks that draw within a training while there is time, and at its end what is left.
+    """Base of the callbacks that plot during a training while there is time, and the rest at its end.
 
     Args:
-        budget: Decides whether there is time to draw within a training; None: one of its own.
+        budget: Decides whether there is time to plot during a training; None: one of its own.
     """
 
     def __init__(self, budget: PlottingBudget | None = None) -> None:
         super().__init__()
         self.budget = budget or PlottingBudget()
-        self._undrawn: Drawing | None = None
+        self._postponed: Plot | None = None
 
-    def draw(self, drawing: Drawing, *, at_once: bool = False) -> None:
-        """Draws now, if there is time for it or that is asked for, else later; what was put off before is not drawn."""
-        self._undrawn = drawing
+    def plot(self, plot: Plot, *, at_once: bool = False) -> None:
+        """Plots now, if there is time or ``at_once``, else later; what was postponed before is dropped."""
+        self._postponed = plot
         if at_once:
-            self._draw(None)
+            self._plot_postponed(None)
         elif self.budget.wait(self):
-            self._draw(self.budget)
+            self._plot_postponed(self.budget)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Forgets what another training has put off, and starts the clock of the budget."""
-        self._undrawn = None
+        """Forgets what another training has postponed, and starts the clock of the budget."""
+        self._postponed = None
         _ = self.budget.is_open
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Draws what is left."""
-        self._draw(None)
+        """Plots the rest."""
+        self._plot_postponed(None)
 
     def on_exception(
         self,
@@ -47,11 +47,11 @@ class DeferredPlot(lightning.Callback):
         pl_module: lightning.LightningModule,  # noqa: ARG002
         exception: BaseException,
     ) -> None:
-        """Draws how far a training came that was stopped; whoever stopped it does not wait for what may be put off."""
-        self._draw(None if isinstance(exception, Exception) else self.budget)
+        """Plots how far a stopped training came; after a signal only what there is time for."""
+        self._plot_postponed(None if isinstance(exception, Exception) else self.budget)
 
-    def _draw(self, budget: PlottingBudget | None) -> None:
-        drawing, self._undrawn = self._undrawn, None
-        if drawing is not None:
+    def _plot_postponed(self, budget: PlottingBudget | None) -> None:
+        plot, self._postponed = self._postponed, None
+        if plot is not None:
             self.budget.note_plotted(self)
-            drawing(budget)
+            plot(budget)

@@ -1,4 +1,4 @@
-"""Collects what the model said of each image of a validation or test."""
+"""Collects the predictions of a validation or test."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PredictionSource:
     def __init__(self) -> None:
         self.latest: ScoredPass | None = None
         self._is_finished = True
-        self._is_told = False
+        self._has_warned = False
         self._num_batches = 0
         self._num_classes = self._num_seen = 0
         self._collector = PredictionCollector()
@@ -72,18 +72,18 @@ class PredictionSource:
             self._is_finished, self.latest = True, None
             predictions = self._collector.compute()
             if predictions is None:
-                self._say_nothing_was_told(trainer, stage)
+                self._warn_of_nothing(trainer, stage)
             else:
-                with warn_instead_of_raise("what the model said of each image"):  # nothing in it waits for another rank
+                with warn_instead_of_raise("the predictions"):  # nothing in it waits for another rank
                     self.latest = self._scored(trainer, module, stage, predictions)
         return self.latest
 
-    def _say_nothing_was_told(self, trainer: lightning.Trainer, stage: Stage) -> None:
-        if self._num_batches and trainer.is_global_zero and not self._is_told:
-            self._is_told = True
+    def _warn_of_nothing(self, trainer: lightning.Trainer, stage: Stage) -> None:
+        if self._num_batches and trainer.is_global_zero and not self._has_warned:
+            self._has_warned = True
             step = "test_step" if stage == "test" else "validation_step"
             warnings.warn(
-                f"nothing is shown of what the model said: {step} has to return {{'logits': (B, K)}}, and batches need"
+                f"no predictions are shown: {step} has to return {{'logits': (B, K)}}, and batches need"
                 " labels (B,), as batch['labels'] or batch[1]",
                 stacklevel=2,
             )
@@ -122,7 +122,7 @@ class PredictionSource:
 
 @dataclass(slots=True)
 class _Names:
-    """What the images are called; looked up once, as they are the same in every epoch."""
+    """Names of the images; looked up once, as they are the same in every epoch."""
 
     source: object = None
     positions: NDArray[np.integer[Any]] = field(default_factory=lambda: np.zeros(0, np.int64))

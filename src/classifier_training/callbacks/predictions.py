@@ -1,4 +1,4 @@
-"""What the model said of each image of the latest validation or test, for whoever shows it."""
+"""The predictions of the latest validation or test, collected once for all callbacks that show them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from classifier_training.warn import warn_instead_of_raise
 
 
 class ReadsPredictions:
-    """Base of the callbacks that show what the model said of each image.
+    """Base of the callbacks that show predictions.
 
-    They take it from the Trainer's `PredictionsCallback`, or from the first of them where there is none, so that it is
-    collected once.
+    They take them from the Trainer's `PredictionsCallback`, or from the first of these callbacks where it has none, so
+    that predictions are collected once.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -27,7 +27,7 @@ class ReadsPredictions:
         self.source = PredictionSource()
 
     def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:
-        """Shows a pass; called on rank 0, and not for Lightning's sanity check."""
+        """Shows a pass; called on rank 0, but not for Lightning's sanity check."""
         raise NotImplementedError
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
@@ -80,11 +80,11 @@ class ReadsPredictions:
 
 
 class PredictionsCallback(ReadsPredictions, lightning.Callback):
-    """Writes what the model said of each image, after every validation and test.
+    """Writes scores and predictions after every validation and test.
 
     Needs the images' labels, ``batch["labels"]`` or ``batch[1]``, and what the module's step returns,
-    ``{"logits": (B, K)}``; where they are missing, it does nothing. ``batch["indices"]`` are the images' positions in
-    their split; where they are missing, they are counted. No step waits for the device.
+    ``{"logits": (B, K)}``; without them it only warns. ``batch["indices"]`` are the images' positions in their split;
+    without them they are counted. No step waits for the device.
 
     Args:
         folder: The run folder; its ``val/`` and ``test/`` are written, see `ScoredFolder`.
@@ -99,7 +99,7 @@ class PredictionsCallback(ReadsPredictions, lightning.Callback):
 
     @property
     def latest(self) -> Predictions | None:
-        """What was said of each image in the latest pass, on every rank."""
+        """The predictions of the latest pass, on every rank."""
         return None if self.source.latest is None else self.source.latest.predictions
 
     @property
@@ -115,12 +115,12 @@ class PredictionsCallback(ReadsPredictions, lightning.Callback):
 
 
 def scored_folder(run: Path, scored: ScoredPass) -> ScoredFolder:
-    """Where a run folder holds what is shown of a pass."""
+    """The folder of a pass in a run folder."""
     return RunFolder(run).scored(str(scored.images.split))
 
 
 def _source(trainer: lightning.Trainer, reader: ReadsPredictions) -> PredictionSource:
-    """The one that collects for all readers in a Trainer."""
+    """The source that collects for all readers in a Trainer."""
     readers = [callback for callback in trainer.callbacks if isinstance(callback, ReadsPredictions)]  # type: ignore[attr-defined]
     collecting = [callback for callback in readers if isinstance(callback, PredictionsCallback)]
     return (collecting or readers or [reader])[0].source

@@ -1,4 +1,4 @@
-"""Images with what the model said of them, and training images as the model got them."""
+"""Images with their predictions, and training images as the model received them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 import lightning
 from torch import Tensor
 
-from classifier_training.callbacks.deferred_plot import DeferredPlot, Drawing
+from classifier_training.callbacks.deferred_plot import DeferredPlot, Plot
 from classifier_training.callbacks.prediction_source import logits_and_labels, parts_of
 from classifier_training.callbacks.predictions import ReadsPredictions, scored_folder
 from classifier_training.data.datamodule import ImageFolderDataModule
@@ -28,20 +28,20 @@ from classifier_training.warn import warn_instead_of_raise
 
 
 class SampleVisualizationCallback(ReadsPredictions, DeferredPlot):
-    """Shows images: a sample, the worst errors, the least certain ones, and what augmentation makes of them.
+    """Plots images: a sample, the worst errors, the least certain ones, and augmented training images.
 
     After every validation and test it writes ``samples.png``, ``worst_errors.png`` and ``least_certain.png``, and with
     an `ImageFolderDataModule`, which knows where the images are, ``pictures.json`` and its small images. Without
-    one, what is drawn is kept on the device while it passes, by rank 0 of what passes there. Needs what
+    one, rank 0 keeps the images to plot on the device while its batches pass. Needs what
     `PredictionsCallback` needs, and ``batch["images"]`` or ``batch[0]``, (B, 3, H, W).
 
-    The first training batch is drawn once, as the model got it, into ``plots/train_batch.png``; not again when a
-    training goes on and it is there.
+    The first training batch is plotted once, as the model received it, into ``plots/train_batch.png``; not again when
+    a training is resumed and the file exists.
 
     Args:
         folder: The run folder.
         num_pictures: How many of the worst errors and of the least certain images are shown.
-        budget: Decides whether there is time to draw within a training; None: one of its own.
+        budget: Decides whether there is time to plot during a training; None: one of its own.
     """
 
     def __init__(self, folder: str | Path, num_pictures: int = NUM_TILES, budget: PlottingBudget | None = None) -> None:
@@ -52,7 +52,7 @@ class SampleVisualizationCallback(ReadsPredictions, DeferredPlot):
         self._is_first_batch = False
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Looks whether the training batch is drawn already."""
+        """Checks whether the training batch is plotted already."""
         super().on_train_start(trainer, pl_module)
         is_new = trainer.global_step == 0
         self._is_first_batch = trainer.is_global_zero and (is_new or not self._train_batch.is_file())
@@ -64,7 +64,7 @@ class SampleVisualizationCallback(ReadsPredictions, DeferredPlot):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Draws the first batch: the one time in a training that this waits for the device."""
+        """Plots the first batch: the one time in a training that this waits for the device."""
         if not self._is_first_batch:
             return
         self._is_first_batch = False
@@ -75,8 +75,8 @@ class SampleVisualizationCallback(ReadsPredictions, DeferredPlot):
             pixels = as_colours(images[:NUM_TILES], _preprocessing(trainer, pl_module))
             lines = _labels(labels, getattr(pl_module, "classes", ()), len(pixels))
             tiles = [Tile(image, line) for image, line in zip(pixels, lines, strict=True)]
-            title = f"training images as the model got them: epoch {trainer.current_epoch + 1}, batch {batch_idx + 1}"
-            plot_tiles(self._train_batch, tiles, title=title)
+            when = f"epoch {trainer.current_epoch + 1}, batch {batch_idx + 1}"
+            plot_tiles(self._train_batch, tiles, title=f"training images as the model received them: {when}")
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts to collect."""
@@ -103,27 +103,27 @@ class SampleVisualizationCallback(ReadsPredictions, DeferredPlot):
         is_shown = trainer.is_global_zero and not trainer.sanity_checking and dataloader_idx == 0
         if not is_shown or found is None or _photos_of(trainer) is not None or not _are_images(images):
             return
-        if len(images) == len(found[1]):  # several crops of an image are no images of it
+        if len(images) == len(found[1]):  # several crops of an image are not that image
             self._kept.update(images, *found)
 
     def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:
         """Plots if there is time."""
         scored = replace(scored, num_examples=self.num_pictures)
         records, preprocessing = scored.images.records, scored.preprocessing
-        draw: Drawing | None = None
+        plot: Plot | None = None
         if _photos_of(trainer) is None:
             among = "" if trainer.world_size == 1 else " among the images of the first process"
-            draw = partial(self._draw_kept, scored, self._kept, _preprocessing(trainer, pl_module), among)
+            plot = partial(self._plot_kept, scored, self._kept, _preprocessing(trainer, pl_module), among)
         elif records is not None and preprocessing is not None:
-            draw = partial(self._draw_photos, scored, records, preprocessing)
-        if draw is not None:
-            self.draw(draw, at_once=scored.epoch is None)
+            plot = partial(self._plot_photos, scored, records, preprocessing)
+        if plot is not None:
+            self.plot(plot, at_once=scored.epoch is None)
 
     @property
     def _train_batch(self) -> Path:
         return RunFolder(self.folder).train_batch
 
-    def _draw_photos(
+    def _plot_photos(
         self,
         scored: ScoredPass,
         records: Sequence[ImageRecord],
@@ -135,9 +135,9 @@ class SampleVisualizationCallback(ReadsPredictions, DeferredPlot):
             with self.budget.spending():
                 plot_example_figures(folder, scored, pixels_of_records(folder, scored, records, preprocessing))
             if not write_examples(folder, scored, records, preprocessing, budget):
-                self._undrawn = partial(self._draw_photos, scored, records, preprocessing)
+                self._postponed = partial(self._plot_photos, scored, records, preprocessing)
 
-    def _draw_kept(
+    def _plot_kept(
         self,
         scored: ScoredPass,
         kept: ExampleCollector,
@@ -171,7 +171,7 @@ def _photos_of(trainer: lightning.Trainer) -> ImageFolderDataModule | None:
 
 
 def _preprocessing(trainer: lightning.Trainer, module: lightning.LightningModule) -> Preprocessing | None:
-    """How the images were normalised: by our data module if there is one, else as the module or another one says."""
+    """How the images were normalised: as in our data module if there is one, else as in the module or another one."""
     for owner in (_photos_of(trainer), module, getattr(trainer, "datamodule", None)):
         preprocessing = getattr(owner, "preprocessing", None)
         if isinstance(preprocessing, Preprocessing):
@@ -180,7 +180,7 @@ def _preprocessing(trainer: lightning.Trainer, module: lightning.LightningModule
 
 
 def _labels(labels: Any, classes: Sequence[str], number: int) -> list[tuple[str, ...]]:
-    """What stands below each training image: its class, or the classes that it was mixed of."""
+    """The text below each training image: its class, or the classes that it is mixed of."""
     if not isinstance(labels, Tensor) or len(labels) < number:
         return [()] * number
     values = labels[:number].detach().cpu()

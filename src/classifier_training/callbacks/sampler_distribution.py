@@ -39,7 +39,7 @@ class SamplerDistributionCallback(DeferredPlot):
         figure: The image, a PNG file; None: none is drawn.
         max_repeats: Warn when the images of a class are drawn more often than this in an epoch, on average.
         terminal: Where messages go; None: nowhere.
-        budget: Decides whether there is time to draw within a training; None: one of its own.
+        budget: Decides whether there is time to plot during a training; None: one of its own.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class SamplerDistributionCallback(DeferredPlot):
             _say(drawn, self.terminal)
         self._warn(epoch, drawn)
         if self.figure is not None:
-            self.draw(partial(self._draw_table, drawn, self.figure))
+            self.plot(partial(self._plot_table, drawn, self.figure))
 
     def _warn(self, epoch: int, drawn: EpochSamples) -> None:
         counts = zip(drawn.classes, drawn.images.tolist(), drawn.drawn.tolist(), strict=True)
@@ -114,7 +114,7 @@ class SamplerDistributionCallback(DeferredPlot):
         self._warned[kind] += new
         return new
 
-    def _draw_table(self, latest: EpochSamples, figure: Path, _: PlottingBudget | None) -> None:
+    def _plot_table(self, latest: EpochSamples, figure: Path, _: PlottingBudget | None) -> None:
         with warn_instead_of_raise(figure.name), self.budget.spending():
             epochs = sorted(self.table.drawn)
             drawn = np.array([self.table.drawn[epoch] for epoch in epochs], np.int64)

@@ -25,7 +25,7 @@ class TrainingHistoryCallback(DeferredPlot):
         timings: The ``timings.csv`` of a run; None: no speed is drawn.
         monitor: Name of the metric that decides which epoch is the best.
         mode: Whether a higher (``max``) or a lower (``min``) value of it is better.
-        budget: Decides whether there is time to draw within a training; None: one of its own.
+        budget: Decides whether there is time to plot during a training; None: one of its own.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class TrainingHistoryCallback(DeferredPlot):
         if self.metrics is None:
             self._collected.append({"epoch": float(trainer.current_epoch), **self._metrics.read(trainer)})
         if trainer.is_global_zero:
-            self.draw(self._draw_history)
+            self.plot(self._plot_history)
 
-    def _draw_history(self, _: PlottingBudget | None) -> None:
+    def _plot_history(self, _: PlottingBudget | None) -> None:
         with warn_instead_of_raise(self.path.name), self.budget.spending():
             rows = self._collected if self.metrics is None else read_history(self.metrics, self.timings)
             save_figure(history_figure(rows, self.monitor, self.mode), self.path)

@@ -20,7 +20,7 @@ MAX_PROBABILITIES: Final = 100_000_000
 
 
 class ScoringPass:
-    """What a model said of the images so far.
+    """Scores and predictions of the images so far.
 
     Args:
         num_classes: K.
@@ -46,13 +46,13 @@ class ScoringPass:
         part = predictions_from_logits(logits, labels)
         if self._room >= logits.size:
             self._room -= logits.size
-        elif self._room >= 0:  # what was kept is given up, too
+        elif self._room >= 0:  # those that were kept are dropped, too
             self._room = -1
             self._parts = [_without_probabilities(one) for one in self._parts]
         self._parts.append(part if self._room >= 0 else _without_probabilities(part))
 
     def result(self) -> tuple[Scores, Predictions]:
-        """The scores, and what was said of every image, in the order in which they came.
+        """The scores, and the predictions in the order in which the images came.
 
         Raises:
             DataError: There was no image.

@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it says: reliability bins and the expected calibration error."""
+"""Whether confidence equals accuracy: reliability bins and the expected calibration error."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ReliabilityBin:
         low: Lower edge.
         high: Upper edge.
         count: Number of images.
-        confidence: Their mean confidence; None where there is none.
-        accuracy: The share of them that is predicted right; None where there is none.
+        confidence: Their mean confidence; None without images.
+        accuracy: The share of them that is predicted correctly; None without images.
     """
 
     low: float
@@ -66,8 +66,8 @@ def calibrate(predictions: Predictions, num_bins: int = NUM_BINS) -> Calibration
     confidences = np.bincount(places, confidence, num_bins)
     hits = np.bincount(places, predictions.is_correct, num_bins)
     bins = tuple(
-        ReliabilityBin(low, high, count, total / count if count else None, num_right / count if count else None)
-        for low, high, count, total, num_right in zip(
+        ReliabilityBin(low, high, count, total / count if count else None, num_correct / count if count else None)
+        for low, high, count, total, num_correct in zip(
             edges[:-1].tolist(),
             edges[1:].tolist(),
             counts.tolist(),

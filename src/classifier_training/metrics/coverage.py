@@ -1,4 +1,4 @@
-"""What is gained by leaving the images to a person that the model is not sure of."""
+"""Coverage against accuracy: what is gained by leaving uncertain images to a human."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CoveragePoint:
     Attributes:
         threshold: The lowest confidence that is answered.
         coverage: Share of the images that are answered.
-        accuracy: Share of these that is right; None where none is answered.
+        accuracy: Share of these that is predicted correctly; None where none is answered.
     """
 
     threshold: float
@@ -45,11 +45,11 @@ def coverage_curve(predictions: Predictions, num_steps: int = NUM_STEPS) -> tupl
     confidence = np.nan_to_num(predictions.confidence, nan=0.0)
     order = np.argsort(confidence, kind="stable")
     first = np.searchsorted(confidence[order], thresholds.astype(confidence.dtype), side="left")
-    num_right = np.append(np.cumsum(predictions.is_correct[order][::-1])[::-1], 0)
+    num_correct = np.append(np.cumsum(predictions.is_correct[order][::-1])[::-1], 0)
     num_answered = len(confidence) - first
     return tuple(
-        CoveragePoint(threshold, answered / len(confidence), right / answered if answered else None)
-        for threshold, answered, right in zip(
-            thresholds.tolist(), num_answered.tolist(), num_right[first].tolist(), strict=True
+        CoveragePoint(threshold, answered / len(confidence), correct / answered if answered else None)
+        for threshold, answered, correct in zip(
+            thresholds.tolist(), num_answered.tolist(), num_correct[first].tolist(), strict=True
         )
     )

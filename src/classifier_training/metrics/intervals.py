@@ -28,7 +28,7 @@ class ScoreIntervals:
     Attributes:
         top1: Wilson's.
         top5: Wilson's.
-        balanced_accuracy: By bootstrap; None where none was asked for, and where there is no error or nothing else.
+        balanced_accuracy: By bootstrap; None where it was not computed, and where all predictions or none are correct.
         macro_f1: The same.
     """
 
@@ -55,7 +55,7 @@ def score_intervals(scores: Scores, *, bootstrap: bool = True) -> ScoreIntervals
         np.array([scores.confusion.trace(), round(scores.top5 * num_images)]), np.array([num_images, num_images])
     )
     resampled = bootstrap_intervals(scores.confusion) if bootstrap else (None, None)
-    # without errors, or with nothing else, every resampled set is the same: that says nothing of other images
+    # without errors, or with nothing else, every resampled set is the same: that tells nothing about other images
     known = (None if ends is None or ends[0] == ends[1] else ends for ends in resampled)
     return ScoreIntervals((float(top1[0]), float(top1[1])), (float(top5[0]), float(top5[1])), *known)
 
@@ -65,7 +65,7 @@ def wilson_intervals(hits: NDArray[np.integer[Any]], totals: NDArray[np.integer[
 
     With p = hits / n and z the normal quantile: (p + z² / 2n ± z √(p (1 - p) / n + z² / 4n²)) / (1 + z² / n). Source:
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927). scipy's
-    ``binomtest`` gives the same, one at a time and with a test that nobody asked for.
+    ``binomtest`` gives the same, one at a time and with a test that is not needed.
 
     Args:
         hits: Integer (M,), in [0, totals].
@@ -88,14 +88,14 @@ def bootstrap_intervals(
 ) -> tuple[Interval, Interval]:
     """Percentile intervals of balanced accuracy and macro F1 over resampled sets of images.
 
-    A resampled set has as many images, each drawn with replacement. Its counts are a multinomial draw over the cells
-    of the matrix; drawn are the right ones of each class and the number of errors, and then every error. Source:
+    A resampled set has as many images, each sampled with replacement. Its counts are a multinomial sample over the
+    cells of the matrix: the correct ones of each class and the number of errors first, then every error. Source:
     B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7 (1979). A matrix without
     errors stays without errors, so its intervals end where they begin.
 
     Args:
         confusion: Integer (K, K), rows are the true class; not empty.
-        num_resamples: How many sets to draw.
+        num_resamples: How many sets to sample.
         seed: The same seed and matrix give the same intervals.
 
     Returns:
@@ -126,8 +126,8 @@ def _resampled_scores(
     """Balanced accuracy and macro F1 of ``count`` resampled sets.
 
     Args:
-        generator: SampledIndices them.
-        hits: Integer (K,), images of each class that were predicted right.
+        generator: Samples them.
+        hits: Integer (K,), images of each class that were predicted correctly.
         labels: int64 (E,), true classes of the errors.
         predicted: int64 (E,), predicted classes of the errors.
         count: Number of sets R.
@@ -136,15 +136,15 @@ def _resampled_scores(
         float64 (2, R).
     """
     num_classes, num_images = len(hits), int(hits.sum()) + len(labels)
-    drawn = generator.multinomial(num_images, np.append(hits, len(labels)) / num_images, size=count)
-    right, num_errors = drawn[:, :-1], drawn[:, -1]
+    sampled = generator.multinomial(num_images, np.append(hits, len(labels)) / num_images, size=count)
+    correct, num_errors = sampled[:, :-1], sampled[:, -1]
     which = generator.integers(0, max(1, len(labels)), int(num_errors.sum()))
     first_cell = np.repeat(np.arange(count) * num_classes, num_errors)
     missed, mistaken = (
         np.bincount(first_cell + part[which], minlength=count * num_classes).reshape(count, num_classes)
         for part in (labels, predicted)
     )
-    support, occurring = right + missed, 2 * right + missed + mistaken
-    recall = np.divide(right, support, out=np.zeros(right.shape), where=support > 0)
-    f1 = np.divide(2 * right, occurring, out=np.zeros(right.shape), where=occurring > 0)
+    support, occurring = correct + missed, 2 * correct + missed + mistaken
+    recall = np.divide(correct, support, out=np.zeros(correct.shape), where=support > 0)
+    f1 = np.divide(2 * correct, occurring, out=np.zeros(correct.shape), where=occurring > 0)
     return np.stack([recall.sum(axis=1) / (support > 0).sum(axis=1), f1.sum(axis=1) / (occurring > 0).sum(axis=1)])

@@ -14,8 +14,8 @@ class PairedComparison:
 
     Attributes:
         num_images: Number of images.
-        num_only_first: Images that the first model alone got right.
-        num_only_second: Images that the second model alone got right.
+        num_only_first: Images that only the first model predicted correctly.
+        num_only_second: Images that only the second model predicted correctly.
         p_value: Probability of a difference at least as large if both were equally good; two-sided, exact.
     """
 
@@ -26,14 +26,14 @@ class PairedComparison:
 
 
 def compare_paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedComparison:
-    """McNemar's exact test: of the images that one model alone got right, each got half if both are equally good.
+    """McNemar's exact test: of the images that only one model predicts correctly, half are expected for each.
 
     Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
     Psychometrika 12 (1947).
 
     Args:
-        first: bool (N,), whether the first model is right.
-        second: bool (N,), whether the second model is right, on the same images.
+        first: bool (N,), whether the first model is correct.
+        second: bool (N,), whether the second model is correct, on the same images.
 
     Raises:
         ValueError: The lengths differ.

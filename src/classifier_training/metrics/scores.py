@@ -86,7 +86,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """What a model said of each of N labelled images, in the order of the set.
+    """The predictions for N labelled images, in their order.
 
     Attributes:
         labels: int64 (N,), true class indices.
@@ -112,7 +112,7 @@ class Predictions:
 
 
 def predictions_from_logits(logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> Predictions:
-    """What logits say of each image, with the probability of every class.
+    """The predictions that follow from logits, with the probability of every class.
 
     A NaN ranks last, as in `confusion_and_top5`; it has probability 0 and the loss of its image is infinite.
 
@@ -174,7 +174,7 @@ def confusion_and_top5(
     """Counts what `scores_from_confusion` needs.
 
     Of equal logits the lower class index comes first, so a model that gives every class the same does not count
-    as right; a NaN ranks last.
+    as correct; a NaN ranks last.
 
     Args:
         logits: Float (N, K).

@@ -1,4 +1,4 @@
-"""The files of one scored pass: predictions, scores, confusion matrix, thumbnails; writer and reader beside each other.
+"""The files of one scored pass: predictions, scores, confusion matrix, thumbnails; each writer with its reader.
 
 Nothing here runs a model.
 """

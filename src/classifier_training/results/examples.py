@@ -1,4 +1,4 @@
-"""Which images are shown beside the scores, and the small copies of them."""
+"""Which images are shown with the scores, and ``pictures.json``, their list."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def write_examples(
     write_json(folder.images, {"format": FORMAT, "epoch": scored.epoch, "pictures": images}, durable=False)
     shown = {name for name in (*small.values(), *overlays.values()) if name is not None}
     thumbnails.remove_others({name.rpartition("/")[2] for name in shown}, keep_valid=budget is not None)
-    return not thumbnails.num_put_off
+    return not thumbnails.num_postponed
 
 
 def choose_examples(predictions: Predictions, num_examples: int) -> dict[int, list[Why]]:
@@ -102,24 +102,24 @@ def worst_errors(predictions: Predictions, num_examples: int) -> list[int]:
 
 
 def least_certain(predictions: Predictions, num_examples: int) -> list[int]:
-    """Positions of the images with the lowest confidence, right or wrong, the lowest first."""
+    """Positions of the images with the lowest confidence, correct or not, the lowest first."""
     return [int(index) for index in np.argsort(predictions.confidence, kind="stable")[:num_examples]]
 
 
 def of_cells(predictions: Predictions) -> list[int]:
     """Positions of the images of each cell of the confusion matrix, the highest losses of each.
 
-    Errors come before right answers, the first image of every cell before the second of any, and cells with more
-    images before those with fewer: where `MAX_IN_CELLS` is too little, as many cells as can be have some.
+    Errors come before correct predictions, the first image of every cell before the second of any, and cells with more
+    images before those with fewer: where `MAX_IN_CELLS` is too few, as many cells as possible have some.
     """
     num_classes = int(max(predictions.labels.max(initial=0), predictions.predicted.max(initial=0))) + 1
     cells = predictions.labels * num_classes + predictions.predicted
     order = np.lexsort((-predictions.losses, cells))
     _, first, counts = np.unique(cells[order], return_index=True, return_counts=True)
-    place_in_cell = np.arange(len(order)) - np.repeat(first, counts)
+    rank_in_cell = np.arange(len(order)) - np.repeat(first, counts)
     size_of_cell = np.repeat(counts, counts)
-    importance = np.lexsort((-size_of_cell, place_in_cell, predictions.is_correct[order]))
-    kept = importance[place_in_cell[importance] < MAX_PER_CELL][:MAX_IN_CELLS]
+    importance = np.lexsort((-size_of_cell, rank_in_cell, predictions.is_correct[order]))
+    kept = importance[rank_in_cell[importance] < MAX_PER_CELL][:MAX_IN_CELLS]
     return [int(index) for index in order[kept]]
 
 

@@ -1,4 +1,4 @@
-"""The figures beside the scores of one pass over labelled images."""
+"""The figures of one pass over labelled images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Kind = Literal["samples", "worst", "least_certain"]
 """Which figure of images."""
 
 Pixels = Callable[[int], NDArray[np.uint8] | None]
-"""Gives an image by its position in the split, in any thread: uint8 (S, S, 3); None where it is gone."""
+"""Gives an image by its position in the split, in any thread: uint8 (S, S, 3); None where it cannot be read."""
 
 
 def plot_scored(folder: ScoredFolder, scored: ScoredPass) -> None:
@@ -90,21 +90,21 @@ def plot_example_figures(folder: ScoredFolder, scored: ScoredPass, pixels: Pixel
 
 
 def plot_kind(folder: ScoredFolder, kind: Kind, tiles: Sequence[Tile], *, title: str, among: str = "") -> None:
-    """Plots one of the three figures; arguments as of `plot_example_figures`.
+    """Plots one of the three figures.
 
     Args:
-        folder: As there.
+        folder: Where.
         kind: Which figure.
         tiles: Its images, in order.
-        title: As there.
-        among: What they were chosen from, where that is not all that the title names.
+        title: Which images were scored, and how well.
+        among: Which of them the images were chosen from, where not from all.
     """
     what = {"samples": "samples", "worst": "errors, highest loss first", "least_certain": "least certain first"}[kind]
     plot_tiles(figure_of(folder, kind), tiles, title=f"{what if tiles else 'no errors'}{among}, {title}")
 
 
 def figure_of(folder: ScoredFolder, kind: Kind) -> Path:
-    """Where one of the three figures is."""
+    """The path of one of the three figures."""
     figures = {
         "samples": folder.samples_figure,
         "worst": folder.worst_errors_figure,

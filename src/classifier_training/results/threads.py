@@ -14,6 +14,6 @@ Made = TypeVar("Made")
 
 
 def in_threads(make: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
-    """What is made of each item, in order; an exception is raised as in a loop."""
-    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="pictures") as pool:
+    """The result for each item, in order; an exception is raised as in a loop."""
+    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="images") as pool:
         return list(pool.map(make, items))

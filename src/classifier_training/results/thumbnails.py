@@ -40,7 +40,7 @@ class Thumbnails:
         max_pixels: An image with more is taken for unreadable; None: as Pillow does.
 
     Attributes:
-        num_put_off: How many were asked for while there was no time to make them.
+        num_postponed: How many were requested while there was no time to make them.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Thumbnails:
         self.records = records
         self.preprocessing = preprocessing
         self.max_pixels = max_pixels
-        self.num_put_off = 0
+        self.num_postponed = 0
 
     def make(self, index: int, side: int, budget: PlottingBudget | None = None) -> Path | None:
-        """A small image's file; made where there is none that is large enough.
+        """The file of a small image; made unless one exists that is large enough.
 
         Args:
             index: Position of the image in the split.
@@ -66,7 +66,7 @@ class Thumbnails:
             budget: None is made while it is closed.
 
         Returns:
-            None where there is none: the image cannot be read, or there was no time.
+            None where the image cannot be read, or there was no time.
         """
         path = self.folder / f"{index}.jpg"
         mark, side = self._mark(index), self._side(side)
@@ -75,7 +75,7 @@ class Thumbnails:
         if budget is None:
             return self._write(path, index, side, mark)
         if not budget.is_open:
-            self.num_put_off += 1
+            self.num_postponed += 1
             return None
         with budget.spending():
             return self._write(path, index, side, mark)
@@ -104,7 +104,7 @@ class Thumbnails:
         return resize_and_crop(decoded, smaller)
 
     def overlay(self, index: int, side: int, importance: NDArray[np.float32]) -> Path | None:
-        """Writes an image with what the model looked at over it; None where the image cannot be read.
+        """Writes an image with its Grad-CAM map over it; None where the image cannot be read.
 
         Args:
             index: Position of the image in the split.
@@ -142,7 +142,7 @@ class Thumbnails:
         return min(side, self.preprocessing.image_size)
 
     def _mark(self, index: int) -> str | None:
-        """Tells the contents of images apart; None where the image is gone."""
+        """Differs for images of different content; None where the image is missing."""
         record = self.records[index]
         stamp = record.stamp
         try:

@@ -27,7 +27,7 @@ FILES = {"confusion_matrix.csv", "confusion_matrix.png", "confusion_matrix_norma
 
 
 class Never(PlottingBudget):
-    """There is no time to draw."""
+    """There is no time to plot."""
 
     is_open = False
 
@@ -40,7 +40,7 @@ def files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
-def test_alone_it_collects_and_writes_all_by_itself(tmp_path: Path) -> None:
+def test_alone_it_collects_predictions_itself(tmp_path: Path) -> None:
     model, trainer = make_model(classes=2), make_trainer(tmp_path, ConfusionMatrixCallback(tmp_path / "run"))
     data = make_data(make_split_photos(tmp_path / "photos"))
     trainer.fit(model, datamodule=data)
@@ -62,7 +62,7 @@ def test_any_number_of_classes(num_classes: int, tmp_path: Path) -> None:
     assert files(tmp_path / "val") == FILES
 
 
-def test_without_time_it_draws_when_the_training_ends(tmp_path: Path) -> None:
+def test_without_time_it_plots_when_the_training_ends(tmp_path: Path) -> None:
     seen: list[set[str]] = []
 
     class Look(ConfusionMatrixCallback):
@@ -81,7 +81,7 @@ def test_a_training_that_was_stopped_has_its_figures(tmp_path: Path) -> None:
     assert files(tmp_path / "val") == FILES
 
 
-def test_what_is_drawn_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_epoch_is_plotted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     titles: list[str] = []
     monkeypatch.setattr(
         "classifier_training.callbacks.confusion_matrix.plot_confusion_figures",

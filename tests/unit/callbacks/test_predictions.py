@@ -97,17 +97,17 @@ def test_a_test_goes_where_its_images_are(num_test: int, tmp_path: Path) -> None
     assert (scores["split"], scores["epoch"]) == (split, None)
 
 
-def test_the_sanity_check_is_not_told(tmp_path: Path) -> None:
-    told: list[int] = []
+def test_the_sanity_check_is_not_shown(tmp_path: Path) -> None:
+    sizes: list[int] = []
 
-    class Told(PredictionsCallback):
+    class Sizes(PredictionsCallback):
         def on_pass_end(self, trainer: Any, pl_module: Any, scored: ScoredPass) -> None:
-            told.append(len(scored.predictions))
+            sizes.append(len(scored.predictions))
 
     photos = make_split_photos(tmp_path / "photos")
-    trainer = make_trainer(tmp_path, Told(tmp_path / "run"), num_sanity_val_steps=1)
+    trainer = make_trainer(tmp_path, Sizes(tmp_path / "run"), num_sanity_val_steps=1)
     trainer.fit(make_model(classes=2), datamodule=make_data(photos))
-    assert told == [6]
+    assert sizes == [6]
 
 
 def test_one_image_and_a_class_without_any(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_part_of_a_split_keeps_its_files(tmp_path: Path) -> None:
     assert [row["true"] for row in rows] == ["cat"] * 6 + ["dog"] * 2
 
 
-def test_a_foreign_module_is_told_by_numbers(tmp_path: Path) -> None:
+def test_classes_and_images_of_a_foreign_module_are_numbers(tmp_path: Path) -> None:
     callback = PredictionsCallback(tmp_path / "run")
     loader = make_foreign_loader()
     make_trainer(tmp_path, callback).fit(ForeignLogits(), loader, [loader, make_foreign_loader(3)])

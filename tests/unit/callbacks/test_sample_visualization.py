@@ -48,7 +48,7 @@ def files(folder: Path) -> set[str]:
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Tile]]:
+def plotted(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Tile]]:
     """The tiles of figures by their file's name, instead of the files."""
     found: dict[str, list[Tile]] = {}
 
@@ -65,7 +65,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Tile]]:
 # -- validation pictures -----------------------------------------------------------------------------------------
 
 
-def test_all_figures_and_small_pictures_are_there(tmp_path: Path) -> None:
+def test_all_figures_and_small_images_are_there(tmp_path: Path) -> None:
     photos, model = make_split_photos(tmp_path / "photos"), make_model(classes=2)
     trainer = make_trainer(tmp_path, SampleVisualizationCallback(tmp_path / "run"))
     trainer.fit(model, datamodule=make_data(photos))
@@ -78,7 +78,7 @@ def test_all_figures_and_small_pictures_are_there(tmp_path: Path) -> None:
     assert files(tmp_path / "run" / "test") == {*FIGURES, "pictures.json", "pictures"}
 
 
-def test_the_pictures_are_those_that_were_predicted(tmp_path: Path, drawn: dict[str, list[Tile]]) -> None:
+def test_the_images_are_those_that_were_predicted(tmp_path: Path, plotted: dict[str, list[Tile]]) -> None:
     """Each photo has the colour of its place in the split."""
     for split, count in (("train", 4), ("val", 5)):
         for label, name in enumerate(("cat", "dog")):
@@ -87,10 +87,10 @@ def test_the_pictures_are_those_that_were_predicted(tmp_path: Path, drawn: dict[
                 make_image(tmp_path / "photos" / split / name / f"{number}.png", grey)
     trainer = make_trainer(tmp_path, SampleVisualizationCallback(tmp_path / "run"))
     trainer.fit(make_model(classes=2), datamodule=make_data(tmp_path / "photos"))
-    shown = [tile.pixels for tile in drawn["samples.png"]]
+    shown = [tile.pixels for tile in plotted["samples.png"]]
     assert [int(pixels.mean().round()) for pixels in shown if pixels is not None] == [20 * n for n in range(10)]
-    wrong = [tile for tile in drawn["samples.png"] if not tile.is_correct]
-    assert len(wrong) == len(drawn["worst_errors.png"]) > 0
+    wrong = [tile for tile in plotted["samples.png"] if not tile.is_correct]
+    assert len(wrong) == len(plotted["worst_errors.png"]) > 0
 
 
 def test_classes_may_have_any_name(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_picture_that_is_gone_by_now_has_no_thumbnail(tmp_path: Path) -> None:
     assert [picture["index"] for picture in pictures if picture["thumbnail"] is None] == [1]
 
 
-def test_what_was_put_off_is_drawn_when_the_training_is_stopped(tmp_path: Path) -> None:
+def test_postponed_images_are_plotted_when_the_training_is_stopped(tmp_path: Path) -> None:
     class Never(PlottingBudget):
         is_open = False
 
@@ -144,7 +144,7 @@ def test_who_stops_a_training_does_not_wait_for_the_small_pictures(tmp_path: Pat
     assert not files(tmp_path / "run" / "val" / "pictures")
 
 
-def test_no_pictures_can_be_asked_for(tmp_path: Path) -> None:
+def test_no_images_can_be_asked_for(tmp_path: Path) -> None:
     photos = make_split_photos(tmp_path / "photos")
     trainer = make_trainer(tmp_path, SampleVisualizationCallback(tmp_path / "run", num_pictures=0))
     trainer.fit(make_model(classes=2), datamodule=make_data(photos))
@@ -153,15 +153,15 @@ def test_no_pictures_can_be_asked_for(tmp_path: Path) -> None:
     assert {tuple(picture["why"]) for picture in pictures} == {("cell",)}
 
 
-def test_pictures_of_other_data_are_kept_while_they_pass(tmp_path: Path, drawn: dict[str, list[Tile]]) -> None:
+def test_images_of_other_data_are_kept_while_they_pass(tmp_path: Path, plotted: dict[str, list[Tile]]) -> None:
     loader = make_loader(2)
     trainer = make_trainer(tmp_path, SampleVisualizationCallback(tmp_path, num_pictures=5))
     trainer.fit(make_model(), loader, loader)
     assert files(tmp_path / "val") == FIGURES
-    assert len(drawn["samples.png"]) == len(drawn["least_certain.png"]) == 5
-    assert not any(tile.is_correct for tile in drawn["worst_errors.png"])
-    assert all(tile.pixels is not None and tile.pixels.shape == (IMAGE_SIZE, IMAGE_SIZE, 3) for tiles in drawn.values()
-               for tile in tiles)  # fmt: skip
+    assert len(plotted["samples.png"]) == len(plotted["least_certain.png"]) == 5
+    assert not any(tile.is_correct for tile in plotted["worst_errors.png"])
+    tiles = [tile for tiles in plotted.values() for tile in tiles]
+    assert all(tile.pixels is not None and tile.pixels.shape == (IMAGE_SIZE, IMAGE_SIZE, 3) for tile in tiles)
 
 
 # -- training pictures -------------------------------------------------------------------------------------------
@@ -178,13 +178,13 @@ class FirstBatch(lightning.Callback):
             self.images, self.labels = batch["images"].clone(), batch["labels"].clone()
 
 
-def test_training_pictures_are_what_the_model_got(tmp_path: Path, drawn: dict[str, list[Tile]]) -> None:
+def test_training_images_are_what_the_model_got(tmp_path: Path, plotted: dict[str, list[Tile]]) -> None:
     first = FirstBatch()
     data = make_data(make_split_photos(tmp_path / "photos"), color_jitter=0.9)
     model = make_model(classes=2)
     trainer = make_trainer(tmp_path, first, SampleVisualizationCallback(tmp_path / "run"), max_epochs=2)
     trainer.fit(model, datamodule=data)
-    tiles = drawn["train_batch.png"]
+    tiles = plotted["train_batch.png"]
     assert first.images is not None
     assert first.labels is not None
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.preprocessing.mean, data.preprocessing.std))
@@ -193,7 +193,7 @@ def test_training_pictures_are_what_the_model_got(tmp_path: Path, drawn: dict[st
         np.testing.assert_array_equal(tile.pixels, expected)
         assert tile.lines == (model.classes[label],)
     title = (tmp_path / "run" / "plots" / "train_batch.png").read_text()
-    assert title == "training images as the model got them: epoch 1, batch 1"
+    assert title == "training images as the model received them: epoch 1, batch 1"
 
 
 def test_the_training_batch_is_written_as_a_picture(tmp_path: Path) -> None:
@@ -202,22 +202,22 @@ def test_the_training_batch_is_written_as_a_picture(tmp_path: Path) -> None:
         assert image.width > 1000
 
 
-def test_a_resumed_training_keeps_the_first_batch(tmp_path: Path, photos: Path, drawn: dict[str, list[Tile]]) -> None:
+def test_a_resumed_training_keeps_the_first_batch(tmp_path: Path, photos: Path, plotted: dict[str, list[Tile]]) -> None:
     path = tmp_path / "run" / "plots" / "train_batch.png"
     with pytest.raises(KilledError):
         fit_photos(tmp_path, photos, SampleVisualizationCallback(tmp_path / "run"), KillAfter(8), every_n_steps=1)
-    before = path.stat().st_ino, drawn.pop("train_batch.png")
+    before = path.stat().st_ino, plotted.pop("train_batch.png")
     fit_photos(tmp_path, photos, SampleVisualizationCallback(tmp_path / "run"), every_n_steps=1)
     assert path.stat().st_ino == before[0]
-    assert "train_batch.png" not in drawn
+    assert "train_batch.png" not in plotted
 
 
-def test_a_new_training_draws_its_own(tmp_path: Path, drawn: dict[str, list[Tile]]) -> None:
+def test_a_new_training_plots_its_own(tmp_path: Path, plotted: dict[str, list[Tile]]) -> None:
     callback = SampleVisualizationCallback(tmp_path)
     for _ in range(2):
-        drawn.clear()
+        plotted.clear()
         make_trainer(tmp_path, callback).fit(make_model(), make_loader(2), make_loader(1))
-        assert "train_batch.png" in drawn
+        assert "train_batch.png" in plotted
 
 
 class ForeignModule(lightning.LightningModule):
@@ -242,18 +242,18 @@ class Mixing(lightning.Callback):
         batch["labels"] = 0.7 * shares + 0.3 * shares.roll(1, 0)
 
 
-def test_mixed_labels_are_told_with_their_shares(tmp_path: Path, drawn: dict[str, list[Tile]]) -> None:
+def test_mixed_labels_are_shown_with_their_shares(tmp_path: Path, plotted: dict[str, list[Tile]]) -> None:
     make_trainer(tmp_path, Mixing(), SampleVisualizationCallback(tmp_path)).fit(ForeignModule(), make_loader(2))
-    assert [tile.lines for tile in drawn["train_batch.png"]][:2] == [("0 70%", "3 30%"), ("1 70%", "0 30%")]
+    assert [tile.lines for tile in plotted["train_batch.png"]][:2] == [("0 70%", "3 30%"), ("1 70%", "0 30%")]
 
 
 @pytest.mark.parametrize("batch", [{"labels": 1}, {"images": torch.zeros(2, 9)}, torch.zeros(2, 3), [1], None])
-def test_batches_without_images_are_left_alone(batch: Any, tmp_path: Path, drawn: dict[str, list[Tile]]) -> None:
+def test_batches_without_images_are_left_alone(batch: Any, tmp_path: Path, plotted: dict[str, list[Tile]]) -> None:
     callback = SampleVisualizationCallback(tmp_path)
     trainer = make_trainer(tmp_path)
     callback.on_train_start(trainer, make_model())
     callback.on_train_batch_start(trainer, make_model(), batch, 0)
-    assert not drawn
+    assert not plotted
 
 
 @pytest.mark.parametrize("num_images", [4, 20])

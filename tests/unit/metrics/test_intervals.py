@@ -41,9 +41,9 @@ def resample_images(confusion: NDArray[np.int64], num_resamples: int) -> tuple[l
     generator = np.random.default_rng(5)
     scores: tuple[list[float], list[float]] = [], []
     for _ in range(num_resamples):
-        drawn = generator.integers(0, len(labels), len(labels))
-        scores[0].append(balanced_accuracy_score(labels[drawn], predicted[drawn]))
-        scores[1].append(f1_score(labels[drawn], predicted[drawn], average="macro"))
+        sampled = generator.integers(0, len(labels), len(labels))
+        scores[0].append(balanced_accuracy_score(labels[sampled], predicted[sampled]))
+        scores[1].append(f1_score(labels[sampled], predicted[sampled], average="macro"))
     return scores
 
 
@@ -64,7 +64,7 @@ def test_the_same_matrix_has_the_same_intervals() -> None:
     assert bootstrap_intervals(confusion) != bootstrap_intervals(confusion, seed=1)
 
 
-def test_the_number_of_sets_drawn_at_once_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_sets_sampled_at_once_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     confusion = np.random.default_rng(0).integers(0, 9, (5, 5))
     at_once = bootstrap_intervals(confusion)
     monkeypatch.setattr("classifier_training.metrics.intervals._MAX_VALUES", 700)  # several sets of about 80 images

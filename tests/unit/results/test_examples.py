@@ -122,14 +122,14 @@ def test_errors_come_first_and_every_cell_gets_one_before_any_gets_two() -> None
     assert (labels[chosen] != predicted[chosen]).all()
 
 
-def test_one_picture_is_enough() -> None:
+def test_one_image_is_enough() -> None:
     assert choose_examples(make_predictions([1], [1], [0.3]), 5) == {0: ["least_certain", "cell"]}
 
 
 # -- what is written ---------------------------------------------------------------------------------------------
 
 
-def test_every_picture_is_told_with_its_thumbnail(folder: ScoredFolder, records: list[ImageRecord]) -> None:
+def test_each_image_is_listed_with_its_thumbnail(folder: ScoredFolder, records: list[ImageRecord]) -> None:
     images = write(folder, records)
     assert images[0] == {
         "index": 3,
@@ -161,7 +161,7 @@ def test_thumbnails_are_written_once(folder: ScoredFolder, records: list[ImageRe
     assert written(folder) == before
 
 
-def test_a_picture_that_is_gone_or_broken_has_none(folder: ScoredFolder, records: list[ImageRecord]) -> None:
+def test_a_missing_or_broken_image_has_no_thumbnail(folder: ScoredFolder, records: list[ImageRecord]) -> None:
     Path(records[3].path).unlink()
     Path(records[1].path).write_bytes(b"no picture")
     missing = {picture["index"] for picture in write(folder, records) if picture["thumbnail"] is None}
@@ -212,9 +212,7 @@ def test_the_worst_errors_come_first_when_there_is_little_time(
     assert [picture["thumbnail"] for picture in images] == ["pictures/3.jpg", None, None, None]
 
 
-def test_what_the_model_looked_at_is_asked_for_the_worst_errors(
-    folder: ScoredFolder, records: list[ImageRecord]
-) -> None:
+def test_grad_cam_maps_are_computed_for_the_worst_errors(folder: ScoredFolder, records: list[ImageRecord]) -> None:
     asked: list[list[int]] = []
 
     def cam(indices: list[int]) -> Mapping[int, NDArray[np.float32]]:

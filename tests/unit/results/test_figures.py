@@ -11,7 +11,7 @@ from tests.helpers.scored import make_pass
 
 from classifier_training.figures.samples import Tile
 from classifier_training.metrics.scores import Predictions, scores_from_confusion
-from classifier_training.results import figures as drawn
+from classifier_training.results import figures
 from classifier_training.results.figures import plot_example_figures, plot_scored, spread
 from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.run.folder import ScoredFolder
@@ -43,10 +43,10 @@ def shown(tiles: list[Tile]) -> list[int]:
     return [int(tile.pixels[0, 0, 0]) // 10 for tile in tiles if tile.pixels is not None]
 
 
-def test_each_figure_shows_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_figure_shows_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found: dict[str, tuple[list[int], str]] = {}
     monkeypatch.setattr(
-        drawn, "plot_tiles", lambda path, tiles, title: found.update({path.name: (shown(tiles), title)})
+        figures, "plot_tiles", lambda path, tiles, title: found.update({path.name: (shown(tiles), title)})
     )
     plot_example_figures(ScoredFolder(tmp_path), make_val(num_examples=3), grey)
     assert found == {
@@ -56,7 +56,7 @@ def test_each_figure_shows_its_pictures(tmp_path: Path, monkeypatch: pytest.Monk
     }
 
 
-def test_figures_of_no_pictures_are_not_drawn_and_older_ones_removed(tmp_path: Path) -> None:
+def test_figures_without_images_are_not_plotted_and_older_ones_are_removed(tmp_path: Path) -> None:
     folder = ScoredFolder(tmp_path)
     plot_example_figures(folder, make_val(num_examples=3), grey)
     plot_example_figures(folder, make_val(num_examples=0), grey)
@@ -64,15 +64,15 @@ def test_figures_of_no_pictures_are_not_drawn_and_older_ones_removed(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["samples.png"]
 
 
-def test_a_model_without_errors_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_without_errors_has_a_title_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     titles: list[str] = []
-    monkeypatch.setattr(drawn, "plot_tiles", lambda path, tiles, title: titles.append(title))
+    monkeypatch.setattr(figures, "plot_tiles", lambda path, tiles, title: titles.append(title))
     right = Predictions(PREDICTIONS.labels, PREDICTIONS.labels, PREDICTIONS.confidence, PREDICTIONS.losses)
     plot_example_figures(ScoredFolder(tmp_path), make_val(right), grey)
     assert titles == [f"samples, {TITLE}", f"no errors, {TITLE}", f"least certain first, {TITLE}"]
 
 
-def test_all_figures_are_written_also_of_pictures_that_are_gone(tmp_path: Path) -> None:
+def test_all_figures_are_written_also_with_missing_images(tmp_path: Path) -> None:
     records = [ImageRecord(str(make_photo(tmp_path / f"{number}.png", number))) for number in range(3)]
     records.append(ImageRecord(str(tmp_path / "gone.png")))
     folder = ScoredFolder(tmp_path / "val")
@@ -99,7 +99,7 @@ def test_samples_lie_evenly_over_a_split(num_images: int, expected: list[int]) -
 def test_what_fails_costs_a_warning_and_nothing_else(tmp_path: Path) -> None:
     folder = ScoredFolder(tmp_path / "val")
     preprocessing = Preprocessing(image_size=16)
-    with pytest.warns(UserWarning, match="could not be made") as told:
+    with pytest.warns(UserWarning, match="could not be made") as warned:
         plot_scored(folder, make_val(records=[], preprocessing=preprocessing))
-    assert [str(one.message).split(" in ")[0] for one in told] == ["the small images", "the figures of images"]
+    assert [str(one.message).split(" in ")[0] for one in warned] == ["the small images", "the figures of images"]
     assert folder.confusion_figure.is_file()

@@ -126,7 +126,7 @@ def test_hostile_names_and_one_image_and_an_infinite_loss(tmp_path: Path) -> Non
         ('{"format": 1, "classes": []}', "lacks num_images, top1, intervals, per_class, calibration, coverage"),
     ],
 )
-def test_what_are_no_scores(tmp_path: Path, content: str | None, message: str) -> None:
+def test_damaged_scores_are_refused(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "scores.json").write_text(content)
 

@@ -62,16 +62,16 @@ def test_a_table_of_version_0_1_has_the_probabilities_in_it(tmp_path: Path) -> N
 
 
 def test_any_name_is_read_again(tmp_path: Path) -> None:
-    _, said = make_scored(len(NASTY_NAMES), len(NASTY_NAMES))
-    predictions = Predictions(said.labels, said.predicted, said.confidence, said.losses)
+    _, found = make_scored(len(NASTY_NAMES), len(NASTY_NAMES))
+    predictions = Predictions(found.labels, found.predicted, found.confidence, found.losses)
 
     write_predictions_csv(tmp_path / "predictions.csv", predictions, NASTY_NAMES, NASTY_NAMES)
 
     rows = list(read_predictions_csv(tmp_path / "predictions.csv"))
     assert [row.file for row in rows] == list(NASTY_NAMES)
-    assert [row.true for row in rows] == [NASTY_NAMES[label] for label in said.labels]
-    assert [row.predicted for row in rows] == [NASTY_NAMES[label] for label in said.predicted]
-    assert [row.loss for row in rows] == pytest.approx(said.losses.tolist(), rel=1e-6)
+    assert [row.true for row in rows] == [NASTY_NAMES[label] for label in found.labels]
+    assert [row.predicted for row in rows] == [NASTY_NAMES[label] for label in found.predicted]
+    assert [row.loss for row in rows] == pytest.approx(found.losses.tolist(), rel=1e-6)
     table = pyarrow.csv.read_csv(tmp_path / "predictions.csv")
     assert table.column_names == ["file", "true", "predicted", "confidence", "loss"]
     assert list(map(unescape, table.column("file").to_pylist())) == list(NASTY_NAMES)
@@ -107,7 +107,7 @@ def test_as_many_files_as_predictions(tmp_path: Path) -> None:
         (None, "cannot read the predictions from .*: no such file"),
     ],
 )
-def test_what_is_no_table_of_predictions(tmp_path: Path, content: bytes | None, message: str) -> None:
+def test_another_table_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
     if content is not None:
         (tmp_path / "predictions.csv").write_bytes(content)
 

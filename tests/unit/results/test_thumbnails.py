@@ -97,7 +97,7 @@ def test_of_a_picture_that_cannot_be_there_there_is_none(name: str, tmp_path: Pa
     assert thumbnails.overlay(0, 112, np.ones((2, 2), np.float32)) is None
 
 
-def test_importance_is_told_by_colour_and_the_picture_stays_to_be_seen() -> None:
+def test_importance_is_shown_by_colour_over_the_image() -> None:
     pixels = np.full((40, 40, 3), 100, np.uint8)
     pixels[:20] = 140
     importance = np.zeros((4, 4), np.float32)
