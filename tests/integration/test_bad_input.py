@@ -144,6 +144,21 @@ class TestPhotos:
     def test_a_missing_folder(self, refused: Callable[..., list[str]]) -> None:
         assert refused("train", "shirts") == ["there is no folder shirts; name a folder of photos or a table file"]
 
+    def test_a_similar_path_is_named(self, refused: Callable[..., list[str]], trained: Trained, tmp_path: Path) -> None:
+        photos = trained.photos.with_name("shpaes")
+        runs = trained.run.root
+        near = f"; did you mean {trained.photos}?"
+        shutil.copy(trained.run.onnx, tmp_path / "model.onnx")
+
+        assert refused("train", photos) == [
+            f"there is no folder {photos}; name a folder of photos or a table file{near}"
+        ]
+        assert refused("predict", "model.onnx", photos) == [f"no such file or folder: {photos}{near}"]
+        assert refused("report", runs.with_name("frist")) == [
+            f"no run folder at {runs.with_name('frist')}; did you mean {runs}?"
+        ]
+        assert refused("evaluate", "modle.onnx") == ["no such file: modle.onnx; did you mean model.onnx?"]
+
     def test_two_folders(self, refused: Callable[..., list[str]], photos: Path) -> None:
         (line,) = refused("train", photos, "others")
 

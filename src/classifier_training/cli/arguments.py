@@ -52,6 +52,7 @@ def check_settings(overrides: list[str], config: Path | None, photos: str | None
     """
     from classifier_training.config import load_config
     from classifier_training.data.sources.address import is_pattern, is_remote
+    from classifier_training.files.nearest import did_you_mean
 
     root = load_config(overrides if photos is None else [f"data.root={photos}", *overrides], file=config).data.root
     if root is None:
@@ -61,4 +62,4 @@ def check_settings(overrides: list[str], config: Path | None, photos: str | None
         )
     # an address is checked later, when it is opened
     if not (is_remote(root) or is_pattern(root) or Path(root).expanduser().exists()):
-        raise ConfigError(f"there is no folder {root}; name a folder of photos or a table file")
+        raise ConfigError(f"there is no folder {root}; name a folder of photos or a table file{did_you_mean(root)}")

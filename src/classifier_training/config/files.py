@@ -18,6 +18,7 @@ from classifier_training.config.values import (
     mapping_items,
     show_node,
 )
+from classifier_training.files.nearest import did_you_mean
 
 # Written without quotes only if no YAML reader, of version 1.1, 1.2 or OmegaConf's, takes it for anything but text.
 _PLAIN_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
@@ -42,7 +43,7 @@ def read_file(path: Path) -> FileContent:
     try:
         root = compose_yaml(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
-        return FileContent(faults=[f"{path}: there is no such configuration file"])
+        return FileContent(faults=[f"{path}: there is no such configuration file{did_you_mean(path)}"])
     except OSError as error:
         return FileContent(faults=[f"{path}: cannot read the configuration file: {error.strerror}"])
     except UnicodeDecodeError:

@@ -21,6 +21,7 @@ from classifier_training.errors import CheckpointError
 from classifier_training.evaluation.folder import check_folder, make_free_folder, replaced_folder
 from classifier_training.evaluation.labelled import for_classes
 from classifier_training.evaluation.photos import ImageSelector
+from classifier_training.files.nearest import did_you_mean
 from classifier_training.inference.classifier import Classifier
 from classifier_training.inference.evaluate import evaluate_samples
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL, score_intervals
@@ -208,7 +209,7 @@ def _model_file(path: Path) -> Path:
     if path.suffix not in {".ckpt", ".onnx"}:
         raise CheckpointError(f"{path} is no run folder, .ckpt or .onnx file")
     if not path.is_file():
-        raise CheckpointError(f"no such file: {path}")
+        raise CheckpointError(f"no such file: {path}{did_you_mean(path)}")
     return path
 
 

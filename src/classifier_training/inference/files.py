@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from classifier_training.errors import DataError
+from classifier_training.files.nearest import did_you_mean
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS
 
 
@@ -30,7 +31,7 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
         elif source.exists():
             found.append(source)
         else:
-            raise DataError(f"no such file or folder: {source}")
+            raise DataError(f"no such file or folder: {source}{did_you_mean(source)}")
     if not found:
         places = ", ".join(map(str, sources)) or "nothing was named"
         raise DataError(f"there is no image in {places}; looked for files that end in {_extensions()}")

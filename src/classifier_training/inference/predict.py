@@ -9,6 +9,7 @@ from pathlib import Path
 
 from classifier_training.errors import BadImageError, RunError, UserError
 from classifier_training.files.atomic import write_text
+from classifier_training.files.nearest import did_you_mean
 from classifier_training.files.tables import write_table
 from classifier_training.inference.classifier import Classifier
 from classifier_training.inference.files import find_images
@@ -105,7 +106,7 @@ def _onnx_file(path: Path) -> Path:
             f"{path} is a checkpoint; predict with its run folder, or with the .onnx file that export writes"
         )
     if not path.exists():
-        raise RunError(f"there is no {path}; name a run folder or an .onnx file")
+        raise RunError(f"there is no {path}; name a run folder or an .onnx file{did_you_mean(path)}")
     if not path.is_dir():
         return path
     onnx = open_run(path).onnx

@@ -8,6 +8,7 @@ from typing import Any
 import onnxruntime
 
 from classifier_training.errors import CheckpointError
+from classifier_training.files.nearest import did_you_mean
 
 _ERRORS_ONLY = 3
 
@@ -26,7 +27,7 @@ def open_session(path: Path, num_threads: int | None) -> Any:
         CheckpointError: The file is missing, truncated, no ONNX, or no image classifier.
     """
     if not path.is_file():
-        raise CheckpointError(f"no such file: {path}")
+        raise CheckpointError(f"no such file: {path}{did_you_mean(path)}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     if num_threads is not None:

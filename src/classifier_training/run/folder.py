@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import overload
 
 from classifier_training.errors import RunError
+from classifier_training.files.nearest import did_you_mean
 
 
 class Entry:
@@ -209,7 +210,7 @@ def open_run(path: Path) -> RunFolder:
     """
     run = RunFolder(path)
     if not path.is_dir():
-        raise RunError(f"no run folder at {path}")
+        raise RunError(f"no run folder at {path}{did_you_mean(path)}")
     if not run.config.is_file():
         raise RunError(f"{path} is not a run folder: it has no config.yaml")
     return run

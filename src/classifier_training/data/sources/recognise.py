@@ -22,6 +22,7 @@ from classifier_training.data.sources.table import (
     list_table,
 )
 from classifier_training.errors import DataError
+from classifier_training.files.nearest import did_you_mean
 from classifier_training.types import Progress, Split
 
 
@@ -83,7 +84,7 @@ def _list_files(root: Path, columns: Columns, classes: Collection[str] | None, s
             raise DataError(f"{root} is a file, but not a table; allowed are a folder or {known}")
         return list_table(root, columns, classes=classes)
     if not root.is_dir():
-        raise DataError(f"there is no folder {root}; name a folder of photos or a table file")
+        raise DataError(f"there is no folder {root}; name a folder of photos or a table file{did_you_mean(root)}")
     table = find_annotations(root)
     if table is not None:
         return list_table(table, columns, classes=classes)

@@ -9,8 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from braceexpand import braceexpand
-
 from classifier_training.data.sources.address import file_name, is_pattern, is_remote, shown, split_address
 from classifier_training.data.sources.listing import SPLIT_OF_NAME
 from classifier_training.data.sources.remote import list_folder
@@ -86,6 +84,8 @@ def expand_braces(pattern: str) -> list[str]:
         >>> expand_braces("{train,val}-{0..1}.tar")
         ['train-0.tar', 'train-1.tar', 'val-0.tar', 'val-1.tar']
     """
+    from braceexpand import braceexpand  # here: scoring an ONNX file must work without it
+
     if not re.fullmatch(r"[^{}]*(\{[^{}]*\}[^{}]*)*", pattern):
         raise DataError(f"{shown(pattern)} has braces in braces, or one alone; expected shards/train-{{000..009}}.tar")
     # the library makes a list of every range before it combines them, however long it is
