@@ -14,19 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier_training.config.arguments import Overrides, collect_overrides
-from classifier_training.data.index.check import count_up
 from classifier_training.data.sources.address import absolute_root, file_name, is_remote, shown
 from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import CheckpointError
 from classifier_training.evaluation.folder import check_folder, make_free_folder, replaced_folder
 from classifier_training.evaluation.labelled import for_classes
+from classifier_training.evaluation.onnx import score_onnx
 from classifier_training.evaluation.photos import ImageSelector
 from classifier_training.files.nearest import did_you_mean
-from classifier_training.inference.classifier import Classifier
-from classifier_training.inference.evaluate import evaluate_samples
-from classifier_training.metrics.intervals import CONFIDENCE_LEVEL, score_intervals
+from classifier_training.metrics.intervals import CONFIDENCE_LEVEL
 from classifier_training.results.folder import write_scored
-from classifier_training.results.scored_pass import NUM_EXAMPLES, LabelledImages, ScoredPass
+from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.run.folder import RunFolder, ScoredFolder, open_run
 from classifier_training.types import Progress, Split
 
@@ -173,31 +171,11 @@ def _score(
     path: Path, choose: Callable[[tuple[str, ...]], LabelledImages], settings: Config | None, scoring: Progress | None
 ) -> ScoredPass:
     if path.suffix == ".onnx":
-        return _score_onnx(path, choose, settings, scoring)
+        return score_onnx(path, choose, settings, progress=scoring)
     from classifier_training.config.schema import Config
     from classifier_training.evaluation.checkpoint import score_checkpoint
 
     return score_checkpoint(path, choose, settings or Config(), progress=scoring)
-
-
-def _score_onnx(
-    path: Path, choose: Callable[[tuple[str, ...]], LabelledImages], settings: Config | None, scoring: Progress | None
-) -> ScoredPass:
-    classifier = Classifier(path)
-    images = choose(classifier.classes)
-    samples = list(zip(images.records or (), images.labels.tolist(), strict=True))
-    batch_size = 32 if settings is None else settings.data.batch_size
-    scores, predictions = evaluate_samples(classifier, samples, batch_size, count_up(scoring, len(samples)))
-    return ScoredPass(
-        images=images,
-        model=str(path),
-        scores=scores,
-        predictions=predictions,
-        intervals=score_intervals(scores),
-        preprocessing=classifier.preprocessing,
-        num_examples=NUM_EXAMPLES if settings is None else settings.report.num_pictures,
-        max_pixels=None if settings is None else settings.data.max_image_pixels,
-    )
 
 
 def _model_file(path: Path) -> Path:

@@ -17,12 +17,16 @@ SOURCE = Path(__file__).parents[3] / "src"
 
 PREDICT = """
 from classifier_training.inference.classifier import Classifier
-from classifier_training.inference.evaluate import evaluate_samples
 from classifier_training.inference.files import find_images
+from classifier_training.inference.predict import predict
+from classifier_training.metrics.accumulator import ScoringPass
 
-classifier = Classifier(sys.argv[1])
-for prediction in classifier.predict_files(find_images([sys.argv[2]])):
-    print(prediction.label, evaluate_samples(classifier, [(prediction.file, prediction.index)])[0].top1)
+classifier, images = Classifier(sys.argv[1]), find_images([sys.argv[2]])
+(prediction,) = predict(sys.argv[1], images)
+scoring = ScoringPass(len(classifier.classes))
+for positions, logits in classifier.logits_of_files(images):
+    scoring.update(logits, logits.argmax(axis=1))
+print(prediction.label, scoring.result()[0].top1)
 """
 
 HEAVY = """

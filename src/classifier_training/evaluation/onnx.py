@@ -1,0 +1,60 @@
+"""Scores an exported model on labelled images, as `evaluation.checkpoint` does a checkpoint, but without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from classifier_training.data.index.check import count_up
+from classifier_training.inference.classifier import Classifier
+from classifier_training.metrics.accumulator import ScoringPass
+from classifier_training.metrics.intervals import score_intervals
+from classifier_training.results.scored_pass import NUM_EXAMPLES, LabelledImages, ScoredPass
+from classifier_training.types import Progress
+
+if TYPE_CHECKING:
+    from classifier_training.config.schema import Config
+
+DEFAULT_BATCH_SIZE = 32
+
+
+def score_onnx(
+    path: Path,
+    choose: Callable[[tuple[str, ...]], LabelledImages],
+    config: Config | None = None,
+    *,
+    progress: Progress | None = None,
+) -> ScoredPass:
+    """Scores an ONNX file.
+
+    Args:
+        path: The ``.onnx`` file.
+        choose: Gives the images once the classes are known.
+        config: Batch size, number of examples and largest image; None: the defaults.
+        progress: Called with the number of images that have been scored.
+
+    Raises:
+        BadImageError: A file is not an image.
+        DataError: There is no image to score.
+    """
+    classifier = Classifier(path)
+    images = choose(classifier.classes)
+    records = images.records or ()
+    scoring, count = ScoringPass(len(classifier.classes)), count_up(progress, len(records))
+    batch_size = DEFAULT_BATCH_SIZE if config is None else config.data.batch_size
+    for positions, logits in classifier.logits_of_files(records, batch_size):
+        scoring.update(logits, images.labels[positions])
+        if count is not None:
+            count(len(positions))
+    scores, predictions = scoring.result()
+    return ScoredPass(
+        images=images,
+        model=str(path),
+        scores=scores,
+        predictions=predictions,
+        intervals=score_intervals(scores),
+        preprocessing=classifier.preprocessing,
+        num_examples=NUM_EXAMPLES if config is None else config.report.num_pictures,
+        max_pixels=None if config is None else config.data.max_image_pixels,
+    )
