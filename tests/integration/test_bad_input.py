@@ -188,7 +188,7 @@ class TestPhotos:
         (tmp_path / "empty").mkdir()
 
         (line,) = refused("predict", trained.run.root, "empty")
-        assert line.startswith("there is no image in empty")
+        assert line.startswith("no images in empty")
         (line,) = refused("predict", trained.run.root, "missing.jpg")
         assert line == "no such file or folder: missing.jpg"
 
@@ -295,7 +295,7 @@ class TestCheckpoints:
         shutil.copytree(trained.run.root, run.root)
         shutil.rmtree(run.export)
         (line,) = refused("predict", "run", trained.photos)
-        assert line == "run has no export/model.onnx; make it: classifier-training export run"
+        assert line == "run has no export/model.onnx; create it: classifier-training export run"
 
         shutil.rmtree(run.checkpoints)
         (line,) = refused("evaluate", "run")

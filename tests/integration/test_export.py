@@ -113,7 +113,7 @@ def test_a_failed_comparison_after_training_keeps_checkpoints_and_scores(
     assert run.onnx.is_file()
 
 
-def test_what_is_trained_into_the_model_cannot_be_set_anew(program: WarmProgram, copied: RunFolder) -> None:
+def test_settings_of_the_trained_model_cannot_be_changed(program: WarmProgram, copied: RunFolder) -> None:
     before = copied.onnx.read_bytes()
 
     finished = program("export", copied.root, "data.image_size=64", "export.exporter=dynamo")

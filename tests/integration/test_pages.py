@@ -95,7 +95,7 @@ def test_the_last_run_is_reported_when_none_is_named(program: WarmProgram, tmp_p
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["report"], "there is no run in runs; name the run folder"),
+        (["report"], "no run in runs; name the run folder"),
         (["report", "absent"], "no run folder at absent"),
         (["report", "empty"], "empty is not a run folder: it has no config.yaml"),
         (["report", "file"], "no run folder at file"),

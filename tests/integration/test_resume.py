@@ -355,7 +355,7 @@ class TestRefused:
             (("--resume", "runs/none"), "no run folder at runs/none"),
             (("--resume=runs/none",), "no run folder at runs/none"),
             (("--resume", "shapes"), "shapes is not a run folder"),
-            (("--resume", "run.dir=empty"), "there is no run in empty"),
+            (("--resume", "run.dir=empty"), "no run in empty"),
             (("--resume", "runs/first", "--config", "runs/first/config.yaml"), "leave --config out"),
         ],
     )

@@ -199,7 +199,7 @@ class TestWhereRunsGo:
         assert finished.code == 2
         (line,) = finished.err.splitlines()
         assert line.startswith("error: run folder runs/first exists already and is never overwritten")
-        assert line.endswith("go on with it: classifier-training train --resume runs/first")
+        assert line.endswith("or resume it: classifier-training train --resume runs/first")
         assert {path: path.stat().st_mtime_ns for path in trained.run.root.rglob("*")} == before
 
     def test_a_dry_run_tells_the_plan_and_writes_nothing(

@@ -38,7 +38,7 @@ class TrackingCallback(lightning.Callback):
         self.trackers.log_figures()
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Sends the figures that were drawn at the end; whoever closes the trackers waits for them."""
+        """Sends the figures that were plotted at the end; closing the trackers waits for them."""
         if trainer.is_global_zero:
             self.trackers.log_figures()
 

@@ -1,4 +1,4 @@
-"""Takes real images out of anybody's data loaders, to compare models on."""
+"""Takes real images out of any data loaders, to compare models on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def first_images(loaders: Any, num_images: int, prepare: Callable[[Any], Any] | 
     Args:
         loaders: A data loader, or a list, tuple or mapping of some; None has no images.
         num_images: Number wanted; fewer come back if there are no more.
-        prepare: What is done to a batch before a model gets it; tried on batches without such images.
+        prepare: Prepares a batch for the model; tried on batches without such images.
 
     Returns:
         float32 (n, 3, H, W) on the CPU, all of the first batch's size; None if no batch holds such a tensor.
@@ -36,7 +36,7 @@ def first_images(loaders: Any, num_images: int, prepare: Callable[[Any], Any] | 
 
 
 def images_in(batch: Any) -> Tensor | None:
-    """The images of one batch: the first floating-point tensor (n, 3, H, W), looked for under the usual keys first.
+    """The images of one batch: the first floating-point tensor (n, 3, H, W), the usual keys first.
 
     Args:
         batch: A tensor, or lists, tuples and mappings of some.

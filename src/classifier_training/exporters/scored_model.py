@@ -1,4 +1,4 @@
-"""Finds the best weights that a finished trainer has, in anybody's set-up."""
+"""Finds the best weights of a finished trainer, in any set-up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def scored_model(trainer: lightning.Trainer, pl_module: lightning.LightningModul
         pl_module: Its module; not changed.
 
     Returns:
-        The copy, on the CPU and in evaluation mode, and what its weights are, for people.
+        The copy, on the CPU and in evaluation mode, and a description of its weights.
 
     Raises:
         ExportError: The module cannot be copied.
@@ -39,7 +39,7 @@ def scored_model(trainer: lightning.Trainer, pl_module: lightning.LightningModul
             model = cpu_copy(pl_module, read())
         except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())[:300] or type(error).__name__
-            rank_zero_warn(f"{name} cannot be exported, going on with the next best weights: {reason}")
+            rank_zero_warn(f"{name} cannot be exported, trying the next best weights: {reason}")
         else:
             rank_zero_info(f"exporting {name}")
             return model, name

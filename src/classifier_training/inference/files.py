@@ -14,14 +14,14 @@ from classifier_training.imaging.decode import IMAGE_EXTENSIONS
 def find_images(paths: Iterable[str | Path]) -> list[Path]:
     """Lists the images in files and folders.
 
-    A file is taken whatever its name; a folder is searched with all its subfolders for files with an image's
+    A file is taken with any name; a folder is searched with all its subfolders for files with an image's
     extension, in sorted order, hidden ones ignored.
 
     Args:
         paths: Files and folders, in the order to be kept.
 
     Raises:
-        DataError: One does not exist, or there is no image in any of them.
+        DataError: One does not exist, or none of them has an image.
     """
     sources = [Path(path) for path in paths]
     found: list[Path] = []
@@ -33,8 +33,10 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
         else:
             raise DataError(f"no such file or folder: {source}{did_you_mean(source)}")
     if not found:
-        places = ", ".join(map(str, sources)) or "nothing was named"
-        raise DataError(f"there is no image in {places}; looked for files that end in {_extensions()}")
+        if not sources:
+            raise DataError("no image was named; name image files, or folders of them")
+        extensions = ", ".join(sorted(IMAGE_EXTENSIONS))
+        raise DataError(f"no images in {', '.join(map(str, sources))}; searched for files that end in {extensions}")
     return found
 
 
@@ -51,7 +53,3 @@ def _images_below(folder: Path) -> Iterator[Path]:
         for name in files:
             if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_EXTENSIONS:
                 yield Path(parent, name)
-
-
-def _extensions() -> str:
-    return ", ".join(sorted(IMAGE_EXTENSIONS))

@@ -33,7 +33,7 @@ def predict(
         model: A run folder (its ``export/model.onnx``) or an ``.onnx`` file.
         images: Image files and folders of them.
         batch_size: Images per run of the model.
-        on_bad_image: ``raise`` stops at a file that is no image; ``skip`` leaves it out.
+        on_bad_image: ``raise`` stops at a file that is not an image; ``skip`` leaves it out.
         on_skip: Called with the path and the error of a file left out; None logs a warning.
 
     Returns:
@@ -62,17 +62,17 @@ def table_rows(predictions: Sequence[Prediction]) -> Iterator[list[str]]:
 
 
 def check_output(path: Path) -> None:
-    """Refuses a file that `write_predictions` could not write, before the images are looked at.
+    """Refuses a file that `write_predictions` could not write, before any image is read.
 
     Raises:
-        UserError: It is neither ``.csv`` nor ``.jsonl``, or its folder cannot be made.
+        UserError: It is neither ``.csv`` nor ``.jsonl``, or its folder cannot be created.
     """
     if path.suffix not in {".csv", ".jsonl"}:
         raise UserError(f"--output {path}: allowed are a .csv or a .jsonl file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--output {path}: cannot make the folder {path.parent}: {error.strerror}") from None
+        raise UserError(f"--output {path}: cannot create the folder {path.parent}: {error.strerror}") from None
     if path.is_dir():
         raise UserError(f"--output {path}: this is a folder; name a file in it")
 
@@ -111,5 +111,5 @@ def _onnx_file(path: Path) -> Path:
         return path
     onnx = open_run(path).onnx
     if not onnx.is_file():
-        raise RunError(f"{path} has no export/model.onnx; make it: classifier-training export {path}")
+        raise RunError(f"{path} has no export/model.onnx; create it: classifier-training export {path}")
     return onnx

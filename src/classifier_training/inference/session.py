@@ -24,7 +24,7 @@ def open_session(path: Path, num_threads: int | None) -> Any:
         An ``onnxruntime.InferenceSession`` with one input (N, 3, H, W) and one output (N, K).
 
     Raises:
-        CheckpointError: The file is missing, truncated, no ONNX, or no image classifier.
+        CheckpointError: The file is missing, truncated, not ONNX, or not an image classifier.
     """
     if not path.is_file():
         raise CheckpointError(f"no such file: {path}{did_you_mean(path)}")
@@ -46,13 +46,13 @@ def _check_signature(session: Any, path: Path) -> None:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
         raise CheckpointError(
-            f"{path} is no image classifier of this kind: it has {len(inputs)} inputs and {len(outputs)} outputs, not"
+            f"{path} cannot be used as an image classifier: it has {len(inputs)} inputs and {len(outputs)} outputs, not"
             " one of each"
         )
     shape, output_shape = inputs[0].shape, outputs[0].shape
     if inputs[0].type != "tensor(float)" or len(shape) != 4 or shape[1] != 3 or len(output_shape) != 2:
         raise CheckpointError(
-            f"{path} is no image classifier of this kind: its input is {inputs[0].type} {shape} and its output"
+            f"{path} cannot be used as an image classifier: its input is {inputs[0].type} {shape} and its output"
             f" {output_shape}, not tensor(float) (N, 3, H, W) and (N, K)"
         )
     if isinstance(shape[0], int):

@@ -161,7 +161,7 @@ def check_run_name(parent: Path, name: str | None, *, may_rename: bool = False) 
     if name is None:
         return
     if not name.strip() or name in {".", ".."} or "/" in name or "\\" in name or "\0" in name:
-        raise RunError(f"run.name={name!r} is not a plain folder name; the folder it lies in is set with run.dir")
+        raise RunError(f"run.name={name!r} is not a plain folder name; its parent folder is set with run.dir")
     if not may_rename and os.path.lexists(parent / name):  # False also for what the file system refuses
         raise _taken(parent / name)
 
@@ -224,7 +224,7 @@ def latest_run(parent: Path) -> RunFolder:
     """
     configs = list(parent.glob("*/config.yaml")) if parent.is_dir() else []
     if not configs:
-        raise RunError(f"there is no run in {parent}; name the run folder")
+        raise RunError(f"no run in {parent}; name the run folder")
     return RunFolder(max(configs, key=lambda config: config.stat().st_mtime_ns).parent)
 
 

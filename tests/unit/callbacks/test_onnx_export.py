@@ -127,7 +127,7 @@ def files_in(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
-def test_anybodys_module_with_nothing_else_of_ours(tmp_path: Path, exporter: Exporter) -> None:
+def test_any_module_without_other_parts_of_the_package(tmp_path: Path, exporter: Exporter) -> None:
     callback, module = make_callback(tmp_path, exporter=exporter), Foreign()
 
     make_trainer(tmp_path, callback).fit(module, loader(), loader())
@@ -169,10 +169,10 @@ def test_the_average_is_exported_where_there_is_no_checkpoint(tmp_path: Path) ->
 def test_a_checkpoint_that_is_refused_gives_way_to_the_average(tmp_path: Path) -> None:
     average = {f"network.{key}": value for key, value in make_network(seed=9).state_dict().items()}
     callback, module = make_callback(tmp_path), Foreign()
-    # A class of the user's in a checkpoint: loading it would run whatever its pickle says.
+    # A class of the user's in a checkpoint: loading it would run the code in its pickle.
     module.save_hyperparameters({"foreign": DataModule})
 
-    with pytest.warns(UserWarning, match="best checkpoint .* cannot be exported, going on .*weights_only=True"):
+    with pytest.warns(UserWarning, match="best checkpoint .* cannot be exported, trying .*weights_only=True"):
         make_trainer(
             tmp_path, Average(average), callback, ModelCheckpoint(tmp_path / "best"), enable_checkpointing=True
         ).fit(module, loader(), loader())
@@ -183,7 +183,7 @@ def test_a_checkpoint_that_is_refused_gives_way_to_the_average(tmp_path: Path) -
 def test_weights_that_do_not_fit_give_way_to_the_modules_own(tmp_path: Path) -> None:
     callback, module = make_callback(tmp_path), Foreign()
 
-    with pytest.warns(UserWarning, match="average of Average cannot be exported, going on .*Missing key"):
+    with pytest.warns(UserWarning, match="average of Average cannot be exported, trying .*Missing key"):
         make_trainer(tmp_path, Average({"x": torch.zeros(1)}), callback).fit(module, loader(), loader())
 
     assert assert_exported(callback, module.state_dict())["weights"] == "the module's current weights"
@@ -217,7 +217,7 @@ def test_an_input_that_the_data_module_does_not_prepare_is_refused_before_traini
     torch.testing.assert_close(module.state_dict(), Foreign().state_dict(), rtol=0, atol=0)
 
 
-def test_images_of_another_size_are_said_and_resized(tmp_path: Path) -> None:
+def test_images_of_another_size_are_resized_with_a_warning(tmp_path: Path) -> None:
     callback, module = make_callback(tmp_path, input_height=24, input_width=20), Foreign()
 
     with pytest.warns(UserWarning, match=r"16 x 16 pixels, but the exported input is 24 x 20 .* set input_height=16"):
@@ -275,7 +275,7 @@ class FlatImages(Foreign):
         return super().training_step((batch[0].unflatten(1, (3, 16, 16)), batch[1]), batch_idx)
 
 
-def test_random_images_are_the_last_resort_and_said(tmp_path: Path) -> None:
+def test_random_images_are_the_last_resort_with_a_warning(tmp_path: Path) -> None:
     callback, module = make_callback(tmp_path), FlatImages()
     flat = DataLoader(TensorDataset(make_batch(8).flatten(1), torch.arange(8) % 4), batch_size=4)
 

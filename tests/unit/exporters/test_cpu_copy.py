@@ -27,7 +27,7 @@ def zeros_like(module: nn.Module) -> dict[str, Tensor]:
 
 
 def assert_is_independent(original: nn.Module, copied: nn.Module) -> None:
-    """The copy holds zeros, so whatever still runs the original gives itself away."""
+    """The copy holds zeros, so a call that still runs the original is noticed."""
     with torch.no_grad():
         assert (copied(make_batch(2)) == 0).all()
         assert (original(make_batch(2)) != 0).any()

@@ -110,7 +110,7 @@ def test_a_bad_image_stops_the_run(classifier: Classifier, photos: list[Path]) -
         list(classifier.predict_files(photos, 2))
 
 
-def test_a_bad_image_is_left_out_and_told(
+def test_a_bad_image_is_left_out_and_reported(
     classifier: Classifier, photos: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = [one for number, one in enumerate(classifier.predict_files(photos)) if number != 3]

@@ -22,7 +22,7 @@ def test_folders_are_searched_in_sorted_order_and_hidden_files_ignored(tmp_path:
     assert [str(path.relative_to(tmp_path)) for path in found] == ["a/x.webp", "b/10.png", "b/2.JPG", "c.tiff"]
 
 
-def test_named_files_are_taken_in_the_given_order_whatever_their_name(tmp_path: Path) -> None:
+def test_named_files_are_taken_in_the_given_order_with_any_name(tmp_path: Path) -> None:
     make_files(tmp_path, "photo", "folder/a.jpg")
 
     assert find_images([str(tmp_path / "photo"), tmp_path / "folder"]) == [
@@ -44,10 +44,10 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         find_images([tmp_path, tmp_path / "nothing"])
 
 
-def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_named(tmp_path: Path) -> None:
     make_files(tmp_path, "notes.txt")
 
-    with pytest.raises(DataError, match=rf"no image in {tmp_path}; looked for files that end in .*\.jpg"):
+    with pytest.raises(DataError, match=rf"no images in {tmp_path}; searched for files that end in .*\.jpg"):
         find_images([tmp_path])
-    with pytest.raises(DataError, match="nothing was named"):
+    with pytest.raises(DataError, match="no image was named"):
         find_images([])

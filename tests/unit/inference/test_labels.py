@@ -15,7 +15,7 @@ NAMES = ("", "00", "012", "1e3", "no", "null", "Über 猫", 'a "b"')
 PREPROCESSING = Preprocessing(image_size=64, crop_pct=0.9, interpolation="bilinear", mean=(0.5, 0.4, 0.3))
 
 
-def test_the_mapping_holds_what_users_look_for() -> None:
+def test_the_content_of_the_mapping() -> None:
     mapping = labels_mapping(["00", "no"], PREPROCESSING)
 
     assert mapping == {

@@ -51,24 +51,24 @@ def test_a_run_folder_stands_for_its_exported_model(model: Path, photos: Path) -
     assert predict(run, photos) == predict(model, photos)
 
     model.unlink()
-    with pytest.raises(RunError, match=r"has no export/model\.onnx; make it: classifier-training export"):
+    with pytest.raises(RunError, match=r"has no export/model\.onnx; create it: classifier-training export"):
         predict(run, photos)
 
 
-def test_a_broken_picture_stops_or_is_left_out_and_told(model: Path, photos: Path) -> None:
+def test_a_broken_image_stops_or_is_left_out_and_reported(model: Path, photos: Path) -> None:
     (photos / "ab.png").write_bytes(b"no image")
-    told: list[tuple[str, BadImageError]] = []
+    skipped: list[tuple[str, BadImageError]] = []
 
     with pytest.raises(BadImageError, match=r"ab\.png"):
         predict(model, photos)
-    found = predict(model, photos, on_bad_image="skip", on_skip=lambda path, error: told.append((path, error)))
+    found = predict(model, photos, on_bad_image="skip", on_skip=lambda path, error: skipped.append((path, error)))
 
     assert [Path(prediction.file or "").name for prediction in found] == ["a.png", "b.png", "c.png"]
-    assert [path for path, _ in told] == [str(photos / "ab.png")]
+    assert [path for path, _ in skipped] == [str(photos / "ab.png")]
 
 
-def test_no_pictures(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no image in nothing was named"):
+def test_no_images(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no image was named"):
         predict(model, [])
     with pytest.raises(DataError, match="no such file or folder"):
         predict(model, tmp_path / "none")
@@ -127,7 +127,7 @@ class TestWriting:
         [
             ("labels.txt", r"allowed are a \.csv or a \.jsonl file"),
             ("labels", r"allowed are a \.csv or a \.jsonl file"),
-            ("file/labels.csv", "cannot make the folder .*file: File exists"),
+            ("file/labels.csv", "cannot create the folder .*file: File exists"),
             ("folder.csv", "this is a folder; name a file in it"),
         ],
     )

@@ -135,7 +135,7 @@ def test_the_latest_run_is_the_one_that_was_started_last(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("folder", ["", "nothing"])
 def test_no_latest_run(tmp_path: Path, folder: str) -> None:
-    with pytest.raises(RunError, match=r"^there is no run in .*; name the run folder$"):
+    with pytest.raises(RunError, match=r"^no run in .*; name the run folder$"):
         latest_run(tmp_path / folder)
 
 
