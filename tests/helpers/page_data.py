@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from classifier_training.metrics.scores import scores_from_confusion
-from classifier_training.pages.read.curves import Curves
 from classifier_training.pages.read.run_data import RunData
-from classifier_training.pages.read.scored_data import CalibrationBin, ClassRow, CoveragePoint, Example, ScoredData
+from classifier_training.pages.read.scored_data import Example, ScoredData
+from classifier_training.results.scores_file import CalibrationBin, CalibrationBins, ClassRow, CoveragePoint
+from classifier_training.run.statistics import Statistics
+from classifier_training.run.verification import Verification
 
 
 def make_scored(confusion: Sequence[Sequence[int]] = ((90, 10), (5, 95)), **changes: Any) -> ScoredData:
@@ -25,7 +27,7 @@ def make_scored(confusion: Sequence[Sequence[int]] = ((90, 10), (5, 95)), **chan
     scores = scores_from_confusion(counts, int(counts.sum()))
     names = changes.get("classes") or tuple(f"class {index}" for index in range(len(counts)))
     rows = tuple(
-        ClassRow(name, one.precision, one.recall, one.f1, one.support, None, None)
+        ClassRow(name=name, precision=one.precision, recall=one.recall, f1=one.f1, support=one.support)
         for name, one in zip(names, scores.classes, strict=True)
     )
     values: dict[str, Any] = {
@@ -43,8 +45,7 @@ def make_scored(confusion: Sequence[Sequence[int]] = ((90, 10), (5, 95)), **chan
         "confidence_level": 0.95,
         "intervals": {"top1": (0.873, 0.951)},
         "per_class": rows,
-        "expected_calibration_error": 0.05,
-        "calibration": (CalibrationBin(0.5, 1.0, scores.num_images, 0.95, scores.top1),),
+        "calibration": CalibrationBins(0.05, (CalibrationBin(0.5, 1.0, scores.num_images, 0.95, scores.top1),)),
         "coverage": (CoveragePoint(0.0, 1.0, scores.top1), CoveragePoint(0.8, 0.6, 0.99)),
         "num_trained_on": 0,
         "left_out": (),
@@ -78,27 +79,39 @@ def make_run(**changes: Any) -> RunData:
         "root": Path("run"),
         "name": "run",
         "status": "finished",
-        "config": {},
-        "environment": {},
         "classes": scored.classes,
         "num_epochs": 3,
         "max_epochs": 3,
-        "metrics": Curves(),
-        "timings": Curves(),
-        "results": {},
         "seconds": 61.0,
-        "monitor": "val/top1",
         "best_epoch": 2,
         "best_score": 0.9,
         "final": scored,
-        "validation": None,
-        "statistics": None,
-        "sampler": None,
-        "model_info": None,
-        "verification": None,
-        "onnx": None,
-        "train_batch": None,
-        "commands": {},
-        "missing": (),
     }
     return RunData(**(values | changes))
+
+
+def make_statistics(**changes: Any) -> Statistics:
+    """Counts of two equal classes; ``changes`` are attributes of `Statistics`."""
+    values: dict[str, Any] = {
+        "root": "/photos",
+        "num_images": 100,
+        "classes": ("a", "b"),
+        "counts": {"train": (50, 50)},
+        "imbalance_ratio": 1.0,
+        "histograms": {},
+        "modes": {},
+    }
+    return Statistics(**(values | changes))
+
+
+def make_verification(**changes: Any) -> Verification:
+    """A comparison that passed; ``changes`` are attributes of `Verification`."""
+    values: dict[str, Any] = {
+        "passed": True,
+        "num_images": 32,
+        "tolerance": 1e-3,
+        "top1_agreement": 1.0,
+        "max_abs_logit_difference": 6.67e-6,
+        "sha256": "a" * 64,
+    }
+    return Verification(**(values | changes))

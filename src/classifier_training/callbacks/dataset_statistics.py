@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import lightning
 
@@ -12,7 +11,8 @@ from classifier_training.data.photos import Photos
 from classifier_training.figures.rendering import PlottingBudget, save_figure
 from classifier_training.figures.statistics import image_sizes_figure, images_per_class_figure
 from classifier_training.figures.text import named
-from classifier_training.files.atomic import write_json
+from classifier_training.run.records import write_record
+from classifier_training.run.statistics import Spread, Statistics
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.warn import warn_instead_of_raise
 
@@ -57,7 +57,7 @@ class DatasetStatisticsCallback(lightning.Callback):
         is_known = self.path.is_file()
         with warn_instead_of_raise("data/statistics.json"), self.budget.spending():
             statistics = dataset_statistics(photos)
-            write_json(self.path, statistics)
+            write_record(self.path, statistics)
             if self.terminal is not None and not is_known:
                 if self.show_counts:
                     _say_counts(statistics, self.terminal)
@@ -66,35 +66,36 @@ class DatasetStatisticsCallback(lightning.Callback):
             save_figure(image_sizes_figure(statistics), self.plots / "image_sizes.png")
 
 
-def _say_counts(statistics: dict[str, Any], terminal: Terminal) -> None:
-    splits, classes = list(statistics["counts"]), statistics["classes"]
-    counts = statistics["counts"]["train"]
+def _say_counts(statistics: Statistics, terminal: Terminal) -> None:
+    splits, classes = list(statistics.counts), statistics.classes
+    counts = statistics.counts["train"]
     order = sorted(range(len(classes)), key=lambda place: -counts[place])
     half = MAX_CLASSES_SHOWN // 2
     shown = order if len(order) <= MAX_CLASSES_SHOWN else [*order[:half], None, *order[-half:]]
     rows = [
-        [named(classes[place]), *(str(statistics["counts"][split][place]) for split in splits)]
+        [named(classes[place]), *(str(statistics.counts[split][place]) for split in splits)]
         if place is not None
         else [f"… {len(order) - 2 * half} more", *([""] * len(splits))]
         for place in shown
     ]
-    rows.append(["all", *(str(sum(statistics["counts"][split])) for split in splits)])
+    rows.append(["all", *(str(sum(statistics.counts[split])) for split in splits)])
     terminal.table("images per class", ["class", *splits], rows)
 
 
-def _facts(statistics: dict[str, Any]) -> dict[str, str]:
+def _facts(statistics: Statistics) -> dict[str, str]:
     """What is known of all images together, for a person."""
+    spreads = statistics.spreads
     facts = {
-        "imbalance": f"{statistics['imbalance_ratio']:.3g} (largest / smallest training class)",
-        "width": _told(statistics["width"], " px"),
-        "height": _told(statistics["height"], " px"),
-        "aspect ratio": _told(statistics["aspect_ratio"], ""),
-        "modes": ", ".join(f"{count} {mode}" for mode, count in statistics["modes"].items()),
+        "imbalance": f"{statistics.imbalance_ratio:.3g} (largest / smallest training class)",
+        "width": _range(spreads["width"], " px"),
+        "height": _range(spreads["height"], " px"),
+        "aspect ratio": _range(spreads["aspect_ratio"], ""),
+        "modes": ", ".join(f"{count} {mode}" for mode, count in statistics.modes.items()),
     }
-    if statistics["num_bad"]:
-        facts["left out"] = f"{statistics['num_bad']} file(s), named in data/split.csv"
+    if statistics.num_bad:
+        facts["left out"] = f"{statistics.num_bad} file(s), named in data/split.csv"
     return facts
 
 
-def _told(values: dict[str, float], unit: str) -> str:
-    return f"{values['min']:.4g} to {values['max']:.4g}{unit}, median {values['median']:.4g}{unit}"
+def _range(spread: Spread, unit: str) -> str:
+    return f"{spread.min:.4g} to {spread.max:.4g}{unit}, median {spread.median:.4g}{unit}"

@@ -18,9 +18,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from classifier_training.errors import ClassifierTrainingError
 from classifier_training.exporters.cpu_copy import cpu_copy
-from classifier_training.files.atomic import write_json
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.base import BaseClassificationModel
+from classifier_training.run.model_info import Latency, ModelInfo
+from classifier_training.run.records import write_record
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.warn import warn_instead_of_raise
 
@@ -56,7 +57,7 @@ class ModelInfoCallback(lightning.Callback):
             return
         with warn_instead_of_raise(self.path.name), isolate_rng():
             info = _describe(trainer, pl_module)
-            write_json(self.path, info)
+            write_record(self.path, info)
             if self.terminal is not None:
                 self.terminal.info(_sentence(info))
 
@@ -74,35 +75,27 @@ def _network(pl_module: lightning.LightningModule) -> nn.Module:
     return pl_module.backbone if isinstance(pl_module, BaseClassificationModel) else pl_module
 
 
-def _describe(trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict[str, Any]:
+def _describe(trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> ModelInfo:
     model = _network(pl_module)
     parameters = list(model.parameters())
     side = _image_size(trainer, pl_module)
+    # what the first epochs train, where that is less than the later ones do
+    freeze_epochs = pl_module.config.model.freeze_epochs if isinstance(pl_module, BaseClassificationModel) else 0
     flops, latency = (None, None) if side is None else _measure(model, side, trainer.strategy.root_device)
-    return {
-        "format": 1,
-        "model": _name(pl_module),
-        "input": None if side is None else [3, side, side],
-        "num_parameters": _count(parameters),
-        "num_trainable_parameters": _count(value for value in parameters if value.requires_grad),
-        **_frozen(pl_module),
-        "size_bytes": sum(value.nbytes for value in model.state_dict().values() if isinstance(value, Tensor)),
-        "flops": flops,
-        "latency": latency,
-    }
+    return ModelInfo(
+        model=_name(pl_module),
+        input=None if side is None else (3, side, side),
+        num_parameters=_count(parameters),
+        num_trainable_parameters=_count(value for value in parameters if value.requires_grad),
+        freeze_epochs=freeze_epochs or None,
+        num_trainable_parameters_while_frozen=_count(head_parameters(model)) if freeze_epochs else None,
+        size_bytes=sum(value.nbytes for value in model.state_dict().values() if isinstance(value, Tensor)),
+        flops=flops,
+        latency=latency,
+    )
 
 
-def _frozen(pl_module: lightning.LightningModule) -> dict[str, int]:
-    """What the first epochs train, where that is less than the later ones do."""
-    if not isinstance(pl_module, BaseClassificationModel) or not pl_module.config.model.freeze_epochs:
-        return {}
-    return {
-        "freeze_epochs": pl_module.config.model.freeze_epochs,
-        "num_trainable_parameters_while_frozen": _count(head_parameters(pl_module.backbone)),
-    }
-
-
-def _measure(model: nn.Module, side: int, device: torch.device) -> tuple[int | None, dict[str, Any] | None]:
+def _measure(model: nn.Module, side: int, device: torch.device) -> tuple[int | None, Latency | None]:
     """FLOPs and latency of one image; None of what cannot be had."""
     try:
         copied = cpu_copy(model)
@@ -127,7 +120,7 @@ def _flops(model: nn.Module, image: Tensor) -> int | None:
     return int(counter.get_total_flops()) or None
 
 
-def _latency(model: nn.Module, image: Tensor) -> dict[str, Any] | None:
+def _latency(model: nn.Module, image: Tensor) -> Latency | None:
     wait = _waiter(image.device)
     milliseconds: list[float] = []
     try:
@@ -145,14 +138,14 @@ def _latency(model: nn.Module, image: Tensor) -> dict[str, Any] | None:
                 break
     except Exception:  # as above
         return None
-    return {
-        "device": torch.cuda.get_device_name(image.device) if image.device.type == "cuda" else image.device.type,
-        "batch_size": 1,
-        "min_ms": round(min(milliseconds), 4),
-        "median_ms": round(statistics.median(milliseconds), 4),
-        "p95_ms": round(float(np.percentile(milliseconds, 95)), 4),
-        "repeats": len(milliseconds),
-    }
+    return Latency(
+        device=torch.cuda.get_device_name(image.device) if image.device.type == "cuda" else image.device.type,
+        batch_size=1,
+        min_ms=round(min(milliseconds), 4),
+        median_ms=round(statistics.median(milliseconds), 4),
+        p95_ms=round(float(np.percentile(milliseconds, 95)), 4),
+        repeats=len(milliseconds),
+    )
 
 
 def _waiter(device: torch.device) -> Callable[[], object]:
@@ -187,21 +180,21 @@ def _count(parameters: Any) -> int:
     return sum(value.numel() for value in parameters)
 
 
-def _sentence(info: dict[str, Any]) -> str:
-    trainable = _millions(info["num_trainable_parameters"])
-    frozen = info.get("num_trainable_parameters_while_frozen")
+def _sentence(info: ModelInfo) -> str:
+    trainable = _millions(info.num_trainable_parameters)
+    frozen = info.num_trainable_parameters_while_frozen
     if frozen is not None:
-        trainable = f"{_millions(frozen)} trainable in the first {info['freeze_epochs']} epoch(s), then {trainable}"
+        trainable = f"{_millions(frozen)} trainable in the first {info.freeze_epochs} epoch(s), then {trainable}"
     else:
         trainable += " trainable"
     parts = [
-        f"{info['model']}: {_millions(info['num_parameters'])} parameters ({trainable})",
-        f"{info['size_bytes'] / 1e6:.1f} MB",
+        f"{info.model}: {_millions(info.num_parameters)} parameters ({trainable})",
+        f"{info.size_bytes / 1e6:.1f} MB",
     ]
-    if info["flops"] is not None:
-        parts.append(f"{info['flops'] / 1e9:.2f} GFLOPs an image")
-    if info["latency"] is not None:
-        parts.append(f"{info['latency']['min_ms']:.3g} ms an image on {info['latency']['device']}")
+    if info.flops is not None:
+        parts.append(f"{info.flops / 1e9:.2f} GFLOPs an image")
+    if info.latency is not None:
+        parts.append(f"{info.latency.shortest_ms:.3g} ms an image on {info.latency.device}")
     return ", ".join(parts)
 
 

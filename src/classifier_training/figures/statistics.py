@@ -10,6 +10,7 @@ import numpy as np
 from classifier_training.figures.axes import SPLIT_COLOURS, plain_axes
 from classifier_training.figures.rendering import new_figure
 from classifier_training.figures.text import shown
+from classifier_training.run.statistics import QUANTITIES, Histogram, Statistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,26 +23,27 @@ _LOG_RATIO: Final = 30.0
 """From this ratio of the largest to the smallest training class on, numbers stand on a logarithmic axis."""
 
 
-def images_per_class_figure(statistics: Mapping[str, Any]) -> Figure:
-    """Draws the number of images of each class by split, the largest class of the training split first.
+def images_per_class_figure(statistics: Statistics) -> Figure:
+    """Plots the number of images of each class by split, the largest class of the training split first.
 
     Args:
-        statistics: What `data.statistics.dataset_statistics` gave.
+        statistics: Of all images of a run.
     """
-    classes: Sequence[str] = statistics["classes"]
-    counts = {split: np.array(values) for split, values in statistics["counts"].items()}
+    classes = statistics.classes
+    counts = {split: np.array(values) for split, values in statistics.counts.items()}
     order = np.argsort(-counts["train"], kind="stable")
     counts = {split: values[order] for split, values in counts.items()}
     names = [classes[position] for position in order]
     return _bars(names, counts) if len(names) <= MAX_CLASSES_NAMED else _curves(names, counts)
 
 
-def image_sizes_figure(statistics: Mapping[str, Any]) -> Figure:
-    """Draws how wide and high the images are, and their aspect ratios; arguments as `images_per_class_figure`."""
+def image_sizes_figure(statistics: Statistics) -> Figure:
+    """Plots how wide and high the images are, and their aspect ratios; arguments as `images_per_class_figure`."""
     figure = new_figure(11, 3.4)
-    panels = {"width": "width, pixels", "height": "height, pixels", "aspect_ratio": "aspect ratio, width / height"}
-    for axes, (name, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):
-        _histogram(axes, statistics["histograms"][name], statistics[name]["median"])
+    titles = ("width, pixels", "height, pixels", "aspect ratio, width / height")
+    panels = zip(figure.subplots(1, 3), QUANTITIES, titles, strict=True)
+    for axes, name, title in panels:
+        _histogram(axes, statistics.histograms[name], statistics.spreads[name].median)
         plain_axes(axes, title)
         axes.set_ylabel("images" if name == "width" else "")
     return figure
@@ -95,8 +97,8 @@ def _curves(names: Sequence[str], counts: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _histogram(axes: Axes, histogram: Mapping[str, Sequence[float]], median: float) -> None:
-    edges, values = np.array(histogram["edges"]), np.array(histogram["counts"])
+def _histogram(axes: Axes, histogram: Histogram, median: float) -> None:
+    edges, values = np.array(histogram.edges), np.array(histogram.counts)
     if len(values) == 1:  # all alike, or so it seems: a bar as wide as is seen
         middle = edges.mean()
         edges = np.array([middle * 0.98, middle * 1.02])

@@ -112,7 +112,7 @@ def _of_validation(data: RunData) -> Iterator[Caveat]:
 def _of_export(data: RunData) -> Iterator[Caveat]:
     proof = data.verification
     if proof is not None and not proof.passed:
-        why = str(proof.values.get("reason") or "").rstrip(".")
+        why = (proof.reason or "").rstrip(".")
         yield Caveat(
             "serious", "The exported file does not answer like the model", f"{why or 'The comparison failed'}."
         )

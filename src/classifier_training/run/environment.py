@@ -1,4 +1,4 @@
-"""What a run ran on: versions, hardware, code and data, for ``environment.json``."""
+"""``environment.json``: the versions, hardware, code and data of a run."""
 
 from __future__ import annotations
 
@@ -7,42 +7,95 @@ import os
 import platform
 import subprocess  # git alone is called, with fixed words
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-import psutil
-import torch
+from classifier_training.files.text import plain_text
+from classifier_training.run.records import Count
 
-PACKAGES = ("classifier-training", "torch", "torchvision", "lightning", "timm", "torchmetrics", "onnx", "onnxruntime",
-            "numpy", "pillow")  # fmt: skip
+PACKAGES: Final = ("classifier-training", "torch", "torchvision", "lightning", "timm", "torchmetrics", "onnx",
+                   "onnxruntime", "numpy", "pillow")  # fmt: skip
 
 
-def describe_environment(*, seed: int, data_root: str, fingerprint: str, order: str, started: str) -> dict[str, Any]:
-    """Everything that a person needs to tell two runs apart.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu:
+    """The processor.
 
-    Args:
-        seed: The run's seed.
-        data_root: Where the photos lie.
-        fingerprint: Hash of the photos, their labels and their splits.
-        order: Hash of the training photos in their order.
-        started: When the run began, ISO 8601.
+    Attributes:
+        model: Its name.
+        count: Number of logical cores.
+        threads: Number of threads that torch uses.
     """
-    return {
-        "started": started,
-        "seed": seed,
-        "data_root": data_root,
-        "data_fingerprint": fingerprint,
-        "data_order": order,
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": {name: _version(name) for name in PACKAGES},
-        "git_commit": git_commit(Path.cwd()),
-        "cpu": {"model": _cpu_model(), "count": os.cpu_count(), "threads": torch.get_num_threads()},
-        "memory_bytes": psutil.virtual_memory().total,
-        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
-        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
-    }
+
+    model: str | None = None
+    count: Count | None = None
+    threads: Count | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Everything that distinguishes two runs besides their settings; None where a file of an early version has nothing.
+
+    Attributes:
+        started: When the run began, ISO 8601.
+        seed: The run's seed.
+        data_root: Where the images are.
+        data_fingerprint: Hash of the images, their labels and their splits.
+        data_order: Hash of the training images in their order.
+        command: The command line.
+        python: Version.
+        platform: Operating system.
+        versions: By package; None where it is not installed.
+        git_commit: Of the working directory; None outside git.
+        cpu: The processor.
+        memory_bytes: Of the machine.
+        gpus: Their names.
+        cuda: Version; None without a GPU.
+        slurm_job: The job's id; None outside SLURM.
+    """
+
+    started: str | None = None
+    seed: int | None = None
+    data_root: str | None = None
+    data_fingerprint: str | None = None
+    data_order: str | None = None
+    command: tuple[str, ...] = ()
+    python: str | None = None
+    platform: str | None = None
+    versions: dict[str, str | None] = field(default_factory=dict)
+    git_commit: str | None = None
+    cpu: Cpu = Cpu()
+    memory_bytes: Count | None = None
+    gpus: tuple[str, ...] = ()
+    cuda: str | None = None
+    slurm_job: str | None = None
+
+
+def describe_environment(
+    *, seed: int, data_root: str, fingerprint: str, order: str, started: str, slurm_job: str | None = None
+) -> Environment:
+    """The environment of this process; arguments as of `Environment`."""
+    import psutil
+    import torch
+
+    return Environment(
+        started=started,
+        seed=seed,
+        data_root=data_root,
+        data_fingerprint=fingerprint,
+        data_order=order,
+        command=tuple(map(plain_text, sys.argv)),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        versions={name: _version(name) for name in PACKAGES},
+        git_commit=git_commit(Path.cwd()),
+        cpu=Cpu(model=_cpu_model(), count=os.cpu_count(), threads=torch.get_num_threads()),
+        memory_bytes=psutil.virtual_memory().total,
+        gpus=tuple(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())),
+        cuda=torch.version.cuda if torch.cuda.is_available() else None,
+        slurm_job=slurm_job,
+    )
 
 
 def git_commit(folder: Path) -> str | None:

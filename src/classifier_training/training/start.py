@@ -9,11 +9,12 @@ from pathlib import Path
 
 from classifier_training.config import to_yaml
 from classifier_training.data.splits.file import write_split
-from classifier_training.files.atomic import write_json, write_text
+from classifier_training.files.atomic import write_text
 from classifier_training.run.checkpoint_files import link_or_copy
 from classifier_training.run.environment import describe_environment
 from classifier_training.run.folder import RunFolder, create_run
 from classifier_training.run.processes import is_main_process, slurm_job
+from classifier_training.run.records import write_record
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.plan import Plan
 from classifier_training.training.resume import ResumePoint
@@ -47,9 +48,9 @@ def create_run_folder(run: RunFolder, plan: Plan, point: ResumePoint | None) -> 
         fingerprint=plan.photos.fingerprint,
         order=plan.photos.order,
         started=started,
+        slurm_job=slurm_job(),
     )
-    job = slurm_job()
-    write_json(run.environment, environment if job is None else environment | {"slurm_job": job})
+    write_record(run.environment, environment)
     write_split(run.split, plan.photos)
     if point is not None and point.checkpoint not in (None, run.last_checkpoint):
         link_or_copy(point.checkpoint, run.last_checkpoint)  # a damaged one would be kept as the one before the next

@@ -2,25 +2,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.helpers.page_data import make_statistics
 from tests.unit.figures.nasty_names import NASTY_NAMES
 
 from classifier_training.figures.rendering import save_figure
 from classifier_training.figures.statistics import MAX_CLASSES_NAMED, image_sizes_figure, images_per_class_figure
+from classifier_training.run.statistics import QUANTITIES, Histogram, Spread, Statistics
 
 
-def counted(classes: Sequence[str], **counts: Sequence[int]) -> dict[str, Any]:
-    return {"classes": list(classes), "counts": {split: list(values) for split, values in counts.items()}}
+def counted(classes: Sequence[str], **counts: Sequence[int]) -> Statistics:
+    return make_statistics(classes=tuple(classes), counts={split: tuple(values) for split, values in counts.items()})
 
 
-def measured(edges: Sequence[float], counts: Sequence[int]) -> dict[str, Any]:
-    names = ("width", "height", "aspect_ratio")
-    histogram = {"edges": list(edges), "counts": list(counts)}
-    return {"histograms": dict.fromkeys(names, histogram)} | {name: {"median": edges[0]} for name in names}
+def measured(edges: Sequence[float], counts: Sequence[int]) -> Statistics:
+    spread = Spread(edges[0], edges[0], edges[-1])
+    return make_statistics(
+        width=spread,
+        height=spread,
+        aspect_ratio=spread,
+        histograms=dict.fromkeys(QUANTITIES, Histogram(tuple(edges), tuple(counts))),
+    )
 
 
 def test_classes_stand_by_their_training_images_with_a_bar_for_each_split() -> None:

@@ -5,33 +5,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.page_data import make_run, make_scored
+from tests.helpers.page_data import make_run, make_scored, make_statistics, make_verification
 
 from classifier_training.pages.caveats import caveats
-from classifier_training.pages.read.model_data import OnnxFile, Verification
-from classifier_training.pages.read.photo_data import SamplerDistribution, Statistics
+from classifier_training.pages.read.onnx_file import OnnxFile
 from classifier_training.pages.read.run_data import RunData
+from classifier_training.pages.read.sampler_distribution import SamplerDistribution
+from classifier_training.run.statistics import BadFile
 
 GOOD = ((150, 10), (5, 150))
 
 
 def titles(data: RunData) -> list[str]:
     return [f"{doubt.level}: {doubt.title}".replace("\N{NO-BREAK SPACE}", " ") for doubt in caveats(data)]
-
-
-def make_statistics(**changes: Any) -> Statistics:
-    values: dict[str, Any] = {
-        "root": "/photos",
-        "num_images": 100,
-        "classes": ("a", "b"),
-        "counts": {"train": (50, 50)},
-        "imbalance_ratio": 1.0,
-        "spreads": {},
-        "histograms": {},
-        "modes": {},
-        "bad": (),
-    }
-    return Statistics(**(values | changes))
 
 
 def test_a_large_and_clean_test_set_raises_no_doubt() -> None:
@@ -125,7 +111,7 @@ def test_a_class_that_is_not_validated_is_told_once() -> None:
 def test_an_export_that_is_proven_on_few_photos(num_images: int, wanted: list[str]) -> None:
     data = make_run(
         final=make_scored(GOOD),
-        verification=Verification(True, num_images, 1e-3, 1.0, 1e-6, "0" * 64, {}),
+        verification=make_verification(num_images=num_images),
         onnx=OnnxFile(Path("model.onnx"), 1000, "0" * 64, is_proven=True),
     )
 
@@ -158,7 +144,7 @@ def test_serious_ones_come_first() -> None:
 def test_an_export_that_is_not_proven(passed: bool, is_proven: bool, wanted: list[str]) -> None:
     data = make_run(
         final=make_scored(GOOD),
-        verification=Verification(passed, 32, 1e-3, 1.0, 1e-6, "0" * 64, {}),
+        verification=make_verification(passed=passed),
         onnx=OnnxFile(Path("model.onnx"), 1000, "0" * 64, is_proven),
     )
 
@@ -178,6 +164,8 @@ def test_strong_imbalance_is_told_with_what_is_done_about_it(balance: str, text:
 
 def test_bad_files_and_classes_never_drawn() -> None:
     drawn = SamplerDistribution(("a", "b"), (0, 1), np.array([5, 5]), np.array([[5, 0], [5, 0]]))
-    data = make_run(final=make_scored(GOOD), statistics=make_statistics(bad=(("x.jpg", "truncated"),)), sampler=drawn)
+    data = make_run(
+        final=make_scored(GOOD), statistics=make_statistics(bad=(BadFile("x.jpg", "truncated"),)), sampler=drawn
+    )
 
     assert titles(data) == ["serious: 1 class never drawn", "note: 1 bad file"]

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
-from classifier_training.files.atomic import write_json
-from classifier_training.run.environment import PACKAGES, describe_environment, git_commit
+from classifier_training.run.environment import PACKAGES, Environment, describe_environment, git_commit
+from classifier_training.run.records import read_record, write_record
 
 
 def git(folder: Path, *words: str) -> str:
@@ -27,20 +26,20 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_it_tells_what_a_run_ran_on(tmp_path: Path) -> None:
-    told = describe_environment(
+def test_the_environment_of_this_process_is_described(tmp_path: Path) -> None:
+    found = describe_environment(
         seed=7, data_root=str(tmp_path), fingerprint="abc", order="def", started="2026-11-23T10:00:00+00:00"
     )
-    write_json(tmp_path / "environment.json", told)
-    assert json.loads((tmp_path / "environment.json").read_text()) == told
-    assert (told["seed"], told["data_root"]) == (7, str(tmp_path))
-    assert (told["data_fingerprint"], told["data_order"]) == ("abc", "def")
-    assert told["versions"].keys() == set(PACKAGES)
-    assert torch.__version__.startswith(told["versions"]["torch"])
-    assert told["cpu"]["threads"] == torch.get_num_threads()
-    assert told["cpu"]["model"]
-    assert told["memory_bytes"] > 2**28
-    assert len(told["gpus"]) == torch.cuda.device_count()
+    write_record(tmp_path / "environment.json", found)
+    assert read_record(tmp_path / "environment.json", Environment) == found
+    assert (found.seed, found.data_root) == (7, str(tmp_path))
+    assert (found.data_fingerprint, found.data_order) == ("abc", "def")
+    assert found.versions.keys() == set(PACKAGES)
+    assert torch.__version__.startswith(found.versions["torch"] or "unknown")
+    assert found.cpu.threads == torch.get_num_threads()
+    assert found.cpu.model
+    assert (found.memory_bytes or 0) > 2**28
+    assert len(found.gpus) == torch.cuda.device_count()
 
 
 def test_the_commit_is_the_one_that_is_checked_out(repository: Path) -> None:
@@ -50,7 +49,7 @@ def test_the_commit_is_the_one_that_is_checked_out(repository: Path) -> None:
     assert git_commit(repository) == commit, "a tag's name is not the commit"
 
 
-def test_changed_files_are_told(repository: Path) -> None:
+def test_changed_files_mark_the_commit(repository: Path) -> None:
     (repository / "code.py").write_text("2\n")
     assert git_commit(repository) == git(repository, "rev-parse", "HEAD") + "-dirty"
 

@@ -12,6 +12,7 @@ from classifier_training.data.index.check import MODES, BadImage
 from classifier_training.data.photos import Photos
 from classifier_training.data.sources.recognise import shown_root
 from classifier_training.files.text import plain_text
+from classifier_training.run.statistics import QUANTITIES, BadFile, Histogram, Spread, Statistics
 from classifier_training.types import SPLITS
 
 NUM_BINS: Final = 30
@@ -21,7 +22,7 @@ _WIDE_RANGE: Final = 8.0
 """From this ratio of the largest to the smallest value on, the bins of a histogram grow with the value."""
 
 
-def dataset_statistics(photos: Photos) -> dict[str, Any]:
+def dataset_statistics(photos: Photos) -> Statistics:
     """Counts the good images of all splits.
 
     Sizes are those of the upright image. Everything comes from the columns of the index, so no image is read.
@@ -30,49 +31,43 @@ def dataset_statistics(photos: Photos) -> dict[str, Any]:
         photos: The photos.
 
     Returns:
-        Plain values for ``data/statistics.json``. ``imbalance_ratio`` is the number of training images of the
-        largest class, divided by that of the smallest; ``aspect_ratio`` is width / height; a histogram has n counts
-        and n + 1 edges, which grow by a factor where the values do.
+        What ``data/statistics.json`` holds; the edges of a histogram grow by a factor where the values do.
     """
     splits = [split for split in SPLITS if split in photos.rows]
-    counts = {split: photos.counts(split) for split in splits}
+    counts: dict[str, tuple[int, ...]] = {split: tuple(photos.counts(split)) for split in splits}
     rows = np.concatenate([photos.rows[split] for split in splits])
     widths, heights = photos.index.widths[rows], photos.index.heights[rows]
-    columns = {"width": widths, "height": heights, "aspect_ratio": widths.astype(np.float32) / heights}
-    return {
-        "format": 1,
-        "root": plain_text(shown_root(photos.root)),
-        "num_images": len(rows),
-        "classes": [plain_text(name) for name in photos.classes],
-        "counts": counts,
-        "imbalance_ratio": max(counts["train"]) / min(counts["train"]),
-        **{name: _range(values) for name, values in columns.items()},
-        "histograms": {name: _histogram(values) for name, values in columns.items()},
-        "modes": _modes(photos.index.modes[rows]),
-        "num_bad": len(photos.bad),
-        "bad": _bad(photos.bad),
-    }
+    columns = dict(zip(QUANTITIES, (widths, heights, widths.astype(np.float32) / heights), strict=True))
+    return Statistics(
+        root=plain_text(shown_root(photos.root)),
+        num_images=len(rows),
+        classes=tuple(plain_text(name) for name in photos.classes),
+        counts=counts,
+        imbalance_ratio=max(counts["train"]) / min(counts["train"]),
+        width=_spread(widths),
+        height=_spread(heights),
+        aspect_ratio=_spread(columns["aspect_ratio"]),
+        histograms={name: _histogram(values) for name, values in columns.items()},
+        modes=_modes(photos.index.modes[rows]),
+        num_bad=len(photos.bad),
+        bad=_bad(photos.bad),
+    )
 
 
-def _range(values: NDArray[Any]) -> dict[str, float]:
-    """Smallest, median and largest value."""
-    return {
-        "min": _number(values.min()),
-        "median": _number(np.median(values)),
-        "max": _number(values.max()),
-    }
+def _spread(values: NDArray[Any]) -> Spread:
+    return Spread(_number(values.min()), _number(np.median(values)), _number(values.max()))
 
 
-def _histogram(values: NDArray[Any]) -> dict[str, list[float] | list[int]]:
+def _histogram(values: NDArray[Any]) -> Histogram:
     low, high = float(values.min()), float(values.max())
     if low == high:
-        return {"edges": [_number(low), _number(high)], "counts": [len(values)]}
+        return Histogram((_number(low), _number(high)), (len(values),))
     space = np.geomspace if high > _WIDE_RANGE * low else np.linspace
     edges = space(low, high, NUM_BINS + 1)
     edges[0], edges[-1] = low, high  # whatever the logarithm rounded
     distinct, times = np.unique(values, return_counts=True)
     counts, _ = np.histogram(distinct, edges, weights=times)
-    return {"edges": [_number(edge) for edge in edges], "counts": counts.astype(int).tolist()}
+    return Histogram(tuple(map(_number, edges)), tuple(counts.astype(int).tolist()))
 
 
 def _modes(codes: NDArray[np.uint8]) -> dict[str, int]:
@@ -82,8 +77,8 @@ def _modes(codes: NDArray[np.uint8]) -> dict[str, int]:
     return {MODES[code]: int(counts[code]) for code in order if counts[code]}
 
 
-def _bad(bad: Sequence[BadImage]) -> list[dict[str, str]]:
-    return [{"file": plain_text(image.path), "reason": plain_text(image.reason)} for image in bad[:MAX_BAD_NAMED]]
+def _bad(bad: Sequence[BadImage]) -> tuple[BadFile, ...]:
+    return tuple(BadFile(plain_text(image.path), plain_text(image.reason)) for image in bad[:MAX_BAD_NAMED])
 
 
 def _number(value: Any) -> float:

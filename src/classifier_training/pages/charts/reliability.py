@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from classifier_training.pages.charts.axes import Axis, bottom_labels, horizontal_grid
 from classifier_training.pages.charts.svg import INNER, Hit, chart, element, label, percent, stretched
-from classifier_training.pages.read.scored_data import CalibrationBin
+from classifier_training.results.scores_file import CalibrationBin
 
 SHARES = Axis(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0), lambda value: f"{100 * value:.0f} %")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from classifier_training.metrics.intervals import Interval
 from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.compare.compared_runs import ComparedRun, ComparedRuns
-from classifier_training.pages.read.scored_data import ClassRow, Interval
+from classifier_training.results.scores_file import ClassRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from classifier_training.files.text import plain_text
 from classifier_training.metrics.best_epoch import find_best
-from classifier_training.pages.read.reading import DamagedFileError, read_rows
+from classifier_training.pages.read.reading import read_rows
+from classifier_training.run.records import DamagedFileError
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import numpy as np
 
 from classifier_training.files.tables import TableError, read_columns
 from classifier_training.files.text import plain_text
-from classifier_training.pages.read.reading import DamagedFileError
 from classifier_training.pages.read.scored_data import PredictionColumns
 from classifier_training.results.predictions_csv import COLUMNS
+from classifier_training.run.records import DamagedFileError
 
 
 def read_predictions(path: Path, index_of: Mapping[str, int]) -> PredictionColumns:

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from classifier_training.files.text import plain_text
-from classifier_training.pages.read.reading import DamagedFileError, plain_value
+from classifier_training.pages.read.reading import plain_value
+from classifier_training.run.records import DamagedFileError
 
 _MAX_BYTES = 2**22
 _DEEPEST = 16

@@ -9,9 +9,10 @@ from classifier_training.pages.charts.columns import Column, column_chart
 from classifier_training.pages.charts.lines import Line, line_chart
 from classifier_training.pages.charts.reliability import SHARES, reliability_diagram
 from classifier_training.pages.read.run_data import RunData
-from classifier_training.pages.read.scored_data import CalibrationBin, CoveragePoint, ScoredData
+from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.sections.section import Section
 from classifier_training.pages.wording import count, percentage
+from classifier_training.results.scores_file import CalibrationBin, CoveragePoint
 
 CALIBRATION, COVERAGE = "calibration", "coverage"
 _TITLES = {CALIBRATION: "Calibration", COVERAGE: "Coverage against accuracy"}
@@ -23,14 +24,15 @@ SLIGHT = 0.02  # difference of confidence and accuracy that nobody notices
 def calibration_section(data: RunData) -> Section:
     """The reliability diagram and the number of images in each bin."""
     scored = data.final or data.validation
-    if scored is None or not any(one.count for one in scored.calibration):
+    if scored is None or not any(one.count for one in scored.calibration.bins):
         return Section(CALIBRATION, _TITLES[CALIBRATION], empty="Nothing has been scored yet.")
-    texts = [_bin_text(one) for one in scored.calibration]
+    bins = scored.calibration.bins
+    texts = [_bin_text(one) for one in bins]
     sentence = calibration_sentence(scored)
     counts = column_chart(
-        [Column(one.low, one.high, one.count, text) for one, text in zip(scored.calibration, texts, strict=True)],
+        [Column(one.low, one.high, one.count, text) for one, text in zip(bins, texts, strict=True)],
         x_axis=SHARES,
-        y_axis=axis_over([one.count for one in scored.calibration], "{:,.0f}".format, low=0, num_ticks=2, whole=True),
+        y_axis=axis_over([one.count for one in bins], "{:,.0f}".format, low=0, num_ticks=2, whole=True),
         x_name="how sure the model is",
         title="Photos by confidence",
         description=f"How many of {count(scored.num_images, 'photo')} were answered with which confidence.",
@@ -39,18 +41,18 @@ def calibration_section(data: RunData) -> Section:
         group="calibration",
     )
     values = {
-        "diagram": reliability_diagram(scored.calibration, texts, sentence),
+        "diagram": reliability_diagram(bins, texts, sentence),
         "counts": counts,
-        "error": scored.expected_calibration_error,
-        "num_bins": len(scored.calibration),
-        "bins": [one for one in scored.calibration if one.count],
+        "error": scored.calibration.expected_calibration_error,
+        "num_bins": len(bins),
+        "bins": [one for one in bins if one.count],
     }
     return Section(CALIBRATION, _TITLES[CALIBRATION], lead=sentence, values=values)
 
 
 def calibration_sentence(scored: ScoredData) -> str:
     """Whether the model is too sure or not sure enough, and by how much."""
-    confidence, accuracy = _means(scored.calibration)
+    confidence, accuracy = _means(scored.calibration.bins)
     sure = f"On average it is {percentage(confidence, 0)} sure and right {percentage(accuracy, 0)} of the time"
     if abs(confidence - accuracy) < SLIGHT:
         start = f"{sure}: its confidence can be taken at its word"
@@ -58,7 +60,7 @@ def calibration_sentence(scored: ScoredData) -> str:
         start = f"{sure}: it is over-confident by {_points(confidence - accuracy)}"
     else:
         start = f"{sure}: it is under-confident by {_points(accuracy - confidence)}, safer than it says"
-    error = scored.expected_calibration_error
+    error = scored.calibration.expected_calibration_error
     if error is None:
         return f"{start}."
     return f"{start}. A stated confidence is off by {_points(error)} on average (expected calibration error)."

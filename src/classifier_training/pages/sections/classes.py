@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from classifier_training.metrics.intervals import Interval
 from classifier_training.pages.charts.svg import one_line, quoted
 from classifier_training.pages.read.run_data import RunData
-from classifier_training.pages.read.scored_data import ClassRow, Interval, ScoredData
+from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.sections.section import Section, shown_scores_name
 from classifier_training.pages.wording import count, listing, percentage
+from classifier_training.results.scores_file import ClassRow
 
 KEY, TITLE = "classes", "Scores by class"
 FEW = 10  # images of a class, below which its scores say little

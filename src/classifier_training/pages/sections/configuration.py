@@ -75,7 +75,7 @@ def _model(data: RunData) -> list[tuple[str, str]]:
         return []
     rows = [
         ("model", info.model),
-        ("input", " × ".join(str(side) for side in info.input)),
+        ("input", " × ".join(map(str, info.input or ())) or "not known"),
         ("parameters", f"{info.num_parameters:,}"),
         ("trainable parameters", f"{info.num_trainable_parameters:,}"),
         ("size of the weights", byte_size(info.size_bytes)),

@@ -13,15 +13,20 @@ from classifier_training.pages.charts.bars import pair_bar
 from classifier_training.pages.charts.columns import Column, column_chart, level
 from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.inline_images import figure_url
-from classifier_training.pages.read.photo_data import SamplerDistribution, Statistics
 from classifier_training.pages.read.run_data import RunData
+from classifier_training.pages.read.sampler_distribution import SamplerDistribution
 from classifier_training.pages.sections.section import Section
 from classifier_training.pages.wording import count, decimal, percentage
+from classifier_training.run.statistics import Quantity, Statistics
 
 KEY, TITLE = "photos", "Data and sampler"
 MANY_CLASSES = 40  # from which on a skyline is drawn above the table
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
-_QUANTITIES = {"width": "Width, pixels", "height": "Height, pixels", "aspect_ratio": "Width over height"}
+_TITLES: dict[Quantity, str] = {
+    "width": "Width, pixels",
+    "height": "Height, pixels",
+    "aspect_ratio": "Width over height",
+}
 
 
 def photos_section(data: RunData) -> Section:
@@ -42,7 +47,7 @@ def photos_section(data: RunData) -> Section:
         "train_batch": figure_url(data.train_batch),
         "histograms": [] if statistics is None else _histograms(statistics),
         "modes": {} if statistics is None else statistics.modes,
-        "bad": () if statistics is None else [(one_line(file), reason) for file, reason in statistics.bad],
+        "bad": () if statistics is None else [(one_line(one.file), one.reason) for one in statistics.bad],
         "totals": {} if statistics is None else {name: sum(counts) for name, counts in statistics.counts.items()},
     }  # fmt: skip
     return Section(KEY, TITLE, lead=_lead(statistics, sampler), values=values)
@@ -110,7 +115,7 @@ def _drawn_line(row: dict[str, Any]) -> str:
 
 def _histograms(statistics: Statistics) -> list[dict[str, Any]]:
     made = []
-    for key, name in _QUANTITIES.items():
+    for key, name in _TITLES.items():
         histogram = statistics.histograms.get(key)
         if histogram is None or not any(histogram.counts):
             continue

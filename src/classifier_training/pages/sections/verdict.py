@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
+from classifier_training.metrics.intervals import Interval
 from classifier_training.pages.caveats import caveats
 from classifier_training.pages.charts.bars import score_scale
 from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.run_settings import setting
-from classifier_training.pages.read.scored_data import Interval, ScoredData
+from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.sections.curves import NAMES, write_metric
 from classifier_training.pages.sections.facts import run_facts
 from classifier_training.pages.sections.section import Section, shown_scores_name

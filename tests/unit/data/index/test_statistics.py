@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,18 @@ from classifier_training.config.schema import DataConfig
 from classifier_training.data.index import statistics as statistics_module
 from classifier_training.data.index.statistics import NUM_BINS, dataset_statistics
 from classifier_training.data.photos import load_photos
+from classifier_training.run.records import read_record, write_record
+from classifier_training.run.statistics import Statistics
 
 
 def statistics_of(root: Path, **settings: Any) -> dict[str, Any]:
     found = dataset_statistics(load_photos(DataConfig(root=str(root), **settings), 0))
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    return found
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "statistics.json"
+        write_record(path, found)
+        assert read_record(path, Statistics) == found
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values
 
 
 def test_images_are_counted_by_class_and_split(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import json
 from tests.helpers.markup import read_markup
 
 from classifier_training.pages.charts.reliability import reliability_diagram
-from classifier_training.pages.read.scored_data import CalibrationBin
+from classifier_training.results.scores_file import CalibrationBin
 
 BINS = (
     CalibrationBin(0.0, 0.25, 0, None, None),

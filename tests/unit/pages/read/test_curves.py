@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from classifier_training.pages.read.curves import Curves, read_curves
-from classifier_training.pages.read.reading import DamagedFileError
+from classifier_training.run.records import DamagedFileError
 
 
 def write(path: Path, text: str) -> Path:

@@ -9,8 +9,8 @@ from tests.helpers.run_folders import HOSTILE_FILES, HOSTILE_NAMES, RunMaker
 
 from classifier_training.files.text import plain_text
 from classifier_training.pages.read.prediction_columns import read_predictions
-from classifier_training.pages.read.reading import DamagedFileError
 from classifier_training.results.predictions_csv import write_predictions_csv
+from classifier_training.run.records import DamagedFileError
 
 INDEX = {"cat": 0, "dog": 1}
 HEADER = "file,true,predicted,confidence,loss"

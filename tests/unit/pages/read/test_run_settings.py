@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from classifier_training.pages.read.reading import DamagedFileError
 from classifier_training.pages.read.run_settings import flat_settings, read_settings, setting, shell_command
+from classifier_training.run.records import DamagedFileError
 
 
 def write(path: Path, text: str) -> Path:

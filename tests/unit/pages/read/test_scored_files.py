@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from tests.helpers.run_folders import RunMaker, edit_json
 
-from classifier_training.pages.read.reading import DamagedFileError, Reader
+from classifier_training.files.atomic import write_json
+from classifier_training.pages.read.reading import Reader
 from classifier_training.pages.read.scored_files import read_scored, scores_of_results
+from classifier_training.results.results_file import SplitScores
 from classifier_training.run.folder import ScoredFolder
+from classifier_training.run.records import DamagedFileError, read_record
 
 MAKER = RunMaker(3, num_images=30, num_pictures=6, absent=[2])
 
@@ -34,8 +37,8 @@ def test_everything_that_was_written_is_read(folder: ScoredFolder) -> None:
     assert low < scored.top1 < high
     assert [row.support for row in scored.per_class] == [15, 15, 0]
     assert (scored.per_class[2].recall, scored.per_class[2].recall_interval) == (None, None)
-    assert sum(one.count for one in scored.calibration) == 30
-    assert scored.expected_calibration_error is not None
+    assert sum(one.count for one in scored.calibration.bins) == 30
+    assert scored.calibration.expected_calibration_error is not None
     assert scored.coverage[0].coverage == 1
     assert np.array_equal(scored.confusion, expected.scores.confusion)  # type: ignore[arg-type]  # it is there
     worst = max(scored.images, key=lambda image: image.loss or 0)
@@ -61,7 +64,7 @@ def test_a_thumbnail_outside_the_folder_is_gone(folder: ScoredFolder, tmp_path: 
     assert scored is not None
     assert scored.images[0].thumbnail is None
     assert scored.images[1].cam is None
-    assert reader.missing == ["1 of the 6 images that pictures.json names are gone, and shown by name"]
+    assert reader.missing == ["1 of the 6 images that pictures.json names are gone; only their names are shown"]
 
 
 def test_pictures_of_an_earlier_epoch_are_told(folder: ScoredFolder) -> None:
@@ -77,7 +80,7 @@ def test_pictures_of_an_earlier_epoch_are_told(folder: ScoredFolder) -> None:
     scored = read_scored(reader, folder)
     assert scored is not None
     assert scored.examples_epoch == 2
-    assert reader.missing == ["pictures.json is of epoch 3 and the scores beside it are of epoch 4"]
+    assert reader.missing == ["pictures.json is of epoch 3, but the scores are of epoch 4"]
 
 
 def test_an_infinite_loss_is_none(folder: ScoredFolder) -> None:
@@ -95,8 +98,8 @@ def test_an_infinite_loss_is_none(folder: ScoredFolder) -> None:
     ("row", "told"),
     [
         ("class 0,1,2", "cells in line 2"),
-        ("class 0,1,2,x", "something else than whole numbers"),
-        ("class 0,1,2,99999999999999999999", "something else than whole numbers"),
+        ("class 0,1,2,x", "not whole numbers"),
+        ("class 0,1,2,99999999999999999999", "not whole numbers"),
         ("class 0,1,2,-3", "negative"),
         ("class 9,1,2,3", "other classes"),
     ],
@@ -137,12 +140,16 @@ def test_scores_of_other_classes_are_refused(folder: ScoredFolder, classes: Any)
 
 def test_the_scores_of_old_results_are_read(tmp_path: Path) -> None:
     expected = MAKER.score("test")
+    values = expected.scores.to_dict(expected.classes)
+    write_json(tmp_path / "scores.json", values)
 
-    scored = scores_of_results(tmp_path, expected.scores.to_dict(expected.classes), split="test", epoch=4)
+    scores = read_record(tmp_path / "scores.json", SplitScores)
+    scored = scores_of_results(tmp_path, scores, split="test", epoch=4)
 
     assert (scored.classes, scored.top1, scored.epoch) == (expected.classes, expected.scores.top1, 4)
     assert np.array_equal(scored.confusion, expected.scores.confusion)  # type: ignore[arg-type]  # it is there
-    with pytest.raises(DamagedFileError, match="not 3 x 3"):
-        scores_of_results(
-            tmp_path, {**expected.scores.to_dict(expected.classes), "confusion": [[1]]}, split="test", epoch=0
-        )
+    wrong: dict[str, Any]
+    for wrong in ({"confusion": [[1]]}, {"classes": [], "confusion": []}):
+        write_json(tmp_path / "scores.json", values | wrong)
+        with pytest.raises(DamagedFileError, match=r"not \d x \d"):
+            read_record(tmp_path / "scores.json", SplitScores)

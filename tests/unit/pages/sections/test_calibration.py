@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 from tests.helpers.page_data import make_run, make_scored
 
-from classifier_training.pages.read.scored_data import CalibrationBin, CoveragePoint
 from classifier_training.pages.sections.calibration import (
     calibration_section,
     calibration_sentence,
     coverage_section,
     coverage_sentence,
 )
+from classifier_training.results.scores_file import CalibrationBin, CalibrationBins, CoveragePoint
 
 
 def plain(text: str) -> str:
@@ -33,13 +33,13 @@ def bins(confidence: float, accuracy: float) -> tuple[CalibrationBin, ...]:
     ],
 )
 def test_it_is_said_how_far_confidence_and_accuracy_are_apart(confidence: float, accuracy: float, words: str) -> None:
-    scored = make_scored(calibration=bins(confidence, accuracy), expected_calibration_error=None)
+    scored = make_scored(calibration=CalibrationBins(None, bins(confidence, accuracy)))
 
     assert plain(calibration_sentence(scored)).endswith(words)
 
 
 def test_the_expected_calibration_error_is_said() -> None:
-    scored = make_scored(calibration=bins(0.9, 0.9), expected_calibration_error=0.043)
+    scored = make_scored(calibration=CalibrationBins(0.043, bins(0.9, 0.9)))
 
     assert "off by 4.3 percentage points on average (expected calibration error)" in calibration_sentence(scored)
 
@@ -47,20 +47,27 @@ def test_the_expected_calibration_error_is_said() -> None:
 def test_bins_count_by_their_pictures() -> None:
     parts = (CalibrationBin(0.0, 0.5, 1, 0.4, 0.0), CalibrationBin(0.5, 1.0, 3, 0.8, 1.0))
 
-    assert plain(calibration_sentence(make_scored(calibration=parts))).startswith(
+    assert plain(calibration_sentence(make_scored(calibration=CalibrationBins(None, parts)))).startswith(
         "On average it is 70 % sure and right 75 % of the time"
     )
 
 
 def test_empty_bins_are_in_no_table() -> None:
-    section = calibration_section(make_run(final=make_scored(calibration=bins(0.9, 0.8))))
+    section = calibration_section(make_run(final=make_scored(calibration=CalibrationBins(None, bins(0.9, 0.8)))))
 
     assert section.values["bins"] == [bins(0.9, 0.8)[1]]
     assert section.values["num_bins"] == 2
     assert section.lead in section.values["diagram"]
 
 
-@pytest.mark.parametrize("scored", [None, make_scored(calibration=()), make_scored(calibration=bins(0.0, 0.0)[:1])])
+@pytest.mark.parametrize(
+    "scored",
+    [
+        None,
+        make_scored(calibration=CalibrationBins()),
+        make_scored(calibration=CalibrationBins(None, bins(0.0, 0.0)[:1])),
+    ],
+)
 def test_without_bins_there_is_no_diagram(scored: object) -> None:
     assert calibration_section(make_run(final=scored)).empty == "Nothing has been scored yet."
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from tests.helpers.page_data import make_run, make_scored
 
-from classifier_training.pages.read.model_data import ModelInfo
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.sections.facts import run_facts
+from classifier_training.run.model_info import ModelInfo
 
 
 def facts_of(data: RunData) -> dict[str, list[str]]:
@@ -36,7 +36,15 @@ def test_model_photos_training_and_weights() -> None:
             "gpus": ["NVIDIA H100", "NVIDIA H100"],
             "started": "2026-11-23T03:01:59+00:00",
         },
-        model_info=ModelInfo("resnet18", (3, 224, 224), 11_178_051, 11_178_051, 44_712_204, None, None),
+        model_info=ModelInfo(
+            model="resnet18",
+            input=(3, 224, 224),
+            num_parameters=11_178_051,
+            num_trainable_parameters=11_178_051,
+            size_bytes=44_712_204,
+            flops=None,
+            latency=None,
+        ),
     )
 
     assert facts_of(data) == {

@@ -5,25 +5,25 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.helpers.markup import read_markup
-from tests.helpers.page_data import make_run
+from tests.helpers.page_data import make_run, make_statistics
 
-from classifier_training.pages.read.photo_data import Histogram, SamplerDistribution, Spread, Statistics
+from classifier_training.pages.read.sampler_distribution import SamplerDistribution
 from classifier_training.pages.sections.photos import MANY_CLASSES, photos_section
+from classifier_training.run.statistics import BadFile, Histogram, Spread, Statistics
 
 
-def make_statistics(**changes: Any) -> Statistics:
+def cats_and_dogs(**changes: Any) -> Statistics:
     values: dict[str, Any] = {
-        "root": "/photos",
         "num_images": 68,
         "classes": ("cat", "dog"),
         "counts": {"train": (40, 10), "val": (10, 0), "test": (4, 4)},
         "imbalance_ratio": 4.0,
-        "spreads": {"width": Spread(10, 30, 1000)},
+        "width": Spread(10, 30, 1000),
         "histograms": {"width": Histogram((10, 100, 1000), (50, 18))},
         "modes": {"RGB": 60, "L": 8},
-        "bad": (("a\nb.jpg", "truncated"),),
+        "bad": (BadFile("a\nb.jpg", "truncated"),),
     }
-    return Statistics(**(values | changes))
+    return make_statistics(**(values | changes))
 
 
 def draws(*epochs: tuple[int, int]) -> SamplerDistribution:
@@ -35,7 +35,7 @@ def plain(text: str) -> str:
 
 
 def test_counts_and_imbalance_are_said() -> None:
-    section = photos_section(make_run(statistics=make_statistics()))
+    section = photos_section(make_run(statistics=cats_and_dogs()))
 
     assert plain(section.lead) == (
         "68 photos of 2 classes: 50 for training, 10 for validation, 8 for test. The largest class has 4 times as many"
@@ -46,11 +46,11 @@ def test_counts_and_imbalance_are_said() -> None:
 
 
 def test_equal_classes_are_said_to_be_so() -> None:
-    assert "about equally large" in photos_section(make_run(statistics=make_statistics(imbalance_ratio=1.2))).lead
+    assert "about equally large" in photos_section(make_run(statistics=cats_and_dogs(imbalance_ratio=1.2))).lead
 
 
 def test_what_was_drawn_is_a_mean_over_epochs() -> None:
-    section = photos_section(make_run(statistics=make_statistics(), sampler=draws((20, 30), (30, 20))))
+    section = photos_section(make_run(statistics=cats_and_dogs(), sampler=draws((20, 30), (30, 20))))
     cat, dog = section.values["rows"]
 
     assert (cat["drawn"], cat["repeats"]) == (25, 0.625)
@@ -62,7 +62,7 @@ def test_what_was_drawn_is_a_mean_over_epochs() -> None:
 
 
 def test_a_sampler_that_changes_nothing_is_said_to_be_so() -> None:
-    section = photos_section(make_run(statistics=make_statistics(), sampler=draws((40, 10))))
+    section = photos_section(make_run(statistics=cats_and_dogs(), sampler=draws((40, 10))))
 
     assert section.lead.endswith("The sampler drew the classes as the data holds them.")
 
@@ -75,7 +75,7 @@ def test_draws_are_shown_without_statistics() -> None:
 
 def test_a_class_without_training_photos_has_no_repeats() -> None:
     sampler = SamplerDistribution(("cat", "dog"), (0,), np.array([40, 0]), np.array([[40, 0]]))
-    statistics = make_statistics(counts={"train": (40, 0)}, imbalance_ratio=None)
+    statistics = cats_and_dogs(counts={"train": (40, 0)}, imbalance_ratio=None)
 
     rows = photos_section(make_run(statistics=statistics, sampler=sampler)).values["rows"]
 
@@ -83,7 +83,7 @@ def test_a_class_without_training_photos_has_no_repeats() -> None:
 
 
 def test_bins_of_a_histogram_are_of_equal_width() -> None:
-    (histogram,) = photos_section(make_run(statistics=make_statistics())).values["histograms"]
+    (histogram,) = photos_section(make_run(statistics=cats_and_dogs())).values["histograms"]
     drawn = read_markup(histogram["svg"])
 
     assert [round(one.share("width"), 3) for one in drawn.all("rect")] == [0.42, 0.42]
@@ -92,7 +92,7 @@ def test_bins_of_a_histogram_are_of_equal_width() -> None:
 
 @pytest.mark.parametrize(("num_classes", "has_skyline"), [(MANY_CLASSES, False), (MANY_CLASSES + 1, True)])
 def test_many_classes_are_an_outline_from_large_to_small(num_classes: int, has_skyline: bool) -> None:
-    statistics = make_statistics(
+    statistics = cats_and_dogs(
         classes=tuple(f"class {number}" for number in range(num_classes)),
         counts={"train": tuple(range(1, num_classes + 1))},
     )

@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 from tests.helpers.markup import read_markup
-from tests.helpers.page_data import make_run, make_scored
+from tests.helpers.page_data import make_run, make_scored, make_verification
 
 from classifier_training.pages.read.curves import Curves
-from classifier_training.pages.read.model_data import OnnxFile, Verification
+from classifier_training.pages.read.onnx_file import OnnxFile
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.report import render_report
 from classifier_training.pages.sections.verdict import score_sentence, verdict_section
+from classifier_training.run.verification import Verification
 
-PROOF = Verification(True, 32, 1e-3, 1.0, 6.67e-6, "a" * 64, {})
+PROOF = make_verification()
 
 
 def plain(text: str) -> str:
@@ -112,7 +113,7 @@ def test_the_methods_of_the_intervals_are_named() -> None:
         (PROOF, True, "proven", "on 32 real photos; the logits differ by at most 6.7 × 10⁻⁶ (0.001 is allowed)"),
         (PROOF, False, "unproven", "the comparison was made with another file"),
         (None, False, "unproven", "there is no verification.json"),
-        (Verification(False, 32, 1e-3, 0.9, None, None, {}), False, "failed", "Do not use it"),
+        (make_verification(passed=False, sha256=None), False, "failed", "Do not use it"),
     ],
 )
 def test_the_export_says_whether_it_is_proven(

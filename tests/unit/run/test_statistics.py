@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from tests.helpers.run_folders import RunMaker, edit_json
 
-from classifier_training.pages.read.photo_data import Spread, read_sampler_distribution, read_statistics
-from classifier_training.pages.read.reading import DamagedFileError
 from classifier_training.run.folder import RunFolder
+from classifier_training.run.records import DamagedFileError, read_record
+from classifier_training.run.statistics import BadFile, Spread, Statistics
 
 
 @pytest.fixture
@@ -17,13 +17,13 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def test_statistics_are_read(run: RunFolder) -> None:
-    statistics = read_statistics(run.statistics)
+    statistics = read_record(run.statistics, Statistics)
 
     assert statistics.counts == {"train": (40, 47), "val": (20, 20), "test": (20, 20)}
-    assert statistics.spreads["width"] == Spread(40, 300.5, 1600)
+    assert statistics.width == Spread(40, 300.5, 1600)
     assert statistics.histograms["aspect_ratio"].counts == (20, 40)
     assert statistics.modes == {"RGB": 55, "L": 5}
-    assert statistics.bad == (("/photos/broken.jpg", "the file is truncated"),)
+    assert statistics.bad == (BadFile("/photos/broken.jpg", "the file is truncated"),)
 
 
 @pytest.mark.parametrize(
@@ -44,41 +44,13 @@ def test_statistics_that_do_not_fit_together_are_refused(run: RunFolder, changes
     edit_json(run.statistics, **changes)
 
     with pytest.raises(DamagedFileError):
-        read_statistics(run.statistics)
+        read_record(run.statistics, Statistics)
 
 
 def test_what_is_not_known_is_left_out(run: RunFolder) -> None:
     edit_json(run.statistics, width=None, histograms={}, imbalance_ratio=None)
 
-    statistics = read_statistics(run.statistics)
+    statistics = read_record(run.statistics, Statistics)
 
     assert set(statistics.spreads) == {"height", "aspect_ratio"}
     assert (statistics.histograms, statistics.imbalance_ratio) == ({}, None)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "epoch,class,images,drawn\n",
-        "epoch,class,drawn,images\n0,a,1,1\n",
-        "epoch,class,images,drawn\n0,a,1,1\n0,b,1,1\n1,a,1,1\n",
-        "epoch,class,images,drawn\n0,a,-1,1\n",
-        "epoch,class,images,drawn\n0,a,1,x\n",
-    ],
-)
-def test_draws_that_do_not_fit_together_are_refused(run: RunFolder, text: str) -> None:
-    run.sampler_distribution.write_text(text, encoding="utf-8")
-
-    with pytest.raises(DamagedFileError):
-        read_sampler_distribution(run.sampler_distribution)
-
-
-def test_draws_may_begin_after_a_resume_and_stand_in_any_order(run: RunFolder) -> None:
-    run.sampler_distribution.write_text(
-        "epoch,class,images,drawn\n3,b,5,6\n2,b,5,7\n2,a,1,2\n3,a,1,3\n", encoding="utf-8"
-    )
-
-    draws = read_sampler_distribution(run.sampler_distribution)
-
-    assert (draws.classes, draws.epochs, draws.images.tolist()) == (("b", "a"), (2, 3), [5, 1])
-    assert draws.drawn.tolist() == [[7, 2], [6, 3]]

@@ -1,0 +1,57 @@
+"""``data/sampler_distribution.csv``: how often each class was sampled in each epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.files.text import plain_text
+from classifier_training.pages.read.reading import read_rows
+from classifier_training.run.records import DamagedFileError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SamplerDistribution:
+    """How often each class was sampled.
+
+    Attributes:
+        classes: K names.
+        epochs: E of them, from 0.
+        images: int64 (K,), training images of each class.
+        drawn: int64 (E, K), images sampled of each class.
+    """
+
+    classes: tuple[str, ...]
+    epochs: tuple[int, ...]
+    images: NDArray[np.int64]
+    drawn: NDArray[np.int64]
+
+
+def read_sampler_distribution(path: Path) -> SamplerDistribution:
+    """Reads ``data/sampler_distribution.csv``.
+
+    Raises:
+        DamagedFileError: The file is not such a table.
+    """
+    rows = read_rows(path)
+    if next(rows) != ["epoch", "class", "images", "drawn"]:
+        raise DamagedFileError("does not have the columns epoch,class,images,drawn")
+    drawn: dict[int, dict[str, int]] = {}
+    images: dict[str, int] = {}
+    try:
+        for epoch, name, num_images, num_drawn in rows:
+            images[name] = int(num_images)
+            drawn.setdefault(int(epoch), {})[name] = int(num_drawn)
+        names, epochs = list(images), sorted(drawn)
+        counts = np.array([[drawn[epoch][name] for name in names] for epoch in epochs], dtype=np.int64)
+        numbers = np.array(list(images.values()), dtype=np.int64)
+    except KeyError:
+        raise DamagedFileError("does not have a row for every class in every epoch") from None
+    except (ValueError, OverflowError):
+        raise DamagedFileError("has something else than whole numbers in it") from None
+    if not epochs or min(epochs[0], numbers.min(), counts.min()) < 0:
+        raise DamagedFileError("has no rows, or negative numbers in them")
+    return SamplerDistribution(tuple(map(plain_text, names)), tuple(epochs), numbers, counts)

@@ -1,0 +1,131 @@
+"""``scores.json``: the scores of one pass over labelled images, and what they are scores of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from classifier_training.run.records import FORMAT, Count, Format, Interval, Items, Share
+
+SCORES: Final = ("top1", "top5", "balanced_accuracy", "macro_f1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassRow:
+    """The scores of one class.
+
+    Attributes:
+        name: The class.
+        precision: None if it was never predicted.
+        recall: None if there is no image of it.
+        f1: None if it occurs nowhere.
+        support: Number of images of it.
+        precision_interval: At the confidence level of the scores; None where there is no precision.
+        recall_interval: The same of the recall.
+    """
+
+    name: Annotated[str, Field(alias="class")]
+    precision: Share | None
+    recall: Share | None
+    f1: Share | None
+    support: Count
+    precision_interval: Interval | None = None
+    recall_interval: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """The images whose confidence is between two values.
+
+    Attributes:
+        low: Lower end.
+        high: Upper end.
+        count: Number of images.
+        confidence: Their mean confidence; None without images.
+        accuracy: Share of them that is predicted correctly; None without images.
+    """
+
+    low: Share
+    high: Share
+    count: Count
+    confidence: Share | None
+    accuracy: Share | None
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBins:
+    """Confidence against accuracy.
+
+    Attributes:
+        expected_calibration_error: None where it is not known.
+        bins: From low to high confidence; empty where they are not known.
+    """
+
+    expected_calibration_error: Share | None = None
+    bins: Items[CalibrationBin] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CoveragePoint:
+    """Coverage and accuracy where only predictions of at least some confidence count.
+
+    Attributes:
+        threshold: The confidence.
+        coverage: Share of the images with at least that confidence.
+        accuracy: Share of those that is predicted correctly; None where there are none.
+    """
+
+    threshold: Share
+    coverage: Share
+    accuracy: Share | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoresFile:
+    """One pass of a model over labelled images; scores are in [0, 1].
+
+    Attributes:
+        format: Version of the file.
+        description: Which images were scored, human-readable.
+        split: ``train``, ``val``, ``test``, or None for other images.
+        epoch: Of the weights, from 0; None where it is not known.
+        model: What was scored: a file, or the model in training.
+        classes: K names, at least one.
+        num_images: Number of images.
+        top1: Share whose most probable class is the true one.
+        top5: Share whose true class is among the five most probable.
+        balanced_accuracy: Mean recall of the classes that have images.
+        macro_f1: Mean F1 of the classes that occur.
+        confidence_level: Of all intervals, such as 0.95.
+        intervals: By the names in `SCORES`; None where a score has none.
+        per_class: K of them.
+        calibration: Confidence against accuracy.
+        coverage: By ascending threshold; empty where it is not known.
+        num_trained_on: How many of the images the model was trained on.
+        left_out: Files that could not be read.
+    """
+
+    format: Format = FORMAT
+    description: str
+    split: str | None
+    epoch: Count | None
+    model: str
+    classes: Items[str]
+    num_images: Count
+    top1: Share
+    top5: Share
+    balanced_accuracy: Share
+    macro_f1: Share
+    confidence_level: Share
+    intervals: dict[str, Interval | None]
+    per_class: Items[ClassRow]
+    calibration: CalibrationBins
+    coverage: Items[CoveragePoint]
+    num_trained_on: Count
+    left_out: Items[str]
+
+    def __post_init__(self) -> None:
+        if not self.classes or tuple(row.name for row in self.per_class) != self.classes:
+            raise ValueError("has other classes in per_class than in classes")

@@ -1,0 +1,104 @@
+"""JSON files as dataclasses: one record a file, defined next to its writer and read by everyone else through here.
+
+A file may be missing, half-written, damaged, of another version, or made to do harm: whatever is wrong with it becomes
+one sentence.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from classifier_training.files.atomic import write_json
+
+FORMAT: Final = 1
+MAX_BYTES: Final = 256 * 2**20
+MAX_ITEMS: Final = 1_000_000
+_MAX_SHOWN: Final = 40  # letters of a value or a path within a file in a sentence
+
+Item = TypeVar("Item")
+Record = TypeVar("Record")
+
+
+def _check_ascending(interval: tuple[float, float]) -> tuple[float, float]:
+    if interval[0] > interval[1]:
+        raise ValueError("has an interval whose ends are not ascending")
+    return interval
+
+
+Format = Literal[1]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""A whole number that int64 can hold."""
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Interval = Annotated[tuple[Share, Share], AfterValidator(_check_ascending)]
+"""Low and high end, shares."""
+Items = Annotated[tuple[Item, ...], Field(fail_fast=True, max_length=MAX_ITEMS)]
+"""A list; the first wrong item of a million is enough to refuse it."""
+
+
+class DamagedFileError(ValueError):
+    """A file does not hold what it should; the message continues a sentence that begins with the file's name."""
+
+
+def write_record(path: Path, record: Any, *, durable: bool = True) -> None:
+    """Writes a record as JSON, atomically; arguments as of `write_json`."""
+    write_json(path, TypeAdapter[Any](type(record)).dump_python(record, by_alias=True), durable=durable)
+
+
+def read_record(path: Path, kind: type[Record]) -> Record:
+    """Reads a JSON file into a dataclass; values are not converted, and unknown keys are ignored.
+
+    Args:
+        path: The file.
+        kind: The dataclass. Its ``__post_init__`` may raise a `ValueError` whose message is the end of a sentence.
+
+    Raises:
+        DamagedFileError: The file does not hold such a record, or is too large.
+        OSError: The file cannot be read.
+    """
+    check_size(path)
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
+    except ValidationError as error:
+        raise DamagedFileError(_sentence(error)) from None
+
+
+def check_size(path: Path) -> None:
+    """Refuses a file that is too large to be one of ours.
+
+    Raises:
+        DamagedFileError: The file is too large.
+    """
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise DamagedFileError(f"has {size} bytes, and at most {MAX_BYTES} are read")
+
+
+def _sentence(error: ValidationError) -> str:
+    """The fault that matters most: another format explains all others."""
+    faults = error.errors(include_url=False, include_context=False)
+    fault = next((one for one in faults if one["loc"] == ("format",)), faults[0])
+    message = fault["msg"].removeprefix("Value error, ")
+    where = ".".join(map(str, fault["loc"]))[:_MAX_SHOWN]
+    if fault["type"] == "json_invalid":
+        return "is not valid JSON, perhaps half of it is lost"
+    if where == "format":
+        return f"is of format {_shown(fault['input'])}, and this version reads format {FORMAT}"
+    if fault["type"] == "missing":
+        return f"has no {where}"
+    if fault["type"] == "value_error":
+        return message + (f", in {where}" if where else "")
+    as_where = f" as {where}" if where else ""
+    return f"has {_shown(fault['input'])}{as_where}: {message[:1].lower()}{message[1:]}"
+
+
+def _shown(value: Any) -> str:
+    """A value in a sentence, not at length."""
+    if isinstance(value, dict | list | tuple):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = "a huge number" if isinstance(value, int) and abs(value) >= 10**18 else json.dumps(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
