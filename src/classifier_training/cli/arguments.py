@@ -13,7 +13,7 @@ Settings = Annotated[
     list[str] | None, typer.Argument(help="Settings; `config options` lists them.", metavar="[KEY=VALUE]...")
 ]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="YAML file with settings, such as a run's config.yaml.")
+    Path | None, typer.Option("--config", help="YAML file with settings, such as a run's config.yaml.", metavar="FILE")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and results.")]
 

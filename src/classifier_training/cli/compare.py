@@ -13,7 +13,7 @@ def compare(
         list[Path], typer.Argument(help="Two or more run folders or evaluation folders.", metavar="RUN RUN...")
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="HTML file to write; default: compare.html.")
+        Path | None, typer.Option("--output", "-o", help="HTML file; default: compare.html.", metavar="FILE")
     ] = None,
 ) -> None:
     """Compare runs on one HTML page, and test whether the better one is better by more than chance.

@@ -12,7 +12,7 @@ from classifier_training.cli.arguments import Quiet, Settings
 
 def demo(
     settings: Settings = None,
-    folder: Annotated[Path, typer.Option(help="Folder to write the digits to.")] = Path("demo-data"),
+    folder: Annotated[Path, typer.Option(help="Folder to write the digits to.", metavar="FOLDER")] = Path("demo-data"),
     quiet: Quiet = False,
 ) -> None:
     """Train on scikit-learn's handwritten digits: no download, a few minutes on a CPU.

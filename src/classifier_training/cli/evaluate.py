@@ -29,7 +29,8 @@ def evaluate(
         Literal["train", "val", "test"] | None, typer.Option(help="Split to score; default: test, if there is one.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to write; default: evaluations/... in the run folder.")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder to write; default: in the run, evaluations/...", metavar="FOLDER"),
     ] = None,
     minima: Annotated[
         list[str] | None,

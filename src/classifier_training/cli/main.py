@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from classifier_training.cli.compare import compare
 from classifier_training.cli.config import config_options, config_show
@@ -41,6 +41,14 @@ class _Commands(TyperGroup):
         return [*names[:-1], last, names[-1]]
 
 
+class _Command(TyperCommand):
+    """Shows its arguments in the usage line as they are typed, before the options."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
+        """The parts of the usage line after the name."""
+        return [*(param.metavar or "" for param in self.params if param.param_type_name == "argument"), "[OPTIONS]"]
+
+
 app = typer.Typer(
     name="classifier-training",
     cls=_Commands,
@@ -63,10 +71,10 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
 
 for panel, commands in PANELS.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        app.command(cls=_Command, rich_help_panel=panel)(command)
 config_app = typer.Typer(help="Show a configuration, or list all settings.", no_args_is_help=True)
-config_app.command("show")(config_show)
-config_app.command("options")(config_options)
+config_app.command("show", cls=_Command)(config_show)
+config_app.command("options", cls=_Command)(config_options)
 app.add_typer(config_app, name="config", rich_help_panel="Settings and demo")
 
 
@@ -82,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a console without Unicode shows escapes instead
     try:
-        code = app(words or ["--help"], standalone_mode=False)
+        code = app(words or ["--help"], prog_name=app.info.name, standalone_mode=False)
     except ClassifierTrainingError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:

@@ -67,9 +67,7 @@ def explain_mistake(words: Sequence[str], complaint: str, program: Any) -> str:
     complaint = complaint[:1].lower() + complaint[1:]
     if not complaint.startswith("missing"):
         return f"{complaint}; see {shlex.join(path)} --help"
-    options = [
-        f"{param.opts[0]} {param.name.upper()}" for param in command.params if param.required and _is_option(param)
-    ]
+    options = [f"{param.opts[0]} {param.metavar}" for param in command.params if param.required and _is_option(param)]
     return _OPTIONAL.sub("", f"{complaint}; type: {' '.join([*path, *_metavars(command), *options])}")
 
 

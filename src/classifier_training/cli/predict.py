@@ -14,7 +14,8 @@ def predict(
     model: Annotated[str, typer.Argument(help="Run folder or .onnx file.", metavar="RUN")],
     images: Annotated[list[str], typer.Argument(help="Image files, or folders of images.", metavar="IMAGES...")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write a .csv or .jsonl file instead of printing a table.")
+        Path | None,
+        typer.Option("--output", "-o", help="Write a .csv or .jsonl file, print no table.", metavar="FILE"),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
     on_bad_image: Annotated[

@@ -13,11 +13,11 @@ from classifier_training.errors import ConfigError
 
 def prepare(
     arguments: Annotated[list[str], typer.Argument(help="Photos, and settings.", metavar="PHOTOS [KEY=VALUE]...")],
-    to: Annotated[Path, typer.Option("--to", help="Folder to write: shards, or the image cache.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to write, or to finish.", metavar="FOLDER")],
     size: Annotated[
         int | None, typer.Option(min=1, help="Reduce images to this shorter side, in pixels, and store them as JPEG.")
     ] = None,
-    shard_size: Annotated[str | None, typer.Option(help="Size of a shard, such as 1GiB.", show_default="256MB")] = None,
+    shard_size: Annotated[str | None, typer.Option(help="Such as 1GiB; default: 256MB.", metavar="SIZE")] = None,
     form: Annotated[
         Literal["tar", "cache"], typer.Option("--format", help="Tar shards, or the image cache of a training.")
     ] = "tar",
@@ -28,8 +28,6 @@ def prepare(
     Examples:
       classifier-training prepare photos --to shards --size 320
       classifier-training prepare photos --to cache --format cache
-
-    An interrupted command continues when it is run again. The same photos give the same bytes.
     """
     paths, overrides = split_arguments(arguments)
     photos = paths[0] if paths else None

@@ -14,7 +14,8 @@ def report(
         typer.Argument(help="Run folder or evaluation folder; default: the latest run in runs/.", metavar="[RUN]"),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="HTML file to write; default: report.html in the run folder.")
+        Path | None,
+        typer.Option("--output", "-o", help="HTML file; default: report.html in the run.", metavar="FILE"),
     ] = None,
 ) -> None:
     """Write an HTML page with the scores, curves, mistakes and settings of a run.

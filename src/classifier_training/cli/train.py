@@ -13,7 +13,7 @@ def train(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Folder of photos, table file or shards (with --resume: a run), and settings.",
+            help="Folder of photos, table file or shards (with --resume: a run); settings, see `config options`.",
             metavar="PHOTOS [KEY=VALUE]...",
         ),
     ] = None,
@@ -32,8 +32,6 @@ def train(
       classifier-training train photos
       classifier-training train photos model=resnet50 run.name=shirts
       classifier-training train --resume runs/shirts
-
-    `classifier-training config options` lists all settings.
     """
     paths, overrides = split_arguments(arguments)
     path = paths[0] if paths else None

@@ -89,15 +89,6 @@ def test_a_mistake_is_one_line(words: list[str], message: str, capsys: pytest.Ca
     assert message in line
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
-def test_help_lists_the_commands_in_the_order_of_use(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    cli.main(words)
-
-    lines = [line.strip("│ ").split("  ")[0] for line in capsys.readouterr().out.splitlines()]
-    commands = ["train", "evaluate", "predict", "export", "report", "compare", "prepare", "config", "demo"]
-    assert [line for line in lines if line in commands] == commands
-
-
 def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
     """`config options | head` closes the pipe while there is more to come."""
     read_end, write_end = os.pipe()

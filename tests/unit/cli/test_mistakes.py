@@ -193,7 +193,7 @@ def test_devices_are_chosen_before_the_command(answer: Callable[..., str]) -> No
         ),
         ("predict runs/a", "missing argument 'IMAGES'; type: classifier-training predict RUN IMAGES"),
         ("evaluate", "missing argument 'RUN'; type: classifier-training evaluate RUN"),
-        ("prepare photos", "missing option '--to'; type: classifier-training prepare PHOTOS --to TO"),
+        ("prepare photos", "missing option '--to'; type: classifier-training prepare PHOTOS --to FOLDER"),
         ("evaluate runs/a --split all", f"{ALL_SPLITS}; see classifier-training evaluate --help"),
     ],
 )
