@@ -121,7 +121,7 @@ def test_a_wrong_setting_is_a_configuration_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["none", "."])
 def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path, place: str) -> None:
-    with pytest.raises(RunError, match="(no|not a) run folder"):
+    with pytest.raises(RunError, match=r"(no|not a) run folder"):
         resume_point(tmp_path / place, [], tmp_path)
 
 
