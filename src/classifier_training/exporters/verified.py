@@ -24,13 +24,10 @@ def export_verified(
     images: Tensor,
     form: ExportForm,
     settings: ExportSettings,
-    *,
     card: DeploymentCard | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Exports ``model`` into ``folder`` only if the form accepts the file.
-
-    If anything fails there is no file of this form afterwards, not even an older one: that would hold other weights.
+    """Exports ``model`` if the form accepts the file; returns the content of ``verification.json``.
 
     Args:
         model: On the CPU, in evaluation mode, float32.
@@ -41,12 +38,8 @@ def export_verified(
         card: What travels inside the file; None leaves it out.
         record: Further entries for ``verification.json``, such as which weights these are.
 
-    Returns:
-        The content of ``verification.json``.
-
     Raises:
-        ExportError: The model cannot be exported.
-        VerificationError: The file is not accepted; the figures are in ``verification.json``.
+        ExportError: The model cannot be exported, or the file is not accepted (`VerificationError`).
     """
     path, verification = folder.model(form.name), folder.verification_of(form.name)
     figures: dict[str, Any] = {"passed": False, "form": form.name, **asdict(settings), **(record or {})}
@@ -58,7 +51,7 @@ def export_verified(
             if not figures["passed"]:
                 raise VerificationError(figures["reason"])
     except ExportError as error:
-        path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # an older file would hold other weights
         write_json(verification, figures | {"reason": str(error)})
         raise
     if card is not None:
