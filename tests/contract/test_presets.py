@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from classifier_training.config import load_config
-from classifier_training.config.options import PRESETS, preset_names
+from classifier_training.config.preset_groups import PRESETS, preset_names
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.optim import build_optimizer, parameter_groups

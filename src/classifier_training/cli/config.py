@@ -26,7 +26,8 @@ def config_options() -> None:
       classifier-training config options
       classifier-training config options | grep optimizer
     """
-    from classifier_training.config.options import options, presets
+    from classifier_training.config.options import options
+    from classifier_training.config.preset_groups import presets
     from classifier_training.terminal.terminal import Terminal
 
     terminal = Terminal()

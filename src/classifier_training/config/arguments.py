@@ -1,43 +1,127 @@
-"""How the Python API takes settings: words as on the command line, or a mapping."""
+"""Reads settings as they are given, on the command line or in Python: once, by the types of the schema."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Final
 
-from classifier_training.errors import ConfigError
+from classifier_training.config.explain import fault, unknown_key, unknown_preset
+from classifier_training.config.options import Option, option_table, show_value
+from classifier_training.config.overrides import Override, OverrideLike, Overrides
+from classifier_training.config.preset_groups import PRESET_GROUPS, preset_names
+from classifier_training.config.values import UnreadableValueError, read_typed
 
-Overrides = str | Mapping[str, Any] | Sequence[str]
+COMMAND_LINE: Final = "command line"
+ARGUMENT: Final = "argument"
 
 
-def collect_overrides(overrides: Iterable[Overrides], photos: str | os.PathLike[str] | None = None) -> list[str]:
-    """Brings settings into the form ``key=value``, in order; later ones win.
+def read_overrides(
+    *arguments: OverrideLike, photos: str | os.PathLike[str] | None = None, origin: str = ARGUMENT
+) -> Overrides:
+    """Reads settings; anything wrong with their form is among the faults, not raised.
 
     Args:
-        overrides: ``"data.batch_size=64"``, a list of such words, or ``{"data.batch_size": 64}``.
+        arguments: ``"data.batch_size=64"``, a list of such texts, ``{"data.batch_size": 64}``, or `Overrides`, which
+            keep their origins.
         photos: Becomes ``data.root``, before everything else.
+        origin: Where they were given, for messages.
+
+    Example:
+        >>> read_overrides("model=resnet50", {"data.batch_size": 64}).settings[1].value
+        64
+    """
+    read: list[Override | str] = [] if photos is None else [Override("data.root", os.fsdecode(photos), origin)]
+    for argument in arguments:
+        if isinstance(argument, Overrides):
+            read += [*argument.settings, *argument.faults]
+        elif isinstance(argument, Mapping):
+            read += [_read_item(str(key), value, origin) for key, value in argument.items()]
+        else:
+            texts = [argument] if isinstance(argument, str) else argument
+            read += [_read_text(text, origin) for text in texts]
+    return Overrides.of(read)
+
+
+def _read_text(text: str, origin: str) -> Override | str:
+    """Reads ``key=value``; the line of its fault where it has one."""
+    malformed = _malformed(text)
+    if malformed:
+        return fault(text, origin, malformed)
+    key, _, written = text.partition("=")
+    if key in PRESET_GROUPS:
+        return _choose_preset(key, written, origin)
+    option, entry = _find(key)
+    if option is None:
+        return unknown_key(key, written, origin)
+    try:
+        return Override(option.key, read_typed(written, option), origin, written, entry)
+    except UnreadableValueError as error:
+        return fault(text, origin, f"{error.message}; must be {option.allowed}")
+
+
+def _read_item(key: str, value: object, origin: str) -> Override | str:
+    """Reads an item of a mapping: text as on the command line, any other value as it is."""
+    if isinstance(value, str | os.PathLike):
+        return _read_text(f"{key}={os.fsdecode(value)}", origin)
+    try:
+        plain = _plain(value)
+    except TypeError:
+        return fault(f"{key}={value!r}", origin, "a setting is text, a number, a truth value, a list or a mapping")
+    if key in PRESET_GROUPS:
+        return _choose_preset(key, show_value(plain), origin)
+    option, entry = _find(key)
+    return (
+        unknown_key(key, show_value(plain), origin)
+        if option is None
+        else Override(option.key, plain, origin, entry=entry)
+    )
+
+
+def _malformed(text: str) -> str | None:
+    """What is wrong with the form of an override, whichever setting it names; None when nothing is."""
+    key, equals, value = text.partition("=")
+    if key.startswith("+"):
+        return f"every setting exists already, so nothing is added; write {text.lstrip('+')}"
+    if key.startswith("~"):
+        return f"a setting cannot be removed; to switch an optional one off write {key[1:]}=null"
+    if not equals:
+        return "is not a setting; settings are written key=value, such as data.batch_size=64"
+    if not key.strip():
+        return "has no key before the =; settings are written key=value, such as data.batch_size=64"
+    if not value.strip(" \t"):
+        return f"has no value behind the =; leave {key} out to keep its default"
+    return None
+
+
+def _choose_preset(group: str, name: str, origin: str) -> Override | str:
+    return Override(group, name, origin) if name in preset_names(group) else unknown_preset(group, name, origin)
+
+
+def _find(key: str) -> tuple[Option | None, str | None]:
+    """The setting of a key; for ``data.class_weights.shirt`` also the class name, which may be any text."""
+    table = option_table()
+    if key in table:
+        return table[key], None
+    for known, option in table.items():
+        if option.is_mapping and key.startswith(f"{known}."):
+            return option, key.removeprefix(f"{known}.")
+    return None, None
+
+
+def _plain(value: object) -> object:
+    """A copy made of plain values alone; also of a subclass, such as ``np.float64``.
 
     Raises:
-        ConfigError: A value is of a type that no setting has.
+        TypeError: It is of a type that no setting has.
     """
-    words: list[str] = [] if photos is None else [f"data.root={os.fspath(photos)}"]
-    for override in overrides:
-        if isinstance(override, str):
-            words.append(override)
-        elif isinstance(override, Mapping):
-            words.extend(f"{key}={_word(key, value)}" for key, value in override.items())
-        else:
-            words.extend(override)
-    return words
-
-
-def _word(key: str, value: Any) -> str:
-    """A value as it is typed."""
-    if isinstance(value, str | os.PathLike):
-        return os.fspath(value)
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{key}={value!r}: a setting is text, a number, a truth value, a list or a mapping") from None
+    if value is None or isinstance(value, bool | str):
+        return value
+    for kind in (int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    raise TypeError

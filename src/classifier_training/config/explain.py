@@ -5,37 +5,19 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from classifier_training.config.foreign_names import SETTINGS, SWITCHES, setting_of, translate
-from classifier_training.config.options import option_table, preset_names, section_names, show_value
+from classifier_training.config.options import option_table, section_names, show_value
+from classifier_training.config.overrides import Override
+from classifier_training.config.preset_groups import PRESET_GROUPS, preset_names
 from classifier_training.config.schema import CONFLICT, Config
 from classifier_training.config.values import UnreadableValueError, read_typed
 
 _LONGEST_SHOWN = 80
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A value that somebody gave.
-
-    Attributes:
-        key: Dotted name of the setting.
-        value: What it is set to.
-        origin: Where it was given: ``command line``, ``exp.yaml:7``, ``preset model=resnet50``.
-        shown: The value as it was written.
-        entry: For a setting with one value per class name: the one class that is set; None sets the whole.
-    """
-
-    key: str
-    value: object
-    origin: str
-    shown: str
-    entry: str | None = None
 
 
 def fault(subject: str, origin: str, message: str) -> str:
@@ -55,33 +37,33 @@ def unknown_key(key: str, shown: str, origin: str) -> str:
     section, _, rest = key.partition(".")
     if rest and section not in section_names() and (sections := _closest(section, section_names())):
         return fault(subject, origin, f"no section {section}{_did_you_mean(nearest_keys(f'{sections[0]}.{rest}'))}")
-    near = nearest_keys(key) or _closest(key, section_names())
+    near = nearest_keys(key) or _closest(key, [*section_names(), *PRESET_GROUPS])
     hint = _did_you_mean(near) or "; `classifier-training config options` lists all"
     return fault(subject, origin, f"no such setting{hint}")
 
 
-def unknown_preset(name: str, origin: str) -> str:
-    """The line for ``model=NAME`` without such a preset."""
-    names = preset_names("model")
+def unknown_preset(group: str, name: str, origin: str) -> str:
+    """The line for ``group=name`` without such a preset."""
+    names = preset_names(group)
     near = "".join(f" (nearest: {close})" for close in _closest(name, names))
-    other = f"a model that timm knows needs no preset: model.name={_one_line(name)}"
-    return fault(f"model={name}", origin, f"no such preset{near}; presets: {', '.join(names)}; {other}")
+    other = f"; a model that timm knows needs no preset: model.name={_one_line(name)}" if group == "model" else ""
+    return fault(f"{group}={name}", origin, f"no such preset{near}; presets: {', '.join(names)}{other}")
 
 
 def nearest_keys(key: str) -> list[str]:
-    """Up to three settings that ``key`` probably means, the likeliest first."""
+    """Up to three settings that ``key`` probably means, the most likely first."""
     keys = list(option_table())
     leaf = key.rpartition(".")[2]
     if leaf in SETTINGS or leaf in SWITCHES:
         return [str(setting_of(leaf))]
     same_leaf = [known for known in keys if known.rpartition(".")[2] == leaf]
     if same_leaf:
-        return sorted(same_leaf, key=lambda known: -_likeness(key, known))[:3]
-    close = [known for known in keys if _likeness(key, known) >= 0.7]
-    return sorted(close, key=lambda known: -_likeness(key, known))[:1]
+        return sorted(same_leaf, key=lambda known: -_similarity(key, known))[:3]
+    close = [known for known in keys if _similarity(key, known) >= 0.7]
+    return sorted(close, key=lambda known: -_similarity(key, known))[:1]
 
 
-def check(settings: Mapping[str, Setting]) -> tuple[Config | None, list[str]]:
+def check(settings: Mapping[str, Override]) -> tuple[Config | None, list[str]]:
     """Validates merged settings.
 
     Args:
@@ -94,17 +76,17 @@ def check(settings: Mapping[str, Setting]) -> tuple[Config | None, list[str]]:
         return Config.model_validate(_nested(settings)), []
     except ValidationError as error:
         wrong = [(key, detail) for detail in error.errors() if (key := _option_key(detail["loc"]))]
-        # Pydantic reports each item of a list and each alternative of a union; one line tells them all.
+        # Pydantic reports each item of a list and each alternative of a union; one line covers them all.
         lines = list(dict.fromkeys(_explain_value(key, detail, settings[key]) for key, detail in wrong))
         suspect = {key for key, _ in wrong}
         return None, lines + _conflicts(settings, suspect)
 
 
-def _conflicts(settings: Mapping[str, Setting], suspect: set[str]) -> list[str]:
-    """Lines for settings that are right alone and wrong together.
+def _conflicts(settings: Mapping[str, Override], suspect: set[str]) -> list[str]:
+    """Lines for settings that are valid on their own and contradict each other.
 
     Pydantic checks these only in a section without other faults. So the faulty settings are left out here, and a
-    conflict that one of them takes part in is not told.
+    conflict that involves one of them is not reported.
     """
     try:
         Config.model_validate(_nested({key: setting for key, setting in settings.items() if key not in suspect}))
@@ -123,13 +105,13 @@ def _conflicts(settings: Mapping[str, Setting], suspect: set[str]) -> list[str]:
     return []
 
 
-def _subject(key: str, settings: Mapping[str, Setting]) -> str:
+def _subject(key: str, settings: Mapping[str, Override]) -> str:
     if key in settings:
         return f"{_one_line(f'{key}={settings[key].shown}')} ({settings[key].origin})"
     return f"{key}={option_table()[key].default} (default)"
 
 
-def _explain_value(key: str, detail: ErrorDetails, setting: Setting) -> str:
+def _explain_value(key: str, detail: ErrorDetails, setting: Override) -> str:
     option = option_table()[key]
     subject = f"{key}={setting.shown}"
     if option.is_mapping and isinstance(setting.value, dict):
@@ -140,7 +122,7 @@ def _explain_value(key: str, detail: ErrorDetails, setting: Setting) -> str:
     return fault(subject, setting.origin, f"must be {option.allowed}{near}")
 
 
-def _nested(settings: Mapping[str, Setting]) -> dict[str, Any]:
+def _nested(settings: Mapping[str, Override]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, setting in settings.items():
         section, _, name = key.rpartition(".")
@@ -160,15 +142,15 @@ def _main_setting(section: str) -> str:
     return f"{section}.name" if f"{section}.name" in keys else keys[0]
 
 
-def _likeness(key: str, known: str) -> float:
-    """How alike two keys are, in [0, 1]; a key typed without its section is compared without it."""
+def _similarity(key: str, known: str) -> float:
+    """How similar two keys are, in [0, 1]; a key typed without its section is compared without it."""
     if "." not in key:
         known = known.rpartition(".")[2]
     return difflib.SequenceMatcher(None, key.lower(), known).ratio()
 
 
-def _closest(word: str, known: Iterable[str]) -> list[str]:
-    return difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+def _closest(name: str, known: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
 
 
 def _did_you_mean(names: list[str]) -> str:
@@ -185,7 +167,7 @@ def _suggest(words: list[str]) -> str:
     for key, _, text in (word.partition("=") for word in assignments if not word.startswith("model=")):
         option = option_table()[key]
         try:
-            is_allowed = check({key: Setting(key, read_typed(text, option), "", text)})[0] is not None
+            is_allowed = check({key: Override(key, read_typed(text, option), "", text)})[0] is not None
         except UnreadableValueError:
             is_allowed = False
         if not is_allowed:

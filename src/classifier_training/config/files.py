@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
-from classifier_training.config.explain import Setting, fault, unknown_key
+from classifier_training.config.explain import fault, unknown_key
 from classifier_training.config.options import option_table, section_names
+from classifier_training.config.overrides import Override, Overrides
+from classifier_training.config.preset_groups import PRESET_GROUPS
 from classifier_training.config.schema import Config
 from classifier_training.config.values import (
     UnreadableValueError,
@@ -20,43 +22,33 @@ from classifier_training.config.values import (
 )
 from classifier_training.files.nearest import did_you_mean
 
-# Written without quotes only if no YAML reader, of version 1.1, 1.2 or OmegaConf's, takes it for anything but text.
+# Written without quotes only if no YAML reader, of version 1.1 or 1.2, takes it for anything but text.
 _PLAIN_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _NOT_TEXT = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf", "infinity"})
 
 
-@dataclass(slots=True)
-class FileContent:
-    """What a configuration file says.
+def read_file(path: Path, name: str | None = None) -> Overrides:
+    """Reads a configuration file; anything wrong with it is among the faults, not raised.
 
-    Attributes:
-        settings: What it sets, in its order.
-        faults: One line for each fault.
+    Args:
+        path: The file.
+        name: What messages call it, instead of its path with the line of a setting.
     """
-
-    settings: list[Setting] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-
-
-def read_file(path: Path) -> FileContent:
-    """Reads a configuration file; whatever is wrong with it is among the faults, not raised."""
     try:
         root = compose_yaml(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
-        return FileContent(faults=[f"{path}: there is no such configuration file{did_you_mean(path)}"])
+        return Overrides(faults=(f"{path}: there is no such configuration file{did_you_mean(path)}",))
     except OSError as error:
-        return FileContent(faults=[f"{path}: cannot read the configuration file: {error.strerror}"])
+        return Overrides(faults=(f"{path}: cannot read the configuration file: {error.strerror}",))
     except UnicodeDecodeError:
-        return FileContent(faults=[f"{path}: the configuration file is not UTF-8 text"])
+        return Overrides(faults=(f"{path}: the configuration file is not UTF-8 text",))
     except UnreadableValueError as error:
-        return FileContent(faults=[_located(path, error)])
+        return Overrides(faults=(_located(path, error),))
     if not isinstance(root, yaml.MappingNode):
         found = "empty" if root is None else "a list" if isinstance(root, yaml.SequenceNode) else "one plain value"
         hint = "it must hold sections with settings, such as data: {batch_size: 64}"
-        return FileContent(faults=[f"{path}: the configuration file is {found}; {hint}"])
-    content = FileContent()
-    _read_mapping(root, "", path, content)
-    return content
+        return Overrides(faults=(f"{path}: the configuration file is {found}; {hint}",))
+    return Overrides.of(_read_mapping(root, "", path, name))
 
 
 def to_yaml(config: Config) -> str:
@@ -66,30 +58,33 @@ def to_yaml(config: Config) -> str:
     return yaml.dump(values, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=10**9)
 
 
-def _read_mapping(node: yaml.MappingNode, prefix: str, path: Path, content: FileContent) -> None:
+def _read_mapping(node: yaml.MappingNode, prefix: str, path: Path, name: str | None) -> Iterator[Override | str]:
+    """Every setting of a mapping, or the line of its fault."""
     try:
         items = mapping_items(node)
     except UnreadableValueError as error:
-        content.faults.append(_located(path, error))
+        yield _located(path, error)
         return
-    for name, value in items:
-        _read_item(prefix + name, value, path, content)
+    for key, value in items:
+        yield from _read_item(prefix + key, value, path, name)
 
 
-def _read_item(key: str, node: yaml.Node, path: Path, content: FileContent) -> None:
-    origin = f"{path}:{node.start_mark.line + 1}"
+def _read_item(key: str, node: yaml.Node, path: Path, name: str | None) -> Iterator[Override | str]:
+    origin = name or f"{path}:{node.start_mark.line + 1}"
+    is_section, is_group = key in section_names(), key in PRESET_GROUPS
     if key in option_table():
         try:
-            content.settings.append(Setting(key, from_node(node, option_table()[key]), origin, show_node(node)))
+            yield Override(key, from_node(node, option_table()[key]), origin, show_node(node))
         except UnreadableValueError as error:
-            content.faults.append(f"{_located(path, error)}, in {key}")
-    elif key not in section_names():
-        content.faults.append(unknown_key(key, _shown(node), origin))
-    elif isinstance(node, yaml.MappingNode):
-        _read_mapping(node, f"{key}.", path, content)
-    elif from_node(node) is not None:  # an empty section, all of it commented out, sets nothing
-        hint = f"; a preset is chosen on the command line: model={show_node(node)}" if key == "model" else ""
-        content.faults.append(fault(f"{key}: {_shown(node)}", origin, f"{key} is a section and holds settings{hint}"))
+            yield f"{_located(path, error)}, in {key}"
+    elif is_section and isinstance(node, yaml.MappingNode):
+        yield from _read_mapping(node, f"{key}.", path, name)
+    elif not (is_section or is_group):
+        yield unknown_key(key, _shown(node), origin)
+    elif not isinstance(node, yaml.ScalarNode) or from_node(node) is not None:  # an empty section sets nothing
+        what = f"{key} is a section and holds settings" if is_section else f"{key} is not a setting"
+        hint = f"; a preset is chosen on the command line: {key}={_shown(node)}" if is_group else ""
+        yield fault(f"{key}: {_shown(node)}", origin, f"{what}{hint}")
 
 
 def _shown(node: yaml.Node) -> str:
@@ -100,15 +95,15 @@ def _shown(node: yaml.Node) -> str:
 
 
 def _located(path: Path, error: UnreadableValueError) -> str:
-    place = f"{path}:{error.line}" if error.line else str(path)
-    return f"{place}: the configuration file {error.message}"
+    location = f"{path}:{error.line}" if error.line else str(path)
+    return f"{location}: the configuration file {error.message}"
 
 
 class _PlainDumper(yaml.SafeDumper):
     """Writes text in quotes unless nothing could take it for a number, a date or a truth value."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the argument is SafeDumper's
-        """A value that stands in two places is written twice, since anchors are refused when reading."""
+        """A value that occurs twice is written twice, since anchors are refused when reading."""
         return True
 
 

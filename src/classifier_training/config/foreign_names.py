@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from classifier_training.config.options import option_table, preset_names
+from classifier_training.config.options import option_table
+from classifier_training.config.preset_groups import preset_names
 
 PHOTOS: Final = frozenset({"data", "data_dir", "data_path", "dataset", "images", "input", "photos", "root", "source"})
 """Names for the photos, which are an argument and not a setting here; as a setting they are ``data.root``."""
@@ -130,7 +131,7 @@ def translate(name: str, value: str | None) -> list[str] | None:
         return _devices(name, (value or "auto").lower())
     if name in SWITCHES:
         return [SWITCHES[name][_TRUTH.get((value or "true").lower(), "true")]]
-    if name in {"model", "model_name", "arch", "a", "backbone"} and value in preset_names():
+    if name in {"model", "model_name", "arch", "a", "backbone"} and value in preset_names("model"):
         return [f"model={value}"]
     key = setting_of(name)
     if key is None:

@@ -1,11 +1,10 @@
-"""The list of all settings, read from the schema: for ``config options``, the README, and the nearest valid name."""
+"""The list of all settings, read from the schema: for ``config options``, the documentation and messages."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -14,8 +13,6 @@ from pydantic.fields import FieldInfo
 
 from classifier_training.config.schema import Config
 
-PRESETS = Path(__file__).parent / "presets"
-
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -23,9 +20,9 @@ class Option:
 
     Attributes:
         key: Its dotted name, ``data.batch_size``.
-        type: Its type in few letters, ``int | null``.
+        type: Its type, ``int | null``.
         default: Its default as it is typed.
-        allowed: What it may be, so that "must be …" makes a message.
+        allowed: What it may be; follows "must be" in a message.
         description: What it means.
         choices: The values of a setting that has a fixed list, else empty.
         is_text: Whether a value is taken as the text that was typed.
@@ -46,21 +43,6 @@ class Option:
     is_sequence: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """One file of ``presets/``.
-
-    Attributes:
-        group: Its folder; ``model``.
-        name: Its name, as in ``model=resnet50``.
-        summary: The first message of its leading comment.
-    """
-
-    group: str
-    name: str
-    summary: str
-
-
 def options() -> list[Option]:
     """All settings, in the order of the schema."""
     return list(option_table().values())
@@ -78,16 +60,6 @@ def section_names() -> tuple[str, ...]:
     return tuple(name for name, field in Config.model_fields.items() if _is_section(field.annotation))
 
 
-def presets(group: str = "model") -> list[Preset]:
-    """All presets of a group, by name."""
-    return [Preset(group, path.stem, _summary(path)) for path in sorted((PRESETS / group).glob("*.yaml"))]
-
-
-def preset_names(group: str = "model") -> list[str]:
-    """The names that ``model=NAME`` accepts."""
-    return sorted(path.stem for path in (PRESETS / group).glob("*.yaml"))
-
-
 def show_value(value: object) -> str:
     """A value as it is typed on the command line; a number in at most six digits."""
     if value is None or isinstance(value, bool):
@@ -99,11 +71,6 @@ def show_value(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {show_value(item)}" for key, item in value.items()) + "}"
     return str(value)
-
-
-def _summary(path: Path) -> str:
-    comments = (line.lstrip("# ").rstrip() for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "#")
-    return next((comment for comment in comments if comment and not comment.startswith("@package")), "")
 
 
 def _is_section(annotation: object) -> bool:
@@ -175,9 +142,11 @@ def _allowed(kind: Any, limits: list[Any]) -> str:
 
 
 def _range(limits: list[Any]) -> list[str]:
-    """Limits in words: "at least 0 and below 1"; empty where there are none."""
-    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    bounds = [(word, getattr(limit, name)) for name, word in words.items() for limit in limits if hasattr(limit, name)]
+    """Limits as text: "at least 0 and below 1"; empty where there are none."""
+    relations = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    bounds = [
+        (word, getattr(limit, name)) for name, word in relations.items() for limit in limits if hasattr(limit, name)
+    ]
     text = " and ".join(f"{word} {_plain_number(bound)}" for word, bound in bounds)
     if any(getattr(limit, "min_length", 0) for limit in limits):
         text = "not empty"

@@ -22,7 +22,7 @@ _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
 
 class UnreadableValueError(ValueError):
-    """A value that is no YAML, or YAML of a kind that a configuration may not hold. Never leaves this package."""
+    """A value that is not YAML, or YAML of a kind that a configuration may not hold. Never leaves this package."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message, line)
@@ -34,7 +34,7 @@ def read_typed(text: str, option: Option) -> object:
     """Reads a value from the command line.
 
     Args:
-        text: What stands behind the ``=``.
+        text: What follows the ``=``.
         option: The setting that it is for.
 
     Returns:
@@ -56,7 +56,7 @@ def compose_yaml(text: str) -> yaml.Node | None:
     """The nodes of one YAML document, with the text of every scalar as it was written; None when it is empty.
 
     Raises:
-        UnreadableValueError: It is no YAML, several documents, or has tags or anchors.
+        UnreadableValueError: It is not YAML, is several documents, or has tags or anchors.
     """
     try:
         depth = 0
@@ -80,7 +80,7 @@ def from_node(node: yaml.Node, option: Option | None = None, *, tight: bool = Fa
     Args:
         node: From `compose_yaml`.
         option: The setting that it is for; None for an item of a list or mapping.
-        tight: Read ``{shirt:2}`` as Hydra does, although YAML wants a space behind the colon.
+        tight: Read ``{shirt:2}`` too, as people type it, although YAML wants a space after the colon.
 
     Raises:
         UnreadableValueError: A mapping has one key twice, or a key that is not text.
@@ -101,7 +101,7 @@ def mapping_items(node: yaml.MappingNode, *, tight: bool = False) -> list[tuple[
     """The entries of a mapping, every key as it was written.
 
     Raises:
-        UnreadableValueError: A key stands there twice, or is not text.
+        UnreadableValueError: A key occurs twice, or is not text.
     """
     items: dict[str, yaml.Node] = {}
     for key_node, value_node in node.value:

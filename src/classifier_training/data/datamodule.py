@@ -12,8 +12,10 @@ import torch
 from lightning.pytorch.trainer.states import TrainerStatus
 from torch.utils.data import DataLoader
 
-from classifier_training.config.explain import Setting, check, unknown_key
+from classifier_training.config.arguments import ARGUMENT
+from classifier_training.config.explain import check, unknown_key
 from classifier_training.config.options import show_value
+from classifier_training.config.overrides import Override
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.caches import Caches, open_caches, reduced_side
 from classifier_training.data.loading.dataset import TrainDataset
@@ -277,12 +279,12 @@ class ImageFolderDataModule(lightning.LightningDataModule):
 def _changed(config: DataConfig, settings: Mapping[str, Any]) -> DataConfig:
     """A configuration with single settings replaced; faults are told as on the command line."""
     faults = [
-        unknown_key(f"data.{name}", show_value(value), "argument")
+        unknown_key(f"data.{name}", show_value(value), ARGUMENT)
         for name, value in settings.items()
         if name not in DataConfig.model_fields
     ]
     given = {
-        f"data.{name}": Setting(f"data.{name}", value, "argument", show_value(value))
+        f"data.{name}": Override(f"data.{name}", value, ARGUMENT)
         for name, value in {**config.model_dump(), **settings}.items()
         if name in DataConfig.model_fields
     }

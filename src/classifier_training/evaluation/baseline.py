@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier_training.config.overrides import OverrideLike
 from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import DataError, RunError, UserError
 from classifier_training.evaluation.evaluate import score_on_same_images
@@ -53,14 +54,14 @@ def check_baseline(path: Path) -> None:
 
 
 def baseline_is_correct(
-    path: Path, images: LabelledImages, words: Sequence[str] = (), scoring: Progress | None = None
+    path: Path, images: LabelledImages, overrides: OverrideLike = (), scoring: Progress | None = None
 ) -> Baseline:
     """Where another model is right.
 
     Args:
         path: What `check_baseline` accepts.
         images: The images of the evaluation.
-        words: Settings with which a run or a model file is scored where its predictions are not there.
+        overrides: Settings with which a run or a model file is scored where its predictions are not there.
         scoring: Told how many images have been scored with it.
 
     Raises:
@@ -71,7 +72,7 @@ def baseline_is_correct(
     if path.is_dir():
         with contextlib.suppress(UserError):  # then it is scored anew
             return _from_run(RunFolder(path), images)
-    predictions = score_on_same_images(path, images, *words, scoring=scoring).predictions
+    predictions = score_on_same_images(path, images, overrides, scoring=scoring).predictions
     return Baseline(predictions.is_correct, "the same for both")
 
 

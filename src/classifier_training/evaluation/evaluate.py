@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classifier_training.config.arguments import Overrides, collect_overrides
+from classifier_training.config.arguments import read_overrides
+from classifier_training.config.overrides import OverrideLike, Overrides
 from classifier_training.data.sources.address import absolute_root, file_name, is_remote, shown
 from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import CheckpointError
@@ -61,7 +62,7 @@ class Evaluation(ScoredPass):
 def evaluate(
     model: str | os.PathLike[str],
     photos: str | os.PathLike[str] | None = None,
-    *overrides: Overrides,
+    *overrides: OverrideLike,
     split: Split | None = None,
     output: str | os.PathLike[str] | None = None,
     checking: Progress | None = None,
@@ -86,11 +87,11 @@ def evaluate(
         >>> evaluate("runs/shirts").scores.top1  # doctest: +SKIP
     """
     path = _model_file(Path(model))
-    words = collect_overrides(overrides)
-    roots = [word.removeprefix("data.root=") for word in words if word.startswith("data.root=")]
-    photos = roots[-1] if photos is None and roots else photos
+    given = read_overrides(*overrides)
+    given_root = given.last("data.root")
+    photos = str(given_root.value) if photos is None and given_root and given_root.value is not None else photos
     run = _run_of(path)
-    settings = _settings(run, words, is_onnx=path.suffix == ".onnx")
+    settings = _settings(run, given, is_onnx=path.suffix == ".onnx")
     if output is not None:
         check_folder(Path(output))
     selector = ImageSelector(run, photos, settings, split, checking)
@@ -107,7 +108,7 @@ def evaluate(
 
 
 def score_on_same_images(
-    model: str | os.PathLike[str], images: LabelledImages, *overrides: Overrides, scoring: Progress | None = None
+    model: str | os.PathLike[str], images: LabelledImages, *overrides: OverrideLike, scoring: Progress | None = None
 ) -> ScoredPass:
     """Scores another model on the images of an evaluation, in the same order.
 
@@ -121,7 +122,7 @@ def score_on_same_images(
         UserError: The model cannot be used, or does not know a class of the photos.
     """
     path = _model_file(Path(model))
-    settings = _settings(_run_of(path), collect_overrides(overrides), is_onnx=path.suffix == ".onnx")
+    settings = _settings(_run_of(path), read_overrides(*overrides), is_onnx=path.suffix == ".onnx")
     return _score(path, partial(for_classes, images), settings, scoring)
 
 
@@ -197,10 +198,10 @@ def _run_of(path: Path) -> RunFolder | None:
     return run if run.config.is_file() else None
 
 
-def _settings(run: RunFolder | None, words: list[str], *, is_onnx: bool) -> Config | None:
+def _settings(run: RunFolder | None, overrides: Overrides, *, is_onnx: bool) -> Config | None:
     """The run's configuration with the overrides; None where an ONNX file is scored without overrides."""
-    if is_onnx and not words:
+    if is_onnx and not overrides:
         return None
     from classifier_training.config import load_config
 
-    return load_config(words, file=None if run is None else run.config)
+    return load_config(overrides, file=None if run is None else run.config)

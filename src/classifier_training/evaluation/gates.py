@@ -12,6 +12,7 @@ from classifier_training.errors import ConfigError, GateError
 from classifier_training.metrics.score_names import SCORE_TITLES
 
 if TYPE_CHECKING:
+    from classifier_training.config.overrides import OverrideLike
     from classifier_training.results.scored_pass import ScoredPass
     from classifier_training.types import Progress
 
@@ -115,14 +116,14 @@ def check_minimum(scored: ScoredPass, gate: Minimum) -> GateResult:
 
 
 def check_not_worse(
-    scored: ScoredPass, gate: NotWorseThan, words: Sequence[str] = (), *, scoring: Progress | None = None
+    scored: ScoredPass, gate: NotWorseThan, overrides: OverrideLike = (), *, scoring: Progress | None = None
 ) -> GateResult:
     """Compares with another model on the same photos, by McNemar's exact test.
 
     Args:
         scored: The pass of the model that must not be worse.
         gate: The other model.
-        words: Settings with which that is scored where its predictions of these photos are not there.
+        overrides: Settings with which that is scored where its predictions of these photos are not there.
         scoring: Told how many images have been scored with it.
 
     Raises:
@@ -132,7 +133,7 @@ def check_not_worse(
     from classifier_training.metrics.paired import compare_paired
 
     check_baseline(gate.other)
-    other = baseline_is_correct(gate.other, scored.images, words, scoring)
+    other = baseline_is_correct(gate.other, scored.images, overrides, scoring)
     found = compare_paired(scored.predictions.is_correct, other.is_correct)
     passed = not (found.num_only_second > found.num_only_first and found.p_value < gate.significance)
     relation = "is not proven better" if passed else "is better"
@@ -156,7 +157,7 @@ def check_not_worse(
 def check_gates(
     scored: ScoredPass,
     gates: Iterable[Minimum | NotWorseThan],
-    words: Sequence[str] = (),
+    overrides: OverrideLike = (),
     *,
     scoring: Progress | None = None,
 ) -> list[GateResult]:
@@ -164,7 +165,7 @@ def check_gates(
     return [
         check_minimum(scored, gate)
         if isinstance(gate, Minimum)
-        else check_not_worse(scored, gate, words, scoring=scoring)
+        else check_not_worse(scored, gate, overrides, scoring=scoring)
         for gate in gates
     ]
 

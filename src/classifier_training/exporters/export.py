@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from classifier_training.config import load_config
-from classifier_training.config.arguments import Overrides, collect_overrides
+from classifier_training.config.arguments import read_overrides
+from classifier_training.config.overrides import OverrideLike
 from classifier_training.config.schema import ExportConfig
 from classifier_training.data.splits.file import read_split
 from classifier_training.errors import ConfigError, RunError
@@ -26,7 +27,9 @@ from classifier_training.terminal.terminal import Terminal
 NUM_VERIFICATION_IMAGES = 32
 
 
-def export(run: str | os.PathLike[str], *overrides: Overrides, form: str = DEFAULT_FORM, quiet: bool = False) -> Path:
+def export(
+    run: str | os.PathLike[str], *overrides: OverrideLike, form: str = DEFAULT_FORM, quiet: bool = False
+) -> Path:
     """Exports the best weights of a run to ``export/model.onnx`` and proves that the file answers like the model.
 
     Args:
@@ -48,13 +51,13 @@ def export(run: str | os.PathLike[str], *overrides: Overrides, form: str = DEFAU
     """
     check_form(form)
     folder = open_run(Path(run))
-    words = collect_overrides(overrides)
-    foreign = [word for word in words if not word.startswith("export.")]
+    given = read_overrides(*overrides)
+    config = load_config(given, file=folder.config)
+    foreign = [f"{one.key}={one.shown}" for one in given.settings if not one.key.startswith("export.")]
     if foreign:
         raise ConfigError(
             f"export takes settings of export. only, not {', '.join(foreign)}: the model is trained already"
         )
-    config = load_config(words, file=folder.config)
     export_checkpoint(folder, config.export, Terminal(quiet=quiet), form)
     return folder.exported(form)
 

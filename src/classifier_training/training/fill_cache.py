@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.config import load_config
-from classifier_training.config.arguments import Overrides, collect_overrides
+from classifier_training.config.arguments import read_overrides
+from classifier_training.config.overrides import OverrideLike
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.caches import Caches, open_caches, reduced_side
 from classifier_training.data.cache.fill import fill_cache
@@ -46,7 +47,7 @@ class PreparedCache:
 
 def prepare_cache(
     photos: str | os.PathLike[str] | None,
-    *overrides: Overrides,
+    *overrides: OverrideLike,
     to: str | os.PathLike[str],
     checking: Progress | None = None,
     storing: Progress | None = None,
@@ -69,8 +70,8 @@ def prepare_cache(
         >>> prepare_cache("photos", "model=resnet50", to="cache")  # doctest: +SKIP
     """
     folder = Path(to).expanduser().absolute()
-    words = [*collect_overrides(overrides, photos), f"data.cache_dir={folder}", "data.cache=disk"]
-    config = load_config(words)
+    target = {"data.cache_dir": str(folder), "data.cache": "disk"}
+    config = load_config(read_overrides(*overrides, target, photos=photos))
     check_backbone_name(config.model.name)
     preprocessing = backbone_preprocessing(config.model.name, config.data.image_size, config.data.crop_pct)
     found = load_photos(config.data, config.seed, checking)

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from classifier_training.callbacks.checkpoint import VALIDATION_LEFT, RunCheckpoint
 from classifier_training.config import load_config
 from classifier_training.config.flatten import flat_settings
+from classifier_training.config.overrides import OverrideLike, Overrides
 from classifier_training.config.schema import Config, ReportConfig, TrackingConfig
 from classifier_training.data.photos import Photos
 from classifier_training.data.splits.file import read_digests
@@ -84,13 +85,13 @@ class ResumePoint:
 
 
 def find_resume_point(
-    resume: str | os.PathLike[str] | bool, overrides: Sequence[str], config: Path | None
+    resume: str | os.PathLike[str] | bool, overrides: Overrides, config: Path | None
 ) -> ResumePoint | None:
     """Where training is to go on; None: a new run is to begin.
 
     Args:
         resume: The run folder; True: the run that was started last; False: none, unless SLURM has requeued this job.
-        overrides: Settings, ``key=value``; ``run.dir`` says where the runs are.
+        overrides: Settings; ``run.dir`` is the folder of the runs.
         config: A YAML file of settings for a new run.
 
     Raises:
@@ -102,12 +103,12 @@ def find_resume_point(
         return _requeued_point(overrides, config)
     if config is not None:
         raise RunError("--resume takes the run's own config.yaml; leave --config out")
-    parent = load_config([word for word in overrides if word.startswith("run.dir=")]).run.dir
-    rest = [word for word in overrides if not word.startswith("run.dir=")]
+    parent = load_config(overrides.only(lambda key: key == "run.dir")).run.dir
+    rest = overrides.only(lambda key: key != "run.dir")
     return resume_point(resume if resume is True else Path(resume), rest, Path(parent))
 
 
-def _requeued_point(overrides: Sequence[str], config: Path | None) -> ResumePoint | None:
+def _requeued_point(overrides: Overrides, config: Path | None) -> ResumePoint | None:
     """Where a job that SLURM has requeued goes on; its settings are those that it began with."""
     job = slurm_job()
     if job is None or not was_requeued():
@@ -117,12 +118,12 @@ def _requeued_point(overrides: Sequence[str], config: Path | None) -> ResumePoin
     return None if run is None else resume_point(run.root, [], parent)
 
 
-def resume_point(run: str | Path | bool, overrides: Sequence[str], parent: Path) -> ResumePoint:
+def resume_point(run: str | Path | bool, overrides: OverrideLike, parent: Path) -> ResumePoint:
     """Finds the run and its last checkpoint that is whole.
 
     Args:
         run: The run folder; True: the run in ``parent`` that was started last.
-        overrides: Settings to change, ``key=value``.
+        overrides: Settings to change.
         parent: The folder that holds all runs.
 
     Raises:

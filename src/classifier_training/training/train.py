@@ -18,7 +18,8 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.config import load_config
-from classifier_training.config.arguments import Overrides, collect_overrides
+from classifier_training.config.arguments import read_overrides
+from classifier_training.config.overrides import OverrideLike
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.errors import ClassifierTrainingError, RunError, TrainingStopped
 from classifier_training.models.base import BaseClassificationModel
@@ -48,7 +49,7 @@ KNOWN_WARNINGS = (
 
 def train(
     photos: str | os.PathLike[str] | None = None,
-    *overrides: Overrides,
+    *overrides: OverrideLike,
     config: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | bool = False,
     dry_run: bool = False,
@@ -80,21 +81,21 @@ def train(
         >>> result.test.top1  # doctest: +SKIP
     """
     terminal = Terminal(quiet=quiet, silent=not is_main_process())
-    words = collect_overrides(overrides, photos)
+    given = read_overrides(*overrides, photos=photos)
     requests = StopRequests()
     with terminal.capture_warnings(), _quiet_libraries(), requests:
         with report_interruption(terminal, lambda: "before training", None):
             file = None if config is None else Path(config)
-            point = find_resume_point(resume, words, file)
+            point = find_resume_point(resume, given, file)
             done = _finished(point)
             if done is not None:
                 terminal.result(
                     f"{done.run} is finished, nothing is left to do: {done.split} top-1 {done.test.top1:.2%}"
                 )
                 return done
-            settings = point.config if point is not None else load_config(words, file=file)
+            settings = point.config if point is not None else load_config(given, file=file)
             # the run's own config.yaml holds its name; repeating that run makes a second one beside it
-            may_rename = config is not None and not any(word.startswith("run.name=") for word in words)
+            may_rename = config is not None and given.last("run.name") is None
             if point is None and is_main_process():
                 check_run_name(Path(settings.run.dir).expanduser(), settings.run.name, may_rename=may_rename)
             plan = make_plan(settings, terminal)

@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir, version
-from hydra.core.global_hydra import GlobalHydra
 
 from classifier_training.config import Config, load_config
 from classifier_training.errors import ConfigError
@@ -40,7 +38,7 @@ def test_one_class_weight_joins_the_weights_of_the_file(tmp_path: Path) -> None:
     assert config.data.class_weights == {"012": 2.0, "no": 3.0, "1e3": 4.0}
 
 
-def test_all_faults_are_told_at_once_with_their_origin(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once_with_their_origin(tmp_path: Path) -> None:
     file = tmp_path / "exp.yaml"
     file.write_text("data:\n  batch_size: big\n  batchsize: 3\nmodle: {name: x}\n")
     overrides = ["optimizer.lr=-1", "epochs=3", "foo", "data.val_fraction=0.6", "data.test_fraction=0.5"]
@@ -50,7 +48,7 @@ def test_all_faults_are_told_at_once_with_their_origin(tmp_path: Path) -> None:
         f"data.batchsize=3 ({file}:3): no such setting; did you mean data.batch_size?",
         f"modle={{name: x}} ({file}:4): no such setting; did you mean model?",
         "epochs=3 (command line): no such setting; did you mean trainer.max_epochs=3?",
-        "foo (command line): is no setting; settings are written key=value, such as data.batch_size=64",
+        "foo (command line): is not a setting; settings are written key=value, such as data.batch_size=64",
         f"data.batch_size=big ({file}:2): must be a whole number, at least 1",
         "optimizer.lr=-1 (command line): must be a number, above 0",
         (
@@ -60,33 +58,49 @@ def test_all_faults_are_told_at_once_with_their_origin(tmp_path: Path) -> None:
     ]
 
 
-def test_one_text_instead_of_a_list_is_refused() -> None:
-    with pytest.raises(TypeError, match="list of words"):
-        load_config("data.batch_size=3")
+def test_one_text_is_one_setting() -> None:
+    assert load_config("data.batch_size=3").data.batch_size == 3
 
 
-def test_it_works_inside_a_process_that_uses_hydra(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("x: 1\n")
-    with initialize_config_dir(str(tmp_path), version_base="1.2"):
-        theirs, base = GlobalHydra.instance().hydra, version.getbase()
-        assert load_config(["model=resnet50"]).model.name == "resnet50"
-        with pytest.raises(ConfigError):
-            load_config(["model=resnet50", "seed=-1"])
-        assert GlobalHydra.instance().hydra is theirs
-        assert version.getbase() is base
-        assert compose("mine").x == 1
-    assert load_config(["model=resnet18"]).model.name == "resnet18"
-    assert not GlobalHydra.instance().is_initialized()
+def test_a_recipe_wins_over_a_model_preset_and_what_is_typed_over_both() -> None:
+    for order in (["model=convnext_tiny", "recipe=finetune"], ["recipe=finetune", "model=convnext_tiny"]):
+        config = load_config(["optimizer.backbone_lr_scale=0.5", *order])
+        assert (config.model.name, config.model.drop_path_rate) == ("convnext_tiny", 0.1)
+        assert (config.model.pretrained, config.model.freeze_norm_stats) == (True, True)
+        assert (config.optimizer.lr, config.optimizer.backbone_lr_scale) == (5e-4, 0.5)
 
 
-def test_hydra_is_given_back_when_composing_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "broken.yaml").write_text("# @package _global_\ndefaults: [nowhere]\n")
-    monkeypatch.setattr("classifier_training.config.compose.PRESETS", tmp_path)
-    monkeypatch.setattr("classifier_training.config.options.PRESETS", tmp_path)
-    with pytest.raises(Exception, match="nowhere"):
-        load_config(["model=broken"])
-    assert not GlobalHydra.instance().is_initialized()
+def test_a_later_group_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for group, rate in (("model", 0.1), ("recipe", 0.2)):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "a.yaml").write_text(f"# A preset.\nseed: 7\nmodel: {{drop_rate: {rate}}}\n")
+    monkeypatch.setattr("classifier_training.config.preset_groups.PRESETS", tmp_path)
+    assert load_config(["recipe=a", "model=a"]).model.drop_rate == 0.2
+    assert load_config(["model.drop_rate=0.3", "recipe=a", "model=a"]).model.drop_rate == 0.3
+    assert load_config(["model=a"]).model.drop_rate == 0.1
+
+
+def test_a_conflict_with_a_preset_names_the_preset() -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(["recipe=finetune", "model.weights=a.safetensors"])
+    assert str(raised.value) == (
+        "model.pretrained=true (preset recipe=finetune), model.weights=a.safetensors (command line):"
+        " two sources of weights; give one of them"
+    )
+    config = load_config(["recipe=finetune", "model.pretrained=false", "model.weights=a.safetensors"])
+    assert config.model.weights == "a.safetensors"
+
+
+def test_of_two_presets_of_a_group_the_last_is_taken() -> None:
+    assert load_config(["model=resnet50", "model=resnet18"]) == load_config(["model=resnet18"])
+
+
+def test_all_unknown_presets_are_reported() -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(["model=resnet5", "recipe=finetuned"])
+    model, recipe = str(raised.value).splitlines()
+    assert model.startswith("model=resnet5 (command line): no such preset (nearest: resnet50); presets: convnext_tiny,")
+    assert recipe == ("recipe=finetuned (command line): no such preset (nearest: finetune); presets: finetune, scratch")
 
 
 @pytest.mark.parametrize("overrides", [["data.batch_size=big", "data.batchsize=3"], ["model=resnet50", "seed=x"]])

@@ -132,13 +132,13 @@ def test_each_wrong_class_weight_is_named() -> None:
     assert [line.partition(" ")[0] for line in lines] == ["data.class_weights.b=-1", "data.class_weights.c=x"]
 
 
-def test_a_broken_mapping_is_told_with_its_form() -> None:
+def test_a_broken_mapping_is_reported_with_its_form() -> None:
     (line,) = faults("data.class_weights={a: 1")
     assert "is not valid YAML" in line
     assert "must be {class: weight, …}" in line
 
 
-def test_text_that_is_no_unicode_is_told() -> None:
+def test_text_that_is_no_unicode_is_reported() -> None:
     (line,) = faults("data.root=/photos/\udcff")
     assert line == "data.root=/photos/\\udcff (command line): is not valid Unicode text; rename the file or folder"
 
@@ -185,11 +185,11 @@ def test_text_that_is_no_unicode_is_told() -> None:
         (["data.train_ratio=[2,1]"], "data.train_ratio=[2,1] (command line): must rise, as [smallest, largest]"),
     ],
 )
-def test_settings_that_contradict_each_other_are_told_together(overrides: list[str], line: str) -> None:
+def test_settings_that_contradict_each_other_are_reported_together(overrides: list[str], line: str) -> None:
     assert faults(*overrides) == [line]
 
 
-def test_a_contradiction_is_told_beside_another_fault_of_its_section_but_not_about_it() -> None:
+def test_a_contradiction_is_reported_beside_another_fault_of_its_section_but_not_about_it() -> None:
     lines = faults("data.train_scale=[1,0.5]", "data.val_fraction=x", "data.test_fraction=0.9", "data.batch_size=x")
     assert [line.partition("=")[0] for line in lines] == ["data.batch_size", "data.val_fraction", "data.train_scale"]
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from classifier_training.config import Config
-from classifier_training.config.options import Option, option_table, options, preset_names, presets
+from classifier_training.config.options import Option, option_table, options
 from classifier_training.config.values import read_typed
 
 
@@ -30,7 +30,7 @@ def test_every_default_reads_back_as_itself() -> None:
             assert read == default, option.key
 
 
-def test_an_option_tells_type_and_range() -> None:
+def test_an_option_has_type_and_range() -> None:
     table = option_table()
     assert table["data.batch_size"] == Option(
         "data.batch_size", "int", "32", "a whole number, at least 1", "images per step and device"
@@ -42,9 +42,3 @@ def test_an_option_tells_type_and_range() -> None:
     assert not table["trainer.devices"].is_text
     assert table["run.name"].is_text
     assert table["run.name"].is_optional
-
-
-def test_presets_are_listed_by_name_with_their_summary() -> None:
-    assert preset_names() == [preset.name for preset in presets("model")]
-    assert "resnet50" in preset_names("model")
-    assert all(preset.summary.endswith(".") and len(preset.summary) < 110 for preset in presets())

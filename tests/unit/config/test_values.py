@@ -42,7 +42,7 @@ def test_quotes_make_text_of_a_file_s_value() -> None:
     assert from_node(node) == ["3", "true", 3]
 
 
-def test_broken_yaml_is_told_with_its_line() -> None:
+def test_broken_yaml_is_reported_with_its_line() -> None:
     with pytest.raises(UnreadableValueError) as raised:
         compose_yaml("a: 1\nb: [")
     assert raised.value.line == 2

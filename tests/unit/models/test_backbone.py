@@ -8,7 +8,7 @@ import torch
 from timm.data.config import resolve_data_config
 from torch import nn
 
-from classifier_training.config.options import preset_names
+from classifier_training.config.preset_groups import preset_names
 from classifier_training.errors import ModelError
 from classifier_training.models.backbone import (
     backbone_preprocessing,

@@ -11,7 +11,8 @@ import PIL
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from classifier_training.config import load_config
-from classifier_training.config.arguments import Overrides, collect_overrides
+from classifier_training.config.arguments import read_overrides
+from classifier_training.config.overrides import OverrideLike
 from classifier_training.config.schema import Config
 from classifier_training.data.packing.pack import Packing, pack
 from classifier_training.data.photos import Photos, load_photos
@@ -45,7 +46,7 @@ class Prepared:
 
 def prepare(
     photos: str | os.PathLike[str] | None,
-    *overrides: Overrides,
+    *overrides: OverrideLike,
     to: str | os.PathLike[str],
     size: int | None = None,
     shard_size: str = DEFAULT_SHARD_SIZE,
@@ -71,7 +72,7 @@ def prepare(
     Example:
         >>> prepare("photos", to="shards", size=320)  # doctest: +SKIP
     """
-    config = load_config(collect_overrides(overrides, photos))
+    config = load_config(read_overrides(*overrides, photos=photos))
     how = Packing(_short_side(size), _num_bytes(shard_size), config.data.max_image_pixels)
     folder = Path(to).expanduser().absolute()
     _refuse_own_source(folder, config.data.root)
