@@ -60,7 +60,7 @@ class ImageRecord:
     stamp: int | None = None
 
     def __str__(self) -> str:
-        """What a person is told."""
+        """The path for messages, with the member after ``::``."""
         return f"{self.path}::{self.member}" if self.member else self.path
 
     def read(self) -> bytes:
@@ -98,7 +98,7 @@ class Sample:
 
     @property
     def path(self) -> str:
-        """What a person is told of where it is."""
+        """The path of the image for messages."""
         return str(self.image)
 
 

@@ -63,7 +63,7 @@ def test_exporting_again_gives_the_same_file(program: WarmProgram, copied: RunFo
 def test_a_form_is_named_or_refused(program: WarmProgram, copied: RunFolder) -> None:
     before = copied.onnx.read_bytes()
 
-    assert program("export", copied.root, "--format", "onnx").code == 0
+    assert program("export", copied.root, "--form", "onnx").code == 0
     finished = program("export", copied.root, "--format", "tflite")
 
     assert finished.code == 2

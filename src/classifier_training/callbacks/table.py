@@ -105,7 +105,7 @@ CALLBACKS: Final[tuple[RunCallback, ...]] = (
         SamplerDistributionCallback,
         lambda c: SamplerDistributionCallback(
             c.run.sampler_distribution,
-            c.run.plots / "sampler_distribution.png",
+            c.run.sampler_distribution_figure,
             c.config.report.max_repeats,
             c.terminal,
             c.budget,
@@ -122,7 +122,7 @@ CALLBACKS: Final[tuple[RunCallback, ...]] = (
     RunCallback(
         TrainingHistoryCallback,
         lambda c: TrainingHistoryCallback(
-            c.run.plots / "history.png",
+            c.run.history_figure,
             c.run.metrics,
             c.run.timings,
             c.config.checkpoint.monitor,

@@ -13,7 +13,7 @@ from classifier_training.cli.arguments import Quiet, Settings
 def export(
     run: Annotated[str, typer.Argument(help="Run folder.", metavar="RUN")],
     settings: Settings = None,
-    form: Annotated[str, typer.Option("--format", help="Format of the exported file.")] = "onnx",
+    form: Annotated[str, typer.Option("--format", "--form", help="Form of the exported file.")] = "onnx",
     quiet: Quiet = False,
 ) -> None:
     """Export a run's best weights to ONNX, and verify the file against PyTorch on real images.

@@ -24,7 +24,7 @@ class DeploymentCard:
     Attributes:
         classes: K class names, in the order of the logits. Always text.
         preprocessing: How an image becomes the input.
-        temperature: The logits are divided by it before the softmax.
+        temperature: `Classifier` divides the logits by it.
         thresholds: The probability, in [0, 1], below which a prediction of a class is not to be trusted; by class.
         prediction_set_quantile: Quantile of conformal prediction sets, in [0, 1].
         reference_features: Statistics of the training photos, to recognise photos that are unlike them.

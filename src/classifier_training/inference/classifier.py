@@ -67,10 +67,11 @@ class Classifier:
             images: float32 (N, 3, S, S), prepared with `preprocessing`.
 
         Returns:
-            float32 (N, K).
+            float32 (N, K), divided by the temperature of the card if it has one.
         """
         (logits,) = self._session.run(None, {self._input.name: images})
-        return cast("NDArray[np.float32]", logits)
+        temperature = self.card.temperature
+        return cast("NDArray[np.float32]", logits if temperature is None else logits / temperature)
 
     def predict_images(self, images: Sequence[NDArray[np.uint8]], batch_size: int = 32) -> list[Prediction]:
         """Predicts images that are in memory.
@@ -160,7 +161,7 @@ class Classifier:
             )
 
     def _prediction(self, logits: NDArray[np.float32], file: str | None) -> Prediction:
-        probabilities = softmax(logits if self.card.temperature is None else logits / self.card.temperature)
+        probabilities = softmax(logits)
         index = int(logits.argmax())
         return Prediction(
             label=self.classes[index],
