@@ -41,10 +41,19 @@ endif
 .venv/.ready-%: .venv/.ready
 	@sh scripts/setup.sh $*
 
+# The report of a demo is part of the site.
+docs: .venv/.ready-docs
+	$(BIN)/python scripts/settings_page.py
+	@rm -rf build/docs && mkdir -p build/docs docs/demo
+	$(BIN)/classifier-training demo --quiet --folder build/docs run.dir=build/docs run.name=demo
+	@cp build/docs/demo/report.html docs/demo/report.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo 'open site/index.html'
+
 constraints:
 	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --upgrade --all-extras \
 	    --no-annotate --custom-compile-command 'make constraints' --output-file constraints.txt pyproject.toml
 
 clean:
-	rm -rf .venv build dist demo-data .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv build dist site docs/demo demo-data .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
