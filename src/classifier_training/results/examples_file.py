@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from pydantic import Field
-
-from classifier_training.run.records import FORMAT, Count, Format, Number, Share
+from classifier_training.run.records import FORMAT, Count, Format, Limits, Number, Share
 
 MAX_EXAMPLES: Final = 10_000
 
@@ -51,4 +49,4 @@ class ExamplesFile:
 
     format: Format = FORMAT
     epoch: Count | None = None
-    pictures: Annotated[tuple[ExampleRow, ...], Field(fail_fast=True, max_length=MAX_EXAMPLES)]
+    pictures: Annotated[tuple[ExampleRow, ...], Limits(fail_fast=True, max_length=MAX_EXAMPLES)]

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Final
-
-from pydantic import Field
+from dataclasses import dataclass, field
 
 from classifier_training.run.records import FORMAT, Count, Format, Interval, Items, Share
-
-SCORES: Final = ("top1", "top5", "balanced_accuracy", "macro_f1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +21,7 @@ class ClassRow:
         recall_interval: The same of the recall.
     """
 
-    name: Annotated[str, Field(alias="class")]
+    name: str = field(metadata={"alias": "class"})
     precision: Share | None
     recall: Share | None
     f1: Share | None
@@ -99,7 +94,7 @@ class ScoresFile:
         balanced_accuracy: Mean recall of the classes that have images.
         macro_f1: Mean F1 of the classes that occur.
         confidence_level: Of all intervals, such as 0.95.
-        intervals: By the names in `SCORES`; None where a score has none.
+        intervals: By the names in `SCORE_TITLES`; None where a score has none.
         per_class: K of them.
         calibration: Confidence against accuracy.
         coverage: By ascending threshold; empty where it is not known.

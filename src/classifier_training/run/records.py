@@ -7,12 +7,14 @@ one sentence.
 from __future__ import annotations
 
 import json
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
-
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from classifier_training.files.atomic import write_json
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 FORMAT: Final = 1
 MAX_BYTES: Final = 256 * 2**20
@@ -23,20 +25,42 @@ Item = TypeVar("Item")
 Record = TypeVar("Record")
 
 
-def _check_ascending(interval: tuple[float, float]) -> tuple[float, float]:
-    if interval[0] > interval[1]:
-        raise ValueError("has an interval whose ends are not ascending")
-    return interval
+class Limits:
+    """Limits of a value in a record, by their names in pydantic's schemas.
+
+    Whoever writes a record needs no pydantic: an ONNX file is scored where it is not installed.
+    """
+
+    def __init__(self, **limits: Any) -> None:
+        self.limits = limits
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return {**handler(source), **self.limits}
+
+
+class _Ascending:
+    """Low end before high end."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    @staticmethod
+    def check(interval: tuple[float, float]) -> tuple[float, float]:
+        if interval[0] > interval[1]:
+            raise ValueError("has an interval whose ends are not ascending")
+        return interval
 
 
 Format = Literal[1]
-Count = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Limits(ge=0, lt=2**63)]
 """A whole number that int64 can hold."""
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Interval = Annotated[tuple[Share, Share], AfterValidator(_check_ascending)]
+Number = Annotated[float, Limits(allow_inf_nan=False)]
+Share = Annotated[float, Limits(ge=0, le=1)]
+Interval = Annotated[tuple[Share, Share], _Ascending()]
 """Low and high end, shares."""
-Items = Annotated[tuple[Item, ...], Field(fail_fast=True, max_length=MAX_ITEMS)]
+Items = Annotated[tuple[Item, ...], Limits(fail_fast=True, max_length=MAX_ITEMS)]
 """A list; the first wrong item of a million is enough to refuse it."""
 
 
@@ -46,7 +70,16 @@ class DamagedFileError(ValueError):
 
 def write_record(path: Path, record: Any, *, durable: bool = True) -> None:
     """Writes a record as JSON, atomically; arguments as of `write_json`."""
-    write_json(path, TypeAdapter[Any](type(record)).dump_python(record, by_alias=True), durable=durable)
+    write_json(path, to_json(record), durable=durable)
+
+
+def to_json(value: Any) -> Any:
+    """A record as JSON holds it; a field's metadata may name another key, its ``alias``."""
+    if is_dataclass(value):
+        return {one.metadata.get("alias", one.name): to_json(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, dict):
+        return {key: to_json(one) for key, one in value.items()}
+    return [to_json(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def read_record(path: Path, kind: type[Record]) -> Record:
@@ -60,6 +93,8 @@ def read_record(path: Path, kind: type[Record]) -> Record:
         DamagedFileError: The file does not hold such a record, or is too large.
         OSError: The file cannot be read.
     """
+    from pydantic import TypeAdapter, ValidationError
+
     check_size(path)
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)

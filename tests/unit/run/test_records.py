@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from classifier_training.run import records
 from classifier_training.run.records import (
@@ -32,7 +32,7 @@ class Bin:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thing:
     format: Format = FORMAT
-    name: Annotated[str, Field(alias="class")]
+    name: str = field(metadata={"alias": "class"})
     bins: Items[Bin] = ()
     number: Number | None = None
 

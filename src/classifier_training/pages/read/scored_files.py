@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.files.text import plain_text
+from classifier_training.metrics.score_names import SCORE_TITLES
 from classifier_training.pages.read.files_inside import FilesInside
 from classifier_training.pages.read.prediction_columns import read_predictions
 from classifier_training.pages.read.reading import Reader, read_rows
 from classifier_training.pages.read.scored_data import Example, ScoredData
 from classifier_training.results.examples_file import ExamplesFile
 from classifier_training.results.results_file import SplitScores
-from classifier_training.results.scores_file import SCORES, CalibrationBins, ScoresFile
+from classifier_training.results.scores_file import CalibrationBins, ScoresFile
 from classifier_training.run.folder import ScoredFolder
 from classifier_training.run.records import DamagedFileError
 
@@ -82,7 +83,7 @@ def scores_of_results(root: Path, scores: SplitScores, *, split: str, epoch: int
         balanced_accuracy=scores.balanced_accuracy,
         macro_f1=scores.macro_f1,
         confidence_level=0.95,
-        intervals=dict.fromkeys(SCORES),
+        intervals=dict.fromkeys(SCORE_TITLES),
         per_class=scores.classes,
         calibration=CalibrationBins(),
         coverage=(),
