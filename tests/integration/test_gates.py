@@ -12,6 +12,7 @@ from tests.helpers.cli import TINY, Trained, WarmProgram, make_shapes
 from classifier_training.results.folder import read_scores
 from classifier_training.results.predictions_csv import read_predictions_csv
 from classifier_training.run.folder import RunFolder, ScoredFolder
+from classifier_training.run.records import to_json
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +42,9 @@ class TestFolder:
 
         scores = read_scores(folder)
 
-        assert scores["intervals"] == results["test"]["intervals"]
-        assert scores["intervals"]["macro_f1"] is not None
-        assert (scores["model"], scores["epoch"]) == ("checkpoints/best.ckpt", results["best"]["epoch"])
+        assert to_json(scores.intervals) == results["test"]["intervals"]
+        assert scores.intervals["macro_f1"] is not None
+        assert (scores.model, scores.epoch) == ("checkpoints/best.ckpt", results["best"]["epoch"])
         rows = list(read_predictions_csv(folder.predictions))
         assert sum(row.true == row.predicted for row in rows) == round(results["test"]["top1"] * len(rows))
         assert all(Path(row.file).parent.name == row.true for row in rows)
@@ -58,7 +59,7 @@ class TestFolder:
             assert f"written to {folder.root}" in end.out
             found = read_scores(folder)
             for key in ("per_class", "intervals", "top1", "classes", "split"):
-                assert found[key] == expected[key], key
+                assert getattr(found, key) == getattr(expected, key), key
             assert [row.file for row in read_predictions_csv(folder.predictions)] == [
                 row.file for row in read_predictions_csv(model.scored("test").predictions)
             ]
@@ -75,7 +76,7 @@ class TestFolder:
         assert Path(usual["folder"]) == model.evaluations / "new photos"
         assert Path(named["folder"]) == tmp_path / "here"
         for folder in (usual["folder"], named["folder"]):
-            assert read_scores(ScoredFolder(Path(folder)))["top1"] == usual["top1"]
+            assert read_scores(ScoredFolder(Path(folder))).top1 == usual["top1"]
 
     def test_a_model_in_no_run(self, program: WarmProgram, model: RunFolder, tmp_path: Path) -> None:
         shutil.copy(model.onnx, tmp_path / "deployed.onnx")
@@ -85,7 +86,7 @@ class TestFolder:
 
         assert finished.code == 0, finished
         assert "written to evaluations/deployed-new" in finished.out
-        assert read_scores(ScoredFolder(tmp_path / "evaluations" / "deployed-new"))["num_images"] == 6
+        assert read_scores(ScoredFolder(tmp_path / "evaluations" / "deployed-new")).num_images == 6
 
     def test_a_run_into_which_nothing_can_be_written_is_scored(
         self, program: WarmProgram, model: RunFolder, tmp_path: Path

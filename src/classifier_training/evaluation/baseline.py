@@ -83,7 +83,7 @@ def _from_run(run: RunFolder, images: LabelledImages) -> Baseline:
         UserError: They were not scored on these photos.
     """
     for folder in (run.scored("test"), run.scored("val")):
-        if not folder.scores.is_file() or read_scores(folder).get("model") != "checkpoints/best.ckpt":
+        if not folder.scores.is_file() or read_scores(folder).model != "checkpoints/best.ckpt":
             continue  # val/ may be of the last epoch
         if folder.scores.stat().st_mtime_ns < run.best_checkpoint.stat().st_mtime_ns:
             continue  # the training goes on, and has found better weights since

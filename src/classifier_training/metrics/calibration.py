@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -42,11 +42,6 @@ class Calibration:
 
     expected_calibration_error: float
     bins: tuple[ReliabilityBin, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        bins = [{name: getattr(one, name) for name in ReliabilityBin.__slots__} for one in self.bins]
-        return {"expected_calibration_error": self.expected_calibration_error, "bins": bins}
 
 
 def calibrate(predictions: Predictions, num_bins: int = NUM_BINS) -> Calibration:

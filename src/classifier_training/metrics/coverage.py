@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,10 +24,6 @@ class CoveragePoint:
     threshold: float
     coverage: float
     accuracy: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 def coverage_curve(predictions: Predictions, num_steps: int = NUM_STEPS) -> tuple[CoveragePoint, ...]:

@@ -37,10 +37,13 @@ class ScoreIntervals:
     balanced_accuracy: Interval | None = None
     macro_f1: Interval | None = None
 
+    def by_name(self) -> dict[str, Interval | None]:
+        """The intervals by the names in `SCORE_TITLES`."""
+        return {name: getattr(self, name) for name in SCORE_TITLES}
+
     def to_dict(self) -> dict[str, list[float] | None]:
         """Plain values for JSON."""
-        ends: dict[str, Interval | None] = {name: getattr(self, name) for name in SCORE_TITLES}
-        return {name: None if interval is None else list(interval) for name, interval in ends.items()}
+        return {name: None if interval is None else list(interval) for name, interval in self.by_name().items()}
 
 
 def score_intervals(scores: Scores, *, bootstrap: bool = True) -> ScoreIntervals:

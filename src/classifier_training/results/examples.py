@@ -8,15 +8,15 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from classifier_training.figures.rendering import PlottingBudget
-from classifier_training.files.atomic import write_json
 from classifier_training.files.text import plain_text
 from classifier_training.metrics.scores import Predictions
+from classifier_training.results.examples_file import ExampleRow, ExamplesFile
 from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.results.thumbnails import Thumbnails
 from classifier_training.run.folder import ScoredFolder
+from classifier_training.run.records import write_record
 from classifier_training.types import ImageRecord, Preprocessing
 
-FORMAT: Final = 1
 CELL_SIDE: Final = 112
 """Largest side of an image that is shown for a cell of the confusion matrix, pixels."""
 LARGE_SIDE: Final = 224
@@ -59,17 +59,21 @@ def write_examples(
     worst = [index for index, reasons in chosen.items() if "worst" in reasons and small[index] is not None]
     maps = scored.cam(worst) if scored.cam is not None and worst else {}
     overlays = {index: _relative(folder, thumbnails.overlay(index, LARGE_SIDE, maps[index])) for index in sorted(maps)}
-    images = [
-        {
-            **_predicted(predictions, index, scored.classes),
-            "file": plain_text(str(records[index])),
-            "why": reasons,
-            "thumbnail": small[index],
-            "cam": overlays.get(index),
-        }
+    rows = tuple(
+        ExampleRow(
+            index=index,
+            file=plain_text(str(records[index])),
+            true=scored.classes[predictions.labels[index]],
+            predicted=scored.classes[predictions.predicted[index]],
+            confidence=float(predictions.confidence[index]),
+            loss=float(predictions.losses[index]) if np.isfinite(predictions.losses[index]) else None,
+            why=tuple(reasons),
+            thumbnail=small[index],
+            cam=overlays.get(index),
+        )
         for index, reasons in chosen.items()
-    ]
-    write_json(folder.images, {"format": FORMAT, "epoch": scored.epoch, "pictures": images}, durable=False)
+    )
+    write_record(folder.images, ExamplesFile(epoch=scored.epoch, pictures=rows), durable=False)
     shown = {name for name in (*small.values(), *overlays.values()) if name is not None}
     thumbnails.remove_others({name.rpartition("/")[2] for name in shown}, keep_valid=budget is not None)
     return not thumbnails.num_postponed
@@ -121,19 +125,6 @@ def of_cells(predictions: Predictions) -> list[int]:
     importance = np.lexsort((-size_of_cell, rank_in_cell, predictions.is_correct[order]))
     kept = importance[rank_in_cell[importance] < MAX_PER_CELL][:MAX_IN_CELLS]
     return [int(index) for index in order[kept]]
-
-
-def _predicted(predictions: Predictions, index: int, classes: Sequence[str]) -> dict[str, Any]:
-    """The prediction of one image, as plain values; an infinite loss, which JSON cannot hold, is None."""
-    loss = float(predictions.losses[index])
-    return {
-        "index": index,
-        "file": "",
-        "true": classes[predictions.labels[index]],
-        "predicted": classes[predictions.predicted[index]],
-        "confidence": float(predictions.confidence[index]),
-        "loss": loss if np.isfinite(loss) else None,
-    }
 
 
 def _relative(folder: ScoredFolder, path: Any) -> str | None:

@@ -161,11 +161,11 @@ class TestWritten:
 
         assert found.folder == tmp_path / "a" / "b"
         scores = read_scores(ScoredFolder(found.folder))
-        assert scores["model"] == str(model)
-        assert scores["description"] == f"the val split of {tmp_path / 'photos'}"
-        assert (scores["split"], scores["epoch"], scores["num_images"]) == ("val", None, 3)
-        assert scores["left_out"] == [str(photos / "red" / "bad.png")]
-        assert scores["intervals"] == found.intervals.to_dict()
+        assert scores.model == str(model)
+        assert scores.description == f"the val split of {tmp_path / 'photos'}"
+        assert (scores.split, scores.epoch, scores.num_images) == ("val", None, 3)
+        assert scores.left_out == (str(photos / "red" / "bad.png"),)
+        assert scores.intervals == found.intervals.by_name()
         rows = list(read_predictions_csv(ScoredFolder(found.folder).predictions))
         assert [row.file for row in rows] == found.images.files
         assert [row.true for row in rows] == ["blue", "green", "red"]
@@ -188,7 +188,7 @@ class TestWritten:
         shutil.rmtree(photos / "green")
         evaluate(model, photos, output=output)
         assert (output / "report.html").read_bytes() != earlier
-        assert read_scores(ScoredFolder(output))["num_images"] == 1
+        assert read_scores(ScoredFolder(output)).num_images == 1
 
     def test_a_folder_of_something_else_is_refused_before_the_model_is_scored(
         self, model: Path, tmp_path: Path
@@ -225,7 +225,7 @@ class TestWritten:
         written = [write_evaluation(found).folder, write_evaluation(found).folder]
 
         assert written == [Path("evaluations") / expected, Path("evaluations") / f"{expected}-2"]
-        assert all(read_scores(ScoredFolder(folder))["top1"] == 1.0 for folder in written if folder is not None)
+        assert all(read_scores(ScoredFolder(folder)).top1 == 1.0 for folder in written if folder is not None)
 
     def test_the_usual_place_of_a_model_in_a_run_is_the_run(self, model: Path, tmp_path: Path) -> None:
         run = RunFolder(tmp_path / "run")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -33,5 +34,5 @@ def test_a_confidence_at_a_threshold_reaches_it() -> None:
     points = coverage_curve(Predictions(zeros, zeros, confidence, confidence), 10)
 
     assert [round(point.coverage * 5) for point in points] == [5, 4, 3, 3, 3, 3, 3, 3, 2, 2, 1]
-    values = [point.to_dict() for point in points]
+    values = [asdict(point) for point in points]
     assert json.loads(json.dumps(values, allow_nan=False)) == values
