@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,18 +12,21 @@ import numpy as np
 import torch
 
 from classifier_training.config.schema import Config, ExportConfig
+from classifier_training.data.photos import Photos
 from classifier_training.data.sources.recognise import shown_root
 from classifier_training.evaluation.checkpoint import score_checkpoint
 from classifier_training.exporters.export import export_checkpoint
 from classifier_training.exporters.forms import DEFAULT_FORM
-from classifier_training.files.atomic import write_json
+from classifier_training.files.text import plain_text
 from classifier_training.metrics.intervals import ScoreIntervals, score_intervals
 from classifier_training.metrics.scores import Scores, scores_from_confusion
 from classifier_training.pages.write import report
 from classifier_training.results.figures import plot_scored
 from classifier_training.results.folder import write_scored
+from classifier_training.results.results_file import ResultsFile, split_scores, write_results
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.run.folder import RunFolder
+from classifier_training.run.records import DamagedFileError, read_record
 from classifier_training.terminal.score_table import show_scores, summarise
 from classifier_training.terminal.terminal import Terminal, duration
 from classifier_training.training.list_files import show_files
@@ -74,6 +76,11 @@ class Trained:
     num_epochs: int
     started: float
 
+    @property
+    def seconds(self) -> float:
+        """How long this process has trained."""
+        return round(time.monotonic() - self.started, 1)
+
 
 def finish_run(
     run: RunFolder,
@@ -96,36 +103,28 @@ def finish_run(
     config = plan.config
     scored = score_best(run, plan, terminal, device, check_stop)
     check_stop()
-    results = write_results(run, plan, trained, scored)
+    results = results_of(plan, trained, scored)
+    write_results(run.results, results)  # before anything else can fail
     write_best(run, scored, has_figures=config.report.enabled)
-    title = f"{scored.images.split} scores of epoch {trained.best_epoch + 1}, the best"
+    title = f"{results.split} scores of epoch {trained.best_epoch + 1}, the best"
     show_scores(terminal, scored.scores, scored.classes, title)
     terminal.info(summarise(scored.scores))
     check_stop()
     if config.export.enabled:
-        results["export"] = export_checkpoint(run, config.export, terminal)
-        results["exports"] = {DEFAULT_FORM: results["export"]}  # by form; `export` is what version 0.1 reads
-        results["seconds"] = round(time.monotonic() - trained.started, 1)
-        write_json(run.results, results)
+        figures = export_checkpoint(run, config.export, terminal)
+        results = replace(results, export=figures, exports={DEFAULT_FORM: figures}, seconds=trained.seconds)
+        write_results(run.results, results)
     if config.report.enabled:
         with warn_instead_of_raise(run.report.name):
             report(run.root)
     show_files(run, terminal)
     low, high = scored.intervals.top1
     terminal.result(
-        f"{scored.images.split} top-1 {scored.scores.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) on"
-        f" {scored.scores.num_images} images after {duration(time.monotonic() - trained.started)}: {run.root}"
+        f"{results.split} top-1 {scored.scores.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) on"
+        f" {scored.scores.num_images} images after {duration(trained.seconds)}: {run.root}"
     )
-    return TrainResult(
-        run=run.root,
-        best_checkpoint=run.best_checkpoint,
-        best_epoch=trained.best_epoch,
-        best_score=trained.best_score,
-        split=str(scored.images.split),
-        test=scored.scores,
-        intervals=scored.intervals,
-        onnx=run.onnx if config.export.enabled else None,
-    )
+    onnx = run.onnx if config.export.enabled else None
+    return _train_result(run, results, scored.scores, scored.intervals, onnx)
 
 
 def score_best(
@@ -140,22 +139,12 @@ def score_best(
         device: Where to score.
         check_stop: Called after each batch; may raise to stop.
     """
-    photos = plan.photos
-    split: Split = "test" if len(photos.rows.get("test", ())) else "val"
+    split: Split = "test" if len(plan.photos.rows.get("test", ())) else "val"
     if split == "val":
         terminal.warn(
             "there is no test split: the final score is that of the validation split, which chose the weights"
         )
-    records = photos.records(split)
-    images = LabelledImages(
-        files=[str(record) for record in records],
-        labels=photos.labels(split),
-        classes=photos.classes,
-        description=f"the {split} split of {shown_root(photos.root)}",
-        split=split,
-        records=records,
-        left_out=tuple(image.path for image in photos.bad),
-    )
+    images = _images_of(plan.photos, split)
     with terminal.progress(f"scoring {split}", "images") as progress:
 
         def advance(done: int, total: int) -> None:
@@ -173,21 +162,32 @@ def score_best(
     return replace(scored, model=run.best_checkpoint.relative_to(run.root).as_posix())
 
 
-def write_results(run: RunFolder, plan: Plan, trained: Trained, scored: ScoredPass) -> dict[str, Any]:
-    """Writes ``results.json`` before anything else can fail, and gives its content."""
-    monitor = plan.config.checkpoint.monitor
-    results: dict[str, Any] = {
-        "monitor": monitor,
-        "best": {"epoch": trained.best_epoch, monitor: trained.best_score},
-        str(scored.images.split): scored.scores.to_dict(scored.classes) | {"intervals": scored.intervals.to_dict()},
-        "epochs": trained.num_epochs,
-        "seconds": round(time.monotonic() - trained.started, 1),
-        "left_out": list(scored.images.left_out),
-        "export": None,
-        "exports": {},
-    }
-    write_json(run.results, results)
-    return results
+def _images_of(photos: Photos, split: Split) -> LabelledImages:
+    records = photos.records(split)
+    return LabelledImages(
+        files=[str(record) for record in records],
+        labels=photos.labels(split),
+        classes=photos.classes,
+        description=f"the {split} split of {shown_root(photos.root)}",
+        split=split,
+        records=records,
+        left_out=tuple(image.path for image in photos.bad),
+    )
+
+
+def results_of(plan: Plan, trained: Trained, scored: ScoredPass) -> ResultsFile:
+    """The content of ``results.json`` before the export."""
+    monitor, scores = plan.config.checkpoint.monitor, split_scores(scored)
+    is_test = scored.images.split == "test"
+    return ResultsFile(
+        monitor=monitor,
+        best={"epoch": trained.best_epoch, monitor: trained.best_score},
+        test=scores if is_test else None,
+        val=None if is_test else scores,
+        epochs=trained.num_epochs,
+        seconds=trained.seconds,
+        left_out=tuple(map(plain_text, scored.images.left_out)),
+    )
 
 
 def write_best(run: RunFolder, scored: ScoredPass, *, has_figures: bool) -> None:
@@ -213,23 +213,32 @@ def finished_result(run: RunFolder, config: Config, *, num_epochs: int, best_epo
     """
     if not run.results.is_file() or not run.best_checkpoint.is_file():
         return None
-    results = json.loads(run.results.read_text(encoding="utf-8"))
-    if results["epochs"] != num_epochs or results["best"]["epoch"] != best_epoch:
+    try:
+        results = read_record(run.results, ResultsFile)
+    except DamagedFileError:
         return None
-    if config.export.enabled and not _is_exported(run, config.export, results["export"]):
+    if results.epochs != num_epochs or results.best_epoch != best_epoch or results.final is None:
         return None
-    split = "test" if "test" in results else "val"
-    counts = results[split]
-    scores = scores_from_confusion(np.array(counts["confusion"]), round(counts["top5"] * counts["num_images"]))
+    if config.export.enabled and not _is_exported(run, config.export, results.export):
+        return None
+    final = results.final
+    scores = scores_from_confusion(np.array(final.confusion), round(final.top5 * final.num_images))
+    onnx = run.onnx if config.export.enabled else None
+    return _train_result(run, results, scores, score_intervals(scores), onnx)
+
+
+def _train_result(
+    run: RunFolder, results: ResultsFile, scores: Scores, intervals: ScoreIntervals, onnx: Path | None
+) -> TrainResult:
     return TrainResult(
         run=run.root,
         best_checkpoint=run.best_checkpoint,
-        best_epoch=best_epoch,
-        best_score=results["best"][results["monitor"]],
-        split=split,
+        best_epoch=results.best_epoch,
+        best_score=results.best_score,
+        split=results.split,
         test=scores,
-        intervals=score_intervals(scores),
-        onnx=run.onnx if config.export.enabled else None,
+        intervals=intervals,
+        onnx=onnx,
     )
 
 

@@ -30,6 +30,7 @@ def make_finished(root: Path, split: str = "test", **changed: Any) -> RunFolder:
         "best": {"epoch": 4, "val/top1": 0.75},
         split: scores_from_confusion(CONFUSION, 12).to_dict(["a", "b", "c"]),
         "epochs": 9,
+        "seconds": 61.5,
         "export": EXPORTED,
     }
     write_json(run.results, results | changed)
@@ -50,6 +51,12 @@ def test_the_result_is_read_again(tmp_path: Path, split: str) -> None:
     expected = json.loads(run.results.read_text())[split]
     assert result.test.to_dict(["a", "b", "c"]) == expected
     assert result.intervals == score_intervals(result.test)
+
+
+def test_a_damaged_file_is_written_again(tmp_path: Path) -> None:
+    run = make_finished(tmp_path)
+    run.results.write_text('{"monitor": "val/top1"')
+    assert finished(run) is None
 
 
 def test_without_an_export_none_is_needed(tmp_path: Path) -> None:
