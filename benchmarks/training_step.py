@@ -34,16 +34,17 @@ from classifier_training.callbacks.graceful_stop import GracefulStop
 from classifier_training.callbacks.metrics_csv import MetricsCSV
 from classifier_training.callbacks.progress import TrainingProgress
 from classifier_training.callbacks.throughput import Throughput
-from classifier_training.config.schema import Config
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.optim import build_optimizer, build_scheduler, parameter_groups
+from classifier_training.models.settings import ModelSettings
+from classifier_training.models.task import SingleLabelTask
 from classifier_training.terminal.terminal import Terminal
 
 IMAGE_SIZE, BATCH_SIZE, NUM_CLASSES = 64, 32, 10
 DECAY = 0.9999
 WARMUP_STEPS = 10
-CONFIG = Config()
+SETTINGS = ModelSettings()
 
 
 def make_batch(index: int, device: torch.device) -> dict[str, Tensor]:
@@ -57,7 +58,7 @@ def make_batch(index: int, device: torch.device) -> dict[str, Tensor]:
 def make_model() -> BaseClassificationModel:
     """The same weights at every call."""
     torch.manual_seed(0)
-    return BaseClassificationModel("resnet18", NUM_CLASSES, image_size=IMAGE_SIZE, config=CONFIG)
+    return BaseClassificationModel("resnet18", NUM_CLASSES, image_size=IMAGE_SIZE)
 
 
 class HandWritten:
@@ -66,8 +67,10 @@ class HandWritten:
     def __init__(self, device: torch.device, total_steps: int) -> None:
         self.backbone = make_model().backbone.to(device).to(memory_format=torch.channels_last).train()
         head = head_parameters(self.backbone)
-        self.optimizer = build_optimizer(parameter_groups(self.backbone, head, CONFIG.optimizer, 1.0), CONFIG.optimizer)
-        self.scheduler = build_scheduler(self.optimizer, CONFIG.scheduler, total_steps=total_steps, max_epochs=1)
+        self.optimizer = build_optimizer(
+            parameter_groups(self.backbone, head, SETTINGS.optimizer, 1.0), SETTINGS.optimizer
+        )
+        self.scheduler = build_scheduler(self.optimizer, SETTINGS.scheduler, total_steps=total_steps, max_epochs=1)
         # in the optimizer's order: the norm is added up in it, and both must train the same weights to the last bit
         self.parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
         values = [*self.backbone.parameters(), *self.backbone.buffers()]
@@ -79,7 +82,7 @@ class HandWritten:
         """Trains on one batch."""
         images = batch["images"].contiguous(memory_format=torch.channels_last)
         loss = nn.functional.cross_entropy(
-            self.backbone(images), batch["labels"], label_smoothing=CONFIG.loss.label_smoothing
+            self.backbone(images), batch["labels"], label_smoothing=SingleLabelTask.default_loss.label_smoothing
         )
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

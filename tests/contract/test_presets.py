@@ -10,6 +10,7 @@ from classifier_training.config.preset_groups import PRESETS, preset_names
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.optim import build_optimizer, parameter_groups
+from classifier_training.models.settings import ModelSettings
 
 IMAGE_SIZE = 64  # smaller than the backbones' own, for speed; every patch and stride divides it
 each = pytest.mark.parametrize("name", preset_names("model"))
@@ -18,7 +19,8 @@ each = pytest.mark.parametrize("name", preset_names("model"))
 def make_model(name: str) -> BaseClassificationModel:
     torch.manual_seed(0)
     config = load_config([f"model={name}"])
-    return BaseClassificationModel(config.model.name, ["cat", "dog", "owl"], image_size=IMAGE_SIZE, config=config)
+    settings = ModelSettings.from_config(config)
+    return BaseClassificationModel(config.model.name, ["cat", "dog", "owl"], image_size=IMAGE_SIZE, settings=settings)
 
 
 def test_the_table_has_every_file() -> None:
@@ -28,7 +30,7 @@ def test_the_table_has_every_file() -> None:
 @each
 def test_a_step_with_its_settings_moves_every_weight(name: str) -> None:
     model = make_model(name)
-    settings = model.config.optimizer
+    settings = model.settings.optimizer
     groups = parameter_groups(model.backbone, head_parameters(model.backbone), settings, 1.0)
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
     optimizer = build_optimizer(groups, settings)
@@ -53,4 +55,4 @@ def test_it_is_rebuilt_from_its_hyperparameters(name: str) -> None:
     images = torch.randn(1, 3, IMAGE_SIZE, IMAGE_SIZE)
     with torch.inference_mode():
         assert torch.equal(again(images), model(images))
-    assert again.config == model.config
+    assert again.settings == model.settings

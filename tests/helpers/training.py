@@ -21,6 +21,7 @@ from classifier_training.callbacks.throughput import Throughput
 from classifier_training.config.schema import Config
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.models.base import BaseClassificationModel
+from classifier_training.models.settings import ModelSettings
 from classifier_training.types import ClassificationBatch
 
 BACKBONE = "test_resnet"  # timm's own for tests: BatchNorm, 0.4 million weights
@@ -73,7 +74,8 @@ def make_model(
 ) -> BaseClassificationModel:
     """A model with weights by seed."""
     torch.manual_seed(seed)
-    return BaseClassificationModel(backbone, classes, image_size=IMAGE_SIZE, config=make_config(**sections))
+    settings = ModelSettings.from_config(make_config(**sections))
+    return BaseClassificationModel(backbone, classes, image_size=IMAGE_SIZE, settings=settings)
 
 
 def make_trainer(folder: Path, *callbacks: lightning.Callback, **options: Any) -> lightning.Trainer:

@@ -346,8 +346,8 @@ def check_gradients(folder: Path, world_size: int, images: str, *, freeze_epochs
     data = make_scored_data(images, 8)
     data.setup("fit")
     torch.manual_seed(5)
-    config = {"model": {"freeze_epochs": freeze_epochs, "channels_last": True}}
-    model = BaseClassificationModel("test_resnet", data.classes, config=config, preprocessing=data.preprocessing)
+    settings = {"freeze_epochs": freeze_epochs, "channels_last": True}
+    model = BaseClassificationModel("test_resnet", data.classes, settings=settings, preprocessing=data.preprocessing)
     check = GradientCheck()
     strategy = gloo(find_unused_parameters=bool(freeze_epochs), broadcast_buffers=False)
     trainer = make_trainer(

@@ -80,7 +80,7 @@ def _describe(trainer: lightning.Trainer, pl_module: lightning.LightningModule) 
     parameters = list(model.parameters())
     side = _image_size(trainer, pl_module)
     # what the first epochs train, where that is less than the later ones do
-    freeze_epochs = pl_module.config.model.freeze_epochs if isinstance(pl_module, BaseClassificationModel) else 0
+    freeze_epochs = pl_module.settings.freeze_epochs if isinstance(pl_module, BaseClassificationModel) else 0
     flops, latency = (None, None) if side is None else _measure(model, side, trainer.strategy.root_device)
     return ModelInfo(
         model=_name(pl_module),

@@ -73,7 +73,8 @@ def export_checkpoint(
     # images from all over the validation split, float32 (n, 3, S, S)
     samples = read_split(run.split, "val")
     chosen = samples[:: max(1, len(samples) // NUM_VERIFICATION_IMAGES)][:NUM_VERIFICATION_IMAGES]
-    decoded = (decode_image(sample.image, max_pixels=model.config.data.max_image_pixels) for sample in chosen)
+    max_pixels = load_config(file=run.config).data.max_image_pixels
+    decoded = (decode_image(sample.image, max_pixels=max_pixels) for sample in chosen)
     images = torch.from_numpy(np.stack([preprocess(image, model.preprocessing) for image in decoded]))
     figures = export_verified(
         model.to(memory_format=torch.contiguous_format),

@@ -63,7 +63,6 @@ def create_backbone(
     name: str,
     num_classes: int,
     image_size: int,
-    *,
     drop_rate: float = 0.0,
     drop_path_rate: float | None = None,
 ) -> nn.Module:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 import lightning
 import torch
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import MeanMetric
 
 from classifier_training.config.schema import Config
-from classifier_training.errors import ClassifierTrainingError
+from classifier_training.errors import ClassifierTrainingError, ConfigError
 from classifier_training.metrics.scores import Scores
 from classifier_training.models.backbone import backbone_preprocessing, create_backbone, head_parameters
+from classifier_training.models.freeze_backbone import FreezeBackbone
 from classifier_training.models.losses import ClassificationLoss
-from classifier_training.models.metrics import ClassificationCounts, ExactMean
+from classifier_training.models.metrics import ExactMean
 from classifier_training.models.optim import build_optimizer, build_scheduler, parameter_groups
+from classifier_training.models.settings import ModelSettings
+from classifier_training.models.task import SingleLabelTask, Task
 from classifier_training.run.processes import gather_by_rank
 from classifier_training.seeding import mix_seed
 from classifier_training.types import ClassificationBatch, Preprocessing
@@ -32,7 +35,7 @@ class BaseClassificationModel(lightning.LightningModule):
     Letters: B batch size, S image size, K number of classes.
 
     Example:
-        >>> model = BaseClassificationModel("resnet10t", ["cat", "dog"], image_size=64)
+        >>> model = BaseClassificationModel("resnet10t", ["cat", "dog"], image_size=64, settings={"drop_rate": 0.1})
         >>> model(torch.zeros(1, 3, 64, 64)).shape
         torch.Size([1, 2])
 
@@ -40,11 +43,11 @@ class BaseClassificationModel(lightning.LightningModule):
         backbone: timm model name.
         classes: Class names in class order, or their number K.
         image_size: Input side S, pixels; None: the backbone's own.
-        config: Model, loss, optimizer, scheduler and trainer settings; None: the defaults. Its ``model.name`` and
-            ``data.image_size`` give way to ``backbone`` and ``image_size``.
+        settings: Regularisation, loss, optimizer and schedule; None: the defaults.
         preprocessing: How images were prepared; None: as the backbone's weights were trained.
         class_counts: K training image counts, for logit adjustment.
         class_weights: K weights, for a weighted loss.
+        config: In place of ``settings``, a whole configuration, as version 0.1 took it and kept it in checkpoints.
     """
 
     def __init__(
@@ -53,39 +56,34 @@ class BaseClassificationModel(lightning.LightningModule):
         classes: Sequence[str] | int = 1000,
         *,
         image_size: int | None = None,
-        config: Config | Mapping[str, Any] | None = None,
+        settings: ModelSettings | Mapping[str, Any] | None = None,
         preprocessing: Preprocessing | Mapping[str, Any] | None = None,
         class_counts: Sequence[int] | None = None,
         class_weights: Sequence[float] | None = None,
+        config: Config | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.config = config if isinstance(config, Config) else Config.model_validate(dict(config or {}))
+        self.settings = _read_settings(settings, config)
         self.classes = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
         if isinstance(preprocessing, Mapping):
             preprocessing = Preprocessing.from_dict(dict(preprocessing))
         self.preprocessing = preprocessing or backbone_preprocessing(backbone, image_size)
-        self.save_hyperparameters(
-            {
-                "backbone": backbone,
-                "classes": list(self.classes),
-                "image_size": self.preprocessing.image_size,
-                "config": self.config.model_dump(mode="json"),
-                "preprocessing": self.preprocessing.to_dict(),
-                "class_counts": None if class_counts is None else list(class_counts),
-                "class_weights": None if class_weights is None else list(class_weights),
-            }
-        )
-        settings = self.config.model
-        self.backbone = create_backbone(
-            backbone,
-            len(self.classes),
-            self.preprocessing.image_size,
-            drop_rate=settings.drop_rate,
-            drop_path_rate=settings.drop_path_rate,
-        )
-        self.loss = ClassificationLoss(self.config.loss, class_weights, class_counts)
+        hyperparameters: dict[str, Any] = {
+            "backbone": backbone,
+            "classes": list(self.classes),
+            "image_size": self.preprocessing.image_size,
+            "settings": self.settings.model_dump(mode="json"),
+            "preprocessing": self.preprocessing.to_dict(),
+            "class_counts": None if class_counts is None else list(class_counts),
+            "class_weights": None if class_weights is None else list(class_weights),
+        }
+        self.save_hyperparameters(hyperparameters)
+        drop_rates = self.settings.drop_rate, self.settings.drop_path_rate
+        self.backbone = create_backbone(backbone, self.num_classes, self.preprocessing.image_size, *drop_rates)
+        self.task: Task = SingleLabelTask(self.num_classes)
+        self.loss = ClassificationLoss(self.settings.loss or self.task.default_loss, class_weights, class_counts)
         self.train_loss = MeanMetric(nan_strategy="disable")  # a NaN must be seen, not left out
-        self.counts = ClassificationCounts(len(self.classes))
+        self.counts = self.task.build_metrics()
         self.evaluation_loss = ExactMean()
         self.scores: Scores | None = None
         self._last_lr = 0.0
@@ -96,21 +94,17 @@ class BaseClassificationModel(lightning.LightningModule):
         """Number of classes K."""
         return len(self.classes)
 
-    @property
-    def backbone_is_frozen(self) -> bool:
-        """Whether this epoch trains the head alone."""
-        return self.current_epoch < (self.config.model.freeze_epochs or 0)
-
     def forward(self, images: Tensor) -> Tensor:
         """Images float32 (B, 3, S, S) to logits float32 (B, K)."""
-        if self.config.model.channels_last:
+        if self.settings.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         return cast("Tensor", self.backbone(images)).float()
 
     def training_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's
         """Loss of one batch."""
-        loss = cast("Tensor", self.loss(self(batch["images"]), batch["labels"]))
-        self.train_loss.update(loss.detach(), len(batch["labels"]))
+        targets = self.task.encode_targets(batch["labels"])
+        loss = cast("Tensor", self.loss(self(batch["images"]), targets))
+        self.train_loss.update(loss.detach(), len(targets))
         return loss
 
     def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002
@@ -136,28 +130,21 @@ class BaseClassificationModel(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         """Compiles, once the weights are on their device."""
-        if self.config.model.compile:
+        if self.settings.compile:
             self.backbone.compile()
 
     def use_memory_format(self) -> None:
         """Lays the weights out as configured; the same layout gives the same bits in every process."""
-        if self.config.model.channels_last:
+        if self.settings.channels_last:
             self.backbone.to(memory_format=torch.channels_last)
 
     def on_train_epoch_start(self) -> None:
-        """Freezes or frees the backbone for this epoch."""
+        """Starts the mean of the training loss."""
         self.train_loss.reset()
-        self._freeze_or_free()
-
-    def _freeze_or_free(self) -> None:
-        head = {id(parameter) for parameter in head_parameters(self.backbone)}
-        for parameter in self.backbone.parameters():
-            parameter.requires_grad_(not self.backbone_is_frozen or id(parameter) in head)
-        self.train()
 
     def on_train_batch_start(self, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's
         """Seeds dropout and the like, so that a resumed run draws what the uninterrupted one would; notes the rate."""
-        _seed(self.device, mix_seed(self.config.seed, self.current_epoch, batch_idx, self.global_rank))
+        _seed(self.device, mix_seed(self.settings.seed, self.current_epoch, batch_idx, self.global_rank))
         if self.trainer.is_last_batch:  # at the batch's end the schedule has moved on to the next step's rate
             rates = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
             self._last_lr = max(rates)
@@ -170,7 +157,7 @@ class BaseClassificationModel(lightning.LightningModule):
         if not torch.isfinite(loss):
             raise ClassifierTrainingError(
                 f"training diverged: the loss of epoch {self.current_epoch} is {loss.item()}; lower optimizer.lr"
-                f" (now {self.config.optimizer.lr:g}) or use trainer.precision=32-true"
+                f" (now {self.settings.optimizer.lr:g}) or use trainer.precision=32-true"
             )
         self._epoch_metrics = {"train/loss": loss.item(), "lr": self._last_lr}
         self._log_epoch_metrics()
@@ -195,17 +182,6 @@ class BaseClassificationModel(lightning.LightningModule):
         """Logs the test scores."""
         self._log_scores("test")
 
-    def train(self, mode: bool = True) -> BaseClassificationModel:
-        """Sets training mode, except for what is kept as it is: a frozen backbone, and its BatchNorm statistics."""
-        super().train(mode)
-        if mode and self._trainer is not None and self.backbone_is_frozen:
-            self.backbone.eval()
-        if mode and self.config.model.freeze_norm_stats:
-            for module in self.backbone.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the running training loss, so that a resumed epoch reports the same one."""
         checkpoint["train_loss"] = gather_by_rank([self.train_loss.mean_value.item(), self.train_loss.weight.item()])
@@ -218,7 +194,6 @@ class BaseClassificationModel(lightning.LightningModule):
 
     def on_train_start(self) -> None:
         """Puts a resumed epoch where it was: Lightning has reset its metrics, and does not start this epoch again."""
-        self._freeze_or_free()
         restored = getattr(self, "_restored_train_loss", None)
         if restored is not None:
             mean, weight = restored[self.global_rank]
@@ -228,22 +203,22 @@ class BaseClassificationModel(lightning.LightningModule):
             self._restored_train_loss = None
         self._log_epoch_metrics()  # none, unless only the validation of this epoch is left
 
+    def configure_callbacks(self) -> list[lightning.Callback]:
+        """Freezing by the model's settings, in any Trainer; nothing where an earlier call has brought it."""
+        epochs, keep_norm_stats = self.settings.freeze_epochs, self.settings.freeze_norm_stats
+        callbacks = [one for one in cast("Any", self.trainer).callbacks if isinstance(one, FreezeBackbone)]
+        if (epochs, keep_norm_stats) in {(one.epochs, one.keep_norm_stats) for one in callbacks}:
+            return []
+        return [FreezeBackbone(epochs, keep_norm_stats=keep_norm_stats)]
+
     def configure_optimizers(self) -> Any:
         """The configured optimizer, and its schedule stepped once an optimizer step."""
-        settings = self.config
-        groups = parameter_groups(
-            self.backbone,
-            head_parameters(self.backbone),
-            settings.optimizer,
-            settings.optimizer.backbone_lr_scale or 1.0,
-        )
+        settings = self.settings
+        scale = settings.optimizer.backbone_lr_scale or 1.0
+        groups = parameter_groups(self.backbone, head_parameters(self.backbone), settings.optimizer, scale)
         optimizer = build_optimizer(groups, settings.optimizer, is_mixed="mixed" in str(self.trainer.precision))
-        scheduler = build_scheduler(
-            optimizer,
-            settings.scheduler,
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            max_epochs=self.trainer.max_epochs or settings.trainer.max_epochs,
-        )
+        total_steps, max_epochs = int(self.trainer.estimated_stepping_batches), self.trainer.max_epochs or 1
+        scheduler = build_scheduler(optimizer, settings.scheduler, total_steps=total_steps, max_epochs=max_epochs)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _log_epoch_metrics(self) -> None:
@@ -251,9 +226,9 @@ class BaseClassificationModel(lightning.LightningModule):
             self.log(name, value, on_step=False, on_epoch=True, batch_size=1, prog_bar=name == "train/loss")
 
     def _evaluation_step(self, batch: ClassificationBatch) -> dict[str, Tensor]:
-        logits = self(batch["images"])
-        self.counts.update(logits, batch["labels"])
-        self.evaluation_loss.update(self.loss.evaluate(logits, batch["labels"]))
+        logits, targets = self(batch["images"]), self.task.encode_targets(batch["labels"])
+        self.counts.update(logits, self.task.predict(logits), targets)
+        self.evaluation_loss.update(self.loss.evaluate(logits, targets))
         return {"logits": logits}
 
     def _share_buffers(self) -> None:
@@ -272,6 +247,23 @@ class BaseClassificationModel(lightning.LightningModule):
         for name, value in {"loss": loss, **scores}.items():
             # not synchronised: all ranks have it already, and the mean of equal numbers would round
             self.log(f"{stage}/{name}", value, on_epoch=True, batch_size=1, prog_bar=name == "top1")
+
+
+def _read_settings(
+    settings: ModelSettings | Mapping[str, Any] | None, config: Config | Mapping[str, Any] | None
+) -> ModelSettings:
+    """The settings of a model, given in either form."""
+    if settings is not None and config is not None:
+        raise ConfigError("BaseClassificationModel: settings and config are two sources of settings; give one of them")
+    if isinstance(config, Config):
+        warnings.warn(
+            "BaseClassificationModel(config=…) is the form of version 0.1; use settings=ModelSettings.from_config(…)",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+    if config is not None:
+        return ModelSettings.from_config(config)
+    return settings if isinstance(settings, ModelSettings) else ModelSettings.model_validate(dict(settings or {}))
 
 
 def _seed(device: torch.device, seed: int) -> None:

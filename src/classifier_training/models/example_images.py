@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from classifier_training.models.predictions import judged
+from classifier_training.models.predictions import predict_with_losses
 from classifier_training.types import Preprocessing
 
 NUM_KEPT: Final = 24
@@ -55,7 +55,7 @@ class ExampleCollector:
         """Adds a batch: images (B, C, H, W), logits float (B, K), labels integer (B,), -100 where unknown."""
         logits, labels = logits.float(), labels.to(logits.device, torch.int64)
         inside = labels.clamp(0, logits.shape[1] - 1)
-        predicted, confidence, losses = judged(logits, inside)
+        predicted, confidence, losses = predict_with_losses(logits, inside)
         facts = torch.stack([inside.float(), predicted.float(), confidence, losses], dim=1)  # MPS has no float64
         is_labelled = labels == inside
         turn = -torch.arange(self._num_seen, self._num_seen + len(labels), device=logits.device, dtype=torch.float32)

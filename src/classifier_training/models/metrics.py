@@ -30,12 +30,11 @@ class ClassificationCounts(nn.Module):
         self.top5 = Top5Hits()
 
     @torch.no_grad()
-    def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Adds a batch: logits float32 (B, K), labels int64 (B,)."""
-        logits = logits.masked_fill(logits.isnan(), -torch.inf)
+    def update(self, logits: Tensor, predicted: Tensor, labels: Tensor) -> None:
+        """Adds a batch: logits float32 (B, K), predicted classes int64 (B,), labels int64 (B,)."""
         # given the classes, torchmetrics has nothing to decide about ties
-        self.confusion.update(logits.argmax(dim=1), labels)
-        self.top5.update(logits, labels)
+        self.confusion.update(predicted, labels)
+        self.top5.update(logits.masked_fill(logits.isnan(), -torch.inf), labels)
 
     def compute(self) -> Scores:
         """The scores of everything since the last reset."""
@@ -66,6 +65,11 @@ class Top5Hits(Metric):
     def compute(self) -> Tensor:
         """The number, int64 ()."""
         return self.hits
+
+
+def most_probable_classes(logits: Tensor) -> Tensor:
+    """The predicted classes, int64 (B,), of logits float (B, K): of equal ones the first; NaN ranks last."""
+    return logits.masked_fill(logits.isnan(), -torch.inf).argmax(dim=1)
 
 
 def ranks_of_classes(logits: Tensor, labels: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from classifier_training.metrics.scores import Predictions
-from classifier_training.models.metrics import ranks_of_classes
+from classifier_training.models.metrics import most_probable_classes, ranks_of_classes
 from classifier_training.run.processes import gather_by_rank
 
 
@@ -40,7 +40,7 @@ class PredictionCollector:
         labels, indices = (values.to(logits.device, torch.int64) for values in (labels, indices))
         indices = indices.where((labels >= 0) & (labels < logits.shape[1]), -1)
         labels = labels.clamp(0, logits.shape[1] - 1)
-        predicted, confidence, losses = judged(logits, labels)
+        predicted, confidence, losses = predict_with_losses(logits, labels)
         is_in_top5 = ranks_of_classes(logits, labels) < 5
         self._batches.append((indices, labels, predicted, confidence, losses, is_in_top5))
 
@@ -63,8 +63,8 @@ class PredictionCollector:
         return Predictions(labels, predicted, confidence, losses) if len(first) else None
 
 
-def judged(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What logits say of images, without waiting for the device.
+def predict_with_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Predictions and losses of a batch, without waiting for the device.
 
     Args:
         logits: Float32 (B, K); NaN counts as minus infinity.
@@ -75,7 +75,7 @@ def judged(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         nothing but infinities; float32 (B,), minus the logarithm of the true class's probability, perhaps infinite.
     """
     logits = logits.masked_fill(logits.isnan(), -torch.inf)
-    predicted = logits.argmax(dim=1)
+    predicted = most_probable_classes(logits)
     top = logits.gather(1, predicted[:, None])
     log_sum = (logits - top).exp().sum(dim=1).log()
     confidence = (-log_sum).exp().nan_to_num(nan=0.0)

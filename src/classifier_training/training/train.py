@@ -23,6 +23,7 @@ from classifier_training.config.overrides import OverrideLike
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.errors import ClassifierTrainingError, RunError, TrainingStopped
 from classifier_training.models.base import BaseClassificationModel
+from classifier_training.models.settings import ModelSettings
 from classifier_training.models.weights import load_pretrained, load_weights_file
 from classifier_training.run.folder import RunFolder, check_run_name
 from classifier_training.run.processes import is_main_process
@@ -231,7 +232,7 @@ def _build_model(plan: Plan, *, load_weights: bool) -> tuple[BaseClassificationM
     model = BaseClassificationModel(
         config.model.name,
         plan.photos.classes,
-        config=config,
+        settings=ModelSettings.from_config(config),
         preprocessing=plan.preprocessing,
         class_counts=counts if config.data.balance == "logit_adjustment" else None,
         class_weights=data.class_weights() if config.data.balance == "loss_weights" else None,

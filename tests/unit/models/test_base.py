@@ -13,8 +13,6 @@ import torch
 from tests.helpers.training import (
     LIGHTNING_NOTICES,
     NUM_CLASSES,
-    KillAfter,
-    KilledError,
     assert_same,
     make_loader,
     make_model,
@@ -22,9 +20,7 @@ from tests.helpers.training import (
     snapshot,
 )
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.callbacks.throughput import Throughput
 from classifier_training.errors import ClassifierTrainingError
 from classifier_training.models.base import BaseClassificationModel
@@ -55,31 +51,6 @@ def two_convolutions(pretrained: bool = False, **options: Any) -> TwoConvolution
 
 
 timm.models.register_model(two_convolutions)
-
-
-class Snapshots(lightning.Callback):
-    """The backbone's state after every epoch, and whether its BatchNorm layers were in training mode."""
-
-    def __init__(self) -> None:
-        self.states: list[dict[str, Tensor]] = []
-        self.norm_modes: list[bool] = []
-
-    def on_train_start(self, trainer: Any, pl_module: lightning.LightningModule) -> None:
-        self.states.append(snapshot(cast("BaseClassificationModel", pl_module).backbone))
-
-    def on_train_batch_start(self, trainer: Any, pl_module: lightning.LightningModule, *arguments: Any) -> None:
-        self.norm_modes += [module.training for module in pl_module.modules() if isinstance(module, _BatchNorm)]
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: lightning.LightningModule) -> None:
-        self.states.append(snapshot(cast("BaseClassificationModel", pl_module).backbone))
-
-
-def body(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value for key, value in state.items() if key not in HEAD}
-
-
-def changed(one: dict[str, Tensor], other: dict[str, Tensor]) -> set[str]:
-    return {key for key, value in one.items() if not torch.equal(value, other[key])}
 
 
 def fit(
@@ -113,7 +84,7 @@ def test_a_checkpoint_rebuilds_the_model_from_plain_values(tmp_path: Path) -> No
     trainer = fit(model, tmp_path)
     trainer.save_checkpoint(tmp_path / "one.ckpt")
     loaded = BaseClassificationModel.load_from_checkpoint(tmp_path / "one.ckpt", weights_only=True)
-    assert loaded.config == model.config
+    assert loaded.settings == model.settings
     assert (loaded.classes, loaded.preprocessing) == (model.classes, model.preprocessing)
     assert_same(snapshot(loaded), snapshot(model))
     torch.testing.assert_close(loaded.eval()(IMAGES), model.eval()(IMAGES), rtol=0, atol=0)
@@ -179,47 +150,6 @@ def test_predictions_know_nothing_of_logit_adjustment(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
     one, other = (trainer.validate(model, make_loader(2), verbose=False)[0] for model in (adjusted, plain))
     assert one == other
-
-
-def test_a_frozen_backbone_does_not_change_and_is_freed_after(tmp_path: Path) -> None:
-    model = make_model(model={"freeze_epochs": 2}, optimizer={"lr": 1e-2})
-    seen = Snapshots()
-    fit(model, tmp_path, seen, max_epochs=3)
-    start, first, second, third = seen.states
-    assert_same(body(second), body(start))
-    assert changed(start, first) == HEAD
-    assert changed(second, third) >= {"conv1.0.weight", "bn1.weight", "bn1.running_mean"} | HEAD
-
-
-def test_a_frozen_backbone_stays_frozen_when_an_epoch_is_resumed_in_its_middle(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"model": {"freeze_epochs": 2, "freeze_norm_stats": True}, "optimizer": {"lr": 1e-2}}
-    before = make_model(**settings)
-    trainer = make_trainer(tmp_path, RunCheckpoint(tmp_path, every_n_steps=1), KillAfter(2), enable_checkpointing=True)
-    with pytest.raises(KilledError):
-        trainer.fit(before, make_loader(4), make_loader(1))
-    after, seen = make_model(**settings), Snapshots()
-    trainer = make_trainer(tmp_path, seen, RunCheckpoint(tmp_path), enable_checkpointing=True)
-    trainer.fit(after, make_loader(4), make_loader(1), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
-    assert trainer.global_step == 4
-    assert changed(seen.states[0], seen.states[1]) == HEAD
-    assert not any(seen.norm_modes)
-
-
-@pytest.mark.parametrize("kept", [True, False])
-def test_norm_statistics_can_be_kept(tmp_path: Path, kept: bool) -> None:
-    model = make_model(model={"freeze_norm_stats": kept})
-    seen = Snapshots()
-    fit(model, tmp_path, seen, max_epochs=2)
-    start, end = seen.states[0], seen.states[-1]
-    moved = {key for key in changed(start, end) if "running" in key or "num_batches" in key}
-    assert bool(moved) is not kept
-    assert "bn1.weight" in changed(start, end)
-    assert set(seen.norm_modes) == {not kept}
-
-
-def test_a_model_outside_of_a_trainer_trains_as_a_whole() -> None:
-    model = make_model(model={"freeze_epochs": 2})
-    assert model.eval().train().backbone.training
 
 
 def test_bf16_on_a_cpu_gives_float32_logits(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score,
 from torch import Tensor
 
 from classifier_training.metrics.scores import Scores, confusion_and_top5, scores_from_confusion
-from classifier_training.models.metrics import ClassificationCounts, ExactMean
+from classifier_training.models.metrics import ClassificationCounts, ExactMean, most_probable_classes
 
 
 def make_case(num_classes: int, absent: int = 0, num_images: int = 200) -> tuple[Tensor, Tensor]:
@@ -21,10 +21,14 @@ def make_case(num_classes: int, absent: int = 0, num_images: int = 200) -> tuple
     return logits + 1.5 * torch.nn.functional.one_hot(labels, num_classes), labels
 
 
+def update(counts: ClassificationCounts, logits: Tensor, labels: Tensor) -> None:
+    counts.update(logits, most_probable_classes(logits), labels)
+
+
 def count(logits: Tensor, labels: Tensor, batch_size: int = 7) -> Scores:
     counts = ClassificationCounts(logits.shape[1])
     for batch in zip(torch.split(logits, batch_size), torch.split(labels, batch_size), strict=True):
-        counts.update(*batch)
+        update(counts, *batch)
     return counts.compute()
 
 
@@ -82,15 +86,15 @@ def test_the_size_of_batches_does_not_matter() -> None:
 def test_a_reset_forgets_everything() -> None:
     logits, labels = make_case(7)
     counts = ClassificationCounts(7)
-    counts.update(logits.flip(0), labels)
+    update(counts, logits.flip(0), labels)
     counts.reset()
-    counts.update(logits, labels)
+    update(counts, logits, labels)
     assert counts.compute().to_dict("abcdefg") == count(logits, labels).to_dict("abcdefg")
 
 
 def test_counts_stay_out_of_checkpoints() -> None:
     counts = ClassificationCounts(7)
-    counts.update(*make_case(7))
+    update(counts, *make_case(7))
     assert counts.state_dict() == {}
 
 

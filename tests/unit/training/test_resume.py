@@ -40,7 +40,7 @@ def make_run(parent: Path, name: str = "one", *, epoch: int | None = 4, **more: 
     write_text(run.config, to_yaml(config))
     write_json(run.environment, {"data_fingerprint": "abc", "data_order": "o"})
     if epoch is not None:
-        model = BaseClassificationModel("test_resnet", ["cat", "dog"], image_size=32, config=config)
+        model = BaseClassificationModel("test_resnet", ["cat", "dog"], image_size=32)
         run.checkpoints.mkdir()
         content = {"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams), "global_step": 7}
         torch.save({**content, "epoch": epoch, **more}, run.last_checkpoint)

@@ -1,0 +1,63 @@
+"""Freezing the backbone for the first epochs, and keeping its BatchNorm statistics."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import lightning
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from classifier_training.errors import ConfigError
+from classifier_training.models.backbone import head_parameters
+
+
+class FreezeBackbone(lightning.Callback):
+    """Trains the head alone for some epochs, and everything after them.
+
+    A frozen backbone is in evaluation mode and gets no gradients; the optimizer's parameter groups stay as they are.
+    What is frozen follows from the number of the epoch, so a resumed run needs no state. A `BaseClassificationModel`
+    brings this callback into any Trainer, by its own settings, which is why it is defined beside the model.
+
+    Args:
+        epochs: Epochs that train the head alone.
+        keep_norm_stats: Whether the backbone's BatchNorm layers keep their statistics, also in later epochs.
+
+    Raises:
+        ConfigError: ``epochs`` is negative; at the start of ``fit``: the module has no ``backbone`` that names its
+            head, as timm's models do with ``get_classifier``.
+    """
+
+    def __init__(self, epochs: int = 0, *, keep_norm_stats: bool = False) -> None:
+        super().__init__()
+        if epochs < 0:
+            raise ConfigError(f"FreezeBackbone: epochs={epochs}; allowed are 0, 1, 2, …")
+        self.epochs = epochs
+        self.keep_norm_stats = keep_norm_stats
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Makes sure that there is a backbone with a head to tell apart."""
+        if not callable(getattr(getattr(pl_module, "backbone", None), "get_classifier", None)):
+            raise ConfigError(
+                f"FreezeBackbone: {type(pl_module).__name__} has no attribute `backbone` with a method"
+                f" `get_classifier`, such as a timm model"
+            )
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Freezes an epoch that is resumed in its middle: it does not start again."""
+        self.on_train_epoch_start(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Freezes or unfreezes the backbone for this epoch."""
+        backbone = cast("nn.Module", pl_module.backbone)
+        is_frozen = trainer.current_epoch < self.epochs
+        head = {id(parameter) for parameter in head_parameters(backbone)}
+        for parameter in backbone.parameters():
+            parameter.requires_grad_(not is_frozen or id(parameter) in head)
+        pl_module.train()
+        if is_frozen:
+            backbone.eval()
+        if self.keep_norm_stats:
+            for module in backbone.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
