@@ -129,7 +129,7 @@ def test_reduced_shards_train_too(program: WarmProgram, served: Path) -> None:
             "are for shards; a cache keeps",
         ),
         (("prepare", "served/folders", "--to", "served/folders/x"), "which lies in the photos"),
-        (("prepare", "served/folders", "--to", "x", "--shard-size", "big"), "is no number of bytes"),
+        (("prepare", "served/folders", "--to", "x", "--shard-size", "big"), "is not a number of bytes"),
         (("prepare", "served/folders", "--to", "x", "data.rooot=1"), "data.rooot"),
         (("train", "served/shards/train-{000000..000099}.tar"), "files of"),
         (("train", "s3://bucket/photos"), "install it: pip install s3fs"),
@@ -156,4 +156,4 @@ def test_a_picture_in_a_shard_that_is_none(program: WarmProgram, tmp_path: Path)
     finished = program("train", shard, *TINY, "--dry-run")
 
     assert finished.code == 2
-    assert f"1 file(s) are no readable images: cannot read {shard}::3.png: " in finished.err
+    assert f"1 file(s) are not readable images: cannot read {shard}::3.png: " in finished.err

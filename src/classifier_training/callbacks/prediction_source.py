@@ -18,7 +18,7 @@ from torch import Tensor
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.data.index.table import RowRecords
 from classifier_training.data.photos import Photos
-from classifier_training.data.sources.recognise import shown_root
+from classifier_training.data.sources.detect import shown_root
 from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import Predictions, scores_from_confusion
 from classifier_training.models.predictions import PredictionCollector

@@ -93,7 +93,7 @@ class SamplerDistributionCallback(DeferredPlot):
             self.plot(partial(self._plot_table, drawn, self.figure))
 
     def _warn(self, epoch: int, drawn: EpochSamples) -> None:
-        counts = zip(drawn.classes, drawn.images.tolist(), drawn.drawn.tolist(), strict=True)
+        counts = zip(drawn.classes, drawn.images.tolist(), drawn.sampled.tolist(), strict=True)
         names = [name for name, images, times in counts if images and not times]
         if new := self._not_warned("never", names):
             warnings.warn(f"epoch {epoch + 1} drew no image of {_some(new)}", stacklevel=3)
@@ -116,15 +116,15 @@ class SamplerDistributionCallback(DeferredPlot):
 
     def _plot_table(self, latest: EpochSamples, figure: Path, _: PlottingBudget | None) -> None:
         with warn_instead_of_raise(figure.name), self.budget.spending():
-            epochs = sorted(self.table.drawn)
-            drawn = np.array([self.table.drawn[epoch] for epoch in epochs], np.int64)
+            epochs = sorted(self.table.sampled)
+            drawn = np.array([self.table.sampled[epoch] for epoch in epochs], np.int64)
             save_figure(sampler_figure(latest.classes, latest.images, epochs, drawn), figure)
 
 
 def _say(drawn: EpochSamples, terminal: Terminal) -> None:
     """What the first epoch drew; one line where it drew no class more often than the data holds it."""
-    images, total = int(drawn.images.sum()), int(drawn.drawn.sum())
-    if (drawn.drawn <= drawn.images).all() and drawn.drawn.any():
+    images, total = int(drawn.images.sum()), int(drawn.sampled.sum())
+    if (drawn.sampled <= drawn.images).all() and drawn.sampled.any():
         rest = f"; {images - total} did not fill a batch, others will not in the next" if total < images else ""
         terminal.info(f"epoch 1 drew {total} of {images} training images, none of them twice{rest}")
         return
@@ -139,7 +139,7 @@ def _say(drawn: EpochSamples, terminal: Terminal) -> None:
 
 def _cells(drawn: EpochSamples, position: int) -> list[str]:
     name = named(drawn.classes[position])
-    return [name, str(drawn.images[position]), str(drawn.drawn[position]), f"{drawn.repeats[position]:.2f}"]
+    return [name, str(drawn.images[position]), str(drawn.sampled[position]), f"{drawn.repeats[position]:.2f}"]
 
 
 def _some(names: Sequence[str]) -> str:

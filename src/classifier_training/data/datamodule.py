@@ -39,7 +39,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
     """Loads photos from a folder, a table, shards or an address for a classifier.
 
     Classes are the class folders of the training split in lexicographic order. Batches are `ClassificationBatch`
-    dictionaries. The order of an epoch depends on (seed, epoch), an augmentation on (seed, epoch, draw number), so
+    dictionaries. The order of an epoch depends on (seed, epoch), an augmentation on (seed, epoch, position), so
     neither depends on the number of workers, and a resumed run seeks to the batch where it stopped.
 
     Example:
@@ -48,12 +48,12 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         >>> batch = next(iter(data.train_dataloader()))  # doctest: +SKIP
 
     Args:
-        root: The photos; may also stand in ``config``.
+        root: The photos; may also be in ``config``.
         config: All data settings; None: the defaults, changed by ``settings``.
         preprocessing: The model's preprocessing; None: ImageNet's usual one, with ``image_size`` and ``crop_pct``.
         seed: Seed of the split, the order and the augmentation.
         photos: Photos that were loaded already; None: `setup` loads them.
-        progress: Told how many files have been checked while loading.
+        progress: Reports how many files have been checked while loading.
         settings: Single settings of `DataConfig`, by name.
 
     Raises:
@@ -74,8 +74,8 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         super().__init__()
         if root is not None:
             settings["root"] = str(root)
-        self.config = _changed(config or DataConfig(), settings)
-        self.preprocessing = _agreed(preprocessing, self.config)
+        self.config = _with_settings(config or DataConfig(), settings)
+        self.preprocessing = _merged_preprocessing(preprocessing, self.config)
         self.seed = seed
         self._photos = photos
         self._progress = progress
@@ -127,13 +127,13 @@ class ImageFolderDataModule(lightning.LightningDataModule):
 
     @property
     def sample_log(self) -> SampleLog:
-        """What was drawn in each epoch, as far as the model has seen it, over all ranks.
+        """What was sampled in each epoch, as far as the model has seen it, over all ranks.
 
         Raises:
             DataError: Before `train_dataloader`.
         """
         if self._batches is None:
-            raise DataError("nothing is drawn yet: call train_dataloader() first, or let a Trainer fit")
+            raise DataError("nothing is sampled yet: call train_dataloader() first, or let a Trainer fit")
         whole = len(self._batches)
         return SampleLog(
             self._batches,
@@ -147,10 +147,10 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         if self._photos is None:
             self._photos = load_photos(self.config, self.seed, self._progress)
         if stage == "fit":
-            self._start = (0, 0)  # unless a checkpoint, which is restored after this, says otherwise
+            self._start = (0, 0)  # unless a checkpoint, which is restored after this, sets another
 
     def state_dict(self) -> dict[str, int]:
-        """Where training goes on, for a checkpoint."""
+        """Where training resumes, for a checkpoint."""
         epoch, batch = self._position()
         return {"epoch": epoch, "batch": batch}
 
@@ -158,7 +158,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         """Starts training where a checkpoint was saved.
 
         Lightning's own count is restored too late for that: a module that asks the trainer for the number of steps
-        in ``configure_optimizers`` has the loader built, and its first batches drawn, before.
+        in ``configure_optimizers`` has the loader built, and its first batches loaded, before.
         """
         self._start = (state_dict["epoch"], state_dict["batch"])
 
@@ -200,7 +200,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             max_pixels=self.config.max_image_pixels,
         )
         loader = train_loader(
-            dataset, batches, num_workers=self.config.num_workers, normalization=self._normalization_of_loaders()
+            dataset, batches, num_workers=self.config.num_workers, normalization=self._loader_normalization()
         )
         return keep_shared(loader)
 
@@ -217,7 +217,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         return normalize_batch(batch, self.preprocessing)
 
     def teardown(self, stage: str | None = None) -> None:
-        """Lets go of the image caches when training is over."""
+        """Closes the image caches when training is over."""
         if stage == "fit":
             self.close_caches()
 
@@ -227,10 +227,10 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             self._caches.close()
             self._caches = None
 
-    def _normalization_of_loaders(self) -> Preprocessing | None:
-        """A Trainer at work calls `on_after_batch_transfer`; for anybody else batches are normalised already."""
-        is_at_work = self.trainer is not None and self.trainer.state.status == TrainerStatus.RUNNING
-        return None if is_at_work else self.preprocessing
+    def _loader_normalization(self) -> Preprocessing | None:
+        """A running Trainer calls `on_after_batch_transfer`; otherwise batches are normalised already."""
+        is_running = self.trainer is not None and self.trainer.state.status == TrainerStatus.RUNNING
+        return None if is_running else self.preprocessing
 
     def _train_sampler(self) -> TrackingWeightedRandomSampler | ShuffleSampler:
         weights, num_samples = self.photos.weights("train"), len(self.photos.rows["train"])
@@ -254,7 +254,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             world_size=world_size,
             cache=self.caches.val.cache if split == "val" else None,
             max_pixels=self.config.max_image_pixels,
-            as_float=self._normalization_of_loaders() is not None,
+            as_float=self._loader_normalization() is not None,
         )
 
     def _rank(self) -> tuple[int, int]:
@@ -262,7 +262,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
 
     def _position(self) -> tuple[int, int]:
-        """Epoch and batch at which training would go on."""
+        """Epoch and batch at which training would resume."""
         if self.trainer is None:
             return self._start
         loop = self.trainer.fit_loop
@@ -276,8 +276,8 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         return epochs.processed, batches.current.processed
 
 
-def _changed(config: DataConfig, settings: Mapping[str, Any]) -> DataConfig:
-    """A configuration with single settings replaced; faults are told as on the command line."""
+def _with_settings(config: DataConfig, settings: Mapping[str, Any]) -> DataConfig:
+    """A configuration with single settings replaced; faults are reported as on the command line."""
     faults = [
         unknown_key(f"data.{name}", show_value(value), ARGUMENT)
         for name, value in settings.items()
@@ -294,7 +294,7 @@ def _changed(config: DataConfig, settings: Mapping[str, Any]) -> DataConfig:
     return checked.data
 
 
-def _agreed(preprocessing: Preprocessing | None, config: DataConfig) -> Preprocessing:
+def _merged_preprocessing(preprocessing: Preprocessing | None, config: DataConfig) -> Preprocessing:
     """The given preprocessing, unless the settings contradict it, else the usual one with the settings in it."""
     wanted = {"image_size": config.image_size, "crop_pct": config.crop_pct}
     settings: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
@@ -303,6 +303,6 @@ def _agreed(preprocessing: Preprocessing | None, config: DataConfig) -> Preproce
     for name, value in settings.items():
         if getattr(preprocessing, name) != value:
             raise ConfigError(
-                f"data.{name}={value}: the preprocessing that is given too has {getattr(preprocessing, name)}; give one"
+                f"data.{name}={value}: the given preprocessing has {getattr(preprocessing, name)}; give one of them"
             )
     return preprocessing

@@ -15,7 +15,7 @@ from classifier_training.data.index.cache import load_index
 from classifier_training.data.index.check import BadImage, BadImagePolicy, bad_images, check_bad
 from classifier_training.data.index.table import Index, RowRecords
 from classifier_training.data.sources.address import absolute_root
-from classifier_training.data.sources.recognise import shown_root
+from classifier_training.data.sources.detect import shown_root
 from classifier_training.data.sources.table import Columns
 from classifier_training.data.splits.make import Rows, make_splits
 from classifier_training.errors import DataError
@@ -28,13 +28,13 @@ class Photos:
     """The photos of a run.
 
     Attributes:
-        root: Where they lie: an absolute path, or an address.
+        root: Where they are: an absolute path, or an address.
         classes: Class names of the training split, lexicographic; a class index is a position in it.
         index: Every image that was found.
         rows: The good images of each split, as rows of the index.
         bad: The files that were left out.
         notes: How the splits were made, where the source did not define them.
-        warnings: What a person should know.
+        warnings: What the user should know.
         fingerprint: Hash over every image's content, label and split.
         order: Hash over the training images' contents in their order.
     """
@@ -51,7 +51,7 @@ class Photos:
 
     @property
     def layout(self) -> str:
-        """How the photos lie, for a person."""
+        """The layout of the photos, human-readable."""
         return str(self.index.metadata["layout"])
 
     def labels(self, split: Split) -> NDArray[np.int64]:
@@ -69,7 +69,7 @@ class Photos:
         return RowRecords(self.index, self._rows(split))
 
     def samples(self, split: Split) -> Sequence[Sample]:
-        """Every image of a split with its class name, looked up when asked for."""
+        """Every image of a split with its class name, looked up on access."""
         return _Samples(self.records(split))
 
     def digests(self, split: Split) -> NDArray[np.uint8]:
@@ -118,9 +118,9 @@ def load_photos(
     Args:
         config: The data settings.
         seed: The run's seed, for the split.
-        progress: Told how many files have been checked.
-        scanning: Told how many folders or shards have been looked through.
-        fetching: Told how many remote images have been fetched.
+        progress: Reports how many files have been checked.
+        scanning: Reports how many folders or shards have been scanned.
+        fetching: Reports how many remote images have been fetched.
 
     Raises:
         DataError: There are no photos, broken ones, one class only, or classes that the training split lacks.
@@ -138,25 +138,25 @@ def load_photos(
         scanning=scanning,
         fetching=fetching,
     )
-    told = shown_root(root)
-    for split, place in index.metadata["places"].items():
+    name = shown_root(root)
+    for split, location in index.metadata["places"].items():
         if not np.any(index.splits == SPLITS.index(split)):
-            raise DataError(f"the {split} split holds no images: {place}; add some, or remove it")
+            raise DataError(f"the {split} split holds no images: {location}; add some, or remove it")
     bad = bad_images(RowRecords(index, np.arange(len(index))), index.errors)
     check_bad(bad, len(index), BadImagePolicy(config.on_bad_image, config.max_bad_fraction))
     if len(bad) == len(index):
-        raise DataError(f"no image in {told} can be read: {name_some(image.reason for image in bad)}")
-    division = make_splits(index, told, config.val_fraction, config.test_fraction, seed)
+        raise DataError(f"no image in {name} can be read: {name_some(image.reason for image in bad)}")
+    splits = make_splits(index, name, config.val_fraction, config.test_fraction, seed)
     return Photos(
         root=root,
-        classes=division.classes,
+        classes=splits.classes,
         index=index,
-        rows=division.rows,
+        rows=splits.rows,
         bad=bad,
-        notes=division.notes,
-        warnings=(*index.metadata["warnings"], *division.warnings),
-        fingerprint=division.fingerprint,
-        order=division.order,
+        notes=splits.notes,
+        warnings=(*index.metadata["warnings"], *splits.warnings),
+        fingerprint=splits.fingerprint,
+        order=splits.order,
     )
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.data.index.check import BadImagePolicy, bad_images, check_bad, inspect_records
+from classifier_training.data.sources.detect import list_photos, shown_root
 from classifier_training.data.sources.listing import Listing
-from classifier_training.data.sources.recognise import list_photos, shown_root
 from classifier_training.data.sources.table import Columns
 from classifier_training.errors import DataError
 from classifier_training.files.text import name_some
@@ -56,9 +56,9 @@ def select_samples(
     """
     listing: Listing = list_photos(root, columns, classes=classes, cache=cache)
     root = shown_root(os.fspath(root))
-    if not listing.places and split is not None:
+    if not listing.locations and split is not None:
         raise DataError(f"{root} has no splits, so none can be chosen with --split {split}; leave it out to score all")
-    if not listing.places:
+    if not listing.locations:
         return Selection(listing.samples(), f"all images of {root} (it has no splits)", None)
     there = [name for name in SPLITS if listing.count(name)]
     chosen: Split = split or ("test" if "test" in there else "val")

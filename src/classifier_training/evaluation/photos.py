@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.index.check import BadImagePolicy
 from classifier_training.data.sources.address import absolute_root
-from classifier_training.data.sources.recognise import list_photos
+from classifier_training.data.sources.detect import list_photos
 from classifier_training.data.sources.table import Columns
 from classifier_training.data.splits.file import read_split
 from classifier_training.errors import ConfigError, DataError

@@ -17,14 +17,14 @@ _MASK_LOCK: Final = threading.Lock()
 
 @contextlib.contextmanager
 def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Gives a temporary path beside ``path`` and renames it to ``path`` when the block ends well.
+    """Gives a temporary path next to ``path`` and renames it to ``path`` when the block ends well.
 
     A reader, or a process killed at any moment, sees the old file or the whole new one, never a part. When the
     block raises, the temporary file is removed and what was at ``path`` stays.
 
     Args:
         path: The file.
-        durable: Wait until the disk has it, so that this holds when the power fails, too. What can be made again of
+        durable: Wait until the disk has it, so that this holds when the power fails, too. What can be rebuilt from
             other files need not wait.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
 
 
 def _umask() -> int:
-    """The process's file mode mask; where the system does not tell it, it can only be read by setting it."""
+    """The process's file mode mask; where the system does not show it, it can only be read by setting it."""
     with contextlib.suppress(OSError):
         found = re.search(rb"^Umask:\s*([0-7]+)$", Path("/proc/self/status").read_bytes(), re.MULTILINE)
         if found is not None:

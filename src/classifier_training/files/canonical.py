@@ -14,7 +14,7 @@ def canonical(value: Any) -> Any:
     they were just read from a file, so that a resumed run would write other bytes than an uninterrupted one.
 
     Args:
-        value: Plain values and tensors; tensors, and everything else that is no container, stay the same objects.
+        value: Plain values and tensors; tensors, and everything else that is not a container, stay the same objects.
     """
     kind = type(value)
     if kind is str:

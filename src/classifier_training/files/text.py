@@ -1,4 +1,4 @@
-"""Text that can be written, whatever it came from."""
+"""Text that can be written as UTF-8, and lists of names in messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NUM_NAMED: Final = 3
 
 
 def plain_text(text: str) -> str:
-    """Text that can be written as UTF-8: bytes of a file name that are no text become escapes."""
+    """Text that can be written as UTF-8: bytes of a file name that are not UTF-8 become escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

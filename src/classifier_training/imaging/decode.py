@@ -111,7 +111,7 @@ def check_image(source: ImageSource, name: str | None = None, *, max_pixels: int
 
 
 def image_orientation(source: ImageSource, name: str | None = None, *, max_pixels: int | None = None) -> int:
-    """The EXIF orientation that `decode_image` applies, 1 (upright) where there is none; arguments as there."""
+    """The EXIF orientation that `decode_image` applies, 1 (upright) where it is missing; arguments as there."""
     with _image(source, name, max_pixels) as image:
         return read_orientation(image)
 
@@ -133,7 +133,7 @@ def describe(source: ImageSource) -> str:
 
 @contextlib.contextmanager
 def _image(source: ImageSource, name: str | None, max_pixels: int | None) -> Iterator[Image.Image]:
-    """Opens an image and turns whatever goes wrong with it into `BadImageError`."""
+    """Opens an image and turns every error into `BadImageError`."""
     with _told_as(name or describe(source)), silenced(), pixel_limit(max_pixels), _open(source) as file:
         _refuse_empty(file)
         with Image.open(file, formats=_formats()) as image:
@@ -143,7 +143,7 @@ def _image(source: ImageSource, name: str | None, max_pixels: int | None) -> Ite
 
 @contextlib.contextmanager
 def _told_as(name: str) -> Iterator[None]:
-    """Turns whatever goes wrong with an image into `BadImageError`, except for the machine's own trouble."""
+    """Turns whatever goes wrong with an image into `BadImageError`, except for errors of the machine."""
     try:
         yield
     except MemoryError:

@@ -37,7 +37,7 @@ class EncodedImage:
         size: Width and height of the upright image, pixels.
 
     Raises:
-        BadImageError: It is no image, or too large.
+        BadImageError: It is not an image, or too large.
     """
 
     def __init__(self, content: bytes, name: str, *, max_pixels: int | None = None) -> None:

@@ -18,7 +18,7 @@ _SWAPS_SIDES = {5, 6, 7, 8}
 
 
 def read_orientation(image: Image.Image) -> int:
-    """The EXIF orientation of an open image, 1 (upright) where there is none that can be read."""
+    """The EXIF orientation of an open image, 1 (upright) where it is missing or unreadable."""
     try:
         return int(image.getexif().get(_TAG, 1))
     except Exception:  # the block is free-form bytes; parsing a broken one fails in many ways

@@ -76,5 +76,5 @@ def _too_many(max_pixels: int | None) -> TooManyPixelsError:
     if max_pixels is None:
         return TooManyPixelsError(f"it has more than {_allowed_by_pillow()} pixels, the safe limit of Pillow")
     return TooManyPixelsError(
-        f"it has more than {max_pixels} pixels; raise data.max_image_pixels if it is no decompression bomb"
+        f"it has more than {max_pixels} pixels; raise data.max_image_pixels if it is not a decompression bomb"
     )

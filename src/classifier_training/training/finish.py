@@ -13,7 +13,7 @@ import torch
 
 from classifier_training.config.schema import Config, ExportConfig
 from classifier_training.data.photos import Photos
-from classifier_training.data.sources.recognise import shown_root
+from classifier_training.data.sources.detect import shown_root
 from classifier_training.evaluation.checkpoint import score_checkpoint
 from classifier_training.exporters.export import export_checkpoint
 from classifier_training.exporters.forms import DEFAULT_FORM

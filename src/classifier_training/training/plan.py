@@ -11,7 +11,7 @@ import torch
 from classifier_training.config.schema import Config
 from classifier_training.data.cache.caches import reduced_side
 from classifier_training.data.photos import Photos, load_photos
-from classifier_training.data.sources.recognise import shown_root
+from classifier_training.data.sources.detect import shown_root
 from classifier_training.errors import ConfigError
 from classifier_training.files.text import name_some
 from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name

@@ -31,7 +31,7 @@ def test_damaged_pictures_are_told_and_made_again(tmp_path: Path) -> None:
         content[100] ^= 255
         pixels.write_bytes(content)
 
-    with pytest.warns(UserWarning, match=r"1 stored image\(s\) were damaged, and are made again") as told:
+    with pytest.warns(UserWarning, match=r"1 stored image\(s\) were damaged, and are stored again") as told:
         fit(tmp_path, make_data(tmp_path))
 
     assert len([one for one in told if "damaged" in str(one.message)]) == 2  # of training and of validation

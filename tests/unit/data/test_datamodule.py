@@ -95,7 +95,7 @@ def test_the_preprocessing_has_the_sizes_that_are_set() -> None:
 
 @pytest.mark.parametrize("settings", [{"image_size": 64}, {"crop_pct": 0.5}])
 def test_two_preprocessings_that_disagree(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=rf"^data\.{next(iter(settings))}=.*; give one$"):
+    with pytest.raises(ConfigError, match=rf"^data\.{next(iter(settings))}=.*; give one of them$"):
         ImageFolderDataModule("a", preprocessing=Preprocessing(32), **settings)
 
 
@@ -271,7 +271,7 @@ def test_weights_by_hand(tmp_path: Path) -> None:
 
     assert make_data(tmp_path, **by_hand, class_weights={"dog": 3.0, "cat": 0.5}).class_weights() == [0.5, 3.0]
     with pytest.raises(
-        ConfigError, match="lacks 'cat' and names 'cow', which is no class; the classes are 'cat', 'dog'"
+        ConfigError, match="lacks 'cat' and names 'cow', which is not a class; the classes are 'cat', 'dog'"
     ):
         make_data(tmp_path, **by_hand, class_weights={"dog": 3.0, "cow": 0.5}).train_dataloader()
 
@@ -326,7 +326,7 @@ class TestInATrainer:
         trainer.fit(model, datamodule=data)
 
         sampler = batch_sampler(make_data(tmp_path, balance=balance).train_dataloader())
-        expected = {epoch: [batch.samples.tolist() for batch in sampler] for epoch in range(2)}
+        expected = {epoch: [batch.indices.tolist() for batch in sampler] for epoch in range(2)}
         assert model.seen == expected
         assert model.scored == [*range(6), *range(6)]
         model.scored = []

@@ -85,7 +85,7 @@ def test_a_split_cannot_be_chosen_where_there_are_none(tmp_path: Path) -> None:
 def test_a_row_of_a_table_with_a_class_that_the_model_does_not_know(tmp_path: Path) -> None:
     table = write_table(tmp_path / "annotations.csv", photo_rows(tmp_path, ["cat", "dog", "catt"]))
 
-    with pytest.raises(DataError, match=rf"^{table}, row 4: 'catt' .* is none of the 2 classes; did you mean 'cat'\?$"):
+    with pytest.raises(DataError, match=rf"^{table}, row 4: 'catt' .* not one of the 2 classes; did you mean 'cat'\?$"):
         select_samples(tmp_path, classes=("cat", "dog"))
 
 

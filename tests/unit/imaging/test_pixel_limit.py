@@ -21,7 +21,7 @@ def test_one_pixel_too_many_is_refused_and_the_setting_named(tmp_path: Path, nam
         with pytest.raises(BadImageError) as caught:
             read(path, max_pixels=limit)
         assert str(caught.value) == (
-            f"cannot read {path}: it has more than {limit} pixels; raise data.max_image_pixels if it is no"
+            f"cannot read {path}: it has more than {limit} pixels; raise data.max_image_pixels if it is not a"
             " decompression bomb"
         )
     assert decode_image(path, max_pixels=1536).shape == (32, 48, 3)

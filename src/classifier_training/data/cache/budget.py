@@ -9,12 +9,12 @@ from typing import Final
 
 import psutil
 
-UNASKED_SHARE: Final = 0.2
-"""Share of a disk's free space that caches may take where ``data.cache_limit`` says nothing."""
-ASKED_SHARE: Final = 0.5
-"""The same where somebody chose the disk."""
+DEFAULT_SHARE: Final = 0.2
+"""Share of a disk's free space that caches may take where ``data.cache_limit`` is not set."""
+CHOSEN_SHARE: Final = 0.5
+"""The same where the user chose the disk."""
 MEMORY_SHARE: Final = 0.5
-_SPARE_SHARE: Final = 0.05  # a disk that is filled to the last byte troubles everybody else on the machine
+_SPARE_SHARE: Final = 0.05  # a disk that is filled to the last byte affects everybody else on the machine
 
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _OWN_CGROUPS: Final = Path("/proc/self/cgroup")
@@ -26,25 +26,25 @@ class Budget:
 
     Attributes:
         num_bytes: Bytes.
-        reason: Where that comes from, for a person.
+        reason: Where that comes from, human-readable.
     """
 
     num_bytes: int
     reason: str
 
 
-def disk_budget(folder: Path, num_bytes_now: int, limit: int | None, *, is_asked_for: bool) -> Budget:
+def disk_budget(folder: Path, num_bytes_now: int, limit: int | None, *, is_chosen: bool) -> Budget:
     """What caches on a disk may take: never less than now because others have filled the disk.
 
     Args:
         folder: An existing folder of the disk.
         num_bytes_now: What caches take there already.
         limit: ``data.cache_limit``, bytes; None: a share of what is free without them.
-        is_asked_for: Whether somebody chose the disk.
+        is_chosen: Whether the user chose the disk.
     """
     free = shutil.disk_usage(folder).free
     if limit is None:
-        share = ASKED_SHARE if is_asked_for else UNASKED_SHARE
+        share = CHOSEN_SHARE if is_chosen else DEFAULT_SHARE
         reason = f"{share:.0%} of the free space; data.cache_limit sets it"
         return Budget(max(int((free + num_bytes_now) * share), num_bytes_now), reason)
     most = num_bytes_now + int(free * (1 - _SPARE_SHARE))
@@ -61,7 +61,7 @@ def memory_budget(shared_memory: Path, num_bytes_now: int, limit: int | None) ->
     """
     budgets = [
         Budget(int((available_memory() + num_bytes_now) * MEMORY_SHARE), "half of the free memory"),
-        Budget(shutil.disk_usage(shared_memory).free + num_bytes_now, f"what {shared_memory} has free"),
+        Budget(shutil.disk_usage(shared_memory).free + num_bytes_now, f"the free space of {shared_memory}"),
     ]
     if limit is not None:
         budgets.append(Budget(limit, "data.cache_limit"))
@@ -95,7 +95,7 @@ def _left_in_cgroups(cgroups: Path, own_cgroups: Path) -> list[int]:
         else:
             continue
         group = root / path.lstrip("/")
-        # a container sees its own group as the root, whatever the path says
+        # a container sees its own group as the root, whatever the path is
         left += [_left_in(folder, *files) for folder in (group, *group.parents) if folder.is_relative_to(root)]
     return [number for number in left if number is not None]
 
@@ -106,12 +106,12 @@ def _left_in(folder: Path, limit: str, usage: str, reclaimable: str) -> int | No
         most, used = int((folder / limit).read_text()), int((folder / usage).read_text())
         facts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         return most - used + int(facts.get(reclaimable, 0))
-    except (OSError, ValueError):  # there is no such group, or its limit is "max"
+    except (OSError, ValueError):  # no such group, or its limit is "max"
         return None
 
 
 def show_bytes(num_bytes: int) -> str:
-    """A number of bytes as a person says it: ``412 GB``, ``0.2 GB``, ``64 MB``."""
+    """A number of bytes, human-readable: ``412 GB``, ``0.2 GB``, ``64 MB``."""
     for unit, size in (("GB", 10**9), ("MB", 10**6)):
         if num_bytes >= size / 10:
             return f"{num_bytes / size:.{0 if num_bytes >= 10 * size else 1}f} {unit}"

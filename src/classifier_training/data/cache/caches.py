@@ -39,11 +39,11 @@ class Caches:
 
     @property
     def messages(self) -> tuple[str, ...]:
-        """What was decided, for a person."""
+        """What was decided, human-readable."""
         return tuple(choice.message for choice in self.choices)
 
     def opening_warnings(self) -> list[str]:
-        """What a person should know of the caches as they were found."""
+        """What the user should know of the caches as they were found."""
         return [text for choice in self.choices for text in choice.warnings]
 
     def new_warnings(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Decides where the decoded images of a run are kept, opens that cache, and says what was decided."""
+"""Decides where the decoded images of a run are kept, opens that cache, and describes the decision."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class CacheChoice:
 
     Attributes:
         kind: Where images are kept.
-        message: The decision, for a person.
+        message: The decision, human-readable.
         cache: The cache, for the datasets; None: images are decoded every time.
-        warnings: What a person should not miss, such as a cache that was damaged.
+        warnings: What the user should not miss, such as a cache that was damaged.
         use: Keeps the cache from being removed.
     """
 
@@ -79,7 +79,7 @@ def choose_cache(
         shared_memory: The file system in memory.
 
     Returns:
-        The decision with the open cache. A place that is full, read-only or damaged is no error: it is said.
+        The decision with the open cache. A full, read-only or damaged location is not an error; the message names it.
     """
     choice = _choose(images, root, setting, limit, shared_memory)
     remove_abandoned(shared_memory)
@@ -91,18 +91,18 @@ def _choose(
 ) -> CacheChoice:
     name = f"image cache ({images.form.role})"
     if setting == "none" or images.num_bytes == 0:
-        reason = "data.cache=none" if setting == "none" else "there is no image to keep"
+        reason = "data.cache=none" if setting == "none" else "no image to keep"
         return CacheChoice("none", f"{name}: none, {reason}")
-    disk = disk_location(root, limit, is_asked_for=setting == "disk")
+    disk = disk_location(root, limit, is_chosen=setting == "disk")
     memory = memory_location(limit, shared_memory)
-    places = {
+    locations = {
         "auto": [disk] if memory is None else [disk, memory],
         "disk": [disk],
         "memory": [memory or temporary_location(limit)],
     }
     refusals: list[str] = []
-    for place in places[setting]:
-        outcome = _Opening(name, place, images, partly=setting != "auto").open()
+    for location in locations[setting]:
+        outcome = _Opening(name, location, images, partly=setting != "auto").open()
         if isinstance(outcome, CacheChoice):
             return outcome
         refusals.append(outcome)
@@ -110,20 +110,20 @@ def _choose(
 
 
 class _Opening:
-    """Opens the cache of some images at one place, or says why not."""
+    """Opens the cache of some images at one location, or explains why not."""
 
-    def __init__(self, name: str, place: CacheLocation, images: ImageList, *, partly: bool) -> None:
+    def __init__(self, name: str, location: CacheLocation, images: ImageList, *, partly: bool) -> None:
         self.name = name
-        self.place = place
-        self.store = place.store
+        self.location = location
+        self.store = location.store
         self.images = images
         self.partly = partly
-        self.folder = place.store.folder / images.key
+        self.folder = location.store.folder / images.key
 
     def open(self) -> CacheChoice | str:
-        """The open cache, or in words why there is none."""
+        """The open cache, or the reason why there is none."""
         try:
-            with self.place.locked():
+            with self.location.locked():
                 return self._open_locked()
         except OSError as error:
             return self._open_read_only(error.strerror or str(error))
@@ -132,22 +132,22 @@ class _Opening:
         self.store.clean()
         warnings = self._remove_if_broken()
         tables = table_bytes(self.folder, len(self.images))
-        budget = self.place.budget(self.store.num_bytes_now())
+        budget = self.location.budget(self.store.num_bytes_now())
         allowed = budget.num_bytes - self.store.num_bytes_in_use(but=self.folder)
         count, room = self.images.fitting(allowed - tables)
         needed = show_bytes(self.images.num_bytes + tables)
         terms = f"{needed} needed, {show_bytes(allowed)} allowed ({budget.reason})"
         if count == 0 or (count < len(self.images) and not self.partly):
-            if self.place.limit is not None:
-                self.store.remove_unused(self.place.limit)
-            return f"{self.place.kind}: {terms}"
-        notes = [self.place.note] if self.place.note else []
+            if self.location.limit is not None:
+                self.store.remove_unused(self.location.limit)
+            return f"{self.location.kind}: {terms}"
+        notes = [self.location.note] if self.location.note else []
         if count < len(self.images):
             notes.append(f"the first {count} of {len(self.images)} images: {terms}")
         if removed := self._make_room(room, budget.num_bytes - room - tables):
             notes.append(f"{removed} older cache(s) removed")
         self._make_or_grow(room)
-        use = CacheUse.register(self.folder, len(self.images), self._at_the_end())
+        use = CacheUse.register(self.folder, len(self.images), self._cleanup())
         return self._choice(ImageCache(self.folder, use.marks), use, notes, warnings)
 
     def _remove_if_broken(self) -> list[str]:
@@ -156,10 +156,10 @@ class _Opening:
             return []
         if not self.store.remove(self.folder):
             raise OSError(f"{problem}, and it cannot be removed")
-        return [f"{self.name} in {self.folder} is made anew: {problem}"]
+        return [f"{self.name} in {self.folder} is rebuilt: {problem}"]
 
     def _make_room(self, room: int, left_for_others: int) -> int:
-        """Removes what nobody uses and there is no room for, and returns how many caches that were."""
+        """Removes unused caches that there is no room for, and returns their number."""
         is_too_large = self.folder.exists() and room < room_of(self.folder)
         removed = is_too_large and not is_used(self.folder) and self.store.remove(self.folder)
         return removed + len(self.store.remove_unused(left_for_others, but=self.folder))
@@ -172,20 +172,20 @@ class _Opening:
             make_cache(self.folder, self.images, room, latest_first)
         touch_cache(self.folder)
 
-    def _at_the_end(self) -> Callable[[], None] | None:
-        if not self.place.is_temporary:
+    def _cleanup(self) -> Callable[[], None] | None:
+        if not self.location.is_temporary:
             return None
-        place, folder = self.place, self.folder  # not self, which would keep the images' columns in memory
+        location, folder = self.location, self.folder  # not self, which would keep the images' columns in memory
 
         def remove_if_unused() -> None:
-            with contextlib.suppress(OSError), place.locked():
+            with contextlib.suppress(OSError), location.locked():
                 if not is_used(folder):
-                    place.store.remove(folder)
+                    location.store.remove(folder)
 
         return remove_if_unused
 
     def _open_read_only(self, reason: str) -> CacheChoice | str:
-        """What others have stored, where nothing can be written."""
+        """Opens what others have stored, where nothing can be written."""
         try:
             if self.folder.exists() and cache_problem(self.folder, self.images) is None:
                 use = CacheUse.read_only(len(self.images))
@@ -195,13 +195,13 @@ class _Opening:
                 use.end()
         except OSError:
             pass
-        return f"{self.place.kind}: {self.store.folder} cannot be written ({reason})"
+        return f"{self.location.kind}: {self.store.folder} cannot be written ({reason})"
 
     def _choice(self, cache: ImageCache, use: CacheUse, notes: list[str], warnings: list[str]) -> CacheChoice:
         state = _state(cache.num_stored(), len(cache.storable()))
         size = show_bytes(room_of(self.folder))
-        message = f"{self.name}: {self.place.kind}, {size} in {self.folder} ({state})"
-        return CacheChoice(self.place.kind, "; ".join([message, *notes]), cache, tuple(warnings), use)
+        message = f"{self.name}: {self.location.kind}, {size} in {self.folder} ({state})"
+        return CacheChoice(self.location.kind, "; ".join([message, *notes]), cache, tuple(warnings), use)
 
 
 def _state(num_stored: int, num_storable: int) -> str:

@@ -1,8 +1,8 @@
-"""The files of one image cache: where each image lies, its pixels, and a checksum that says whether it is there.
+"""The files of one image cache: where each image lies, its pixels, and a checksum that shows whether it is stored.
 
-``slots.bin`` says where in ``pixels.bin`` each image lies, ``checks.bin`` holds one checksum an image, 0 before it
-is stored. The checksum is written after the pixels and compared by who reads first, so a process may be killed, and
-a disk may fill up or fail, at any moment: what is not whole counts as not there.
+``slots.bin`` holds where in ``pixels.bin`` each image lies, ``checks.bin`` holds one checksum an image, 0 before it
+is stored. The checksum is written after the pixels and compared by the first reader, so a process may be killed, and
+a disk may fill up or fail, at any moment: what is not whole counts as missing.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ CHECKS_FILE: Final = "checks.bin"
 PIXELS_FILE: Final = "pixels.bin"
 DIGESTS_FILE: Final = "digests.bin"
 SOURCES_FILE: Final = "sources.bin"
-"""Where each image lies in an earlier cache; -1: not there. Missing where there was no earlier one."""
+"""Where each image lies in an earlier cache; -1: not in it. Missing where no cache was taken over."""
 EARLIER_FILE: Final = "earlier.txt"
-"""Name of the earlier cache's folder, which is beside this one."""
+"""Name of the earlier cache's folder, next to this one."""
 
 _WORD_BYTES: Final = 8
-# A prime number, so that blocks and pages that changed places end up in other columns, and the sums differ.
+# A prime number, so that blocks and pages that were swapped end up in other columns, and the sums differ.
 _WORDS_A_ROW: Final = 251
 
 
@@ -57,7 +57,7 @@ class CacheFiles:
         self.has_earlier = with_earlier and (folder / SOURCES_FILE).exists()
 
     def view(self, position: int) -> NDArray[np.uint8] | None:
-        """The place of an image: uint8 (H, W, 3), read-only; None where there is no room for it."""
+        """The slot of an image: uint8 (H, W, 3), read-only; None where there is no room for it."""
         offset = self._slots[2 * position]
         height, width = unpack_sides(self._slots[2 * position + 1])
         if height <= 0 or not 0 <= offset <= self._num_bytes - height * width * 3:
@@ -65,7 +65,7 @@ class CacheFiles:
         return np.ndarray((height, width, 3), np.uint8, self._pixels, offset)
 
     def is_good(self, position: int) -> bool:
-        """Whether an image is there and is what was stored."""
+        """Whether an image is stored and undamaged."""
         pixels = self.view(position)
         return pixels is not None and checksum(pixels, position) == self.checks[position]
 
@@ -82,7 +82,7 @@ class CacheFiles:
         to_checks.write_at(_WORD_BYTES * position, check)
 
     def earlier_image(self, position: int) -> NDArray[np.uint8] | None:
-        """An image of the earlier cache; None where it is not there, or is damaged, or that cache has gone."""
+        """An image of the earlier cache; None where it is missing or damaged, or that cache has been removed."""
         earlier = self._earlier
         if earlier is None:
             return None
@@ -117,7 +117,7 @@ def checksum(pixels: NDArray[np.uint8], position: int) -> int:
 
     Args:
         pixels: uint8 (H, W, 3), C-contiguous.
-        position: Its place in the list.
+        position: Its position in the list.
 
     Returns:
         64 bits that are not all zero.
@@ -136,7 +136,7 @@ def is_end_of_image(folder: Path, length: int) -> bool:
     """Whether the file of the pixels may be so long: up to the end of some image.
 
     Args:
-        folder: A cache whose slots are there.
+        folder: A cache whose slots exist.
         length: Bytes, above 0.
     """
     slots = memoryview(map_file(folder / SLOTS_FILE)).cast("q")

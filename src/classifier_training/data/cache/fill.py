@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.data.cache.image_cache import ImageCache
+from classifier_training.types import Progress
 
 _AT_ONCE: Final = 1024  # how many images are waiting for a thread: few, so that millions take no memory
 
@@ -18,18 +19,18 @@ _AT_ONCE: Final = 1024  # how many images are waiting for a thread: few, so that
 def fill_cache(
     cache: ImageCache,
     make: Callable[[int], NDArray[np.uint8]],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     num_threads: int | None = None,
 ) -> int:
-    """Stores every image that is not there yet, so an interrupted filling goes on where it was.
+    """Stores every image that is not stored yet; an interrupted filling continues where it stopped.
 
-    It ends early where the cache takes no more; `ImageCache.new_warnings` says why.
+    It ends early where the cache takes no more; `ImageCache.new_warnings` explains why.
 
     Args:
         cache: What is filled.
         make: Gives the image of a position, uint8 (H, W, 3), in the size that it is stored in. Called in threads:
             decoders let other threads run.
-        progress: Told how many images are done, of how many.
+        progress: Reports how many images are done, of how many.
         num_threads: None: one for each core.
 
     Returns:
@@ -40,7 +41,7 @@ def fill_cache(
     """
 
     def fill(position: int) -> bool:
-        # looked at, not only looked up: a damaged image is made again, and one of an earlier cache taken over
+        # read, not only looked up: a damaged image is rebuilt, and one of an earlier cache taken over
         if cache.get(position) is not None:
             return False
         cache.put(position, make(position))

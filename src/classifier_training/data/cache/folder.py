@@ -1,4 +1,4 @@
-"""The folder of everything that can be made again: indices, images, and copies of remote files."""
+"""The folder of everything that can be rebuilt: indices, images, and copies of remote files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NO_FOLDER: Final = {errno.ENOTDIR, errno.EEXIST}
 
 
 def cache_folder(setting: str | None = None) -> Path:
-    """Where everything that can be made again is kept; the folder need not exist yet.
+    """Where everything that can be rebuilt is kept; the folder need not exist yet.
 
     Args:
         setting: ``data.cache_dir``; None: the environment variable ``CLASSIFIER_TRAINING_CACHE_DIR``, else the

@@ -1,6 +1,6 @@
 """Decoded images that all processes of all runs on a machine share, as memory-mapped files.
 
-Processes that store the same image write the same bytes to the same place, so nothing is locked.
+Processes that store the same image write the same bytes to the same slot, so nothing is locked.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.data.cache.files import CacheFiles
-from classifier_training.data.cache.marks import DAMAGED, GOOD, MENDED, MISFIT, CacheMarks
+from classifier_training.data.cache.marks import DAMAGED, GOOD, MISFIT, REPAIRED, CacheMarks
 
-_WHOLE: Final = frozenset({GOOD, MENDED})
+_WHOLE: Final = frozenset({GOOD, REPAIRED})
 
 
 class ImageCache:
@@ -33,8 +33,8 @@ class ImageCache:
         self.may_write = may_write
         self._files: CacheFiles | None = None
         self._is_gone = False
-        self._num_told = {DAMAGED: 0, MISFIT: 0}
-        self._told_stop = False
+        self._num_reported = {DAMAGED: 0, MISFIT: 0}
+        self._has_reported_stop = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_files": None}
@@ -46,10 +46,10 @@ class ImageCache:
         """One image.
 
         Args:
-            position: Its place in the list, in [0, N).
+            position: Its position in the list, in [0, N).
 
         Returns:
-            uint8 (H, W, 3), RGB, the read-only memory of the file; None for one that is not there, or is damaged.
+            uint8 (H, W, 3), RGB, the read-only memory of the file; None for one that is not stored, or is damaged.
         """
         files = self._files or self._open()
         if files is None:
@@ -61,23 +61,23 @@ class ImageCache:
             if not files.is_good(position):
                 self.marks[position] = DAMAGED
                 return None
-            self.marks[position] = MENDED if mark == DAMAGED else GOOD
+            self.marks[position] = REPAIRED if mark == DAMAGED else GOOD
         return files.view(position)
 
     def put(self, position: int, pixels: NDArray[np.uint8]) -> None:
-        """Stores one image, if it belongs here and there is room; a full disk is no error and ends the filling.
+        """Stores one image, if it belongs here and there is room; a full disk is not an error and ends the filling.
 
         Args:
-            position: Its place in the list, in [0, N).
+            position: Its position in the list, in [0, N).
             pixels: uint8 (H, W, 3), RGB, of the size that `slots.stored_size` gives.
         """
         files = self._files or self._open()
         if files is None or not self.may_write or self.marks.error:
             return
-        place = files.view(position)
-        if place is None:
+        slot = files.view(position)
+        if slot is None:
             return
-        if pixels.shape != place.shape or pixels.dtype != np.uint8:
+        if pixels.shape != slot.shape or pixels.dtype != np.uint8:
             self.marks[position] = MISFIT
             return
         try:
@@ -85,7 +85,7 @@ class ImageCache:
         except OSError as error:
             self.marks.stop(error)
         else:
-            self.marks[position] = MENDED if self.marks[position] in {DAMAGED, MENDED} else GOOD
+            self.marks[position] = REPAIRED if self.marks[position] in {DAMAGED, REPAIRED} else GOOD
 
     def storable(self) -> NDArray[np.int64]:
         """int64 (n,), the positions of the images that there is room for, stored already or not."""
@@ -93,32 +93,32 @@ class ImageCache:
         return np.zeros(0, np.int64) if files is None else files.storable()
 
     def num_stored(self) -> int:
-        """How many images are there, damaged ones included."""
+        """How many images are stored, damaged ones included."""
         files = self._files or self._open()
         return 0 if files is None else int(np.count_nonzero(np.asarray(files.checks)))
 
     def new_warnings(self) -> list[str]:
-        """What went wrong in any process of this run since the last call, in messages for a person."""
+        """What went wrong in any process of this run since the last call, as messages."""
         messages = []
-        if self.marks.error and not self._told_stop:
-            self._told_stop = True
+        if self.marks.error and not self._has_reported_stop:
+            self._has_reported_stop = True
             messages.append(
                 f"image cache {self.folder}: no more images are stored ({os.strerror(self.marks.error)});"
-                f" {self.num_stored()} of {len(self)} are there, the others are decoded every time"
+                f" {self.num_stored()} of {len(self)} are stored, the others are decoded every time"
             )
-        counts = {DAMAGED: len(self.marks.positions(DAMAGED, MENDED)), MISFIT: len(self.marks.positions(MISFIT))}
+        counts = {DAMAGED: len(self.marks.positions(DAMAGED, REPAIRED)), MISFIT: len(self.marks.positions(MISFIT))}
         texts = {
-            DAMAGED: "stored image(s) were damaged, and are made again",
+            DAMAGED: "stored image(s) were damaged, and are stored again",
             MISFIT: "image(s) have another size than when they were listed, and are not stored",
         }
         for mark, count in counts.items():
-            if count > self._num_told[mark]:
-                messages.append(f"image cache {self.folder}: {count - self._num_told[mark]} {texts[mark]}")
-                self._num_told[mark] = count
+            if count > self._num_reported[mark]:
+                messages.append(f"image cache {self.folder}: {count - self._num_reported[mark]} {texts[mark]}")
+                self._num_reported[mark] = count
         return messages
 
     def close(self) -> None:
-        """Lets go of the files; what `get` gave stays valid."""
+        """Closes the files; what `get` gave stays valid."""
         self._files = None
 
     def _take_over(self, position: int, files: CacheFiles) -> NDArray[np.uint8] | None:
@@ -128,7 +128,7 @@ class ImageCache:
         return pixels
 
     def _open(self) -> CacheFiles | None:
-        """None where somebody has removed the cache; images are then read from their files."""
+        """None where the cache was removed; images are then read from their files."""
         if not self._is_gone:
             try:
                 self._files = CacheFiles(self.folder)

@@ -20,15 +20,15 @@ _STORE: Final = "pictures"
 
 @dataclass(frozen=True, slots=True)
 class CacheLocation:
-    """One place for caches.
+    """One location for caches.
 
     Attributes:
-        kind: What a person calls it.
+        kind: Its name in messages.
         store: The caches there.
         limit: ``data.cache_limit``, bytes; None: see `budget`.
         budget: What they may take together, from what they take now.
         is_temporary: A cache goes when the last run that uses it ends.
-        note: What a person should know; may be empty.
+        note: What the user should know; may be empty.
     """
 
     kind: Literal["memory", "disk"]
@@ -43,7 +43,7 @@ class CacheLocation:
         """Lets one process at a time make, open and remove caches here.
 
         Raises:
-            OSError: The place cannot be written, or belongs to somebody else.
+            OSError: The location cannot be written, or belongs to somebody else.
         """
         if self.is_temporary:
             _make_private(self.store.folder.parent)
@@ -51,18 +51,16 @@ class CacheLocation:
             yield
 
 
-def disk_location(root: Path, limit: int | None, *, is_asked_for: bool) -> CacheLocation:
+def disk_location(root: Path, limit: int | None, *, is_chosen: bool) -> CacheLocation:
     """The cache folder.
 
     Args:
         root: It; need not exist.
         limit: ``data.cache_limit``, bytes.
-        is_asked_for: Whether somebody chose the disk.
+        is_chosen: Whether the user chose the disk.
     """
     store = CacheStore(root / _STORE)
-    return CacheLocation(
-        "disk", store, limit, lambda now: disk_budget(store.folder, now, limit, is_asked_for=is_asked_for)
-    )
+    return CacheLocation("disk", store, limit, lambda now: disk_budget(store.folder, now, limit, is_chosen=is_chosen))
 
 
 def memory_location(limit: int | None, shared_memory: Path) -> CacheLocation | None:
@@ -82,19 +80,19 @@ def temporary_location(limit: int | None) -> CacheLocation:
         "disk",
         store,
         limit,
-        lambda now: disk_budget(store.folder, now, limit, is_asked_for=True),
+        lambda now: disk_budget(store.folder, now, limit, is_chosen=True),
         is_temporary=True,
-        note="there is no shared memory on this system, so the temporary folder is taken",
+        note="this system has no shared memory, so the temporary folder is used",
     )
 
 
 def remove_abandoned(shared_memory: Path) -> None:
     """Removes the temporary caches of runs that were killed."""
-    for place in (memory_location(None, shared_memory), temporary_location(None)):
-        if place is not None and place.store.folder.exists():
-            with contextlib.suppress(OSError), place.locked():
-                place.store.clean()
-                place.store.remove_unused(0)
+    for location in (memory_location(None, shared_memory), temporary_location(None)):
+        if location is not None and location.store.folder.exists():
+            with contextlib.suppress(OSError), location.locked():
+                location.store.clean()
+                location.store.remove_unused(0)
 
 
 def _private_folder(parent: Path) -> Path:

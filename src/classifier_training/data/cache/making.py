@@ -1,4 +1,4 @@
-"""Makes the folder of one image cache, whole or not at all, and says what is wrong with one that is there."""
+"""Makes the folder of one image cache, whole or not at all, and finds what is wrong with an existing one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def make_cache(folder: Path, images: ImageList, room: int, others: Sequence[Path
         folder: Where.
         images: What will be stored.
         room: Bytes for pixels, up to the end of an image; those behind it are not stored.
-        others: Caches beside it; images are taken over from the first one of the same form that has some of them.
+        others: Caches next to it; images are taken over from the first one of the same form that has some of them.
 
     Raises:
         OSError: The disk is full or read-only.
@@ -57,13 +57,13 @@ def make_cache(folder: Path, images: ImageList, room: int, others: Sequence[Path
         _link_earlier(new, images, others)
         _set_length(new / PIXELS_FILE, room)
         write_json(new / META_FILE, {"format": FORMAT_VERSION, "form": asdict(images.form)})
-        _put_in_place(new, folder)
+        _rename_into_place(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
 def grow_cache(folder: Path, room: int) -> None:
-    """Gives a cache room for more images. It never gets less: the memory of who reads it would vanish.
+    """Gives a cache room for more images. It never gets less: the memory of its readers would vanish.
 
     Raises:
         OSError: The disk is read-only.
@@ -73,7 +73,7 @@ def grow_cache(folder: Path, room: int) -> None:
 
 
 def table_bytes(folder: Path, count: int) -> int:
-    """What a cache takes beside the pixels of its images; at most, if it does not exist.
+    """What a cache takes besides the pixels of its images; at most, if it does not exist.
 
     Args:
         folder: The cache.
@@ -140,7 +140,7 @@ def _set_length(path: Path, length: int) -> None:
         file.truncate(length)
 
 
-def _put_in_place(new: Path, folder: Path) -> None:
+def _rename_into_place(new: Path, folder: Path) -> None:
     try:
         new.rename(folder)
     except OSError:
@@ -157,7 +157,7 @@ def _read_meta(folder: Path) -> dict[str, Any] | None:
 
 
 def _length(path: Path) -> int:
-    """Bytes of a file; 0 for one that is not there."""
+    """Bytes of a file; 0 for a missing one."""
     try:
         return path.stat().st_size
     except OSError:

@@ -1,4 +1,4 @@
-"""Files that many processes read through memory and write to at places of their own, the same on every platform."""
+"""Files that many processes read through memory and write to at offsets of their own, the same on every platform."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def map_file(path: Path) -> mmap.mmap:
 
 
 class WritableFile:
-    """An existing file that is written to at given places.
+    """An existing file that is written to at given offsets.
 
     Mapped memory is read and never written: on a full disk, a write to a file is an error, while one to its memory
     would end the process.

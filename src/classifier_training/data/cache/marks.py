@@ -16,7 +16,7 @@ GOOD: Final = 1
 """Was read and is what was written."""
 DAMAGED: Final = 2
 """Was read and is not what was written."""
-MENDED: Final = 3
+REPAIRED: Final = 3
 """Was damaged and has been stored again."""
 MISFIT: Final = 4
 """Could not be stored, because its size is not the one that was expected."""
@@ -28,8 +28,8 @@ _LARGEST: Final = 255
 class CacheMarks:
     """One mark an image, and why no more images are stored, if so.
 
-    What one worker found good the others need not check again, and what went wrong in a worker is told to a person
-    by the main process. Single bytes are written, so nothing has to be locked. Pickles as its path.
+    What one worker found good the others need not check again, and what went wrong in a worker is reported by the
+    main process. Single bytes are written, so nothing has to be locked. Pickles as its path.
 
     Args:
         path: What `create` made; None: every process has marks of its own.

@@ -89,7 +89,7 @@ class ImageList:
     def slots(self) -> Iterator[NDArray[np.int64]]:
         """The table of slots, in parts: int64 (n, 2), where an image begins, and its sides as `unpack_sides` reads.
 
-        One row more than there are images: the last one says where the last image ends.
+        One row more than there are images: the last one holds where the last image ends.
         """
         start = taken = 0
         for shorts, longs in self._sides():
@@ -143,7 +143,7 @@ def unpack_sides(sides: int) -> tuple[int, int]:
 
 
 def find_digests(digests: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Where each content hash stands among others.
+    """Where each content hash is among others.
 
     Args:
         digests: uint8 (N, 16).

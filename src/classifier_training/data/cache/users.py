@@ -90,7 +90,7 @@ def is_used(folder: Path) -> bool:
 
 
 def _end(pid: int, marks: Path | None, lock: BaseFileLock | None, after: Callable[[], None] | None) -> None:
-    if os.getpid() != pid:  # a forked process ends, and the run goes on
+    if os.getpid() != pid:  # a forked process ends, and the run continues
         return
     if marks is not None:
         with contextlib.suppress(OSError):

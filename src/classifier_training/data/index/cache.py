@@ -1,4 +1,4 @@
-"""Makes the index of a source once, and finds it again at the next start."""
+"""Builds the index of a source once, and finds it again at the next start."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from classifier_training.data.cache.folder import CACHE_VARIABLE, is_cache_error
 from classifier_training.data.index.check import Facts, inspect_records
 from classifier_training.data.index.table import Index, RowRecords, listing_keys, write_index
 from classifier_training.data.sources.address import is_remote
+from classifier_training.data.sources.detect import list_photos
 from classifier_training.data.sources.listing import Listing
-from classifier_training.data.sources.recognise import list_photos
 from classifier_training.data.sources.table import Columns
 from classifier_training.types import Progress, file_stamp
 
-MAX_FILES_LOOKED_AT: Final = 100_000
+MAX_FILES_COMPARED: Final = 100_000
 """Up to this many files, each one's size and time of change is compared at every start, which takes half a second.
 Of more, only the folders' are; a file that was changed in place is then found when it is read."""
 _CLOCK_MARGIN_SECONDS: Final = 0.1
@@ -50,11 +50,11 @@ def load_index(
     Args:
         root: The source, an absolute path or an address.
         columns: Names of a table's columns.
-        cache: The cache folder; where it cannot be written, the index is made at every start.
-        max_pixels: An image with more is none; None: as Pillow does.
-        checking: Told how many images have been checked.
-        scanning: Told how many folders or shards have been looked through.
-        fetching: Told how many remote images have been fetched.
+        cache: The cache folder; where it cannot be written, the index is rebuilt at every start.
+        max_pixels: An image with more is rejected; None: as Pillow does.
+        checking: Reports how many images have been checked.
+        scanning: Reports how many folders or shards have been scanned.
+        fetching: Reports how many remote images have been fetched.
 
     Raises:
         DataError: The source cannot be listed.
@@ -63,32 +63,32 @@ def load_index(
     index = _current(path, root)
     if index is None:
 
-        def make(place: Path) -> Index:
+        def build(location: Path) -> Index:
             # anything that changes from now on makes the index old
             started = time.time_ns()
             listing = list_photos(root, columns, cache=cache, scanning=scanning, fetching=fetching)
-            facts = _inspect(place, listing, _open(path), max_pixels, checking)
+            facts = _inspect(location, listing, _open(path), max_pixels, checking)
             watched = [[watched, *_state(watched)] for watched in listing.watched]
-            write_index(place, listing, facts, watched=watched, made_at_ns=started)
-            return Index(place)
+            write_index(location, listing, facts, watched=watched, made_at_ns=started)
+            return Index(location)
 
         try:
             with one_at_a_time(path):  # the other ranks of a run wait, instead of reading all images as well
                 index = _current(path, root)
                 if index is None:
-                    return make(path)
+                    return build(path)
         except OSError as error:
             if not is_cache_error(error, cache):
                 raise
-            return make(_elsewhere(cache, error) / path.name)
+            return build(_elsewhere(cache, error) / path.name)
     if checking is not None:
         checking(len(index), len(index))
     return index
 
 
 def _current(path: Path, root: str) -> Index | None:
-    """The stored index, if nothing has changed since it was made."""
-    # what lies at an address cannot be watched: it is listed again, and what was fetched is not fetched again
+    """The stored index, if nothing has changed since it was built."""
+    # an address cannot be watched: it is listed again, but what was fetched is not fetched again
     index = None if is_remote(root) else _open(path)
     return index if index is not None and _is_current(index) else None
 
@@ -109,9 +109,9 @@ def _inspect(
     path: Path, listing: Listing, stored: Index | None, max_pixels: int | None, progress: Progress | None
 ) -> Facts:
     """The facts of all images; those of files that the stored index knows are taken from it."""
-    # the rows are looked up in a file too, so that they take no memory while the images are read
+    # the rows are read from a file too, so that they take no memory while the images are read
     count = listing.rows.num_rows
-    unchecked = path.with_name(f".{path.name}.rows.tmp")  # what a kill leaves of it, the next start removes
+    unchecked = path.with_name(f".{path.name}.rows.tmp")  # the next start removes what a killed process leaves
     write_index(unchecked, listing, Facts.empty(count))
     try:
         records = RowRecords(Index(unchecked), np.arange(count))
@@ -149,7 +149,7 @@ def _name(root: str, columns: Columns, max_pixels: int | None) -> str:
 
 
 def _open(path: Path) -> Index | None:
-    """The stored index, if there is one that can be read."""
+    """The stored index, if it can be read."""
     try:
         index = Index(path)
     except (OSError, ValueError):  # pyarrow's errors are among them
@@ -158,13 +158,13 @@ def _open(path: Path) -> Index | None:
 
 
 def _is_current(index: Index) -> bool:
-    """Whether no folder, table or image has changed since the index was made."""
+    """Whether no folder, table or image has changed since the index was built."""
     latest = index.metadata["made_at_ns"] - int(_CLOCK_MARGIN_SECONDS * 1e9)
-    for place, changed_at, size in index.metadata["watched"]:
-        # within the clock's grain of a change there could have been another one
-        if _state(place) != (changed_at, size) or changed_at > latest:
+    for location, changed_at, size in index.metadata["watched"]:
+        # within the clock's resolution there could have been another change
+        if _state(location) != (changed_at, size) or changed_at > latest:
             return False
-    if len(index) > MAX_FILES_LOOKED_AT:
+    if len(index) > MAX_FILES_COMPARED:
         return True
     shards: dict[str, int] = {}  # a shard's stamp is that of thousands of rows
     for record, stamp in zip(RowRecords(index, np.arange(len(index))), index.stamps, strict=True):
@@ -175,13 +175,13 @@ def _is_current(index: Index) -> bool:
     return True
 
 
-def _state(place: str) -> tuple[int, int]:
-    """Time of change and size of a file or folder; of one that is gone, zeros."""
+def _state(location: str) -> tuple[int, int]:
+    """Time of change and size of a file or folder; of one that is missing, zeros."""
     try:
-        status = os.stat(place)  # noqa: PTH116 - thousands of folders
+        status = os.stat(location)  # noqa: PTH116 - thousands of folders
     except OSError:
         return 0, 0
-    is_folder = os.path.isdir(place)  # noqa: PTH112 - as above
+    is_folder = os.path.isdir(location)  # noqa: PTH112 - as above
     return status.st_mtime_ns, 0 if is_folder else status.st_size
 
 

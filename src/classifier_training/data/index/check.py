@@ -1,6 +1,6 @@
-"""Reads every image once before training: is it one, how large, and what is its content hash?
+"""Reads every image once before training: whether it is one, its size and its content hash.
 
-A broken file found here costs a line; found in the last epoch it costs the run.
+A broken file found here costs one line; found in the last epoch it costs the run.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from classifier_training.errors import BadImageError, DataError
 from classifier_training.files.text import name_some
 from classifier_training.imaging.decode import check_image, read_image_bytes
-from classifier_training.types import ImageRecord, Progress, file_stamp
+from classifier_training.types import ImageRecord, OnBadImage, Progress, file_stamp
 
 DIGEST_BYTES: Final = 16
 MODES: Final = (
     "other", "RGB", "L", "RGBA", "CMYK", "P", "1", "I;16", "I;16B", "I;16L", "I", "F", "LA", "PA", "RGBX", "YCbCr",
     "LAB", "HSV",
 )  # fmt: skip
-"""Pillow's names of what colours are stored as; an index holds positions in it, so new ones come last."""
+"""Pillow's names of pixel formats; an index holds positions in it, so new ones come last."""
 _MODE_CODES: Final = {mode: code for code, mode in enumerate(MODES)}
 _MAX_SIDE: Final = 65_535
 _RECORDS_PER_TASK: Final = 64
@@ -36,12 +36,12 @@ class Facts:
     """What N images are, as columns.
 
     Attributes:
-        digests: uint8 (N, 16), content hashes; zero for what is no image.
-        widths: uint16 (N,), of the upright image, pixels, at most 65535; 0 for what is no image.
+        digests: uint8 (N, 16), content hashes; zero where it is not an image.
+        widths: uint16 (N,), of the upright image, pixels, at most 65535; 0 where it is not an image.
         heights: uint16 (N,), likewise.
-        stamps: uint32 (N,), `file_stamp` of each image's file; 0 where there is none.
-        modes: uint8 (N,), positions in `MODES`; 0 also for what is no image.
-        errors: Why an image is none, by position; names the file.
+        stamps: uint32 (N,), `file_stamp` of each image's file; 0 where the file is missing.
+        modes: uint8 (N,), positions in `MODES`; 0 also where it is not an image.
+        errors: Why a file is not an image, by position; names the file.
     """
 
     digests: NDArray[np.uint8]
@@ -70,7 +70,7 @@ class BadImage:
 
     Attributes:
         path: The file.
-        reason: Why it is no image; names the file.
+        reason: Why it is not an image; names the file.
     """
 
     path: str
@@ -89,10 +89,10 @@ def inspect_records(
 
     Args:
         records: Where they are.
-        progress: Told how far it is.
+        progress: Reports the progress.
         known: Given a position and the stamp of its file: whether ``into`` holds the facts of that image already.
         into: Facts to complete; None: all are missing.
-        max_pixels: An image with more is none; None: as Pillow does.
+        max_pixels: An image with more is rejected; None: as Pillow does.
     """
     facts = into or Facts.empty(len(records))
     size = max(1, min(_RECORDS_PER_TASK, len(records) // 1000))
@@ -112,35 +112,36 @@ def inspect_records(
 
 
 def check_bad(bad: Sequence[BadImage], num_images: int, policy: BadImagePolicy) -> None:
-    """Refuses broken files that are not to be skipped, or too many of them.
+    """Refuses broken files where they may not be skipped, or too many of them.
 
     Raises:
-        DataError: There are some, and the policy does not allow that.
+        DataError: The policy does not allow them.
     """
     if not bad:
         return
     reasons = name_some(image.reason for image in bad)
     if policy.on_bad_image == "raise":
         raise DataError(
-            f"{len(bad)} file(s) are no readable images: {reasons}; mend or remove them, or set data.on_bad_image=skip"
+            f"{len(bad)} file(s) are not readable images: {reasons}; repair or remove them, or set"
+            " data.on_bad_image=skip"
         )
     if len(bad) > policy.max_bad_fraction * num_images and len(bad) < num_images:
         raise DataError(
-            f"{len(bad)} of {num_images} files are no readable images, more than"
-            f" data.max_bad_fraction={policy.max_bad_fraction:g} allows: {reasons}; mend them, or raise it"
+            f"{len(bad)} of {num_images} files are not readable images, more than"
+            f" data.max_bad_fraction={policy.max_bad_fraction:g} allows: {reasons}; repair them, or raise it"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class BadImagePolicy:
-    """What to do about files that are no images.
+    """What to do about files that are not images.
 
     Attributes:
         on_bad_image: Stop, or leave them out.
         max_bad_fraction: Share of all files that may be left out.
     """
 
-    on_bad_image: Literal["raise", "skip"] = "raise"
+    on_bad_image: OnBadImage = "raise"
     max_bad_fraction: float = 1.0
 
 
@@ -187,7 +188,7 @@ def _inspect(
 
 
 def _stamp(path: str) -> int:
-    """The stamp of a file; 0 where there is none, which reading it will tell better."""
+    """The stamp of a file; 0 for a missing file, which reading it reports better."""
     try:
         return file_stamp(os.stat(path))  # noqa: PTH116 - a Path for each of a million files takes seconds
     except (OSError, ValueError):  # a name with a NUL in it is a ValueError

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from classifier_training.data.index.check import MODES, BadImage
 from classifier_training.data.photos import Photos
-from classifier_training.data.sources.recognise import shown_root
+from classifier_training.data.sources.detect import shown_root
 from classifier_training.files.text import plain_text
 from classifier_training.run.statistics import QUANTITIES, BadFile, Histogram, Spread, Statistics
 from classifier_training.types import SPLITS
 
 NUM_BINS: Final = 30
 MAX_BAD_NAMED: Final = 1000
-"""How many files that were left out are named; all of them stand in ``data/split.csv``."""
+"""How many files that were left out are named; all of them are in ``data/split.csv``."""
 _WIDE_RANGE: Final = 8.0
 """From this ratio of the largest to the smallest value on, the bins of a histogram grow with the value."""
 
@@ -64,7 +64,7 @@ def _histogram(values: NDArray[Any]) -> Histogram:
         return Histogram((_number(low), _number(high)), (len(values),))
     space = np.geomspace if high > _WIDE_RANGE * low else np.linspace
     edges = space(low, high, NUM_BINS + 1)
-    edges[0], edges[-1] = low, high  # whatever the logarithm rounded
+    edges[0], edges[-1] = low, high  # the logarithm rounds
     distinct, times = np.unique(values, return_counts=True)
     counts, _ = np.histogram(distinct, edges, weights=times)
     return Histogram(tuple(map(_number, edges)), tuple(counts.astype(int).tolist()))
@@ -82,5 +82,5 @@ def _bad(bad: Sequence[BadImage]) -> tuple[BadFile, ...]:
 
 
 def _number(value: Any) -> float:
-    """Six digits, which is more than anybody reads."""
+    """Six significant digits."""
     return float(f"{float(value):.6g}")

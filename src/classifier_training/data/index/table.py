@@ -36,7 +36,7 @@ class Index:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no index, or one of another version.
+        ValueError: It is not an index, or of another version.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -59,7 +59,7 @@ class Index:
 
     @property
     def errors(self) -> dict[int, str]:
-        """Why a row is no image, by row."""
+        """Why a row is not an image, by row."""
         return {int(row): reason for row, reason in self.metadata["errors"].items()}
 
     @functools.cached_property
@@ -79,7 +79,7 @@ class Index:
 
     @functools.cached_property
     def digests(self) -> NDArray[np.uint8]:
-        """uint8 (N, 16), content hashes; zero for what is no image."""
+        """uint8 (N, 16), content hashes; zero where it is not an image."""
         column = self._columns["digest"]
         parts = [
             np.frombuffer(batch.column(column).buffers()[1], np.uint8)[: batch.num_rows * DIGEST_BYTES]
@@ -126,15 +126,15 @@ class Index:
         """Where the bytes of an image are."""
         number, offset = divmod(int(row), ROWS_PER_BATCH)
         batch, columns = self._batches[number], self._columns
-        place, name = batch.column(columns["place"])[offset].as_py(), batch.column(columns["name"])[offset].as_py()
+        location, name = batch.column(columns["place"])[offset].as_py(), batch.column(columns["name"])[offset].as_py()
         stamp = batch.column(columns["stamp"])[offset].as_py() or None
         if "offset" not in columns:
-            return record_at(place, name, None, None, stamp)
+            return record_at(location, name, None, None, stamp)
         start, size = (batch.column(columns[column])[offset].as_py() for column in ("offset", "size"))
-        return record_at(place, name, start, size, stamp)
+        return record_at(location, name, start, size, stamp)
 
     def keys(self) -> pa.ChunkedArray:
-        """One text a row that says where its bytes are, for joining with another index of the same source."""
+        """One text a row for the location of its bytes, for joining with another index of the same source."""
         import pyarrow as pa
 
         return pa.chunked_array([_keys(batch) for batch in self._batches], pa.large_string())
@@ -211,7 +211,7 @@ def write_index(path: Path, listing: Listing, facts: Facts, **metadata: Any) -> 
     about = {
         "version": FORMAT_VERSION,
         "layout": listing.layout,
-        "places": dict(listing.places),
+        "places": dict(listing.locations),
         "warnings": listing.warnings,
         "errors": {str(row): reason for row, reason in facts.errors.items()},
         **metadata,
@@ -222,7 +222,7 @@ def write_index(path: Path, listing: Listing, facts: Facts, **metadata: Any) -> 
         pa.OSFile(str(temporary), "wb") as sink,
         pa.ipc.new_file(sink, table.schema) as writer,
     ):
-        for start in range(0, table.num_rows, ROWS_PER_BATCH):  # batches of one length: a row is found by a division
+        for start in range(0, table.num_rows, ROWS_PER_BATCH):  # batches of one length: a row is found by divmod
             writer.write_table(table.slice(start, ROWS_PER_BATCH).combine_chunks(), ROWS_PER_BATCH)
 
 
@@ -243,7 +243,7 @@ def _keys(batch: pa.RecordBatch) -> pa.Array:
     import pyarrow.compute as pc
 
     parts = [batch.column("place").dictionary_decode(), batch.column("name")]
-    # a missing offset counts as an empty text, whether the column is there or not
+    # a missing offset counts as an empty text, whether the column exists or not
     parts.append(batch.column("offset") if "offset" in batch.schema.names else pa.nulls(batch.num_rows, pa.int64()))
     texts = [pc.cast(pc.cast(part, pa.string()), pa.large_string()) for part in parts]
     between = pa.scalar("\0", pa.large_string())

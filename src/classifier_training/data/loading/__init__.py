@@ -1,4 +1,1 @@
-"""From an index row to a batch: decode, crop, augment, collate, normalise.
-
-It does not choose which image comes next.
-"""
+"""From an index row to a batch: decode, crop, augment, collate, normalise; `sampling` chooses the images."""

@@ -2,8 +2,8 @@
 
 torch sends a tensor by making a file of shared memory for it. Every batch then costs both processes thousands of page
 faults, and all batches together must fit into ``/dev/shm``, which is 64 MB in a container. Here the memory is mapped
-once, before the processes are forked; a batch is sent by its number. When nobody in the main process holds its
-tensors any more, the place is free again. If none is free, a batch is sent as torch sends it.
+once, before the processes are forked; a batch is sent by its number. When nothing in the main process holds its
+tensors any more, the slot is free again. If none is free, a batch is sent as torch sends it.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ _memories: weakref.WeakValueDictionary[int, BatchMemory] = weakref.WeakValueDict
 
 
 class BatchMemory:
-    """Places for batches, some for every loader process.
+    """Slots for batches, some for every loader process.
 
-    A place has one flag. The loader process sets it when it begins to write, the process that made the memory clears
+    A slot has one flag. The loader process sets it when it begins to write, the process that made the memory clears
     it when the batch is gone, so nothing has to be locked.
 
     Args:
         num_workers: Loader processes.
-        num_slots: Places for each of them.
+        num_slots: Slots for each of them.
         slot_bytes: Size of the largest batch.
 
     Raises:
-        OSError: There is not so much memory.
+        OSError: There is not enough memory.
     """
 
     def __init__(self, num_workers: int, num_slots: int, slot_bytes: int) -> None:
@@ -57,11 +57,11 @@ class BatchMemory:
 
     @property
     def num_taken(self) -> int:
-        """Places that hold a batch."""
+        """Slots that hold a batch."""
         return int(self._is_taken.sum())
 
     def take(self, worker: int) -> int | None:
-        """A free place of a loader process, now taken; None: there is none."""
+        """A free slot of a loader process, now taken; None: all are taken."""
         for slot in range(worker * self.num_slots, (worker + 1) * self.num_slots):
             if not self._is_taken[slot]:
                 self._is_taken[slot] = 1
@@ -69,15 +69,15 @@ class BatchMemory:
         return None
 
     def free(self, slot: int) -> None:
-        """Gives a place back."""
+        """Gives a slot back."""
         self._is_taken[slot] = 0
 
     def pixels(self, slot: int, count: int, image_size: int) -> NDArray[np.uint8]:
-        """uint8 (B, S, S, 3), the memory of a place."""
+        """uint8 (B, S, S, 3), the memory of a slot."""
         return self._flat(slot, count * image_size**2 * 3).reshape(count, image_size, image_size, 3)
 
     def lend(self, slot: int, count: int, image_size: int) -> NDArray[np.uint8]:
-        """The memory of a place, which is free again when the last reference to it is gone."""
+        """The memory of a slot, which is free again when the last reference to it is gone."""
         flat = self._flat(slot, count * image_size**2 * 3)
         weakref.finalize(flat, self._return, slot).atexit = False
         return flat.reshape(count, image_size, image_size, 3)
@@ -86,7 +86,7 @@ class BatchMemory:
         return np.frombuffer(self._memory, np.uint8, size, self._start + slot * self.slot_bytes)
 
     def _return(self, slot: int) -> None:
-        # a process that is forked meanwhile inherits the reference, but not the right to give the place back
+        # a process that is forked meanwhile inherits the reference, but not the right to give the slot back
         if os.getpid() == self._owner:
             self.free(slot)
 
@@ -101,7 +101,7 @@ def make_batch(
     """Makes a batch, in a loader process in memory that need not be sent.
 
     Args:
-        memory: Shared with the main process; None: there is none.
+        memory: Shared with the main process; None: no memory is shared.
         image_size: S.
         labels: int64 (B,).
         indices: int64 (B,).
@@ -128,7 +128,7 @@ def make_batch(
 
 
 class _SentBatch(dict[str, Tensor]):
-    """A batch that pickles as the number of its place; labels travel as numpy arrays, which need no shared memory."""
+    """A batch that pickles as the number of its slot; labels travel as numpy arrays, which need no shared memory."""
 
     def __init__(self, batch: ClassificationBatch, memory: BatchMemory | None, slot: int | None) -> None:
         super().__init__(cast("dict[str, Tensor]", batch))

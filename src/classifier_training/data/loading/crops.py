@@ -1,4 +1,4 @@
-"""The random part of a crop and a flip: a pure function of the seed, the epoch and the number of the draw."""
+"""The random part of a crop and a flip: a pure function of the seed, the epoch and the position in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from classifier_training.seeding import mix_seed
 
 _NUM_TRIES: Final = 10  # as torchvision
 _AREA, _RATIO, _LEFT, _TOP, _HFLIP, _VFLIP, _SEED = 0, _NUM_TRIES, 2 * _NUM_TRIES, 21, 22, 23, 24
-# A whole number of Philox blocks, so that every draw begins with one of its own.
+# A whole number of Philox blocks, so that every sample begins with one of its own.
 _BLOCK: Final = 4
 _NUM_BLOCKS: Final = 7
 
@@ -36,7 +36,7 @@ class Crop(NamedTuple):
 
 
 class Randomness:
-    """The random numbers of one draw.
+    """The random numbers of one sample.
 
     Args:
         uniforms: Of one row of `random_uniforms`.
@@ -47,7 +47,7 @@ class Randomness:
 
     @property
     def seed(self) -> int:
-        """Seed in [0, 2⁵³) for what draws its own numbers."""
+        """Seed in [0, 2⁵³) for what uses a generator of its own."""
         return int(self._uniforms[_SEED] * 2**53)
 
     def flips(self, horizontally: float, vertically: float) -> tuple[bool, bool]:
@@ -55,7 +55,7 @@ class Randomness:
         return self._uniforms[_HFLIP] < horizontally, self._uniforms[_VFLIP] < vertically
 
     def crop(self, size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]) -> Crop:
-        """A rectangle of random area, shape and place, distributed as torchvision's ``RandomResizedCrop``.
+        """A rectangle of random area, shape and position, distributed as torchvision's ``RandomResizedCrop``.
 
         Args:
             size: Width and height of the image, pixels.
@@ -79,26 +79,26 @@ class Randomness:
         return Crop((width - w) // 2, (height - h) // 2, w, h)
 
 
-def random_uniforms(seed: int, epoch: int, numbers: NDArray[np.int64]) -> list[list[float]]:
-    """Random numbers in [0, 1) for each draw.
+def random_uniforms(seed: int, epoch: int, positions: NDArray[np.int64]) -> list[list[float]]:
+    """Random numbers in [0, 1) for each sample.
 
-    Philox is a generator that jumps to any position at once, so no draw has to know of the others.
+    Philox is a generator that jumps to any position at once, so no sample depends on the others.
 
     Args:
         seed: The run's seed.
         epoch: The epoch.
-        numbers: int64 (n,), the draws' positions in the epoch.
+        positions: int64 (n,), of the samples in the epoch.
 
     Returns:
         n rows for `Randomness`.
     """
     philox = np.random.Philox(key=mix_seed(seed, epoch))
     generator = np.random.Generator(philox)
-    uniforms = np.empty((len(numbers), _BLOCK * _NUM_BLOCKS))
-    starts = np.flatnonzero(np.diff(numbers, prepend=numbers[:1]) != 1).tolist()
+    uniforms = np.empty((len(positions), _BLOCK * _NUM_BLOCKS))
+    starts = np.flatnonzero(np.diff(positions, prepend=positions[:1]) != 1).tolist()
     position = 0
-    for start, stop in zip(starts, [*starts[1:], len(numbers)], strict=False):
-        philox.advance((int(numbers[start]) - position) * _NUM_BLOCKS)
+    for start, stop in zip(starts, [*starts[1:], len(positions)], strict=False):
+        philox.advance((int(positions[start]) - position) * _NUM_BLOCKS)
         generator.random(out=uniforms[start:stop])
-        position = int(numbers[stop - 1]) + 1
+        position = int(positions[stop - 1]) + 1
     return uniforms.tolist()

@@ -1,4 +1,4 @@
-"""LabelledImages images as torch datasets that give whole batches, as uint8."""
+"""Labelled images as torch datasets that give whole batches, as uint8."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Cache(Protocol):
     """Where decoded images are kept, by their position in a dataset."""
 
     def get(self, position: int) -> NDArray[np.uint8] | None:
-        """uint8 (H, W, 3), or None where there is none."""
+        """uint8 (H, W, 3); None where it is not stored."""
 
     def put(self, position: int, pixels: NDArray[np.uint8]) -> None:
         """Keeps uint8 (H, W, 3), if there is room."""
@@ -43,7 +43,7 @@ class ImageDataset(Dataset[ClassificationBatch]):
         max_pixels: An image with more is refused; None: as Pillow does.
 
     Attributes:
-        memory: Where loader processes put batches; None: in memory of their own.
+        memory: Where loader processes write batches; None: in memory of their own.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ImageDataset(Dataset[ClassificationBatch]):
 
 
 class TrainDataset(ImageDataset):
-    """Training images; a batch is asked for by `SampledIndices`, which decide its augmentation.
+    """Training images; a batch is requested by `SampledIndices`, which decide its augmentation.
 
     Args:
         records: Where the images are.
@@ -107,16 +107,16 @@ class TrainDataset(ImageDataset):
         self.seed = seed
         self.reduce_to = reduce_to
 
-    def __getitems__(self, draws: SampledIndices) -> ClassificationBatch:
+    def __getitems__(self, samples: SampledIndices) -> ClassificationBatch:
         """One batch: images uint8 (B, 3, S, S), channels last."""
-        uniforms = random_uniforms(self.seed, draws.epoch, draws.numbers)
+        uniforms = random_uniforms(self.seed, samples.epoch, samples.positions)
 
         def fill(pixels: Tensor) -> None:
             images = pixels.permute(0, 3, 1, 2)
-            for number, position in enumerate(draws.samples.tolist()):
+            for number, position in enumerate(samples.indices.tolist()):
                 self._write(position, Randomness(uniforms[number]), images[number : number + 1])
 
-        return make_batch(self.memory, self.image_size, self.labels[draws.samples], draws.samples, fill)
+        return make_batch(self.memory, self.image_size, self.labels[samples.indices], samples.indices, fill)
 
     def _write(self, position: int, random: Randomness, output: Tensor) -> None:
         if self.reduce_to is not None:
@@ -197,7 +197,7 @@ def reduce_image(image: EncodedImage, short_side: int) -> NDArray[np.uint8]:
         short_side: Length that a longer short side is reduced to, pixels.
 
     Returns:
-        uint8 (h, w, 3), of the size that `stored_size` says; an image that is never stored stays as it is.
+        uint8 (h, w, 3), of the size that `stored_size` gives; an image that is never stored stays as it is.
     """
     size = stored_size(*image.size, short_side)
     if size in {image.size, (0, 0)}:

@@ -81,7 +81,7 @@ def train_loader(
 
     Args:
         dataset: The images.
-        batches: The draws of each batch; its ``batch_size`` is that of the largest.
+        batches: The samples of each batch; its ``batch_size`` is that of the largest.
         num_workers: Loader processes; None: by CPU count.
         normalization: Makes batches float32 and normalised; None leaves them uint8.
     """

@@ -1,4 +1,4 @@
-"""Resizes uint8 images with torch's vectorised antialiasing kernels, straight into memory that is there already.
+"""Resizes uint8 images with torch's vectorised antialiasing kernels, straight into existing memory.
 
 They give what Pillow gives, within two levels of 255, in an eighth of the time.
 """

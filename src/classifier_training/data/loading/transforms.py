@@ -1,4 +1,4 @@
-"""Training augmentation: uint8 image in, uint8 square out, all randomness from the draw.
+"""Training augmentation: uint8 image in, uint8 square out, all randomness from the position in the epoch.
 
 Crop, resize and flips are ours and write straight into the batch; what changes colours is torchvision's, on Pillow
 images, which it handles faster than tensors. The evaluation transform is `classifier_training.imaging.preprocess`.
@@ -44,7 +44,7 @@ class TrainTransform:
             self.erasing = v2.RandomErasing(config.random_erasing, value=mean_colour, inplace=True)
 
     def crop(self, size: tuple[int, int], random: Randomness) -> Crop:
-        """The part of an image of this width and height that a draw takes."""
+        """The part of an image of this width and height that is cropped."""
         return random.crop(size, self.config.train_scale, self.config.train_ratio)
 
     def shrink(self, crop: Crop) -> int:
@@ -60,8 +60,8 @@ class TrainTransform:
         """Makes the model's input, not normalised, from a crop.
 
         Args:
-            pixels: uint8 (H, W, 3), RGB: what `crop` says of the image; may be read-only.
-            random: The random numbers of the draw.
+            pixels: uint8 (H, W, 3), RGB: what `crop` takes of the image; may be read-only.
+            random: The random numbers of the sample.
             output: uint8 (1, 3, S, S), channels last, filled.
         """
         images = as_images(pixels)
@@ -84,7 +84,7 @@ class TrainTransform:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seeds torch's global generator, from which torchvision draws, and gives it back as it was."""
+    """Seeds torch's global generator, which torchvision uses, and restores its state afterwards."""
     state = torch.default_generator.get_state()
     torch.default_generator.manual_seed(seed)
     try:

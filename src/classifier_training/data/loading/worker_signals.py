@@ -1,4 +1,4 @@
-"""Which signals a loader's worker process minds."""
+"""Which signals a loader's worker process handles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def leave_signals_to_the_main_process(worker: int) -> None:  # noqa: ARG001 - th
     """Ignores what a terminal or a scheduler sends to every process of a job: the main one decides when to stop.
 
     A worker that is stuck still ends when its loader terminates it; one whose main process is gone, by torch's own
-    watchdog. Only Linux tells who sent a signal: elsewhere such a worker is left to the operating system.
+    watchdog. Only Linux reports who sent a signal: elsewhere such a worker is left to the operating system.
     """
     main_process = os.getppid()
     for number in LEFT_TO_THE_MAIN_PROCESS:
@@ -30,4 +30,4 @@ def _end_when_terminated_by(main_process: int) -> None:
     """Waits for the main process's own SIGTERM, with which a loader ends a worker that does not answer."""
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != main_process:
         pass
-    os._exit(0)  # as torch ends a worker; the main process would tell of any other status as of a failure
+    os._exit(0)  # as torch ends a worker; the main process would report any other status as a failure

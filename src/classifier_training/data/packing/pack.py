@@ -54,13 +54,13 @@ def pack(
         folder: Where the shards go.
         packing: How.
         manifest: What an earlier call has finished there; such shards are verified and kept.
-        progress: Told how many images are packed.
+        progress: Reports how many images are packed.
 
     Returns:
         The manifest of the finished folder, and how many shards were kept.
 
     Raises:
-        BadImageError: A file cannot be read any more.
+        BadImageError: A file can no longer be read.
         OSError: The folder cannot be written.
     """
     packer = _Packer(photos, folder, packing, manifest, progress)
@@ -81,7 +81,7 @@ class _Packer:
 
     def run(self) -> Manifest:
         if not self._manifest.shards:
-            self._manifest.write(self._folder)  # from now on the folder is known to be one of shards
+            self._manifest.write(self._folder)  # marks the folder as one of shards
         write_json(self._folder / CLASSES_FILE, list(self._photos.classes))
         files = [file for split in SPLITS if split in self._photos.rows for file in self._pack_split(split)]
         shards = {file: self._manifest.shards[file] for file in files}
@@ -90,7 +90,7 @@ class _Packer:
         return self._manifest
 
     def _pack_split(self, split: Split) -> list[str]:
-        """The names of the split's shards, which are all there then."""
+        """Writes the missing shards of a split, and returns the names of all."""
         source = _SplitSource(self._photos, split, self._packing)
         files: list[str] = []
         position = 0
@@ -105,11 +105,11 @@ class _Packer:
                 entry = self._write(file, position, source, samples)
             files.append(file)
             position += entry.count
-            self._tell(entry.count)
+            self._report(entry.count)
         return files
 
     def _kept(self, file: str, position: int, source: _SplitSource) -> ShardEntry | None:
-        """The entry of a shard that is there already, just as it would be written."""
+        """The entry of an existing shard, if it is as it would be written."""
         entry = self._manifest.shards.get(file)
         path = self._folder / file
         if entry is None or entry.first != position or entry.inputs != source.inputs(position, entry.count):
@@ -127,7 +127,7 @@ class _Packer:
         self._manifest.write(self._folder)
         return entry
 
-    def _tell(self, count: int) -> None:
+    def _report(self, count: int) -> None:
         self._num_done += count
         if self._progress is not None:
             self._progress(self._num_done, sum(map(len, self._photos.rows.values())))

@@ -1,4 +1,4 @@
-"""`prepare`: photos in; tar shards of them out, ready to be trained from."""
+"""`prepare`: packs photos into tar shards that can be trained from."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Prepared:
         folder: Where the shards are.
         counts: Number of images of each split.
         num_shards: Number of shards.
-        num_kept: How many of them were there already.
+        num_kept: How many of them already existed.
         num_bytes: Size of all shards.
     """
 
@@ -52,7 +52,7 @@ def prepare(
     shard_size: str = DEFAULT_SHARD_SIZE,
     quiet: bool = False,
 ) -> Prepared:
-    """Packs photos into tar shards as WebDataset writes them; ``train`` takes the folder in place of the photos.
+    """Packs photos into tar shards as WebDataset writes them; ``train`` takes the folder instead of the photos.
 
     The same photos and settings give the same bytes. When it was interrupted and is called again, the finished shards
     are verified and kept.
@@ -64,7 +64,7 @@ def prepare(
         size: Images whose shorter side is longer than this, pixels, are reduced to it and become JPEGs of quality
             95; all others, and with None all, are packed as they are.
         shard_size: A shard is full when it has as many bytes, such as ``"256MB"`` or ``"1GiB"``.
-        quiet: Say warnings and results only.
+        quiet: Show warnings and results only.
 
     Raises:
         UserError: A setting or the photos cannot be used, or the folder holds something else.
@@ -85,7 +85,7 @@ def prepare(
         except OSError as error:
             raise DataError(
                 f"cannot write the shards to {folder}: {error.strerror or error}; finished shards are kept, so run the"
-                " same again when that is mended"
+                " same command again when that is repaired"
             ) from None
     prepared = Prepared(
         folder=folder,
@@ -95,13 +95,13 @@ def prepare(
         num_bytes=sum(entry.num_bytes for entry in manifest.shards.values()),
     )
     splits = ", ".join(f"{count} {split}" for split, count in prepared.counts.items())
-    kept = f" ({num_kept} of them were there already)" if num_kept else ""
+    kept = f" ({num_kept} of them already existed)" if num_kept else ""
     terminal.result(f"{splits} images in {prepared.num_shards} shard(s){kept}, written to {folder}")
     return prepared
 
 
 def _load(config: Config, terminal: Terminal) -> Photos:
-    """The photos, and what is to be said of them."""
+    """Loads the photos, and shows notes and warnings."""
     with (
         terminal.progress("looking for photos", "folders") as scanning,
         terminal.progress("fetching photos", "files") as fetching,
@@ -110,7 +110,7 @@ def _load(config: Config, terminal: Terminal) -> Photos:
         photos = load_photos(config.data, config.seed, checking, scanning=scanning, fetching=fetching)
     for note in photos.notes:
         terminal.info(note)
-    for warning in (*photos.warnings, *_losses(photos)):
+    for warning in (*photos.warnings, *_left_behind(photos)):
         terminal.warn(warning)
     return photos
 
@@ -161,17 +161,19 @@ def _refuse_own_source(folder: Path, root: str | None) -> None:
         raise DataError(f"the shards cannot be written to {folder}, which lies in the photos; name a folder elsewhere")
 
 
-def _losses(photos: Photos) -> list[str]:
+def _left_behind(photos: Photos) -> list[str]:
     """What the shards do not hold."""
     columns = photos.index.schema.names
-    lost = [told for name, told in (("group", "groups"), ("weight", "sampling weights")) if name in columns]
+    lost = [
+        description for name, description in (("group", "groups"), ("weight", "sampling weights")) if name in columns
+    ]
     bad = [f"{len(photos.bad)} unreadable file(s) left out: {photos.bad[0].path}, …"] if photos.bad else []
     return [*bad, *(f"{name} are not packed: shards hold images and class names only" for name in lost)]
 
 
 def _short_side(size: int | None) -> int | None:
     if size is not None and size < 1:
-        raise ConfigError(f"size={size} is no length in pixels; give 1 or more")
+        raise ConfigError(f"size={size} is not a length in pixels; give 1 or more")
     return size
 
 
@@ -181,5 +183,5 @@ def _num_bytes(text: str) -> int:
     except ValidationError:
         number = 0
     if number < 1:
-        raise ConfigError(f"shard_size={text!r} is no number of bytes; give one such as 256MB or 1GiB")
+        raise ConfigError(f"shard_size={text!r} is not a number of bytes; give one such as 256MB or 1GiB")
     return number

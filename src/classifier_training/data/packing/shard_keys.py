@@ -1,4 +1,4 @@
-"""The keys under which images are packed: told from their paths, and different from each other."""
+"""The keys under which images are packed: made from their paths, and distinct."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ShardKeys:
 
     Args:
         records: The images.
-        root: What their paths are told from.
+        root: What their paths are relative to.
     """
 
     def __init__(self, records: Sequence[ImageRecord], root: str) -> None:

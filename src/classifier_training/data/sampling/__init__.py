@@ -1,4 +1,1 @@
-"""Which images an epoch takes and in which order, as a function of seed and epoch, and the record of it.
-
-No image is read here.
-"""
+"""Which images an epoch takes, in which order, and the record of it; no image is read here."""

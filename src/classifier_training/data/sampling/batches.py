@@ -1,4 +1,4 @@
-"""Batches of draws: which samples a training batch is made of, and at which place of the epoch."""
+"""Batches of sampled indices: which images a training batch holds, and their positions in the epoch."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from classifier_training.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampledIndices:
-    """Some draws of an epoch; all randomness of an augmentation follows from ``(seed, epoch, number)``.
+    """A part of an epoch; all randomness of an augmentation follows from ``(seed, epoch, position)``.
 
     Attributes:
         epoch: The epoch.
-        numbers: int64 (B,), the how-manieth draw of the epoch each one is, over all ranks.
-        samples: int64 (B,), positions in the dataset.
+        positions: int64 (B,), where in the epoch each index comes, over all ranks.
+        indices: int64 (B,), of the dataset.
     """
 
     epoch: int
-    numbers: NDArray[np.int64]
-    samples: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    indices: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.indices)
 
 
 class EpochBatchSampler(Sampler[SampledIndices]):
-    """Cuts an epoch's draws into batches, shares them among ranks, and seeks instead of replaying.
+    """Cuts an epoch into batches, shares them among ranks, and seeks instead of replaying.
 
-    Every rank draws the same list; batch b of rank r takes the draws of its share, so the sequence of draws over
-    all ranks does not depend on how many ranks there are. A remainder that does not fill a batch on every rank is
+    Every rank samples the same list; batch b of rank r takes its share, so the sequence of indices over all ranks
+    does not depend on how many ranks there are. A remainder that does not fill a batch on every rank is
     left out of the epoch, unless that would leave nothing.
 
     Args:
         sampler: Gives the epoch's order.
-        batch_size: SampledIndices in one batch of one rank.
+        batch_size: Images in one batch of one rank.
         rank: This process.
         world_size: Number of processes.
 
     Raises:
-        ConfigError: There are fewer draws than processes.
+        ConfigError: There are fewer images than processes.
     """
 
     def __init__(self, sampler: EpochSampler, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
@@ -65,13 +65,13 @@ class EpochBatchSampler(Sampler[SampledIndices]):
         self.sampler.set_epoch(epoch)
         self._resume = (epoch, batch)
 
-    def drawn(self, epoch: int, num_batches: int | None = None, rank: int | None = None) -> SampledIndices:
+    def sampled(self, epoch: int, num_batches: int | None = None, rank: int | None = None) -> SampledIndices:
         """What the first batches of an epoch hold, in the order of the epoch.
 
         Args:
             epoch: The epoch.
             num_batches: How many batches of each rank; None: all.
-            rank: The one whose draws are wanted; None: all ranks.
+            rank: The rank whose share is wanted; None: all ranks.
         """
         batches = range(len(self))[:num_batches]
         return self._cut(self.sampler.indices(epoch), epoch, 0, batches.stop, rank)
@@ -87,8 +87,8 @@ class EpochBatchSampler(Sampler[SampledIndices]):
             yield self._cut(order, epoch, batch, batch + 1, self.rank)
 
     def _cut(self, order: NDArray[np.int64], epoch: int, start: int, stop: int, rank: int | None) -> SampledIndices:
-        """The draws of the batches from ``start`` to before ``stop``."""
+        """The part of the epoch from batch ``start`` to before batch ``stop``."""
         global_size = self.batch_size * self.world_size
         first, step = (0, 1) if rank is None else (rank, self.world_size)
-        numbers = np.arange(start * global_size + first, min(stop * global_size, len(order)), step, dtype=np.int64)
-        return SampledIndices(epoch, numbers, order[numbers])
+        positions = np.arange(start * global_size + first, min(stop * global_size, len(order)), step, dtype=np.int64)
+        return SampledIndices(epoch, positions, order[positions])

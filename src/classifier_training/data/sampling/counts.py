@@ -1,4 +1,4 @@
-"""What was drawn: exactly the draws that the model saw."""
+"""What was sampled, counting exactly what the model has seen."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from classifier_training.data.sampling.batches import EpochBatchSampler, Sampled
 
 
 class SampleLog:
-    """Counts the draws of training epochs by class and by sample, over all ranks.
+    """Counts the images of training epochs by class and by image, over all ranks.
 
-    Nothing is recorded: draws follow from seed, epoch and position, so the number of batches that the model has seen
-    says what they held. Batches that a loader fetched in advance do not count, those before a resume do, and no
-    process needs to ask another one.
+    Nothing is recorded: samples follow from seed, epoch and position, so the number of batches that the model has
+    seen determines what they held. Batches that a loader fetched in advance do not count, those before a resume do,
+    and no process needs to ask another one.
 
     Example:
         >>> from classifier_training.data.sampling.batches import EpochBatchSampler
@@ -46,24 +46,24 @@ class SampleLog:
         self._num_classes = num_classes
         self._num_batches = num_batches
 
-    def draws(self, epoch: int) -> SampledIndices:
-        """The draws of an epoch that the model has seen, in the order of the epoch."""
-        return self._batches.drawn(epoch, self._num_batches(epoch))
+    def seen(self, epoch: int) -> SampledIndices:
+        """The part of an epoch that the model has seen, in the order of the epoch."""
+        return self._batches.sampled(epoch, self._num_batches(epoch))
 
     def counts_per_class(self, epoch: int) -> NDArray[np.int64]:
         """How often the model has seen each class in an epoch: int64 (K,)."""
-        return np.bincount(self._labels[self.draws(epoch).samples], minlength=self._num_classes)
+        return np.bincount(self._labels[self.seen(epoch).indices], minlength=self._num_classes)
 
     def counts_per_sample(self, epoch: int) -> NDArray[np.int64]:
         """How often the model has seen each training image in an epoch: int64 (N,), in the dataset's order."""
-        return np.bincount(self.draws(epoch).samples, minlength=len(self._labels))
+        return np.bincount(self.seen(epoch).indices, minlength=len(self._labels))
 
 
 def batches_seen(trainer: lightning.Trainer, epoch: int, num_batches: int) -> int:
     """How many batches of an epoch the model has seen on each rank; all of them, if it is in a later one now.
 
     Args:
-        trainer: Trains the model, has trained it, or has gone on from a checkpoint.
+        trainer: Trains the model, has trained it, or has resumed from a checkpoint.
         epoch: The epoch.
         num_batches: Batches of a whole epoch; the Trainer's ``limit_train_batches`` may allow fewer.
     """

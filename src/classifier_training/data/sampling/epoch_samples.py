@@ -1,4 +1,4 @@
-"""What the model saw of each class in an epoch, in whatever Trainer."""
+"""What the model saw of each class in an epoch, with any Trainer."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from classifier_training.data.sampling.sampler import TrackingWeightedRandomSamp
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EpochSamples:
-    """The draws of an epoch by class, over all ranks.
+    """The samples of an epoch by class, over all ranks.
 
     Attributes:
         classes: K class names.
         images: int64 (K,), training images of each class.
-        drawn: int64 (K,), how often one of them was drawn.
+        sampled: int64 (K,), how often one of them was sampled.
     """
 
     classes: tuple[str, ...]
     images: NDArray[np.int64]
-    drawn: NDArray[np.int64]
+    sampled: NDArray[np.int64]
 
     @property
     def repeats(self) -> NDArray[np.float64]:
-        """How often each image of a class was drawn on average: float64 (K,); 0 for a class without images."""
-        return self.drawn / np.maximum(self.images, 1)
+        """How often each image of a class was sampled on average: float64 (K,); 0 for a class without images."""
+        return self.sampled / np.maximum(self.images, 1)
 
 
 def epoch_samples(trainer: lightning.Trainer, epoch: int) -> EpochSamples | None:
     """What the model has seen of an epoch.
 
-    Known is what our data module draws, and what our sampler draws from a dataset that has ``targets`` (as
+    Known is what our data module samples, and what our sampler samples from a dataset that has ``targets`` (as
     torchvision's have) or ``labels``: N class indices.
 
     Args:
@@ -45,7 +45,7 @@ def epoch_samples(trainer: lightning.Trainer, epoch: int) -> EpochSamples | None
         epoch: The epoch, from 0.
 
     Returns:
-        None where nobody knows what was drawn.
+        None where it is not known what was sampled.
     """
     data = getattr(trainer, "datamodule", None)
     if isinstance(data, ImageFolderDataModule):
@@ -62,8 +62,8 @@ def epoch_samples(trainer: lightning.Trainer, epoch: int) -> EpochSamples | None
     names = tuple(map(str, getattr(dataset, "classes", ())))
     classes = (*names, *map(str, range(len(names), num_classes)))
     num_classes = len(classes)
-    # every rank takes batches from its share of the one list; what is left when all have as many is drawn by none
-    num_draws = batches_seen(trainer, epoch, len(loader)) * loader.batch_size * trainer.world_size
-    num_draws = min(num_draws, len(sampler) * trainer.world_size)
-    seen = labels[sampler.indices(epoch)[:num_draws]]
+    # every rank takes batches from its share of the one list; the remainder is sampled by none of them
+    num_sampled = batches_seen(trainer, epoch, len(loader)) * loader.batch_size * trainer.world_size
+    num_sampled = min(num_sampled, len(sampler) * trainer.world_size)
+    seen = labels[sampler.indices(epoch)[:num_sampled]]
     return EpochSamples(classes, np.bincount(labels, minlength=num_classes), np.bincount(seen, minlength=num_classes))

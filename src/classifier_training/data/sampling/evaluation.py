@@ -1,4 +1,4 @@
-"""Which images a process scores, and how a loader says that it is shared among processes already."""
+"""Which images a process scores, and how a loader shows that it is already shared among processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Batch = TypeVar("_Batch")
 class AlreadyShared(SequentialSampler, DistributedSampler[int]):
     """A sampler that Lightning leaves as it is, because the loader gives this process its share and no more.
 
-    Lightning replaces what is no `DistributedSampler` where there are several processes, and what is no
+    Lightning replaces what is not a `DistributedSampler` where there are several processes, and what is not a
     `SequentialSampler` under ``overfit_batches``.
 
     Args:
@@ -69,9 +69,9 @@ class EvaluationShare(AlreadyShared):
 
 
 def keep_shared(loader: DataLoader[_Batch]) -> DataLoader[_Batch]:
-    """Makes Lightning leave a loader alone whose batch sampler takes this process's share by itself.
+    """Makes Lightning leave a loader alone whose batch sampler already takes this process's share.
 
-    Lightning looks at ``loader.sampler``, which means nothing beside a batch sampler: torch sets it to a
+    Lightning inspects ``loader.sampler``, which means nothing next to a batch sampler: torch sets it to a
     `SequentialSampler`, which Lightning would replace, and fail to, where there are several processes.
     """
     # past the loader's own guard, which is for samplers that are in use

@@ -1,4 +1,4 @@
-"""In which order a training epoch draws its images: a pure function of the seed and the epoch."""
+"""The order in which a training epoch samples its images: a pure function of the seed and the epoch."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _INTS_AT_ONCE = 1 << 16
 
 
 class EpochSampler(DistributedSampler[int], ABC):
-    """Draws a whole epoch by its number alone, and yields this process's share of it.
+    """Samples a whole epoch by its number alone, and yields this process's share of it.
 
-    Every process draws the same list and takes every W-th index, W being the number of processes; what does not fill
+    Every process samples the same list and takes every W-th index, W being the number of processes; what does not fill
     a round of all of them is left out, so nothing is yielded twice. It is a `DistributedSampler`, because Lightning
-    and others put one of theirs in the place of every other sampler as soon as there are several processes.
+    and others replace every other sampler by one of theirs as soon as there are several processes.
 
     Args:
-        num_samples: SampledIndices in an epoch, over all processes.
-        seed: Decides all draws; must be the same on all processes.
+        num_samples: Samples in an epoch, over all processes.
+        seed: Decides all samples; must be the same on all processes.
         rank: This process; None: asked of ``torch.distributed`` when the share is taken.
         world_size: Number of processes W; None: asked too.
 
@@ -49,8 +49,8 @@ class EpochSampler(DistributedSampler[int], ABC):
         self.seed = seed
         self.epoch = 0
         self._given_share = None if rank is None or world_size is None else (rank, world_size)
-        self._drawn_epoch: int | None = None
-        self._drawn = np.empty(0, np.int64)
+        self._sampled_epoch: int | None = None
+        self._sampled = np.empty(0, np.int64)
 
     @property
     def rank(self) -> int:  # type: ignore[override]  # torch's is set when its sampler is made
@@ -63,31 +63,34 @@ class EpochSampler(DistributedSampler[int], ABC):
         return self._share()[1]
 
     @abstractmethod
-    def _draw(self, epoch: int) -> NDArray[np.int64]:
-        """Draws an epoch, int64 (num_samples,)."""
+    def _sample(self, epoch: int) -> NDArray[np.int64]:
+        """Samples an epoch, int64 (num_samples,)."""
 
     def indices(self, epoch: int) -> NDArray[np.int64]:
         """The indices of an epoch over all processes, in order: int64 (num_samples,), not to be written to."""
-        return self._drawn if epoch == self._drawn_epoch else self._draw(epoch)
+        return self._sampled if epoch == self._sampled_epoch else self._sample(epoch)
 
     def sample_epoch(self) -> NDArray[np.int64]:
-        """Draws the chosen epoch, remembers it, and chooses the next one.
+        """Samples the chosen epoch, remembers it, and chooses the next one.
 
         Returns:
             int64 (num_samples,), not to be written to.
         """
-        self._drawn_epoch, self._drawn = None, np.empty(0, np.int64)  # gone before its successor takes as much memory
-        drawn = self._draw(self.epoch)
-        drawn.flags.writeable = False
-        self._drawn_epoch, self._drawn = self.epoch, drawn
+        self._sampled_epoch, self._sampled = (
+            None,
+            np.empty(0, np.int64),
+        )  # freed before the next one takes as much memory
+        sampled = self._sample(self.epoch)
+        sampled.flags.writeable = False
+        self._sampled_epoch, self._sampled = self.epoch, sampled
         self.epoch += 1
-        return drawn
+        return sampled
 
     def __len__(self) -> int:
         return self.num_samples // self.num_replicas
 
     def __iter__(self) -> Iterator[int]:
-        # a generator, because a loader with workers calls iter() twice before its first epoch: nothing is drawn, and
+        # a generator, because a loader with workers calls iter() twice before its first epoch: nothing is sampled, and
         # no epoch counted, before the first index is asked for
         rank, world_size = self._share()
         share = self.sample_epoch()[: len(self) * world_size][rank::world_size]
@@ -104,7 +107,7 @@ class EpochSampler(DistributedSampler[int], ABC):
         if self.num_samples < share[1]:
             raise ConfigError(
                 f"{type(self).__name__}: num_samples={self.num_samples} cannot be shared among {share[1]} processes;"
-                " draw at least one for each"
+                " sample at least one for each"
             )
         return share
 
@@ -112,34 +115,34 @@ class EpochSampler(DistributedSampler[int], ABC):
 class TrackingWeightedRandomSampler(EpochSampler, WeightedRandomSampler):
     """torch's ``WeightedRandomSampler`` for any number of samples and processes, seeded per epoch, with a memory.
 
-    The draws of an epoch depend on the seed and the epoch alone, so a resumed run draws what the uninterrupted one
-    would have drawn. Lightning calls `set_epoch`; without it every iteration is the next epoch. The first epoch
-    draws exactly what torch's sampler draws with the same generator. Where torch ends, at 2²⁴ samples, this one goes
-    on in the same way; and a sample of weight 0 is never drawn, which torch may do once in 2⁵³ draws.
+    The samples of an epoch depend on the seed and the epoch alone, so a resumed run samples what the uninterrupted
+    one would have sampled. Lightning calls `set_epoch`; without it every iteration is the next epoch. The first epoch
+    is exactly what torch's sampler gives with the same generator. Where torch ends, at 2²⁴ samples, this one continues
+    in the same way; and an index of weight 0 is never sampled, which torch may do once in 2⁵³ times.
 
-    With several processes (DDP) each one yields its share of the same list, and ``num_samples`` counts the draws of
+    With several processes (DDP) each one yields its share of the same list, and ``num_samples`` counts the samples of
     all of them. Lightning leaves the sampler as it is. Seed all processes alike: pass a generator, or call
-    ``lightning.seed_everything``. Give ``rank=0, world_size=1`` where something else shares what is drawn.
+    ``lightning.seed_everything``. Give ``rank=0, world_size=1`` where something else shares what is sampled.
 
     On resume, Lightning starts a loader with workers before it calls `set_epoch`: call it yourself with
     ``self.trainer.current_epoch`` where ``train_dataloader`` makes the sampler, as `ImageFolderDataModule` does.
 
     Example:
         >>> sampler = TrackingWeightedRandomSampler([0.1, 0.9], 4, generator=torch.Generator().manual_seed(0))
-        >>> drawn = list(sampler)
-        >>> sum(sampler.counts_per_class([0, 1])) == len(drawn)
+        >>> indices = list(sampler)
+        >>> sum(sampler.counts_per_class([0, 1])) == len(indices)
         True
 
     Args:
         weights: One for each sample, ≥ 0, not all 0; they need not add up to 1.
-        num_samples: SampledIndices in an epoch, over all processes.
-        replacement: Whether a sample may be drawn again within an epoch.
+        num_samples: Samples in an epoch, over all processes.
+        replacement: Whether an index may come again within an epoch.
         generator: Its initial seed is the sampler's; None: torch's initial seed at this moment.
         rank: This process; None: asked of ``torch.distributed`` when an epoch begins.
         world_size: Number of processes; None: asked too.
 
     Raises:
-        ConfigError: A weight is negative or not finite, all are 0, or too few are above 0 to draw without
+        ConfigError: A weight is negative or not finite, all are 0, or too few are above 0 to sample without
             replacement.
         ValueError: As torch's sampler raises it for the other arguments.
     """
@@ -162,35 +165,35 @@ class TrackingWeightedRandomSampler(EpochSampler, WeightedRandomSampler):
 
     @property
     def last_indices(self) -> list[int]:
-        """The indices of the epoch that was drawn last, over all processes, in order; empty before the first."""
-        return self._drawn.tolist()
+        """The indices of the epoch that was sampled last, over all processes, in order; empty before the first."""
+        return self._sampled.tolist()
 
     @property
     def _last_indices(self) -> list[int]:
-        """The name under which callbacks written for other samplers look for them."""
+        """The name that callbacks written for other samplers use."""
         return self.last_indices
 
     def counts_per_class(
         self, labels: Sequence[int] | NDArray[np.integer] | Tensor, num_classes: int | None = None
     ) -> list[int]:
-        """How often each class was drawn in the last epoch, over all processes.
+        """How often each class was sampled in the last epoch, over all processes.
 
         Args:
-            labels: Class index of every sample that can be drawn, in [0, K).
+            labels: Class index of every sample, in [0, K).
             num_classes: K; None: the largest label + 1.
         """
         classes = np.asarray(labels, dtype=np.int64)
         size = int(classes.max()) + 1 if num_classes is None else num_classes
-        counts: list[int] = np.bincount(classes[self._drawn], minlength=size).tolist()
+        counts: list[int] = np.bincount(classes[self._sampled], minlength=size).tolist()
         return counts
 
-    def _draw(self, epoch: int) -> NDArray[np.int64]:
+    def _sample(self, epoch: int) -> NDArray[np.int64]:
         seed = self.seed if epoch == 0 else mix_seed(self.seed, epoch)
         generator = torch.Generator().manual_seed(seed)
-        # a single draw goes torch's way without replacement too
+        # a single sample goes torch's way without replacement too
         is_repeatable = self.replacement and self.num_samples > 1
-        draw = sample_with_replacement if is_repeatable else sample_without_replacement
-        return draw(self.weights.numpy(), self.num_samples, generator)
+        sample = sample_with_replacement if is_repeatable else sample_without_replacement
+        return sample(self.weights.numpy(), self.num_samples, generator)
 
 
 class ShuffleSampler(EpochSampler):
@@ -201,6 +204,6 @@ class ShuffleSampler(EpochSampler):
         seed: The run's seed.
     """
 
-    def _draw(self, epoch: int) -> NDArray[np.int64]:
+    def _sample(self, epoch: int) -> NDArray[np.int64]:
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch))
         return torch.randperm(self.num_samples, generator=generator).numpy()

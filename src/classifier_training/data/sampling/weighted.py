@@ -1,4 +1,4 @@
-"""Weighted random draws: those that ``torch.multinomial`` makes, sooner, and out of any number of samples."""
+"""Weighted random sampling as ``torch.multinomial`` does it, faster, and for any number of samples."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 
 from classifier_training.errors import ConfigError
 
-_PLACE_BITS = 21
-_DRAWS_AT_ONCE = 1 << _PLACE_BITS
+_POSITION_BITS = 21
+_SAMPLES_AT_ONCE = 1 << _POSITION_BITS
 
 
 def check_weights(weights: NDArray[np.float64], num_distinct: int | None) -> None:
-    """Makes sure that one can draw by these weights.
+    """Checks that these weights can be sampled by.
 
     Args:
         weights: float64 (N,).
-        num_distinct: How many different samples are to be drawn; None: any may come again.
+        num_distinct: How many different samples are needed; None: any may come again.
 
     Raises:
-        ConfigError: One cannot.
+        ConfigError: They cannot.
     """
     is_wrong = ~((weights >= 0) & (weights < np.inf))
     if is_wrong.any():
@@ -35,18 +35,18 @@ def check_weights(weights: NDArray[np.float64], num_distinct: int | None) -> Non
     if num_distinct is not None and num_distinct > num_positive:
         raise ConfigError(
             f"num_samples={num_distinct} of the sampler without replacement, but only {num_positive} of"
-            f" {len(weights)} weights are above 0; draw {num_positive} or fewer, or with replacement"
+            f" {len(weights)} weights are above 0; sample {num_positive} or fewer, or with replacement"
         )
 
 
 def sample_with_replacement(
     weights: NDArray[np.float64], num_samples: int, generator: torch.Generator
 ) -> NDArray[np.int64]:
-    """Draws by inversion: the first index whose cumulative weight reaches a uniform random number.
+    """Samples by inversion: the first index whose cumulative weight reaches a uniform random number.
 
     Args:
         weights: float64 (N,), valid.
-        num_samples: Number of draws.
+        num_samples: Number of samples.
         generator: Source of the uniform numbers.
 
     Returns:
@@ -55,26 +55,26 @@ def sample_with_replacement(
     cumulative = np.cumsum(weights)
     cumulative /= cumulative[-1]
     indices = np.empty(num_samples, np.int64)
-    for start in range(0, num_samples, _DRAWS_AT_ONCE):
-        part = indices[start : start + _DRAWS_AT_ONCE]
+    for start in range(0, num_samples, _SAMPLES_AT_ONCE):
+        part = indices[start : start + _SAMPLES_AT_ONCE]
         uniform = torch.rand(len(part), dtype=torch.float64, generator=generator).numpy()
         # in ascending order they go through the cumulative weights once; in any other, every look-up misses the cache
         order = _nearly_ascending(uniform)
         part[order] = np.searchsorted(cumulative, uniform[order])
-    # a uniform number of exactly 0 finds index 0, whatever its weight
+    # a uniform number of exactly 0 finds index 0, even if its weight is 0
     return np.maximum(indices, (weights > 0).argmax(), out=indices)
 
 
 def sample_without_replacement(
     weights: NDArray[np.float64], num_samples: int, generator: torch.Generator
 ) -> NDArray[np.int64]:
-    """Draws by an exponential race: sample i arrives at time Exp(1) / w_i, and those that arrive first are drawn.
+    """Samples by an exponential race: index i arrives at time Exp(1) / w_i, and those that arrive first are taken.
 
     Efraimidis and Spirakis 2006, "Weighted random sampling with a reservoir".
 
     Args:
         weights: float64 (N,), valid, at least ``num_samples`` of them above 0.
-        num_samples: Number of draws.
+        num_samples: Number of samples.
         generator: Source of the exponential numbers.
 
     Returns:
@@ -93,12 +93,12 @@ def sample_without_replacement(
 
 
 def _nearly_ascending(uniform: NDArray[np.float64]) -> NDArray[np.int64]:
-    """An order of at most 2²¹ numbers in [0, 1) by their first 43 bits; numbers sort faster than their places do."""
-    first_bits = (uniform * 2.0 ** (64 - _PLACE_BITS)).astype(np.uint64) << np.uint64(_PLACE_BITS)
-    places = np.arange(len(uniform), dtype=np.uint64)
-    first_bits |= places
+    """An order of at most 2²¹ numbers in [0, 1) by their first 43 bits; numbers sort faster than their positions do."""
+    first_bits = (uniform * 2.0 ** (64 - _POSITION_BITS)).astype(np.uint64) << np.uint64(_POSITION_BITS)
+    positions = np.arange(len(uniform), dtype=np.uint64)
+    first_bits |= positions
     first_bits.sort()
-    first_bits &= np.uint64(_DRAWS_AT_ONCE - 1)
+    first_bits &= np.uint64(_SAMPLES_AT_ONCE - 1)
     return first_bits.view(np.int64)
 
 

@@ -51,16 +51,16 @@ def class_weights(
 
 
 def weights_by_name(classes: Sequence[str], weights: Mapping[str, float]) -> list[float]:
-    """Puts hand-given weights into class order.
+    """Puts weights by class name into class order.
 
     Raises:
-        ConfigError: A class has no weight, or a weight names no class.
+        ConfigError: A class has no weight, or a weight names an unknown class.
     """
     missing = [name for name in classes if name not in weights]
     unknown = [name for name in weights if name not in classes]
     if missing or unknown:
         parts = [f"lacks {', '.join(map(repr, missing))}"] if missing else []
-        parts += [f"names {', '.join(map(repr, unknown))}, which is no class"] if unknown else []
+        parts += [f"names {', '.join(map(repr, unknown))}, which is not a class"] if unknown else []
         raise ConfigError(f"data.class_weights {' and '.join(parts)}; the classes are {', '.join(map(repr, classes))}")
     return [weights[name] for name in classes]
 

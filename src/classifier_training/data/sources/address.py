@@ -32,9 +32,9 @@ def absolute_root(root: str | os.PathLike[str]) -> str:
     return text if is_remote(text) else str(Path(text).expanduser().resolve())
 
 
-def join(place: str, name: str) -> str:
+def join(location: str, name: str) -> str:
     """The address of ``name`` in the folder at an address."""
-    scheme, path, holder = _parts(place)
+    scheme, path, holder = _parts(location)
     return f"{scheme}{path.rstrip('/')}/{name}{holder}"
 
 
@@ -49,16 +49,16 @@ def resolve(folder: str, path: str) -> str:
     """The address of a path that is relative to the folder at an address, or is an address itself."""
     if is_remote(path):
         return path
-    scheme, place, holder = _parts(folder)
+    scheme, location, holder = _parts(folder)
     if scheme in WEB:
         path = quote(path)  # it is the name of a file: a # or ? in it means nothing
-    host, _, below = place.partition("/")
+    host, _, below = location.partition("/")
     full = posixpath.normpath(posixpath.join("/", below, path))  # it cannot leave the host or bucket
     return f"{scheme}{host}{full}{holder}"
 
 
 def file_name(address: str) -> str:
-    """The name of what lies at an address, as a person would write it."""
+    """The name of a file at an address, human-readable."""
     scheme, path, _ = _parts(address)
     name = path.rstrip("/").rpartition("/")[2]
     return unquote(name.partition("?")[0]) if scheme in WEB else name
@@ -72,5 +72,5 @@ def shown(address: str) -> str:
 def _parts(address: str) -> tuple[str, str, str]:
     found = _ADDRESS.fullmatch(address)
     if found is None:
-        raise ValueError(f"{address!r} is no address")
+        raise ValueError(f"{address!r} is not an address")
     return found["scheme"], found["path"], found["holder"] or ""

@@ -1,4 +1,4 @@
-"""What a cell of a table may hold, and what is said of one that holds something else."""
+"""What a cell of a table may hold, and the errors for cells that hold something else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from classifier_training.errors import DataError
 from classifier_training.types import Split
 
 Where = tuple[object, int]
-"""The table, as a person is told of it, and the number of the row."""
+"""The table, as messages show it, and the number of the row."""
 
 
 def fault(where: Where, what: str) -> DataError:
@@ -46,14 +46,14 @@ def label_cell(label: str | None, where: Where, column: str, classes: Collection
         classes: The class names that there may be; None: any.
 
     Raises:
-        DataError: There is no label, or another one than there may be.
+        DataError: The label is missing, or not one of the classes.
     """
     if label is None:
         raise fault(where, f"the column {column!r} has no value")
     if classes is not None and label not in classes:
         near = difflib.get_close_matches(label, classes, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise fault(where, f"{label!r} in the column {column!r} is none of the {len(classes)} classes{hint}")
+        raise fault(where, f"{label!r} in the column {column!r} is not one of the {len(classes)} classes{hint}")
     return label
 
 
@@ -61,11 +61,11 @@ def split_cell(value: str | None, where: Where, column: str) -> Split:
     """The split of a row; arguments as `label_cell`.
 
     Raises:
-        DataError: It is none.
+        DataError: It is not a split.
     """
     split = SPLIT_OF_NAME.get((value or "").strip().lower())
     if split is None:
-        raise fault(where, f"{value!r} in the column {column!r} is no split; allowed are {', '.join(SPLIT_OF_NAME)}")
+        raise fault(where, f"{value!r} in the column {column!r} is not a split; allowed are {', '.join(SPLIT_OF_NAME)}")
     return split
 
 
@@ -73,7 +73,7 @@ def weight_cell(value: str | None, where: Where, column: str) -> float | None:
     """The sampling weight of a row, None where it has none; arguments as `label_cell`.
 
     Raises:
-        DataError: It is negative, infinite or no number.
+        DataError: It is negative, infinite or not a number.
     """
     if value is None or not value.strip():
         return None
@@ -82,5 +82,5 @@ def weight_cell(value: str | None, where: Where, column: str) -> float | None:
     except ValueError:
         weight = math.nan
     if not 0 <= weight < math.inf:
-        raise fault(where, f"{value!r} in the column {column!r} is no weight; allowed are 0 and positive numbers")
+        raise fault(where, f"{value!r} in the column {column!r} is not a weight; allowed are 0 and positive numbers")
     return weight

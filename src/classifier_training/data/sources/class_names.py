@@ -1,4 +1,4 @@
-"""Class names that lie in a file beside the images, for labels that are mere indices."""
+"""Class names in a file next to the images, for labels that are indices."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ClassNames:
 
 
 def find_class_names(folder: str, cache: Path) -> ClassNames | None:
-    """The class names in a folder, local or remote: the first of `NAMES_FILES` that is there, or None.
+    """The class names in a folder, local or remote: the first of `NAMES_FILES` that exists, or None.
 
     Raises:
         DataError: The file cannot be read, or names a class twice.
@@ -57,7 +57,7 @@ def find_class_names(folder: str, cache: Path) -> ClassNames | None:
 
 
 def with_class_names(table: pa.Table, names: ClassNames) -> tuple[pa.Table, list[str]]:
-    """A listing's rows with class names in place of indices, and what to say of it.
+    """A listing's rows with class names in place of indices, and warnings.
 
     Labels that are names already stay as they are, also where the names are numbers.
 

@@ -21,7 +21,7 @@ def split_folders(root: Path) -> dict[Split, Path]:
     A folder named like a split that holds images directly is a class of that name (a photo of a train).
 
     Raises:
-        DataError: Two folders could both be the same split, or nothing but such "classes" is there.
+        DataError: Two folders could both be the same split, or there are only such "classes".
     """
     found: dict[Split, Path] = {}
     subfolders = _subfolders(root)
@@ -51,13 +51,13 @@ def list_split_folders(root: Path, folders: dict[Split, Path], progress: Progres
     for split, found in classes.items():
         watched.append(str(folders[split]))
         _add_classes(rows, folders[split], [next(scans) for _ in found], split, warnings, watched)
-    beside = [folder for folder in _subfolders(root) if folder not in folders.values() and _holds_images(folder)]
-    if beside:
-        warnings.append(f"images beside the split folders are ignored: {', '.join(map(str, beside))}")
+    ignored = [folder for folder in _subfolders(root) if folder not in folders.values() and _holds_images(folder)]
+    if ignored:
+        warnings.append(f"images next to the split folders are ignored: {', '.join(map(str, ignored))}")
     _warn_of_stray_images(root, warnings)
     names = ", ".join(folders[split].name for split in classes)
-    places = {split: str(folders[split]) for split in classes}
-    return Listing(f"split folders ({names}) with one folder a class", rows.table(), places, warnings, watched)
+    locations = {split: str(folders[split]) for split in classes}
+    return Listing(f"split folders ({names}) with one folder a class", rows.table(), locations, warnings, watched)
 
 
 def list_class_folders(root: Path, progress: Progress | None = None) -> Listing:
@@ -80,7 +80,7 @@ class _Scan:
 
 
 def _scan(folders: Sequence[Path], progress: Progress | None) -> Iterator[_Scan]:
-    """Looks through class folders in parallel; the order stays."""
+    """Scans class folders in parallel; the order stays."""
     with ThreadPoolExecutor(min(32, 4 * (os.cpu_count() or 1))) as pool:
         for number, scan in enumerate(pool.map(_scan_class, folders), start=1):
             if progress is not None:
@@ -97,7 +97,7 @@ def _scan_class(folder: Path) -> _Scan:
 
 
 def empty_class_folder(folder: str, split: Split | None) -> str:
-    """What is said of it; a class is left out where it has nothing to be trained on."""
+    """The warning about it; a class without training images is left out."""
     return f"class folder {folder} holds no images" + ("; the class is left out" if split in {None, "train"} else "")
 
 
@@ -115,7 +115,7 @@ def _add_classes(
     _warn_of_stray_images(root, warnings)
     if others:
         kinds = ", ".join(f"{count} × {kind}" for kind, count in sorted(others.items()))
-        warnings.append(f"files below {root} that are no images are ignored: {kinds}")
+        warnings.append(f"files below {root} that are not images are ignored: {kinds}")
 
 
 def _warn_of_stray_images(root: Path, warnings: list[str]) -> None:

@@ -42,7 +42,7 @@ def list_hub_parquet(
             ``data/train-{00000..00003}-of-00004.parquet``. Each may be an address.
         columns: Names of the columns.
         cache: The cache folder; None: the user's.
-        progress: Told how many files have been listed.
+        progress: Reports how many files have been listed.
         classes: The class names that there may be; None: any.
 
     Raises:
@@ -53,13 +53,13 @@ def list_hub_parquet(
         return None
     cache = cache or cache_folder()
     lister = _Lister(columns, cache, classes)
-    for done, (split, place, path) in enumerate(_fetched(files, cache), start=1):
-        found = image_columns(path, columns, shown(place))
+    for done, (split, location, path) in enumerate(_fetched(files, cache), start=1):
+        found = image_columns(path, columns, shown(location))
         if found is None:
             if done == 1:
                 return None
-            raise DataError(f"{shown(place)} holds no images, but {shown(files.all()[0][1])} does; keep them apart")
-        lister.add(place, path, found, split)
+            raise DataError(f"{shown(location)} holds no images, but {shown(files.all()[0][1])} does; keep them apart")
+        lister.add(location, path, found, split)
         if progress is not None:
             progress(done, len(files.all()))
     return lister.listing(root, files)
@@ -83,15 +83,15 @@ def _subfolders(root: str) -> list[str]:
 
 
 def _fetched(files: SplitFiles, cache: Path) -> Iterator[tuple[Split | None, str, Path]]:
-    """Split, place and local path of every file, in order, while the next ones are fetched."""
+    """Split, location and local path of every file, in order, while the next ones are fetched."""
 
-    def local(place: str) -> Path:
-        return fetch(place, cache, revalidate=True) if is_remote(place) else Path(place)
+    def local(location: str) -> Path:
+        return fetch(location, cache, revalidate=True) if is_remote(location) else Path(location)
 
     with ThreadPoolExecutor(_THREADS_OF_REMOTE) as pool:
-        paths = pool.map(local, [place for _, place in files.all()])
-        for (split, place), path in zip(files.all(), paths, strict=True):
-            yield split, place, path
+        paths = pool.map(local, [location for _, location in files.all()])
+        for (split, location), path in zip(files.all(), paths, strict=True):
+            yield split, location, path
 
 
 class _Lister:
@@ -105,12 +105,12 @@ class _Lister:
         self._watched: list[str] = []
         self._splits: set[Split | None] = set()
 
-    def add(self, place: str, path: Path, found: ImageColumns, split: Split | None) -> None:
-        pack = unpack_images(path, found.image, self._cache, shown(place))
+    def add(self, location: str, path: Path, found: ImageColumns, split: Split | None) -> None:
+        pack = unpack_images(path, found.image, self._cache, shown(location))
         self._watched += [str(path), str(pack.path)]
-        cells = read_cells(path, found, split, shown(place), self._classes)
+        cells = read_cells(path, found, split, shown(location), self._classes)
         self._splits.update(cells.splits)
-        where = [_where(place, found.image, pack, row) for row in range(found.num_rows)]
+        where = [_where(location, found.image, pack, row) for row in range(found.num_rows)]
         start = 0
         for (folder, row_split), run in groupby(zip((folder for folder, _ in where), cells.splits, strict=True)):
             rows = slice(start, start + sum(1 for _ in run))
@@ -130,23 +130,23 @@ class _Lister:
     def listing(self, root: str, files: SplitFiles) -> Listing:
         if None in self._splits and len(self._splits) > 1:
             raise DataError(f"{shown(root)}: some files have no {self._columns.split!r}, the others do; give it to all")
-        places = files.places or {split: shown(root) for split in SPLITS if split in self._splits}
+        locations = files.locations or {split: shown(root) for split in SPLITS if split in self._splits}
         count = len(files.all())
-        layout = f"{count} Parquet file{'s' if count > 1 else ''} of images ({', '.join(places) or 'no splits'})"
+        layout = f"{count} Parquet file{'s' if count > 1 else ''} of images ({', '.join(locations) or 'no splits'})"
         watched = [*files.watched_folders(), *self._watched]
-        return Listing(layout, self._writer.table(), places, list(files.warnings), watched)
+        return Listing(layout, self._writer.table(), locations, list(files.warnings), watched)
 
 
-def _where(place: str, column: str, pack: Pack, row: int) -> tuple[str, str]:
-    """Place and name of a row's image: in the pack, or a file beside the Parquet file."""
+def _where(location: str, column: str, pack: Pack, row: int) -> tuple[str, str]:
+    """Location and name of a row's image: in the pack, or a file next to the Parquet file."""
     name = pack.names[row]
     if pack.offsets[row] >= 0:
         return str(pack.path), name or f"row {row + 1}"
     if not name:
-        raise fault((shown(place), row + 1), f"the column {column!r} has no image")
-    if is_remote(place):
-        return split_address(resolve(parent_of(place), name))
-    file = Path(parent_of(place), name)
+        raise fault((shown(location), row + 1), f"the column {column!r} has no image")
+    if is_remote(location):
+        return split_address(resolve(parent_of(location), name))
+    file = Path(parent_of(location), name)
     if not file.is_file():
-        raise fault((shown(place), row + 1), f"the column {column!r} has no bytes, and there is no file {file}")
+        raise fault((shown(location), row + 1), f"the column {column!r} has no bytes, and there is no file {file}")
     return str(file.parent), file.name

@@ -24,7 +24,7 @@ SPLIT_OF_NAME: Final[Mapping[str, Split]] = {
     "test": "test",
 }
 NO_SPLIT: Final = -1
-"""Stands in the split column where the source defines no split."""
+"""In the split column where the source defines no split."""
 _FLUSH_ROWS = 65_536
 
 
@@ -69,7 +69,7 @@ class RowWriter:
 
     def add(
         self,
-        place: str,
+        location: str,
         names: Sequence[str],
         labels: str | Sequence[str],
         *,
@@ -82,7 +82,7 @@ class RowWriter:
         """Adds the images of one folder or of one file that holds many.
 
         Args:
-            place: A folder (or its address), or a file that holds many images.
+            location: A folder (or its address), or a file that holds many images.
             names: File names in the folder, or member names in the file.
             labels: Class name of all, or of each.
             split: Their split; None: the source defines none.
@@ -92,9 +92,9 @@ class RowWriter:
             weights: Sampling weight of each image.
         """
         count = len(names)
-        _refuse_other_than_unicode(place, names, labels)
+        _refuse_other_than_unicode(location, names, labels)
         columns: dict[str, Sequence[Any]] = {
-            "place": [place] * count,
+            "place": [location] * count,
             "name": names,
             "offset": offsets or [None] * count,
             "size": sizes or [None] * count,
@@ -136,17 +136,17 @@ class Listing:
     """The labelled images of one root.
 
     Attributes:
-        layout: How the photos lie, for a person.
+        layout: The layout of the photos, human-readable.
         rows: One row an image, columns as in `listing_schema`, in a stable order.
-        places: Where each of the splits that the source defines lies: its folder or its table. A split that is
+        locations: The folder or table of each split that the source defines. A split that is
             named here and has no rows is empty.
-        warnings: What a person should know: empty class folders, ignored files.
+        warnings: What the user should know: empty class folders, ignored files.
         watched: Files and folders whose change means that the listing is out of date.
     """
 
     layout: str
     rows: pa.Table
-    places: Mapping[Split, str] = field(default_factory=dict)
+    locations: Mapping[Split, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     watched: list[str] = field(default_factory=list)
 
@@ -168,23 +168,23 @@ class Listing:
         ]
 
 
-def record_at(place: str, name: str, offset: int | None, size: int | None, stamp: int | None = None) -> ImageRecord:
+def record_at(location: str, name: str, offset: int | None, size: int | None, stamp: int | None = None) -> ImageRecord:
     """Where the bytes of a listed image are."""
     if offset is None:
-        return ImageRecord(os.path.join(place, name), stamp=stamp)  # noqa: PTH118 - called once an image
-    return ImageRecord(place, offset, size, name, stamp)
+        return ImageRecord(os.path.join(location, name), stamp=stamp)  # noqa: PTH118 - called once an image
+    return ImageRecord(location, offset, size, name, stamp)
 
 
-def _refuse_other_than_unicode(place: str, names: Sequence[str], labels: str | Sequence[str]) -> None:
-    """Such a name could be written neither into the run's files nor into the exported model's class names."""
+def _refuse_other_than_unicode(location: str, names: Sequence[str], labels: str | Sequence[str]) -> None:
+    """Such a name could be written neither into the index nor into the exported model's class names."""
     classes = [labels] if isinstance(labels, str) else labels
     try:
-        "".join((place, *names, *classes)).encode()
+        "".join((location, *names, *classes)).encode()
     except UnicodeEncodeError:
         position = next((number for number, name in enumerate(names) if not _is_unicode(name)), 0)
         label = next((label for label in classes if not _is_unicode(label)), classes[0] if classes else "")
-        file = f"{place}/{names[position]}" if names else place
-        raise DataError(f"the name of class {label!a}, file {file!a}, is no Unicode text; rename it") from None
+        file = f"{location}/{names[position]}" if names else location
+        raise DataError(f"the name of class {label!a}, file {file!a}, is not Unicode text; rename it") from None
 
 
 def _is_unicode(text: str) -> bool:

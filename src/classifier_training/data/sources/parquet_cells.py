@@ -15,11 +15,11 @@ from classifier_training.types import Split
 
 @dataclass(frozen=True, slots=True)
 class RowCells:
-    """What the N rows of a file say of their images.
+    """The N rows of a file without their images.
 
     Attributes:
         labels: Class names.
-        splits: Splits; None where there is none.
+        splits: Splits; None where a row has none.
         groups: What must stay in one split together; None: the file has no groups.
         weights: Sampling weights; None: the file has no weights.
     """
@@ -38,7 +38,7 @@ def read_cells(
     Args:
         path: The file.
         columns: Its columns.
-        split: The split of all rows; None: a column of the file tells it, if it has one.
+        split: The split of all rows; None: that of a column of the file, if it has one.
         shown: What a message calls the file.
         classes: The class names that there may be; None: any.
 
@@ -77,7 +77,7 @@ class _Reader:
             with parquet.ParquetFile(self._path) as file:
                 values = file.read(columns=[name]).column(0).to_pylist()
         except (ArrowException, OSError) as error:
-            raise DataError(f"{self._shown} is no readable Parquet file: {first_line(error)}") from None
+            raise DataError(f"{self._shown} is not a readable Parquet file: {first_line(error)}") from None
         class_names = self._columns.class_names.get(name)
         if class_names is None:
             return [cell_text(value, (self._shown, row), name) for row, value in enumerate(values, start=1)]
@@ -88,7 +88,7 @@ class _Reader:
             if not 0 <= value < len(class_names):
                 raise fault(
                     (self._shown, row),
-                    f"{value} in the column {column!r} is no label; allowed are 0 to {len(class_names) - 1}"
+                    f"{value} in the column {column!r} is not a label; allowed are 0 to {len(class_names) - 1}"
                     + (" (the hub marks images without a known label with -1)" if value == -1 else ""),
                 )
             return class_names[value]

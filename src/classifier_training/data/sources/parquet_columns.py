@@ -21,9 +21,9 @@ class ImageColumns:
     Attributes:
         image: The images.
         label: Their labels.
-        split: Their splits; None: there is no such column.
-        group: What must stay in one split together; None: there is no such column.
-        weight: Sampling weights; None: there is no such column.
+        split: Their splits; None: no such column.
+        group: What must stay in one split together; None: no such column.
+        weight: Sampling weights; None: no such column.
         class_names: The names behind the indices of each column that holds such.
         num_rows: Number of rows.
     """
@@ -56,7 +56,7 @@ def image_columns(path: Path, columns: Columns, shown: str) -> ImageColumns | No
         with parquet.ParquetFile(path) as file:
             schema, num_rows = file.schema_arrow, file.metadata.num_rows
     except (ArrowException, OSError) as error:
-        raise DataError(f"{shown} is no readable Parquet file: {first_line(error)}") from None
+        raise DataError(f"{shown} is not a readable Parquet file: {first_line(error)}") from None
     image = _image_column(schema, columns, shown)
     if image is None:
         return None
@@ -117,7 +117,7 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
 
 def _missing(schema: pa.Schema, name: str, setting: str, shown: str) -> DataError:
     return DataError(
-        f"{shown} has no column {name!r}; its columns are {_listed(schema.names)}; name the right one with {setting}"
+        f"{shown} has no column {name!r}; its columns are {_listed(schema.names)}; name the correct one with {setting}"
     )
 
 

@@ -46,7 +46,7 @@ class Pack:
 
 
 def unpack_images(source: Path, column: str, cache: Path, shown: str) -> Pack:
-    """The images of a Parquet file, copied into the cache unless they are there, whole and current.
+    """The images of a Parquet file, copied into the cache unless a current copy exists.
 
     Args:
         source: The Parquet file.
@@ -88,9 +88,9 @@ def _unpack(source: Path, column: str, path: Path, shown: str) -> Pack:
     parts: list[pa.RecordBatch] = []
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
-            parts.extend(_append(file, images) for images in _pictures(source, column, shown))
+            parts.extend(_append(file, images) for images in _image_batches(source, column, shown))
             size = file.tell()
-        # a pack that is made again looks the same
+        # a pack that is rebuilt looks the same
         os.utime(temporary, ns=(status.st_mtime_ns, status.st_mtime_ns))
     schema = pa.schema([("offset", pa.int64()), ("size", pa.int64()), ("name", pa.string())])
     rows = pa.Table.from_batches(parts, schema).replace_schema_metadata({"pack_bytes": str(size)})
@@ -104,7 +104,7 @@ def _unpack(source: Path, column: str, path: Path, shown: str) -> Pack:
     return _pack(path, rows)
 
 
-def _pictures(source: Path, column: str, shown: str) -> Iterator[pa.StructArray]:
+def _image_batches(source: Path, column: str, shown: str) -> Iterator[pa.StructArray]:
     """Yields the struct arrays of some rows each, so that no more than these are in memory."""
     from pyarrow import ArrowException, parquet
 
@@ -113,11 +113,11 @@ def _pictures(source: Path, column: str, shown: str) -> Iterator[pa.StructArray]
             for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=[column]):
                 yield batch.column(0)
     except (ArrowException, OSError) as error:
-        raise DataError(f"{shown} is no readable Parquet file: {first_line(error)}") from None
+        raise DataError(f"{shown} is not a readable Parquet file: {first_line(error)}") from None
 
 
 def _append(file: BinaryIO, images: pa.StructArray) -> pa.RecordBatch:
-    """Writes the images and says where they are."""
+    """Writes the images, and returns where they are."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -1,6 +1,6 @@
 """Files at an address: listed, and fetched once into the cache, over any file system that fsspec knows.
 
-A copy's time of change is computed from what the file system says of the version (ETag, checksum, time). So a copy
+A copy's time of change is computed from the version that the file system reports (ETag, checksum, time). So a copy
 that is out of date is known by its own size and time, and one that was removed and fetched again looks the same.
 """
 
@@ -62,7 +62,7 @@ def fetch(
     Args:
         address: Where the file is.
         cache: The cache folder; copies lie in ``remote/`` below it.
-        revalidate: Ask whether a copy that is there is still the current version.
+        revalidate: Check whether an existing copy is still the current version.
         attempts: How often a connection that fails is tried.
         sleep: Waits between attempts, seconds.
 
@@ -106,7 +106,7 @@ def list_folder(address: str, *, attempts: int = ATTEMPTS, sleep: Sleep = time.s
     for kind, name in found:
         if kind in entries and name and not name.startswith((".", "?")):
             entries[kind].append(join(address, name))
-    # by the names that a person sees, so that the order is that of the same folder on a disk
+    # by the displayed names, so that the order is that of the same folder on a disk
     return Entries(sorted(entries["file"], key=file_name), sorted(entries["directory"], key=file_name))
 
 
@@ -123,7 +123,7 @@ def list_remote(address: str, *, attempts: int = ATTEMPTS, sleep: Sleep = time.s
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """Which version of a file lies at an address: its size, where it is told, and a time that stands for the rest."""
+    """Which version of a file lies at an address: its size, where it is known, and a time that stands for the rest."""
 
     size: int | None
     time_ns: int
@@ -141,8 +141,8 @@ def _version(address: str) -> _Version:
     info = system.info(path)
     if info["type"] == "directory":
         raise IsADirectoryError("it is a folder")
-    told = "\n".join(f"{key}={info[key]}" for key in _VERSION_KEYS if info.get(key))
-    number = int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "big")
+    described = "\n".join(f"{key}={info[key]}" for key in _VERSION_KEYS if info.get(key))
+    number = int.from_bytes(hashlib.blake2b(described.encode(), digest_size=8).digest(), "big")
     # whole, even seconds, which every file system can keep
     return _Version(info.get("size"), number % _SECONDS_OF_VERSIONS // 2 * 2 * 10**9)
 
@@ -186,7 +186,7 @@ def _open(address: str) -> tuple[Any, str]:
     except ImportError as error:
         raise DataError(_driver_advice(address, error)) from None
     except ValueError as error:
-        raise DataError(f"{shown(address)} is no address that can be read: {first_line(error)}") from None
+        raise DataError(f"{shown(address)} is not an address that can be read: {first_line(error)}") from None
 
 
 def _driver_advice(address: str, error: ImportError) -> str:

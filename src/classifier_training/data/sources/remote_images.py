@@ -24,13 +24,13 @@ _AT_ONCE: Final = 4096
 def with_local_images(listing: Listing, cache: Path, progress: Progress | None = None) -> Listing:
     """A listing whose images are local copies where they were files at an address.
 
-    An image that has been fetched before is not asked for again. One that does not exist keeps its address, and turns
-    out to be no image when it is read.
+    An image that has been fetched before is not requested again. One that does not exist keeps its address, and
+    fails when it is read.
 
     Args:
         listing: What a source found.
         cache: The cache folder.
-        progress: Told how many images have been fetched; not called where none is remote.
+        progress: Reports how many images have been fetched; not called where none is remote.
 
     Raises:
         DataError: An address cannot be reached, or the cache cannot be written.
@@ -38,24 +38,24 @@ def with_local_images(listing: Listing, cache: Path, progress: Progress | None =
     import numpy as np
     import pyarrow as pa
 
-    places = listing.rows.column("place").combine_chunks()
-    is_address = np.array([is_remote(place) for place in places.dictionary.to_pylist()], bool)
+    locations = listing.rows.column("place").combine_chunks()
+    is_address = np.array([is_remote(location) for location in locations.dictionary.to_pylist()], bool)
     if not is_address.any():
         return listing
-    rows = np.flatnonzero(is_address[places.indices.to_numpy()])
-    new_places, names = places.to_pylist(), listing.rows.column("name").to_pylist()
-    addresses = [join(new_places[row], names[row]) for row in rows]
+    rows = np.flatnonzero(is_address[locations.indices.to_numpy()])
+    new_locations, names = locations.to_pylist(), listing.rows.column("name").to_pylist()
+    addresses = [join(new_locations[row], names[row]) for row in rows]
     for done, (row, copy) in enumerate(zip(rows, _fetched(addresses, cache), strict=True), start=1):
         if copy is not None:
-            new_places[row], names[row] = str(copy.parent.parent), f"{copy.parent.name}/{copy.name}"
+            new_locations[row], names[row] = str(copy.parent.parent), f"{copy.parent.name}/{copy.name}"
         if progress is not None:
             progress(done, len(rows))
-    table = _replaced(listing.rows, "place", pa.array(new_places, pa.string()).dictionary_encode())
+    table = _replaced(listing.rows, "place", pa.array(new_locations, pa.string()).dictionary_encode())
     return replace(listing, rows=_replaced(table, "name", pa.array(names, pa.string())))
 
 
 def _fetched(addresses: Sequence[str], cache: Path) -> Iterator[Path | None]:
-    """The copy of every file, in order; None where there is none."""
+    """The copy of every file, in order; None where the file does not exist."""
 
     def copy(address: str) -> Path | None:
         try:

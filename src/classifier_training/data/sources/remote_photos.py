@@ -1,4 +1,4 @@
-"""Looks at an address and tells how the photos lie there."""
+"""Detects the layout of the photos at an address."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def list_remote_photos(
     progress: Progress | None = None,
     classes: Collection[str] | None = None,
 ) -> Listing:
-    """Lists the labelled images at an address, which may lie there in every way that they may lie on a disk.
+    """Lists the labelled images at an address, in any layout that is supported on a disk.
 
-    Nothing of what lies at an address can be watched, so that it must be listed again at every start.
+    An address cannot be watched, so it is listed again at every start.
 
     Args:
         root: The address of a folder, a table, a shard or a Parquet file, or a pattern of such files.
         columns: Names of a table's columns.
         cache: The cache folder; None: the user's.
-        progress: Told how many class folders or files have been looked through.
+        progress: Reports how many class folders or files have been scanned.
         classes: The class names that a table may have; None: any.
 
     Raises:
-        DataError: The address cannot be read, or nothing of a known layout lies there.
+        DataError: The address cannot be read, or has no known layout.
     """
     cache = cache or cache_folder()
     extension = _extension(root)
@@ -96,22 +96,22 @@ def _split_folders(root: str) -> dict[Split, str]:
 def _class_folders(root: str, splits: Sequence[tuple[Split | None, str]], progress: Progress | None) -> Listing:
     """Lists ``<class>/…`` in each of the folders."""
     rows, warnings, others = RowWriter(), list[str](), Counter[str]()
-    classes = [(split, folder) for split, place in splits for folder in list_folder(place).folders]
+    classes = [(split, folder) for split, location in splits for folder in list_folder(location).folders]
     for done, ((split, folder), files) in enumerate(_files_below(classes), start=1):
         images = [file for file in files if _is_image(file)]
         others.update(_extension(file) or "no extension" for file in files if not _is_image(file))
         if not images:
             warnings.append(empty_class_folder(shown(folder), split))
-        for place, run in groupby(map(split_address, images), key=lambda address: address[0]):
-            rows.add(place, [name for _, name in run], file_name(folder), split=split)
+        for location, run in groupby(map(split_address, images), key=lambda address: address[0]):
+            rows.add(location, [name for _, name in run], file_name(folder), split=split)
         if progress is not None:
             progress(done, len(classes))
     if others:
         kinds = ", ".join(f"{count} × {kind}" for kind, count in sorted(others.items()))
-        warnings.append(f"files below {shown(root)} that are no images are ignored: {kinds}")
-    places = {split: shown(folder) for split, folder in splits if split is not None}
-    layout = f"remote split folders ({', '.join(places)})" if places else "remote folder, no splits"
-    return Listing(f"{layout} with one folder a class", rows.table(), places, warnings)
+        warnings.append(f"files below {shown(root)} that are not images are ignored: {kinds}")
+    locations = {split: shown(folder) for split, folder in splits if split is not None}
+    layout = f"remote split folders ({', '.join(locations)})" if locations else "remote folder, no splits"
+    return Listing(f"{layout} with one folder a class", rows.table(), locations, warnings)
 
 
 def _files_below(

@@ -1,4 +1,4 @@
-"""Tries again what failed because of a connection, and tells in one line what stays failed."""
+"""Retries what failed because of a connection, and reports in one line what still fails."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def with_retries(
     Args:
         action: What to do.
         what: Begins the message: "cannot fetch s3://…".
-        cache: Trouble of this folder is passed on at once; None: there is none.
+        cache: Errors of this folder are raised at once; None: no folder is written.
         attempts: How often the action is tried at most.
         sleep: Waits so many seconds.
 
     Raises:
-        MissingFileError: There is nothing.
+        MissingFileError: The file does not exist.
         DataError: It failed for good.
         OSError: The cache folder cannot be written.
     """
@@ -62,7 +62,7 @@ def with_retries(
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What really happened: fsspec reports a web server that answers with an error as a file that is not there."""
+    """What really happened: fsspec reports a web server that answers with an error as a missing file."""
     while isinstance(error, FileNotFoundError) and error.__cause__ is not None:
         error = error.__cause__
     return error

@@ -43,7 +43,7 @@ class Manifest:
     Attributes:
         made_of: What decides the shards: hash of the photos, size, shard size. Plain values.
         shards: The finished ones, by file name.
-        is_complete: Whether all are there.
+        is_complete: Whether all shards are finished.
     """
 
     made_of: Mapping[str, Any]
@@ -69,7 +69,7 @@ def read_manifest(path: Path) -> Manifest:
     """Reads a ``prepare.json``.
 
     Raises:
-        DataError: It is none, or of another version.
+        DataError: It is not a manifest, or of another version.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -83,24 +83,26 @@ def read_manifest(path: Path) -> Manifest:
         raise DataError(f"{path} is not what classifier-training prepare writes; prepare the photos again") from None
 
 
-def check_shards(manifest: Manifest, place: str, sizes: Mapping[str, int]) -> None:
-    """Refuses a folder that does not hold what its manifest says.
+def check_shards(manifest: Manifest, location: str, sizes: Mapping[str, int]) -> None:
+    """Refuses a folder that does not match its manifest.
 
     Args:
         manifest: What should be there.
-        place: The folder, for a person.
-        sizes: Bytes of each shard that is there, by file name.
+        location: The folder, human-readable.
+        sizes: Bytes of each existing shard, by file name.
 
     Raises:
         DataError: The shards were not finished, or one is missing or of another length.
     """
     if not manifest.is_complete:
-        raise DataError(f"{place} is not finished; run the same classifier-training prepare again, it goes on")
+        raise DataError(f"{location} is not finished; run the same classifier-training prepare again, it continues")
     missing = [file for file in manifest.shards if file not in sizes]
     if missing:
-        raise DataError(f"{len(missing)} of the {len(manifest.shards)} shards of {place} are missing: {missing[0]}, …")
+        raise DataError(
+            f"{len(missing)} of the {len(manifest.shards)} shards of {location} are missing: {missing[0]}, …"
+        )
     for file, entry in manifest.shards.items():
         if sizes[file] != entry.num_bytes:
             raise DataError(
-                f"{place}: {file} has {sizes[file]} bytes and not {entry.num_bytes} as {MANIFEST} says; copy it again"
+                f"{location}: {file} has {sizes[file]} bytes and not {entry.num_bytes} as in {MANIFEST}; copy it again"
             )

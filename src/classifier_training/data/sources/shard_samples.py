@@ -14,8 +14,8 @@ from classifier_training.errors import DataError
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS
 
 LABEL_FIELDS: Final = ("label", "cls", "class")
-"""Fields of a ``.json`` member that may hold the label, the first that is there counts."""
-# WebDataset's rule: the key ends at the first dot of the base name; what has no key is no part of the data.
+"""Fields of a ``.json`` member that may hold the label, the first that exists counts."""
+# WebDataset's rule: the key ends at the first dot of the base name; what has no key is not part of the data.
 _KEY: Final = re.compile(r"((?:.*/|)[^./]+)\.([^/]*)", re.DOTALL)
 _MAX_LABEL_BYTES: Final = 1 << 20
 
@@ -26,7 +26,7 @@ class ShardSamples:
 
     Attributes:
         names: Member name of each image.
-        labels: Its label, as it stands in the shard.
+        labels: Its label, as in the shard.
         offsets: Where it begins, bytes.
         sizes: How long it is, bytes.
         key_hashes: `hash` of its key.
@@ -132,7 +132,7 @@ def _incomplete(path: str, key: str, extensions: set[str], *, is_image_missing: 
 
 
 def _label(where: str, extension: str, content: bytes) -> str | None:
-    """The text of a label; None where a ``.json`` member says nothing of it."""
+    """The text of a label; None where a ``.json`` member has none."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -140,7 +140,7 @@ def _label(where: str, extension: str, content: bytes) -> str | None:
     if extension == "cls":
         return re.sub(r"\r?\n\Z", "", text)  # editors and echo end a file with it
     try:
-        # numbers keep the text that stands in the file: 1e3 is a class name, not 1000.0
+        # numbers keep their text: 1e3 is a class name, not 1000.0
         values = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
     except (ValueError, RecursionError):
         raise DataError(f"{where} is not JSON") from None

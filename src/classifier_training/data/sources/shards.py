@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,12 +19,11 @@ from classifier_training.data.sources.shard_manifest import MANIFEST, check_shar
 from classifier_training.data.sources.shard_samples import ShardSamples, read_shard
 from classifier_training.data.sources.split_files import SplitFiles, entries, find_split_files, name_of
 from classifier_training.errors import DataError
-from classifier_training.types import Split
+from classifier_training.types import Progress, Split
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Progress = Callable[[int, int], None]
 _THREADS_OF_REMOTE: Final = 8
 _COMPRESSED: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
@@ -33,13 +32,13 @@ def list_shards(root: str, *, cache: Path | None = None, progress: Progress | No
     """Lists the images in the tar shards of a root; None where it has none.
 
     A label is the text of ``key.cls``, or of a field of ``key.json``. Where all labels are indices and a file of
-    class names lies beside the shards, they become names. Remote shards are fetched into the cache, whole.
+    class names lies next to the shards, they become names. Remote shards are fetched into the cache, whole.
 
     Args:
         root: A folder that holds ``*.tar``, itself or in split folders; a ``.tar`` file; or a pattern such as
             ``shards/train-{000..009}.tar``. Each may be an address.
         cache: The cache folder; None: the user's.
-        progress: Told how many shards have been listed.
+        progress: Reports how many shards have been listed.
 
     Raises:
         DataError: A shard is missing, empty, cut off, hostile, or holds images without labels.
@@ -68,7 +67,7 @@ def list_shards(root: str, *, cache: Path | None = None, progress: Progress | No
         paths.append(str(names.path))
         table, more = with_class_names(table, names)
         warnings += more
-    return Listing(_layout(shards), table, shards.places, warnings, [*shards.watched_folders(), *paths])
+    return Listing(_layout(shards), table, shards.locations, warnings, [*shards.watched_folders(), *paths])
 
 
 def _read_all(
@@ -89,7 +88,7 @@ def _read_all(
 
 
 def _check_manifest(folder: str, shards: list[tuple[str, str]], cache: Path) -> None:
-    """Compares shards, and their local paths, with what ``prepare.json`` says of them, if there is one."""
+    """Compares shards, and their local paths, with their ``prepare.json``, if it exists."""
     file = next((file for file in entries(folder)[0] if name_of(file) == MANIFEST), None)
     if file is not None:
         path = fetch(file, cache, revalidate=True) if is_remote(file) else Path(file)
@@ -117,26 +116,26 @@ def _repeated_keys(table: pa.Table, hashes: dict[Split | None, list[np.ndarray[A
         repeated = np.flatnonzero(counts > 1)
         if len(repeated):
             positions = np.flatnonzero(keys == distinct[repeated[np.argmin(first[repeated])]])[:2]
-            examples = " and ".join(_told(table, start + int(position)) for position in positions)
+            examples = " and ".join(_display_name(table, start + int(position)) for position in positions)
             of_split = "" if split is None else f" of the {split} split"
             warnings.append(f"{len(repeated)} key(s) are in several shards{of_split}, such as {examples}")
         start += len(keys)
     return warnings
 
 
-def _told(table: pa.Table, row: int) -> str:
+def _display_name(table: pa.Table, row: int) -> str:
     values = table.slice(row, 1).to_pylist()[0]
     return str(record_at(values["place"], values["name"], values["offset"], values["size"]))
 
 
 def _layout(shards: SplitFiles) -> str:
     count = len(shards.all())
-    splits = ", ".join(shards.places)
+    splits = ", ".join(shards.locations)
     return f"{count} tar shard{'s' if count > 1 else ''}" + (f" ({splits})" if splits else ", no splits")
 
 
 def _tars(files: Sequence[str], folders: Sequence[str]) -> list[str]:
-    """The shards in a folder; an archive beside the folders that were unpacked from it is none."""
+    """The shards in a folder; an archive next to folders that were unpacked from it is not one."""
     if folders:
         return []
     compressed = [file for file in files if name_of(file).lower().endswith(_COMPRESSED)]
@@ -147,6 +146,6 @@ def _tars(files: Sequence[str], folders: Sequence[str]) -> list[str]:
 
 def _compressed(shard: str) -> DataError:
     return DataError(
-        f"{shown(shard)} is compressed, so that no image in it can be read by itself; make a plain .tar of it:"
+        f"{shown(shard)} is compressed, so that no image in it can be read on its own; make a plain .tar of it:"
         " images do not get smaller by it"
     )

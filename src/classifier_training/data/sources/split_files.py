@@ -1,4 +1,4 @@
-"""Files that hold many images each, and the splits that their names or their folders tell."""
+"""Files that hold many images each, and their splits by file or folder name."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class SplitFiles:
 
     Attributes:
         folder: Where they lie, or their split folders do.
-        splits: Their paths or addresses, in order; the key None where no split is told.
-        places: Where each split lies, for a person.
-        warnings: What a person should know.
+        splits: Their paths or addresses, in order; the key None where the splits are not given.
+        locations: Where each split lies, human-readable.
+        warnings: What the user should know.
     """
 
     folder: str
     splits: dict[Split | None, list[str]]
-    places: dict[Split, str]
+    locations: dict[Split, str]
     warnings: list[str]
 
     def all(self) -> list[tuple[Split | None, str]]:
@@ -104,41 +104,41 @@ def expand_braces(pattern: str) -> list[str]:
 def _in_folder(root: str, choose: Choose) -> SplitFiles | None:
     files, folders = entries(root)
     by_split: dict[Split | None, list[str]] = {}
-    places: dict[Split, str] = {}
+    locations: dict[Split, str] = {}
     for folder in folders:
         split = SPLIT_OF_NAME.get(name_of(folder).lower())
         found = [] if split is None else choose(*entries(folder))
         if split is None or not found:
             continue
-        if split in places:
+        if split in locations:
             both = f"{name_of(parent_of(by_split[split][0]))} and {name_of(folder)}"
             raise DataError(f"{shown(root)} has two folders that could both be the {split} split: {both}; rename one")
-        by_split[split], places[split] = found, shown(folder)
+        by_split[split], locations[split] = found, shown(folder)
     direct = choose(files, [] if by_split else folders)
     if by_split:
-        beside = [f"{len(direct)} file(s) beside the split folders are ignored: {shown(direct[0])}"] if direct else []
-        return SplitFiles(root, {split: by_split[split] for split in SPLITS if split in by_split}, places, beside)
+        ignored = [f"{len(direct)} file(s) next to the split folders are ignored: {shown(direct[0])}"] if direct else []
+        return SplitFiles(root, {split: by_split[split] for split in SPLITS if split in by_split}, locations, ignored)
     return _by_file_name(direct, root, root) if direct else None
 
 
 def _by_file_name(files: list[str], folder: str, root: str) -> SplitFiles:
-    """The files with the splits that their names tell."""
+    """The files by the splits in their names."""
     names = [name_of(file) for file in files]
     begins = {file: _first_split(name) for file, name in zip(files, names, strict=True)}
     if not any(begins.values()):
         words = {file: _only_split(name) for file, name in zip(files, names, strict=True)}
-        # imagenet1k-train-0000.tar; a name that merely holds a "test" tells nothing
+        # imagenet1k-train-0000.tar; a name that merely contains "test" is not of a split
         begins = words if all(words.values()) and "train" in words.values() else begins
-    told: dict[Split | None, list[str]] = {}
+    by_split: dict[Split | None, list[str]] = {}
     for file, split in begins.items():
-        told.setdefault(split, []).append(file)
-    if None in told and len(told) > 1:
-        named, nameless = next(files[0] for split, files in told.items() if split is not None), told[None][0]
+        by_split.setdefault(split, []).append(file)
+    if None in by_split and len(by_split) > 1:
+        named, nameless = next(files[0] for split, files in by_split.items() if split is not None), by_split[None][0]
         raise DataError(
-            f"{shown(root)}: the name {name_of(named)} tells a split and {name_of(nameless)} tells none; let all begin"
+            f"{shown(root)}: the name {name_of(named)} names a split and {name_of(nameless)} does not; let all begin"
             " with a split, or none"
         )
-    splits: dict[Split | None, list[str]] = {split: told[split] for split in (*SPLITS, None) if split in told}
+    splits: dict[Split | None, list[str]] = {split: by_split[split] for split in (*SPLITS, None) if split in by_split}
     return SplitFiles(folder, splits, {split: shown(root) for split in SPLITS if split in splits}, [])
 
 
@@ -175,11 +175,11 @@ def _refuse_missing(root: str, files: list[str]) -> None:
         raise DataError(f"{len(missing)} of the {len(files)} files of {root} are missing: {name_some(missing)}")
 
 
-def name_of(place: str) -> str:
+def name_of(location: str) -> str:
     """The last part of a path or an address."""
-    return file_name(place) if is_remote(place) else Path(place).name
+    return file_name(location) if is_remote(location) else Path(location).name
 
 
-def parent_of(place: str) -> str:
+def parent_of(location: str) -> str:
     """The folder of a path or an address."""
-    return split_address(place)[0] if is_remote(place) else str(Path(place).parent)
+    return split_address(location)[0] if is_remote(location) else str(Path(location).parent)

@@ -1,6 +1,6 @@
 """Tables of images: CSV, JSON lines or Parquet with an image, a label and an optional split column.
 
-Class names are text, always: ``00``, ``1e3`` and ``no`` stay what stands in the file, and so does the empty text.
+Class names are text, always: ``00``, ``1e3`` and ``no`` stay as they are in the file, and so does the empty text.
 An image is a path relative to the table's folder, an absolute one, or an address such as ``s3://bucket/cat.jpg``.
 """
 
@@ -50,7 +50,7 @@ def list_table(
         classes: The class names that there may be; None: any.
 
     Raises:
-        DataError: The table cannot be read, or a row of it makes no sense.
+        DataError: The table cannot be read, or a row of it is invalid.
     """
     file = _open(table, cache)
     rows = _TableRows(file, columns, classes)
@@ -59,8 +59,8 @@ def list_table(
         raise DataError(
             f"{file}: {rows.num_unsplit} row(s) have no {columns.split!r}, the others do; give it to all or to none"
         )
-    places = {split: str(file) for split in SPLITS if split in rows.splits}
-    return Listing(f"table {_parts(table)[-1]}", rows.writer.table(), places, watched=[str(file.path)])
+    locations = {split: str(file) for split in SPLITS if split in rows.splits}
+    return Listing(f"table {_parts(table)[-1]}", rows.writer.table(), locations, watched=[str(file.path)])
 
 
 def list_split_tables(
@@ -86,9 +86,9 @@ def list_split_tables(
     for split, file in files.items():
         _TableRows(file, columns, classes, writer, split).add_all()
     names = ", ".join("/".join(_parts(table)[-2:]) for table in tables.values())
-    places = {split: str(file) for split, file in files.items()}
+    locations = {split: str(file) for split, file in files.items()}
     watched = [str(file.path) for file in files.values()]
-    return Listing(f"one table a split ({names})", writer.table(), places, watched=watched)
+    return Listing(f"one table a split ({names})", writer.table(), locations, watched=watched)
 
 
 class _TableRows:
@@ -116,10 +116,10 @@ class _TableRows:
 
     def add_all(self) -> None:
         run: tuple[str, Split | None] | None = None
-        for place, name, split, where, row in self._checked():
-            if run != (place, split) or len(self._names) >= _LONGEST_RUN:
+        for location, name, split, where, row in self._checked():
+            if run != (location, split) or len(self._names) >= _LONGEST_RUN:
                 self._write(run)
-                run = (place, split)
+                run = (location, split)
             self._names.append(name)
             self._labels.append(label_cell(row.get(self._columns.label), where, self._columns.label, self._classes))
             if self._columns.group is not None:
@@ -129,19 +129,19 @@ class _TableRows:
         self._write(run)
 
     def _checked(self) -> Iterator[tuple[str, str, Split | None, Where, Row]]:
-        """Place, name and split of every row, where it is, and its cells."""
+        """Location, name and split of every row, where it is, and its cells."""
         for number, row in table_rows(self._file, self._columns):
             where = self._file, number
-            place, name = self._place(where, row.get(self._columns.image))
+            location, name = self._location(where, row.get(self._columns.image))
             split = self._split
             if split is None and self._columns.split in row:
                 split = split_cell(row[self._columns.split], where, self._columns.split)
                 self.splits.add(split)
             elif split is None:
                 self.num_unsplit += 1
-            yield place, name, split, where, row
+            yield location, name, split, where, row
 
-    def _place(self, where: Where, image: str | None) -> tuple[str, str]:
+    def _location(self, where: Where, image: str | None) -> tuple[str, str]:
         if not image:
             raise fault(where, f"the column {self._columns.image!r} is empty")
         if "://" in image and is_remote(image):
@@ -153,10 +153,10 @@ class _TableRows:
     def _write(self, run: tuple[str, Split | None] | None) -> None:
         if run is None:
             return
-        place, split = run
+        location, split = run
         columns = self._columns
         self.writer.add(
-            place,
+            location,
             self._names,
             self._labels,
             split=split,

@@ -1,4 +1,4 @@
-"""Reads the rows of a CSV, JSON lines or Parquet table, every cell as the text that stands in the file."""
+"""Reads the rows of a CSV, JSON lines or Parquet table, every cell as its text in the file."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Columns:
         image: A path or an address.
         label: The class name.
         split: The split; a table need not have it.
-        group: What must stay in one split together; None: there is no such column.
-        weight: Sampling weight; None: there is no such column.
+        group: What must stay in one split together; None: no such column.
+        weight: Sampling weight; None: no such column.
     """
 
     image: str = "image"
@@ -62,7 +62,7 @@ class TableFile:
     address: str = ""
 
     def __str__(self) -> str:
-        """What a person is told."""
+        """As messages show it."""
         return shown(self.address) if self.address else str(self.path)
 
 
@@ -77,7 +77,7 @@ def table_rows(table: TableFile, columns: Columns) -> Iterator[tuple[int, Row]]:
     readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
     reader = readers.get(table.path.suffix.lower())
     if reader is None:
-        raise DataError(f"{table} is no table that can be read; allowed are {', '.join(readers)}")
+        raise DataError(f"{table} is not a table that can be read; allowed are {', '.join(readers)}")
     try:
         yield from reader(table, columns)
     except UnicodeDecodeError as error:
@@ -91,7 +91,7 @@ def _require(table: TableFile, present: list[str], columns: Columns) -> None:
         if name not in present:
             raise DataError(
                 f"{table} has no column {name!r}; its columns are {', '.join(map(repr, present)) or 'none'}; name the"
-                f" right one with {setting}"
+                f" correct one with {setting}"
             )
 
 
@@ -116,7 +116,7 @@ def _csv_rows(table: TableFile, columns: Columns) -> Iterator[tuple[int, Row]]:
 def _jsonl_rows(table: TableFile, columns: Columns) -> Iterator[tuple[int, Row]]:
     wanted = columns.names()
     required = set(columns.required().values())
-    # numbers keep the text that stands in the file: 1e3 is a class name, not 1000.0
+    # numbers keep their text: 1e3 is a class name, not 1000.0
     decode = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str).decode
     with table.path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
@@ -147,7 +147,7 @@ def _parquet_rows(table: TableFile, columns: Columns) -> Iterator[tuple[int, Row
                     number += 1
                     yield number, _texts(table, number, row, wanted)
     except ArrowException as error:
-        raise DataError(f"{table} is no readable Parquet file: {first_line(error)}") from None
+        raise DataError(f"{table} is not a readable Parquet file: {first_line(error)}") from None
 
 
 def _texts(table: TableFile, number: int, values: Mapping[str, Any], wanted: list[str]) -> Row:

@@ -1,4 +1,4 @@
-"""What lies where in a tar file: names, offsets and sizes of its members, from their headers alone.
+"""Names, offsets and sizes of the members of a tar file, from their headers alone.
 
 Nothing is ever unpacked. Plain headers, and those that only add a time (which is how WebDataset's writer marks every
 member), are read here, several times faster than `tarfile` reads them; everything else is left to `tarfile`.
@@ -19,7 +19,7 @@ _BLOCK: Final = 512
 _FILE_TYPES: Final = (b"0", b"\0")
 _END_BYTES: Final = 20 * _BLOCK  # what tar fills up with zeros
 _MAX_HEADER_BYTES: Final = 2**20
-_HARMLESS: Final = {"mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment"}
+_IGNORED_KEYS: Final = {"mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment"}
 """Keys of an extended header that do not decide what or where a member is."""
 _COMPRESSED: Final = {
     b"\x1f\x8b": ("gzip", "gunzip"),
@@ -51,11 +51,11 @@ def tar_members(path: str) -> Iterator[tuple[Member, IO[bytes]]]:
         path: The tar file, not compressed.
 
     Yields:
-        A member, and the open tar file, which may be moved about in.
+        A member, and the open tar file, which may be moved in.
 
     Raises:
-        DataError: The file is missing, empty, compressed, no tar file or cut off; or a member is no file, is a link,
-            or has a name that leads out of the folder it would be unpacked in.
+        DataError: The file is missing, empty, compressed, not a tar file or cut off; or a member is not a file, is a
+            link, or has a name that leads out of the folder it would be unpacked in.
     """
     try:
         with Path(path).open("rb") as file:
@@ -88,9 +88,9 @@ def _members(path: str, file: IO[bytes]) -> Iterator[Member]:
 
 
 def _plain_member(file: IO[bytes], position: int) -> tuple[Member | None, int] | None:
-    """The member whose headers begin at ``position`` and where the next ones do; None: `tarfile` must look at it."""
+    """The member whose headers begin at ``position`` and where the next ones do; None: `tarfile` must read it."""
     header = _read(file, position, _BLOCK)
-    if len(header) < _BLOCK or not _has_right_sum(header):
+    if len(header) < _BLOCK or not _has_valid_checksum(header):
         return None
     kind, size = header[156:157], _octal(header[124:136])
     if kind == b"x" and size is not None and size <= _MAX_HEADER_BYTES:
@@ -99,7 +99,7 @@ def _plain_member(file: IO[bytes], position: int) -> tuple[Member | None, int] |
             return None
         position += _BLOCK + _padded(size)
         header = _read(file, position, _BLOCK)
-        if len(header) < _BLOCK or not _has_right_sum(header):
+        if len(header) < _BLOCK or not _has_valid_checksum(header):
             return None
         kind, size = header[156:157], _octal(header[124:136])
     # a slash at the end makes a folder of a file in old archives
@@ -132,7 +132,7 @@ class _OtherMembers:
         if info.issparse() or not info.isreg():
             kind = "a link" if info.islnk() or info.issym() else "a sparse file" if info.issparse() else "no plain file"
             raise DataError(
-                f"{self._path}: the member {info.name!a} is {kind}; only plain files are read, pack it anew"
+                f"{self._path}: the member {info.name!a} is {kind}; only plain files are read, pack it again"
             )
         return Member(info.name, info.offset_data, info.size), end
 
@@ -144,13 +144,13 @@ class _OtherMembers:
                 self._file.seek(position)
             info = self._tar.tarinfo.fromtarfile(self._tar)
             end = self._tar.offset
-            if end <= position or info.size < 0 or not self._tar.pax_headers.keys() <= _HARMLESS:
+            if end <= position or info.size < 0 or not self._tar.pax_headers.keys() <= _IGNORED_KEYS:
                 raise tarfile.HeaderError("a size or a name that cannot be")
         except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
             if str(error) in {"truncated header", "empty header"}:
                 raise _cut_off(self._path, "its last header is not whole") from None
             where = f"at byte {position} it is damaged" if position else "it does not begin like one"
-            raise DataError(f"{self._path} is no readable tar file: {where} ({first_line(error)})") from None
+            raise DataError(f"{self._path} is not a readable tar file: {where} ({first_line(error)})") from None
         return info, end
 
 
@@ -176,7 +176,7 @@ def _checked_size(path: str, file: IO[bytes]) -> int:
     for magic, (name, program) in _COMPRESSED.items():
         if start.startswith(magic):
             raise DataError(
-                f"{path} is compressed with {name}, so that no image in it can be read by itself; run {program} on it"
+                f"{path} is compressed with {name}, so that no image in it can be read on its own; run {program} on it"
             )
     return size
 
@@ -184,7 +184,7 @@ def _checked_size(path: str, file: IO[bytes]) -> int:
 def _refuse_more(path: str, end: bytes) -> None:
     if any(end):
         raise DataError(
-            f"{path} goes on after its end: shards that were joined with cat hide all but the first; keep them apart"
+            f"{path} continues after its end: shards that were joined with cat hide all but the first; keep them apart"
         )
 
 
@@ -204,7 +204,7 @@ def _read(file: IO[bytes], position: int, size: int) -> bytes:
     return file.read(size)
 
 
-def _has_right_sum(header: bytes) -> bool:
+def _has_valid_checksum(header: bytes) -> bool:
     return _octal(header[148:156]) == sum(header) - sum(header[148:156]) + 8 * 0x20
 
 
@@ -215,14 +215,14 @@ def _octal(field: bytes) -> int | None:
 
 
 def _has_known_keys_only(records: bytes) -> bool:
-    """Whether an extended header has harmless keys only."""
+    """Whether an extended header has ignored keys only."""
     rest = records.rstrip(b"\0")
     while rest:
         length, _, _ = rest.partition(b" ")
         if not length.isdigit() or not 0 < int(length) <= len(rest):
             return False
         key = rest[len(length) + 1 : int(length)].partition(b"=")[0]
-        if key.decode("latin-1") not in _HARMLESS:
+        if key.decode("latin-1") not in _IGNORED_KEYS:
             return False
         rest = rest[int(length) :]
     return True

@@ -1,4 +1,1 @@
-"""Train, validation and test: made from content and seed where none are given.
-
-And written to and read from `split.csv`.
-"""
+"""Train, validation and test splits, and `split.csv`; finding the images belongs to `sources`."""

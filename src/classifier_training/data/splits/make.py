@@ -1,4 +1,4 @@
-"""Divides an index into the splits of a run, and checks that they can be trained and scored on."""
+"""Splits an index for a run, and checks that they can be trained and scored on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from classifier_training.types import SPLITS, Split
 
 Rows = NDArray[np.int64]
 MIN_ROWS_STORED: Final = 100_000
-"""From this many images on, dividing takes long enough to keep the result."""
+"""From this many images on, splitting takes long enough to keep the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Splits:
         rows: The good images of each split, as rows of the index.
         classes: Class names of the training split, lexicographic.
         notes: How the splits were made, where the source did not define them.
-        warnings: What a person should know.
+        warnings: What the user should know.
         fingerprint: Hash over every image's content, label and split.
         order: Hash over the training images' contents in their order.
     """
@@ -47,7 +47,7 @@ class Splits:
 
 
 def make_splits(index: Index, root: str, val_fraction: float, test_fraction: float, seed: int) -> Splits:
-    """Divides the good images of an index.
+    """Splits the good images of an index.
 
     Args:
         index: Every image that was found.
@@ -57,12 +57,12 @@ def make_splits(index: Index, root: str, val_fraction: float, test_fraction: flo
         seed: The run's seed.
 
     Raises:
-        DataError: There is nothing to train or to validate on, one class only, or a class that training lacks.
+        DataError: No images to train or to validate on, one class only, or a class that training lacks.
     """
     if len(index) < MIN_ROWS_STORED:
         return _make(index, root, val_fraction, test_fraction, seed)
-    asked = [index.metadata.get("made_at_ns"), val_fraction, test_fraction, seed]
-    name = hashlib.blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()
+    key = [index.metadata.get("made_at_ns"), val_fraction, test_fraction, seed]
+    name = hashlib.blake2b(json.dumps(key).encode(), digest_size=8).hexdigest()
     path = index.path.with_name(f"{index.path.stem}.{name}.splits.npz")
     stored = _read(path)
     if stored is None:
@@ -84,9 +84,9 @@ def _make(index: Index, root: str, val_fraction: float, test_fraction: float, se
     )
 
 
-def _write(path: Path, division: Splits) -> None:
-    about = {name: value for name, value in asdict(division).items() if name != "rows"}
-    arrays: dict[str, NDArray[Any]] = {split: rows.astype(np.uint32) for split, rows in division.rows.items()}
+def _write(path: Path, splits: Splits) -> None:
+    about = {name: value for name, value in asdict(splits).items() if name != "rows"}
+    arrays: dict[str, NDArray[Any]] = {split: rows.astype(np.uint32) for split, rows in splits.rows.items()}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]  # of its own options
 
@@ -103,24 +103,26 @@ def _read(path: Path) -> Splits | None:
 
 
 def _split(index: Index, val_fraction: float, test_fraction: float, seed: int) -> tuple[dict[Split, Rows], list[str]]:
-    """The rows of the final splits, and what to say of them."""
+    """The rows of the final splits, and notes on them."""
     good = np.ones(len(index), bool)
     good[list(index.errors)] = False
     given, rows = index.splits[good], np.flatnonzero(good)
     if (given == NO_SPLIT).all():
-        found = _divide(index, rows, seed, val_fraction, test_fraction)
+        found = _assign(index, rows, seed, val_fraction, test_fraction)
         shares = f"{val_fraction:.0%} validation, {test_fraction:.0%} test"
         note = f"no splits given: each photo's content and seed {seed} decide its split ({shares})"
         return _by_split(rows, found, always=(TRAIN, VAL, *((TEST,) if test_fraction else ()))), [note]
     if not (given == TRAIN).any():
-        there = [split for code, split in enumerate(SPLITS) if split in index.metadata["places"]]
-        if TRAIN not in map(SPLITS.index, there):
-            raise DataError(f"{' and '.join(there)} without a train split; add a train folder (or rows of that split)")
+        present = [split for split in SPLITS if split in index.metadata["places"]]
+        if "train" not in present:
+            raise DataError(
+                f"{' and '.join(present)} without a train split; add a train folder (or rows of that split)"
+            )
     if (given == VAL).any() or "val" in index.metadata["places"]:
         return _by_split(rows, given, always=tuple(SPLITS.index(name) for name in index.metadata["places"])), []
     trained = given == TRAIN
     given = given.copy()
-    given[trained] = _divide(index, rows[trained], seed, val_fraction, 0.0)
+    given[trained] = _assign(index, rows[trained], seed, val_fraction, 0.0)
     note = f"no validation split given: {val_fraction:.0%} of the training photos are held out for it"
     return _by_split(rows, given), [note]
 
@@ -130,9 +132,9 @@ def _by_split(rows: Rows, codes: NDArray[np.int8], always: tuple[int, ...] = ())
     return {SPLITS[code]: some for code, some in found.items() if len(some) or code in always}
 
 
-def _divide(index: Index, rows: Rows, seed: int, val_fraction: float, test_fraction: float) -> NDArray[np.int8]:
+def _assign(index: Index, rows: Rows, seed: int, val_fraction: float, test_fraction: float) -> NDArray[np.int8]:
     digests, groups = index.digests[rows], index.groups()
-    if groups is not None:  # a group's name decides in the place of its images' contents
+    if groups is not None:  # a group's name decides instead of its images' contents
         for position, row in enumerate(rows):
             group = groups[row]
             if group is not None:
@@ -149,13 +151,13 @@ def _classes(index: Index, splits: Mapping[Split, Rows], root: str) -> tuple[str
     known = _names(index, splits.get("train", np.zeros(0, np.int64)))
     classes = tuple(sorted(known))
     for split, rows in splits.items():
-        strangers = sorted(_names(index, rows) - known)
-        if strangers:
-            code = index.label_names.index(strangers[0])
+        unknown = sorted(_names(index, rows) - known)
+        if unknown:
+            code = index.label_names.index(unknown[0])
             path = index.record(int(rows[index.labels[rows] == code][0]))
-            more = f" (and {len(strangers) - 1} more such classes)" if len(strangers) > 1 else ""
+            more = f" (and {len(unknown) - 1} more such classes)" if len(unknown) > 1 else ""
             raise DataError(
-                f"class {strangers[0]!r} exists in the {split} split ({path}) but has no training images{more}; add"
+                f"class {unknown[0]!r} exists in the {split} split ({path}) but has no training images{more}; add"
                 " some, or remove it"
             )
     if len(classes) < 2:
@@ -193,7 +195,7 @@ def _split_warnings(index: Index, splits: Mapping[Split, Rows], classes: Sequenc
 
 
 def _words(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """The first half of each content hash; 64 bits tell a billion images apart."""
+    """The first half of each content hash; 64 bits distinguish a billion images."""
     return np.ascontiguousarray(digests[:, :8]).view(np.uint64).ravel()
 
 

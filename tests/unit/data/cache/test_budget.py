@@ -15,14 +15,14 @@ TB = 10**12
 
 
 def test_a_limit_is_kept(tmp_path: Path) -> None:
-    budget = disk_budget(tmp_path, 0, 12_345, is_asked_for=False)
+    budget = disk_budget(tmp_path, 0, 12_345, is_chosen=False)
 
     assert (budget.num_bytes, budget.reason) == (12_345, "data.cache_limit")
 
 
 def test_a_limit_that_the_disk_has_not_is_cut(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
-    budget = disk_budget(tmp_path, 1000 * TB, 10**18, is_asked_for=False)
+    budget = disk_budget(tmp_path, 1000 * TB, 10**18, is_chosen=False)
 
     assert budget.num_bytes - 1000 * TB == pytest.approx(0.95 * free, rel=0.2)
     assert budget.reason == "the free space"
@@ -31,7 +31,7 @@ def test_a_limit_that_the_disk_has_not_is_cut(tmp_path: Path) -> None:
 def test_without_a_limit_it_is_a_share_of_what_is_free(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
 
-    unasked, asked = (disk_budget(tmp_path, 0, None, is_asked_for=is_asked_for) for is_asked_for in (False, True))
+    unasked, asked = (disk_budget(tmp_path, 0, None, is_chosen=is_chosen) for is_chosen in (False, True))
 
     assert unasked.num_bytes == pytest.approx(0.2 * free, rel=0.2)
     assert asked.num_bytes == pytest.approx(0.5 * free, rel=0.2)
@@ -39,7 +39,7 @@ def test_without_a_limit_it_is_a_share_of_what_is_free(tmp_path: Path) -> None:
 
 
 def test_what_caches_take_already_stays_theirs(tmp_path: Path) -> None:
-    budget = disk_budget(tmp_path, 1000 * TB, None, is_asked_for=False)
+    budget = disk_budget(tmp_path, 1000 * TB, None, is_chosen=False)
 
     assert budget.num_bytes == 1000 * TB
 

@@ -126,7 +126,7 @@ def test_without_any_picture_there_is_no_cache(choose: Choose, setting: str) -> 
     for images in (empty, unstored):
         choice = choose(images, setting)
         assert (choice.kind, choice.cache) == ("none", None)
-        assert choice.message.endswith("none, there is no image to keep")
+        assert choice.message.endswith("none, no image to keep")
 
 
 def test_the_form_decides_what_is_shared(choose: Choose) -> None:
@@ -272,7 +272,7 @@ def test_a_broken_cache_is_made_anew_and_that_is_said(
 
     choice = choose(PICTURES, setting)
 
-    assert choice.warnings == (f"image cache (train) in {folder} is made anew: {problem}",)
+    assert choice.warnings == (f"image cache (train) in {folder} is rebuilt: {problem}",)
     assert choice.message.endswith("(filled while images are read)")
     assert right_positions(cache_of(filled(choice)), PICTURES) == ALL
 
@@ -334,7 +334,7 @@ def test_without_shared_memory_it_is_the_temporary_folder_and_said(choose: Choos
     choice = filled(choose(PICTURES, "memory", shared_memory=tmp_path / "missing"))
 
     assert choice.kind == "disk"
-    assert choice.message.endswith("; there is no shared memory on this system, so the temporary folder is taken")
+    assert choice.message.endswith("; this system has no shared memory, so the temporary folder is used")
     folder = cache_of(choice).folder
     assert folder.is_relative_to(tmp_path / "temporary")
     choice.close()

@@ -15,7 +15,7 @@ from tests.helpers.stored_pictures import make_list, make_picture_cache, picture
 from classifier_training.data.cache.files import CHECKS_FILE, PIXELS_FILE
 from classifier_training.data.cache.image_cache import ImageCache
 from classifier_training.data.cache.making import make_cache
-from classifier_training.data.cache.marks import DAMAGED, GOOD, MENDED, MISFIT, CacheMarks
+from classifier_training.data.cache.marks import DAMAGED, GOOD, MISFIT, REPAIRED, CacheMarks
 from classifier_training.data.cache.slots import ImageList, unpack_sides
 
 ALL = list(range(8))
@@ -142,9 +142,9 @@ def test_a_damaged_picture_is_not_there_until_it_is_stored_again(tmp_path: Path)
 
     assert right_positions(cache, images) == ALL
     assert right_positions(reopened(cache), images) == ALL
-    assert cache.marks.positions(MENDED).tolist() == [2, 5]
+    assert cache.marks.positions(REPAIRED).tolist() == [2, 5]
     (warning,) = cache.new_warnings()
-    assert warning == f"image cache {cache.folder}: 2 stored image(s) were damaged, and are made again"
+    assert warning == f"image cache {cache.folder}: 2 stored image(s) were damaged, and are stored again"
     assert cache.new_warnings() == []
 
 

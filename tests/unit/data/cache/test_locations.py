@@ -26,7 +26,7 @@ def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_disk_keeps_its_caches(tmp_path: Path) -> None:
-    place = disk_location(tmp_path / "root", 1000, is_asked_for=False)
+    place = disk_location(tmp_path / "root", 1000, is_chosen=False)
 
     with place.locked():
         assert place.budget(0).num_bytes == 1000

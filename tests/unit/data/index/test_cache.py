@@ -113,7 +113,7 @@ def test_a_broken_file_is_looked_at_again_only_when_it_changes(source: Source) -
 
 
 def test_of_very_many_files_only_the_folders_are_compared(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_cache, "MAX_FILES_LOOKED_AT", 4)
+    monkeypatch.setattr(index_cache, "MAX_FILES_COMPARED", 4)
     make_photo(source.root / "a" / "0.png", 99)
     index = source.load()
 

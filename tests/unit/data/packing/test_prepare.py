@@ -232,18 +232,18 @@ def test_shards_among_the_photos_are_refused(tmp_path: Path, photos: Path) -> No
 
 @pytest.mark.parametrize("shard_size", ["", "x", "0", "-5MB", "256 apples"])
 def test_shard_sizes_that_are_none(tmp_path: Path, photos: Path, shard_size: str) -> None:
-    with pytest.raises(ConfigError, match=r"is no number of bytes; give one such as 256MB or 1GiB"):
+    with pytest.raises(ConfigError, match=r"is not a number of bytes; give one such as 256MB or 1GiB"):
         prepare(photos, to=tmp_path / "shards", shard_size=shard_size)
 
 
 def test_a_size_that_is_none(tmp_path: Path, photos: Path) -> None:
-    with pytest.raises(ConfigError, match="size=0 is no length in pixels"):
+    with pytest.raises(ConfigError, match="size=0 is not a length in pixels"):
         prepare(photos, to=tmp_path / "shards", size=0)
 
 
 def test_bad_pictures(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photos / "train" / "cat" / "bad.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"1 file\(s\) are no readable images: .*bad\.png"):
+    with pytest.raises(DataError, match=r"1 file\(s\) are not readable images: .*bad\.png"):
         prepare(photos, to=tmp_path / "shards")
     assert not (tmp_path / "shards").exists()
 

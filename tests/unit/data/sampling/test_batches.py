@@ -26,7 +26,7 @@ def make_sampler(kind: str, num_samples: int = 53) -> EpochSampler:
 
 def plain(draws: SampledIndices) -> Plain:
     """Values that can be compared."""
-    return draws.epoch, draws.numbers.tolist(), draws.samples.tolist()
+    return draws.epoch, draws.positions.tolist(), draws.indices.tolist()
 
 
 @KINDS
@@ -42,7 +42,7 @@ def test_batches_are_the_samplers_order_numbered(kind: str) -> None:
             place = slice(8 * number, 8 * number + 8)
             assert plain(draws) == (epoch, list(range(48))[place], order[epoch][place])
             assert len(draws) == 8
-            assert draws.numbers.dtype == draws.samples.dtype == np.int64
+            assert draws.positions.dtype == draws.indices.dtype == np.int64
 
 
 @KINDS
@@ -61,8 +61,8 @@ def test_the_sequence_does_not_depend_on_the_number_of_ranks(kind: str, epoch: i
     for whole, *shares in zip(alone, *ranks, strict=True):
         assert {len(share) for share in shares} == {8 // world_size}
         # the first draw of each rank, then the second of each
-        assert np.stack([share.numbers for share in shares], axis=1).ravel().tolist() == whole.numbers.tolist()
-        assert np.stack([share.samples for share in shares], axis=1).ravel().tolist() == whole.samples.tolist()
+        assert np.stack([share.positions for share in shares], axis=1).ravel().tolist() == whole.positions.tolist()
+        assert np.stack([share.indices for share in shares], axis=1).ravel().tolist() == whole.indices.tolist()
 
 
 @KINDS
@@ -118,7 +118,7 @@ def test_draws_travel_to_a_worker() -> None:
     copy = pickle.loads(pickle.dumps(draws))  # noqa: S301 - our own bytes
 
     assert plain(copy) == plain(draws)
-    assert draws.samples.flags.writeable
+    assert draws.indices.flags.writeable
     assert len(pickle.dumps(draws)) < 1000, "only the batch travels, not the epoch that it was cut from"
 
 
@@ -143,17 +143,17 @@ def test_what_was_drawn_is_what_the_batches_held(
         list(asked)
 
     for rank, batches in enumerate(ranks):
-        samples = list(itertools.chain(*(batch.samples.tolist() for batch in batches)))
-        assert asked.drawn(2, num_batches, rank).samples.tolist() == samples
-    drawn = asked.drawn(2, num_batches)
-    everything = sorted(itertools.chain(*(batch.samples.tolist() for batch in itertools.chain(*ranks))))
-    assert sorted(drawn.samples.tolist()) == everything
-    assert drawn.numbers.tolist() == list(range(len(everything)))
+        samples = list(itertools.chain(*(batch.indices.tolist() for batch in batches)))
+        assert asked.sampled(2, num_batches, rank).indices.tolist() == samples
+    drawn = asked.sampled(2, num_batches)
+    everything = sorted(itertools.chain(*(batch.indices.tolist() for batch in itertools.chain(*ranks))))
+    assert sorted(drawn.indices.tolist()) == everything
+    assert drawn.positions.tolist() == list(range(len(everything)))
     assert drawn.epoch == 2
 
 
 def test_a_single_short_batch_was_drawn_whole() -> None:
     batches = EpochBatchSampler(ShuffleSampler(3, 0), 4)
 
-    assert plain(batches.drawn(0)) == plain(next(iter(batches)))
-    assert sorted(batches.drawn(0).samples.tolist()) == [0, 1, 2]
+    assert plain(batches.sampled(0)) == plain(next(iter(batches)))
+    assert sorted(batches.sampled(0).indices.tolist()) == [0, 1, 2]

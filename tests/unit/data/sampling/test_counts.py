@@ -32,7 +32,7 @@ def seen(epoch: int, num_batches: int, world_size: int) -> Counter[int]:
         batches = make_batches(rank, world_size)
         batches.seek(epoch, 0)
         for draws in list(batches)[:num_batches]:
-            counted.update(draws.samples.tolist())
+            counted.update(draws.indices.tolist())
     return counted
 
 
@@ -47,7 +47,7 @@ def test_it_counts_what_all_ranks_have_seen(world_size: int, num_batches: int) -
     by_class = [sum(expected[sample] for sample in range(8) if LABELS[sample] == label) for label in range(4)]
     assert sample_log.counts_per_class(1).tolist() == by_class
     assert per_sample.sum() == num_batches * 4
-    assert sample_log.draws(1).epoch == 1
+    assert sample_log.seen(1).epoch == 1
     assert sample_log.counts_per_class(0).tolist() == [0, 0, 0, 0]
     assert sample_log.counts_per_class(1).dtype == per_sample.dtype == np.int64
 
@@ -70,7 +70,7 @@ class Samples(Dataset[Tensor]):
     """Gives the positions that are asked for, a batch at once."""
 
     def __getitems__(self, draws: SampledIndices) -> Tensor:
-        return torch.from_numpy(draws.samples)
+        return torch.from_numpy(draws.indices)
 
 
 class Bookkeeper(lightning.LightningModule):

@@ -35,8 +35,8 @@ def test_of_a_plain_loader_our_sampler_tells_each_epoch(tmp_path: Path) -> None:
         assert drawn is not None
         assert drawn.classes == Named.classes
         assert drawn.images.tolist() == [4, 4, 4, 4, 0]
-        assert drawn.drawn.tolist() == np.bincount(sampler.indices(epoch) % 4, minlength=5).tolist()
-        assert drawn.drawn.tolist()[1::2] == [0, 0]
+        assert drawn.sampled.tolist() == np.bincount(sampler.indices(epoch) % 4, minlength=5).tolist()
+        assert drawn.sampled.tolist()[1::2] == [0, 0]
 
 
 def test_of_another_sampler_nothing_is_known(tmp_path: Path) -> None:
@@ -55,4 +55,4 @@ def test_classes_without_a_name_have_a_number(tmp_path: Path) -> None:
     drawn = epoch_samples(trainer, 0)
     assert drawn is not None
     assert drawn.classes == ("ant", "bee", "2", "3")
-    assert len(drawn.images) == len(drawn.drawn) == 4
+    assert len(drawn.images) == len(drawn.sampled) == 4

@@ -53,14 +53,14 @@ def test_fewer_images_than_ranks_are_refused() -> None:
 def test_lightning_finds_nothing_to_replace() -> None:
     share = EvaluationShare(10, 4, 1, 2)
     assert (share.rank, share.num_replicas) == (1, 2)
-    draws: Any = EpochBatchSampler(ShuffleSampler(9, 0), 3, world_size=3)
-    loader: DataLoader[int] = DataLoader(cast("Dataset[int]", range(9)), batch_sampler=draws)
+    batches: Any = EpochBatchSampler(ShuffleSampler(9, 0), 3, world_size=3)
+    loader: DataLoader[int] = DataLoader(cast("Dataset[int]", range(9)), batch_sampler=batches)
 
     assert keep_shared(loader) is loader
     for sampler in (share, loader.sampler):
         assert isinstance(sampler, DistributedSampler)
         assert isinstance(sampler, SequentialSampler)
-    assert loader.batch_sampler is draws
+    assert loader.batch_sampler is batches
     assert len(loader) == 1
 
 
@@ -91,9 +91,9 @@ class Sum(lightning.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-class Places(Dataset[int]):
-    def __getitems__(self, draws: Any) -> list[int]:
-        return list(getattr(draws, "samples", draws))
+class Positions(Dataset[int]):
+    def __getitems__(self, batch: Any) -> list[int]:
+        return list(getattr(batch, "indices", batch))
 
     def __len__(self) -> int:
         return 9
@@ -103,12 +103,12 @@ class TestInATrainer:
     pytestmark = LIGHTNING_NOTICES
 
     def test_overfitting_on_a_few_batches_keeps_both_loaders(self, tmp_path: Path) -> None:
-        draws: Any = EpochBatchSampler(ShuffleSampler(9, 0), 3)
-        train = keep_shared(DataLoader(Places(), batch_sampler=draws))
+        batches: Any = EpochBatchSampler(ShuffleSampler(9, 0), 3)
+        train = keep_shared(DataLoader(Positions(), batch_sampler=batches))
         share = EvaluationShare(9, 4)
-        model = Sum(train, DataLoader(Places(), share.batch_size, sampler=share))
+        model = Sum(train, DataLoader(Positions(), share.batch_size, sampler=share))
 
         make_trainer(tmp_path, overfit_batches=2).fit(model)
 
-        assert model.seen == [batch.samples.tolist() for batch in EpochBatchSampler(ShuffleSampler(9, 0), 3)][:2]
+        assert model.seen == [batch.indices.tolist() for batch in EpochBatchSampler(ShuffleSampler(9, 0), 3)][:2]
         assert model.scored == [[0, 1, 2, 3], [4, 5, 6, 7]]

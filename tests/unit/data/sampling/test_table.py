@@ -35,7 +35,7 @@ def test_another_process_goes_on_with_the_epochs_that_are_done(tmp_path: Path) -
     again.write(2, drawn(2, 9))
 
     assert again.path.read_bytes() == expected
-    assert {epoch: counts.tolist() for epoch, counts in again.drawn.items()} == {0: [0, 9], 1: [1, 9], 2: [2, 9]}
+    assert {epoch: counts.tolist() for epoch, counts in again.sampled.items()} == {0: [0, 9], 1: [1, 9], 2: [2, 9]}
 
 
 def test_without_epochs_that_are_done_it_begins_anew(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_without_epochs_that_are_done_it_begins_anew(tmp_path: Path) -> None:
 
     table.read(0)
 
-    assert table.drawn == {}
+    assert table.sampled == {}
     SampledTable(tmp_path / "none.csv").read(3)
 
 

@@ -69,7 +69,7 @@ def test_weights_by_name_come_in_class_order() -> None:
 
 
 def test_names_that_do_not_fit_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"lacks 'b' and names 'c', which is no class; the classes are 'a', 'b'$"):
+    with pytest.raises(ConfigError, match=r"lacks 'b' and names 'c', which is not a class; the classes are 'a', 'b'$"):
         weights_by_name(["a", "b"], {"a": 1.0, "c": 2.0})
     with pytest.raises(ConfigError, match=r"^data\.class_weights lacks 'b'; the classes"):
         weights_by_name(["a", "b"], {"a": 1.0})

@@ -29,8 +29,8 @@ def test_split_folders_are_known_by_their_usual_names(tmp_path: Path, train: str
 
     listing = list_splits(tmp_path)
 
-    assert list(listing.places) == ["train", "val", "test"]
-    assert listing.places == {
+    assert list(listing.locations) == ["train", "val", "test"]
+    assert listing.locations == {
         "train": str(tmp_path / train),
         "val": str(tmp_path / val),
         "test": str(tmp_path / test),
@@ -81,9 +81,9 @@ def test_an_unlabelled_test_folder_beside_the_splits_is_said(tmp_path: Path) -> 
 
     listing = list_splits(tmp_path)
 
-    assert list(listing.places) == ["train", "val"]
+    assert list(listing.locations) == ["train", "val"]
     assert listing.warnings == [
-        f"images beside the split folders are ignored: {tmp_path / 'test'}",
+        f"images next to the split folders are ignored: {tmp_path / 'test'}",
         f"1 image(s) lie directly in {tmp_path}, outside any class folder, and are ignored",
     ]
 
@@ -146,7 +146,7 @@ def test_upper_case_extensions_and_other_files(tmp_path: Path) -> None:
     counts, warnings = classes_in(tmp_path)
 
     assert counts == {"a": 3}
-    assert warnings == [f"files below {tmp_path} that are no images are ignored: 1 × .db, 2 × .txt, 1 × no extension"]
+    assert warnings == [f"files below {tmp_path} that are not images are ignored: 1 × .db, 2 × .txt, 1 × no extension"]
 
 
 def test_stray_images_are_counted_and_their_folder_named(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_links_to_folders_are_followed_and_loops_left(tmp_path: Path) -> None:
     counts, warnings = classes_in(root)
 
     assert counts == {"a": 3, "b": 1, "c": 2}
-    assert warnings == [f"files below {root} that are no images are ignored: 1 × no extension"]
+    assert warnings == [f"files below {root} that are not images are ignored: 1 × no extension"]
     assert split_folders(root) == {}
 
 

@@ -51,7 +51,7 @@ def test_as_the_hub_lays_them_out(tmp_path: Path, cache: Path) -> None:
     assert read(listing, "train") == [(0, "cat"), (1, "dog"), (2, "007"), (3, "007"), (4, "cat")]
     assert read(listing, "val") == [(5, "dog")]
     assert read(listing, "test") == [(6, "cat")]
-    assert listing.places == dict.fromkeys(["train", "val", "test"], str(data))
+    assert listing.locations == dict.fromkeys(["train", "val", "test"], str(data))
     assert listing.layout == "4 Parquet files of images (train, val, test)"
     assert {str(data), *map(str, data.iterdir())} <= set(listing.watched)
     assert str(listing.samples("train")[3].image).endswith("/train-00001-of-00002.images::00003.png")
@@ -76,12 +76,12 @@ def test_a_split_column(tmp_path: Path, cache: Path) -> None:
     listing = list_found(path, cache)
 
     assert (read(listing, "train"), read(listing, "val")) == ([(0, "cat"), (2, "dog")], [(1, "dog")])
-    assert listing.places == {"train": str(path), "val": str(path)}
+    assert listing.locations == {"train": str(path), "val": str(path)}
 
 
 def test_a_split_that_is_none_or_in_some_files_only(tmp_path: Path, cache: Path) -> None:
     path = write_hub_parquet(tmp_path / "set" / "x.parquet", [0, 1], names=NAMES, extra={"split": ["train", "dev"]})
-    with pytest.raises(DataError, match=rf"^{path}, row 2: 'dev' in the column 'split' is no split"):
+    with pytest.raises(DataError, match=rf"^{path}, row 2: 'dev' in the column 'split' is not a split"):
         list_found(path, cache)
 
     write_hub_parquet(path, [0], names=NAMES, extra={"split": ["train"]})
@@ -98,10 +98,10 @@ def test_groups_and_weights(tmp_path: Path, cache: Path) -> None:
 
     assert rows.column("group").to_pylist() == ["a", None, "7"]
     assert rows.column("weight").to_pylist() == [0.5, None, 2.0]
-    with pytest.raises(DataError, match=r"has no column 'fold'; .*name the right one with data\.group_column"):
+    with pytest.raises(DataError, match=r"has no column 'fold'; .*name the correct one with data\.group_column"):
         list_found(path, cache, Columns(group="fold"))
     write_hub_parquet(path, [0], names=NAMES, extra={"w": [-1]})
-    with pytest.raises(DataError, match=r"row 1: '-1' in the column 'w' is no weight"):
+    with pytest.raises(DataError, match=r"row 1: '-1' in the column 'w' is not a weight"):
         list_found(path, cache, Columns(weight="w"))
 
 
@@ -127,11 +127,11 @@ def test_columns_are_found_by_their_type(tmp_path: Path, cache: Path) -> None:
     [
         (
             Columns(image="pixels"),
-            "has no column 'pixels'; its columns are 'img', 'label'; name the right one with data.image_column",
+            "has no column 'pixels'; its columns are 'img', 'label'; name the correct one with data.image_column",
         ),
         (
             Columns(label="breed"),
-            "has no column 'breed'; its columns are 'img', 'label'; name the right one with data.label_column",
+            "has no column 'breed'; its columns are 'img', 'label'; name the correct one with data.label_column",
         ),
     ],
 )
@@ -158,7 +158,7 @@ def test_several_columns_of_pictures_or_of_classes(tmp_path: Path, cache: Path) 
     about["info"]["features"]["b"] = {"names": ["x"], "_type": "ClassLabel"}
     labels = table.append_column("b", pa.array([0])).replace_schema_metadata({"huggingface": json.dumps(about)})
     parquet.write_table(labels, path)
-    with pytest.raises(DataError, match=r"has no column 'label'; its columns are 'left', 'a', 'b'; name the right one"):
+    with pytest.raises(DataError, match=r"no column 'label'; its columns are 'left', 'a', 'b'; name the correct one"):
         list_found(path, cache)
     assert [s.label for s in list_found(path, cache, Columns(label="b")).samples()] == ["x"]
 
@@ -177,8 +177,8 @@ def test_tables_of_paths_are_none(tmp_path: Path, cache: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, -1], "row 2: -1 in the column 'label' is no label; allowed are 0 to 2 (the hub marks images without"),
-        ([3], "row 1: 3 in the column 'label' is no label; allowed are 0 to 2"),
+        ([0, -1], "row 2: -1 in the column 'label' is not a label; allowed are 0 to 2 (the hub marks images without"),
+        ([3], "row 1: 3 in the column 'label' is not a label; allowed are 0 to 2"),
         ([0, 1, None], "row 3: the column 'label' has no value"),
         ([[0]], "row 1: the column 'label' holds a value of type list, not text"),
     ],
@@ -195,7 +195,7 @@ def test_labels_that_are_none(tmp_path: Path, cache: Path, labels: list[object],
 def test_a_label_that_the_settings_do_not_name(tmp_path: Path, cache: Path) -> None:
     path = write_hub_parquet(tmp_path / "x.parquet", [0, 2], names=NAMES)
 
-    with pytest.raises(DataError, match=r"row 2: '007' in the column 'label' is none of the [0-9]+ classes"):
+    with pytest.raises(DataError, match=r"row 2: '007' in the column 'label' is not one of the [0-9]+ classes"):
         list_hub_parquet(str(path), Columns(), cache=cache, classes=["cat", "dog"])
 
 
@@ -278,7 +278,7 @@ def test_another_file_at_the_same_place_is_unpacked_again(tmp_path: Path, cache:
 def test_broken_files(tmp_path: Path, cache: Path, content: bytes) -> None:
     (tmp_path / "train-0.parquet").write_bytes(content)
 
-    with pytest.raises(DataError, match=rf"^{tmp_path}/train-0\.parquet is no readable Parquet file: ") as caught:
+    with pytest.raises(DataError, match=rf"^{tmp_path}/train-0\.parquet is not a readable Parquet file: ") as caught:
         list_found(tmp_path, cache)
 
     assert "\n" not in str(caught.value)
@@ -290,7 +290,7 @@ def test_a_file_that_is_damaged_within(tmp_path: Path, cache: Path) -> None:
     content[4:400] = bytes(396)
     path.write_bytes(content)
 
-    with pytest.raises(DataError, match=rf"^{path} is no readable Parquet file: "):
+    with pytest.raises(DataError, match=rf"^{path} is not a readable Parquet file: "):
         list_found(path, cache)
 
     assert list(cache.rglob("*.images")) == []

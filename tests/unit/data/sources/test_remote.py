@@ -150,7 +150,7 @@ def test_a_driver_that_is_not_installed(cache: Path) -> None:
 
 
 def test_a_scheme_that_does_not_exist(cache: Path) -> None:
-    with pytest.raises(DataError, match=r"^htp://b/x is no address that can be read: Protocol not known: htp$"):
+    with pytest.raises(DataError, match=r"^htp://b/x is not an address that can be read: Protocol not known: htp$"):
         fetch("htp://b/x", cache)
 
 

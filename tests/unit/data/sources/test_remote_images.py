@@ -34,7 +34,7 @@ def test_remote_pictures_become_local_ones(tmp_path: Path) -> None:
     assert str(samples[3].image) == "x.tar::k.png"
     assert local.samples("val")[0].image.path == str(served / "a" / "0.png")
     assert local.rows.drop_columns(["place", "name"]).equals(listing.rows.drop_columns(["place", "name"]))
-    assert (local.layout, local.places, local.warnings, local.watched) == (
+    assert (local.layout, local.locations, local.warnings, local.watched) == (
         "remote", {"train": "t", "val": "v"}, ["w"], ["f"],
     )  # fmt: skip
     assert again.rows.equals(local.rows)

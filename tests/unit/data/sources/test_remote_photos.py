@@ -57,11 +57,11 @@ def test_split_folders_with_class_folders(served: Path, cache: Path, web: WebFol
         for path in sorted((served / "my photos" / name / label).iterdir())
     ]
     assert images(listing, cache) == [(split, label, path.read_bytes()) for split, label, path in files]
-    assert listing.places["val"] == f"{web.address}/my photos/val"
+    assert listing.locations["val"] == f"{web.address}/my photos/val"
     assert listing.layout == "remote split folders (train, val, test) with one folder a class"
     assert listing.warnings == [
         f"class folder {web.address}/my photos/train/big%20cat holds no images; the class is left out",
-        f"files below {web.address}/my photos that are no images are ignored: 1 × .txt",
+        f"files below {web.address}/my photos that are not images are ignored: 1 × .txt",
     ]
     assert listing.watched == []
 

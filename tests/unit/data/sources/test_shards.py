@@ -40,7 +40,7 @@ def test_a_folder_of_shards_with_splits_in_their_names(tmp_path: Path) -> None:
 
     assert [sample.label for sample in listing.samples("train")] == ["cat", "dog", "dog"]
     assert (numbers(listing, "train"), numbers(listing, "val"), numbers(listing, "test")) == ([0, 1, 2], [3], [4])
-    assert listing.places == dict.fromkeys(["train", "val", "test"], str(tmp_path))
+    assert listing.locations == dict.fromkeys(["train", "val", "test"], str(tmp_path))
     assert listing.layout == "4 tar shards (train, val, test)"
     assert listing.warnings == []
     assert set(listing.watched) == {str(tmp_path), *map(str, tmp_path.glob("*.tar"))}
@@ -55,8 +55,8 @@ def test_split_folders(tmp_path: Path) -> None:
     listing = list_found(tmp_path)
 
     assert (numbers(listing, "train"), numbers(listing, "val")) == ([0, 1], [2])
-    assert listing.places == {"train": str(tmp_path / "train"), "val": str(tmp_path / "valid")}
-    assert listing.warnings == [f"1 file(s) beside the split folders are ignored: {tmp_path}/stray.tar"]
+    assert listing.locations == {"train": str(tmp_path / "train"), "val": str(tmp_path / "valid")}
+    assert listing.warnings == [f"1 file(s) next to the split folders are ignored: {tmp_path}/stray.tar"]
     assert {str(tmp_path), str(tmp_path / "train"), str(tmp_path / "valid")} <= set(listing.watched)
 
 
@@ -74,7 +74,7 @@ def test_names_without_splits(tmp_path: Path) -> None:
 
     listing = list_found(tmp_path)
 
-    assert listing.places == {}
+    assert listing.locations == {}
     assert listing.layout == "3 tar shards, no splits"
     assert numbers(listing) == [0, 2, 1]
 
@@ -92,7 +92,7 @@ def test_a_split_in_some_names_only(tmp_path: Path) -> None:
     write_shard(tmp_path / "train-0.tar", ["cat"])
     write_shard(tmp_path / "more.tar", ["cat"])
 
-    with pytest.raises(DataError, match=r"the name train-0\.tar tells a split and more\.tar tells none; let all begin"):
+    with pytest.raises(DataError, match=r"the name train-0\.tar names a split and more\.tar does not; let all begin"):
         list_found(tmp_path)
 
 
@@ -218,9 +218,7 @@ def test_a_prepared_folder_is_compared_with_what_it_should_hold(prepared: Path) 
 def test_a_shard_of_another_length_than_its_index_says(prepared: Path) -> None:
     write_shard(prepared / "train-2.tar", ["cat"] * 9)
 
-    with pytest.raises(
-        DataError, match=rf"^{prepared}: train-2\.tar has \d+ bytes and not 10240 as prepare\.json says"
-    ):
+    with pytest.raises(DataError, match=rf"^{prepared}: train-2\.tar has \d+ bytes and not 10240 as in prepare\.json"):
         list_found(prepared)
 
 
@@ -244,7 +242,7 @@ def test_remote_shards(tmp_path: Path) -> None:
 
         assert numbers(listing, "train") == [0, 1, 2]
         assert [sample.label for sample in listing.samples("train")] == ["cat", "dog", "eel"]
-        assert listing.places == {"train": address}
+        assert listing.locations == {"train": address}
         assert all(Path(sample.image.path).is_relative_to(cache) for sample in listing.samples("train"))
         assert numbers(list_found(f"{address}/train-{{1..2}}.tar", cache), "train") == [1, 2]
         assert numbers(list_found(f"{address}/train-0.tar", cache), "train") == [0]
@@ -285,4 +283,4 @@ def test_shards_in_a_store(tmp_path: Path) -> None:
     listing = list_found("memory:///test_store", tmp_path / "cache")
 
     assert (numbers(listing, "train"), numbers(listing, "val")) == ([0], [0])
-    assert listing.places == {split: f"memory:///test_store/{split}" for split in ("train", "val")}
+    assert listing.locations == {split: f"memory:///test_store/{split}" for split in ("train", "val")}

@@ -110,7 +110,7 @@ def test_headers_that_move_all_members_are_refused(tmp_path: Path) -> None:
         tar.addfile(tarfile.TarInfo("a.jpg"))
 
     with pytest.raises(
-        DataError, match=r"x\.tar is no readable tar file: it does not begin like one \(a size or a name"
+        DataError, match=r"x\.tar is not a readable tar file: it does not begin like one \(a size or a name"
     ):
         members(path)
 
@@ -188,7 +188,7 @@ def test_a_header_that_pretends_to_be_large_fills_no_memory(tmp_path: Path) -> N
     _mend_sum(whole, 0)
     path.write_bytes(whole)
 
-    with pytest.raises(DataError, match=r"is no readable tar file: .*a header of 8589934592 bytes"):
+    with pytest.raises(DataError, match=r"is not a readable tar file: .*a header of 8589934592 bytes"):
         members(path)
 
 
@@ -199,7 +199,7 @@ def test_headers_of_headers_end(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(bytes(header) * 5000 + bytes(1024))
 
-    with pytest.raises(DataError, match=r"is no readable tar file"):
+    with pytest.raises(DataError, match=r"is not a readable tar file"):
         members(path)
 
 
@@ -241,7 +241,7 @@ def test_what_is_no_tar_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.tar").write_bytes(content)
 
     with pytest.raises(
-        DataError, match=r"x\.tar is (no readable tar file: it does not begin like one|cut off)|shard .* is cut off"
+        DataError, match=r"x\.tar is (not a readable tar file: it does not begin like one|cut off)|shard .* is cut off"
     ) as caught:
         members(tmp_path / "x.tar")
 
@@ -273,7 +273,7 @@ def test_damage_within_a_shard_is_found(tmp_path: Path) -> None:
     whole[2 * BLOCK + 3] ^= 1
     path.write_bytes(whole)
 
-    with pytest.raises(DataError, match=r"x\.tar is no readable tar file: at byte 1024 it is damaged"):
+    with pytest.raises(DataError, match=r"x\.tar is not a readable tar file: at byte 1024 it is damaged"):
         members(path)
 
 
@@ -284,7 +284,7 @@ def test_shards_that_were_joined_with_cat_are_refused(tmp_path: Path) -> None:
     one = path.read_bytes()[: end + 2 * BLOCK]
     path.write_bytes(one + one)
 
-    with pytest.raises(DataError, match=r"x\.tar goes on after its end: shards that were joined with cat"):
+    with pytest.raises(DataError, match=r"x\.tar continues after its end: shards that were joined with cat"):
         members(path)
 
 

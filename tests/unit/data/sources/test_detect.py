@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.helpers.photos import make_photo, make_photos, make_split_photos, photo_rows, write_table
 
-from classifier_training.data.sources.recognise import list_photos
+from classifier_training.data.sources.detect import list_photos
 from classifier_training.data.sources.table import Columns
 from classifier_training.errors import DataError
 
@@ -16,7 +16,7 @@ def test_split_folders(tmp_path: Path) -> None:
     listing = list_photos(make_split_photos(tmp_path, 2, 1, 1))
 
     assert listing.layout == "split folders (train, val, test) with one folder a class"
-    assert {split: listing.count(split) for split in listing.places} == {"train": 4, "val": 2, "test": 2}
+    assert {split: listing.count(split) for split in listing.locations} == {"train": 4, "val": 2, "test": 2}
 
 
 def test_class_folders(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_table_in_each_split_beside_its_images(tmp_path: Path, suffix: str) ->
 
     listing = list_photos(tmp_path, Columns(image="file", label="class"))
 
-    assert {split: listing.count(split) for split in listing.places} == {"train": 2, "val": 2}
+    assert {split: listing.count(split) for split in listing.locations} == {"train": 2, "val": 2}
     assert f"Train/annotations.{suffix}, validation/annotations.{suffix}" in listing.layout
     assert listing.warnings == []
 
@@ -96,7 +96,7 @@ def test_names_that_are_no_unicode_are_refused_with_a_message_that_prints(tmp_pa
     make_photos(tmp_path, {"a": 1, "b": 1})
     (tmp_path / "b").rename(tmp_path / os.fsdecode(b"caf\xe9"))
 
-    with pytest.raises(DataError, match=r"no Unicode text; rename it") as caught:
+    with pytest.raises(DataError, match=r"not Unicode text; rename it") as caught:
         list_photos(tmp_path)
 
     assert "caf\\udce9" in str(caught.value)
@@ -106,5 +106,5 @@ def test_names_that_are_no_unicode_are_refused_with_a_message_that_prints(tmp_pa
 def test_a_label_that_is_half_a_character_is_refused(tmp_path: Path) -> None:
     (tmp_path / "annotations.jsonl").write_text('{"image": "x.png", "label": "\\ud83d"}\n')
 
-    with pytest.raises(DataError, match="no Unicode text"):
+    with pytest.raises(DataError, match="not Unicode text"):
         list_photos(tmp_path)

@@ -1,4 +1,4 @@
-"""Looks at a root and tells how the photos lie in it."""
+"""Detects the layout of the photos in a root."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def list_photos(
 ) -> Listing:
     """Lists the labelled images of a source; those at an address are fetched into the cache.
 
-    Recognised, in this order: an address; tar shards; Parquet files that hold images; a table file; a folder with
+    Detected, in this order: an address; tar shards; Parquet files that hold images; a table file; a folder with
     ``annotations.*``; split folders with ``annotations.*`` or with one folder a class; one folder a class.
 
     Args:
@@ -45,19 +45,19 @@ def list_photos(
         columns: Names of a table's columns.
         cache: The cache folder; None: the user's.
         classes: The class names that a table may have; None: any.
-        scanning: Told how many class folders, shards or files have been looked through.
-        fetching: Told how many remote images have been fetched.
+        scanning: Reports how many class folders, shards or files have been scanned.
+        fetching: Reports how many remote images have been fetched.
 
     Raises:
         DataError: The root is missing, empty, ambiguous, or of no known layout.
     """
-    columns, cache, place = columns or Columns(), cache or cache_folder(), os.fspath(root)
-    if is_remote(place):
-        listing = list_remote_photos(place, columns, cache=cache, progress=scanning, classes=classes)
+    columns, cache, location = columns or Columns(), cache or cache_folder(), os.fspath(root)
+    if is_remote(location):
+        listing = list_remote_photos(location, columns, cache=cache, progress=scanning, classes=classes)
     else:
-        packed = _list_packed(place, columns, cache, classes, scanning)
-        listing = packed if packed is not None else _list_files(Path(place), columns, classes, scanning)
-    return with_local_images(_checked(listing, shown_root(place)), cache, fetching)
+        packed = _list_packed(location, columns, cache, classes, scanning)
+        listing = packed if packed is not None else _list_files(Path(location), columns, classes, scanning)
+    return with_local_images(_checked(listing, shown_root(location)), cache, fetching)
 
 
 def shown_root(root: str) -> str:
@@ -68,7 +68,7 @@ def shown_root(root: str) -> str:
 def _list_packed(
     root: str, columns: Columns, cache: Path, classes: Collection[str] | None, scanning: Progress | None
 ) -> Listing | None:
-    """Images in tar shards or Parquet files; None where there are none."""
+    """Images in tar shards or Parquet files; None where the root has none."""
     if Path(root).is_dir() and find_annotations(Path(root)) is not None:
         return None
     shards = list_shards(root, cache=cache, progress=scanning)
