@@ -1,7 +1,4 @@
-"""Deployed files: build, compare with the trained model, publish.
-
-Reading them for prediction belongs to `inference`.
-"""
+"""Deployed files, one file each form: build, compare with the trained model, publish; reading belongs to `inference`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predicting with an exported model; nothing here imports torch."""
+"""Reading an exported model and predicting with it; nothing here imports torch, builds a file or scores."""
 
 from __future__ import annotations
 
