@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classifier_training.config.arguments import read_overrides
-from classifier_training.config.overrides import OverrideLike, Overrides
 from classifier_training.data.sources.address import absolute_root, file_name, is_remote, shown
 from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import CheckpointError
@@ -30,6 +28,7 @@ from classifier_training.run.folder import RunFolder, ScoredFolder, open_run
 from classifier_training.types import Progress, Split
 
 if TYPE_CHECKING:
+    from classifier_training.config.overrides import OverrideLike, Overrides
     from classifier_training.config.schema import Config
 
 
@@ -87,8 +86,8 @@ def evaluate(
         >>> evaluate("runs/shirts").scores.top1  # doctest: +SKIP
     """
     path = _model_file(Path(model))
-    given = read_overrides(*overrides)
-    given_root = given.last("data.root")
+    given = _read(overrides)
+    given_root = given.last("data.root") if given else None
     photos = str(given_root.value) if photos is None and given_root and given_root.value is not None else photos
     run = _run_of(path)
     settings = _settings(run, given, is_onnx=path.suffix == ".onnx")
@@ -122,7 +121,7 @@ def score_on_same_images(
         UserError: The model cannot be used, or does not know a class of the photos.
     """
     path = _model_file(Path(model))
-    settings = _settings(_run_of(path), read_overrides(*overrides), is_onnx=path.suffix == ".onnx")
+    settings = _settings(_run_of(path), _read(overrides), is_onnx=path.suffix == ".onnx")
     return _score(path, partial(for_classes, images), settings, scoring)
 
 
@@ -198,10 +197,19 @@ def _run_of(path: Path) -> RunFolder | None:
     return run if run.config.is_file() else None
 
 
-def _settings(run: RunFolder | None, overrides: Overrides, *, is_onnx: bool) -> Config | None:
+def _read(overrides: tuple[OverrideLike, ...]) -> Overrides | None:
+    """The settings that were given; None without any, which needs no pydantic."""
+    if not any(overrides):
+        return None
+    from classifier_training.config.arguments import read_overrides
+
+    return read_overrides(*overrides)
+
+
+def _settings(run: RunFolder | None, overrides: Overrides | None, *, is_onnx: bool) -> Config | None:
     """The run's configuration with the overrides; None where an ONNX file is scored without overrides."""
     if is_onnx and not overrides:
         return None
     from classifier_training.config import load_config
 
-    return load_config(overrides, file=None if run is None else run.config)
+    return load_config(overrides or (), file=None if run is None else run.config)
