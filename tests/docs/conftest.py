@@ -25,7 +25,7 @@ RUNS = ("A", "B", "NAME", "NEW", "OLD", "shirts")
 SMALL = (*TINY, "model.pretrained=false", "trainer.max_epochs=1", "trainer.devices=1", "tracking.mlflow=false")
 """Settings put behind those of a page, so that its training takes a second; the page's own are read and checked."""
 
-SHORT_DEMO = ("trainer.max_epochs=1", "trainer.accelerator=cpu", "data.num_workers=0", "report.enabled=false")
+SHORT_DEMO = (*TINY, "trainer.max_epochs=1", "data.batch_size=64")
 
 CLIENT = """\
 #!{python} -IS
