@@ -70,7 +70,7 @@ def test_a_run_killed_ten_times_ends_with_the_same_bits(
         arguments = words if number == 0 else ("train", "--resume", "runs/bits")
         killed = program.signalled(signal.SIGKILL, place, *arguments, nth=nth, folder=tmp_path)
         assert killed.code == -signal.SIGKILL, killed
-        told.append([line for line in killed.out.splitlines() if line.startswith(("going on", "all "))])
+        told.append([line for line in killed.out.splitlines() if line.startswith(("resuming", "all "))])
     assert not run.onnx.exists()
 
     finished = program("train", "--resume", "runs/bits", folder=tmp_path)

@@ -133,7 +133,7 @@ def test_a_run_that_was_interrupted_goes_on(program: WarmProgram, uninterrupted:
 
     assert stopped.code == 130
     assert "Traceback" not in stopped.out
-    assert f"go on with: classifier-training train --resume {run.root.relative_to(program.folder)}" in stopped.out
+    assert f"resume it with: classifier-training train --resume {run.root.relative_to(program.folder)}" in stopped.out
     assert steps(run) < 3 * STEPS_PER_EPOCH
     assert not list(run.root.rglob(".*"))
 
@@ -164,7 +164,7 @@ class TestGoingOn:
         finished = program("train", "--resume", "trainer.max_epochs=3", folder=tmp_path)
 
         assert finished.code == 0, finished
-        assert "going on with epoch 3" in finished.out
+        assert "resuming at epoch 3" in finished.out
         assert [row["epoch"] for row in metrics(newer)] == ["0", "1", "2"]
         assert len(metrics(RunFolder(tmp_path / "runs" / "older"))) == 2
         assert finished.out.splitlines()[0] in newer.log.read_text(encoding="utf-8")
@@ -274,7 +274,7 @@ class TestGoingOn:
         again = program.signalled(signal.SIGKILL, "..last.ckpt.fresh", "train", "--resume", "runs/x", folder=tmp_path)
 
         (line,) = [line for line in again.out.splitlines() if "last.ckpt" in line and "warning" in line]
-        assert "going on from last-1.ckpt, the one before" in line
+        assert "resuming from last-1.ckpt, the one before" in line
         assert 0 < earlier < 3 * STEPS_PER_EPOCH
         # else the damaged one would soon be the one before the next
         assert checkpoint(run.last_checkpoint)["global_step"] == earlier
@@ -293,7 +293,7 @@ class TestGoingOn:
         finished = program("train", "--resume", run.root)
 
         assert finished.code == 0, finished
-        assert "starting anew" in finished.out
+        assert "starting from the beginning" in finished.out
         assert equal(
             checkpoint(run.best_checkpoint)["state_dict"], checkpoint(trained.run.best_checkpoint)["state_dict"]
         )

@@ -58,7 +58,7 @@ def assert_stopped(stopped: Finished, name: str, where: str) -> None:
     assert stopped.code == 0, stopped
     assert "Traceback" not in stopped.out + stopped.err
     (line,) = [line for line in stopped.out.splitlines() if line.startswith("stopped by")]
-    told = "the run is not finished, go on with: classifier-training train --resume runs/asked"
+    told = "the run is not finished; resume it with: classifier-training train --resume runs/asked"
     assert line == f"stopped by {name} {where}; {told}"
 
 
@@ -83,10 +83,10 @@ def test_a_training_that_is_asked_to_stop_does_so_after_the_step(
 
 
 @pytest.mark.parametrize(
-    ("place", "where", "how_it_goes_on"),
+    ("place", "where", "how_it_resumes"),
     [
-        ("split.csv", "before the first step", "no checkpoint yet: starting anew"),
-        ("metrics.csv", "in epoch 2/3 after step {}", "going on with epoch 2"),
+        ("split.csv", "before the first step", "no checkpoint yet: starting from the beginning"),
+        ("metrics.csv", "in epoch 2/3 after step {}", "resuming at epoch 2"),
         ("results.json", "after training", "all 3 epochs are trained already: finishing"),
         ("model.onnx", "after training", "all 3 epochs are trained already: finishing"),
     ],
@@ -98,7 +98,7 @@ def test_wherever_it_is_asked_everything_written_so_far_is_whole(
     tmp_path: Path,
     place: str,
     where: str,
-    how_it_goes_on: str,
+    how_it_resumes: str,
 ) -> None:
     steps = torch.load(whole.last_checkpoint, weights_only=True)["global_step"]
     stopped = program.signalled(signal.SIGTERM, place, *words, folder=tmp_path)
@@ -109,7 +109,7 @@ def test_wherever_it_is_asked_everything_written_so_far_is_whole(
 
     finished = program("train", "--resume", "runs/asked", folder=tmp_path)
     assert finished.code == 0, finished
-    assert how_it_goes_on in finished.out
+    assert how_it_resumes in finished.out
     assert_same(run, whole)
 
 

@@ -50,6 +50,6 @@ def test_two_devices_go_on_in_the_middle_of_an_epoch_with_the_same_bits(photos: 
     finished = run_program("train", "--resume", "runs/stopped", folder=tmp_path)
 
     assert finished.code == 0, finished
-    assert "batch" in next(line for line in finished.out.splitlines() if line.startswith("going on with epoch"))
+    assert "batch" in next(line for line in finished.out.splitlines() if line.startswith("resuming at epoch"))
     assert stopped.metrics.read_bytes() == whole.metrics.read_bytes()
     assert stopped.onnx.read_bytes() == whole.onnx.read_bytes()

@@ -1,4 +1,4 @@
-"""The end of a training that was stopped: what is said, and what SLURM is asked for."""
+"""The end of a training that was stopped: its message, and the request to SLURM to requeue it."""
 
 from __future__ import annotations
 
@@ -15,34 +15,26 @@ REQUEUE_SIGNAL = "SIGUSR1"
 
 @contextlib.contextmanager
 def report_interruption(terminal: Terminal, where: Callable[[], str], run: RunFolder | None) -> Iterator[None]:
-    """Says where a training stopped and how to go on, and puts a job of SLURM that was sent SIGUSR1 into the queue.
+    """Prints where a training stopped and how to resume it, and requeues a SLURM job that was sent SIGUSR1.
 
     Args:
         terminal: Where messages go.
-        where: Asked, after the stop, for how far the training came.
-        run: The run folder; None: there is none yet, so nothing is lost.
+        where: Called after the stop; returns how far the training came.
+        run: The run folder; None before there is one, when nothing is lost.
     """
+    resume = f"the run is not finished; resume it with: classifier-training train --resume {run.root}" if run else ""
     try:
         yield
     except KeyboardInterrupt:
         if run is not None:
-            terminal.result(f"stopped {where()}; {_how_to_go_on(run)}")
+            terminal.result(f"stopped {where()}; {resume}")
         raise
     except TrainingStopped as stop:
-        told = _how_to_go_on(run) if run is not None else "nothing was written"
-        terminal.result(f"{stop} {where()}; {told}")
+        terminal.result(f"{stop} {where()}; {resume or 'nothing was written'}")
         job = slurm_job()
         if stop.signal == REQUEUE_SIGNAL and job is not None and is_first_task() and not terminal.silent:
-            _requeue(job, terminal)
+            terminal.result(f"asking SLURM to requeue job {job}, which then resumes the run")
+            fault = requeue_slurm_job(job)
+            if fault is not None:
+                terminal.warn(f"job {job} is not requeued: {fault}")
         raise
-
-
-def _how_to_go_on(run: RunFolder) -> str:
-    return f"the run is not finished, go on with: classifier-training train --resume {run.root}"
-
-
-def _requeue(job: str, terminal: Terminal) -> None:
-    terminal.result(f"asking SLURM to requeue job {job}, which then goes on by itself")
-    fault = requeue_slurm_job(job)
-    if fault is not None:
-        terminal.warn(f"job {job} is not requeued: {fault}")

@@ -1,66 +1,43 @@
-"""Going on with a run: which run, from where, and which settings may differ from when it began."""
+"""Resuming a run: which run, and from which checkpoint."""
 
 from __future__ import annotations
 
 import json
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from classifier_training.callbacks.checkpoint import VALIDATION_LEFT, RunCheckpoint
 from classifier_training.config import load_config
-from classifier_training.config.flatten import flat_settings
 from classifier_training.config.overrides import OverrideLike, Overrides
-from classifier_training.config.schema import Config, ReportConfig, TrackingConfig
+from classifier_training.config.schema import Config
 from classifier_training.data.photos import Photos
-from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import CheckpointError, RunError, first_line
-from classifier_training.files.text import name_some
 from classifier_training.models.checkpoint import read_checkpoint
 from classifier_training.run.checkpoint_files import resumable_checkpoints
 from classifier_training.run.folder import RunFolder, latest_run, open_run
 from classifier_training.run.processes import slurm_job, was_requeued
-
-RESUMABLE_SETTINGS: Final = frozenset(
-    {
-        "data.num_workers",
-        "data.cache",
-        "data.cache_dir",
-        "data.cache_limit",
-        "trainer.max_epochs",
-        "trainer.accelerator",
-        "trainer.early_stopping_patience",
-        "checkpoint.every_n_steps",
-        "checkpoint.every_n_minutes",
-        "checkpoint.keep_last",
-        "export.enabled",
-        "export.exporter",
-        "export.opset_version",
-        "export.tolerance",
-        *(f"report.{name}" for name in ReportConfig.model_fields),
-        *(f"tracking.{name}" for name in TrackingConfig.model_fields),
-    }
-)
-"""Settings that a resumed run may change; every other one would make it another run."""
+from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.resume_checks import check_classes, check_photos, check_settings
 
 
 @dataclass(frozen=True, slots=True)
-class ResumePoint:
-    """Where a run goes on.
+class Resumed:
+    """A run that is resumed, and where.
 
     Attributes:
         run: Its folder.
-        config: Its configuration, with the harmless changes.
-        checkpoint: The file to go on from; None: the run was stopped before it wrote one.
+        config: Its configuration, with the settings that the resume changes.
+        checkpoint: The file to resume from; None: the run was stopped before it wrote one.
         epoch: Epochs that are trained; with ``validation_left`` the last of them is not validated.
         batch: Batches of the next epoch that are done.
         classes: The classes it was trained on; empty without a checkpoint.
-        validation_left: Whether it goes on with the validation of the last trained epoch.
+        validation_left: Whether it resumes with the validation of the last trained epoch.
         stopped_early: Whether early stopping, with the present patience, has ended the training.
         best: Epoch of the best weights, from 0, and their monitored metric; None where there are none yet.
         unusable: What is wrong with the later checkpoints that cannot be used, a message each.
@@ -83,11 +60,41 @@ class ResumePoint:
         is_over = self.epoch >= self.config.trainer.max_epochs or self.stopped_early
         return self.best is not None and is_over and not self.validation_left
 
+    def check(self, photos: Photos) -> None:
+        """Makes sure that the photos are the ones that the run began with.
 
-def find_resume_point(
-    resume: str | os.PathLike[str] | bool, overrides: Overrides, config: Path | None
-) -> ResumePoint | None:
-    """Where training is to go on; None: a new run is to begin.
+        Raises:
+            CheckpointError: Their classes are others.
+            RunError: Their bytes, labels or splits are others.
+        """
+        if self.checkpoint is not None:
+            check_classes(self.checkpoint, self.classes, photos.classes)
+        check_photos(self.run, photos)
+
+    def open_run(self, config: Config) -> RunFolder:  # noqa: ARG002 - as of a new run
+        """The folder of the run."""
+        return self.run
+
+    def describe(self, terminal: Terminal) -> None:
+        """Prints where the run resumes, and why not from the last checkpoint."""
+        if self.checkpoint is None:
+            terminal.info("no checkpoint yet: starting from the beginning")
+            return
+        if self.checkpoint != self.run.last_checkpoint:
+            reasons = "; ".join(self.unusable) or f"{self.run.last_checkpoint} is missing"
+            terminal.warn(f"{reasons}; resuming from {self.checkpoint.name}, the one before")
+        if self.is_trained:
+            early = ", by early stopping" if self.epoch < self.config.trainer.max_epochs else ""
+            terminal.info(f"all {self.epoch} epochs are trained already{early}: finishing")
+        elif self.validation_left:
+            terminal.info(f"resuming at the validation of epoch {self.epoch}")
+        else:
+            batch = f", batch {self.batch + 1}" if self.batch else ""
+            terminal.info(f"resuming at epoch {self.epoch + 1}{batch}")
+
+
+def find_resumed(resume: str | os.PathLike[str] | bool, overrides: Overrides, config: Path | None) -> Resumed | None:
+    """The run to resume; None: a new run begins.
 
     Args:
         resume: The run folder; True: the run that was started last; False: none, unless SLURM has requeued this job.
@@ -95,30 +102,30 @@ def find_resume_point(
         config: A YAML file of settings for a new run.
 
     Raises:
-        RunError: See `resume_point`; or there is a ``config`` beside the run's own.
-        CheckpointError: See `resume_point`.
+        RunError: See `read_resumed`; or a ``config`` is given besides the run's own.
+        CheckpointError: See `read_resumed`.
         ConfigError: A setting is wrong.
     """
     if resume is False:
-        return _requeued_point(overrides, config)
+        return _find_requeued(overrides, config)
     if config is not None:
         raise RunError("--resume takes the run's own config.yaml; leave --config out")
     parent = load_config(overrides.only(lambda key: key == "run.dir")).run.dir
     rest = overrides.only(lambda key: key != "run.dir")
-    return resume_point(resume if resume is True else Path(resume), rest, Path(parent))
+    return read_resumed(resume if resume is True else Path(resume), rest, Path(parent))
 
 
-def _requeued_point(overrides: Overrides, config: Path | None) -> ResumePoint | None:
-    """Where a job that SLURM has requeued goes on; its settings are those that it began with."""
+def _find_requeued(overrides: Overrides, config: Path | None) -> Resumed | None:
+    """The run of a job that SLURM has requeued; its settings are those that it began with."""
     job = slurm_job()
     if job is None or not was_requeued():
         return None
     parent = Path(load_config(overrides, file=config).run.dir).expanduser()
     run = requeued_run(parent, job)
-    return None if run is None else resume_point(run.root, [], parent)
+    return None if run is None else read_resumed(run.root, [], parent)
 
 
-def resume_point(run: str | Path | bool, overrides: OverrideLike, parent: Path) -> ResumePoint:
+def read_resumed(run: str | Path | bool, overrides: OverrideLike, parent: Path) -> Resumed:
     """Finds the run and its last checkpoint that is whole.
 
     Args:
@@ -133,21 +140,13 @@ def resume_point(run: str | Path | bool, overrides: OverrideLike, parent: Path) 
     """
     folder = latest_run(parent) if isinstance(run, bool) else _open(Path(run))
     config = load_config(overrides, file=folder.config)
-    old = flat_settings(load_config(file=folder.config).model_dump(mode="json"))
-    new = flat_settings(config.model_dump(mode="json"))
-    forbidden = sorted(key for key in new if new[key] != old[key] and key not in RESUMABLE_SETTINGS)
-    if forbidden:
-        told = ", ".join(f"{key} ({old[key]} → {new[key]})" for key in forbidden)
-        raise RunError(
-            f"a resumed run cannot change {told}; start a new run for that. It may change"
-            f" {', '.join(sorted(RESUMABLE_SETTINGS))}"
-        )
+    check_settings(load_config(file=folder.config), config)
     checkpoint, content, unusable = _last_whole(folder)
     if checkpoint is None:
-        return ResumePoint(folder, config, None)
+        return Resumed(folder, config, None)
     position = content.get("ImageFolderDataModule", {"epoch": content["epoch"] + 1, "batch": 0})
     states = content.get("callbacks", {})
-    return ResumePoint(
+    return Resumed(
         folder,
         config,
         checkpoint,
@@ -173,48 +172,6 @@ def requeued_run(parent: Path, job: str) -> RunFolder | None:
     return max(made, key=lambda run: run.config.stat().st_mtime_ns, default=None)
 
 
-def check_classes(point: ResumePoint, classes: Sequence[str]) -> None:
-    """Makes sure that the photos still have the classes that the run began with.
-
-    Raises:
-        CheckpointError: They have not.
-    """
-    if point.checkpoint is not None and point.classes != tuple(classes):
-        raise CheckpointError(
-            f"{point.checkpoint} was trained on {len(point.classes)} classes ({', '.join(point.classes[:5])} …), the"
-            f" photos now have {len(classes)} ({', '.join(classes[:5])} …); start a new run"
-        )
-
-
-def check_photos(point: ResumePoint, photos: Photos) -> None:
-    """Makes sure that the photos are still the ones that the run began with: same bytes, labels and splits.
-
-    Raises:
-        RunError: They are not; the epochs and scores before and after could not be compared.
-    """
-    if not point.run.environment.is_file():  # killed before the first file was written
-        return
-    before = _read_json(point.run.environment)
-    same_order = before.get("data_order") in (photos.order, None)
-    if before.get("data_fingerprint") != photos.fingerprint or not same_order:
-        old = read_digests(point.run.split) if point.run.split.is_file() else {}
-        new = _digests(photos)
-        changed = [f"{path} ({_change(old, new, path)})" for path in old.keys() | new.keys()]
-        told = name_some(sorted(one for one in changed if not one.endswith("(same)"))) or "labels or splits differ"
-        raise RunError(
-            f"the photos have changed since {point.run.root} began: {told}; restore them, or start a new run"
-        )
-
-
-def _digests(photos: Photos) -> dict[str, str]:
-    """The content hash of every image by what a person is told of where it is."""
-    return {
-        str(record): digest.tobytes().hex()
-        for split in photos.rows
-        for record, digest in zip(photos.records(split), photos.digests(split), strict=True)
-    }
-
-
 def _last_whole(run: RunFolder) -> tuple[Path | None, dict[str, Any], tuple[str, ...]]:
     """The latest checkpoint that can be used, what it holds, and why later ones cannot be.
 
@@ -235,7 +192,7 @@ def _last_whole(run: RunFolder) -> tuple[Path | None, dict[str, Any], tuple[str,
 
 
 def _read_whole(path: Path) -> dict[str, Any]:
-    """A checkpoint every byte of which is as it was written; reading it alone does not look at the weights."""
+    """A checkpoint every byte of which is as it was written; reading it alone does not check the weights."""
     content = read_checkpoint(path)
     try:
         with zipfile.ZipFile(path) as file:
@@ -265,14 +222,6 @@ def _has_stopped_early(states: Mapping[str, Mapping[str, Any]], patience: int | 
 def _read_json(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
-
-
-def _change(old: Mapping[str, str], new: Mapping[str, str], path: str) -> str:
-    if path not in old:
-        return "new"
-    if path not in new:
-        return "gone"
-    return "same" if old[path] == new[path] else "other content"
 
 
 def _open(path: Path) -> RunFolder:

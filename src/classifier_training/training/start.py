@@ -1,44 +1,105 @@
-"""How a run begins, or goes on: its folder, what is written there before the first step, and what is said."""
+"""How a training starts: as a new run, as a resumed one, or not at all because everything is done."""
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from classifier_training.config import to_yaml
+from classifier_training.config import load_config, to_yaml
+from classifier_training.config.overrides import Overrides
+from classifier_training.config.schema import Config
+from classifier_training.data.photos import Photos
 from classifier_training.data.splits.file import write_split
 from classifier_training.files.atomic import write_text
 from classifier_training.run.checkpoint_files import link_or_copy
 from classifier_training.run.environment import describe_environment
-from classifier_training.run.folder import RunFolder, create_run
+from classifier_training.run.folder import RunFolder, check_run_name, create_run
 from classifier_training.run.processes import is_main_process, slurm_job
 from classifier_training.run.records import write_record
 from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.finish import TrainResult, finished_result
 from classifier_training.training.plan import Plan
-from classifier_training.training.resume import ResumePoint
+from classifier_training.training.resume import Resumed, find_resumed
 
 RUN_FOLDER_VARIABLE = "CLASSIFIER_TRAINING_RUN_FOLDER"
-"""Tells the processes that a multi-device run starts which folder the first one made."""
+"""Gives the processes that a multi-device run starts the folder that the first one made."""
 
 
-def new_run(plan: Plan, *, may_rename: bool) -> RunFolder:
-    """Makes the run folder; the other processes of the run write nothing, and make none.
+@dataclass(frozen=True, slots=True)
+class New:
+    """A run that begins; the attributes that a `Resumed` has too say that nothing is trained yet.
 
-    Those that the first process has started know where it is, those that torchrun or srun has started need not.
+    Attributes:
+        config: Its configuration.
+        may_rename: Whether a number is added to a name that is taken.
     """
-    settings = plan.config.run
-    if not is_main_process():
-        made = os.environ.get(RUN_FOLDER_VARIABLE)
-        return RunFolder(Path(settings.dir) / (settings.name or plan.config.model.name) if made is None else Path(made))
-    run = create_run(Path(settings.dir).expanduser(), settings.name, plan.config.model.name, may_rename=may_rename)
-    os.environ[RUN_FOLDER_VARIABLE] = str(run.root.resolve())
-    return run
+
+    config: Config
+    may_rename: bool = False
+    checkpoint: None = None
+    epoch: int = 0
+    best: None = None
+    is_trained: bool = False
+
+    def check(self, photos: Photos) -> None:
+        """A new run takes any photos."""
+
+    def open_run(self, config: Config) -> RunFolder:
+        """Makes the run folder; the other processes of the run write nothing, and make none.
+
+        Those that the first process has started know its path, those that torchrun or srun has started need not.
+        """
+        settings = config.run
+        if not is_main_process():
+            made = os.environ.get(RUN_FOLDER_VARIABLE)
+            return RunFolder(Path(settings.dir) / (settings.name or config.model.name) if made is None else Path(made))
+        parent = Path(settings.dir).expanduser()
+        run = create_run(parent, settings.name, config.model.name, may_rename=self.may_rename)
+        os.environ[RUN_FOLDER_VARIABLE] = str(run.root.resolve())
+        return run
+
+    def describe(self, terminal: Terminal) -> None:
+        """A new run starts with its plan, which is shown."""
 
 
-def create_run_folder(run: RunFolder, plan: Plan, point: ResumePoint | None) -> None:
-    """Writes what is known before the first step; makes the checkpoint to go on from the last one, if it is not."""
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that nothing is left to do of.
+
+    Attributes:
+        result: What it has reached.
+    """
+
+    result: TrainResult
+
+
+def find_start(
+    resume: str | os.PathLike[str] | bool, overrides: Overrides, config: Path | None
+) -> New | Resumed | Finished:
+    """How a training starts; arguments and errors as `find_resumed`.
+
+    Raises:
+        RunError: The name of a new run is taken.
+    """
+    resumed = find_resumed(resume, overrides, config)
+    if resumed is None:
+        settings = load_config(overrides, file=config)
+        # the config.yaml of a run holds its name; repeating that run makes a second one next to it
+        may_rename = config is not None and overrides.last("run.name") is None
+        if is_main_process():
+            check_run_name(Path(settings.run.dir).expanduser(), settings.run.name, may_rename=may_rename)
+        return New(settings, may_rename)
+    if resumed.best is not None and resumed.is_trained:
+        result = finished_result(resumed.run, resumed.config, num_epochs=resumed.epoch, best_epoch=resumed.best[0])
+        return resumed if result is None else Finished(result)
+    return resumed
+
+
+def create_run_folder(run: RunFolder, plan: Plan, checkpoint: Path | None) -> None:
+    """Writes what is known before the first step; gives the checkpoint to resume from the name of the last one."""
     run.remove_unfinished()
     started = _first_start(run) or datetime.now().astimezone().isoformat(timespec="seconds")
     write_text(run.config, to_yaml(plan.config))
@@ -52,8 +113,8 @@ def create_run_folder(run: RunFolder, plan: Plan, point: ResumePoint | None) -> 
     )
     write_record(run.environment, environment)
     write_split(run.split, plan.photos)
-    if point is not None and point.checkpoint not in (None, run.last_checkpoint):
-        link_or_copy(point.checkpoint, run.last_checkpoint)  # a damaged one would be kept as the one before the next
+    if checkpoint not in (None, run.last_checkpoint):
+        link_or_copy(checkpoint, run.last_checkpoint)  # a damaged one would be kept as the one before the next
 
 
 def _first_start(run: RunFolder) -> str | None:
@@ -62,21 +123,3 @@ def _first_start(run: RunFolder) -> str | None:
         return None
     started = json.loads(run.environment.read_text(encoding="utf-8")).get("started")
     return started if isinstance(started, str) else None
-
-
-def describe_resume(point: ResumePoint, plan: Plan, terminal: Terminal) -> None:
-    """Says where a resumed run goes on, and why not from the last checkpoint."""
-    if point.checkpoint is None:
-        terminal.info("no checkpoint yet: starting anew")
-        return
-    if point.checkpoint != point.run.last_checkpoint:
-        reasons = "; ".join(point.unusable) or f"there is no {point.run.last_checkpoint}"
-        terminal.warn(f"{reasons}; going on from {point.checkpoint.name}, the one before")
-    if point.is_trained:
-        early = ", by early stopping" if point.epoch < plan.config.trainer.max_epochs else ""
-        terminal.info(f"all {point.epoch} epochs are trained already{early}: finishing")
-    elif point.validation_left:
-        terminal.info(f"going on with the validation of epoch {point.epoch}")
-    else:
-        batch = f", batch {point.batch + 1}" if point.batch else ""
-        terminal.info(f"going on with epoch {point.epoch + 1}{batch}")

@@ -17,7 +17,6 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
-from classifier_training.config import load_config
 from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike
 from classifier_training.data.datamodule import ImageFolderDataModule
@@ -25,17 +24,17 @@ from classifier_training.errors import ClassifierTrainingError, RunError, Traini
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.settings import ModelSettings
 from classifier_training.models.weights import load_pretrained, load_weights_file
-from classifier_training.run.folder import RunFolder, check_run_name
+from classifier_training.run.folder import RunFolder
 from classifier_training.run.processes import is_main_process
 from classifier_training.run.stop_requests import StopRequests
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import open_trackers
 from classifier_training.tracking.trackers import Trackers
-from classifier_training.training.finish import Trained, TrainResult, finish_run, finished_result
+from classifier_training.training.finish import Trained, TrainResult, finish_run
 from classifier_training.training.interruption import report_interruption
 from classifier_training.training.plan import Plan, describe_plan, make_plan
-from classifier_training.training.resume import ResumePoint, check_classes, check_photos, find_resume_point
-from classifier_training.training.start import create_run_folder, describe_resume, new_run
+from classifier_training.training.resume import Resumed
+from classifier_training.training.start import Finished, New, create_run_folder, find_start
 from classifier_training.training.trainer import build_trainer
 
 KNOWN_WARNINGS = (
@@ -62,10 +61,10 @@ def train(
         photos: A folder of photos or a table file; None: ``data.root`` of the settings.
         overrides: Settings, such as ``"model=resnet50"``, ``"trainer.max_epochs=50"`` or ``{"data.batch_size": 64}``.
         config: A YAML file of settings, such as the ``config.yaml`` of an earlier run.
-        resume: Go on with this run folder; True: with the run that was started last. A job that SLURM has requeued
-            goes on with the run that it made, with or without this.
-        dry_run: Check the settings and the photos, say the plan, train nothing and write nothing.
-        quiet: Say warnings only.
+        resume: A run folder to resume; True: the run that was started last. A job that SLURM has requeued resumes
+            the run that it made, with or without this.
+        dry_run: Check the settings and the photos and print the plan; train nothing and write nothing.
+        quiet: Print warnings and results only.
 
     Returns:
         What was reached and where it is; None for a dry run.
@@ -74,7 +73,7 @@ def train(
         UserError: A setting, the photos, the weights or the run folder cannot be used; nothing has been damaged.
         ExportError: The export failed; the checkpoints and the scores are in the run folder.
         KeyboardInterrupt: Ctrl-C stopped the training; it can be resumed.
-        TrainingStopped: SIGTERM or SIGUSR1 did; a `SystemExit` of code 0, because to be preempted is no failure. Both
+        TrainingStopped: SIGTERM or SIGUSR1 did; a `SystemExit` of code 0, as being preempted is not a failure. Both
             signals are this function's while it runs, if it runs in the main thread.
 
     Example:
@@ -86,78 +85,63 @@ def train(
     requests = StopRequests()
     with terminal.capture_warnings(), _quiet_libraries(), requests:
         with report_interruption(terminal, lambda: "before training", None):
-            file = None if config is None else Path(config)
-            point = find_resume_point(resume, given, file)
-            done = _finished(point)
-            if done is not None:
+            start = find_start(resume, given, None if config is None else Path(config))
+            if isinstance(start, Finished):
+                done = start.result
                 terminal.result(
                     f"{done.run} is finished, nothing is left to do: {done.split} top-1 {done.test.top1:.2%}"
                 )
                 return done
-            settings = point.config if point is not None else load_config(given, file=file)
-            # the run's own config.yaml holds its name; repeating that run makes a second one beside it
-            may_rename = config is not None and given.last("run.name") is None
-            if point is None and is_main_process():
-                check_run_name(Path(settings.run.dir).expanduser(), settings.run.name, may_rename=may_rename)
-            plan = make_plan(settings, terminal)
-            if point is not None:
-                check_classes(point, plan.photos.classes)
-                check_photos(point, plan.photos)
+            plan = make_plan(start.config, terminal)
+            start.check(plan.photos)
             describe_plan(plan, terminal)
-            model, said = _build_model(plan, load_weights=point is None or point.checkpoint is None)
-            for message in said:
+            model, message = _build_model(plan, load_weights=start.checkpoint is None)
+            if message:
                 terminal.info(message)
             if dry_run:
                 terminal.info("dry run: the settings and the photos are fine; nothing was written")
                 return None
-            run = point.run if point is not None else new_run(plan, may_rename=may_rename)
+            run = start.open_run(plan.config)
         with terminal.log_to(run.log) if is_main_process() else contextlib.nullcontext():
-            return _train_in(run, plan, model, point, terminal, requests)
+            return _train_in(run, plan, model, start, terminal, requests)
 
 
 def _train_in(
     run: RunFolder,
     plan: Plan,
     model: BaseClassificationModel,
-    point: ResumePoint | None,
+    start: New | Resumed,
     terminal: Terminal,
     requests: StopRequests,
 ) -> TrainResult | None:
+    """Trains, scores and exports in a run folder; None in every process but the first."""
     terminal.info(f"run folder: {run.root}")
     started = time.monotonic()
     with report_interruption(terminal, lambda: "before the first step", run):
         if is_main_process():
-            create_run_folder(run, plan, point)
-        if point is not None:
-            describe_resume(point, plan, terminal)
+            create_run_folder(run, plan, start.checkpoint)
+        start.describe(terminal)
         trackers = _trackers(run, plan, terminal)
     with trackers:
         trainer = build_trainer(run, plan, terminal, requests, trackers)
-        is_trained = point is not None and point.is_trained
-        with report_interruption(terminal, lambda: _reached(trainer, plan, is_trained=is_trained), run):
-            if point is not None and point.best is not None and is_trained:
-                best, num_epochs = point.best, point.epoch
+        with report_interruption(terminal, lambda: _reached(trainer, plan, is_trained=start.is_trained), run):
+            if start.best is not None and start.is_trained:
+                best, num_epochs = start.best, start.epoch
             else:
-                _fit(trainer, model, plan, point, terminal, requests)
+                _fit(trainer, model, plan, start.checkpoint, terminal, requests)
                 requests.raise_if_received()
                 best, num_epochs = _best(trainer, run, terminal), trainer.current_epoch
             if not trainer.is_global_zero or not is_main_process():
                 return None
-            result = finish_run(
-                run,
-                plan,
-                terminal,
-                Trained(best[0], best[1], num_epochs, started),
-                trainer.strategy.root_device,
-                requests.raise_if_received,
-            )
+            trained = Trained(*best, num_epochs, started)
+            result = finish_run(run, plan, terminal, trained, trainer.strategy.root_device, requests.raise_if_received)
             results = json.loads(run.results.read_text(encoding="utf-8"))
             trackers.finish(results, model=result.onnx or result.best_checkpoint)
             return result
 
 
 def _trackers(run: RunFolder, plan: Plan, terminal: Terminal) -> Trackers:
-    """Begins the run in its trackers, and says where to look; only the first process does."""
+    """Starts the run in its trackers and prints how to open them; only the first process does."""
     if not is_main_process():
         return Trackers()
     trackers = open_trackers(plan.config.tracking, run, plan.config.model_dump(mode="json"))
@@ -170,15 +154,17 @@ def _fit(
     trainer: lightning.Trainer,
     model: BaseClassificationModel,
     plan: Plan,
-    point: ResumePoint | None,
+    checkpoint: Path | None,
     terminal: Terminal,
     requests: StopRequests,
 ) -> None:
     data = ImageFolderDataModule(
         config=plan.config.data, preprocessing=plan.preprocessing, seed=plan.config.seed, photos=plan.photos
     )
-    _say_caches(data, terminal)
-    checkpoint = None if point is None else point.checkpoint
+    for message in data.caches.messages:
+        terminal.info(message)
+    for warning in data.caches.opening_warnings():
+        terminal.warn(warning)
     try:
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except torch.OutOfMemoryError:
@@ -206,16 +192,8 @@ def _best(trainer: lightning.Trainer, run: RunFolder, terminal: Terminal) -> tup
     return best.best_epoch, best.best_model_score
 
 
-def _say_caches(data: ImageFolderDataModule, terminal: Terminal) -> None:
-    """Opens the image caches, and says where they are."""
-    for message in data.caches.messages:
-        terminal.info(message)
-    for warning in data.caches.opening_warnings():
-        terminal.warn(warning)
-
-
 def _reached(trainer: lightning.Trainer, plan: Plan, *, is_trained: bool) -> str:
-    """How far a training came, for a person."""
+    """How far a training came, for a message."""
     if is_trained or trainer.state.finished:
         return "after training"
     if trainer.global_step == 0:
@@ -224,8 +202,8 @@ def _reached(trainer: lightning.Trainer, plan: Plan, *, is_trained: bool) -> str
     return f"in epoch {min(trainer.current_epoch + 1, max_epochs)}/{max_epochs} after step {trainer.global_step}"
 
 
-def _build_model(plan: Plan, *, load_weights: bool) -> tuple[BaseClassificationModel, list[str]]:
-    """The model with its starting weights, and what to say of them."""
+def _build_model(plan: Plan, *, load_weights: bool) -> tuple[BaseClassificationModel, str | None]:
+    """The model with its starting weights, and a message about them."""
     config, counts = plan.config, plan.photos.counts("train")
     lightning.seed_everything(config.seed, verbose=False)
     data = ImageFolderDataModule(config=config.data, preprocessing=plan.preprocessing, photos=plan.photos)
@@ -238,17 +216,10 @@ def _build_model(plan: Plan, *, load_weights: bool) -> tuple[BaseClassificationM
         class_weights=data.class_weights() if config.data.balance == "loss_weights" else None,
     )
     if load_weights and config.model.weights is not None:
-        return model, [load_weights_file(model.backbone, Path(config.model.weights))]
+        return model, load_weights_file(model.backbone, Path(config.model.weights))
     if load_weights and config.model.pretrained:
-        return model, [load_pretrained(model.backbone, config.model.name)]
-    return model, []
-
-
-def _finished(point: ResumePoint | None) -> TrainResult | None:
-    """The result of a run that nothing is left to do of."""
-    if point is None or point.best is None or not point.is_trained:
-        return None
-    return finished_result(point.run, point.config, num_epochs=point.epoch, best_epoch=point.best[0])
+        return model, load_pretrained(model.backbone, config.model.name)
+    return model, None
 
 
 @contextlib.contextmanager

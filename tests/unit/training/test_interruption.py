@@ -11,7 +11,7 @@ from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.interruption import report_interruption
 
 RUN = RunFolder(Path("runs/a"))
-HOW = "the run is not finished, go on with: classifier-training train --resume runs/a"
+HOW = "the run is not finished; resume it with: classifier-training train --resume runs/a"
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (DataError("no photos"), RUN, None),
     ],
 )
-def test_a_stop_is_told_with_how_to_go_on_also_when_quiet(
+def test_a_stop_is_reported_with_how_to_resume_also_when_quiet(
     stop: BaseException, run: RunFolder | None, line: str | None, scontrol: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(type(stop)), report_interruption(Terminal(quiet=True), lambda: "in epoch 3", run):

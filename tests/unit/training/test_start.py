@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from tests.helpers.photos import make_split_photos
+
+from classifier_training.config import Config, load_config, to_yaml
+from classifier_training.config.arguments import read_overrides
+from classifier_training.errors import ConfigError, RunError
+from classifier_training.run.folder import RunFolder
+from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.plan import make_plan
+from classifier_training.training.resume import Resumed
+from classifier_training.training.start import RUN_FOLDER_VARIABLE, New, create_run_folder, find_start
+
+
+@pytest.fixture(autouse=True)
+def _main_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_NTASKS", "SLURM_JOB_ID", RUN_FOLDER_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+
+
+def write_config(folder: Path, *overrides: str) -> Path:
+    folder.mkdir(parents=True)
+    file = folder / "config.yaml"
+    file.write_text(to_yaml(load_config(list(overrides))))
+    return file
+
+
+def test_without_a_run_to_resume_a_new_one_starts() -> None:
+    start = find_start(False, read_overrides("seed=3"), None)
+    assert start == New(load_config(["seed=3"]))
+    assert isinstance(start, New)
+    assert (start.checkpoint, start.best, start.is_trained) == (None, None, False)
+
+
+def test_a_run_that_is_repeated_may_be_renamed_unless_a_name_is_given(tmp_path: Path) -> None:
+    file = write_config(tmp_path / "runs" / "one", f"run.dir={tmp_path / 'runs'}", "run.name=one")
+    start = find_start(False, read_overrides(), file)
+    assert isinstance(start, New)
+    assert start.may_rename
+    with pytest.raises(RunError, match="exists already"):
+        find_start(False, read_overrides("run.name=one"), file)
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    write_config(tmp_path / "one")
+    with pytest.raises(RunError, match=r"one exists already .*--resume"):
+        find_start(False, read_overrides(f"run.dir={tmp_path}", "run.name=one"), None)
+
+
+def test_a_run_is_resumed_by_its_name_or_as_the_last_one(tmp_path: Path) -> None:
+    write_config(tmp_path / "one", "optimizer.lr=0.5")
+    for resume, overrides in ((tmp_path / "one", ()), (True, (f"run.dir={tmp_path}",))):
+        start = find_start(resume, read_overrides(*overrides, "trainer.max_epochs=7"), None)
+        assert isinstance(start, Resumed)
+        assert (start.run.root, start.config.optimizer.lr) == (tmp_path / "one", 0.5)
+        assert start.config.trainer.max_epochs == 7
+        assert start.open_run(start.config) == start.run
+    with pytest.raises(RunError, match="takes the run's own"):
+        find_start(True, read_overrides(), tmp_path / "one" / "config.yaml")
+    with pytest.raises(ConfigError, match=r"^sede=1 \(argument\): no such setting"):
+        find_start(tmp_path / "one", read_overrides("sede=1"), None)
+
+
+def test_the_first_process_makes_the_run_folder_and_the_others_know_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config([f"run.dir={tmp_path}", "run.name=one"])
+    monkeypatch.setenv(RUN_FOLDER_VARIABLE, "to be restored")  # by monkeypatch, after what the code sets
+    made = New(config).open_run(config)
+    assert made.root.is_dir()
+    assert os.environ[RUN_FOLDER_VARIABLE] == str(made.root.resolve())
+
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert New(config).open_run(config).root.resolve() == made.root.resolve()
+    monkeypatch.delenv(RUN_FOLDER_VARIABLE)
+    other = load_config([f"run.dir={tmp_path}", "run.name=two"])
+    assert not New(other).open_run(other).root.exists()
+
+
+LAST, EARLIER = (RunFolder(Path("runs/a")).checkpoints / name for name in ("last.ckpt", "last-1.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("resumed", "lines"),
+    [
+        ({"checkpoint": None}, ["no checkpoint yet: starting from the beginning"]),
+        ({"checkpoint": LAST, "epoch": 3}, ["resuming at epoch 4"]),
+        ({"checkpoint": LAST, "epoch": 3, "batch": 5}, ["resuming at epoch 4, batch 6"]),
+        ({"checkpoint": LAST, "epoch": 3, "validation_left": True}, ["resuming at the validation of epoch 3"]),
+        ({"checkpoint": LAST, "epoch": 20, "best": (3, 0.5)}, ["all 20 epochs are trained already: finishing"]),
+        (
+            {"checkpoint": LAST, "epoch": 9, "best": (3, 0.5), "stopped_early": True},
+            ["all 9 epochs are trained already, by early stopping: finishing"],
+        ),
+        (
+            {"checkpoint": EARLIER, "epoch": 1},
+            [
+                "warning: runs/a/checkpoints/last.ckpt is missing; resuming from last-1.ckpt, the one before",
+                "resuming at epoch 2",
+            ],
+        ),
+        (
+            {"checkpoint": EARLIER, "epoch": 1, "unusable": ("last.ckpt is damaged",)},
+            ["warning: last.ckpt is damaged; resuming from last-1.ckpt, the one before", "resuming at epoch 2"],
+        ),
+    ],
+)
+def test_where_a_run_resumes_is_printed(
+    resumed: dict[str, object], lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Resumed(run=RunFolder(Path("runs/a")), config=Config(), **resumed).describe(Terminal())  # type: ignore[arg-type]  # of each case
+    captured = capsys.readouterr()
+    assert sorted((captured.out + captured.err).splitlines()) == sorted(lines)
+
+
+def test_the_folder_of_a_run_keeps_when_it_began_and_the_checkpoint_it_resumes_from(tmp_path: Path) -> None:
+    photos = make_split_photos(tmp_path / "photos", train=2, val=1, test=1)
+    settings = load_config([f"data.root={photos}", "model.name=test_resnet", "trainer.accelerator=cpu"])
+    plan = make_plan(settings, Terminal(quiet=True))
+    run = RunFolder(tmp_path / "run")
+    run.checkpoints.mkdir(parents=True)
+    create_run_folder(run, plan, None)
+    began = json.loads(run.environment.read_text())["started"]
+    assert load_config(file=run.config) == plan.config
+    assert run.split.is_file()
+    assert not run.last_checkpoint.exists()
+
+    run.best_checkpoint.write_bytes(b"best")
+    run.environment.write_text(json.dumps({"started": "2020-01-01T00:00:00+00:00"}))
+    create_run_folder(run, plan, run.best_checkpoint)
+    assert json.loads(run.environment.read_text())["started"] == "2020-01-01T00:00:00+00:00" != began
+    assert run.last_checkpoint.read_bytes() == b"best"
