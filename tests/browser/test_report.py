@@ -19,7 +19,7 @@ def check_pictures(seen: Visit, page_file: Path, cell: str) -> None:
     kept = json.loads((page_file.parent / "test" / "pictures.json").read_text(encoding="utf-8"))["pictures"]
     true, predicted = (int(index) for index in cell.split(","))
     wanted = [one for one in kept if (one["true"], one["predicted"]) == (f"class {true}", f"class {predicted}")]
-    images = seen.page.locator(".cell-pictures img")
+    images = seen.page.locator(".cell-images img")
     expect(images).to_have_count(len(wanted))
     assert wanted
     for image in images.all():
@@ -33,7 +33,7 @@ def test_a_confused_pair_shows_its_pictures(browser: Browser, pages: dict[str, P
         pair = seen.page.locator("button.pair").first
         pair.click()
 
-        assert "taken for" in title(seen.page)
+        assert "predicted as" in title(seen.page)
         check_pictures(seen, pages["run"], pair.get_attribute("data-cell") or "")
         seen.page.keyboard.press("Escape")
         assert not seen.page.locator("#cell-dialog").is_visible()
@@ -55,16 +55,16 @@ def test_a_cell_of_the_matrix_is_clicked(browser: Browser, pages: dict[str, Path
 def test_the_matrix_is_walked_with_the_arrow_keys(browser: Browser, pages: dict[str, Path]) -> None:
     with visit(browser, pages["run"]) as seen:
         seen.page.locator("#matrix-canvas").focus()
-        said = seen.page.locator("#matrix-said")
+        status = seen.page.locator("#matrix-status")
         seen.page.keyboard.press("ArrowRight")
-        first = said.inner_text()
+        first = status.inner_text()
         seen.page.keyboard.press("ArrowDown")
         assert first
-        assert said.inner_text() not in {"", first}
+        assert status.inner_text() not in {"", first}
         seen.page.keyboard.press("ArrowRight")  # from the second class as the first, to the second as itself
         seen.page.keyboard.press("Enter")
         assert "class 1" in title(seen.page)
-        assert "recognised" in title(seen.page)
+        assert "predicted correctly" in title(seen.page)
 
 
 @pytest.mark.parametrize("name", ["run", "training", "comparison"])
@@ -91,4 +91,4 @@ def test_a_thousand_classes_are_searched_and_the_matrix_starts_at_the_most_confu
         seen.page.locator("input[name=matrix-classes][value=all]").check(force=True)
         seen.page.locator("#matrix-canvas").focus()
         seen.page.keyboard.press("ArrowRight")
-        assert seen.page.locator("#matrix-said").inner_text()
+        assert seen.page.locator("#matrix-status").inner_text()

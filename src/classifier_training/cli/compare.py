@@ -22,10 +22,10 @@ def compare(
       classifier-training compare runs/shirts runs/shirts-2
       classifier-training compare runs/* -o comparison.html
     """
-    from classifier_training.pages.write import compare_in_words
+    from classifier_training.pages.write import compare_with_conclusions
     from classifier_training.terminal.terminal import Terminal
 
-    path, messages = compare_in_words(runs, output=output)
+    path, messages = compare_with_conclusions(runs, output=output)
     terminal = Terminal()
     for message in messages:
         terminal.info(message)

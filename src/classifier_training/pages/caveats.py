@@ -1,4 +1,4 @@
-"""Reasons not to trust a score at first sight, each a sentence that says what follows from it."""
+"""Caveats: reasons to read a score with care, each with its consequence."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from classifier_training.pages.read.run_settings import setting
 from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.wording import count, listing, percentage
 
-SMALL = 200  # images, below which a score is rough
+SMALL = 200  # images, below which a score is imprecise
 FEW_OF_CLASS = 10
-FEW_VALIDATED = 50  # validation photos, below which they choose an epoch by chance
-FEW_COMPARED = 10  # photos that an export was proven on
+FEW_VALIDATED = 50  # validation photos, below which the choice of the best epoch is largely chance
+FEW_COMPARED = 10  # photos, below which the verification of an export is weak
 STRONG_IMBALANCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
-    """One reason.
+    """One caveat.
 
     Attributes:
-        level: ``serious``: the score or the file is not what it seems; ``note``: good to know.
-        title: What is the matter.
-        text: What follows from it.
+        level: ``serious``: the score or the file is misleading; ``note``: good to know.
+        title: The fact.
+        text: Its consequence.
     """
 
     level: Literal["serious", "note"]
@@ -37,46 +37,46 @@ class Caveat:
 
 
 def caveats(data: RunData) -> list[Caveat]:
-    """All reasons in a run or an evaluation, serious ones first."""
+    """All caveats of a run or an evaluation, serious ones first."""
     scored = data.final or data.validation
     found = [*_of_validation(data), *_of_export(data), *_of_photos(data)]
     if scored is not None:
         found = [*_of_split(data, scored), *_of_classes(scored), *found]
-    return sorted(found, key=lambda doubt: doubt.level != "serious")
+    return sorted(found, key=lambda caveat: caveat.level != "serious")
 
 
 def _of_split(data: RunData, scored: ScoredData) -> Iterator[Caveat]:
     if scored.num_trained_on:
         yield Caveat(
             "serious",
-            f"{scored.num_trained_on:,} of {count(scored.num_images, 'photo')} were trained on",
-            "The model has seen them, so the score is better than it will be on new photos.",
+            f"{scored.num_trained_on:,} of {count(scored.num_images, 'photo')} were in the training data",
+            "The model has seen them, so the score is higher than it will be on new photos.",
         )
     if data.status == "finished" and scored.split == "val":
         yield Caveat(
             "serious",
             "No test split",
-            "The validation photos chose which epoch is kept, so their score is flattering. Expect less on new photos.",
+            "The best epoch was chosen on the validation photos, so the score is optimistic: expect less on new ones.",
         )
     if scored.split == "train":
-        yield Caveat("serious", "Scored on training photos", "It says nothing about photos the model has not seen.")
+        yield Caveat("serious", "Scored on training photos", "It does not show how good the model is on new photos.")
     if scored.num_images < SMALL:
         interval = scored.intervals.get("top1")
         width = "" if interval is None else (
             f" Its interval is {100 * (interval[1] - interval[0]):.0f} percentage points wide: a difference of a few"
-            " points between two models can be chance.")  # fmt: skip
-        yield Caveat("note", f"Only {count(scored.num_images, 'photo')} scored", f"The score is rough.{width}")
+            " points between two models may be chance.")  # fmt: skip
+        yield Caveat("note", f"Only {count(scored.num_images, 'photo')} scored", f"The score is imprecise.{width}")
     if scored.left_out:
         names = listing([quoted(name, 60) for name in scored.left_out], 3)
-        yield Caveat("note", f"{count(len(scored.left_out), 'file')} left out", f"Could not be read: {names}.")
+        yield Caveat("note", f"{count(len(scored.left_out), 'file')} left out", f"They could not be read: {names}.")
 
 
 def _of_classes(scored: ScoredData) -> Iterator[Caveat]:
     absent = [quoted(row.name) for row in scored.per_class if not row.support]
     if absent:
         they = "it" if len(absent) == 1 else "they"
-        title = f"{count(len(absent), 'class', 'classes')} without a photo to score"
-        yield Caveat("serious", title, f"Nothing is known of how well {they} would be recognised: {listing(absent)}.")
+        title = f"{count(len(absent), 'class', 'classes')} without a scored photo"
+        yield Caveat("serious", title, f"It is not known how well {they} would be recognised: {listing(absent)}.")
     few = [row for row in scored.per_class if 0 < row.support < FEW_OF_CLASS]
     if few:
         have = "has" if len(few) == 1 else "have"
@@ -85,7 +85,7 @@ def _of_classes(scored: ScoredData) -> Iterator[Caveat]:
             "note",
             f"{len(few)} of {count(len(scored.per_class), 'class', 'classes')} {have} fewer than {FEW_OF_CLASS} photos"
             f"{none}",
-            "Read their row in the table with its interval, not the number alone.",
+            "Read their scores together with the intervals in the table.",
         )
 
 
@@ -98,36 +98,28 @@ def _of_validation(data: RunData) -> Iterator[Caveat]:
         yield Caveat(
             "note",
             f"Only {count(sum(validated), 'validation photo')}",
-            "They chose which epoch is kept; between epochs of about the same score that is chance.",
+            "They decide which epoch is the best; among epochs of about the same score that is chance.",
         )
     trained = statistics.counts.get("train", ())
-    if sum(validated) and (scored is None or scored.split != "val"):  # those of a scored split are named with it
+    if sum(validated) and (scored is None or scored.split != "val"):
         pairs = zip(statistics.classes, trained, validated, strict=False)
         absent = [quoted(name) for name, num_trained, num_validated in pairs if num_trained and not num_validated]
         if absent:
             title = f"{count(len(absent), 'class', 'classes')} without a validation photo"
-            yield Caveat("note", title, f"Which epoch is kept does not depend on {listing(absent, 2)}.")
+            yield Caveat("note", title, f"The choice of the best epoch ignores {listing(absent, 2)}.")
 
 
 def _of_export(data: RunData) -> Iterator[Caveat]:
-    proof = data.verification
-    if proof is not None and not proof.passed:
-        why = (proof.reason or "").rstrip(".")
-        yield Caveat(
-            "serious", "The exported file does not answer like the model", f"{why or 'The comparison failed'}."
-        )
-    elif proof is not None and data.onnx is not None and data.onnx.is_proven and proof.num_images < FEW_COMPARED:
-        yield Caveat(
-            "note",
-            f"The exported file is proven on {count(proof.num_images, 'photo')} alone",
-            "Few photos can miss a difference that others would show.",
-        )
-    elif data.onnx is not None and not data.onnx.is_proven and data.status == "finished":
-        yield Caveat(
-            "serious",
-            "The exported file is not proven",
-            "No comparison with the trained model belongs to this file; make one with classifier-training export.",
-        )
+    verification, file = data.verification, data.onnx
+    if verification is not None and not verification.passed:
+        why = (verification.reason or "The comparison failed").rstrip(".")
+        yield Caveat("serious", "The exported file does not match the model", f"{why}.")
+    elif file is not None and not file.is_verified and data.status == "finished":
+        text = "It was not compared with the trained model; classifier-training export does that."
+        yield Caveat("serious", "The exported file is not verified", text)
+    elif verification is not None and file is not None and file.is_verified and verification.num_images < FEW_COMPARED:
+        title = f"The exported file is verified on only {count(verification.num_images, 'photo')}"
+        yield Caveat("note", title, "Few photos may miss a difference that others would show.")
 
 
 def _of_photos(data: RunData) -> Iterator[Caveat]:
@@ -136,11 +128,11 @@ def _of_photos(data: RunData) -> Iterator[Caveat]:
         ratio = statistics.imbalance_ratio
         if ratio >= STRONG_IMBALANCE:
             balance = setting(data.config, "data", "balance") or "none"
-            done = f"data.balance={balance} corrects it" if balance != "none" else "nothing corrects it"
+            done = f"data.balance={balance} corrects this" if balance != "none" else "nothing corrects this"
             yield Caveat(
                 "note",
                 f"The largest class is {ratio:.0f} times the smallest",
-                f"In training {done}. Look at balanced accuracy and at the small classes, not at top-1 alone.",
+                f"In training, {done}. Compare balanced accuracy and the small classes, not only top-1.",
             )
     if statistics is not None and statistics.bad:
         share = percentage(len(statistics.bad) / max(statistics.num_images + len(statistics.bad), 1))
@@ -148,6 +140,6 @@ def _of_photos(data: RunData) -> Iterator[Caveat]:
     if sampler is not None and len(sampler.epochs):
         never = np.flatnonzero((sampler.drawn.sum(axis=0) == 0) & (sampler.images > 0))
         if len(never):
-            names = listing([quoted(sampler.classes[place]) for place in never])
-            title = f"{count(len(never), 'class', 'classes')} never drawn"
-            yield Caveat("serious", title, f"The model was not trained on what the data holds of {names}.")
+            names = listing([quoted(sampler.classes[index]) for index in never])
+            title = f"{count(len(never), 'class', 'classes')} never sampled"
+            yield Caveat("serious", title, f"The model was not trained on the photos of {names}.")

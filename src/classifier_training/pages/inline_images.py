@@ -1,4 +1,4 @@
-"""Images inside of the page."""
+"""Inline images: JPEG files as ``data:`` addresses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.read.scored_data import Example
 from classifier_training.pages.wording import percentage
 
-LARGEST_BYTES = 512 * 1024  # a thumbnail has a few kilobytes; what is larger is none of ours
+LARGEST_BYTES = 512 * 1024  # a thumbnail has a few kilobytes
 _LARGEST_FIGURE_PIXELS = 2**24
 _JPEG = b"\xff\xd8\xff"
 _FIGURE_QUALITY = 80
@@ -24,18 +24,18 @@ _FIGURE_QUALITY = 80
 
 @dataclass(frozen=True, slots=True)
 class InlineImage:
-    """An image with what is said of it.
+    """An image with its prediction.
 
     Attributes:
         index: Position in the split.
-        path: Where it lay.
-        file: The last part of it.
+        path: Its path.
+        file: The last part of the path.
         true: Its class.
         predicted: The class that was predicted.
-        confidence: How sure the model was, for a person.
+        confidence: Probability of the predicted class, as text.
         is_correct: Whether both are the same.
-        source: The image as an address; None where it is gone.
-        cam: The same with what the model looked at, or None.
+        source: The image as a ``data:`` address; None where it is gone.
+        cam: The same with its Grad-CAM heat map, or None.
     """
 
     index: int
@@ -50,9 +50,9 @@ class InlineImage:
 
     @property
     def text(self) -> str:
-        """All of it in words, for those who do not see it."""
-        said = "rightly" if self.is_correct else "wrongly"
-        return f"{self.file}: {self.true}, {said} taken for {self.predicted} with {self.confidence}"
+        """A description for screen readers."""
+        how = "correctly" if self.is_correct else "wrongly"
+        return f"{self.file}: {self.true}, {how} predicted as {self.predicted} with a confidence of {self.confidence}"
 
 
 def inline_image(image: Example, classes: tuple[str, ...]) -> InlineImage:
@@ -71,7 +71,7 @@ def inline_image(image: Example, classes: tuple[str, ...]) -> InlineImage:
 
 
 def data_url(path: Path | None) -> str | None:
-    """A JPEG file as a ``data:`` address; None where there is none, or where it is no JPEG file of a small size."""
+    """A JPEG file as a ``data:`` address; None where it is missing, or is not a small JPEG file."""
     if path is None:
         return None
     try:
@@ -88,7 +88,7 @@ def data_url(path: Path | None) -> str | None:
 def figure_url(path: Path | None) -> str | None:
     """A figure of photos as a ``data:`` address, as a JPEG of a few hundred kilobytes.
 
-    None where there is none, or where it is no image of that size.
+    None where it is missing, or is not an image, or is too large.
     """
     if path is None:
         return None
@@ -100,7 +100,7 @@ def figure_url(path: Path | None) -> str | None:
 
 @lru_cache(maxsize=4)
 def _smaller(path: Path, _: int) -> str:
-    """A page is written anew after every epoch, and its figures are nearly always the same."""
+    """Cached: a page is rewritten after every epoch, and its figures are nearly always the same."""
     content = io.BytesIO()
     image = Image.fromarray(decode_image(path, max_pixels=_LARGEST_FIGURE_PIXELS))
     image.save(content, "JPEG", quality=_FIGURE_QUALITY)

@@ -17,7 +17,7 @@ def render_report(data: RunData) -> str:
     """The page as text; it needs no other file and no network.
 
     Args:
-        data: What was read from a run folder or an evaluation folder.
+        data: From `read_run`.
     """
     values = {
         "title": one_line(data.name),

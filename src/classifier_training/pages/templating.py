@@ -1,4 +1,4 @@
-"""From a template to one self-contained page: nothing is loaded from anywhere, and nothing but our own script runs."""
+"""From a template to one self-contained page: nothing is loaded, and only our own script runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from classifier_training.pages import wording
 from classifier_training.pages.charts.bars import share_bar
 from classifier_training.pages.charts.svg import one_line
 
-SCRIPTS = ("charts.js", "tables.js", "pictures.js", "matrix.js")
+SCRIPTS = ("charts.js", "tables.js", "images.js", "matrix.js")
 STYLE = "page.css"
 _UNWRITABLE = re.compile("[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f]")
 
@@ -27,10 +27,10 @@ def render_page(template: str, values: Mapping[str, Any]) -> str:
 
     Args:
         template: Its name in ``pages/templates``.
-        values: What it is filled with; text is escaped.
+        values: The values of the template; text is escaped.
 
     Returns:
-        The whole HTML file. Letters that UTF-8 or HTML do not know have become �.
+        The whole HTML file. Characters that UTF-8 or HTML do not allow are replaced by �.
     """
     style, script = _static(STYLE), "\n".join(_static(name) for name in SCRIPTS)
     ours = {"style": Markup(style), "script": Markup(script)}  # noqa: S704 - files of this package
@@ -40,8 +40,8 @@ def render_page(template: str, values: Mapping[str, Any]) -> str:
 
 @cache
 def environment() -> Environment:
-    """Jinja with escaping on, an error for an unknown name, and our ways to write numbers."""
-    made = Environment(
+    """Jinja with escaping, an error for an unknown name, and our number formats."""
+    jinja = Environment(
         loader=PackageLoader("classifier_training.pages"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -49,8 +49,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    made.filters |= {
+    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    jinja.filters |= {
         "percentage": wording.percentage,
         "decimal": wording.decimal,
         "count": wording.count,
@@ -58,8 +58,8 @@ def environment() -> Environment:
         "large_number": wording.large_number,
         "one_line": one_line,
     }
-    made.globals |= {"share_bar": share_bar, "dash": wording.DASH}
-    return made
+    jinja.globals |= {"share_bar": share_bar, "dash": wording.DASH}
+    return jinja
 
 
 def _policy(script: str, style: str) -> str:

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them; what is not defined is a dash."""
+"""Numbers as human-readable text; what is not defined is a dash."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def percentage(share: float | None, digits: int = 1) -> str:
-    """A share in [0, 1] such as ``89.3 %``; never rounded to all or nothing.
+    """A share in [0, 1] such as ``89.3 %``; never rounded to 0 or 100 %.
 
     Args:
         share: The share, or None.
@@ -32,7 +32,7 @@ def percentage(share: float | None, digits: int = 1) -> str:
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
-    """A number of so many significant digits: ``0.00075``, and ``6.7 × 10⁻⁶`` below."""
+    """A number with that many significant digits: ``0.00075``, and ``6.7 × 10⁻⁶`` below."""
     if value is None or not math.isfinite(value):
         return DASH
     if value == 0 or 1e-5 <= abs(value) < 1e6:
@@ -65,13 +65,13 @@ def large_number(number: float) -> str:
 
 
 def moment(time: datetime) -> str:
-    """A time such as ``2026-11-23 07:20 UTC+01:00``, in the local zone; one without a zone is left without."""
+    """A time such as ``2026-11-23 07:20 UTC+01:00``, in the local zone, unless it has no zone."""
     offset = None if time.tzinfo is None else (time := time.astimezone()).utcoffset()
     return f"{time:%Y-%m-%d %H:%M}{'' if offset is None else f' {timezone(offset)}'}"
 
 
 def listing(names: Sequence[str], most: int = 4) -> str:
-    """Names in a row: ``a, b, c and 7 more``."""
+    """Names as a list: ``a, b, c and 7 more``."""
     if len(names) > most + 1:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

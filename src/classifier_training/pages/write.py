@@ -1,4 +1,4 @@
-"""`report` and `compare`: pages made from what is in run folders, whatever state these are in."""
+"""`report` and `compare`: pages made from run folders in any state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMPARISON = "compare.html"
 
 
 def report(run: str | os.PathLike[str], *, output: str | os.PathLike[str] | None = None) -> Path:
-    """Writes everything that is known of a run, or of an evaluation, on one page that needs no other file.
+    """Writes everything that is known about a run, or about an evaluation, on one self-contained page.
 
     Args:
         run: A run folder, finished or not, or the folder of an evaluation.
@@ -25,7 +25,7 @@ def report(run: str | os.PathLike[str], *, output: str | os.PathLike[str] | None
         The file.
 
     Raises:
-        RunError: It is no such folder, or the file cannot be written.
+        RunError: The folder holds neither a run nor an evaluation, or the file cannot be written.
 
     Example:
         >>> report("runs/shirts")  # doctest: +SKIP
@@ -40,30 +40,31 @@ def report(run: str | os.PathLike[str], *, output: str | os.PathLike[str] | None
 
 
 def compare(runs: Sequence[str | os.PathLike[str]], *, output: str | os.PathLike[str] | None = None) -> Path:
-    """Writes a page that shows runs, or evaluations, beside each other, and whether the better one really is better.
+    """Writes a page that compares runs, or evaluations, and tests whether the better one really is better.
 
-    `compare_in_words` gives the page's sentences, too.
+    `compare_with_conclusions` returns the conclusions, too.
 
     Args:
-        runs: Two folders or more, as of `report`; they may differ in classes and photos, which the page says.
+        runs: Two folders or more, as of `report`; they may differ in classes and photos, which the page shows.
         output: The file to write, which ends with ``.html``; None: ``compare.html`` in the working directory.
 
     Returns:
         The file.
 
     Raises:
-        RunError: There are fewer than two, one of them twice, one is no such folder, or the file cannot be written.
+        RunError: There are fewer than two, one is named twice, one is neither a run nor an evaluation, or the file
+            cannot be written.
 
     Example:
         >>> compare(["runs/shirts", "runs/shirts-2"])  # doctest: +SKIP
     """
-    return compare_in_words(runs, output=output)[0]
+    return compare_with_conclusions(runs, output=output)[0]
 
 
-def compare_in_words(
+def compare_with_conclusions(
     runs: Sequence[str | os.PathLike[str]], *, output: str | os.PathLike[str] | None = None
 ) -> tuple[Path, list[str]]:
-    """As `compare`, with what the page says of which run is better."""
+    """As `compare`, with the conclusions on the page: which run is better."""
     folders = [Path(run) for run in runs]
     for folder in folders:
         is_evaluation(folder)
@@ -80,16 +81,16 @@ def compare_in_words(
 def _check_several(folders: Sequence[Path]) -> None:
     if len(folders) < 2:
         raise RunError(f"a comparison needs two runs or more, got {len(folders)}; name more run folders")
-    places = [folder.resolve() for folder in folders]
-    twice = next((str(one) for one in folders if places.count(one.resolve()) > 1), None)
+    resolved = [folder.resolve() for folder in folders]
+    twice = next((str(one) for one in folders if resolved.count(one.resolve()) > 1), None)
     if twice is not None:
         raise RunError(f"{twice} is named twice; name each run once")
 
 
-def _page_path(output: str | os.PathLike[str] | None, usual: Path) -> Path:
-    """Where a page is written; nothing but a page is ever overwritten."""
+def _page_path(output: str | os.PathLike[str] | None, default: Path) -> Path:
+    """The path of a page; only a page is ever overwritten."""
     if output is None:
-        return usual
+        return default
     path = Path(output)
     if path.suffix.lower() not in {".html", ".htm"}:
         raise RunError(f"cannot write a page to {path}: name a file that ends with .html")

@@ -72,7 +72,7 @@ class TestMinimum:
 
 
 class TestNotWorseThan:
-    def test_only_a_model_that_is_proven_better_fails(self, tmp_path: Path) -> None:
+    def test_only_a_model_that_is_verified_better_fails(self, tmp_path: Path) -> None:
         evaluation = make_evaluation([True] * 10 + [False] * 10)
         five_more = write_other(tmp_path / "five", evaluation.images, [True] * 15 + [False] * 5)
         six_more = write_other(tmp_path / "six", evaluation.images, [True] * 16 + [False] * 4)

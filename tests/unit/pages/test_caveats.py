@@ -17,14 +17,14 @@ GOOD = ((150, 10), (5, 150))
 
 
 def titles(data: RunData) -> list[str]:
-    return [f"{doubt.level}: {doubt.title}".replace("\N{NO-BREAK SPACE}", " ") for doubt in caveats(data)]
+    return [f"{caveat.level}: {caveat.title}".replace("\N{NO-BREAK SPACE}", " ") for caveat in caveats(data)]
 
 
-def test_a_large_and_clean_test_set_raises_no_doubt() -> None:
+def test_a_large_and_clean_test_set_raises_no_caveat() -> None:
     assert titles(make_run(final=make_scored(GOOD), statistics=make_statistics())) == []
 
 
-def test_the_split_that_chose_the_weights_is_no_test() -> None:
+def test_the_split_that_chose_the_weights_is_not_a_test_split() -> None:
     assert titles(make_run(final=make_scored(GOOD, split="val"))) == ["serious: No test split"]
     running = make_run(status="training", final=None, validation=make_scored(GOOD, split="val"))
     assert titles(running) == []
@@ -33,7 +33,7 @@ def test_the_split_that_chose_the_weights_is_no_test() -> None:
 @pytest.mark.parametrize(
     ("changes", "title"),
     [
-        ({"num_trained_on": 12}, "serious: 12 of 315 photos were trained on"),
+        ({"num_trained_on": 12}, "serious: 12 of 315 photos were in the training data"),
         ({"split": "train"}, "serious: Scored on training photos"),
         ({"left_out": ("a.jpg", "b.jpg")}, "note: 2 files left out"),
     ],
@@ -92,27 +92,27 @@ def test_up_to_three_classes_without_a_validation_photo_are_named() -> None:
         statistics = make_statistics(
             classes=tuple("abcde"[:num_classes]), counts={"train": (9,) * num_classes, "val": (90, *nothing)}
         )
-        (doubt,) = caveats(make_run(final=make_scored(GOOD), statistics=statistics))
-        assert words in doubt.text.translate({0x2068: None, 0x2069: None})
+        (caveat,) = caveats(make_run(final=make_scored(GOOD), statistics=statistics))
+        assert words in caveat.text.translate({0x2068: None, 0x2069: None})
 
 
-def test_a_class_that_is_not_validated_is_told_once() -> None:
+def test_a_class_without_validation_photos_has_one_caveat() -> None:
     statistics = make_statistics(counts={"train": (50, 50), "val": (200, 0)})
     scored = make_scored(((200, 0), (0, 0)), split="val")
 
     assert titles(make_run(status="training", final=None, validation=scored, statistics=statistics)) == [
-        "serious: 1 class without a photo to score"
+        "serious: 1 class without a scored photo"
     ]
 
 
 @pytest.mark.parametrize(
-    ("num_images", "wanted"), [(9, ["note: The exported file is proven on 9 photos alone"]), (10, [])]
+    ("num_images", "wanted"), [(9, ["note: The exported file is verified on only 9 photos"]), (10, [])]
 )
-def test_an_export_that_is_proven_on_few_photos(num_images: int, wanted: list[str]) -> None:
+def test_an_export_that_is_verified_on_few_photos(num_images: int, wanted: list[str]) -> None:
     data = make_run(
         final=make_scored(GOOD),
         verification=make_verification(num_images=num_images),
-        onnx=OnnxFile(Path("model.onnx"), 1000, "0" * 64, is_proven=True),
+        onnx=OnnxFile(Path("model.onnx"), 1000, "0" * 64, is_verified=True),
     )
 
     assert titles(data) == wanted
@@ -127,45 +127,45 @@ def test_a_class_without_photos_is_named() -> None:
 
 
 def test_serious_ones_come_first() -> None:
-    levels = [doubt.level for doubt in caveats(make_run(final=make_scored(((8, 1), (0, 0)), split="val")))]
+    levels = [caveat.level for caveat in caveats(make_run(final=make_scored(((8, 1), (0, 0)), split="val")))]
 
     assert levels == sorted(levels, reverse=True)
     assert set(levels) == {"serious", "note"}
 
 
 @pytest.mark.parametrize(
-    ("passed", "is_proven", "wanted"),
+    ("passed", "is_verified", "wanted"),
     [
         (True, True, []),
-        (True, False, ["serious: The exported file is not proven"]),
-        (False, False, ["serious: The exported file does not answer like the model"]),
+        (True, False, ["serious: The exported file is not verified"]),
+        (False, False, ["serious: The exported file does not match the model"]),
     ],
 )
-def test_an_export_that_is_not_proven(passed: bool, is_proven: bool, wanted: list[str]) -> None:
+def test_an_export_that_is_not_verified(passed: bool, is_verified: bool, wanted: list[str]) -> None:
     data = make_run(
         final=make_scored(GOOD),
         verification=make_verification(passed=passed),
-        onnx=OnnxFile(Path("model.onnx"), 1000, "0" * 64, is_proven),
+        onnx=OnnxFile(Path("model.onnx"), 1000, "0" * 64, is_verified),
     )
 
     assert titles(data) == wanted
 
 
 @pytest.mark.parametrize(
-    ("balance", "text"), [("none", "nothing corrects it"), ("sampler", "data.balance=sampler corrects it")]
+    ("balance", "text"), [("none", "nothing corrects this"), ("sampler", "data.balance=sampler corrects this")]
 )
-def test_strong_imbalance_is_told_with_what_is_done_about_it(balance: str, text: str) -> None:
+def test_strong_imbalance_is_reported_with_its_correction(balance: str, text: str) -> None:
     statistics = make_statistics(imbalance_ratio=20.0)
-    (doubt,) = caveats(make_run(final=make_scored(GOOD), statistics=statistics, config={"data": {"balance": balance}}))
+    (caveat,) = caveats(make_run(final=make_scored(GOOD), statistics=statistics, config={"data": {"balance": balance}}))
 
-    assert doubt.title == "The largest class is 20 times the smallest"
-    assert text in doubt.text
+    assert caveat.title == "The largest class is 20 times the smallest"
+    assert text in caveat.text
 
 
-def test_bad_files_and_classes_never_drawn() -> None:
-    drawn = SamplerDistribution(("a", "b"), (0, 1), np.array([5, 5]), np.array([[5, 0], [5, 0]]))
+def test_bad_files_and_classes_never_sampled() -> None:
+    sampled = SamplerDistribution(("a", "b"), (0, 1), np.array([5, 5]), np.array([[5, 0], [5, 0]]))
     data = make_run(
-        final=make_scored(GOOD), statistics=make_statistics(bad=(BadFile("x.jpg", "truncated"),)), sampler=drawn
+        final=make_scored(GOOD), statistics=make_statistics(bad=(BadFile("x.jpg", "truncated"),)), sampler=sampled
     )
 
-    assert titles(data) == ["serious: 1 class never drawn", "note: 1 bad file"]
+    assert titles(data) == ["serious: 1 class never sampled", "note: 1 bad file"]

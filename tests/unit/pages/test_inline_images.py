@@ -34,12 +34,15 @@ def test_what_is_no_small_jpeg_file_is_not_embedded(tmp_path: Path) -> None:
     assert [data_url(path) for path in (None, script, huge, tmp_path / "gone.jpg", tmp_path)] == [None] * 5
 
 
-def test_a_picture_is_told_in_words() -> None:
+def test_an_image_has_a_description() -> None:
     shown = inline_image(make_picture(file="/photos/cats/1.jpg"), ("cat", "dog"))
 
     assert shown.file == "1.jpg"
     assert shown.path == "/photos/cats/1.jpg"
-    assert shown.text.replace("\N{NO-BREAK SPACE}", " ") == "1.jpg: cat, wrongly taken for dog with 90.0 %"
+    assert (
+        shown.text.replace("\N{NO-BREAK SPACE}", " ")
+        == "1.jpg: cat, wrongly predicted as dog with a confidence of 90.0 %"
+    )
     assert not shown.is_correct
     assert inline_image(make_picture(predicted=0), ("cat", "dog")).is_correct
 

@@ -1,4 +1,4 @@
-"""Axes: from values to places, and the round numbers that are written beside them."""
+"""Axes: positions of values, and the round numbers at their ticks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markupsafe import Markup
 from classifier_training.pages.charts.svg import element, label, percent
 from classifier_training.pages.wording import percentage
 
-LONGEST_TICK = 5  # letters beside a vertical axis, for which every chart has room
+LONGEST_TICK = 5  # letters of a tick of a vertical axis for which every chart has room
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class Axis:
     Attributes:
         low: Value at its start.
         high: Value at its end, above ``low``.
-        ticks: Values that are written beside it.
-        write: How a value is written.
+        ticks: Values that are labelled.
+        write: Formats a value.
     """
 
     low: float
@@ -31,7 +31,7 @@ class Axis:
     write: Callable[[float], str]
 
     def share(self, value: float) -> float:
-        """Where a value lies: 0 at the start, 1 at the end."""
+        """Position of a value: 0 at the start, 1 at the end."""
         return (value - self.low) / (self.high - self.low)
 
 
@@ -44,15 +44,15 @@ def axis_over(
     high: float | None = None,
     whole: bool = False,
 ) -> Axis:
-    """An axis of round numbers that holds all values.
+    """An axis of round numbers that contains all values.
 
     Args:
-        values: What it has to hold; None and what is not finite is passed over.
-        write: How a value is written.
-        num_ticks: About how many values are written beside it.
+        values: What it has to contain; None and values that are not finite are ignored.
+        write: Formats a value.
+        num_ticks: About how many values are labelled.
         low: Where it starts; None: a round number below the smallest value.
         high: Where it ends; None: a round number above the largest value.
-        whole: Only whole numbers are written beside it.
+        whole: Only whole numbers are labelled.
     """
     finite = [value for value in values if value is not None and math.isfinite(value)]
     least = low if low is not None else min(finite, default=0.0)
@@ -69,11 +69,11 @@ def axis_over(
 
 
 def share_axis(values: Iterable[float | None], *, num_ticks: int = 5, high: float | None = None) -> Axis:
-    """An axis of shares in per cent, with as many digits as its ticks have.
+    """An axis of shares in percent, with as many digits as its ticks have.
 
     Args:
-        values: What it has to hold, as `axis_over` takes it.
-        num_ticks: About how many values are written beside it.
+        values: As of `axis_over`.
+        num_ticks: About how many values are labelled.
         high: Where it ends; None: a round number above the largest value.
     """
     axis = axis_over(values, percentage, num_ticks=num_ticks, high=high)
@@ -82,13 +82,13 @@ def share_axis(values: Iterable[float | None], *, num_ticks: int = 5, high: floa
 
 
 def _is_whole(share: float, digits: int) -> bool:
-    """Whether a share in per cent has no more digits after the point."""
+    """Whether a share in percent has no more digits after the point."""
     shifted = share * 10.0 ** (digits + 2)
     return math.isclose(shifted, round(shifted), rel_tol=0, abs_tol=1e-6)
 
 
 def epoch_axis(epochs: Iterable[float]) -> Axis:
-    """The axis of the epochs: from the first to the last; a single one lies in the middle."""
+    """The axis of the epochs, from the first to the last; a single epoch is in the middle."""
     known = list(epochs)
     first, last = min(known, default=1.0), max(known, default=1.0)
     if last <= first:

@@ -1,4 +1,4 @@
-"""Small bars inside of tables and sentences: a share, its interval, two shares beside each other."""
+"""Small bars in tables and sentences: a share, its interval, two shares."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from classifier_training.pages.charts.svg import element, label, percent
 
 
 def share_bar(share: float | None, interval: tuple[float, float] | None = None, kind: int = 1) -> Markup:
-    """A bar of a share in [0, 1] with a line from end to end of its interval; empty where there is no share.
+    """A bar of a share in [0, 1] with a line from end to end of its interval; nothing where there is no share.
 
-    It repeats a number that stands beside it, so screen readers pass over it. There may be thousands of them on a page:
-    heights are left to the style sheet.
+    It repeats a number next to it, so screen readers skip it. There may be thousands of bars on a page: the style sheet
+    sets their height.
     """
     if share is None:
         return Markup("")
@@ -23,7 +23,7 @@ def share_bar(share: float | None, interval: tuple[float, float] | None = None, 
 
 
 def pair_bar(first: float, second: float) -> Markup:
-    """Two bars of shares in [0, 1], one above the other, such as held and drawn."""
+    """Two bars of shares in [0, 1], one above the other."""
     upper = element("rect", width=percent(first), class_="upper kind-3")
     lower = element("rect", width=percent(second), class_="lower kind-1")
     return element("svg", upper, lower, class_="bar", aria_hidden="true")
@@ -35,7 +35,7 @@ def score_scale(score: float, interval: tuple[float, float] | None, name: str) -
     Args:
         score: In [0, 1].
         interval: Low and high end, or None.
-        name: What it is, for those who do not see it.
+        name: What it shows, for screen readers.
     """
     ticks = [element("line", x1=percent(tick / 4), x2=percent(tick / 4), y1="30%", y2="70%", class_="base")
              for tick in range(5)]  # fmt: skip

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
 from classifier_training.pages.charts.axes import Axis, bottom_labels, horizontal_grid, tick_room
-from classifier_training.pages.charts.svg import Hit, chart, element, label, percent
+from classifier_training.pages.charts.svg import Frame, Hit, chart, element, percent
 
-GAP = 0.16  # share of a column's place that stays empty, where there is room
+GAP = 0.16  # share of a column's width that stays empty, where there is room
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Column:
     Attributes:
         low: Left end, on the horizontal axis.
         high: Right end.
-        value: Height; None draws nothing.
-        text: What is said of it.
+        value: Height; None: no column.
+        text: Shown when it is pointed at.
     """
 
     low: float
@@ -31,66 +31,53 @@ class Column:
 
 
 def column_chart(
+    frame: Frame,
     columns: Sequence[Column],
     *,
     x_axis: Axis | None,
     y_axis: Axis,
-    x_name: str,
-    title: str,
-    description: str,
     kind: int = 1,
-    size: str = "",
-    group: str | None = None,
     over: Markup | None = None,
 ) -> Markup:
-    """Draws columns that stand on a horizontal axis.
+    """Columns that stand on a horizontal axis.
 
     Args:
+        frame: Title, description and size.
         columns: From left to right.
-        x_axis: Holds their ends; None: from the first to the last one, with nothing written under them.
-        y_axis: Starts at 0 and holds all heights.
-        x_name: What the horizontal axis shows.
-        title: Name of the chart.
-        description: What it shows, for those who do not see it.
+        x_axis: Contains their ends; None: from the first to the last one, without labels.
+        y_axis: Starts at 0 and contains all heights.
         kind: Colour.
-        size: Further CSS classes.
-        group: Charts of one group show the same hit.
-        over: What is drawn above the columns.
+        over: Drawn on top of the columns.
     """
     shown = x_axis or _axis_of(columns)
     gap = GAP if len(columns) <= 60 else 0.0
     return chart(
+        replace(frame, size=f"{frame.size} {tick_room(y_axis)}".strip()),
         horizontal_grid(y_axis),
         *(_column(column, shown, y_axis, gap, kind) for column in columns if column.value),
-        bottom_labels(shown, x_name),
+        bottom_labels(shown, frame.x_name),
         over or Markup(""),
-        title=title,
-        description=description,
-        size=f"{size} {tick_room(y_axis)}".strip(),
         hits=[Hit(shown.share((column.low + column.high) / 2), column.text) for column in columns],
-        group=group,
     )
 
 
-def level(values: Sequence[float], axis: Axis, name: str, kind: int) -> Markup:
-    """Points at heights over columns of equal width: what each of them is compared with.
+def level(values: Sequence[float], axis: Axis, kind: int) -> Markup:
+    """Lines at heights over columns of equal width, for comparison.
 
     Args:
         values: A height for each column.
         axis: The vertical axis.
-        name: For the legend of a chart of few columns; empty: none.
         kind: Colour.
     """
     width = 1 / max(len(values), 1)
     marks = [
         element(
-            "line", x1=percent(width * place), x2=percent(width * (place + 1)), y1=percent(1 - axis.share(value)),
+            "line", x1=percent(width * number), x2=percent(width * (number + 1)), y1=percent(1 - axis.share(value)),
             y2=percent(1 - axis.share(value)), class_=f"line kind-{kind}",
         )
-        for place, value in enumerate(values)
+        for number, value in enumerate(values)
     ]  # fmt: skip
-    named = label(name, 1, 0, class_="tick", dy=-4, anchor="end") if name else Markup("")
-    return Markup("").join([*marks, named])
+    return Markup("").join(marks)
 
 
 def _column(column: Column, x_axis: Axis, y_axis: Axis, gap: float, kind: int) -> Markup:

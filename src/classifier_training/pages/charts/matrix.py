@@ -1,4 +1,4 @@
-"""The confusion matrix as a drawing: on paper, and wherever no script runs."""
+"""The confusion matrix as an image: on paper, and where no script runs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from classifier_training.pages.charts.svg import element, one_line
 
-STRONGEST = 0.5  # opacity of the fullest cell: letters stay readable on it in both schemes
-WEAKEST = 0.2  # share of it for a cell that is hardly more than empty
+STRONGEST = 0.5  # opacity of the fullest cell: numbers stay readable on it in both colour schemes
+WEAKEST = 0.2  # share of it for an almost empty cell
 LONGEST_NAME = 18
 MOST_WRITTEN = 30  # classes; with more of them a cell is too small for its number
 _LETTER = 6.4  # about the width of a letter, pixels
@@ -20,7 +20,7 @@ _CORNER = 88.0  # room for the names of the axes, pixels
 
 
 def matrix_chart(confusion: NDArray[np.int64], classes: Sequence[str], title: str, description: str) -> Markup:
-    """Draws counts; the strength of a cell is its share of its row, by square root.
+    """The counts; the strength of a cell is the square root of its share of its row.
 
     Args:
         confusion: Integer (K, K), rows are the true class.
@@ -59,7 +59,7 @@ def matrix_chart(confusion: NDArray[np.int64], classes: Sequence[str], title: st
 
 
 def _cell(row: int, column: int, count: int, of_row: int, size: int, is_written: bool) -> Markup:
-    kind = "right" if row == column else "wrong"
+    kind = "correct" if row == column else "wrong"
     box = element(
         "rect", x=column * size, y=row * size, width=size, height=size, class_=f"cell {kind}",
         fill_opacity=STRONGEST * (WEAKEST + (1 - WEAKEST) * math.sqrt(count / of_row)),

@@ -1,7 +1,7 @@
-"""Elements of SVG as text in which everything from outside is escaped.
+"""SVG elements as text in which all outside text is escaped.
 
-A chart is as wide as its place: it has no ``viewBox``, positions are percentages, and so letters keep their size on a
-phone. What needs coordinates (lines, areas) lies in an inner ``svg`` that is stretched to the whole.
+A chart fills its width: it has no ``viewBox`` and positions are percentages, so letters keep their size on a phone.
+Lines and areas, which need coordinates, are in an inner ``svg`` that is stretched to the whole chart.
 """
 
 from __future__ import annotations
@@ -23,19 +23,38 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """What a chart says of a place when it is pointed at, or reached with the arrow keys.
+    """A text that is shown when a position of a chart is pointed at, or reached with the arrow keys.
 
     Attributes:
-        share: Position in [0, 1] along the chart's axis, from the left or from the top.
-        text: What is said; lines are separated by newlines.
+        share: Position in [0, 1] from the left.
+        text: The text; its lines are separated by newlines.
     """
 
     share: float
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What surrounds the drawing of a chart.
+
+    Attributes:
+        title: Name of the chart, for screen readers.
+        description: What it shows, in a sentence.
+        x_name: What the horizontal axis shows.
+        size: Further CSS classes, which set the height.
+        group: Charts of one group show the same hit at the same time.
+    """
+
+    title: str
+    description: str
+    x_name: str = ""
+    size: str = ""
+    group: str | None = None
+
+
 def element(name: str, *children: str | Markup, **attributes: str | float | None) -> Markup:
-    """One element; children that are no `Markup` and all attribute values are escaped.
+    """One element; children that are not `Markup` and all attribute values are escaped.
 
     Args:
         name: The element's name.
@@ -53,7 +72,7 @@ def element(name: str, *children: str | Markup, **attributes: str | float | None
 
 
 def number(value: float) -> str:
-    """A number as short as its place needs it."""
+    """A number with at most two digits after the point."""
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
@@ -63,11 +82,11 @@ def percent(share: float) -> str:
 
 
 def one_line(text: str, longest: int | None = None) -> str:
-    """A name as it can be shown: without line breaks, marks that turn the direction, and halves of letters.
+    """A name that can be shown: without line breaks, direction marks and lone surrogates.
 
     Args:
-        text: A class or file name, which may hold anything.
-        longest: Letters that are kept, of the beginning and the end; None: all.
+        text: A class or file name, which may contain anything.
+        longest: Number of letters to keep, from the beginning and the end; None: all.
     """
     text = _CONTROLS.sub("␣", _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", _DIRECTIONS.sub("", text)))
     text = text if text.strip() else "(no name)"
@@ -75,46 +94,34 @@ def one_line(text: str, longest: int | None = None) -> str:
 
 
 def quoted(name: str, longest: int = 40) -> str:
-    """A name in a sentence: in quotes, and set apart, so that one that runs from right to left turns nothing else."""
+    """A name in a sentence: in quotes, and isolated, so that a right-to-left name does not change the rest."""
     return f"“\N{FIRST STRONG ISOLATE}{one_line(name, longest)}\N{POP DIRECTIONAL ISOLATE}”"
 
 
 def stretched(*children: Markup) -> Markup:
-    """An inner image of 1000 × 1000 that fills the chart; its lines keep their width."""
+    """An inner image of 1000 × 1000 that fills the chart; lines keep their width."""
     return element(
         "svg", *children, viewBox=f"0 0 {INNER:g} {INNER:g}", preserveAspectRatio="none", width="100%", height="100%",
         overflow="visible", aria_hidden="true",
     )  # fmt: skip
 
 
-def chart(
-    *children: Markup,
-    title: str,
-    description: str,
-    size: str = "",
-    hits: Iterable[Hit] = (),
-    along: str = "x",
-    group: str | None = None,
-) -> Markup:
-    """A whole chart: the image with its title and description, and what is said when it is pointed at.
+def chart(frame: Frame, *children: Markup, hits: Iterable[Hit] = ()) -> Markup:
+    """A whole chart: the image with its title and description, and its texts.
 
     Args:
-        children: What is drawn.
-        title: Name of the chart, for those who do not see it.
-        description: What it shows, in a sentence.
-        size: Further CSS classes, which give the height.
-        hits: What is said where.
-        along: ``x`` when hits follow each other from left to right, ``y`` from top to bottom.
-        group: Charts of one group show the same hit at the same time.
+        frame: Title, description and size.
+        children: The drawing.
+        hits: Its texts, from left to right.
     """
     places = json.dumps([[round(100 * hit.share, 2), hit.text] for hit in hits], ensure_ascii=False)
     image = element(
-        "svg", element("title", title), element("desc", description), *children,
-        class_="plot", role="img", aria_label=f"{title}. {description}",
+        "svg", element("title", frame.title), element("desc", frame.description), *children,
+        class_="plot", role="img", aria_label=f"{frame.title}. {frame.description}",
     )  # fmt: skip
     return element(
-        "div", image, class_=f"chart {size}".strip(), data_hits=places, data_along=along, data_group=group,
-        data_title=title,
+        "div", image, class_=f"chart {frame.size}".strip(), data_hits=places, data_group=frame.group,
+        data_title=frame.title,
     )  # fmt: skip
 
 

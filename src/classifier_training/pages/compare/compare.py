@@ -1,4 +1,4 @@
-"""``compare.html``: several runs, or evaluations, beside each other, and whether the better one really is better."""
+"""``compare.html``: several runs, or evaluations, side by side, and whether the better one really is better."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from classifier_training.pages.compare.compared_runs import (
 from classifier_training.pages.compare.compared_settings import differing_settings, differing_surroundings
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.run_settings import setting
-from classifier_training.pages.sections.section import shown_scores_name
+from classifier_training.pages.section import shown_scores_name
 from classifier_training.pages.templating import render_page
 from classifier_training.pages.wording import DASH, decimal, large_number, moment, percentage
 from classifier_training.terminal.terminal import duration
@@ -31,8 +31,8 @@ class Cell:
 
     Attributes:
         text: What is shown.
-        value: What it is sorted by; None is sorted last.
-        second: What stands below.
+        value: For sorting; None comes last.
+        second: A second line.
     """
 
     text: str
@@ -73,18 +73,18 @@ def render_compare(compared: ComparedRuns) -> str:
 
 
 COLUMNS = (
-    ("against the best", "probability that a difference as large is mere chance, by McNemar's exact test"),
+    ("against the best", "p-value of McNemar's exact test: how probable so large a difference is by chance"),
     ("balanced accuracy", "mean recall of the classes that have photos"),
-    ("photos", "photos that were scored"),
-    ("epochs", "epochs that were trained, and the one whose weights are kept"),
-    ("time", "time of the training alone, without validation"),
-    ("parameters", "weights of the model"),
+    ("photos", "number of scored photos"),
+    ("epochs", "epochs that were trained, and the best one"),
+    ("time", "time of the training, without validation"),
+    ("parameters", "number of weights"),
     ("latency", "time for one photo, the shortest of all measurements"),
 )
 
 
 def conclusions(compared: ComparedRuns) -> list[str]:
-    """What the page says of which run is better; argument as of `render_compare`."""
+    """Which run is better, in sentences; argument as of `render_compare`."""
     if compared.best is None:
         return ["None of these runs has scores yet."]
     best = compared.best
@@ -92,20 +92,20 @@ def conclusions(compared: ComparedRuns) -> list[str]:
     num_tests = sum(run.pairing is not None and run.pairing.comparison is not None for run in compared.others)
     if num_tests > 1:
         sentences.append(
-            f"Each of these {num_tests} tests finds a difference by mere chance in one of 20 cases; nothing is"
-            " corrected for their number."
+            f"Each of these {num_tests} tests finds a difference by chance in one of 20 cases; there is no correction"
+            " for their number."
         )
     return sentences
 
 
 def _row(run: ComparedRun, compared: ComparedRuns) -> dict[str, Any]:
-    """A line of the table of all runs."""
+    """A row of the table of all runs."""
     scored, data = run.scored, run.data
     return {
         "label": run.label,
         "is_best": run is compared.best,
         "model": _model(data),
-        "place": one_line(str(data.root)),
+        "path": one_line(str(data.root)),
         "top1": None if scored is None else scored.top1,
         "of": _of(run),
         "interval": None if scored is None else scored.intervals.get("top1"),
@@ -152,7 +152,7 @@ def _against_best(run: ComparedRun, *, is_best: bool) -> Cell:
 
 
 def _of(run: ComparedRun) -> str:
-    """Which photos a score is of."""
+    """Which photos were scored."""
     if run.scored is None:
         return ""
     photos = shown_scores_name(run.scored.split)
@@ -167,9 +167,9 @@ def _model(data: RunData) -> str:
 
 
 def _export(data: RunData) -> tuple[str, str]:
-    """The state of the exported file, and how it is told."""
+    """The state of the exported file, and its text."""
     if data.status == "evaluation" or data.onnx is None:
         return "none", "no file"
     if data.verification is not None and not data.verification.passed:
         return "failed", "✕ failed"
-    return ("proven", "✓ proven") if data.onnx.is_proven else ("unproven", "? not proven")
+    return ("verified", "✓ verified") if data.onnx.is_verified else ("unverified", "? not verified")

@@ -34,7 +34,7 @@ class ComparedRecall:
 
 
 def compared_classes(compared: ComparedRuns) -> dict[str, Any] | None:
-    """The runs that have scores, the best first, and a row for each class; None where less than two have scores."""
+    """The runs that have scores, the best first, and a row for each class; None where fewer than two have scores."""
     scored = [run for run in compared.runs if run.scored is not None]
     if len(scored) < 2 or compared.best is None:
         return None

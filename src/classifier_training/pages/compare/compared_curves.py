@@ -1,4 +1,4 @@
-"""The curves of several runs over each other."""
+"""The curves of several runs in one chart."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from classifier_training.pages.charts.axes import axis_over, epoch_axis, share_axis
 from classifier_training.pages.charts.lines import Line, line_chart
+from classifier_training.pages.charts.svg import Frame
 from classifier_training.pages.compare.compared_runs import ComparedRun
 from classifier_training.pages.read.curves import Curves
 from classifier_training.pages.wording import DASH, count, decimal, percentage
@@ -45,17 +46,19 @@ def _chart(runs: Sequence[ComparedRun], name: str, title: str, write: Callable[[
     is_share = write is _SHARE
     highest = max((value for value in every if value is not None), default=0.0)
     svg = line_chart(
+        Frame(
+            title=title,
+            description=f"{title} of {count(len(lines), 'run')} by epoch; last: {'; '.join(map(_last, lines))}.",
+            x_name="epoch",
+            group="epochs",
+        ),
         shown,
         lines,
         x_axis=epoch_axis(shown),
         y_axis=share_axis(every, num_ticks=4, high=1.0 if highest > 0.9 else None)
         if is_share
         else axis_over(every, write, num_ticks=4, low=0.0),
-        x_name="epoch",
-        title=title,
-        description=f"{title} of {count(len(lines), 'run')} by epoch; last: {'; '.join(map(_last, lines))}.",
         hits=[_text(epoch, lines, place, write) for place, epoch in enumerate(shown)],
-        group="epochs",
     )
     return {"title": title, "svg": svg, "legend": [(line.kind, line.name) for line in lines]}
 
@@ -76,7 +79,7 @@ def _last(line: Line) -> str:
 
 
 def _text(epoch: int, lines: Sequence[Line], place: int, write: Callable[[float], str]) -> str:
-    """What is said of an epoch: a line for each run."""
-    said = [(line.name, line.values[place]) for line in lines]
-    told = [f"{name}\t{DASH if value is None else write(value)}" for name, value in said]
-    return "\n".join([f"Epoch {epoch}", *told])
+    """A line for each run."""
+    values = [(line.name, line.values[place]) for line in lines]
+    rows = [f"{name}\t{DASH if value is None else write(value)}" for name, value in values]
+    return "\n".join([f"Epoch {epoch}", *rows])

@@ -1,4 +1,4 @@
-"""Runs beside each other: what each is called, what it is judged by, which is the best, what cannot be compared."""
+"""Several runs side by side: their labels, their scores, the best one, and the limits of the comparison."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from classifier_training.pages.compare.pairing import Pairing, pair
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.run_settings import setting
 from classifier_training.pages.read.scored_data import ScoredData
-from classifier_training.pages.sections.section import shown_scores_name
+from classifier_training.pages.section import shown_scores_name
 from classifier_training.pages.wording import SPACE, count, listing, percentage
 
 LONGEST_LABEL = 40
@@ -22,10 +22,10 @@ class ComparedRun:
     """One of several runs.
 
     Attributes:
-        label: What it is called, unlike all others.
-        data: What is known of it.
-        scored: The scores that it is judged by; None where there are none.
-        pairing: With the best run, image by image; None for that itself, and where either has no scores.
+        label: Its name, which no other run has.
+        data: From `read_run`.
+        scored: Its scores; None where there are none.
+        pairing: With the best run, image by image; None for the best run, and where either has no scores.
     """
 
     label: str
@@ -79,16 +79,16 @@ def conclusion(best: ComparedRun, other: ComparedRun) -> str:
     comparison = None if other.pairing is None else other.pairing.comparison
     if comparison is None:
         return (
-            f"{best.quoted} and {other.quoted}: top-1 {scores}, but it is not known which photos both were asked about,"
+            f"{best.quoted} and {other.quoted}: top-1 {scores}, but it is not known which photos both were scored on,"
             " so the difference may come from the photos."
         )
     alone = (
-        f"Of the {count(comparison.num_images, 'photo')} that both were asked about, {best.quoted} alone was right on"
-        f" {comparison.num_only_first:,} and {other.quoted} alone on {comparison.num_only_second:,}"
+        f"Of the {count(comparison.num_images, 'photo')} that both were scored on, only {best.quoted} is correct on"
+        f" {comparison.num_only_first:,} and only {other.quoted} on {comparison.num_only_second:,}"
         f" (McNemar, {p_value(comparison.p_value)})."
     )
     if comparison.p_value >= SIGNIFICANT:
-        return f"{best.quoted} and {other.quoted} cannot be told apart: top-1 {scores} may be chance. {alone}"
+        return f"{best.quoted} and {other.quoted} do not differ significantly: top-1 {scores} may be chance. {alone}"
     is_ahead = comparison.num_only_first > comparison.num_only_second
     if is_ahead:
         return f"{best.quoted} is better than {other.quoted}: top-1 {scores} is more than chance. {alone}"
@@ -97,26 +97,26 @@ def conclusion(best: ComparedRun, other: ComparedRun) -> str:
 
 
 def p_value(value: float) -> str:
-    """A p value as it is written in a sentence."""
+    """A p-value as text."""
     text = "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
     return text.replace(" ", SPACE)
 
 
 def cannot_be_compared(compared: ComparedRuns) -> list[str]:
-    """What is different between the runs so that their numbers do not say which is better; a sentence each."""
+    """Differences between the runs because of which their numbers do not show which is better; a sentence each."""
     return [*_unfinished(compared), *_photos(compared), *_classes(compared), *_models(compared)]
 
 
 def _unfinished(compared: ComparedRuns) -> Iterator[str]:
     for run in compared.runs:
         if run.scored is None:
-            yield f"{run.quoted} has no scores; nothing of it can be compared but its curves and settings."
+            yield f"{run.quoted} has no scores; only its curves and settings can be compared."
         elif run.data.status == "training":
             epochs = f"{run.data.num_epochs} of {run.data.max_epochs or 'unknown'} epochs"
-            yield (f"{run.quoted} is not finished ({epochs}): its scores are those of the validation photos so far.")
+            yield f"{run.quoted} is not finished ({epochs}): its scores are on the validation photos so far."
         elif run.scored.num_trained_on:
             photos = count(run.scored.num_trained_on, "photo")
-            yield f"{run.quoted} was trained on {photos} of those that it was scored on: its scores are too good."
+            yield f"{run.quoted} was trained on {photos} that it was also scored on: its scores are too high."
 
 
 def _photos(compared: ComparedRuns) -> Iterator[str]:
@@ -130,13 +130,13 @@ def _photos(compared: ComparedRuns) -> Iterator[str]:
             yield f"It is not known whether {best.quoted} and {run.quoted} were scored on the same photos: {names}."
         elif comparison is None:
             yield (
-                f"{best.quoted} and {run.quoted} were scored on photos of different places, so it is not known whether"
+                f"{best.quoted} and {run.quoted} were scored on photos at different paths, so it is not known whether"
                 f" they have any in common: {names}. evaluate --not-worse-than scores both on the same photos."
             )
         else:
             yield (
                 f"{best.quoted} and {run.quoted} were scored on different photos, {comparison.num_images:,} of them in"
-                f" common: {names}. The paired test is of those in common."
+                f" common: {names}. The paired test uses only these."
             )
 
 
@@ -154,11 +154,11 @@ def _classes(compared: ComparedRuns) -> Iterator[str]:
         ours, theirs = set(best.data.classes), set(run.data.classes)
         if ours != theirs:
             only = [
-                f"{listing([f'“{one_line(name, 40)}”' for name in sorted(names)])} only {one.quoted}"
+                f"{listing([f'“{one_line(name, 40)}”' for name in sorted(names)])} only in {one.quoted}"
                 for one, names in ((best, ours - theirs), (run, theirs - ours))
                 if names
             ]
-            yield f"{best.quoted} and {run.quoted} know different classes: {'; '.join(only)}."
+            yield f"{best.quoted} and {run.quoted} have different classes: {'; '.join(only)}."
 
 
 def _models(compared: ComparedRuns) -> Iterator[str]:
@@ -171,7 +171,7 @@ def _models(compared: ComparedRuns) -> Iterator[str]:
         yield f"Latency was measured on different devices: {listing(sorted(map(one_line, devices)))}."
     roots = {str(run.data.environment.get("data_fingerprint")) for run in compared.runs if run.data.environment}
     if len(roots) > 1 and any(setting(run.data.config, "data", "root") for run in compared.runs):
-        yield "They were trained on different photos, or on other splits of the same ones."
+        yield "The runs were trained on different photos, or on different splits of the same photos."
 
 
 def _paired(run: ComparedRun, best: ComparedRun) -> ComparedRun:

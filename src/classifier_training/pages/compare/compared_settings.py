@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from classifier_training.config.flatten import flat_settings
 from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.read.run_data import RunData
-from classifier_training.pages.read.run_settings import flat_settings
 from classifier_training.pages.wording import DASH
 
 _OF_THE_FOLDER = {"run.name", "run.dir"}
@@ -24,7 +24,7 @@ class Difference:
     Attributes:
         key: Its dotted key.
         values: In each run.
-        is_known_to_all: False where only some of the versions that made the runs have this setting.
+        is_known_to_all: Whether all versions that made the runs have this setting.
     """
 
     key: str
@@ -33,23 +33,23 @@ class Difference:
 
 
 def differing_settings(data: Sequence[RunData]) -> list[Difference]:
-    """The settings that are not the same in all runs.
+    """The settings in which the runs differ.
 
     Args:
-        data: The runs; evaluations have no settings, and a dash.
+        data: The runs; evaluations have no settings, which is a dash.
     """
     return _differing([flat_settings(one.config) for one in data])
 
 
 def differing_surroundings(data: Sequence[RunData]) -> list[Difference]:
-    """The same of versions, hardware, code and photos."""
+    """Differences in versions, hardware, code and photos."""
     chosen = [{key: one.environment[key] for key in _SURROUNDINGS if key in one.environment} for one in data]
     return _differing([flat_settings(values) for values in chosen])
 
 
 def _differing(flat: Sequence[Mapping[str, Any]]) -> list[Difference]:
     keys = dict.fromkeys(key for values in flat for key in values if key not in _OF_THE_FOLDER)
-    known = [values for values in flat if values]  # a run of which nothing is known does not differ in everything
+    known = [values for values in flat if values]  # a run without settings does not differ in all of them
     return [
         Difference(one_line(key), [_written(values, key) for values in flat], all(key in values for values in known))
         for key in keys
@@ -58,7 +58,7 @@ def _differing(flat: Sequence[Mapping[str, Any]]) -> list[Difference]:
 
 
 def _written(values: Mapping[str, Any], key: str) -> str:
-    """A value as it stands in a file; a dash where the setting is not known."""
+    """A value as it is in a file; a dash where the setting is not known."""
     if key not in values:
         return DASH
     value = values[key]

@@ -1,4 +1,4 @@
-"""Values by epoch, from the CSV files that a run keeps of them."""
+"""Values by epoch, from ``metrics.csv`` and ``timings.csv``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Curves:
 
     Attributes:
         epochs: From 0, ascending.
-        columns: By name such as ``val/top1``, as many values as epochs; None where there is none, or no finite one.
+        columns: By name such as ``val/top1``, one value for each epoch; None where it is missing or not finite.
     """
 
     epochs: tuple[int, ...] = ()
@@ -38,7 +38,7 @@ def read_curves(path: Path) -> Curves:
     """Reads a table with one row an epoch, such as ``metrics.csv``.
 
     Raises:
-        DamagedFileError: It is no such table.
+        DamagedFileError: The file is not such a table.
     """
     rows = read_rows(path)
     header = next(rows)
@@ -47,10 +47,10 @@ def read_curves(path: Path) -> Curves:
     try:
         by_epoch = {int(row[0]): [_value(cell) for cell in row[1:]] for row in rows}
     except ValueError:
-        raise DamagedFileError("has something else than numbers in it") from None
+        raise DamagedFileError("contains values that are not numbers") from None
     epochs = sorted(by_epoch)
     if epochs and not 0 <= epochs[0] <= epochs[-1] < 2**31:
-        raise DamagedFileError("has an epoch that is none")
+        raise DamagedFileError("has an impossible epoch")
     columns = zip(*(by_epoch[epoch] for epoch in epochs), strict=True) if epochs else ((),) * (len(header) - 1)
     return Curves(tuple(epochs), dict(zip(map(plain_text, header[1:]), map(tuple, columns), strict=True)))
 

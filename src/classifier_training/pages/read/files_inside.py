@@ -1,4 +1,4 @@
-"""Small images that a file of a run names: only what lies in the run is shown, for run folders travel."""
+"""Images that a file of a run names: only files inside of the run are shown, because run folders are copied around."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class FilesInside:
         self._folders: dict[Path, bool] = {root: True}
 
     def find(self, name: str | None, max_bytes: int = MAX_BYTES) -> Path | None:
-        """The file of that relative name; None where it is not there, leads out of the folder, or is too large.
+        """The file of that relative name; None where it is missing, leads out of the folder, or is too large.
 
         Args:
-            name: With ``/`` between folders; None: there is none.
-            max_bytes: Of a file that is not too large.
+            name: With ``/`` between folders; None: no file.
+            max_bytes: Largest size.
         """
         if not name or "\\" in name or "\0" in name:
             return None

@@ -1,4 +1,4 @@
-"""The exported model of a run, and whether it is proven."""
+"""The exported model of a run, and whether it is verified."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class OnnxFile:
         path: The file.
         size: Bytes.
         sha256: Of the file as it is now; None while the run is trained.
-        is_proven: Whether this very file passed the comparison with the trained model.
+        is_verified: Whether this very file passed the comparison with the trained model.
     """
 
     path: Path
     size: int
     sha256: str | None
-    is_proven: bool
+    is_verified: bool
 
 
 def read_onnx(path: Path, verification: Verification | None, best_epoch: int | None) -> OnnxFile:
@@ -33,17 +33,17 @@ def read_onnx(path: Path, verification: Verification | None, best_epoch: int | N
         path: The file.
         verification: The comparison that it passed, or not.
         best_epoch: Whose weights a finished run is judged by, from 0: a file of the weights of another epoch, from
-            before a resume, is not proven. None while the run is trained: the file is not worth reading for its hash.
+            before a resume, is not verified. None while the run is trained: the file is not worth reading for its hash.
     """
     size = path.stat().st_size
     if best_epoch is None:
-        return OnnxFile(path, size, None, is_proven=False)
+        return OnnxFile(path, size, None, is_verified=False)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    is_proven = (
+    is_verified = (
         verification is not None
         and verification.passed
         and verification.sha256 == digest
         and verification.epoch in (None, best_epoch)
     )
-    return OnnxFile(path, size, digest, is_proven)
+    return OnnxFile(path, size, digest, is_verified)

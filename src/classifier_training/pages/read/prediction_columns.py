@@ -22,7 +22,7 @@ def read_predictions(path: Path, index_of: Mapping[str, int]) -> PredictionColum
         index_of: Class index by name.
 
     Raises:
-        DamagedFileError: It is no such table.
+        DamagedFileError: The file is not such a table.
     """
     files, labels, predicted, confidence, losses = [], [], [], [], []
     try:
@@ -37,7 +37,7 @@ def read_predictions(path: Path, index_of: Mapping[str, int]) -> PredictionColum
     except KeyError:
         raise DamagedFileError(f"names a class in row {len(files)} that scores.json does not know") from None
     except ValueError:
-        raise DamagedFileError(f"has something else than a number in row {len(files)}") from None
+        raise DamagedFileError(f"has a value that is not a number in row {len(files)}") from None
     return PredictionColumns(
         files=tuple(files),
         labels=np.array(labels, dtype=np.int64),

@@ -1,4 +1,4 @@
-"""Everything that a page shows of a run or an evaluation, read from its folder whatever state that is in."""
+"""Everything that a page shows of a run or an evaluation, read from its folder in any state."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ class RunData:
     Attributes:
         root: Its folder.
         name: The folder's name.
-        status: ``finished``; ``training``: not finished, running or stopped; ``evaluation``: no run, scores alone.
+        status: ``finished``; ``training``: not finished, running or stopped; ``evaluation``: only scores.
         config: The resolved configuration by section; empty where it is not known.
         environment: Versions, hardware, seed; empty where it is not known.
-        classes: K names; empty where nothing tells them.
-        num_epochs: Epochs that are done.
-        max_epochs: Epochs that are wanted; None where it is not known.
+        classes: K names; empty where they are not known.
+        num_epochs: Finished epochs.
+        max_epochs: Epochs to train; None where it is not known.
         metrics: Scores and losses by epoch.
         timings: ``seconds`` and ``images_per_second`` by epoch.
         seconds: How long the training took, over all processes of a resumed run; None where it is not known.
         monitor: The metric that decides which epoch is the best.
         best_epoch: From 0; None before the first validation.
         best_score: The monitored metric of that epoch.
-        final: The scores that the run is judged by: of the test split, or of the validation split where there is no
-            other; of an evaluation its scores. None while the run is not finished.
+        final: The scores on the test split, or on the validation split where there is no test split; the scores of an
+            evaluation. None while the run is not finished.
         validation: Of the latest validated epoch.
-        statistics: What the photos are like; None where it is not known, as all that follows.
-        sampler: What was drawn.
-        model_info: How large and fast the model is.
-        verification: Whether the export answers like the model.
+        statistics: Counts and sizes of the photos; None where they are not known, like all that follows.
+        sampler: How often each class was sampled.
+        model_info: Size and speed of the model.
+        verification: The comparison of the exported file with the model.
         onnx: The exported file.
-        train_batch: The figure of training images as the model got them; None where there is none.
-        commands: What to type, by ``repeat``, ``resume``, ``evaluate``, ``predict``; quoted for a shell.
-        missing: One sentence for each thing that is not there or cannot be read.
+        train_batch: The figure of the first training batch; None where it is missing.
+        commands: Shell commands, by ``repeat``, ``resume``, ``evaluate``, ``predict``.
+        missing: One sentence for each file that is missing or cannot be read.
     """
 
     root: Path
@@ -198,7 +198,7 @@ def _best(metrics: Curves, monitor: str) -> tuple[int, float] | tuple[None, None
 
 
 def _trained_seconds(timings: Curves) -> float:
-    """What all epochs took together; ``results.json`` knows the last process of a resumed run alone."""
+    """The time of all epochs; ``results.json`` has only that of the last process of a resumed run."""
     return sum(seconds for seconds in timings.columns.get("seconds", ()) if seconds is not None)
 
 
@@ -210,5 +210,5 @@ def _commands(run: RunFolder, *, is_finished: bool, is_exported: bool) -> dict[s
     if run.best_checkpoint.is_file():
         commands["evaluate"] = shell_command(PROGRAM, "evaluate", root)
     if is_exported:
-        commands["predict"] = shell_command(PROGRAM, "predict", root / "export" / "model.onnx", "PICTURES")
+        commands["predict"] = shell_command(PROGRAM, "predict", root / "export" / "model.onnx", "PHOTOS")
     return commands

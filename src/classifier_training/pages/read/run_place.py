@@ -1,4 +1,4 @@
-"""Whether a folder can be shown at all: asked before anything is imported that takes its time."""
+"""Whether a folder can be shown at all: checked before the slow imports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def is_evaluation(path: Path) -> bool:
     """Whether a folder holds an evaluation; otherwise it holds a run.
 
     Raises:
-        RunError: There is no such folder, or neither in it.
+        RunError: The folder does not exist, or holds neither of them.
     """
     try:
         if ScoredFolder(path).scores.is_file():

@@ -1,4 +1,4 @@
-"""The configuration of a run as a page shows it: whatever a version of this program wrote, not checked against ours."""
+"""The configuration of a run as a page shows it, as any version of this program wrote it, without validation."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SECTIONS = ("checkpoint", "data", "ema", "export", "loss", "model", "optimizer",
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Reads ``config.yaml``: settings by section; every one of `SECTIONS` that is there is a mapping.
+    """Reads ``config.yaml``: settings by section; every existing one of `SECTIONS` is a mapping.
 
     Raises:
-        DamagedFileError: It is no YAML mapping, or has references, with which a small file can become a huge one.
+        DamagedFileError: The file is not a YAML mapping, or has references, which could make a small file huge.
     """
     if path.stat().st_size > _MAX_BYTES:
         raise DamagedFileError(f"has more than {_MAX_BYTES} bytes")
@@ -33,9 +33,13 @@ def read_settings(path: Path) -> dict[str, Any]:
         for event in yaml.parse(text, Loader=loader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent) or depth > _DEEPEST:
-                raise DamagedFileError("has references in it, or is nested too deeply")
+                raise DamagedFileError("has references, or is nested too deeply")
         values = yaml.load(text, Loader=loader)  # noqa: S506 - it is the safe one
-    except (yaml.YAMLError, ValueError, TypeError) as error:  # a date that is none, a list as a key, no UTF-8
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+    ) as error:  # an invalid date, a list as a key, not UTF-8
         if isinstance(error, DamagedFileError):
             raise
         raise DamagedFileError("is no valid YAML") from None
@@ -54,32 +58,21 @@ def setting(config: Mapping[str, Any], section: str, name: str) -> Any:
     return values.get(name) if isinstance(values, dict) else None
 
 
-def flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted key, in the order of the file."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= {f"{key}.{name}": one for name, one in flat_settings(value).items()}
-        else:
-            flat[key] = value
-    return flat
+def shell_command(*arguments: str | Path) -> str:
+    """A command to paste into a shell, whatever its arguments contain."""
+    return " ".join(_quoted(str(argument)) for argument in arguments)
 
 
-def shell_command(*words: str | Path) -> str:
-    """A command to paste into a shell, whatever is in its words."""
-    return " ".join(_shell_word(str(word)) for word in words)
-
-
-def _shell_word(word: str) -> str:
-    """A word that a shell reads as it was; one with bytes that cannot be shown or seen is written with escapes."""
-    if word.isprintable():
-        return shlex.quote(word)
-    written = word.encode("utf-8", "surrogateescape")
+def _quoted(argument: str) -> str:
+    """An argument that a shell reads as it was; bytes that cannot be shown are escaped."""
+    if argument.isprintable():
+        return shlex.quote(argument)
+    written = argument.encode("utf-8", "surrogateescape")
     return (
         "$'" + "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"\\x{byte:02x}" for byte in written) + "'"
     )
 
 
 def plain_name(path: Path) -> str:
-    """The name of a folder, for a person."""
+    """The name of a folder, human-readable."""
     return plain_text(path.resolve().name or str(path))

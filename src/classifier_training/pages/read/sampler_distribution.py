@@ -51,7 +51,7 @@ def read_sampler_distribution(path: Path) -> SamplerDistribution:
     except KeyError:
         raise DamagedFileError("does not have a row for every class in every epoch") from None
     except (ValueError, OverflowError):
-        raise DamagedFileError("has something else than whole numbers in it") from None
+        raise DamagedFileError("contains values that are not whole numbers") from None
     if not epochs or min(epochs[0], numbers.min(), counts.min()) < 0:
-        raise DamagedFileError("has no rows, or negative numbers in them")
+        raise DamagedFileError("has no rows, or negative numbers")
     return SamplerDistribution(tuple(map(plain_text, names)), tuple(epochs), numbers, counts)

@@ -1,37 +1,32 @@
-"""Sections of the report, one a file; a section reads no file itself."""
+"""Sections of the report, one a file; a section reads no file itself, and nothing else belongs here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
+from typing import Final
 
 from classifier_training.pages.read.run_data import RunData
-from classifier_training.pages.sections.calibration import calibration_section, coverage_section
-from classifier_training.pages.sections.classes import classes_section
-from classifier_training.pages.sections.configuration import configuration_section
-from classifier_training.pages.sections.confusion import confusion_section
-from classifier_training.pages.sections.curves import curves_section
-from classifier_training.pages.sections.images import images_section
-from classifier_training.pages.sections.photos import photos_section
-from classifier_training.pages.sections.section import Section
-from classifier_training.pages.sections.verdict import verdict_section
+from classifier_training.pages.section import Section
 
-Builder = Callable[[RunData], Section]
-
-SECTIONS: tuple[Builder, ...] = (
-    verdict_section,
-    curves_section,
-    confusion_section,
-    classes_section,
-    calibration_section,
-    coverage_section,
-    images_section,
-    photos_section,
-    configuration_section,
+SECTIONS: Final = (
+    "verdict",
+    "curves",
+    "confusion",
+    "classes",
+    "calibration",
+    "coverage",
+    "images",
+    "photos",
+    "configuration",
 )
-_OF_TRAINING = {curves_section, photos_section}
+"""In the order of the page: ``NAME`` is the file ``NAME.py``, whose function ``NAME_section`` makes the section.
+
+Its template is ``templates/sections/KEY.html.j2``, where ``KEY`` is `Section.key`.
+"""
 
 
 def sections_of(data: RunData) -> list[Section]:
     """The sections of a report; those of the training are left out of an evaluation."""
-    is_evaluation = data.status == "evaluation"
-    return [build(data) for build in SECTIONS if not (is_evaluation and build in _OF_TRAINING)]
+    modules = {name: import_module(f"{__name__}.{name}") for name in SECTIONS}
+    sections: list[Section] = [getattr(module, f"{name}_section")(data) for name, module in modules.items()]
+    return [section for section in sections if not (section.is_of_training and data.status == "evaluation")]

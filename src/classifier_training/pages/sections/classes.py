@@ -8,13 +8,13 @@ from classifier_training.metrics.intervals import Interval
 from classifier_training.pages.charts.svg import one_line, quoted
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.scored_data import ScoredData
-from classifier_training.pages.sections.section import Section, shown_scores_name
+from classifier_training.pages.section import Section, shown_scores_name
 from classifier_training.pages.wording import count, listing, percentage
 from classifier_training.results.scores_file import ClassRow
 
 KEY, TITLE = "classes", "Scores by class"
-FEW = 10  # images of a class, below which its scores say little
-FILTER_FROM = 20  # classes, from which on the table can be searched
+FEW = 10  # images of a class, below which its scores are imprecise
+FILTER_FROM = 20  # classes, from which the table can be searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +63,18 @@ def classes_section(data: RunData) -> Section:
 
 
 def _lead(scored: ScoredData) -> str:
-    """The weakest and the strongest class by F1, and the classes nothing is known of."""
+    """The weakest and the strongest class by F1, and the classes without photos."""
     known = sorted((row for row in scored.per_class if row.support and row.f1 is not None), key=lambda row: row.f1 or 0)
     sentences = []
     if len(known) > 1 and known[0].f1 != known[-1].f1:
-        sentences.append(f"Weakest is {_of(known[0])}, strongest is {_of(known[-1])}.")
+        sentences.append(f"The weakest class is {_of(known[0])}, the strongest {_of(known[-1])}.")
     elif known:
         sentences.append(f"All classes with photos have an F1 of {percentage(known[0].f1)}.")
     absent = [quoted(row.name) for row in scored.per_class if not row.support]
     if absent:
-        have, whom = ("has", "it") if len(absent) == 1 else ("have", "them")
+        have, whose = ("has", "its") if len(absent) == 1 else ("have", "their")
         photo = shown_scores_name(scored.split)[:-1]
-        sentences.append(f"{listing(absent)} {have} no {photo}: nothing is known of {whom}.")
+        sentences.append(f"{listing(absent)} {have} no {photo}: {whose} scores are not known.")
     return " ".join(sentences)
 
 

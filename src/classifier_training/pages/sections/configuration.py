@@ -1,4 +1,4 @@
-"""What repeats the run: settings, environment, commands, files."""
+"""How to repeat the run: commands, settings, environment, files."""
 
 from __future__ import annotations
 
@@ -10,26 +10,24 @@ from typing import Any
 
 from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.read.run_data import RunData
-from classifier_training.pages.sections.section import Section
+from classifier_training.pages.section import Section
 from classifier_training.pages.wording import byte_size, decimal
 
 KEY, TITLE = "repeat", "Commands and configuration"
-MOST_FILES = 200  # listed; images are counted, not listed
+MOST_FILES = 200  # that are listed
 _COMMANDS = {
-    "predict": "Use the model",
-    "serve": "Serve it",
-    "evaluate": "Score it again; other photos are named at the end",
-    "repeat": "Train it again",
-    "resume": "Go on with this training",
+    "predict": "Predict photos",
+    "evaluate": "Evaluate again (for other photos, add their folder)",
+    "repeat": "Repeat this training",
+    "resume": "Resume this training",
 }
 
 
 def configuration_section(data: RunData) -> Section:
-    """Commands, settings, versions and hardware, and what lies in the folder."""
-    known = [(title, data.commands[key]) for key, title in _COMMANDS.items() if key in data.commands]
-    others = [(key, command) for key, command in data.commands.items() if key not in _COMMANDS]
+    """Commands, settings, versions and hardware, and the files of the folder."""
+    shown = dict.fromkeys((*_COMMANDS, *data.commands))
     values = {
-        "commands": [*known, *others],
+        "commands": [(_COMMANDS.get(key, key), data.commands[key]) for key in shown if key in data.commands],
         "settings": settings_by_section(data.config),
         "environment": list(_flat(data.environment)),
         "model": _model(data),
@@ -39,7 +37,7 @@ def configuration_section(data: RunData) -> Section:
 
 
 def settings_by_section(config: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Settings with their whole keys as they are typed, section by section; what has no section comes first."""
+    """Settings by their dotted keys, section by section; those without a section come first."""
     plain = [(key, _text(value)) for key, value in config.items() if not isinstance(value, Mapping)]
     grouped = [
         (section, [(f"{section}.{key}", _text(value)) for key, value in settings.items()])
@@ -54,7 +52,7 @@ def _text(value: Any) -> str:
 
 
 def _flat(values: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, str]]:
-    """The environment as rows; of the versions the names of the packages alone."""
+    """The environment as rows; versions are listed by the names of the packages."""
     for key, value in values.items():
         name = f"{start}{key}".replace("_", " ")
         if key == "versions" and isinstance(value, Mapping):
@@ -83,14 +81,14 @@ def _model(data: RunData) -> list[tuple[str, str]]:
     if info.flops is not None:
         rows.append(("operations for one photo", f"{info.flops / 1e9:,.3g} GFLOPs (a multiply-add is two)"))
     if info.latency is not None:
-        took = info.latency
-        most = f"95 of 100 under {decimal(took.p95_ms)} ms"
-        rows.append(("time for one photo", f"{decimal(took.median_ms)} ms ({most}) on {took.device}"))
+        latency = info.latency
+        most = f"95 of 100 under {decimal(latency.p95_ms)} ms"
+        rows.append(("time for one photo", f"{decimal(latency.median_ms)} ms ({most}) on {latency.device}"))
     return rows
 
 
 def _files(root: Path) -> Iterator[tuple[str, str]]:
-    """Names and sizes of the run's files; small images are left out."""
+    """Names and sizes of the files of a run, without small images."""
     found: list[tuple[str, str]] = []
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "pictures")

@@ -1,4 +1,4 @@
-"""Which classes are taken for each other."""
+"""Which classes are confused with each other."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from classifier_training.pages.charts.svg import one_line, quoted
 from classifier_training.pages.inline_images import inline_image
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.scored_data import ScoredData
-from classifier_training.pages.sections.section import Section, shown_scores_name
+from classifier_training.pages.section import Section, shown_scores_name
 from classifier_training.pages.wording import count, percentage
 
 KEY, TITLE = "confusion", "Confusion matrix"
-BLOCK = 30  # classes that a matrix of very many starts with
+BLOCK = 30  # classes that are shown first where there are very many
 
 
 def confusion_section(data: RunData) -> Section:
@@ -26,7 +26,7 @@ def confusion_section(data: RunData) -> Section:
     if scored is None:
         return Section(KEY, TITLE, empty="Nothing has been scored yet.")
     if scored.confusion is None:
-        return Section(KEY, TITLE, empty="The file confusion_matrix.csv is not there or cannot be read.")
+        return Section(KEY, TITLE, empty="The file confusion_matrix.csv is missing or cannot be read.")
     pairs = confused_pairs(scored.confusion, NUM_PAIRS)
     block = _block(scored.confusion)
     shown = list(range(len(scored.classes))) if block is None else block
@@ -41,7 +41,7 @@ def confusion_section(data: RunData) -> Section:
             "num_shown": len(shown),
             "pairs": [_pair(pair, scored.confusion, scored.classes) for pair in pairs],
             "matrix": _for_script(scored, scored.confusion, block),
-            "pictures": _cell_images(scored),
+            "images": _cell_images(scored),
         },
     )
 
@@ -53,14 +53,14 @@ def _block(confusion: NDArray[np.int64]) -> list[int] | None:
 def _lead(scored: ScoredData, pairs: list[tuple[int, int, int]], num_errors: int) -> str:
     photos = shown_scores_name(scored.split)
     if scored.confusion is None or not pairs:
-        return f"Not one of {count(scored.num_images, photos[:-1], photos)} was taken for another class."
+        return f"All of {count(scored.num_images, photos[:-1], photos)} are classified correctly."
     true, predicted, number = pairs[0]
     of_class = int(scored.confusion[true].sum())
     names = [quoted(scored.classes[one], 60) for one in (true, predicted)]
-    were = "was" if num_errors == 1 else "were"
+    are = "is" if num_errors == 1 else "are"
     return (
-        f"{num_errors:,} of {count(scored.num_images, photos[:-1], photos)} {were} wrong. The most frequent error:"
-        f" {names[0]} taken for {names[1]}, {number:,} of {of_class:,} ({percentage(number / of_class, 0)})."
+        f"{num_errors:,} of {count(scored.num_images, photos[:-1], photos)} {are} misclassified. Most frequent error:"
+        f" {names[0]} predicted as {names[1]}, {number:,} of {of_class:,} ({percentage(number / of_class, 0)})."
     )
 
 
@@ -73,7 +73,7 @@ def _drawing(scored: ScoredData, shown: list[int], *, is_part: bool) -> Any:
         part,
         [scored.classes[one] for one in shown],
         "Confusion matrix",
-        f"Counts of {what}; rows are the true class, columns the predicted one. The list of pairs says it in words.",
+        f"Counts of {what}; rows are the true class, columns the predicted one. The most confused pairs follow.",
     )
 
 
@@ -91,7 +91,7 @@ def _pair(pair: tuple[int, int, int], confusion: NDArray[np.int64], classes: tup
 
 
 def _for_script(scored: ScoredData, confusion: NDArray[np.int64], block: list[int] | None) -> dict[str, Any]:
-    """The matrix as it is drawn by the script: only the cells that hold something."""
+    """The matrix for the script that draws it: only the cells that are not empty."""
     rows, columns = np.nonzero(confusion)
     return {
         "classes": [one_line(name) for name in scored.classes],

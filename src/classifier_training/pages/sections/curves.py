@@ -1,4 +1,4 @@
-"""How training went."""
+"""The training curves."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 from classifier_training.metrics.score_names import SCORE_TITLES
 from classifier_training.pages.charts.axes import axis_over, epoch_axis, share_axis
 from classifier_training.pages.charts.lines import Line, line_chart
+from classifier_training.pages.charts.svg import Frame
 from classifier_training.pages.read.run_data import RunData
-from classifier_training.pages.sections.section import Section, num_all_epochs
+from classifier_training.pages.section import Section, num_all_epochs
 from classifier_training.pages.wording import count, decimal, percentage
 
 KEY, TITLE = "curves", "Training curves"
@@ -22,9 +23,9 @@ NAMES = {
     "seconds": "seconds",
 }
 _LOSS_HINT = (
-    "The validation loss can lie below the training loss: the training loss is of augmented, perhaps mixed photos, and"
-    " with label smoothing where that is on; validation is scored on plain photos, and with the averaged weights where"
-    " averaging (EMA) is on."
+    "The validation loss can be lower than the training loss: training photos are augmented and perhaps mixed, with"
+    " label smoothing if that is on. Validation photos are plain, and the averaged weights (EMA) are validated if"
+    " averaging is on."
 )
 _SHARES = {f"val/{name}" for name in SCORE_TITLES}
 
@@ -32,9 +33,9 @@ Values = Sequence[float | None]
 
 
 def curves_section(data: RunData) -> Section:
-    """Loss, scores, learning rate and speed, by epoch."""
+    """Loss, scores, learning rate and speed by epoch."""
     if not data.metrics.epochs:
-        return Section(KEY, TITLE, empty="No epoch is finished yet.")
+        return Section(KEY, TITLE, is_of_training=True, empty="No epoch is finished yet.")
     columns = _columns(data)
     texts = _epoch_texts(data, columns)
     charts = [
@@ -53,16 +54,16 @@ def curves_section(data: RunData) -> Section:
             for place, epoch in enumerate(data.metrics.epochs)
         ],
     }
-    return Section(KEY, TITLE, lead=_lead(data), values=values)
+    return Section(KEY, TITLE, is_of_training=True, lead=_lead(data), values=values)
 
 
 def write_metric(name: str, value: float | None) -> str:
-    """A metric as a person reads it: shares in per cent."""
+    """A metric as text: shares in percent."""
     return percentage(value) if name in _SHARES else decimal(value)
 
 
 def _columns(data: RunData) -> dict[str, Values]:
-    """All that is known of each epoch, in the order in which it is shown."""
+    """All known values of each epoch, in the order in which they are shown."""
     metrics = data.metrics.columns
     columns: dict[str, Values] = {name: metrics[name] for name in NAMES if name in metrics}
     columns |= {name: values for name, values in metrics.items() if name not in NAMES and name not in {"epoch", "step"}}
@@ -100,15 +101,17 @@ def _chart(
     else:
         y_axis = axis_over(every, decimal, num_ticks=4, low=0.0 if any(every) else None)
     svg = line_chart(
+        Frame(
+            title=title,
+            description=f"{title} by epoch, {count(len(epochs), 'epoch')}; last: {_last(lines, shown)}.",
+            x_name="epoch",
+            group="epochs",
+        ),
         epochs,
         lines,
         x_axis=epoch_axis(epochs),
         y_axis=y_axis,
-        x_name="epoch",
-        title=title,
-        description=f"{title} by epoch, {count(len(epochs), 'epoch')}; last: {_last(lines, shown)}.",
         hits=texts,
-        group="epochs",
         mark=None if data.best_epoch is None or data.best_epoch not in data.metrics.epochs
         else (data.best_epoch + 1, "best epoch"),
     )  # fmt: skip
@@ -116,7 +119,7 @@ def _chart(
 
 
 def _top(values: Values) -> float | None:
-    """No axis of a share goes beyond 100 %."""
+    """Keeps the axis of a share below 100 %."""
     return 1.0 if max((value for value in values if value is not None), default=0.0) > 0.9 else None
 
 
@@ -126,10 +129,10 @@ def _last(lines: Sequence[Line], names: Sequence[str]) -> str:
 
 
 def _lead(data: RunData) -> str:
-    """Which epoch was best, and what that says of the length of the training."""
+    """Which epoch was the best, and whether the training was too short or too long."""
     epochs = data.metrics.epochs
     if data.best_epoch is None:
-        return f"{count(len(epochs), 'epoch')} done; none has been validated yet."
+        return f"{count(len(epochs), 'epoch')} done; no validation yet."
     score = write_metric(data.monitor, data.best_score)
     name = NAMES.get(data.monitor, data.monitor)
     is_best = "was the best" if data.status == "finished" else "is the best so far"
@@ -147,6 +150,6 @@ def _shape(data: RunData) -> str:
         since = data.metrics.epochs[list(losses).index(min(known))] + 1
         return (
             f"The validation loss has risen by {percentage(known[-1] / min(known) - 1, 0)} since epoch {since}:"
-            " from there on the model learnt the training photos by heart."
+            " since then the model overfits the training photos."
         )
     return ""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from classifier_training.pages.inline_images import InlineImage, inline_image
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.scored_data import ScoredData
-from classifier_training.pages.sections.section import Section, shown_scores_name
+from classifier_training.pages.section import Section, shown_scores_name
 from classifier_training.pages.wording import count
 
-KEY, TITLE = "pictures", "Worst errors"
+KEY, TITLE = "pictures", "Example photos"
 GALLERY = frozenset({"worst", "least_certain"})
 
 
 def images_section(data: RunData) -> Section:
-    """Images, with what the model looked at where that is known."""
+    """Images, with Grad-CAM heat maps where these are known."""
     passes = [scored for scored in (data.final, data.validation) if scored is not None]
     if not passes:
         return Section(KEY, TITLE, empty="Nothing has been scored yet.")
@@ -31,29 +31,29 @@ def images_section(data: RunData) -> Section:
     lead = _lead(worst, unsure)
     if scored.examples_epoch is not None and scored.epoch is not None:
         lead = (
-            f"These were chosen after epoch {scored.examples_epoch + 1}, the scores are of epoch {scored.epoch + 1}:"
-            f" images wait for time to draw them. {lead}"
+            f"These photos are of epoch {scored.examples_epoch + 1}, the scores of epoch {scored.epoch + 1}: photos are"
+            f" updated when there is time. {lead}"
         )
     if scored is not passes[0]:
         epoch = "" if scored.epoch is None else f" after epoch {scored.epoch + 1}"
-        lead = f"These are {shown_scores_name(scored.split)}{epoch}; of the final pass no images were kept. {lead}"
+        lead = f"These are {shown_scores_name(scored.split)}{epoch}; no photos of the final scores were kept. {lead}"
     return Section(KEY, TITLE, lead=lead, values=values)
 
 
 def _has_images(scored: ScoredData, data: RunData) -> bool:
-    """Older images than the scores are shown of a run that goes on, and not of one that is finished."""
+    """Whether images can be shown; images of an older epoch than the scores only while training runs."""
     is_shown = scored.examples_epoch is None or data.status == "training"
     return is_shown and any(image.why & GALLERY for image in scored.images)
 
 
 def _reason(data: RunData) -> str:
     if data.status == "training":
-        return "The images follow when training is finished."
-    return "No images were kept of this pass (report.num_pictures)."
+        return "The photos are added when training is finished."
+    return "No photos were kept (report.num_pictures)."
 
 
 def _shown(scored: ScoredData, why: str) -> list[InlineImage]:
-    """Worst: by falling loss, an infinite one first; least certain: by rising confidence."""
+    """Worst errors by falling loss, an infinite one first; least certain images by rising confidence."""
     chosen = [image for image in scored.images if why in image.why]
     if why == "worst":
         chosen.sort(key=lambda image: -(float("inf") if image.loss is None else image.loss))
@@ -65,8 +65,8 @@ def _shown(scored: ScoredData, why: str) -> list[InlineImage]:
 def _lead(worst: list[InlineImage], unsure: list[InlineImage]) -> str:
     errors = [image for image in worst if not image.is_correct]
     if not errors:
-        return f"No error is among the photos kept; below are the {count(len(unsure), 'photo')} it was least sure of."
+        return f"None of the photos kept is misclassified; below: {count(len(unsure), 'photo')} with low confidence."
     return (
-        f"The {count(len(errors), 'error')} with the highest loss, where the true class got the least probability. Look"
-        " for wrong labels first, then for what the photos have in common."
+        f"The {count(len(errors), 'error')} with the highest loss, where the true class got the lowest probability."
+        " Check for wrong labels first, then for what the photos have in common."
     )

@@ -1,4 +1,4 @@
-"""What was trained, how good it is, and whether the file that is deployed is proven."""
+"""What was trained, how good it is, and whether the exported file is verified."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from classifier_training.metrics.intervals import Interval
 from classifier_training.pages.caveats import caveats
 from classifier_training.pages.charts.bars import score_scale
 from classifier_training.pages.charts.svg import one_line
+from classifier_training.pages.facts import run_facts
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.run_settings import setting
 from classifier_training.pages.read.scored_data import ScoredData
+from classifier_training.pages.section import Section, shown_scores_name
 from classifier_training.pages.sections.curves import NAMES, write_metric
-from classifier_training.pages.sections.facts import run_facts
-from classifier_training.pages.sections.section import Section, shown_scores_name
 from classifier_training.pages.wording import SPACE, byte_size, count, decimal, percentage
 from classifier_training.terminal.terminal import duration
 
-KEY, TITLE = "verdict", "Verdict"
+KEY, TITLE = "verdict", "Summary"
 
 
 def verdict_section(data: RunData) -> Section:
@@ -41,18 +41,18 @@ def verdict_section(data: RunData) -> Section:
 
 
 def score_sentence(data: RunData) -> str:
-    """The score and its interval, as one would say them."""
+    """The score and its interval in a sentence that follows the number."""
     scored = data.final or data.validation
     if scored is None:
         return "Nothing has been scored yet."
     photos = shown_scores_name(scored.split)
-    of_photos = f"of {count(scored.num_images, photos[:-1], photos)} right"
+    of_photos = f"of {count(scored.num_images, photos[:-1], photos)} classified correctly"
     so_far = f" after epoch {scored.epoch + 1}" if data.status == "training" and scored.epoch is not None else ""
     interval = scored.intervals.get("top1")
     if interval is None:
         return f"{of_photos}{so_far}."
     low, high = (percentage(end, 0) for end in interval)
-    return f"{of_photos}{so_far}. With photos like these expect between {low} and {high}."
+    return f"{of_photos}{so_far}. On similar photos, expect between {low} and {high}."
 
 
 def _other_scores(scored: ScoredData) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def _other_scores(scored: ScoredData) -> list[dict[str, Any]]:
 
 
 def _has_top5(scored: ScoredData) -> bool:
-    """Whether it says anything: of five classes every photo is right."""
+    """Whether it is informative: with five classes every photo is correct."""
     return len(scored.classes) > 5
 
 
@@ -78,15 +78,15 @@ def _interval_hint(scored: ScoredData) -> str:
     """How the intervals were computed."""
     tops = "top-1 and top-5" if _has_top5(scored) else "top-1"
     methods = {
-        tops: ("Wilson's", scored.intervals.get("top1")),
-        "balanced accuracy and macro F1": ("bootstrapped", scored.intervals.get("balanced_accuracy")),
+        tops: ("Wilson", scored.intervals.get("top1")),
+        "balanced accuracy and macro F1": ("bootstrap", scored.intervals.get("balanced_accuracy")),
     }
-    said = [f"of {names} {method}" for names, (method, interval) in methods.items() if interval is not None]
-    return f"{percentage(scored.confidence_level, 0)} intervals: {', '.join(said)}." if said else ""
+    known = [f"{method} for {names}" for names, (method, interval) in methods.items() if interval is not None]
+    return f"{percentage(scored.confidence_level, 0)} confidence intervals: {', '.join(known)}." if known else ""
 
 
 def _progress(data: RunData) -> dict[str, Any] | None:
-    """How far an unfinished training is."""
+    """The progress of an unfinished training."""
     if data.status != "training":
         return None
     best = None
@@ -107,14 +107,14 @@ def _progress(data: RunData) -> dict[str, Any] | None:
 
 
 def _export(data: RunData) -> dict[str, Any] | None:
-    """The exported file and its proof."""
+    """The exported file and its verification."""
     if data.status == "evaluation":
         return None
-    proof, file = data.verification, data.onnx
+    verification, file = data.verification, data.onnx
     if file is None:
         return {"name": None, "state": "none", "text": _why_no_export(data)}
-    digest = file.sha256 or (proof.sha256 if proof is not None else None)
-    state, text = _proof(data)
+    digest = file.sha256 or (verification.sha256 if verification is not None else None)
+    state, text = _verification(data)
     return {
         "name": one_line(PurePath(file.path).name),
         "size": byte_size(file.size),
@@ -130,15 +130,15 @@ def _why_no_export(data: RunData) -> str:
     return "It is written when training is finished." if data.status == "training" else "There is no exported file."
 
 
-def _proof(data: RunData) -> tuple[str, str]:
-    proof, file = data.verification, data.onnx
-    if proof is not None and not proof.passed:
-        return "failed", "It does not answer like the trained model. Do not use it."
-    if proof is None or file is None or not file.is_proven:
-        why = "there is no verification.json" if proof is None else "the comparison was made with another file or epoch"
-        return "unproven", f"Not proven: {why}."
-    return "proven", (
-        f"Proven: onnxruntime gave the same class as the trained model on {count(proof.num_images, 'real photo')}; the"
-        f" logits differ by at most {decimal(proof.max_abs_logit_difference, 2)} ({decimal(proof.tolerance, 2)} is"
-        " allowed)."
+def _verification(data: RunData) -> tuple[str, str]:
+    verification, file = data.verification, data.onnx
+    if verification is not None and not verification.passed:
+        return "failed", "It does not give the same predictions as the trained model. Do not use it."
+    if verification is None or file is None or not file.is_verified:
+        is_other = "the comparison was made with another file or epoch"
+        return "unverified", f"Not verified: {'verification.json is missing' if verification is None else is_other}."
+    difference, tolerance = decimal(verification.max_abs_logit_difference, 2), decimal(verification.tolerance, 2)
+    return "verified", (
+        f"onnxruntime predicts the same class as the trained model for {count(verification.num_images, 'photo')}; the"
+        f" logits differ by at most {difference} ({tolerance} is allowed)."
     )

@@ -1,9 +1,9 @@
-// Charts: what lies under the pointer, or under the arrow keys, is said in a small box; charts of one group go together.
+// Charts: the values under the pointer, or under the arrow keys, are shown in a small box; charts of one group move together.
 "use strict";
 (() => {
   document.documentElement.classList.add("scripted");
   const charts = [...document.querySelectorAll(".chart[data-hits]")];
-  const said = document.getElementById("said");
+  const status = document.getElementById("status");
   const tip = document.createElement("div");
   tip.className = "tip";
   tip.hidden = true;
@@ -40,7 +40,7 @@
     tip.style.top = `${Math.min(Math.max(4, y - box.height / 2), innerHeight - box.height - 4)}px`;
   };
 
-  let read = null; // the chart that is read with the arrow keys: its box follows when the page scrolls
+  let read = null; // the chart that is read with the arrow keys: its box follows the page
 
   const hide = () => {
     read = null;
@@ -107,7 +107,7 @@
       event.preventDefault();
       const text = show(chart, moves[event.key]);
       read = chart;
-      said.textContent = text.replaceAll("\n", ", ").replaceAll("\t", " ");
+      status.textContent = text.replaceAll("\n", ", ").replaceAll("\t", " ");
     });
   }
   addEventListener("scroll", () => {
@@ -118,7 +118,7 @@
     return undefined;
   }, { passive: true });
 
-  // the section that is read is marked in the contents
+  // the section that is being read is marked in the contents
   const links = new Map([...document.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]));
   const marks = new IntersectionObserver((entries) => {
     for (const entry of entries) {

@@ -1,4 +1,4 @@
-// The confusion matrix on a canvas: only the cells that hold something are drawn, so a thousand classes are no burden.
+// The confusion matrix on a canvas: only the cells that are not empty are drawn, so a thousand classes are no problem.
 "use strict";
 (() => {
   const canvas = document.getElementById("matrix-canvas");
@@ -6,7 +6,7 @@
   if (!canvas || !source) return;
   const { classes, cells, block, strongest, weakest } = JSON.parse(source.textContent);
   const stage = canvas.parentElement;
-  const said = document.getElementById("matrix-said");
+  const status = document.getElementById("matrix-status");
   const pen = canvas.getContext("2d");
   const rows = new Map(); // true class → Map(predicted class → count)
   const totals = new Map();
@@ -184,7 +184,7 @@
     state.order = order;
     places = new Map(order.map((one, place) => [one, place]));
     state.at = null;
-    said.textContent = "";
+    status.textContent = "";
     fit();
   };
 
@@ -199,14 +199,14 @@
     redraw();
   };
 
-  const say = () => {
+  const report = () => {
     const [row, column] = [state.order[state.at.row], state.order[state.at.column]];
     const number = count(row, column);
     const total = totals.get(row) ?? 0;
-    const what = row === column ? `${isolated(classes[row])} recognised` : `${isolated(classes[row])} taken for ${isolated(classes[column])}`;
+    const what = row === column ? `${isolated(classes[row])} predicted correctly` : `${isolated(classes[row])} predicted as ${isolated(classes[column])}`;
     const share = number ? `${number.toLocaleString("en")} of ${total.toLocaleString("en")}, ${Math.round((100 * number) / total)} %` : `none of ${total.toLocaleString("en")}`;
-    const text = `${what}: ${total ? share : "no photo of it was scored"}`;
-    if (said.textContent !== text) said.textContent = text;
+    const text = `${what}: ${total ? share : "none of its photos was scored"}`;
+    if (status.textContent !== text) status.textContent = text;
   };
 
   const cellAt = (event) => {
@@ -220,7 +220,7 @@
   const moveTo = (at) => {
     if (at && state.at && at.row === state.at.row && at.column === state.at.column) return;
     state.at = at;
-    if (at) say();
+    if (at) report();
     redraw();
   };
 

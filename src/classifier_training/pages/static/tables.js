@@ -1,7 +1,7 @@
-// Tables that are sorted and searched, and commands that are copied.
+// Sorting and searching tables, and copying commands.
 "use strict";
 (() => {
-  const said = document.getElementById("said");
+  const status = document.getElementById("status");
 
   const valueOf = (row, column, isText) => {
     const value = row.cells[column]?.dataset.value;
@@ -23,7 +23,7 @@
     body.append(...rows.map(([, row]) => row));
     for (const other of table.tHead.rows[0].cells) if (other.hasAttribute("aria-sort")) other.setAttribute("aria-sort", "none");
     header.setAttribute("aria-sort", direction);
-    said.textContent = `sorted by ${header.textContent.trim()}, ${direction}`;
+    status.textContent = `sorted by ${header.textContent.trim()}, ${direction}`;
   };
 
   for (const button of document.querySelectorAll("table.sortable .sort")) {
@@ -37,16 +37,16 @@
   }
 
   for (const input of document.querySelectorAll("[data-search]")) {
-    const place = document.getElementById(input.dataset.search);
+    const target = document.getElementById(input.dataset.search);
     const count = input.closest(".search").querySelector(".search-count");
     input.addEventListener("input", () => {
       const wanted = input.value.trim().toLocaleLowerCase();
       let found = 0;
-      for (const row of place.querySelectorAll("tbody tr")) {
+      for (const row of target.querySelectorAll("tbody tr")) {
         row.hidden = wanted !== "" && !row.textContent.toLocaleLowerCase().includes(wanted);
         found += !row.hidden;
       }
-      for (const group of place.querySelectorAll(".setting-group")) group.hidden = !group.querySelector("tr:not([hidden])");
+      for (const group of target.querySelectorAll(".setting-group")) group.hidden = !group.querySelector("tr:not([hidden])");
       count.textContent = wanted === "" ? "" : `${found} found`;
     });
   }
@@ -72,7 +72,7 @@
       const done = await copyText(button.dataset.copy);
       button.focus();
       button.textContent = done ? "Copied" : "Press Ctrl+C";
-      said.textContent = done ? "copied" : "could not be copied";
+      status.textContent = done ? "copied" : "could not be copied";
       setTimeout(() => { button.textContent = "Copy"; }, 1600);
     });
   }

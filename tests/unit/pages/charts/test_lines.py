@@ -8,19 +8,19 @@ from tests.helpers.markup import Markup, read_markup
 
 from classifier_training.pages.charts.axes import Axis
 from classifier_training.pages.charts.lines import MOST_DOTS, Line, line_chart
+from classifier_training.pages.charts.svg import Frame
 
+FRAME = Frame(title="Loss", description="It falls.", x_name="epoch")
 TENS = Axis(0, 10, (0, 5, 10), str)
 
 
 def draw(values: Sequence[float | None], *, hits: Sequence[str] = (), mark: tuple[float, str] | None = None) -> Markup:
     made = line_chart(
+        FRAME,
         list(range(len(values))),
         [Line("loss", values)],
         x_axis=Axis(0, max(len(values) - 1, 1), (), str),
         y_axis=TENS,
-        x_name="epoch",
-        title="Loss",
-        description="It falls.",
         hits=hits,
         mark=mark,
     )
@@ -85,6 +85,6 @@ def test_the_name_of_a_mark_stays_inside(at: int, side: str) -> None:
 def test_lines_differ_by_more_than_one_class() -> None:
     lines = [Line("a", [1, 2], kind=1), Line("b", [2, 1], kind=2)]
     axis = Axis(0, 1, (), str)
-    drawn = read_markup(line_chart([0, 1], lines, x_axis=axis, y_axis=TENS, x_name="", title="t", description="d"))
+    drawn = read_markup(line_chart(FRAME, [0, 1], lines, x_axis=axis, y_axis=TENS))
 
     assert [one.classes for one in drawn.all("path")] == [["line", "kind-1"], ["line", "kind-2"]]

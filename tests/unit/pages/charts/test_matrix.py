@@ -13,7 +13,7 @@ def test_a_count_stands_in_its_cell() -> None:
 
     right, wrong = drawn.all("rect", "cell")
     assert (right.attributes["x"], right.attributes["y"]) == ("0", "0")
-    assert right.classes == ["cell", "right"]
+    assert right.classes == ["cell", "correct"]
     assert wrong.classes == ["cell", "wrong"]
     assert float(wrong.attributes["x"]) == float(right.attributes["width"])
     assert wrong.attributes["y"] == "0"

@@ -6,7 +6,7 @@ import pytest
 from tests.helpers.markup import read_markup
 from tests.helpers.run_folders import HOSTILE_NAMES
 
-from classifier_training.pages.charts.svg import Hit, chart, element, number, one_line, percent, quoted
+from classifier_training.pages.charts.svg import Frame, Hit, chart, element, number, one_line, percent, quoted
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
@@ -50,8 +50,9 @@ def test_a_name_in_a_sentence_turns_nothing_around_it() -> None:
     assert quoted("\u202eab") == "“\u2068ab\u2069”"
 
 
-def test_a_chart_has_a_name_a_description_and_what_is_said_where() -> None:
-    made = read_markup(chart(title="Loss & <more>", description="It falls.", hits=[Hit(0.25, 'a "b"\nc')], group="g"))
+def test_a_chart_has_a_name_a_description_and_texts_by_position() -> None:
+    frame = Frame(title="Loss & <more>", description="It falls.", group="g")
+    made = read_markup(chart(frame, hits=[Hit(0.25, 'a "b"\nc')]))
 
     assert made.only("svg").attributes["role"] == "img"
     assert made.only("svg").attributes["aria-label"] == "Loss & <more>. It falls."

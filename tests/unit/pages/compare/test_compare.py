@@ -25,12 +25,12 @@ def text_of(page: str) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", without).split())
 
 
-def test_the_page_says_all_of_each_run(tmp_path: Path) -> None:
+def test_the_page_shows_all_of_each_run(tmp_path: Path) -> None:
     page = text_of(render_compare(compared_runs(read(tmp_path, good=GOOD, bad=BAD))))
 
     assert "“good” is better than “bad”" in page
-    for told in ("resnet50", "resnet18", "11.2 million", "21.5 ms", "39 s", "✓ proven", "best: 3", "best: 5"):
-        assert told in page
+    for text in ("resnet50", "resnet18", "11.2 million", "21.5 ms", "39 s", "✓ verified", "best: 3", "best: 5"):
+        assert text in page
     assert "optimizer.lr 0.01 0.001" in page
     assert "model.name resnet50 resnet18" in page
     assert "trainer.max_epochs" not in page  # the same in both

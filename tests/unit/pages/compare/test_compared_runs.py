@@ -42,18 +42,18 @@ def test_the_better_run_is_named_and_why(tmp_path: Path) -> None:
 def test_a_small_difference_may_be_chance(tmp_path: Path) -> None:
     (sentence,) = conclusions(compared_runs(read(tmp_path, one=GOOD, other=replace(GOOD, seed=3))))
 
-    assert "cannot be told apart" in sentence
+    assert "do not differ significantly" in sentence
     assert "may be chance" in sentence
 
 
-def test_runs_of_other_photos_are_told(tmp_path: Path) -> None:
+def test_runs_of_other_photos_are_reported(tmp_path: Path) -> None:
     others = [f"/elsewhere/{number}.jpg" for number in range(60)]
 
     compared = compared_runs(read(tmp_path, good=GOOD, bad=replace(BAD, files=others)))
 
-    assert "it is not known which photos both were asked about" in conclusions(compared)[0]
+    assert "it is not known which photos both were scored on" in conclusions(compared)[0]
     assert (
-        "photos of different places, so it is not known whether they have any in common"
+        "photos at different paths, so it is not known whether they have any in common"
         in cannot_be_compared(compared)[0]
     )
 
@@ -69,16 +69,16 @@ def test_photos_in_common_are_counted(tmp_path: Path) -> None:
 def test_other_classes_are_named(tmp_path: Path) -> None:
     compared = compared_runs(read(tmp_path, good=GOOD, bad=RunMaker(("class 0", "class 1", "<b>new</b>"), skill=0.5)))
 
-    assert "“good” and “bad” know different classes: “class 2” only “good”; “<b>new</b>” only “bad”." in (
+    assert "“good” and “bad” have different classes: “class 2” only in “good”; “<b>new</b>” only in “bad”." in (
         cannot_be_compared(compared)
     )
 
 
-def test_a_run_in_training_is_judged_by_its_validation_and_that_is_said(tmp_path: Path) -> None:
+def test_a_run_in_training_is_compared_by_its_validation_scores(tmp_path: Path) -> None:
     compared = compared_runs(read(tmp_path, good=GOOD, bad=replace(BAD, is_finished=False, num_epochs=2)))
 
     sentences = [sentence.replace("\N{NO-BREAK SPACE}", " ") for sentence in cannot_be_compared(compared)]
-    assert "“bad” is not finished (2 of 3 epochs): its scores are those of the validation photos so far." in sentences
+    assert "“bad” is not finished (2 of 3 epochs): its scores are on the validation photos so far." in sentences
     assert any("60 test photos" in sentence and "60 validation photos" in sentence for sentence in sentences)
 
 

@@ -88,7 +88,7 @@ def test_a_finished_run_is_read_as_it_was_written(made: RunFolder) -> None:
     assert data.validation is not None
     assert data.validation.split == "val"
     assert data.onnx is not None
-    assert data.onnx.is_proven
+    assert data.onnx.is_verified
     assert data.model_info is not None
     assert data.model_info.latency is not None
     assert data.statistics is not None
@@ -254,16 +254,16 @@ def test_settings_that_are_none_are_left_out(run: RunFolder, text: str) -> None:
     assert read_run(run.root).config == {}
 
 
-def test_a_changed_export_is_not_proven(run: RunFolder) -> None:
+def test_a_changed_export_is_not_verified(run: RunFolder) -> None:
     run.onnx.write_bytes(b"another file")
 
     data = read_run(run.root)
 
     assert data.onnx is not None
-    assert not data.onnx.is_proven
+    assert not data.onnx.is_verified
 
 
-def test_an_export_of_the_weights_before_a_resume_is_not_proven(run: RunFolder) -> None:
+def test_an_export_of_the_weights_before_a_resume_is_not_verified(run: RunFolder) -> None:
     edit_json(run.verification, epoch=2)
     of_best = read_run(run.root).onnx
     edit_json(run.verification, epoch=1)
@@ -271,7 +271,7 @@ def test_an_export_of_the_weights_before_a_resume_is_not_proven(run: RunFolder) 
 
     assert of_best is not None
     assert of_others is not None
-    assert (of_best.is_proven, of_others.is_proven) == (True, False)
+    assert (of_best.is_verified, of_others.is_verified) == (True, False)
 
 
 def test_an_export_that_failed_says_why(run: RunFolder) -> None:
@@ -324,7 +324,7 @@ def test_plain_commands_are_plain(made: RunFolder) -> None:
     assert read_run(made.root).commands == {
         "repeat": shlex.join(["classifier-training", "train", "--config", str(root / "config.yaml")]),
         "evaluate": shlex.join(["classifier-training", "evaluate", str(root)]),
-        "predict": shlex.join(["classifier-training", "predict", str(root / "export/model.onnx"), "PICTURES"]),
+        "predict": shlex.join(["classifier-training", "predict", str(root / "export/model.onnx"), "PHOTOS"]),
     }
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from classifier_training.pages.read.run_settings import flat_settings, read_settings, setting, shell_command
+from classifier_training.config.flatten import flat_settings
+from classifier_training.pages.read.run_settings import read_settings, setting, shell_command
 from classifier_training.run.records import DamagedFileError
 
 

@@ -15,7 +15,7 @@ def test_the_weakest_and_the_strongest_class_are_named() -> None:
     section = classes_section(make_run(final=make_scored(((90, 10), (5, 95)))))
 
     assert plain(section.lead) == (
-        "Weakest is “class 0” (F1 92.3 %, 100 photos), strongest is “class 1” (F1 92.7 %, 100 photos)."
+        "The weakest class is “class 0” (F1 92.3 %, 100 photos), the strongest “class 1” (F1 92.7 %, 100 photos)."
     )
 
 
@@ -23,7 +23,7 @@ def test_an_absent_class_is_neither_and_its_scores_are_not_defined() -> None:
     section = classes_section(make_run(final=make_scored(((9, 0, 0), (0, 9, 0), (0, 0, 0)))))
 
     assert plain(section.lead) == (
-        "All classes with photos have an F1 of 100 %. “class 2” has no test photo: nothing is known of it."
+        "All classes with photos have an F1 of 100 %. “class 2” has no test photo: its scores are not known."
     )
     assert [score.value for score in section.values["rows"][2]["scores"]] == [None, None, None]
 
@@ -31,7 +31,7 @@ def test_an_absent_class_is_neither_and_its_scores_are_not_defined() -> None:
 def test_several_absent_classes() -> None:
     section = classes_section(make_run(final=make_scored(((9, 0, 0), (0, 0, 0), (0, 0, 0)))))
 
-    assert plain(section.lead).endswith("“class 1” and “class 2” have no test photo: nothing is known of them.")
+    assert plain(section.lead).endswith("“class 1” and “class 2” have no test photo: their scores are not known.")
 
 
 def test_few_photos_are_marked() -> None:

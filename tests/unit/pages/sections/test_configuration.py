@@ -23,12 +23,12 @@ def test_settings_have_the_keys_that_are_typed() -> None:
     ]
 
 
-def test_commands_come_with_what_they_are_for() -> None:
+def test_commands_have_titles() -> None:
     commands = {"repeat": "train --config x", "predict": "predict model.onnx", "unknown": "do it"}
 
     assert configuration_section(make_run(commands=commands)).values["commands"] == [
-        ("Use the model", "predict model.onnx"),
-        ("Train it again", "train --config x"),
+        ("Predict photos", "predict model.onnx"),
+        ("Repeat this training", "train --config x"),
         ("unknown", "do it"),
     ]
 

@@ -11,11 +11,11 @@ from classifier_training.pages.read.run_data import read_run
 from classifier_training.pages.sections.confusion import BLOCK, confusion_section
 
 
-def test_the_most_frequent_error_is_told() -> None:
+def test_the_most_frequent_error_is_in_the_lead() -> None:
     section = confusion_section(make_run(final=make_scored(((90, 10), (5, 95)))))
 
     assert section.lead.replace("\N{NO-BREAK SPACE}", " ") == (
-        "15 of 200 test photos were wrong. The most frequent error: “\u2068class 0\u2069” taken for"
+        "15 of 200 test photos are misclassified. Most frequent error: “\u2068class 0\u2069” predicted as"
         " “\u2068class 1\u2069”, 10 of 100 (10 %)."
     )
     assert [(pair["cell"], pair["count"], pair["share"]) for pair in section.values["pairs"]] == [
@@ -24,14 +24,14 @@ def test_the_most_frequent_error_is_told() -> None:
     ]
 
 
-def test_without_an_error_there_is_none_to_tell() -> None:
+def test_without_an_error_there_are_no_pairs() -> None:
     section = confusion_section(make_run(final=make_scored(((3, 0), (0, 4)))))
 
-    assert section.lead.startswith("Not one of 7")
+    assert section.lead.startswith("All of 7")
     assert section.values["pairs"] == []
 
 
-def test_the_script_gets_the_cells_that_hold_something() -> None:
+def test_the_script_gets_the_cells_that_are_not_empty() -> None:
     matrix = confusion_section(make_run(final=make_scored(((3, 0), (2, 4))))).values["matrix"]
 
     assert matrix["classes"] == ["class 0", "class 1"]
@@ -49,26 +49,26 @@ def test_many_classes_start_at_a_block() -> None:
     assert len(values["matrix"]["classes"]) == 80
 
 
-def test_a_cell_has_its_pictures_and_those_on_the_page_are_not_embedded_twice(tmp_path: Path) -> None:
+def test_a_cell_has_its_images_and_those_on_the_page_are_not_included_twice(tmp_path: Path) -> None:
     data = read_run(RunMaker(2, num_images=40, skill=0.0, num_pictures=12).make(tmp_path).root)
-    cells = confusion_section(data).values["pictures"]
+    cells = confusion_section(data).values["images"]
 
     addresses = [address for images in cells.values() for _, _, address in images]
     assert len(addresses) == 12
     assert {address.partition("-")[0].partition(":")[0] for address in addresses} == {"#picture", "data"}
 
 
-def test_a_picture_that_is_gone_has_no_address() -> None:
+def test_an_image_that_is_gone_has_no_address() -> None:
     images = (make_picture(why=frozenset({"cell"})), make_picture(index=8))
-    assert confusion_section(make_run(final=make_scored(images=images, examples_epoch=0))).values["pictures"] == {}
+    assert confusion_section(make_run(final=make_scored(images=images, examples_epoch=0))).values["images"] == {}
     scored = make_scored(images=images)
 
-    images = confusion_section(make_run(final=scored)).values["pictures"]["0,1"]
+    images = confusion_section(make_run(final=scored)).values["images"]["0,1"]
 
     assert [address for _, _, address in images] == [None, None]
 
 
-def test_nothing_scored_and_no_matrix_are_told() -> None:
+def test_an_empty_section_has_a_reason() -> None:
     assert confusion_section(make_run(final=None)).empty == "Nothing has been scored yet."
     unknown = dataclasses.replace(make_scored(), confusion=None)
     assert "confusion_matrix.csv" in (confusion_section(make_run(final=unknown)).empty or "")

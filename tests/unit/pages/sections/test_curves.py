@@ -46,8 +46,8 @@ def test_an_unfinished_run_has_as_many_epochs_as_are_wanted() -> None:
     assert lead(make(max_epochs=9)).startswith("Epoch 4 of 5 was the best")
 
 
-def test_why_the_losses_differ_is_said_where_both_are_shown() -> None:
-    assert "below the training loss" in curves_section(make()).values["hint"]
+def test_a_hint_explains_why_the_losses_differ() -> None:
+    assert "lower than the training loss" in curves_section(make()).values["hint"]
     assert curves_section(make(metrics=Curves((0,), {"val/loss": (1.0,)}))).values["hint"] == ""
 
 
@@ -117,4 +117,4 @@ def test_before_the_first_epoch_there_is_nothing() -> None:
 def test_without_a_validation_no_epoch_is_the_best() -> None:
     data = make(best_epoch=None, best_score=None, metrics=Curves((0,), {"train/loss": (1.0,)}))
 
-    assert lead(data) == "1 epoch done; none has been validated yet."
+    assert lead(data) == "1 epoch done; no validation yet."

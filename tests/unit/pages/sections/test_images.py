@@ -30,30 +30,32 @@ def test_the_lead_counts_the_errors() -> None:
     unsure = make_scored(images=(make_picture(why=UNSURE),))
 
     assert images_section(make_run(final=errors)).lead.startswith(
-        "The 2\N{NO-BREAK SPACE}errors with the highest loss, where the true class got the least probability."
+        "The 2\N{NO-BREAK SPACE}errors with the highest loss, where the true class got the lowest probability."
     )
-    assert images_section(make_run(final=unsure)).lead.startswith("No error is among the photos kept")
+    assert images_section(make_run(final=unsure)).lead.startswith("None of the photos kept is misclassified; below: 1")
 
 
-def test_pictures_of_the_validation_are_better_than_none_and_are_said_to_be_so() -> None:
+def test_validation_images_are_shown_where_the_final_scores_have_none() -> None:
     validation = make_scored(split="val", epoch=4, images=(make_picture(),))
     section = images_section(make_run(final=make_scored(), validation=validation))
 
-    assert section.lead.startswith("These are validation photos after epoch 5; of the final pass no images were kept.")
+    assert section.lead.startswith(
+        "These are validation photos after epoch 5; no photos of the final scores were kept."
+    )
     assert len(section.values["worst"]) == 1
 
 
-def test_no_picture_has_a_reason() -> None:
+def test_a_section_without_images_has_a_reason() -> None:
     assert images_section(make_run(final=None)).empty == "Nothing has been scored yet."
-    assert images_section(make_run()).empty == "No images were kept of this pass (report.num_pictures)."
+    assert images_section(make_run()).empty == "No photos were kept (report.num_pictures)."
     running = make_run(status="training", final=None, validation=make_scored())
-    assert images_section(running).empty == "The images follow when training is finished."
+    assert images_section(running).empty == "The photos are added when training is finished."
 
 
-def test_pictures_of_another_epoch_are_shown_while_a_run_is_trained_and_not_after_it() -> None:
+def test_images_of_another_epoch_are_shown_only_while_training_runs() -> None:
     older = make_scored(epoch=4, images=(make_picture(),), examples_epoch=1)
     running = images_section(make_run(status="training", final=None, validation=older))
 
-    assert running.lead.startswith("These were chosen after epoch 2, the scores are of epoch 5: images wait")
+    assert running.lead.startswith("These photos are of epoch 2, the scores of epoch 5: photos are updated")
     assert len(running.values["worst"]) == 1
     assert images_section(make_run(final=older)).empty

@@ -26,7 +26,7 @@ def cats_and_dogs(**changes: Any) -> Statistics:
     return make_statistics(**(values | changes))
 
 
-def draws(*epochs: tuple[int, int]) -> SamplerDistribution:
+def sampled(*epochs: tuple[int, int]) -> SamplerDistribution:
     return SamplerDistribution(("cat", "dog"), tuple(range(len(epochs))), np.array([40, 10]), np.array(epochs))
 
 
@@ -34,7 +34,7 @@ def plain(text: str) -> str:
     return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
-def test_counts_and_imbalance_are_said() -> None:
+def test_counts_and_imbalance_are_in_the_lead() -> None:
     section = photos_section(make_run(statistics=cats_and_dogs()))
 
     assert plain(section.lead) == (
@@ -45,32 +45,32 @@ def test_counts_and_imbalance_are_said() -> None:
     assert section.values["bad"] == [("a␣b.jpg", "truncated")]
 
 
-def test_equal_classes_are_said_to_be_so() -> None:
-    assert "about equally large" in photos_section(make_run(statistics=cats_and_dogs(imbalance_ratio=1.2))).lead
+def test_classes_of_the_same_size_are_reported() -> None:
+    assert "about the same size" in photos_section(make_run(statistics=cats_and_dogs(imbalance_ratio=1.2))).lead
 
 
-def test_what_was_drawn_is_a_mean_over_epochs() -> None:
-    section = photos_section(make_run(statistics=cats_and_dogs(), sampler=draws((20, 30), (30, 20))))
+def test_sampled_photos_are_a_mean_over_epochs() -> None:
+    section = photos_section(make_run(statistics=cats_and_dogs(), sampler=sampled((20, 30), (30, 20))))
     cat, dog = section.values["rows"]
 
-    assert (cat["drawn"], cat["repeats"]) == (25, 0.625)
-    assert (dog["drawn"], dog["repeats"]) == (25, 2.5)
+    assert (cat["sampled"], cat["repeats"]) == (25, 0.625)
+    assert (dog["sampled"], dog["repeats"]) == (25, 2.5)
     assert read_markup(cat["bar"]).only("rect", "upper").share("width") == 1
     assert read_markup(cat["bar"]).only("rect", "lower").share("width") == 0.625
-    assert section.values["total_drawn"] == 50
-    assert "each photo between 0.62 and 2.5 times an epoch" in section.lead
+    assert section.values["total_sampled"] == 50
+    assert "Each photo is sampled between 0.62 and 2.5 times per epoch" in section.lead
 
 
-def test_a_sampler_that_changes_nothing_is_said_to_be_so() -> None:
-    section = photos_section(make_run(statistics=cats_and_dogs(), sampler=draws((40, 10))))
+def test_a_sampler_that_changes_nothing_is_reported() -> None:
+    section = photos_section(make_run(statistics=cats_and_dogs(), sampler=sampled((40, 10))))
 
-    assert section.lead.endswith("The sampler drew the classes as the data holds them.")
+    assert section.lead.endswith("The classes are sampled as often as the data contains them.")
 
 
-def test_draws_are_shown_without_statistics() -> None:
-    rows = photos_section(make_run(sampler=draws((20, 30)))).values["rows"]
+def test_sampled_photos_are_shown_without_statistics() -> None:
+    rows = photos_section(make_run(sampler=sampled((20, 30)))).values["rows"]
 
-    assert [(row["name"], row["held"], row["drawn"]) for row in rows] == [("cat", 40, 20), ("dog", 10, 30)]
+    assert [(row["name"], row["held"], row["sampled"]) for row in rows] == [("cat", 40, 20), ("dog", 10, 30)]
 
 
 def test_a_class_without_training_photos_has_no_repeats() -> None:
@@ -90,17 +90,17 @@ def test_bins_of_a_histogram_are_of_equal_width() -> None:
     assert {"10", "100", "1,000"} <= {one.text for one in drawn.all("text")}
 
 
-@pytest.mark.parametrize(("num_classes", "has_skyline"), [(MANY_CLASSES, False), (MANY_CLASSES + 1, True)])
-def test_many_classes_are_an_outline_from_large_to_small(num_classes: int, has_skyline: bool) -> None:
+@pytest.mark.parametrize(("num_classes", "has_chart"), [(MANY_CLASSES, False), (MANY_CLASSES + 1, True)])
+def test_many_classes_are_a_chart_from_large_to_small(num_classes: int, has_chart: bool) -> None:
     statistics = cats_and_dogs(
         classes=tuple(f"class {number}" for number in range(num_classes)),
         counts={"train": tuple(range(1, num_classes + 1))},
     )
-    skyline = photos_section(make_run(statistics=statistics)).values["skyline"]
+    chart = photos_section(make_run(statistics=statistics)).values["class_chart"]
 
-    assert (skyline is not None) is has_skyline
-    if skyline is not None:
-        heights = [one.share("height") for one in read_markup(skyline).all("rect")]
+    assert (chart is not None) is has_chart
+    if chart is not None:
+        heights = [one.share("height") for one in read_markup(chart).all("rect")]
         assert heights == sorted(heights, reverse=True)
 
 

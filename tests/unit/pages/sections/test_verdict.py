@@ -14,7 +14,7 @@ from classifier_training.pages.report import render_report
 from classifier_training.pages.sections.verdict import score_sentence, verdict_section
 from classifier_training.run.verification import Verification
 
-PROOF = make_verification()
+VERIFICATION = make_verification()
 
 
 def plain(text: str) -> str:
@@ -26,26 +26,27 @@ def export_of(data: RunData) -> dict[str, Any]:
     return export
 
 
-def test_the_score_is_said_with_its_interval() -> None:
+def test_the_score_has_its_interval() -> None:
     data = make_run(final=make_scored())
 
     assert (
-        plain(score_sentence(data)) == "of 200 test photos right. With photos like these expect between 87 % and 95 %."
+        plain(score_sentence(data))
+        == "of 200 test photos classified correctly. On similar photos, expect between 87 % and 95 %."
     )
     assert verdict_section(data).values["score"] == "92.5"
 
 
-def test_without_an_interval_none_is_said() -> None:
+def test_a_score_may_have_no_interval() -> None:
     data = make_run(final=make_scored(((1, 0), (0, 0)), intervals={}))
 
-    assert plain(score_sentence(data)) == "of 1 test photo right."
+    assert plain(score_sentence(data)) == "of 1 test photo classified correctly."
 
 
 def test_while_training_the_score_is_that_of_an_epoch() -> None:
     validation = make_scored(split="val", epoch=1, intervals={})
     data = make_run(status="training", final=None, validation=validation)
 
-    assert plain(score_sentence(data)) == "of 200 validation photos right after epoch 2."
+    assert plain(score_sentence(data)) == "of 200 validation photos classified correctly after epoch 2."
 
 
 def test_nothing_scored_is_no_score() -> None:
@@ -83,7 +84,7 @@ def test_an_unfinished_training_says_how_far_it_is() -> None:
     assert verdict_section(make_run()).values["progress"] is None
 
 
-def test_an_unfinished_run_says_how_to_go_on_and_not_that_it_runs() -> None:
+def test_an_unfinished_run_shows_how_to_resume_it() -> None:
     command = "classifier-training train --resume '/runs/<b>'"
     data = make_run(status="training", num_epochs=2, max_epochs=3, commands={"resume": command})
     page = read_markup(render_report(data))
@@ -91,7 +92,7 @@ def test_an_unfinished_run_says_how_to_go_on_and_not_that_it_runs() -> None:
     assert page.only("p", "kind").text == "Not finished"
     assert page.all("title")[0].text == "run · Not finished"
     assert page.all("pre")[0].text == command
-    assert "If it is not running any more, go on with:" in page.with_id("verdict").text
+    assert "If it is not running any more, resume it with:" in page.with_id("verdict").text
     assert "2 of 3 epochs are done." in plain(page.with_id("verdict").text)
 
 
@@ -102,25 +103,25 @@ def test_the_methods_of_the_intervals_are_named() -> None:
         for num, intervals in ((2, known), (6, {"top1": (0.8, 0.9)}), (2, {}))
     )
 
-    assert plain(few) == "95 % intervals: of top-1 Wilson's, of balanced accuracy and macro F1 bootstrapped."
-    assert plain(many) == "95 % intervals: of top-1 and top-5 Wilson's."
+    assert plain(few) == "95 % confidence intervals: Wilson for top-1, bootstrap for balanced accuracy and macro F1."
+    assert plain(many) == "95 % confidence intervals: Wilson for top-1 and top-5."
     assert none == ""
 
 
 @pytest.mark.parametrize(
-    ("proof", "is_proven", "state", "words"),
+    ("verification", "is_verified", "state", "words"),
     [
-        (PROOF, True, "proven", "on 32 real photos; the logits differ by at most 6.7 × 10⁻⁶ (0.001 is allowed)"),
-        (PROOF, False, "unproven", "the comparison was made with another file"),
-        (None, False, "unproven", "there is no verification.json"),
+        (VERIFICATION, True, "verified", "for 32 photos; the logits differ by at most 6.7 × 10⁻⁶ (0.001 is allowed)"),
+        (VERIFICATION, False, "unverified", "the comparison was made with another file"),
+        (None, False, "unverified", "verification.json is missing"),
         (make_verification(passed=False, sha256=None), False, "failed", "Do not use it"),
     ],
 )
-def test_the_export_says_whether_it_is_proven(
-    proof: Verification | None, is_proven: bool, state: str, words: str
+def test_the_export_shows_whether_it_is_verified(
+    verification: Verification | None, is_verified: bool, state: str, words: str
 ) -> None:
-    file = OnnxFile(Path("run/export/model.onnx"), 13_574_468, "b" * 64, is_proven)
-    export = export_of(make_run(verification=proof, onnx=file))
+    file = OnnxFile(Path("run/export/model.onnx"), 13_574_468, "b" * 64, is_verified)
+    export = export_of(make_run(verification=verification, onnx=file))
 
     assert (export["name"], plain(export["size"]), export["sha256"]) == ("model.onnx", "13.6 MB", "b" * 64)
     assert export["state"] == state

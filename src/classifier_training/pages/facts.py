@@ -1,4 +1,4 @@
-"""What a run is: its model, its photos, its training, as a few lines each."""
+"""The model, the photos and the training of a run, a few lines each."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.run_settings import setting
 from classifier_training.pages.read.scored_data import ScoredData
-from classifier_training.pages.sections.section import num_all_epochs
+from classifier_training.pages.section import num_all_epochs
 from classifier_training.pages.wording import count, large_number, moment
 from classifier_training.terminal.terminal import duration
 
 
 def run_facts(data: RunData, scored: ScoredData | None) -> list[tuple[str, list[str]]]:
-    """What was trained: a term and its lines."""
+    """Terms with their lines."""
     facts = [("Model", _model_lines(data, scored)), ("Photos", _photo_lines(data, scored))]
     if data.status != "evaluation":
         facts.append(("Training", _training_lines(data)))
@@ -62,7 +62,7 @@ def _training_lines(data: RunData) -> list[str]:
 
 
 def _started(data: RunData) -> str:
-    """When training began, as the environment tells it."""
+    """When training began."""
     try:
         return moment(datetime.fromisoformat(str(data.environment.get("started"))))
     except (ValueError, OverflowError):  # the first and the last day of the calendar have no local time

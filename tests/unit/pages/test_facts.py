@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.helpers.page_data import make_run, make_scored
 
+from classifier_training.pages.facts import run_facts
 from classifier_training.pages.read.run_data import RunData
-from classifier_training.pages.sections.facts import run_facts
 from classifier_training.run.model_info import ModelInfo
 
 

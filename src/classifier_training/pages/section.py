@@ -16,24 +16,26 @@ class Section:
     Attributes:
         key: Its anchor, and the name of its template in ``templates/sections``.
         title: Its heading.
-        lead: What it shows in this run, in a sentence or two.
-        empty: Why there is nothing to show, in a line; None where there is.
-        values: What its template is filled with.
+        lead: What it shows in this run, in one or two sentences.
+        empty: Why there is nothing to show; None where there is something.
+        is_of_training: Whether it is about the training, which an evaluation has none of.
+        values: The values of its template.
     """
 
     key: str
     title: str
     lead: str = ""
     empty: str | None = None
+    is_of_training: bool = False
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
 def num_all_epochs(data: RunData) -> int:
-    """How many epochs a run has: while it is not finished those that are wanted."""
+    """How many epochs a run has, or will have when it is finished."""
     wanted = data.max_epochs if data.status == "training" else None
     return max(data.num_epochs, wanted or 0)
 
 
 def shown_scores_name(split: str | None) -> str:
-    """What the photos of a split are called in a sentence."""
+    """The name of the photos of a split in a sentence."""
     return {"test": "test photos", "val": "validation photos", "train": "training photos"}.get(split or "", "photos")

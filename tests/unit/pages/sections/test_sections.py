@@ -1,0 +1,41 @@
+"""The table of sections and the files that a section consists of agree."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from tests.helpers.page_data import make_run
+
+from classifier_training import pages
+from classifier_training.pages.sections import SECTIONS, sections_of
+
+FOLDER = Path(pages.__file__).parent
+
+
+def test_every_file_is_in_the_table() -> None:
+    files = {path.stem for path in (FOLDER / "sections").glob("[!_]*.py")}
+    assert files - set(SECTIONS) == set(), "add the name of the file to SECTIONS in pages/sections/__init__.py"
+    assert set(SECTIONS) - files == set(), "SECTIONS in pages/sections/__init__.py names a file that does not exist"
+    assert len(set(SECTIONS)) == len(SECTIONS), "SECTIONS in pages/sections/__init__.py names a file twice"
+
+
+def test_every_file_has_its_function() -> None:
+    for name in SECTIONS:
+        module = import_module(f"classifier_training.pages.sections.{name}")
+        assert hasattr(module, f"{name}_section"), f"pages/sections/{name}.py needs the function {name}_section"
+
+
+def test_every_section_has_its_template() -> None:
+    keys = {section.key for section in sections_of(make_run())}
+    templates = {path.name.removesuffix(".html.j2") for path in (FOLDER / "templates" / "sections").iterdir()}
+    assert keys - templates == set(), "a section needs pages/templates/sections/KEY.html.j2"
+    assert templates - keys == set(), "no section has the key of this template"
+    assert len(keys) == len(SECTIONS), "two sections have the same key"
+
+
+def test_an_evaluation_has_no_sections_of_the_training() -> None:
+    shown = [section.key for section in sections_of(make_run(status="evaluation"))]
+    assert "curves" not in shown
+    assert "photos" not in shown
+    assert "confusion" in shown
