@@ -9,7 +9,7 @@ import lightning
 from classifier_training.data.index.statistics import dataset_statistics
 from classifier_training.data.photos import Photos
 from classifier_training.figures.rendering import PlottingBudget, save_figure
-from classifier_training.figures.statistics import image_sizes_figure, images_per_class_figure
+from classifier_training.figures.statistics import plot_image_sizes, plot_images_per_class
 from classifier_training.figures.text import named
 from classifier_training.run.records import write_record
 from classifier_training.run.statistics import Spread, Statistics
@@ -62,8 +62,8 @@ class DatasetStatisticsCallback(lightning.Callback):
                 if self.show_counts:
                     _say_counts(statistics, self.terminal)
                 self.terminal.pairs("pictures", _facts(statistics))
-            save_figure(images_per_class_figure(statistics), self.plots / "images_per_class.png")
-            save_figure(image_sizes_figure(statistics), self.plots / "image_sizes.png")
+            save_figure(plot_images_per_class(statistics), self.plots / "images_per_class.png")
+            save_figure(plot_image_sizes(statistics), self.plots / "image_sizes.png")
 
 
 def _say_counts(statistics: Statistics, terminal: Terminal) -> None:

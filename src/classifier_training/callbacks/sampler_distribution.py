@@ -16,7 +16,7 @@ from classifier_training.data.sampling.epoch_samples import EpochSamples, epoch_
 from classifier_training.data.sampling.table import SampledTable
 from classifier_training.errors import ConfigError
 from classifier_training.figures.rendering import PlottingBudget, save_figure
-from classifier_training.figures.sampler import sampler_figure
+from classifier_training.figures.sampler import plot_sampled_classes
 from classifier_training.figures.text import named
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.warn import warn_instead_of_raise
@@ -118,7 +118,7 @@ class SamplerDistributionCallback(DeferredPlot):
         with warn_instead_of_raise(figure.name), self.budget.spending():
             epochs = sorted(self.table.sampled)
             drawn = np.array([self.table.sampled[epoch] for epoch in epochs], np.int64)
-            save_figure(sampler_figure(latest.classes, latest.images, epochs, drawn), figure)
+            save_figure(plot_sampled_classes(latest.classes, latest.images, epochs, drawn), figure)
 
 
 def _say(drawn: EpochSamples, terminal: Terminal) -> None:

@@ -10,7 +10,7 @@ import lightning
 from classifier_training.callbacks.deferred_plot import DeferredPlot
 from classifier_training.callbacks.epoch_metrics import EpochMetrics
 from classifier_training.errors import ConfigError
-from classifier_training.figures.history import history_figure, read_history
+from classifier_training.figures.history import plot_history, read_history
 from classifier_training.figures.rendering import PlottingBudget, save_figure
 from classifier_training.warn import warn_instead_of_raise
 
@@ -71,4 +71,4 @@ class TrainingHistoryCallback(DeferredPlot):
     def _plot_history(self, _: PlottingBudget | None) -> None:
         with warn_instead_of_raise(self.path.name), self.budget.spending():
             rows = self._collected if self.metrics is None else read_history(self.metrics, self.timings)
-            save_figure(history_figure(rows, self.monitor, self.mode), self.path)
+            save_figure(plot_history(rows, self.monitor, self.mode), self.path)

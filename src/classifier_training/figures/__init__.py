@@ -1,1 +1,1 @@
-"""Matplotlib figures from plain arrays; nothing here reads a run folder or decides what is shown."""
+"""Matplotlib figures from plain arrays and records; nothing here decides what is shown, or when."""

@@ -1,4 +1,4 @@
-"""How the axes of all figures look: little ink beside the data."""
+"""The style of the axes of all figures."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SPLIT_COLOURS: Final = {"train": "#4c78a8", "val": "#f58518", "test": "#54a24b"}
-"""One colour for a split, wherever it is drawn."""
+"""One colour for each split, in all figures."""
 
 
 def plain_axes(axes: Axes, title: str, *, grid: str = "y") -> None:
-    """Takes the frame off two sides, and puts the title on the left.
+    """Removes the frame from two sides, and puts the title on the left.
 
     Args:
         axes: Where.
-        title: What is drawn; must be free of ``$``, which matplotlib would read as maths.
-        grid: ``x``, ``y`` or ``both``: across which axis the fine lines go.
+        title: Must not contain ``$``, which matplotlib would read as maths.
+        grid: ``x``, ``y`` or ``both``: the axes with grid lines.
     """
     axes.set_title(title, loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""The confusion matrix as an image that can be read with two classes and with a thousand."""
+"""The confusion matrix as a figure that is readable with two classes and with a thousand."""
 
 from __future__ import annotations
 
@@ -17,40 +17,39 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 MAX_NUMBERS: Final = 30
-"""Classes up to which every cell holds its number."""
+"""Up to this number of classes every cell has its number."""
 MAX_NAMES: Final = 60
-"""Classes up to which all of them are named."""
+"""Up to this number of classes all of them are named."""
 BLOCK_SIZE: Final = 40
-"""Classes that are named where there are more."""
+"""Number of classes that are named where there are more."""
 NUM_PAIRS: Final = 20
 MAX_CELLS: Final = 400
-"""Rows and columns that a matrix without names is drawn with."""
+"""Largest number of rows and columns of a matrix without names."""
 
 _COLOURS: Final = "Blues"
-_GAMMA: Final = 0.5  # a few errors beside hundreds of right answers are still to be seen
+_GAMMA: Final = 0.5  # a few errors are visible next to hundreds of correct predictions
 _DARK: Final = 0.6  # share of the scale above which numbers are white
 
 
 def plot_confusion(
     path: Path, confusion: NDArray[np.int64], classes: Sequence[str], *, normalized: bool, title: str
 ) -> None:
-    """Draws a confusion matrix; the row of a class without images is hatched.
+    """Plots a confusion matrix; the row of a class without images is hatched.
 
-    Up to `MAX_NUMBERS` classes the cells hold numbers, up to `MAX_NAMES` all classes are named. With more, the block
-    of the classes that are confused most is drawn with names, the whole matrix without, and the most confused pairs
-    are listed.
+    Up to `MAX_NUMBERS` classes the cells have numbers, up to `MAX_NAMES` all classes are named. With more, the block
+    of the most confused classes is shown with names, the whole matrix without, and the most confused pairs are listed.
 
     Args:
         path: The PNG file.
         confusion: int64 (K, K), rows are the true class, columns the predicted one.
         classes: K names.
-        normalized: Show shares of the images of a class, in percent, and not counts.
-        title: What it is of.
+        normalized: Show percentages of the images of a class instead of counts.
+        title: The title.
     """
     if len(classes) <= MAX_NAMES:
-        _draw_whole(path, confusion, classes, normalized=normalized, title=title)
+        _plot_whole(path, confusion, classes, normalized=normalized, title=title)
     else:
-        _draw_block(path, confusion, classes, normalized=normalized, title=title)
+        _plot_block(path, confusion, classes, normalized=normalized, title=title)
 
 
 def confused_pairs(confusion: NDArray[np.int64], num_pairs: int = NUM_PAIRS) -> list[tuple[int, int, int]]:
@@ -64,7 +63,7 @@ def confused_pairs(confusion: NDArray[np.int64], num_pairs: int = NUM_PAIRS) -> 
 
 
 def most_confused(confusion: NDArray[np.int64], num_classes: int = BLOCK_SIZE) -> list[int]:
-    """The classes of the most frequent errors, in class order; filled up with the classes of most images."""
+    """The classes of the most frequent errors, in class order; filled up with the classes with most images."""
     chosen: dict[int, None] = {}
     for true, predicted, _ in confused_pairs(confusion, num_classes**2):
         if len(chosen.keys() | {true, predicted}) <= num_classes:
@@ -75,7 +74,7 @@ def most_confused(confusion: NDArray[np.int64], num_classes: int = BLOCK_SIZE) -
     return sorted(chosen)
 
 
-def _draw_whole(
+def _plot_whole(
     path: Path, confusion: NDArray[np.int64], classes: Sequence[str], *, normalized: bool, title: str
 ) -> None:
     num_classes = len(classes)
@@ -94,7 +93,7 @@ def _draw_whole(
     save_figure(figure, path)
 
 
-def _draw_block(
+def _plot_block(
     path: Path, confusion: NDArray[np.int64], classes: Sequence[str], *, normalized: bool, title: str
 ) -> None:
     block = most_confused(confusion)
@@ -119,7 +118,7 @@ def _draw_block(
 def _heat_map(
     axes: Axes, confusion: NDArray[np.int64], *, normalized: bool, totals: NDArray[np.int64] | None = None
 ) -> AxesImage:
-    """Colours by a value's square root; ``totals`` are the images of each row, where some columns are left out."""
+    """Colours by the square root of a value; ``totals`` are the images of each row, where columns are left out."""
     from matplotlib.collections import PatchCollection
     from matplotlib.colors import PowerNorm
     from matplotlib.patches import Rectangle
@@ -148,7 +147,7 @@ def _heat_map(
 
 
 def _reduced(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The largest value of each few cells, where there are more cells than pixels: none of them is lost."""
+    """The largest value of each block of cells, where there are more cells than pixels, so that no error is lost."""
     factor = -(-len(values) // MAX_CELLS)
     if factor == 1:
         return values
@@ -164,7 +163,7 @@ def _percent(confusion: NDArray[np.int64], totals: NDArray[np.int64]) -> NDArray
 
 
 def _name_axes(axes: Axes, names: Sequence[str], size: float) -> None:
-    """Names the classes, and draws lines between the cells; a grid of minor ticks would take ten times as long."""
+    """Names the classes, and adds lines between the cells; a grid of minor ticks would take ten times as long."""
     from matplotlib.collections import LineCollection
 
     positions = range(len(names))
@@ -186,7 +185,7 @@ def _write_numbers(axes: Axes, confusion: NDArray[np.int64], *, normalized: bool
     totals = confusion.sum(axis=1)
     values = _percent(confusion, totals) if normalized else confusion.astype(np.float64)
     top = 100.0 if normalized else max(1.0, float(confusion.max(initial=0)))
-    for row, column in zip(*(places.tolist() for places in np.nonzero(confusion)), strict=True):
+    for row, column in zip(*(indices.tolist() for indices in np.nonzero(confusion)), strict=True):
         value = float(values[row, column])
         options: dict[str, Any] = {"color": "white" if (value / top) ** _GAMMA > _DARK else "black", "in_layout": False}
         axes.text(column, row, _number(value, normalized=normalized), ha="center", va="center", size=size, **options)

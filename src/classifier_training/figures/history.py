@@ -1,4 +1,4 @@
-"""How a training goes: loss, accuracy, learning rate and images per second over the epochs."""
+"""Training curves: loss, accuracy, learning rate and images per second by epoch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Row = Mapping[str, float]
 """The values of one epoch by name, ``epoch`` among them, from 0."""
 
 MAX_MARKED_EPOCHS: Final = 40
-"""Of more epochs than this the points are not marked, because they would hide the line."""
+"""With more epochs than this the points are not marked, because they would hide the line."""
 _MAX_LINES: Final = 6
 _OTHER_COLOURS: Final = ("#b279a2", "#72b7b2", "#9d755d", "#e45756", "#eeca3b", "#bab0ac")
 _KNOWN_COLOURS: Final = {
@@ -34,9 +34,9 @@ _ACCURACIES: Final = ("top1", "accuracy", "acc")
 
 
 def read_history(metrics: Path, timings: Path | None = None) -> list[dict[str, float]]:
-    """The rows of ``metrics.csv`` and ``timings.csv``, put together by their epoch.
+    """The rows of ``metrics.csv`` and ``timings.csv``, joined by epoch.
 
-    What is no number is left out; a file that does not exist has no rows.
+    Values that are not numbers are left out; a missing file has no rows.
     """
     rows: dict[int, dict[str, float]] = {}
     for path in (metrics, timings):
@@ -50,11 +50,11 @@ def read_history(metrics: Path, timings: Path | None = None) -> list[dict[str, f
     return [rows[epoch] for epoch in sorted(rows)]
 
 
-def history_figure(rows: Sequence[Row], monitor: str = "val/top1", mode: Mode = "max") -> Figure:
-    """Draws a training.
+def plot_history(rows: Sequence[Row], monitor: str = "val/top1", mode: Mode = "max") -> Figure:
+    """Plots the curves of a training.
 
     Args:
-        rows: One an epoch, in their order. A panel whose values none of them has is left out.
+        rows: One for each epoch, in order. A panel without values is left out.
         monitor: The metric that decides which epoch is the best.
         mode: Whether a higher or a lower value of it is better.
     """
@@ -72,7 +72,7 @@ def history_figure(rows: Sequence[Row], monitor: str = "val/top1", mode: Mode = 
     figure = new_figure(5.2 * num_columns, 3.4 * num_rows)
     grid = figure.subplots(num_rows, num_columns, squeeze=False)
     for axes, (title, lines) in zip(grid.flat, panels, strict=False):
-        _draw_panel(axes, title, lines[:_MAX_LINES], rows)
+        _plot_panel(axes, title, lines[:_MAX_LINES], rows)
         if best is not None and title in {"loss", "accuracy"}:
             _mark_best(axes, int(rows[best]["epoch"]) + 1)
         if title in {"loss", "accuracy"}:
@@ -82,7 +82,7 @@ def history_figure(rows: Sequence[Row], monitor: str = "val/top1", mode: Mode = 
     return figure
 
 
-def _draw_panel(axes: Axes, title: str, names: Sequence[str], rows: Sequence[Row]) -> None:
+def _plot_panel(axes: Axes, title: str, names: Sequence[str], rows: Sequence[Row]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     colours = iter(_OTHER_COLOURS)

@@ -1,4 +1,4 @@
-"""How figures are drawn while a model is trained: cheaply, and without ever stopping the training."""
+"""Rendering of figures during a training, within a time budget."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from classifier_training.files.atomic import atomic_path
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COMPRESSION: Final = 3  # takes half the time of the usual 6, and a tenth more space
+_COMPRESSION: Final = 3  # takes half the time of the default 6, and 10 % more space
 
 
 class PlottingBudget:
-    """Keeps what is looked at cheap: a figure is drawn again only while all drawing took a small share of the time.
+    """Keeps plotting cheap: figures are updated only while all plotting took a small share of the time.
 
-    One budget is shared by all that draw in a run. What is drawn at the end of a run asks for nothing.
+    All callbacks of a run share one budget. Figures at the end of a run are not limited.
 
     Args:
-        share: Share of the time since the first question that drawing may take.
+        share: Largest share of the time since the first call that plotting may take.
     """
 
     def __init__(self, share: float = 0.005) -> None:
@@ -35,21 +35,21 @@ class PlottingBudget:
         self.spent = 0.0
         self._started: float | None = None
         self._waiting: set[object] = set()
-        self._drawn: Counter[object] = Counter()
+        self._plotted: Counter[object] = Counter()
 
     def wait(self, who: object) -> bool:
-        """Whether it is ``who``'s turn: there is time, and nobody who waits as well has drawn less often."""
+        """Whether it is the turn of ``who``: there is time, and no other waiting one has plotted less often."""
         self._waiting.add(who)
-        return self.is_open and self._drawn[who] <= min(self._drawn[other] for other in self._waiting)
+        return self.is_open and self._plotted[who] <= min(self._plotted[other] for other in self._waiting)
 
     def note_plotted(self, who: object) -> None:
-        """``who`` draws now, and waits no longer."""
+        """``who`` plots now and is no longer waiting."""
         self._waiting.discard(who)
-        self._drawn[who] += 1
+        self._plotted[who] += 1
 
     @property
     def is_open(self) -> bool:
-        """Whether there is time to draw."""
+        """Whether there is time to plot."""
         if self._started is None:
             self._started = time.monotonic()
         return self.spent <= self.share * (time.monotonic() - self._started)
@@ -65,10 +65,10 @@ class PlottingBudget:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure that belongs to no window, so that threads and servers without a screen can draw.
+    """An empty figure without a window, for threads and servers without a screen.
 
     Args:
-        width: Inches, of 100 pixels.
+        width: Inches of 100 pixels.
         height: Inches.
     """
     from matplotlib.figure import Figure
@@ -79,12 +79,12 @@ def new_figure(width: float, height: float) -> Figure:
 def save_figure(figure: Figure, path: Path, *, behind: Image.Image | None = None) -> None:
     """Writes a figure as PNG, atomically; letters that the font lacks become boxes, without a warning.
 
-    It is drawn once, where ``Figure.savefig`` draws it twice.
+    It is rendered once; ``Figure.savefig`` would render it twice.
 
     Args:
-        figure: As `new_figure` makes it.
+        figure: From `new_figure`.
         path: The file.
-        behind: Pixels that need no scaling, which Matplotlib would do; stands behind a figure without ground.
+        behind: Pixels that are shown behind a transparent figure, unscaled.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

@@ -1,4 +1,4 @@
-"""What the sampler drew of each class in each epoch, beside what the data holds."""
+"""How often each class is sampled in each epoch, compared with the data."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_CLASSES_APART: Final = 20
-"""More classes than this are drawn as groups of classes that the data holds about equally many images of."""
+"""More classes than this are shown as groups of classes with about the same number of images."""
 NUM_GROUPS: Final = 10
 _MAX_BARS: Final = 60
 
 
-def sampler_figure(
+def plot_sampled_classes(
     classes: Sequence[str], images: NDArray[np.int64], epochs: Sequence[int], drawn: NDArray[np.int64]
 ) -> Figure:
-    """Draws the images of each class on top of each other: what the data holds, and what every epoch drew.
+    """Plots the images of each class as stacked bars: in the data, and sampled in every epoch.
 
     Args:
         classes: K class names.
         images: int64 (K,), training images of each class.
         epochs: E epochs, from 0.
-        drawn: int64 (E, K), how often an image of each class was drawn.
+        drawn: int64 (E, K), how many images of each class were sampled.
     """
     from matplotlib.patches import Patch
 
@@ -49,8 +49,8 @@ def sampler_figure(
         right.stackplot([epoch + 1 for epoch in epochs], layers, colors=colours)
         right.set_xlim(epochs[0] + 1, epochs[-1] + 1)
     _label_epochs(right)
-    plain_axes(left, "the data")
-    plain_axes(right, "drawn in each epoch")
+    plain_axes(left, "in the data")
+    plain_axes(right, "sampled in each epoch")
     left.set_ylabel("images")
     left.set_xlim(-0.14, 0.14)
     right.tick_params(left=False)
@@ -60,12 +60,12 @@ def sampler_figure(
 
 
 def _stack(
-    axes: Axes, places: Sequence[str] | Sequence[int], layers: NDArray[np.int64], colours: Sequence[str]
+    axes: Axes, positions: Sequence[str] | Sequence[int], layers: NDArray[np.int64], colours: Sequence[str]
 ) -> None:
-    width = 0.8 * min(1.0, len(places) / 5)
+    width = 0.8 * min(1.0, len(positions) / 5)
     below = np.zeros(layers.shape[1], np.int64)
     for layer, colour in zip(layers, colours, strict=True):
-        axes.bar(places, layer, bottom=below, width=width, color=colour, edgecolor="white", linewidth=0.4)
+        axes.bar(positions, layer, bottom=below, width=width, color=colour, edgecolor="white", linewidth=0.4)
         below = below + layer
 
 
@@ -77,7 +77,7 @@ def _label_epochs(axes: Axes) -> None:
 
 
 def _layers(classes: Sequence[str], images: NDArray[np.int64]) -> tuple[list[str], list[NDArray[np.int64]]]:
-    """What is drawn as one layer, the largest one first: its label, and the positions of its classes."""
+    """Labels of the layers, the largest one first, and the positions of their classes."""
     order = np.argsort(-images, kind="stable")
     if len(classes) <= MAX_CLASSES_APART:
         return [shown(classes[position]) for position in order], list(order[:, None])
@@ -92,7 +92,7 @@ def _span(counts: NDArray[np.int64]) -> str:
 
 
 def _colours(count: int) -> list[str]:
-    """Colours of which neighbours can be told apart."""
+    """Colours of which neighbours can be distinguished."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 

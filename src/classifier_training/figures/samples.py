@@ -1,4 +1,4 @@
-"""Grids of images with what a model said of each."""
+"""Grids of images with their predictions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GAP: Final = 12
 _LINE: Final = 15  # height of a line of text, pixels
 _HEAD: Final = 34
 _LEFT_TO_RIGHT: Final = "\N{LEFT-TO-RIGHT MARK}"  # a name may be Hebrew, the line is not
-_RIGHT, _WRONG, _NEITHER = "#1a7f37", "#cf222e", "#404040"
+_CORRECT, _WRONG, _NEITHER = "#1a7f37", "#cf222e", "#404040"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,8 +32,8 @@ class Tile:
 
     Attributes:
         pixels: uint8 (H, W, 3), square; None: the image is gone.
-        lines: What stands below it, at most three lines.
-        is_correct: Whether the model was right; None where nothing was predicted.
+        lines: The text below it, at most three lines.
+        is_correct: Whether the prediction is correct; None where there is none.
     """
 
     pixels: NDArray[np.uint8] | None
@@ -44,13 +44,13 @@ class Tile:
 def predicted_tile(
     pixels: NDArray[np.uint8] | None, true: str, predicted: str, confidence: float, loss: float | None = None
 ) -> Tile:
-    """An image with what was said of it; right or wrong is told by a sign, in words and by the colour.
+    """An image with its prediction; a sign, the text and the colour show whether it is correct.
 
     Args:
         pixels: uint8 (S, S, 3); None: the image is gone.
         true: Its class.
-        predicted: What the model took it for.
-        confidence: Probability of that, in [0, 1].
+        predicted: The predicted class.
+        confidence: Probability of the predicted class, in [0, 1].
         loss: Shown where given.
     """
     is_correct = true == predicted
@@ -63,12 +63,12 @@ def predicted_tile(
 
 
 def plot_tiles(path: Path, tiles: Sequence[Tile], *, title: str) -> None:
-    """Draws images in rows.
+    """Plots images in rows.
 
     Args:
         path: The PNG file.
-        tiles: What to draw; without any there is the title alone.
-        title: What it is of.
+        tiles: The images; without any only the title is shown.
+        title: The title.
     """
     columns = max(3, min(MAX_COLUMNS, len(tiles)))
     rows = math.ceil(len(tiles) / columns)
@@ -83,7 +83,7 @@ def plot_tiles(path: Path, tiles: Sequence[Tile], *, title: str) -> None:
     axes.text(_GAP, _HEAD / 2, shown(title, columns * 24), fontsize=10, va="center")
     for number, tile in enumerate(tiles):
         left, top = _GAP + number % columns * step[0], _HEAD + number // columns * step[1]
-        colour = {True: _RIGHT, False: _WRONG, None: _NEITHER}[tile.is_correct]
+        colour = {True: _CORRECT, False: _WRONG, None: _NEITHER}[tile.is_correct]
         edge = 1 if tile.is_correct is None else 2
         frame = canvas[top - edge : top + SIDE + edge, left - edge : left + SIDE + edge]
         frame[:] = ImageColor.getrgb(colour)

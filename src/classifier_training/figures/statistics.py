@@ -1,4 +1,4 @@
-"""What the photos are like: how many there are of each class and split, and how large they are."""
+"""The number of images of each class and split, and their sizes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_CLASSES_NAMED: Final = 40
-"""Of more classes than this the figure shows a curve over all of them, and the names of the extremes."""
+"""With more classes than this the figure shows a curve over all, with the names of the largest and smallest ones."""
 NUM_EXTREMES: Final = 3
 _LOG_RATIO: Final = 30.0
-"""From this ratio of the largest to the smallest training class on, numbers stand on a logarithmic axis."""
+"""From this ratio of the largest to the smallest training class on, the axis is logarithmic."""
 
 
-def images_per_class_figure(statistics: Statistics) -> Figure:
+def plot_images_per_class(statistics: Statistics) -> Figure:
     """Plots the number of images of each class by split, the largest class of the training split first.
 
     Args:
@@ -37,8 +37,8 @@ def images_per_class_figure(statistics: Statistics) -> Figure:
     return _bars(names, counts) if len(names) <= MAX_CLASSES_NAMED else _curves(names, counts)
 
 
-def image_sizes_figure(statistics: Statistics) -> Figure:
-    """Plots how wide and high the images are, and their aspect ratios; arguments as `images_per_class_figure`."""
+def plot_image_sizes(statistics: Statistics) -> Figure:
+    """Plots how wide and high the images are, and their aspect ratios; arguments as `plot_images_per_class`."""
     figure = new_figure(11, 3.4)
     titles = ("width, pixels", "height, pixels", "aspect ratio, width / height")
     panels = zip(figure.subplots(1, 3), QUANTITIES, titles, strict=True)
@@ -53,18 +53,18 @@ def _bars(names: Sequence[str], counts: Mapping[str, Any]) -> Figure:
     """One group of bars a class."""
     figure = new_figure(8, 1.3 + len(names) * (0.16 + 0.14 * len(counts)))
     axes = figure.subplots()
-    places = np.arange(len(names))
+    positions = np.arange(len(names))
     height = 0.82 / len(counts)
     is_log = _is_wide(counts)
     for number, (split, values) in enumerate(counts.items()):
         offset = (number - (len(counts) - 1) / 2) * height
-        bars = axes.barh(places + offset, values, height, color=SPLIT_COLOURS[split], label=split, log=is_log)
+        bars = axes.barh(positions + offset, values, height, color=SPLIT_COLOURS[split], label=split, log=is_log)
         axes.bar_label(bars, [str(value) for value in values], padding=3, fontsize=7, color="#555555")
-    axes.set_yticks(places, [shown(name) for name in names])
+    axes.set_yticks(positions, [shown(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.margins(x=0.08)
     if is_log:
-        axes.set_xlim(left=0.5)  # a bar of one image is seen, one of none is not
+        axes.set_xlim(left=0.5)  # a bar of one image is visible, one of none is not
     plain_axes(axes, _title(counts), grid="x")
     axes.set_xlabel("images" + (", logarithmic" if is_log else ""))
     figure.legend(loc="outside lower right", ncols=len(counts), frameon=False, fontsize=9)
@@ -78,7 +78,7 @@ def _curves(names: Sequence[str], counts: Mapping[str, Any]) -> Figure:
     is_log = _is_wide(counts)
     ranks = np.arange(1, len(names) + 1)
     for split, values in counts.items():
-        # what comes after the training split is noise around it, and drawn behind
+        # the other splits are noise around the training split, and behind it
         width, order = (1.8, 3) if split == "train" else (0.7, 2)
         axes.step(ranks, values, where="mid", color=SPLIT_COLOURS[split], label=split, linewidth=width, zorder=order)
     if is_log:
@@ -99,7 +99,7 @@ def _curves(names: Sequence[str], counts: Mapping[str, Any]) -> Figure:
 
 def _histogram(axes: Axes, histogram: Histogram, median: float) -> None:
     edges, values = np.array(histogram.edges), np.array(histogram.counts)
-    if len(values) == 1:  # all alike, or so it seems: a bar as wide as is seen
+    if len(values) == 1:  # all values are the same: a bar that is wide enough to be visible
         middle = edges.mean()
         edges = np.array([middle * 0.98, middle * 1.02])
     axes.stairs(values, edges, fill=True, color=SPLIT_COLOURS["train"])
@@ -129,5 +129,5 @@ def _title(counts: Mapping[str, Any]) -> str:
     return f"images per class ({numbers})"
 
 
-def _extremes(names: Sequence[str], values: Any, places: range) -> str:
-    return ", ".join(f"{shown(names[place])} ({values[place]:,})" for place in places)
+def _extremes(names: Sequence[str], values: Any, positions: range) -> str:
+    return ", ".join(f"{shown(names[position])} ({values[position]:,})" for position in positions)

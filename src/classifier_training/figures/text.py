@@ -7,7 +7,7 @@ import unicodedata
 from typing import Final
 
 NAME_LENGTH: Final = 24
-"""Letters of a name beside an axis or below an image."""
+"""Letters of a name at an axis or below an image."""
 
 LONG_NAME_LENGTH: Final = 40
 
@@ -18,14 +18,14 @@ _INVISIBLE: Final = {"Cc", "Cf", "Co", "Cn", "Zl", "Zp"}
 def shown(name: str, length: int = NAME_LENGTH) -> str:
     """A name for matplotlib.
 
-    White space becomes one space; control and direction characters, which could reorder what stands beside them, are
-    left out; half of a surrogate pair, as in a file name that is no UTF-8, becomes a question mark in a box. A long
-    name keeps its beginning and its end. Dollar signs are escaped, as matplotlib would set what stands between two of
-    them as a formula.
+    White space becomes one space; control and direction characters, which could reorder the text around them, are left
+    out; a lone surrogate, as in a file name that is not UTF-8, becomes a question mark in a box. A long
+    name keeps its beginning and its end. Dollar signs are escaped, because matplotlib would
+    set the text between two of them as a formula.
 
     Args:
         name: Any text.
-        length: Letters that are kept, at least 3.
+        length: Number of letters to keep, at least 3.
     """
     spaced = _SPACES.sub(" ", name).strip()
     visible = "".join(_visible(letter) for letter in spaced)
@@ -33,7 +33,7 @@ def shown(name: str, length: int = NAME_LENGTH) -> str:
 
 
 def shortened(text: str, length: int) -> str:
-    """A text of at most ``length`` letters, with an ellipsis for what is left out of its middle."""
+    """A text of at most ``length`` letters, with an ellipsis in its middle."""
     if len(text) <= length:
         return text
     end = (length - 1) // 3

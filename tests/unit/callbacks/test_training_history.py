@@ -17,7 +17,7 @@ from tests.helpers.training import (
 from classifier_training.callbacks import training_history
 from classifier_training.callbacks.training_history import TrainingHistoryCallback
 from classifier_training.errors import ConfigError
-from classifier_training.figures.history import history_figure
+from classifier_training.figures.history import plot_history
 from classifier_training.figures.rendering import PlottingBudget
 
 pytestmark = LIGHTNING_NOTICES
@@ -30,9 +30,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
     def note(rows: Any, *arguments: Any) -> Any:
         epochs.append([int(row["epoch"]) for row in rows])
-        return history_figure(rows, *arguments)
+        return plot_history(rows, *arguments)
 
-    monkeypatch.setattr(training_history, "history_figure", note)
+    monkeypatch.setattr(training_history, "plot_history", note)
     return epochs
 
 
@@ -101,7 +101,7 @@ def test_a_figure_that_fails_stops_no_training(tmp_path: Path, monkeypatch: pyte
     def fail(*arguments: Any) -> None:
         raise ValueError("no\nink")
 
-    monkeypatch.setattr(training_history, "history_figure", fail)
+    monkeypatch.setattr(training_history, "plot_history", fail)
     trainer = make_trainer(tmp_path, TrainingHistoryCallback(tmp_path / "history.png"))
     with pytest.warns(UserWarning, match=r"history\.png could not be made, all else goes on: no ink"):
         trainer.fit(make_model(), make_loader(2), make_loader(1))

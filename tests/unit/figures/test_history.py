@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from classifier_training.figures.history import MAX_MARKED_EPOCHS, history_figure, read_history
+from classifier_training.figures.history import MAX_MARKED_EPOCHS, plot_history, read_history
 from classifier_training.figures.rendering import save_figure
 
 
@@ -64,19 +64,19 @@ def test_the_best_epoch_is_that_of_the_checkpoint(
         {"epoch": epoch, "val/top1": score, "val/loss": loss}
         for epoch, (score, loss) in enumerate(zip(scores, losses, strict=True))
     ]
-    accuracy = panels(history_figure(rows, "val/top1", mode))["accuracy"]
+    accuracy = panels(plot_history(rows, "val/top1", mode))["accuracy"]
     assert [x for x, _ in points(accuracy, f"best: epoch {expected + 1}")] == [expected + 1] * 2
 
 
 def test_where_nothing_was_monitored_no_epoch_is_the_best() -> None:
-    figure = history_figure([{"epoch": 0, "val/loss": 1.0}], "val/top1", "max")
+    figure = plot_history([{"epoch": 0, "val/loss": 1.0}], "val/top1", "max")
     assert "best" not in str([axes.get_legend_handles_labels()[1] for axes in figure.axes])
 
 
 def test_each_panel_shows_its_lines_by_epochs_from_one() -> None:
     rows = [row | {"images_per_second": 100.0} for row in make_rows(3)]
 
-    shown = panels(history_figure(rows))
+    shown = panels(plot_history(rows))
 
     assert list(shown) == ["loss", "accuracy", "learning rate", "training speed, images/s"]
     assert points(shown["loss"], "train/loss") == [(1, 2.0), (2, 1.0), (3, 2 / 3)]
@@ -89,31 +89,31 @@ def test_values_that_are_missing_leave_no_point() -> None:
     rows = make_rows(3)
     rows[1]["val/loss"] = math.nan
     del rows[2]["val/loss"]
-    assert points(panels(history_figure(rows))["loss"], "val/loss") == [(1, 1.0)]
+    assert points(panels(plot_history(rows))["loss"], "val/loss") == [(1, 1.0)]
 
 
 def test_somebody_elses_metrics_find_their_panels() -> None:
     rows = [{"epoch": 0, "train_loss": 1.0, "val_acc": 0.5, "$loss$": 3.0, "lr-AdamW": 0.1, "other": 1.0}]
-    shown = panels(history_figure(rows))
+    shown = panels(plot_history(rows))
     assert list(shown) == ["loss", "accuracy", "learning rate"]
     assert points(shown["loss"], r"\$loss\$") == [(1, 3.0)]
 
 
 @pytest.mark.parametrize(("num_epochs", "are_marked"), [(1, True), (MAX_MARKED_EPOCHS, True), (200, False)])
 def test_points_are_seen_where_a_line_would_not_be(num_epochs: int, are_marked: bool) -> None:
-    (line, *_) = panels(history_figure(make_rows(num_epochs)))["loss"].get_lines()
+    (line, *_) = panels(plot_history(make_rows(num_epochs)))["loss"].get_lines()
     assert (line.get_marker() == "o") is are_marked
 
 
 @pytest.mark.parametrize("num_epochs", [0, 1, 200])
 def test_it_is_drawn(tmp_path: Path, num_epochs: int) -> None:
-    save_figure(history_figure(make_rows(num_epochs)), tmp_path / "history.png")
+    save_figure(plot_history(make_rows(num_epochs)), tmp_path / "history.png")
     with Image.open(tmp_path / "history.png") as image:
         assert image.width >= 500
 
 
 def test_a_name_that_begins_with_an_underscore_has_its_place_in_the_legend() -> None:
-    figure = history_figure([{"epoch": 0.0, "_loss": 1.0}, {"epoch": 1.0, "_loss": 0.5}])
+    figure = plot_history([{"epoch": 0.0, "_loss": 1.0}, {"epoch": 1.0, "_loss": 0.5}])
     legend = figure.axes[0].get_legend()
     assert legend is not None
     assert [text.get_text().strip() for text in legend.get_texts()] == ["_loss"]

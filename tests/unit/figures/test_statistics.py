@@ -10,7 +10,7 @@ from tests.helpers.page_data import make_statistics
 from tests.unit.figures.nasty_names import NASTY_NAMES
 
 from classifier_training.figures.rendering import save_figure
-from classifier_training.figures.statistics import MAX_CLASSES_NAMED, image_sizes_figure, images_per_class_figure
+from classifier_training.figures.statistics import MAX_CLASSES_NAMED, plot_image_sizes, plot_images_per_class
 from classifier_training.run.statistics import QUANTITIES, Histogram, Spread, Statistics
 
 
@@ -29,7 +29,7 @@ def measured(edges: Sequence[float], counts: Sequence[int]) -> Statistics:
 
 
 def test_classes_stand_by_their_training_images_with_a_bar_for_each_split() -> None:
-    figure = images_per_class_figure(counted(["a", "b", "c"], train=[5, 9, 7], val=[1, 0, 2]))
+    figure = plot_images_per_class(counted(["a", "b", "c"], train=[5, 9, 7], val=[1, 0, 2]))
 
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_yticklabels()] == ["b", "c", "a"]
@@ -42,14 +42,14 @@ def test_classes_stand_by_their_training_images_with_a_bar_for_each_split() -> N
 @pytest.mark.parametrize("num_classes", [3, 100])
 def test_very_unequal_classes_stand_on_a_logarithmic_axis(num_classes: int) -> None:
     counts = [1000, *([3] * (num_classes - 1))]
-    (axes,) = images_per_class_figure(counted(["a"] * num_classes, train=counts, val=[0] * num_classes)).axes
+    (axes,) = plot_images_per_class(counted(["a"] * num_classes, train=counts, val=[0] * num_classes)).axes
     assert "log" in (axes.get_xscale() if num_classes == 3 else axes.get_yscale())
 
 
 def test_of_many_classes_the_extremes_are_named() -> None:
     names = [f"n{number}" for number in range(1000)]
 
-    (axes,) = images_per_class_figure(counted(names, train=range(700, 1700), val=[50] * 1000)).axes
+    (axes,) = plot_images_per_class(counted(names, train=range(700, 1700), val=[50] * 1000)).axes
 
     assert "largest: n999 (1,699), n998 (1,698), n997 (1,697)" in axes.get_xlabel()
     assert "smallest: n2 (702), n1 (701), n0 (700)" in axes.get_xlabel()
@@ -60,7 +60,7 @@ def test_of_many_classes_the_extremes_are_named() -> None:
 def test_classes_are_drawn_whatever_their_names(tmp_path: Path, num_classes: int) -> None:
     names = [NASTY_NAMES[number % len(NASTY_NAMES)] for number in range(num_classes)]
     counts = [1 + number % 90 for number in range(num_classes)]
-    figure = images_per_class_figure(counted(names, train=counts, val=counts, test=counts))
+    figure = plot_images_per_class(counted(names, train=counts, val=counts, test=counts))
     save_figure(figure, tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as image:
         assert image.width in (800, 900)
@@ -76,7 +76,7 @@ def test_classes_are_drawn_whatever_their_names(tmp_path: Path, num_classes: int
     ],
 )
 def test_sizes_are_drawn(tmp_path: Path, edges: list[float], counts: list[int], scale: str) -> None:
-    figure = image_sizes_figure(measured(edges, counts))
+    figure = plot_image_sizes(measured(edges, counts))
     assert [axes.get_xscale() for axes in figure.axes] == [scale] * 3
     save_figure(figure, tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as image:
