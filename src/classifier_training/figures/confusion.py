@@ -136,7 +136,7 @@ def _heat_map(
         extent=(-0.5, side - 0.5, side - 0.5, -0.5),
     )
     if len(totals) <= MAX_NAMES:
-        diagonal = [Rectangle((place - 0.5, place - 0.5), 1, 1) for place in range(len(totals))]
+        diagonal = [Rectangle((position - 0.5, position - 0.5), 1, 1) for position in range(len(totals))]
         frames = PatchCollection(diagonal, facecolors="none", edgecolors="0.45", linewidths=0.8)
         axes.add_collection(frames, autolim=False)
     for row in np.flatnonzero(totals == 0).tolist():
@@ -210,5 +210,7 @@ def _list_pairs(axes: Axes, confusion: NDArray[np.int64], classes: Sequence[str]
     for line, (true, predicted, count) in enumerate(pairs):
         height = 1 - (line + 0.5) / NUM_PAIRS
         texts = (f"{count}", f"of {totals[true]}", shown(classes[true], 26), f"→ {shown(classes[predicted], 26)}")
-        for text, place, side in zip(texts, (0.05, 0.06, 0.17, 0.57), ("right", "left", "left", "left"), strict=True):
-            axes.text(place, height, text, fontsize=8, ha=side, va="center", transform=axes.transAxes)
+        for text, position, side in zip(
+            texts, (0.05, 0.06, 0.17, 0.57), ("right", "left", "left", "left"), strict=True
+        ):
+            axes.text(position, height, text, fontsize=8, ha=side, va="center", transform=axes.transAxes)

@@ -23,7 +23,7 @@ _MAX_BARS: Final = 60
 
 
 def plot_sampled_classes(
-    classes: Sequence[str], images: NDArray[np.int64], epochs: Sequence[int], drawn: NDArray[np.int64]
+    classes: Sequence[str], images: NDArray[np.int64], epochs: Sequence[int], sampled: NDArray[np.int64]
 ) -> Figure:
     """Plots the images of each class as stacked bars: in the data, and sampled in every epoch.
 
@@ -31,13 +31,13 @@ def plot_sampled_classes(
         classes: K class names.
         images: int64 (K,), training images of each class.
         epochs: E epochs, from 0.
-        drawn: int64 (E, K), how many images of each class were sampled.
+        sampled: int64 (E, K), how many images of each class were sampled.
     """
     from matplotlib.patches import Patch
 
     labels, members = _layers(classes, images)
     held = np.array([images[part].sum() for part in members])
-    layers = np.array([drawn[:, part].sum(axis=1) for part in members]).reshape(len(members), len(epochs))
+    layers = np.array([sampled[:, part].sum(axis=1) for part in members]).reshape(len(members), len(epochs))
     figure = new_figure(10, max(4.5, 1.4 + 0.21 * len(labels)))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1, 7])
     colours = _colours(len(labels))

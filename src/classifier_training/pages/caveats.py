@@ -138,7 +138,7 @@ def _of_photos(data: RunData) -> Iterator[Caveat]:
         share = percentage(len(statistics.bad) / max(statistics.num_images + len(statistics.bad), 1))
         yield Caveat("note", f"{count(len(statistics.bad), 'bad file')}", f"{share} of all files could not be read.")
     if sampler is not None and len(sampler.epochs):
-        never = np.flatnonzero((sampler.drawn.sum(axis=0) == 0) & (sampler.images > 0))
+        never = np.flatnonzero((sampler.sampled.sum(axis=0) == 0) & (sampler.images > 0))
         if len(never):
             names = listing([quoted(sampler.classes[index]) for index in never])
             title = f"{count(len(never), 'class', 'classes')} never sampled"

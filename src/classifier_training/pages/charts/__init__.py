@@ -1,1 +1,1 @@
-"""Charts as SVG, drawn on the server; they take numbers and know no run."""
+"""Charts as SVG, made from numbers; nothing here knows what a run is."""

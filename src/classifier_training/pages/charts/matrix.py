@@ -37,8 +37,10 @@ def matrix_chart(confusion: NDArray[np.int64], classes: Sequence[str], title: st
         _cell(row, column, int(confusion[row, column]), int(confusion[row].sum()), cell, num_classes <= MOST_WRITTEN)
         for row, column in zip(*np.nonzero(confusion), strict=True)
     ]
-    lines = [_line(place * cell, side) for place in range(num_classes + 1)]
-    labels = [_row_name(name, place, cell) + _column_name(name, place, cell) for place, name in enumerate(names)]
+    lines = [_line(position * cell, side) for position in range(num_classes + 1)]
+    labels = [
+        _row_name(name, position, cell) + _column_name(name, position, cell) for position, name in enumerate(names)
+    ]
     width, height = margin + side + 4, margin + side + 4
     return element(
         "svg",
@@ -70,15 +72,15 @@ def _cell(row: int, column: int, count: int, of_row: int, size: int, is_written:
     return box + element("text", str(count), **middle, text_anchor="middle", dy=4, class_="cell-count")
 
 
-def _line(place: float, side: float) -> Markup:
-    across = element("line", x1=0, x2=side, y1=place, y2=place, class_="grid")
-    return across + element("line", x1=place, x2=place, y1=0, y2=side, class_="grid")
+def _line(position: float, side: float) -> Markup:
+    across = element("line", x1=0, x2=side, y1=position, y2=position, class_="grid")
+    return across + element("line", x1=position, x2=position, y1=0, y2=side, class_="grid")
 
 
-def _row_name(name: str, place: int, size: int) -> Markup:
-    return element("text", name, x=-8, y=(place + 0.5) * size, dy=4, text_anchor="end", class_="matrix-name")
+def _row_name(name: str, position: int, size: int) -> Markup:
+    return element("text", name, x=-8, y=(position + 0.5) * size, dy=4, text_anchor="end", class_="matrix-name")
 
 
-def _column_name(name: str, place: int, size: int) -> Markup:
-    x = (place + 0.5) * size + 4
+def _column_name(name: str, position: int, size: int) -> Markup:
+    x = (position + 0.5) * size + 4
     return element("text", name, x=x, y=-8, transform=f"rotate(-90 {x:g} -8)", class_="matrix-name")

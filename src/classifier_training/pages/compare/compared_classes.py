@@ -57,10 +57,10 @@ def _row(name: str, rows: list[ClassRow | None]) -> dict[str, Any]:
         ComparedRecall(
             recall=None if row is None else row.recall,
             interval=None if row is None else row.recall_interval,
-            difference=None if place == 0 or row is None or row.recall is None or best is None else row.recall - best,
+            difference=None if index == 0 or row is None or row.recall is None or best is None else row.recall - best,
             support=None if row is None else row.support,
         )
-        for place, row in enumerate(rows)
+        for index, row in enumerate(rows)
     ]
     known = [cell.recall for cell in cells if cell.recall is not None]
     supports = sorted({cell.support for cell in cells if cell.support is not None})

@@ -37,8 +37,8 @@ def _chart(runs: Sequence[ComparedRun], name: str, title: str, write: Callable[[
     if not epochs:
         return None
     lines = [
-        Line(run.label, [one.get(epoch) for epoch in epochs], place % _KINDS + 1)
-        for place, (run, one) in enumerate(zip(runs, values, strict=True))
+        Line(run.label, [one.get(epoch) for epoch in epochs], index % _KINDS + 1)
+        for index, (run, one) in enumerate(zip(runs, values, strict=True))
         if one
     ]
     shown = [epoch + 1 for epoch in epochs]
@@ -58,7 +58,7 @@ def _chart(runs: Sequence[ComparedRun], name: str, title: str, write: Callable[[
         y_axis=share_axis(every, num_ticks=4, high=1.0 if highest > 0.9 else None)
         if is_share
         else axis_over(every, write, num_ticks=4, low=0.0),
-        hits=[_text(epoch, lines, place, write) for place, epoch in enumerate(shown)],
+        hits=[_text(epoch, lines, index, write) for index, epoch in enumerate(shown)],
     )
     return {"title": title, "svg": svg, "legend": [(line.kind, line.name) for line in lines]}
 
@@ -78,8 +78,8 @@ def _last(line: Line) -> str:
     return f"{line.name} {decimal(known[-1])}"
 
 
-def _text(epoch: int, lines: Sequence[Line], place: int, write: Callable[[float], str]) -> str:
+def _text(epoch: int, lines: Sequence[Line], index: int, write: Callable[[float], str]) -> str:
     """A line for each run."""
-    values = [(line.name, line.values[place]) for line in lines]
+    values = [(line.name, line.values[index]) for line in lines]
     rows = [f"{name}\t{DASH if value is None else write(value)}" for name, value in values]
     return "\n".join([f"Epoch {epoch}", *rows])

@@ -62,11 +62,11 @@ def compared_runs(data: Sequence[RunData]) -> ComparedRuns:
     runs = [
         ComparedRun(label, one, one.final or one.validation) for label, one in zip(_labels(data), data, strict=True)
     ]
-    scored = [(run.scored.top1, -place) for place, run in enumerate(runs) if run.scored is not None]
+    scored = [(run.scored.top1, -index) for index, run in enumerate(runs) if run.scored is not None]
     if not scored:
         return ComparedRuns(tuple(runs), None)
     best = -max(scored)[1]
-    paired = tuple(run if place == best else _paired(run, runs[best]) for place, run in enumerate(runs))
+    paired = tuple(run if index == best else _paired(run, runs[best]) for index, run in enumerate(runs))
     return ComparedRuns(paired, paired[best])
 
 
@@ -190,4 +190,4 @@ def _labels(data: Sequence[RunData]) -> list[str]:
     if len(set(names)) < len(names):
         names = [f"{one.root.resolve().parent.name}/{one.name}" for one in data]
     short = [one_line(name, LONGEST_LABEL) for name in names]
-    return [name if short.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(short, start=1)]
+    return [name if short.count(name) == 1 else f"{name} ({index})" for index, name in enumerate(short, start=1)]

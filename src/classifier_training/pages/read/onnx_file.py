@@ -32,7 +32,7 @@ def read_onnx(path: Path, verification: Verification | None, best_epoch: int | N
     Args:
         path: The file.
         verification: The comparison that it passed, or not.
-        best_epoch: Whose weights a finished run is judged by, from 0: a file of the weights of another epoch, from
+        best_epoch: The best epoch of a finished run, from 0: a file with the weights of another epoch, from
             before a resume, is not verified. None while the run is trained: the file is not worth reading for its hash.
     """
     size = path.stat().st_size

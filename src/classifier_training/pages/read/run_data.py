@@ -127,11 +127,7 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
     final, validation = _read_scores(reader, run, results, with_predictions=with_predictions)
     statistics = reader.record(run.statistics, Statistics, "counts and sizes of the photos are not shown")
     sampler = reader.read(run.sampler_distribution, read_sampler_distribution, "the sampled photos are not shown")
-    is_export_expected = results is not None and setting(config, "export", "enabled") is not False
-    absent = "it is not known whether the exported model is correct" if is_export_expected else None
-    verification = reader.record(run.verification, Verification, absent)
-    read = partial(read_onnx, verification=verification, best_epoch=None if results is None else results.best_epoch)
-    onnx = reader.read(run.onnx, read, "there is no exported model" if is_export_expected else None)
+    verification, onnx = _read_export(reader, run, config, results)
     monitor = results.monitor if results else str(setting(config, "checkpoint", "monitor") or "val/top1")
     best = (results.best_epoch, results.best_score) if results else _best(metrics, monitor)
     timings = reader.read(run.timings, read_curves) or Curves()
@@ -186,8 +182,19 @@ def _read_scores(
     return final, validation
 
 
+def _read_export(
+    reader: Reader, run: RunFolder, config: Mapping[str, Any], results: ResultsFile | None
+) -> tuple[Verification | None, OnnxFile | None]:
+    """The exported model and its verification."""
+    is_expected = results is not None and setting(config, "export", "enabled") is not False
+    absent = "it is not known whether the exported model is correct" if is_expected else None
+    verification = reader.record(run.verification, Verification, absent)
+    read = partial(read_onnx, verification=verification, best_epoch=None if results is None else results.best_epoch)
+    return verification, reader.read(run.onnx, read, "there is no exported model" if is_expected else None)
+
+
 def _read_environment(reader: Reader, run: RunFolder, absent: str | None = None) -> dict[str, Any]:
-    """What is known of the environment; of two things it is also known that there is none."""
+    """The known values of the environment; None is a known value of two of them."""
     environment = reader.record(run.environment, Environment, absent)
     values = {} if environment is None else plain_value(asdict(environment))
     return {key: value for key, value in values.items() if value is not None or key in {"git_commit", "cuda"}}

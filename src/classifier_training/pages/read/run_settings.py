@@ -42,7 +42,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     ) as error:  # an invalid date, a list as a key, not UTF-8
         if isinstance(error, DamagedFileError):
             raise
-        raise DamagedFileError("is no valid YAML") from None
+        raise DamagedFileError("is not valid YAML") from None
     if not isinstance(values, dict):
         raise DamagedFileError("holds no settings")
     broken = [name for name in SECTIONS if not isinstance(values.get(name, {}), dict)]

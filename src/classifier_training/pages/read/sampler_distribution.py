@@ -21,13 +21,13 @@ class SamplerDistribution:
         classes: K names.
         epochs: E of them, from 0.
         images: int64 (K,), training images of each class.
-        drawn: int64 (E, K), images sampled of each class.
+        sampled: int64 (E, K), images sampled of each class.
     """
 
     classes: tuple[str, ...]
     epochs: tuple[int, ...]
     images: NDArray[np.int64]
-    drawn: NDArray[np.int64]
+    sampled: NDArray[np.int64]
 
 
 def read_sampler_distribution(path: Path) -> SamplerDistribution:
@@ -39,14 +39,14 @@ def read_sampler_distribution(path: Path) -> SamplerDistribution:
     rows = read_rows(path)
     if next(rows) != ["epoch", "class", "images", "drawn"]:
         raise DamagedFileError("does not have the columns epoch,class,images,drawn")
-    drawn: dict[int, dict[str, int]] = {}
+    sampled: dict[int, dict[str, int]] = {}
     images: dict[str, int] = {}
     try:
-        for epoch, name, num_images, num_drawn in rows:
+        for epoch, name, num_images, number in rows:
             images[name] = int(num_images)
-            drawn.setdefault(int(epoch), {})[name] = int(num_drawn)
-        names, epochs = list(images), sorted(drawn)
-        counts = np.array([[drawn[epoch][name] for name in names] for epoch in epochs], dtype=np.int64)
+            sampled.setdefault(int(epoch), {})[name] = int(number)
+        names, epochs = list(images), sorted(sampled)
+        counts = np.array([[sampled[epoch][name] for name in names] for epoch in epochs], dtype=np.int64)
         numbers = np.array(list(images.values()), dtype=np.int64)
     except KeyError:
         raise DamagedFileError("does not have a row for every class in every epoch") from None

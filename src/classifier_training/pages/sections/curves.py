@@ -50,8 +50,8 @@ def curves_section(data: RunData) -> Section:
         "charts": [chart for chart in charts if chart is not None],
         "names": [NAMES.get(name, name) for name in columns],
         "rows": [
-            (epoch + 1, epoch == data.best_epoch, [write_metric(name, known[place]) for name, known in columns.items()])
-            for place, epoch in enumerate(data.metrics.epochs)
+            (epoch + 1, epoch == data.best_epoch, [write_metric(name, known[index]) for name, known in columns.items()])
+            for index, epoch in enumerate(data.metrics.epochs)
         ],
     }
     return Section(KEY, TITLE, is_of_training=True, lead=_lead(data), values=values)
@@ -76,9 +76,9 @@ def _columns(data: RunData) -> dict[str, Values]:
 
 def _epoch_texts(data: RunData, columns: dict[str, Values]) -> list[str]:
     texts = []
-    for place, epoch in enumerate(data.metrics.epochs):
+    for index, epoch in enumerate(data.metrics.epochs):
         best = " · best" if epoch == data.best_epoch else ""
-        lines = [f"{NAMES.get(name, name)}\t{write_metric(name, values[place])}" for name, values in columns.items()]
+        lines = [f"{NAMES.get(name, name)}\t{write_metric(name, values[index])}" for name, values in columns.items()]
         texts.append("\n".join([f"Epoch {epoch + 1}{best}", *lines]))
     return texts
 

@@ -80,7 +80,7 @@ def _rows(statistics: Statistics | None, sampler: SamplerDistribution | None) ->
 def _mean_sampled(sampler: SamplerDistribution | None, classes: tuple[str, ...]) -> list[float | None]:
     if sampler is None or not len(sampler.epochs):
         return [None] * len(classes)
-    means = dict(zip(sampler.classes, np.mean(sampler.drawn, axis=0).tolist(), strict=True))
+    means = dict(zip(sampler.classes, np.mean(sampler.sampled, axis=0).tolist(), strict=True))
     return [means.get(name) for name in classes]
 
 
@@ -170,11 +170,11 @@ def _balance(ratio: float) -> str:
 def _sampling(sampler: SamplerDistribution) -> str:
     """Whether the sampler changed the balance of the classes."""
     held = sampler.images / max(int(sampler.images.sum()), 1)
-    sampled = sampler.drawn.sum(axis=0) / max(int(sampler.drawn.sum()), 1)
+    sampled = sampler.sampled.sum(axis=0) / max(int(sampler.sampled.sum()), 1)
     if float(np.abs(held - sampled).max()) < 0.005:
         return "The classes are sampled as often as the data contains them."
     known = sampler.images > 0
-    repeats = (sampler.drawn.mean(axis=0)[known] / sampler.images[known]).tolist()
+    repeats = (sampler.sampled.mean(axis=0)[known] / sampler.images[known]).tolist()
     least, most = min(repeats), max(repeats)
     largest = percentage(float(sampled.max()), 0)
     return (

@@ -13,8 +13,8 @@ const openCell = (() => {
   let images = null; // read when first needed: it may be large
 
   const countOf = (row, column) => {
-    for (let place = 0; place < cells.length; place += 3) {
-      if (cells[place] === row && cells[place + 1] === column) return cells[place + 2];
+    for (let index = 0; index < cells.length; index += 3) {
+      if (cells[index] === row && cells[index + 1] === column) return cells[index + 2];
     }
     return 0;
   };
@@ -30,11 +30,11 @@ const openCell = (() => {
       image.className = "gone";
       image.textContent = "photo is gone";
     }
-    const lines = [`confidence ${confidence}`, file].map((line, place) => {
+    const lines = [`confidence ${confidence}`, file].map((line, index) => {
       const paragraph = document.createElement("p");
       paragraph.textContent = line;
       paragraph.title = line;
-      if (place) paragraph.className = "soft";
+      if (index) paragraph.className = "soft";
       return paragraph;
     });
     item.append(image, ...lines);

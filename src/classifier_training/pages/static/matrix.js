@@ -10,16 +10,16 @@
   const pen = canvas.getContext("2d");
   const rows = new Map(); // true class → Map(predicted class → count)
   const totals = new Map();
-  for (let place = 0; place < cells.length; place += 3) {
-    const [row, column, count] = [cells[place], cells[place + 1], cells[place + 2]];
+  for (let index = 0; index < cells.length; index += 3) {
+    const [row, column, count] = [cells[index], cells[index + 1], cells[index + 2]];
     if (!rows.has(row)) rows.set(row, new Map());
     rows.get(row).set(column, count);
     totals.set(row, (totals.get(row) ?? 0) + count);
   }
 
-  const state = { order: block ?? classes.map((_, place) => place), shares: false, size: 20, x: 0, y: 0, at: null };
+  const state = { order: block ?? classes.map((_, index) => index), shares: false, size: 20, x: 0, y: 0, at: null };
   let margin = { left: 120, top: 90 };
-  let wide = 0, high = 0, colours = {}, places = new Map();
+  let wide = 0, high = 0, colours = {}, positions = new Map();
 
   const isolated = (name) => `“\u2068${name}\u2069”`; // a name that runs from right to left turns nothing else
   const count = (row, column) => rows.get(row)?.get(column) ?? 0;
@@ -78,7 +78,7 @@
     for (let down = first.y; down < last.y; down += 1) {
       const row = state.order[down];
       for (const column of rows.get(row)?.keys() ?? []) {
-        const across = places.get(column);
+        const across = positions.get(column);
         if (across === undefined || across < first.x || across >= last.x) continue;
         drawCell(row, column, margin.left + across * state.size - state.x, margin.top + down * state.size - state.y);
       }
@@ -107,23 +107,23 @@
 
   const drawNames = (first, last) => {
     const step = Math.max(1, Math.ceil(13 / state.size));
-    const isHere = (place, axis) => state.at !== null && state.at[axis] === place;
-    for (let place = first.y; place < last.y; place += 1) {
-      if (place % step && !isHere(place, "row")) continue;
-      if (state.at && !isHere(place, "row") && Math.abs(place - state.at.row) * state.size < 12) continue;
-      pen.fillStyle = isHere(place, "row") ? colours.ink : colours.soft;
+    const isHere = (index, axis) => state.at !== null && state.at[axis] === index;
+    for (let index = first.y; index < last.y; index += 1) {
+      if (index % step && !isHere(index, "row")) continue;
+      if (state.at && !isHere(index, "row") && Math.abs(index - state.at.row) * state.size < 12) continue;
+      pen.fillStyle = isHere(index, "row") ? colours.ink : colours.soft;
       pen.textAlign = "right";
-      pen.fillText(shorten(classes[state.order[place]], margin.left - 10), margin.left - 6, margin.top + (place + 0.5) * state.size - state.y);
+      pen.fillText(shorten(classes[state.order[index]], margin.left - 10), margin.left - 6, margin.top + (index + 0.5) * state.size - state.y);
     }
-    for (let place = first.x; place < last.x; place += 1) {
-      if (place % step && !isHere(place, "column")) continue;
-      if (state.at && !isHere(place, "column") && Math.abs(place - state.at.column) * state.size < 12) continue;
+    for (let index = first.x; index < last.x; index += 1) {
+      if (index % step && !isHere(index, "column")) continue;
+      if (state.at && !isHere(index, "column") && Math.abs(index - state.at.column) * state.size < 12) continue;
       pen.save();
-      pen.translate(margin.left + (place + 0.5) * state.size - state.x, margin.top - 6);
+      pen.translate(margin.left + (index + 0.5) * state.size - state.x, margin.top - 6);
       pen.rotate(-Math.PI / 2);
-      pen.fillStyle = isHere(place, "column") ? colours.ink : colours.soft;
+      pen.fillStyle = isHere(index, "column") ? colours.ink : colours.soft;
       pen.textAlign = "left";
-      pen.fillText(shorten(classes[state.order[place]], margin.top - 10), 0, 0);
+      pen.fillText(shorten(classes[state.order[index]], margin.top - 10), 0, 0);
       pen.restore();
     }
   };
@@ -182,7 +182,7 @@
 
   const choose = (order) => {
     state.order = order;
-    places = new Map(order.map((one, place) => [one, place]));
+    positions = new Map(order.map((one, index) => [one, index]));
     state.at = null;
     status.textContent = "";
     fit();
@@ -310,7 +310,7 @@
     radio.addEventListener("change", () => { state.shares = radio.value === "shares"; redraw(); });
   }
   for (const radio of document.querySelectorAll("input[name=matrix-classes]")) {
-    radio.addEventListener("change", () => choose(radio.value === "block" ? block : classes.map((_, place) => place)));
+    radio.addEventListener("change", () => choose(radio.value === "block" ? block : classes.map((_, index) => index)));
   }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); redraw(); });
   new ResizeObserver(fit).observe(stage);

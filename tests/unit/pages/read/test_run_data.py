@@ -94,7 +94,7 @@ def test_a_finished_run_is_read_as_it_was_written(made: RunFolder) -> None:
     assert data.statistics is not None
     assert data.statistics.counts["train"] == (40, 47, 54)
     assert data.sampler is not None
-    assert data.sampler.drawn.tolist() == [[40, 47, 54], [41, 48, 55], [42, 49, 56]]
+    assert data.sampler.sampled.tolist() == [[40, 47, 54], [41, 48, 55], [42, 49, 56]]
     assert data.train_batch == made.train_batch
 
 

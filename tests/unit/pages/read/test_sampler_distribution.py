@@ -40,4 +40,4 @@ def test_draws_may_begin_after_a_resume_and_stand_in_any_order(run: RunFolder) -
     draws = read_sampler_distribution(run.sampler_distribution)
 
     assert (draws.classes, draws.epochs, draws.images.tolist()) == (("b", "a"), (2, 3), [5, 1])
-    assert draws.drawn.tolist() == [[7, 2], [6, 3]]
+    assert draws.sampled.tolist() == [[7, 2], [6, 3]]
