@@ -38,7 +38,7 @@ def show_all(page: Page) -> None:
 
 
 def accessible_nodes(page: Page) -> list[dict[str, Any]]:
-    """What a screen reader is told: role, name, and whether the keyboard gets there."""
+    """What a screen reader gets: role, name, and whether the keyboard reaches it."""
     tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")
     return [
         {
@@ -93,7 +93,7 @@ def test_all_that_can_be_clicked_can_be_reached_with_the_keyboard(
 
 
 @each_small
-def test_pictures_and_tables_have_names(browser: Browser, pages: dict[str, Path], name: str) -> None:
+def test_images_and_tables_have_names(browser: Browser, pages: dict[str, Path], name: str) -> None:
     with visit(browser, pages[name]) as seen:
         show_all(seen.page)
         nodes = accessible_nodes(seen.page)
@@ -154,7 +154,7 @@ def test_hostile_names_are_text_and_nothing_else(browser: Browser, pages: dict[s
 
 
 @each
-def test_a_page_without_pictures_is_small(pages: dict[str, Path], name: str) -> None:
+def test_a_page_without_images_is_small(pages: dict[str, Path], name: str) -> None:
     text = pages[name].read_text(encoding="utf-8")
     images = sum(len(part.partition('"')[0]) for part in text.split("data:image/jpeg;base64,")[1:])
 

@@ -14,7 +14,7 @@ def title(page: Page) -> str:
     return page.locator("#cell-title").inner_text()
 
 
-def check_pictures(seen: Visit, page_file: Path, cell: str) -> None:
+def check_images(seen: Visit, page_file: Path, cell: str) -> None:
     """The dialog shows the images that were kept of a cell, and they are images."""
     kept = json.loads((page_file.parent / "test" / "pictures.json").read_text(encoding="utf-8"))["pictures"]
     true, predicted = (int(index) for index in cell.split(","))
@@ -28,13 +28,13 @@ def check_pictures(seen: Visit, page_file: Path, cell: str) -> None:
     assert all(Path(one["file"]).name in text for one, text in zip(wanted, alternatives, strict=True))
 
 
-def test_a_confused_pair_shows_its_pictures(browser: Browser, pages: dict[str, Path]) -> None:
+def test_a_confused_pair_shows_its_images(browser: Browser, pages: dict[str, Path]) -> None:
     with visit(browser, pages["run"]) as seen:
         pair = seen.page.locator("button.pair").first
         pair.click()
 
         assert "predicted as" in title(seen.page)
-        check_pictures(seen, pages["run"], pair.get_attribute("data-cell") or "")
+        check_images(seen, pages["run"], pair.get_attribute("data-cell") or "")
         seen.page.keyboard.press("Escape")
         assert not seen.page.locator("#cell-dialog").is_visible()
 

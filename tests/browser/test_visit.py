@@ -12,7 +12,7 @@ from tests.helpers.browser import visit
 @pytest.mark.parametrize(
     "content",
     [
-        "<script>console.error('told')</script>",
+        "<script>console.error('message')</script>",
         "<script>throw new Error('thrown')</script>",
         "<img src='http://127.0.0.1:9/x.jpg'>",
         "<link rel=stylesheet href='other.css'>",

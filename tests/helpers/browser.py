@@ -1,4 +1,4 @@
-"""A real browser that looks at pages, and fails a test for whatever a page should not do."""
+"""A real browser that visits pages, and fails a test for anything that a page should not do."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ def launch(playwright: Playwright, executable: str) -> Browser:
 
 @dataclass(slots=True)
 class Visit:
-    """A page that is looked at, and what it did.
+    """A visited page, and what it did.
 
     Attributes:
         page: The page.
-        said: What it wrote to the console.
+        messages: Its messages on the console.
         errors: Exceptions of its scripts.
         requests: Addresses of all that it asked for.
     """
 
     page: Page
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
     def check(self) -> None:
         """Fails if it complained, or asked for anything outside the file."""
         assert not self.errors
-        assert not self.said
+        assert not self.messages
         assert self.requests
         assert not [address for address in self.requests if not address.startswith(ALLOWED)]
         assert sum(address.startswith("file:") for address in self.requests) == 1
@@ -91,7 +91,7 @@ def visit(
     )
     try:
         seen = Visit(context.new_page())
-        seen.page.on("console", lambda message: seen.said.append(f"{message.type}: {message.text}"))
+        seen.page.on("console", lambda message: seen.messages.append(f"{message.type}: {message.text}"))
         seen.page.on("pageerror", lambda error: seen.errors.append(str(error)))
         seen.page.on("request", lambda request: seen.requests.append(request.url))
         seen.page.goto(path.resolve().as_uri())

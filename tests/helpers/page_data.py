@@ -56,7 +56,7 @@ def make_scored(confusion: Sequence[Sequence[int]] = ((90, 10), (5, 95)), **chan
     return ScoredData(**(values | changes))
 
 
-def make_picture(**changes: Any) -> Example:
+def make_example(**changes: Any) -> Example:
     """An image that was wrongly classified and is gone since; ``changes`` are attributes of `Example`."""
     values: dict[str, Any] = {
         "index": 7,

@@ -54,11 +54,11 @@ HOSTILE_FILES = (
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a made-up model says of made-up pictures.
+    """What a made-up model predicts for made-up images.
 
     Attributes:
         classes: K names.
-        predictions: Of N pictures.
+        predictions: Of N images.
         scores: The scores.
         files: N names.
     """
@@ -75,14 +75,14 @@ class RunMaker:
 
     Attributes:
         classes: K names; or their number, and they are called ``class 0`` …
-        num_images: Pictures in the test split, and in the validation split.
+        num_images: Images in the test split, and in the validation split.
         num_epochs: Epochs that are done.
         skill: How much higher the logit of the true class is.
-        num_pictures: Pictures that are shown.
+        num_pictures: Images that are shown.
         absent: Indices of classes without a test or validation image.
         is_finished: Whether the run has come to its end.
         has_test: Whether there is a test split.
-        files: Names of the first pictures.
+        files: Names of the first images.
         seed: Of everything random.
         settings: That differ from the defaults, by dotted key.
     """
@@ -138,7 +138,7 @@ class RunMaker:
         return folder
 
     def score(self, split: str) -> Scored:
-        """Makes up what the model says of a split."""
+        """Makes up the predictions of a split."""
         names = self.names
         generator = np.random.default_rng([self.seed, len(split)])
         present = np.array([index for index in range(len(names)) if index not in self.absent])
@@ -170,7 +170,7 @@ class RunMaker:
             model=model,
         )
         write_scored(folder, scored_pass)
-        self._write_pictures(folder, scored)
+        self._write_examples(folder, scored)
 
     def _config(self) -> str:
         from classifier_training.config import load_config, to_yaml
@@ -248,22 +248,22 @@ class RunMaker:
         }
         write_json(run.results, results)
 
-    def _write_pictures(self, folder: ScoredFolder, scored: Scored) -> None:
-        said = scored.predictions
-        order = np.argsort(-said.losses, kind="stable")[: self.num_pictures].tolist()
-        pictures = []
+    def _write_examples(self, folder: ScoredFolder, scored: Scored) -> None:
+        predictions = scored.predictions
+        order = np.argsort(-predictions.losses, kind="stable")[: self.num_pictures].tolist()
+        examples = []
         for place, index in enumerate(order):
-            is_error = bool(said.labels[index] != said.predicted[index])
+            is_error = bool(predictions.labels[index] != predictions.predicted[index])
             why = ["worst"] * (place < 6 and is_error) + ["least_certain"] * (place % 5 == 4) + ["cell"]
             has_cam = "worst" in why
-            pictures.append(
+            examples.append(
                 {
                     "index": index,
                     "file": scored.files[index].encode("utf-8", "backslashreplace").decode(),
-                    "true": scored.classes[said.labels[index]],
-                    "predicted": scored.classes[said.predicted[index]],
-                    "confidence": float(said.confidence[index]),
-                    "loss": float(said.losses[index]),
+                    "true": scored.classes[predictions.labels[index]],
+                    "predicted": scored.classes[predictions.predicted[index]],
+                    "confidence": float(predictions.confidence[index]),
+                    "loss": float(predictions.losses[index]),
                     "why": why,
                     "thumbnail": f"pictures/{index}.jpg",
                     "cam": f"pictures/{index}-cam.jpg" if has_cam else None,
@@ -272,7 +272,7 @@ class RunMaker:
             _write_bytes(folder.thumbnails / f"{index}.jpg", _image("JPEG", place))
             if has_cam:
                 _write_bytes(folder.thumbnails / f"{index}-cam.jpg", _image("JPEG", 99))
-        write_json(folder.images, {"format": 1, "pictures": pictures})
+        write_json(folder.images, {"format": 1, "pictures": examples})
 
 
 def edit_json(path: Path, **changes: Any) -> None:

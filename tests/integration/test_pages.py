@@ -27,7 +27,7 @@ def lose_half(run: RunFolder) -> None:
     run.onnx.unlink()
 
 
-def lose_pictures(run: RunFolder) -> None:
+def lose_images(run: RunFolder) -> None:
     shutil.rmtree(run.scored("test").thumbnails)
 
 
@@ -45,7 +45,7 @@ KINDS: dict[str, tuple[RunMaker, Callable[[RunFolder], None], str]] = {
     "running": (RunMaker(3, num_images=12, num_epochs=1, is_finished=False), stay, ""),
     "another version": (SMALL, be_of_another_version, "is of format 2, and this version reads format 1"),
     "hostile": (RunMaker(HOSTILE_NAMES, files=HOSTILE_FILES), stay, ""),
-    "images gone": (SMALL, lose_pictures, "4 of the 4 images that test/pictures.json names are gone"),
+    "images gone": (SMALL, lose_images, "4 of the 4 images that test/pictures.json names are gone"),
     "two classes": (RunMaker(2, num_images=12), stay, ""),
     "one image": (RunMaker(3, num_images=1), stay, ""),
     "absent class": (RunMaker(3, num_images=12, absent=[1]), stay, ""),
@@ -53,7 +53,7 @@ KINDS: dict[str, tuple[RunMaker, Callable[[RunFolder], None], str]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_page_is_made_of_whatever_is_there(program: WarmProgram, tmp_path: Path, kind: str) -> None:
+def test_a_page_is_made_from_a_run_in_any_state(program: WarmProgram, tmp_path: Path, kind: str) -> None:
     maker, spoil, told = KINDS[kind]
     run = maker.make(tmp_path / "runs" / "odd")
     spoil(run)
@@ -104,7 +104,7 @@ def test_the_last_run_is_reported_when_none_is_named(program: WarmProgram, tmp_p
         (["compare", "run"], "a comparison needs two runs or more, got 1"),
         (["compare", "run", "run"], "run is named twice"),
         (["compare", "run", "empty"], "empty is not a run folder: it has no config.yaml"),
-        (["compare"], "Missing argument"),
+        (["compare"], "missing argument"),
     ],
 )
 def test_a_mistake_is_one_line(program: WarmProgram, tmp_path: Path, words: list[str], told: str) -> None:

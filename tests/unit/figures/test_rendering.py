@@ -13,7 +13,7 @@ from classifier_training.warn import warn_instead_of_raise
 
 
 class Clock:
-    """A clock that stands still until it is told."""
+    """A clock that stands still until it is advanced."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
@@ -52,9 +52,9 @@ def test_time_is_counted_also_when_drawing_fails(clock: Clock) -> None:
 
 
 def test_a_failure_is_one_line() -> None:
-    with pytest.warns(UserWarning, match="could not be made") as told, warn_instead_of_raise("the figure"):
+    with pytest.warns(UserWarning, match="could not be made") as caught, warn_instead_of_raise("the figure"):
         raise ValueError("no\n  ink")
-    assert [str(one.message) for one in told] == ["the figure could not be made, all else goes on: no ink"]
+    assert [str(one.message) for one in caught] == ["the figure could not be made, all else goes on: no ink"]
 
 
 def test_an_interrupt_is_no_failure() -> None:

@@ -57,7 +57,7 @@ def test_of_many_classes_the_extremes_are_named() -> None:
 
 
 @pytest.mark.parametrize("num_classes", [2, MAX_CLASSES_NAMED, MAX_CLASSES_NAMED + 1, 1000])
-def test_classes_are_drawn_whatever_their_names(tmp_path: Path, num_classes: int) -> None:
+def test_classes_with_any_names_are_plotted(tmp_path: Path, num_classes: int) -> None:
     names = [NASTY_NAMES[number % len(NASTY_NAMES)] for number in range(num_classes)]
     counts = [1 + number % 90 for number in range(num_classes)]
     figure = plot_images_per_class(counted(names, train=counts, val=counts, test=counts))
@@ -75,7 +75,7 @@ def test_classes_are_drawn_whatever_their_names(tmp_path: Path, num_classes: int
         ([400, 400], [9], "linear"),
     ],
 )
-def test_sizes_are_drawn(tmp_path: Path, edges: list[float], counts: list[int], scale: str) -> None:
+def test_sizes_are_plotted(tmp_path: Path, edges: list[float], counts: list[int], scale: str) -> None:
     figure = plot_image_sizes(measured(edges, counts))
     assert [axes.get_xscale() for axes in figure.axes] == [scale] * 3
     save_figure(figure, tmp_path / "a.png")

@@ -60,7 +60,7 @@ def test_few_photos_give_a_rough_score() -> None:
         ),
     ],
 )
-def test_few_photos_and_none_are_told_apart(confusion: Any, title: str) -> None:
+def test_few_photos_and_none_are_distinguished(confusion: Any, title: str) -> None:
     assert f"note: {title}" in titles(make_run(final=make_scored(confusion)))
 
 

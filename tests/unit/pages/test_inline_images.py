@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tests.helpers.page_data import make_picture
+from tests.helpers.page_data import make_example
 from tests.helpers.run_folders import RunMaker
 
 from classifier_training.pages.inline_images import LARGEST_BYTES, data_url, figure_url, inline_image
 
 
-def test_a_picture_becomes_an_address(tmp_path: Path) -> None:
+def test_an_image_becomes_a_data_url(tmp_path: Path) -> None:
     run = RunMaker(2, num_images=4, num_pictures=1).make(tmp_path)
     (path,) = run.scored("val").thumbnails.glob("?.jpg")
 
@@ -26,7 +26,7 @@ def test_a_picture_becomes_an_address(tmp_path: Path) -> None:
     assert base64.b64decode(content) == path.read_bytes()
 
 
-def test_what_is_no_small_jpeg_file_is_not_embedded(tmp_path: Path) -> None:
+def test_only_small_jpeg_files_become_inline_images(tmp_path: Path) -> None:
     script, huge = tmp_path / "a.jpg", tmp_path / "b.jpg"
     script.write_bytes(b"<svg onload=alert(1)>")
     huge.write_bytes(b"\xff\xd8\xff" + bytes(LARGEST_BYTES))
@@ -35,7 +35,7 @@ def test_what_is_no_small_jpeg_file_is_not_embedded(tmp_path: Path) -> None:
 
 
 def test_an_image_has_a_description() -> None:
-    shown = inline_image(make_picture(file="/photos/cats/1.jpg"), ("cat", "dog"))
+    shown = inline_image(make_example(file="/photos/cats/1.jpg"), ("cat", "dog"))
 
     assert shown.file == "1.jpg"
     assert shown.path == "/photos/cats/1.jpg"
@@ -44,7 +44,7 @@ def test_an_image_has_a_description() -> None:
         == "1.jpg: cat, wrongly predicted as dog with a confidence of 90.0 %"
     )
     assert not shown.is_correct
-    assert inline_image(make_picture(predicted=0), ("cat", "dog")).is_correct
+    assert inline_image(make_example(predicted=0), ("cat", "dog")).is_correct
 
 
 def test_a_figure_becomes_an_address_and_is_looked_at_again_when_it_has_changed(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_figure_becomes_an_address_and_is_looked_at_again_when_it_has_changed(
             assert np.abs(np.asarray(image, dtype=int) - colour).max() < 8
 
 
-def test_what_is_no_figure_is_not_embedded(tmp_path: Path) -> None:
+def test_only_figures_become_inline_images(tmp_path: Path) -> None:
     script, huge, torn = (tmp_path / f"{name}.png" for name in ("script", "huge", "torn"))
     script.write_bytes(b"<svg onload=alert(1)>")
     Image.new("1", (5000, 5000)).save(huge)

@@ -115,7 +115,7 @@ def test_an_evaluation_has_no_section_of_a_training(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_missing_is_told() -> None:
+def test_missing_files_are_listed() -> None:
     page = read_markup(render_report(make_run(missing=("results.json is not there",))))
 
     assert "results.json is not there" in page.with_id("missing").text

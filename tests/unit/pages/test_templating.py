@@ -43,7 +43,7 @@ def test_a_value_that_is_not_there_is_an_error() -> None:
         render_page("base.html.j2", {"title": "a"})
 
 
-def test_json_ends_no_script() -> None:
+def test_json_does_not_end_a_script() -> None:
     template = environment().from_string("<script type='application/json'>{{ values | tojson }}</script>")
     text = template.render(values=["</script><img>", "<!--", "&amp;", "\u2028"])
 

@@ -23,7 +23,7 @@ def other(tmp_path: Path) -> RunFolder:
     return RunMaker(2, num_images=6, num_pictures=2, seed=1).make(tmp_path / "runs" / "second")
 
 
-def test_the_page_of_a_run_lies_in_its_folder(run: RunFolder) -> None:
+def test_the_page_of_a_run_is_in_its_folder(run: RunFolder) -> None:
     assert report(run.root) == run.report
     assert run.report.read_text(encoding="utf-8").startswith("<!doctype html>")
 
@@ -59,7 +59,7 @@ def test_nothing_but_a_page_is_overwritten(run: RunFolder, make: Callable[[Path]
         make(run.root)
 
 
-def test_a_place_that_cannot_be_written_is_told(run: RunFolder) -> None:
+def test_a_page_that_cannot_be_written_is_an_error(run: RunFolder) -> None:
     with pytest.raises(RunError, match="cannot write the page"):
         report(run.root, output=run.config / "page.html")
 
@@ -75,7 +75,7 @@ def test_a_run_is_not_compared_with_itself(run: RunFolder, other: RunFolder) -> 
         compare([other.root, run.root, run.root.parent / "." / "first"])
 
 
-def test_a_folder_that_is_no_run_is_named(run: RunFolder, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_run_is_named(run: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
     with pytest.raises(RunError, match="empty is not a run folder"):

@@ -37,7 +37,7 @@ def test_an_axis_is_of_round_numbers_and_holds_all_values(values: tuple[float, .
 
 
 @pytest.mark.parametrize("values", [(), (None,), (math.nan, math.inf), (5.0,), (0.0, 0.0)])
-def test_there_is_an_axis_for_whatever_is_known(values: tuple[float | None, ...]) -> None:
+def test_there_is_an_axis_for_any_values(values: tuple[float | None, ...]) -> None:
     axis = axis_over(values, str)
 
     assert axis.low < axis.high
@@ -71,7 +71,7 @@ def test_shares_are_written_as_exactly_as_their_ticks_are(values: tuple[float, .
     assert [axis.write(tick).replace("\N{NO-BREAK SPACE}", " ") for tick in axis.ticks] == ticks
 
 
-def test_one_epoch_lies_in_the_middle() -> None:
+def test_one_epoch_is_in_the_middle() -> None:
     axis = epoch_axis([1])
 
     assert axis.share(1) == 0.5

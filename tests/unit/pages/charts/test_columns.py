@@ -12,7 +12,7 @@ FRAME = Frame(title="t", description="d", x_name="x")
 FOURS = Axis(0, 4, (0, 2, 4), str)
 
 
-def test_a_column_stands_on_its_place_and_is_as_high_as_its_value() -> None:
+def test_a_column_has_its_position_and_height() -> None:
     columns = [Column(0, 1, 1, "one"), Column(1, 2, None, "none"), Column(2, 3, 4, "four"), Column(3, 4, 0, "zero")]
     drawn = read_markup(column_chart(FRAME, columns, x_axis=None, y_axis=FOURS, kind=3))
 
@@ -38,7 +38,7 @@ def test_there_may_be_no_columns() -> None:
     assert drawn.all("rect") == []
 
 
-def test_a_level_lies_over_each_column() -> None:
+def test_a_level_is_over_each_column() -> None:
     first, second = read_markup(level([1, 3], FOURS, 1)).all("line")
 
     assert (first.share("x1"), first.share("x2"), first.share("y1"), first.share("y2")) == (0, 0.5, 0.75, 0.75)

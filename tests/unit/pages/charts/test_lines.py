@@ -39,7 +39,7 @@ def test_a_value_lands_where_it_must() -> None:
 
 
 @pytest.mark.parametrize("gap", [None, float("nan"), float("inf")])
-def test_what_is_no_number_leaves_a_gap(gap: float | None) -> None:
+def test_a_value_that_is_not_a_number_leaves_a_gap(gap: float | None) -> None:
     drawn = draw([0, 0, gap, 10, 10])
 
     assert path(drawn) == "M0 1000L250 1000M750 0L1000 0"

@@ -8,7 +8,7 @@ from tests.helpers.run_folders import HOSTILE_NAMES
 from classifier_training.pages.charts.matrix import STRONGEST, matrix_chart
 
 
-def test_a_count_stands_in_its_cell() -> None:
+def test_a_count_is_in_its_cell() -> None:
     drawn = read_markup(matrix_chart(np.array([[3, 1], [0, 0]]), ["cat", "dog"], "title", "words"))
 
     right, wrong = drawn.all("rect", "cell")

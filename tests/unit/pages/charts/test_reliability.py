@@ -15,7 +15,7 @@ BINS = (
 )
 
 
-def test_bins_are_drawn_from_the_accuracy_to_the_confidence() -> None:
+def test_bins_show_the_gap_from_accuracy_to_confidence() -> None:
     drawn = read_markup(reliability_diagram(BINS, ["a", "b", "c", "d"], "words"))
 
     columns = [(round(one.share("y"), 4), round(one.share("height"), 4)) for one in drawn.all("rect", "faint")]

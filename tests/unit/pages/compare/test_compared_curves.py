@@ -28,7 +28,7 @@ def test_runs_of_different_length_share_their_axes(tmp_path: Path) -> None:
     assert "Epoch 4\\n2\\t—\\n4\\t85\N{NO-BREAK SPACE}%" in charts[0]["svg"]
 
 
-def test_what_no_run_has_is_not_drawn(tmp_path: Path) -> None:
+def test_a_quantity_that_no_run_has_is_not_shown(tmp_path: Path) -> None:
     data = read_run(RunMaker(2).make(tmp_path / "run").root)
     only = replace(data, metrics=Curves((0,), {"lr": (None,), "val/loss": (0.5,)}), timings=Curves())
     none = replace(data, metrics=Curves(), timings=Curves())

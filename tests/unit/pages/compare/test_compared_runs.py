@@ -82,7 +82,7 @@ def test_a_run_in_training_is_compared_by_its_validation_scores(tmp_path: Path) 
     assert any("60 test photos" in sentence and "60 validation photos" in sentence for sentence in sentences)
 
 
-def test_a_run_without_scores_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_run_without_scores_can_be_compared(tmp_path: Path) -> None:
     good, bad = read(tmp_path, good=GOOD, bad=BAD)
 
     compared = compared_runs([good, replace(bad, final=None, validation=None)])
@@ -92,7 +92,7 @@ def test_a_run_without_scores_is_no_obstacle(tmp_path: Path) -> None:
     assert compared_runs([replace(bad, final=None, validation=None)] * 2).best is None
 
 
-def test_photos_that_were_trained_on_are_told(tmp_path: Path) -> None:
+def test_photos_that_were_trained_on_are_reported(tmp_path: Path) -> None:
     good = GOOD.make(tmp_path / "good")
     edit_json(good.scored("test").scores, num_trained_on=7)
     data = [read_run(good.root), *read(tmp_path, bad=BAD)]
@@ -100,17 +100,19 @@ def test_photos_that_were_trained_on_are_told(tmp_path: Path) -> None:
     assert "was trained on 7" in cannot_be_compared(compared_runs(data))[0].replace("\N{NO-BREAK SPACE}", " ")
 
 
-def test_other_devices_and_monitors_are_told(tmp_path: Path) -> None:
+def test_other_devices_and_monitors_are_reported(tmp_path: Path) -> None:
     good, bad = GOOD.make(tmp_path / "good"), BAD.make(tmp_path / "bad")
     latency = {"device": "a GPU", "batch_size": 1, "median_ms": 1.5, "p95_ms": 2.0, "repeats": 30}
     edit_json(bad.model_info, latency=latency)
     edit_json(bad.environment, data_fingerprint="other")
 
-    told = cannot_be_compared(compared_runs([read_run(good.root), replace(read_run(bad.root), monitor="val/loss")]))
+    sentences = cannot_be_compared(
+        compared_runs([read_run(good.root), replace(read_run(bad.root), monitor="val/loss")])
+    )
 
-    assert any("different scores: val/loss and val/top1" in sentence for sentence in told)
-    assert any("different devices: a GPU and cpu" in sentence for sentence in told)
-    assert any("trained on different photos" in sentence for sentence in told)
+    assert any("different scores: val/loss and val/top1" in sentence for sentence in sentences)
+    assert any("different devices: a GPU and cpu" in sentence for sentence in sentences)
+    assert any("trained on different photos" in sentence for sentence in sentences)
 
 
 def test_the_same_photos_on_another_machine_are_paired_by_their_fingerprint(tmp_path: Path) -> None:
@@ -127,7 +129,7 @@ def test_the_same_photos_on_another_machine_are_paired_by_their_fingerprint(tmp_
     assert other.comparison is None
 
 
-def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_runs_of_one_name_get_different_labels(tmp_path: Path) -> None:
     data = [read_run(GOOD.make(tmp_path / parent / "run").root) for parent in ("a", "b")]
 
     assert [run.label for run in compared_runs(data).runs] == ["a/run", "b/run"]

@@ -26,7 +26,7 @@ def answered(scored: ScoredData, files: list[str], labels: list[int], predicted:
     return replace(scored, predictions=columns)
 
 
-def test_pictures_are_paired_by_their_names_whatever_their_order(scored: ScoredData) -> None:
+def test_images_are_paired_by_their_names_in_any_order(scored: ScoredData) -> None:
     first = answered(scored, ["a", "b", "c", "d"], [0, 1, 0, 1], [0, 1, 0, 0])
     second = answered(scored, ["d", "c", "b", "a"], [1, 0, 1, 0], [1, 1, 0, 0])
 
@@ -61,7 +61,7 @@ def test_of_other_photos_those_in_common_are_compared(scored: ScoredData) -> Non
     assert pairing.comparison.num_images == 1
 
 
-def test_a_name_that_occurs_twice_is_two_pictures(scored: ScoredData) -> None:
+def test_a_name_that_occurs_twice_is_two_images(scored: ScoredData) -> None:
     first = answered(scored, ["a", "a"], [0, 0], [0, 0])
     second = answered(scored, ["a", "a"], [0, 0], [0, 1])
 
@@ -71,7 +71,7 @@ def test_a_name_that_occurs_twice_is_two_pictures(scored: ScoredData) -> None:
     assert (comparison.num_images, comparison.num_only_first) == (2, 1)
 
 
-def test_a_picture_with_another_class_is_another_picture(scored: ScoredData) -> None:
+def test_an_image_with_another_class_is_another_image(scored: ScoredData) -> None:
     first, second = (answered(scored, ["a"], [label], [0]) for label in (0, 1))
 
     assert pair(first, second, are_same_photos=False).comparison is None

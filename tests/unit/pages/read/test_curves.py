@@ -13,7 +13,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_what_has_no_value_is_a_gap(tmp_path: Path) -> None:
+def test_a_missing_value_is_a_gap(tmp_path: Path) -> None:
     curves = read_curves(write(tmp_path / "m.csv", "epoch,val/top1,lr\n1,0.5,nan\n0,,1e-3\n2,inf,0\n"))
 
     assert curves.epochs == (0, 1, 2)

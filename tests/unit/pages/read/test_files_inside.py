@@ -17,7 +17,7 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_lies_in_the_folder_is_found(root: Path) -> None:
+def test_a_file_in_the_folder_is_found(root: Path) -> None:
     assert FilesInside(root).find("pictures/1.jpg") == root / "pictures" / "1.jpg"
 
 
@@ -64,7 +64,7 @@ def test_a_pipe_is_not_opened(root: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, MAX_BYTES + 1])
-def test_what_is_no_small_picture_by_its_size_is_not_shown(root: Path, size: int) -> None:
+def test_empty_and_large_files_are_not_shown(root: Path, size: int) -> None:
     with (root / "pictures" / "1.jpg").open("wb") as file:
         file.truncate(size)
 

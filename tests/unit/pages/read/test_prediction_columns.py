@@ -21,7 +21,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_what_was_written_is_read_whatever_the_names(tmp_path: Path) -> None:
+def test_predictions_with_any_names_are_read_as_written(tmp_path: Path) -> None:
     scored = RunMaker(HOSTILE_NAMES, files=(*HOSTILE_FILES, 'a,"b', '"', "\r", ",,,,,")).score("test")
     assert scored.predictions.probabilities is not None
     write_predictions_csv(tmp_path / "p.csv", scored.predictions, scored.classes, scored.files)
@@ -35,7 +35,7 @@ def test_what_was_written_is_read_whatever_the_names(tmp_path: Path) -> None:
     assert np.allclose(columns.losses, scored.predictions.losses, rtol=1e-6)
 
 
-def test_what_stands_behind_the_fifth_column_is_not_looked_at(tmp_path: Path) -> None:
+def test_further_columns_are_ignored(tmp_path: Path) -> None:
     path = write(
         tmp_path / "p.csv", f'{HEADER},probability_cat\n"a,1.jpg",cat,dog,0.5,0.25,no number\nb,dog,dog,1,inf,\n'
     )
@@ -49,7 +49,7 @@ def test_what_stands_behind_the_fifth_column_is_not_looked_at(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "is empty"),
         ("file,true\n", "lacks the column predicted, confidence, loss"),
@@ -61,6 +61,6 @@ def test_what_stands_behind_the_fifth_column_is_not_looked_at(tmp_path: Path) ->
         (f'{HEADER}\n"a"b,cat,dog,0.5,1\n', "not a CSV table"),
     ],
 )
-def test_what_is_no_such_table_is_told(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(DamagedFileError, match=told):
+def test_a_file_that_is_not_such_a_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DamagedFileError, match=message):
         read_predictions(write(tmp_path / "p.csv", text), INDEX)

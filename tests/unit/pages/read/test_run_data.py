@@ -106,7 +106,7 @@ def test_predictions_are_read_when_they_are_asked_for(made: RunFolder) -> None:
     assert data.missing == ()
 
 
-def test_a_run_in_training_has_no_final_score_and_tells_how_far_it_is(tmp_path: Path) -> None:
+def test_a_run_in_training_has_progress_and_no_final_score(tmp_path: Path) -> None:
     maker = RunMaker(3, num_images=12, num_epochs=2, is_finished=False)
 
     data = read_run(maker.make(tmp_path / "run").root)
@@ -291,7 +291,7 @@ def test_hostile_names_can_be_read_and_written(tmp_path: Path) -> None:
     assert pages_of(run) == ()
 
 
-def test_a_class_without_pictures_has_no_scores(tmp_path: Path) -> None:
+def test_a_class_without_images_has_no_scores(tmp_path: Path) -> None:
     run = RunMaker(4, absent=[1]).make(tmp_path / "run")
 
     data = read_run(run.root)
@@ -301,7 +301,7 @@ def test_a_class_without_pictures_has_no_scores(tmp_path: Path) -> None:
     assert pages_of(run) == ()
 
 
-def test_two_classes_and_one_picture_are_enough(tmp_path: Path) -> None:
+def test_two_classes_and_one_image_are_enough(tmp_path: Path) -> None:
     assert pages_of(RunMaker(2, num_images=1).make(tmp_path / "run")) == ()
 
 
@@ -311,8 +311,10 @@ def test_commands_mean_the_folder_that_they_are_of(run: RunFolder, name: str) ->
 
     data = read_run(root)
 
-    said = subprocess.run(["bash", "-c", f"printf '%s\\0' {data.commands['repeat']}"], capture_output=True, check=True)
-    words = said.stdout.split(b"\0")[:-1]
+    finished = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {data.commands['repeat']}"], capture_output=True, check=True
+    )
+    words = finished.stdout.split(b"\0")[:-1]
     assert words[-1] == bytes(root.resolve() / "config.yaml")
     assert words[:3] == [b"classifier-training", b"train", b"--config"]
     assert render_report(data).encode()
@@ -329,7 +331,7 @@ def test_plain_commands_are_plain(made: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("kind", ["nothing", "a file", "an empty folder", "a long name"])
-def test_what_is_no_run_is_refused_with_a_sentence(tmp_path: Path, kind: str) -> None:
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / ("x" * 300 if kind == "a long name" else "place")
     if kind == "a file":
         path.write_text("")

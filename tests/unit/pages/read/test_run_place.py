@@ -8,7 +8,7 @@ from classifier_training.errors import RunError
 from classifier_training.pages.read.run_place import is_evaluation
 
 
-def test_runs_and_evaluations_are_told_apart(tmp_path: Path) -> None:
+def test_runs_and_evaluations_are_distinguished(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").touch()
     (tmp_path / "evaluation").mkdir()
@@ -19,7 +19,7 @@ def test_runs_and_evaluations_are_told_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["absent", "x" * 300, "empty"])
-def test_other_places_are_refused(tmp_path: Path, name: str) -> None:
+def test_other_folders_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
 
     with pytest.raises(RunError):

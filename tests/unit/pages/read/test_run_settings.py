@@ -33,7 +33,7 @@ def test_a_small_file_cannot_become_a_huge_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "a: [", "model: 3", "[" * 1000, "a: !!python/object:os.system x"])
-def test_what_is_no_configuration_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_configuration_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(DamagedFileError):
         read_settings(write(tmp_path / "c.yaml", text))
 

@@ -67,7 +67,7 @@ def test_a_thumbnail_outside_the_folder_is_gone(folder: ScoredFolder, tmp_path: 
     assert reader.missing == ["1 of the 6 images that pictures.json names are gone; only their names are shown"]
 
 
-def test_pictures_of_an_earlier_epoch_are_told(folder: ScoredFolder) -> None:
+def test_images_of_an_earlier_epoch_are_reported(folder: ScoredFolder) -> None:
     edit_json(folder.scores, epoch=3)
     edit_json(folder.images, epoch=3)
     reader = Reader(folder.root)
@@ -95,7 +95,7 @@ def test_an_infinite_loss_is_none(folder: ScoredFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ("class 0,1,2", "cells in line 2"),
         ("class 0,1,2,x", "not whole numbers"),
@@ -104,7 +104,7 @@ def test_an_infinite_loss_is_none(folder: ScoredFolder) -> None:
         ("class 9,1,2,3", "other classes"),
     ],
 )
-def test_a_confusion_matrix_that_does_not_fit_is_left_out(folder: ScoredFolder, row: str, told: str) -> None:
+def test_a_confusion_matrix_that_does_not_fit_is_left_out(folder: ScoredFolder, row: str, message: str) -> None:
     header, _, *rest = folder.confusion.read_text(encoding="utf-8").splitlines()
     folder.confusion.write_text("\n".join([header, row, *rest]) + "\n", encoding="utf-8")
     reader = Reader(folder.root)
@@ -113,11 +113,11 @@ def test_a_confusion_matrix_that_does_not_fit_is_left_out(folder: ScoredFolder, 
 
     assert scored is not None
     assert scored.confusion is None
-    assert told in reader.missing[0]
+    assert message in reader.missing[0]
 
 
 @pytest.mark.parametrize("changes", [{"true": "nobody"}, {"predicted": 3}, {"why": [1]}, {"confidence": 2}])
-def test_pictures_that_do_not_fit_are_left_out(folder: ScoredFolder, changes: dict[str, Any]) -> None:
+def test_images_that_do_not_fit_are_left_out(folder: ScoredFolder, changes: dict[str, Any]) -> None:
     images = json.loads(folder.images.read_text(encoding="utf-8"))["pictures"]
     edit_json(folder.images, pictures=[images[0] | changes, *images[1:]])
     reader = Reader(folder.root)

@@ -47,7 +47,7 @@ def test_bins_are_weighted_by_their_images() -> None:
     )
 
 
-def test_empty_bins_are_in_no_table() -> None:
+def test_empty_bins_are_not_in_the_table() -> None:
     section = calibration_section(make_run(final=make_scored(calibration=CalibrationBins(None, bins(0.9, 0.8)))))
 
     assert section.values["bins"] == [bins(0.9, 0.8)[1]]

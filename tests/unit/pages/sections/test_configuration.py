@@ -56,7 +56,7 @@ def test_the_environment_is_a_list() -> None:
     }
 
 
-def test_files_are_listed_without_the_small_pictures(tmp_path: Path) -> None:
+def test_files_are_listed_without_the_small_images(tmp_path: Path) -> None:
     run = RunMaker(2, num_images=8, num_pictures=2).make(tmp_path)
     (tmp_path / ".hidden").touch()
     files = dict(configuration_section(read_run(run.root)).values["files"])

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from tests.helpers.page_data import make_picture, make_run, make_scored
+from tests.helpers.page_data import make_example, make_run, make_scored
 from tests.helpers.run_folders import RunMaker
 
 from classifier_training.pages.read.run_data import read_run
@@ -59,7 +59,7 @@ def test_a_cell_has_its_images_and_those_on_the_page_are_not_included_twice(tmp_
 
 
 def test_an_image_that_is_gone_has_no_address() -> None:
-    images = (make_picture(why=frozenset({"cell"})), make_picture(index=8))
+    images = (make_example(why=frozenset({"cell"})), make_example(index=8))
     assert confusion_section(make_run(final=make_scored(images=images, examples_epoch=0))).values["images"] == {}
     scored = make_scored(images=images)
 

@@ -36,7 +36,7 @@ def lead(data: RunData) -> str:
     return curves_section(data).lead.replace("\N{NO-BREAK SPACE}", " ")
 
 
-def test_the_best_epoch_is_told_counted_from_one() -> None:
+def test_the_best_epoch_is_counted_from_one() -> None:
     assert lead(make()).startswith("Epoch 4 of 5 was the best, with a top-1 of 80.0 % on the validation photos.")
     assert lead(make(status="training")).startswith("Epoch 4 of 5 is the best so far")
 
@@ -51,7 +51,7 @@ def test_a_hint_explains_why_the_losses_differ() -> None:
     assert curves_section(make(metrics=Curves((0,), {"val/loss": (1.0,)}))).values["hint"] == ""
 
 
-def test_a_loss_that_rises_again_is_told() -> None:
+def test_a_loss_that_rises_again_is_reported() -> None:
     assert "has risen by 30 % since epoch 2" in lead(make())
 
 

@@ -104,5 +104,5 @@ def test_many_classes_are_a_chart_from_large_to_small(num_classes: int, has_char
         assert heights == sorted(heights, reverse=True)
 
 
-def test_nothing_known_is_said() -> None:
+def test_an_empty_section_has_a_reason() -> None:
     assert "data/statistics.json" in (photos_section(make_run()).empty or "")

@@ -49,7 +49,7 @@ def test_while_training_the_score_is_that_of_an_epoch() -> None:
     assert plain(score_sentence(data)) == "of 200 validation photos classified correctly after epoch 2."
 
 
-def test_nothing_scored_is_no_score() -> None:
+def test_nothing_scored_is_not_a_score() -> None:
     data = make_run(status="training", final=None)
     values = verdict_section(data).values
 
