@@ -128,12 +128,12 @@ class TestMinimum:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (["--min", "top2=0.5"], "--min top2=0.5: there is no such score; allowed: top1, top5, balanced_accuracy"),
+            (["--min", "top2=0.5"], "--min top2=0.5: unknown score; allowed: top1, top5, balanced_accuracy"),
             (["--min", "top1=90"], "--min top1=90: a score is a number from 0 to 1"),
             (["--min", "top1=good"], "--min top1=good: 'good' is not a number"),
-            (["--not-worse-than", "runs/none"], "runs/none is nothing to compare with; name a run folder"),
+            (["--not-worse-than", "runs/none"], "runs/none cannot be compared with; name a run folder"),
             (["--not-worse-than", "runs/first", "--significance", "5"], "--significance 5: must be a number between"),
-            (["--output", "shapes"], "shapes is not empty and no folder of an evaluation"),
+            (["--output", "shapes"], "shapes is not empty and not the folder of an evaluation"),
             (["--output", "runs/first"], "runs/first belongs to a run; name another folder"),
         ],
     )
@@ -159,13 +159,13 @@ class TestNotWorseThan:
         same = program("evaluate", model.root, "--not-worse-than", model.root)
 
         assert up.code == 0, up
-        assert "is not proven better: of 36 photos, the same for both, it alone is right on" in up.out
+        assert "is not proven better: of 36 photos, the same for both, only it is correct on" in up.out
         assert down.code == 1, down
         (gate,) = down.json["gates"]
         assert gate["p_value"] < 0.05
         assert gate["only_other_right"] > gate["only_this_right"]
         assert "judged/export/model.onnx is better" in down.err.splitlines()[-1]
-        assert "photos, paired by content, it alone is right on 0 and this model alone on 0; p = 1" in same.out
+        assert "photos, paired by content, only it is correct on 0 and only this model on 0; p = 1" in same.out
 
     def test_an_evaluation_folder(
         self, program: WarmProgram, model: RunFolder, worse: RunFolder, tmp_path: Path
@@ -181,7 +181,7 @@ class TestNotWorseThan:
         other = program("evaluate", worse.root, tmp_path / "few", "--not-worse-than", tmp_path / "better")
 
         assert down.code == 1
-        assert "36 photos, paired by file, it alone is right on" in down.err
+        assert "36 photos, paired by file, only it is correct on" in down.err
         assert lenient.code == 0
         assert other.code == 2
         assert "is of other photos: 0 are in both (paired by file), of 3 here and 36 there" in other.err

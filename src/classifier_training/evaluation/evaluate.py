@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classifier_training.data.sources.address import absolute_root, file_name, is_remote, shown
 from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import CheckpointError
 from classifier_training.evaluation.folder import check_folder, make_free_folder, replaced_folder
@@ -74,13 +73,12 @@ def evaluate(
         photos: A folder or a table; None: the photos of the model's own run.
         overrides: Settings that differ, such as ``"data.batch_size=64"``.
         split: ``train``, ``val`` or ``test``; None: test where there is one, else validation.
-        output: A folder to write the evaluation into: new, empty, or of an earlier evaluation, which is replaced; None
-            writes nothing.
-        checking: Told how many files have been checked.
-        scoring: Told how many images have been scored.
+        output: Folder of the evaluation: new, empty, or of an earlier evaluation, which is replaced; None: not written.
+        checking: Called with the number of files that have been checked.
+        scoring: Called with the number of images that have been scored.
 
     Raises:
-        UserError: The model or the photos cannot be used, or the folder to write into.
+        UserError: The model, the photos or the folder cannot be used.
 
     Example:
         >>> evaluate("runs/shirts").scores.top1  # doctest: +SKIP
@@ -95,14 +93,9 @@ def evaluate(
         check_folder(Path(output))
     selector = ImageSelector(run, photos, settings, split, checking)
     scored = _score(path, selector, settings, scoring)
-    trained_on = set() if run is None or not run.split.is_file() else set(read_digests(run.split, "train").values())
     values = {field.name: getattr(scored, field.name) for field in fields(scored)}
-    values["num_trained_on"] = sum(digest in trained_on for digest in scored.images.digests)
-    name = str(scored.images.split or "photos")
-    if photos is not None and not selector.uses_run_split:
-        root = absolute_root(photos)
-        name = (file_name(shown(root)) if is_remote(root) else Path(root).name) or name
-    evaluation = Evaluation(**values, name=name)
+    values["num_trained_on"] = _num_trained_on(run, scored.images)
+    evaluation = Evaluation(**values, name=selector.name or scored.images.split or "photos")
     return evaluation if output is None else write_evaluation(evaluation, Path(output))
 
 
@@ -118,7 +111,7 @@ def score_on_same_images(
         scoring: Called with the number of images that have been scored.
 
     Raises:
-        UserError: The model cannot be used, or does not know a class of the photos.
+        UserError: The model cannot be used, or does not know a class of the images.
     """
     path = _model_file(Path(model))
     settings = _settings(_run_of(path), _read(overrides), is_onnx=path.suffix == ".onnx")
@@ -133,7 +126,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path | None = None) -> Eval
         folder: As ``output`` of `evaluate`; None: a new one in the model's run, else in the working directory.
 
     Returns:
-        The evaluation that knows its folder.
+        The evaluation with its folder.
 
     Raises:
         RunError: The folder holds something else, or belongs to a run.
@@ -178,6 +171,14 @@ def _score(
     return score_checkpoint(path, choose, settings or Config(), progress=scoring)
 
 
+def _num_trained_on(run: RunFolder | None, images: LabelledImages) -> int:
+    """How many of the images are in the training split of the model's run, by content."""
+    if run is None or not run.split.is_file():
+        return 0
+    trained_on = set(read_digests(run.split, "train").values())
+    return sum(digest in trained_on for digest in images.digests)
+
+
 def _model_file(path: Path) -> Path:
     if path.is_dir():
         best = open_run(path).best_checkpoint
@@ -185,14 +186,14 @@ def _model_file(path: Path) -> Path:
             raise CheckpointError(f"{path} has no checkpoints/best.ckpt; finish it: train --resume {path}")
         return best
     if path.suffix not in {".ckpt", ".onnx"}:
-        raise CheckpointError(f"{path} is no run folder, .ckpt or .onnx file")
+        raise CheckpointError(f"{path} is not a run folder, .ckpt or .onnx file")
     if not path.is_file():
         raise CheckpointError(f"no such file: {path}{did_you_mean(path)}")
     return path
 
 
 def _run_of(path: Path) -> RunFolder | None:
-    """The run that a checkpoint or an exported model lies in."""
+    """The run that a checkpoint or an exported model belongs to."""
     run = RunFolder(path.resolve().parent.parent)
     return run if run.config.is_file() else None
 

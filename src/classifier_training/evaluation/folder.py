@@ -1,4 +1,4 @@
-"""Where an evaluation is written, and how an earlier one is replaced as a whole."""
+"""The folder of an evaluation, and how an earlier one is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _WRITTEN: Final = frozenset({_REPORT, *(entry.path.rstrip("/") for entry in entr
 
 
 def check_folder(path: Path) -> None:
-    """Refuses a folder into which no evaluation could or should be written, before the model is scored.
+    """Refuses a folder into which an evaluation cannot or should not be written, before the model is scored.
 
     Raises:
-        RunError: It holds something else, belongs to a run, or cannot be made.
+        RunError: It holds something else, belongs to a run, or cannot be created.
     """
     path = path.expanduser().resolve()
     if path.exists() and not path.is_dir():
@@ -36,43 +36,43 @@ def check_folder(path: Path) -> None:
         _check_is_an_evaluation(path)
     above = next(folder for folder in path.parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        reason = "it may not be written" if above.is_dir() else "it is a file"
-        raise RunError(f"cannot make a folder in {above}: {reason}; name another one")
+        reason = "it is not writable" if above.is_dir() else "it is a file"
+        raise RunError(f"cannot create a folder in {above}: {reason}; name another one")
 
 
 @contextlib.contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """Gives an empty folder beside ``path`` that takes its place when the block ends well.
+    """Gives an empty folder next to ``path`` that replaces it when the block ends without an error.
 
-    When the block raises, the new folder is removed and what was at ``path`` stays.
+    When the block raises, the new folder is removed and ``path`` stays as it was.
 
     Args:
         path: A folder that `check_folder` accepts.
     """
     path = path.expanduser().resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    # made beside its place, so that it is renamed and not copied
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as beside:
-        made = Path(beside) / "new"
-        made.mkdir()
-        yield made
+    # in the same folder, so that it is renamed and not copied
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as parent:
+        new = Path(parent) / "new"
+        new.mkdir()
+        yield new
         if path.is_dir():
             _check_is_an_evaluation(path)  # the model may have been scored for hours
-            path.rename(Path(beside) / "old")
+            path.rename(Path(parent) / "old")
         try:
-            made.rename(path)
+            new.rename(path)
         except OSError:
-            if (Path(beside) / "old").is_dir():
-                (Path(beside) / "old").rename(path)
+            if (Path(parent) / "old").is_dir():
+                (Path(parent) / "old").rename(path)
             raise
 
 
 def make_free_folder(parent: Path, name: str) -> Path:
-    """Makes a new, empty folder: ``name``, or ``name-2``, ``name-3`` … where that is taken.
+    """Creates a new, empty folder: ``name``, or ``name-2``, ``name-3`` … where that is taken.
 
     Args:
-        parent: Where it lies; it is made.
-        name: Any text; what no plain file name has becomes ``-``.
+        parent: The folder around it; it is created.
+        name: Any text; characters that file names should not have become ``-``.
     """
     stem = re.sub(r"[^\w.+=@ -]", "-", name)[:_MAX_NAME].strip(" .") or "photos"
     parent.mkdir(parents=True, exist_ok=True)
@@ -95,5 +95,6 @@ def _check_is_an_evaluation(path: Path) -> None:
     if foreign or ScoredFolder(path).scores.name not in entries:
         holds = f"it holds {foreign[0]!a}" if foreign else f"it has no {ScoredFolder(path).scores.name}"
         raise RunError(
-            f"{path} is not empty and no folder of an evaluation ({holds}), so it is not replaced; name another one"
+            f"{path} is not empty and not the folder of an evaluation ({holds}), so it is not replaced;"
+            " name another one"
         )

@@ -1,4 +1,4 @@
-"""What a model must reach: scores, and not to be worse than another model on the same photos."""
+"""Gates: scores that a model must reach, and a baseline that must not be better on the same images."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ DEFAULT_SIGNIFICANCE: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What came of one gate.
+    """The result of one gate.
 
     Attributes:
-        gate: What was asked.
-        passed: Whether the model is as good as that.
-        message: What was measured, and what was required, for a person.
+        gate: The condition.
+        passed: Whether the model meets it.
+        message: What was measured and required, human-readable.
         figures: The same as plain values.
     """
 
@@ -46,10 +46,10 @@ class Minimum:
 
     Attributes:
         score: One of `SCORE_TITLES`.
-        value: The least that passes, in [0, 1].
+        value: The lowest that passes, in [0, 1].
 
     Raises:
-        ConfigError: There is no such score, or the value is out of range.
+        ConfigError: The score is unknown, or the value is out of range.
     """
 
     score: str
@@ -57,36 +57,34 @@ class Minimum:
 
     def __post_init__(self) -> None:
         if self.score not in SCORE_TITLES:
-            raise ConfigError(
-                f"--min {self.score}={self.value:g}: there is no such score; allowed: {', '.join(SCORE_TITLES)}"
-            )
+            raise ConfigError(f"--min {self.score}={self.value:g}: unknown score; allowed: {', '.join(SCORE_TITLES)}")
         if not 0 <= self.value <= 1:
             raise ConfigError(f"--min {self.score}={self.value:g}: a score is a number from 0 to 1")
 
     @classmethod
-    def parse(cls, word: str) -> Minimum:
+    def parse(cls, text: str) -> Minimum:
         """Reads ``top1=0.9``.
 
         Raises:
-            ConfigError: It is not of that form, or as above.
+            ConfigError: It has another form, or as above.
         """
-        score, sign, value = word.partition("=")
+        score, sign, value = text.partition("=")
         if not sign:
-            raise ConfigError(f"--min {word}: write a score and a value, such as top1=0.9")
+            raise ConfigError(f"--min {text}: write a score and a value, such as top1=0.9")
         try:
             number = float(value)
         except ValueError:
-            raise ConfigError(f"--min {word}: {value!r} is not a number; a score is a number from 0 to 1") from None
+            raise ConfigError(f"--min {text}: {value!r} is not a number; a score is a number from 0 to 1") from None
         return cls(score.strip(), number)
 
 
 @dataclass(frozen=True, slots=True)
 class NotWorseThan:
-    """Another model that must not be better.
+    """A baseline that must not be better.
 
     Attributes:
         other: A run folder, a model file, or an evaluation folder with its ``predictions.csv``.
-        significance: The other is better when it is right more often with a smaller p-value than this, in (0, 1).
+        significance: The baseline is better when it is correct more often with a p-value below this, in (0, 1).
 
     Raises:
         ConfigError: The significance is out of range.
@@ -101,7 +99,7 @@ class NotWorseThan:
 
 
 def check_minimum(scored: ScoredPass, gate: Minimum) -> GateResult:
-    """Compares a score with the least that passes."""
+    """Compares a score with its minimum."""
     measured = scored.scores.by_name()[gate.score]
     interval = scored.intervals.to_dict()[gate.score]
     passed = measured >= gate.value
@@ -118,34 +116,34 @@ def check_minimum(scored: ScoredPass, gate: Minimum) -> GateResult:
 def check_not_worse(
     scored: ScoredPass, gate: NotWorseThan, overrides: OverrideLike = (), *, scoring: Progress | None = None
 ) -> GateResult:
-    """Compares with another model on the same photos, by McNemar's exact test.
+    """Compares with a baseline on the same images, by McNemar's exact test.
 
     Args:
-        scored: The pass of the model that must not be worse.
-        gate: The other model.
+        scored: The pass of the model.
+        gate: The baseline.
         overrides: Settings with which that is scored where its predictions of these photos are not there.
-        scoring: Told how many images have been scored with it.
+        scoring: Called with the number of images that the baseline has been scored on.
 
     Raises:
-        UserError: The other model cannot be scored on these photos, or its predictions are of others.
+        UserError: The baseline cannot be scored on these images, or its predictions are of others.
     """
     from classifier_training.evaluation.baseline import baseline_is_correct, check_baseline
     from classifier_training.metrics.paired import compare_paired
 
     check_baseline(gate.other)
-    other = baseline_is_correct(gate.other, scored.images, overrides, scoring)
-    found = compare_paired(scored.predictions.is_correct, other.is_correct)
+    baseline = baseline_is_correct(gate.other, scored.images, overrides, scoring)
+    found = compare_paired(scored.predictions.is_correct, baseline.is_correct)
     passed = not (found.num_only_second > found.num_only_first and found.p_value < gate.significance)
     relation = "is not proven better" if passed else "is better"
     return GateResult(
         gate=f"not worse than {gate.other}",
         passed=passed,
-        message=f"{gate.other} {relation}: of {found.num_images} photos, {other.how}, it alone is right on"
-        f" {found.num_only_second} and this model alone on {found.num_only_first}; p = {found.p_value:.3g},"
+        message=f"{gate.other} {relation}: of {found.num_images} photos, {baseline.how}, only it is correct on"
+        f" {found.num_only_second} and only this model on {found.num_only_first}; p = {found.p_value:.3g},"
         f" significance {gate.significance:g}",
         figures={
             "num_images": found.num_images,
-            "paired": other.how,
+            "paired": baseline.how,
             "only_this_right": found.num_only_first,
             "only_other_right": found.num_only_second,
             "p_value": found.p_value,
@@ -161,7 +159,7 @@ def check_gates(
     *,
     scoring: Progress | None = None,
 ) -> list[GateResult]:
-    """What comes of each gate, in order; arguments and errors as `check_not_worse`."""
+    """The results of the gates, in order; arguments and errors as of `check_not_worse`."""
     return [
         check_minimum(scored, gate)
         if isinstance(gate, Minimum)
@@ -171,10 +169,10 @@ def check_gates(
 
 
 def require_passed(results: Iterable[GateResult]) -> None:
-    """Lets nothing pass that failed a gate.
+    """Raises an error if a gate failed.
 
     Raises:
-        GateError: One line for each gate that was failed.
+        GateError: One line for each gate that failed.
 
     Example:
         .. code-block:: python
@@ -190,17 +188,17 @@ def require_passed(results: Iterable[GateResult]) -> None:
 def parse_gates(
     minima: Sequence[str], other: str | os.PathLike[str] | None, significance: float
 ) -> list[Minimum | NotWorseThan]:
-    """Gates as they are typed.
+    """Reads the gates of the command line.
 
     Args:
-        minima: Words such as ``top1=0.9``.
-        other: The model that must not be better; None: any may be.
+        minima: Texts such as ``top1=0.9``.
+        other: The baseline; None: no comparison.
         significance: See `NotWorseThan`.
 
     Raises:
-        UserError: One of them is not as it should be.
+        UserError: One of them is not valid.
     """
-    gates: list[Minimum | NotWorseThan] = [Minimum.parse(word) for word in minima]
+    gates: list[Minimum | NotWorseThan] = [Minimum.parse(text) for text in minima]
     if other is None:
         return gates
     gates.append(NotWorseThan(Path(other), significance))
@@ -211,6 +209,6 @@ def parse_gates(
 
 
 def _exactly(measured: float, required: float) -> str:
-    """Four digits, or as many as tell a score from the one that is required."""
+    """Four digits, or as many as distinguish a score from the required one."""
     short = f"{measured:.4f}"
     return short if (float(short) >= required) == (measured >= required) else repr(measured)

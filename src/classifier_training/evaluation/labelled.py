@@ -80,12 +80,12 @@ def check_labelled(
     Args:
         chosen: The images.
         classes: The model's class names.
-        policy: What to do about files that are no images; None: refuse them.
-        max_pixels: An image with more is none; None: as Pillow does.
-        progress: Told how many files have been checked.
+        policy: What to do about files that are not images; None: refuse them.
+        max_pixels: An image with more pixels is refused; None: as Pillow does.
+        progress: Called with the number of files that have been checked.
 
     Raises:
-        DataError: A file is broken and not to be skipped, or a class is not one of the model's.
+        DataError: A file is broken and not to be skipped, or the model does not know a class.
     """
     samples, description = chosen.samples, chosen.description
     names = [sample.label for sample in samples]

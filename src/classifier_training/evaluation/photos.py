@@ -1,4 +1,4 @@
-"""Which labelled photos a finished model is scored on."""
+"""Selects the labelled images that a finished model is scored on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.index.check import BadImagePolicy
-from classifier_training.data.sources.address import absolute_root
+from classifier_training.data.sources.address import absolute_root, file_name, is_remote, shown
 from classifier_training.data.sources.detect import list_photos
 from classifier_training.data.sources.table import Columns
 from classifier_training.data.splits.file import read_split
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ImageSelector:
-    """Chooses the photos once the model's classes are known.
+    """Selects the images once the model's classes are known.
 
     Attributes:
-        run: The run that the model lies in; None: it lies in none.
+        run: The run of the model; None: it belongs to none.
         photos: The photos that were named; None: those of the run.
         settings: The settings of the evaluation; None: the defaults.
         split: The split that was named.
-        checking: Told how many files have been checked.
+        checking: Called with the number of files that have been checked.
     """
 
     run: RunFolder | None
@@ -44,13 +44,13 @@ class ImageSelector:
     checking: Progress | None = None
 
     def __call__(self, classes: tuple[str, ...]) -> LabelledImages:
-        """Finds and checks the photos.
+        """Finds and checks the images.
 
         Args:
             classes: The model's class names.
 
         Raises:
-            DataError: There are none, or they cannot be used.
+            DataError: They are missing or cannot be used.
         """
         data = None if self.settings is None else self.settings.data
         return check_labelled(
@@ -68,6 +68,14 @@ class ImageSelector:
             return False
         return self.photos is None or absolute_root(self.photos) == _data_root(self.run)
 
+    @property
+    def name(self) -> str | None:
+        """A short name of the photos that were named; None where the images are those of the run."""
+        if self.photos is None or self.uses_run_split:
+            return None
+        root = absolute_root(self.photos)
+        return file_name(shown(root)) if is_remote(root) else Path(root).name
+
     def _choose(self, classes: tuple[str, ...]) -> Selection:
         if self.run is not None and self.uses_run_split:
             split = self.split or _best_split(self.run)
@@ -75,11 +83,11 @@ class ImageSelector:
             self._restore(self.run, samples)
             return Selection(samples, f"the {split} split of {self.run.root}", split)
         if self.photos is None:
-            raise DataError("this model lies in no run folder; name photos to evaluate it on")
+            raise DataError("this model belongs to no run folder; name photos to evaluate it on")
         return select_samples(absolute_root(self.photos), self._columns(), self.split, classes, self._cache())
 
     def _restore(self, run: RunFolder, samples: Iterable[Sample]) -> None:
-        """Brings back images that were fetched or unpacked into the cache and have been removed from it since."""
+        """Restores images that were fetched or unpacked into the cache and have been removed from it since."""
         missing = [file for file in {sample.image.path for sample in samples} if not Path(file).exists()]
         root = _data_root(run)
         if root is None or not missing:
@@ -105,7 +113,7 @@ class ImageSelector:
 
 
 def _data_root(run: RunFolder) -> str | None:
-    """Where the photos of a run lie, or lay."""
+    """The root of the photos of a run."""
     root: str | None = json.loads(run.environment.read_text(encoding="utf-8")).get("data_root")
     return root
 

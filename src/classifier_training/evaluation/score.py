@@ -37,10 +37,10 @@ def score_model(
         device: Where to compute.
         precision: Arithmetic of the forward pass.
         preprocessing: Normalises images that come as uint8, on the device; None: they come normalised.
-        progress: Called after each batch with the number of its images.
+        progress: Called after each batch with the number of its images; may raise to stop.
 
     Returns:
-        The scores, and what was said of every image; its probabilities are kept as far as `ScoringPass` has room.
+        The scores and the predictions; their probabilities are kept as far as `ScoringPass` has room.
 
     Raises:
         DataError: There is no image to score.

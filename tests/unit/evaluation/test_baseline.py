@@ -113,7 +113,7 @@ def test_a_validation_of_weights_that_are_not_the_best_is_not_taken(tmp_path: Pa
         baseline_is_correct(run.root, images)  # it is scored instead: the file is empty here
 
 
-def test_what_was_said_by_weights_that_have_been_replaced_is_not_taken(tmp_path: Path, images: LabelledImages) -> None:
+def test_predictions_of_replaced_weights_are_not_used(tmp_path: Path, images: LabelledImages) -> None:
     run = make_run(tmp_path / "run")
     scores = write_other(run.scored("test").root, images, RIGHT, model="checkpoints/best.ckpt") / "scores.json"
     assert baseline_is_correct(run.root, images).is_correct.tolist() == RIGHT
@@ -130,7 +130,7 @@ class TestChecked:
     def test_nothing_to_compare_with(self, tmp_path: Path, name: str) -> None:
         (tmp_path / "notes.txt").touch()
         (tmp_path / "empty").mkdir()
-        with pytest.raises(RunError, match=r"is nothing to compare with; name a run folder, a \.ckpt or \.onnx file"):
+        with pytest.raises(RunError, match=r"cannot be compared with; name a run folder, a \.ckpt or \.onnx file"):
             check_baseline(tmp_path / name)
 
     def test_a_run_without_its_best_weights(self, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_table_with_its_own_column_names(model: Path, tmp_path: Path) -> None:
     assert found.scores.top1 == 0.5
 
 
-def test_progress_is_told(model: Path, tmp_path: Path) -> None:
+def test_progress_is_reported(model: Path, tmp_path: Path) -> None:
     photos = make_colours(tmp_path / "photos", "red", "green", "blue")
     checked: list[tuple[int, int]] = []
     scored: list[tuple[int, int]] = []
@@ -115,7 +115,7 @@ def test_the_result_is_plain_values(model: Path, tmp_path: Path) -> None:
 
 class TestRefused:
     def test_a_model_in_no_run_needs_photos(self, model: Path) -> None:
-        with pytest.raises(DataError, match="this model lies in no run folder; name photos"):
+        with pytest.raises(DataError, match="this model belongs to no run folder; name photos"):
             evaluate(model)
 
     def test_classes_that_the_model_does_not_know(self, model: Path, tmp_path: Path) -> None:
@@ -130,9 +130,9 @@ class TestRefused:
         with pytest.raises(CheckpointError, match=f"no such file: .*{name}"):
             evaluate(tmp_path / name, tmp_path)
 
-    def test_what_is_no_model(self, tmp_path: Path) -> None:
+    def test_another_file_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("")
-        with pytest.raises(CheckpointError, match=r"is no run folder, \.ckpt or \.onnx file"):
+        with pytest.raises(CheckpointError, match=r"is not a run folder, \.ckpt or \.onnx file"):
             evaluate(tmp_path / "notes.txt")
         with pytest.raises(RunError, match=r"it has no config\.yaml"):
             evaluate(tmp_path)
@@ -153,7 +153,7 @@ class TestWritten:
         assert evaluate(model, photos).folder is None
         assert sorted(tmp_path.rglob("*")) == before
 
-    def test_the_folder_says_what_was_found(self, model: Path, tmp_path: Path) -> None:
+    def test_the_folder_holds_the_evaluation(self, model: Path, tmp_path: Path) -> None:
         photos = make_colours(tmp_path / "photos" / "val", "red", "green", "blue", colour="red")
         (photos / "red" / "bad.png").write_bytes(b"no image")
 
@@ -196,7 +196,7 @@ class TestWritten:
         photos = make_colours(tmp_path / "photos", "red", "green")
         checked: list[int] = []
 
-        with pytest.raises(RunError, match="is not empty and no folder of an evaluation"):
+        with pytest.raises(RunError, match="is not empty and not the folder of an evaluation"):
             evaluate(model, photos, output=photos, checking=lambda done, _: checked.append(done))
         assert checked == []
 

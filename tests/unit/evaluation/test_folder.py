@@ -82,7 +82,7 @@ class TestAFolderThatIsReplaced:
 class TestRefused:
     def test_a_folder_of_something_else(self, tmp_path: Path) -> None:
         (tmp_path / "thesis.tex").touch()
-        with pytest.raises(RunError, match=r"is not empty and no folder of an evaluation \(it holds 'thesis\.tex'\)"):
+        with pytest.raises(RunError, match=r"not empty and not the folder of an evaluation \(it holds 'thesis\.tex'\)"):
             check_folder(tmp_path)
 
     def test_an_evaluation_with_somebodys_file(self, tmp_path: Path) -> None:
@@ -112,13 +112,13 @@ class TestRefused:
         (tmp_path / "file").touch()
         with pytest.raises(RunError, match="is a file; name a folder for the evaluation"):
             check_folder(tmp_path / "file")
-        with pytest.raises(RunError, match=r"cannot make a folder in .*file: it is a file; name another one"):
+        with pytest.raises(RunError, match=r"cannot create a folder in .*file: it is a file; name another one"):
             check_folder(tmp_path / "file" / "below" / "it")
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
     def test_a_place_that_may_not_be_written(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o500)
-        with pytest.raises(RunError, match="it may not be written; name another one"):
+        with pytest.raises(RunError, match="it is not writable; name another one"):
             check_folder(tmp_path / "below" / "it")
 
     def test_looking_leaves_nothing_behind(self, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class TestMinimum:
             assert not failed.passed
             assert f" is below the required {above!r}" in failed.message
 
-    def test_what_is_said_shows_on_which_side_a_score_is(self) -> None:
+    def test_the_message_shows_on_which_side_a_score_is(self) -> None:
         evaluation = make_evaluation([True] * 2 + [False])
 
         below, above = (check_minimum(evaluation, Minimum("top1", value)) for value in (0.6667, 0.66666))
@@ -46,7 +46,7 @@ class TestMinimum:
         assert below.message.startswith("top1 0.6666666666666666 is below the required 0.6667 (")
         assert above.message.startswith("top1 0.6667 reaches the required 0.66666 (")
 
-    def test_the_interval_is_said(self) -> None:
+    def test_the_message_has_the_interval(self) -> None:
         result = check_minimum(make_evaluation([True] * 9 + [False]), Minimum.parse("top1=0.95"))
 
         assert result.to_dict()["passed"] is False
@@ -56,7 +56,7 @@ class TestMinimum:
         ("word", "message"),
         [
             ("top1", "--min top1: write a score and a value, such as top1=0.9"),
-            ("top2=0.5", "--min top2=0.5: there is no such score; allowed: top1, top5, balanced_accuracy, macro_f1"),
+            ("top2=0.5", "--min top2=0.5: unknown score; allowed: top1, top5, balanced_accuracy, macro_f1"),
             ("top1=high", "--min top1=high: 'high' is not a number; a score is a number from 0 to 1"),
             ("top1=", "--min top1=: '' is not a number"),
             ("top1=90", "--min top1=90: a score is a number from 0 to 1"),
@@ -84,7 +84,7 @@ class TestNotWorseThan:
         assert [result.passed for result in results] == [True, False, True]
         assert results[0].figures["p_value"] == pytest.approx(0.0625)
         assert results[1].message == (
-            f"{six_more} is better: of 20 photos, paired by file, it alone is right on 6 and this model alone on 0;"
+            f"{six_more} is better: of 20 photos, paired by file, only it is correct on 6 and only this model on 0;"
             " p = 0.0312, significance 0.05"
         )
         assert "is not proven better" in results[2].message
@@ -99,11 +99,11 @@ class TestNotWorseThan:
 
 def test_all_faults_in_what_is_typed_are_found_before_anything_is_scored(tmp_path: Path) -> None:
     assert parse_gates(["top1=0.5", "macro_f1=0.25"], None, 0.05) == [Minimum("top1", 0.5), Minimum("macro_f1", 0.25)]
-    with pytest.raises(RunError, match="is nothing to compare with; name a run folder"):
+    with pytest.raises(RunError, match="cannot be compared with; name a run folder"):
         parse_gates([], tmp_path / "missing", 0.05)
 
 
-def test_every_failed_gate_is_told() -> None:
+def test_each_failed_gate_has_a_line() -> None:
     evaluation = make_evaluation([True, False])
     gates = [Minimum("top1", 0.9), Minimum("top1", 0.5), Minimum("macro_f1", 1.0)]
 

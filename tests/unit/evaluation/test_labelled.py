@@ -21,7 +21,7 @@ def test_the_test_split_is_taken_else_validation_unless_one_is_named(tmp_path: P
     assert len(select_samples(tmp_path / "three", split="train").samples) == 6
 
 
-def test_a_root_without_splits_is_taken_whole_and_said(tmp_path: Path) -> None:
+def test_a_root_without_splits_is_taken_whole_and_described(tmp_path: Path) -> None:
     make_photos(tmp_path, {"a": 3, "b": 2})
 
     chosen = select_samples(tmp_path)

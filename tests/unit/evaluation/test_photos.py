@@ -50,7 +50,7 @@ def test_pictures_that_were_removed_from_the_cache_are_brought_back(tmp_path: Pa
     assert before.description == f"the test split of {run.root}"
 
 
-def test_a_photo_that_somebody_removed_is_told(tmp_path: Path) -> None:
+def test_a_photo_that_was_removed_is_an_error(tmp_path: Path) -> None:
     photos = make_split_photos(tmp_path / "photos")
     run, config = make_run(tmp_path / "run", photos, tmp_path / "cache")
     (photos / "test" / "cat" / "0.png").unlink()
