@@ -13,6 +13,7 @@ from classifier_training.cli.arguments import Quiet, split_arguments
 from classifier_training.errors import ConfigError
 
 if TYPE_CHECKING:
+    from classifier_training.config.overrides import OverrideLike
     from classifier_training.evaluation.evaluate import Evaluation
     from classifier_training.terminal.terminal import Terminal
 
@@ -50,9 +51,14 @@ def evaluate(
       classifier-training evaluate runs/shirts
       classifier-training evaluate runs/shirts new-photos --min top1=0.9
     """
-    paths, overrides = split_arguments(arguments, most=2)
+    paths, settings = split_arguments(arguments, most=2)
     if not paths:
         raise ConfigError("no model given; type: classifier-training evaluate RUN")
+    overrides: OverrideLike = ()
+    if settings:
+        from classifier_training.config.arguments import COMMAND_LINE, read_overrides
+
+        overrides = read_overrides(settings, origin=COMMAND_LINE)
     from classifier_training.evaluation.gates import check_gates, parse_gates, require_passed
 
     gates = parse_gates(minima or [], other, significance)

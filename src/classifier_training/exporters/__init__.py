@@ -1,4 +1,4 @@
-"""Deployed files, one file each form: build, compare with the trained model, publish; reading belongs to `inference`."""
+"""Deployed files, one file a form: build, compare with the trained model, publish; reading belongs to `inference`."""
 
 from __future__ import annotations
 
