@@ -221,6 +221,14 @@ def test_pip_goes_on_alone_where_uv_cannot_be_had(checkout_without_uv: Checkout)
     assert "set-up: TORCH=cpu needs uv" in output
 
 
+def test_the_kind_of_pytorch_is_passed_to_uv(checkout: Checkout) -> None:
+    checkout.set_up(".ready", TORCH="cpu")
+    assert checkout.installed() == {"demo"}
+    code, output = checkout.make(".ready-docs", TORCH="abacus")
+    assert code != 0
+    assert "abacus" in output
+
+
 def test_an_old_python_is_refused_by_name(checkout: Checkout) -> None:
     code, output = checkout.make(".ready", PYTHON="/bin/false")
     assert code != 0
