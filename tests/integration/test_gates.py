@@ -159,7 +159,7 @@ class TestNotWorseThan:
         same = program("evaluate", model.root, "--not-worse-than", model.root)
 
         assert up.code == 0, up
-        assert "is not proven better: of 36 photos, the same for both, only it is correct on" in up.out
+        assert "is not significantly better: of 36 photos, the same for both, only it is correct on" in up.out
         assert down.code == 1, down
         (gate,) = down.json["gates"]
         assert gate["p_value"] < 0.05

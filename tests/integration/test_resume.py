@@ -179,7 +179,7 @@ class TestGoingOn:
         finished = program("train", "--resume", run.root)
 
         assert finished.code == 0, finished
-        assert "all 2 epochs are trained already" in finished.out
+        assert "all 2 epochs are already trained" in finished.out
         assert not list(run.root.rglob(".*"))
         assert run.onnx.read_bytes() == trained.run.onnx.read_bytes()
         wanted = json.loads(trained.run.results.read_text())
@@ -198,7 +198,7 @@ class TestGoingOn:
         assert finished.code == 0, finished
         (line,) = finished.out.splitlines()
         top1 = json.loads(run.results.read_text())["test"]["top1"]
-        assert line == f"{run.root} is finished, nothing is left to do: test top-1 {top1:.2%}"
+        assert line == f"{run.root} is finished, there is nothing left to do: test top-1 {top1:.2%}"
         after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.root.rglob("*") if path.is_file()}
         assert after == before
         results = json.loads(run.results.read_text())
@@ -217,7 +217,7 @@ class TestGoingOn:
         finished = program("train", "--resume", run.root)
 
         assert finished.code == 0, finished
-        assert "all 2 epochs are trained already: finishing" in finished.out
+        assert "all 2 epochs are already trained: finishing" in finished.out
         assert (run.root / missing).is_file()
         assert run.onnx.read_bytes() == trained.run.onnx.read_bytes()
 
@@ -232,7 +232,7 @@ class TestGoingOn:
         assert finished.code == 0, finished
         name, value = setting.removeprefix("export.").split("=")
         assert json.loads(run.verification.read_text())[name] == float(value)
-        assert program("train", "--resume", run.root).out.count("nothing is left to do") == 1
+        assert program("train", "--resume", run.root).out.count("there is nothing left to do") == 1
 
     def test_a_run_that_stopped_early_stays_so(self, program: WarmProgram, photos: Path) -> None:
         # nothing changes, so no epoch is better than the first
@@ -248,7 +248,7 @@ class TestGoingOn:
         finished = program("train", "--resume", run.root)
 
         assert finished.code == 0, finished
-        assert "all 3 epochs are trained already, by early stopping: finishing" in finished.out
+        assert "all 3 epochs are already trained, by early stopping: finishing" in finished.out
         assert (run.metrics.read_bytes(), run.last_checkpoint.read_bytes()) == before
         assert json.loads(run.results.read_text())["epochs"] == 3
 

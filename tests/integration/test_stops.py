@@ -87,8 +87,8 @@ def test_a_training_that_is_asked_to_stop_does_so_after_the_step(
     [
         ("split.csv", "before the first step", "no checkpoint yet: starting from the beginning"),
         ("metrics.csv", "in epoch 2/3 after step {}", "resuming at epoch 2"),
-        ("results.json", "after training", "all 3 epochs are trained already: finishing"),
-        ("model.onnx", "after training", "all 3 epochs are trained already: finishing"),
+        ("results.json", "after training", "all 3 epochs are already trained: finishing"),
+        ("model.onnx", "after training", "all 3 epochs are already trained: finishing"),
     ],
 )
 def test_wherever_it_is_asked_everything_written_so_far_is_whole(
@@ -221,7 +221,7 @@ def test_a_requeue_that_fails_is_told(
 ) -> None:
     stopped = program.signalled(signal.SIGUSR1, "/last.ckpt", *words, folder=tmp_path, environment=slurm(code=1))
     assert stopped.code == 0, stopped
-    told = "warning: job 42 is not requeued: scontrol requeue 42 ended with exit code 1: no such job"
+    told = "warning: job 42 was not requeued: scontrol requeue 42 ended with exit code 1: no such job"
     assert told in stopped.out.splitlines()
 
 
@@ -231,7 +231,7 @@ def test_a_job_that_slurm_runs_again_after_it_finished_does_nothing_again(
     assert program(*words, folder=tmp_path, environment=slurm()).code == 0
     again = program(*words, folder=tmp_path, environment=slurm(SLURM_RESTART_COUNT="1"))
     assert again.code == 0, again
-    assert "is finished, nothing is left to do" in again.out
+    assert "is finished, there is nothing left to do" in again.out
 
 
 # -- several processes -------------------------------------------------------------------------------------------

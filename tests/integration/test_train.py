@@ -144,7 +144,7 @@ class TestTheTerminal:
     def test_it_tells_the_data_the_plan_and_the_score(self, trained: Trained) -> None:
         out = trained.finished.out
 
-        assert re.search(r"photos: .*shapes, one folder a class", out)
+        assert re.search(r"photos: .*shapes, one folder per class", out)
         assert re.search(r"│ all +│ +\d+ │ +\d+ │ +\d+ │", out)
         assert "test_byobnet" in out
         assert len(re.findall(r"^epoch [12]/2  train/loss \d.*images/s", out, flags=re.MULTILINE)) == 2

@@ -61,7 +61,7 @@ class DatasetStatisticsCallback(lightning.Callback):
             if self.terminal is not None and not is_known:
                 if self.show_counts:
                     _say_counts(statistics, self.terminal)
-                self.terminal.pairs("pictures", _facts(statistics))
+                self.terminal.pairs("images", _facts(statistics))
             save_figure(plot_images_per_class(statistics), self.plots / "images_per_class.png")
             save_figure(plot_image_sizes(statistics), self.plots / "image_sizes.png")
 

@@ -192,7 +192,7 @@ def _sentence(info: ModelInfo) -> str:
         f"{info.size_bytes / 1e6:.1f} MB",
     ]
     if info.flops is not None:
-        parts.append(f"{info.flops / 1e9:.2f} GFLOPs an image")
+        parts.append(f"{info.flops / 1e9:.2f} GFLOPs per image")
     if info.latency is not None:
         parts.append(f"{info.latency.shortest_ms:.3g} ms an image on {info.latency.device}")
     return ", ".join(parts)

@@ -125,8 +125,10 @@ def _say(drawn: EpochSamples, terminal: Terminal) -> None:
     """What the first epoch drew; one line where it drew no class more often than the data holds it."""
     images, total = int(drawn.images.sum()), int(drawn.sampled.sum())
     if (drawn.sampled <= drawn.images).all() and drawn.sampled.any():
-        rest = f"; {images - total} did not fill a batch, others will not in the next" if total < images else ""
-        terminal.info(f"epoch 1 drew {total} of {images} training images, none of them twice{rest}")
+        rest = (
+            f"; {images - total} did not fill a batch, and others will be left out next time" if total < images else ""
+        )
+        terminal.info(f"epoch 1 sampled {total} of {images} training images, each once{rest}")
         return
     order = np.argsort(-drawn.repeats, kind="stable").tolist()
     half = MAX_CLASSES_SHOWN // 2
@@ -134,7 +136,7 @@ def _say(drawn: EpochSamples, terminal: Terminal) -> None:
     if len(order) > MAX_CLASSES_SHOWN:
         rows[half:-half] = [[f"… {len(order) - 2 * half} more", "", "", ""]]
     rows.append(["all", str(images), str(total), f"{total / max(1, images):.2f}"])
-    terminal.table("drawn in epoch 1", ["class", "images", "drawn", "repeats"], rows)
+    terminal.table("sampled in epoch 1", ["class", "images", "drawn", "repeats"], rows)
 
 
 def _cells(drawn: EpochSamples, position: int) -> list[str]:

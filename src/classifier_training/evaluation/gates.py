@@ -134,7 +134,7 @@ def check_not_worse(
     baseline = baseline_is_correct(gate.other, scored.images, overrides, scoring)
     found = compare_paired(scored.predictions.is_correct, baseline.is_correct)
     passed = not (found.num_only_second > found.num_only_first and found.p_value < gate.significance)
-    relation = "is not proven better" if passed else "is better"
+    relation = "is not significantly better" if passed else "is better"
     return GateResult(
         gate=f"not worse than {gate.other}",
         passed=passed,

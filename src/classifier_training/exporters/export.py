@@ -56,7 +56,7 @@ def export(
     foreign = [f"{one.key}={one.shown}" for one in given.settings if not one.key.startswith("export.")]
     if foreign:
         raise ConfigError(
-            f"export takes settings of export. only, not {', '.join(foreign)}: the model is trained already"
+            f"export takes settings of export. only, not {', '.join(foreign)}: the model is already trained"
         )
     export_checkpoint(folder, config.export, Terminal(quiet=quiet), form)
     return folder.exported(form)
@@ -86,7 +86,7 @@ def export_checkpoint(
         record={"weights": "checkpoints/best.ckpt", "epoch": int(read_checkpoint(run.best_checkpoint)["epoch"])},
     )
     terminal.info(
-        f"proven on {figures['num_images']} validation images: top-1 agreement {figures['top1_agreement']:.0%},"
+        f"verified on {figures['num_images']} validation images: top-1 agreement {figures['top1_agreement']:.0%},"
         f" largest logit difference {figures['max_abs_logit_difference']:.1e}"
     )
     return figures

@@ -106,7 +106,7 @@ def finish_run(
     results = results_of(plan, trained, scored)
     write_results(run.results, results)  # before anything else can fail
     write_best(run, scored, has_figures=config.report.enabled)
-    title = f"{results.split} scores of epoch {trained.best_epoch + 1}, the best"
+    title = f"{results.split} scores of the best epoch, {trained.best_epoch + 1}"
     show_scores(terminal, scored.scores, scored.classes, title)
     terminal.info(summarise(scored.scores))
     check_stop()
@@ -203,7 +203,7 @@ def write_best(run: RunFolder, scored: ScoredPass, *, has_figures: bool) -> None
 
 
 def finished_result(run: RunFolder, config: Config, *, num_epochs: int, best_epoch: int) -> TrainResult | None:
-    """What a run has reached of which nothing is left to do; None: its weights are to be scored, or exported.
+    """The result of a finished run; None: its weights are still to be scored or exported.
 
     Args:
         run: The run folder.

@@ -36,5 +36,5 @@ def report_interruption(terminal: Terminal, where: Callable[[], str], run: RunFo
             terminal.result(f"asking SLURM to requeue job {job}, which then resumes the run")
             fault = requeue_slurm_job(job)
             if fault is not None:
-                terminal.warn(f"job {job} is not requeued: {fault}")
+                terminal.warn(f"job {job} was not requeued: {fault}")
         raise

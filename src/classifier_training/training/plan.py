@@ -109,14 +109,14 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
         "best epoch by": config.checkpoint.monitor,
     }
     if start is None:
-        rows["hint"] = "few photos learn far better from weights: model.pretrained=true, or model.weights=FILE"
+        rows["hint"] = "with few photos, start from pretrained weights: model.pretrained=true, or model.weights=FILE"
     return rows
 
 
 def _schedule(config: Config) -> str:
     """What is trained when."""
-    frozen, statistics = config.model.freeze_epochs, "kept" if config.model.freeze_norm_stats else "trained"
-    first = f"head alone for {_counted(frozen, 'epoch')}, then everything" if frozen else "everything from the start"
+    frozen, statistics = config.model.freeze_epochs, "frozen" if config.model.freeze_norm_stats else "updated"
+    first = f"head only for {_counted(frozen, 'epoch')}, then all layers" if frozen else "all layers from the start"
     warmup = f"warm-up {_counted(config.scheduler.warmup_epochs, 'epoch')}, then {config.scheduler.name}"
     return f"{first}; BatchNorm statistics {statistics}; {warmup}"
 

@@ -85,7 +85,7 @@ class Resumed:
             terminal.warn(f"{reasons}; resuming from {self.checkpoint.name}, the one before")
         if self.is_trained:
             early = ", by early stopping" if self.epoch < self.config.trainer.max_epochs else ""
-            terminal.info(f"all {self.epoch} epochs are trained already{early}: finishing")
+            terminal.info(f"all {self.epoch} epochs are already trained{early}: finishing")
         elif self.validation_left:
             terminal.info(f"resuming at the validation of epoch {self.epoch}")
         else:

@@ -67,7 +67,7 @@ class New:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run that nothing is left to do of.
+    """A run that is trained, scored and exported.
 
     Attributes:
         result: What it has reached.

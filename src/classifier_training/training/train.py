@@ -89,7 +89,7 @@ def train(
             if isinstance(start, Finished):
                 done = start.result
                 terminal.result(
-                    f"{done.run} is finished, nothing is left to do: {done.split} top-1 {done.test.top1:.2%}"
+                    f"{done.run} is finished, there is nothing left to do: {done.split} top-1 {done.test.top1:.2%}"
                 )
                 return done
             plan = make_plan(start.config, terminal)
@@ -99,7 +99,7 @@ def train(
             if message:
                 terminal.info(message)
             if dry_run:
-                terminal.info("dry run: the settings and the photos are fine; nothing was written")
+                terminal.info("dry run: settings and photos are valid; nothing was written")
                 return None
             run = start.open_run(plan.config)
         with terminal.log_to(run.log) if is_main_process() else contextlib.nullcontext():

@@ -93,7 +93,7 @@ def test_it_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[st
     info = fit(tmp_path, make_model(), Terminal())
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"{BACKBONE}: {info['num_parameters'] / 1e6:.2f} M parameters (")
-    assert "GFLOPs an image" in line
+    assert "GFLOPs per image" in line
     assert line.endswith("ms an image on cpu")
 
 

@@ -190,7 +190,7 @@ class TestTheTerminal:
         fit(tmp_path, photos, SamplerDistributionCallback(tmp_path / "drawn.csv", terminal=Terminal()))
 
         out = capsys.readouterr().out
-        assert out.count("drawn in epoch 1") == 1
+        assert out.count("sampled in epoch 1") == 1
         for _, name, images, count in rows(tmp_path)[:2]:
             assert re.search(rf"{re.escape(name)} +│ +{images} │ +{count} │ +{count / images:.2f} ", out)
         assert re.search(r"all +│ +26 │ +24 │ +0.92 ", out)
@@ -200,8 +200,8 @@ class TestTheTerminal:
     ) -> None:
         callback = SamplerDistributionCallback(tmp_path / "drawn.csv", terminal=Terminal())
         fit(tmp_path, photos, callback, balance="none")
-        (line,) = [line for line in capsys.readouterr().out.splitlines() if "drew" in line]
-        assert line.startswith("epoch 1 drew 24 of 26 training images, none of them twice")
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if "sampled" in line]
+        assert line.startswith("epoch 1 sampled 24 of 26 training images, each once")
 
     @REPEATED
     def test_of_many_classes_it_shows_the_extremes(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

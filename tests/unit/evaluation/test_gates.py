@@ -87,7 +87,7 @@ class TestNotWorseThan:
             f"{six_more} is better: of 20 photos, paired by file, only it is correct on 6 and only this model on 0;"
             " p = 0.0312, significance 0.05"
         )
-        assert "is not proven better" in results[2].message
+        assert "is not significantly better" in results[2].message
         assert check_not_worse(evaluation, NotWorseThan(five_more, 0.07)).passed is False
         assert check_not_worse(evaluation, NotWorseThan(six_more, 0.03)).passed is True
 

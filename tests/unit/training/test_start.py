@@ -92,10 +92,10 @@ LAST, EARLIER = (RunFolder(Path("runs/a")).checkpoints / name for name in ("last
         ({"checkpoint": LAST, "epoch": 3}, ["resuming at epoch 4"]),
         ({"checkpoint": LAST, "epoch": 3, "batch": 5}, ["resuming at epoch 4, batch 6"]),
         ({"checkpoint": LAST, "epoch": 3, "validation_left": True}, ["resuming at the validation of epoch 3"]),
-        ({"checkpoint": LAST, "epoch": 20, "best": (3, 0.5)}, ["all 20 epochs are trained already: finishing"]),
+        ({"checkpoint": LAST, "epoch": 20, "best": (3, 0.5)}, ["all 20 epochs are already trained: finishing"]),
         (
             {"checkpoint": LAST, "epoch": 9, "best": (3, 0.5), "stopped_early": True},
-            ["all 9 epochs are trained already, by early stopping: finishing"],
+            ["all 9 epochs are already trained, by early stopping: finishing"],
         ),
         (
             {"checkpoint": EARLIER, "epoch": 1},

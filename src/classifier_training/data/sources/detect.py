@@ -38,7 +38,7 @@ def list_photos(
     """Lists the labelled images of a source; those at an address are fetched into the cache.
 
     Detected, in this order: an address; tar shards; Parquet files that hold images; a table file; a folder with
-    ``annotations.*``; split folders with ``annotations.*`` or with one folder a class; one folder a class.
+    ``annotations.*``; split folders with ``annotations.*`` or with one folder per class; one folder a class.
 
     Args:
         root: A folder, a table file, shards, or the address of any of them.

@@ -57,7 +57,7 @@ def list_split_folders(root: Path, folders: dict[Split, Path], progress: Progres
     _warn_of_stray_images(root, warnings)
     names = ", ".join(folders[split].name for split in classes)
     locations = {split: str(folders[split]) for split in classes}
-    return Listing(f"split folders ({names}) with one folder a class", rows.table(), locations, warnings, watched)
+    return Listing(f"split folders ({names}) with one folder per class", rows.table(), locations, warnings, watched)
 
 
 def list_class_folders(root: Path, progress: Progress | None = None) -> Listing:
@@ -67,7 +67,7 @@ def list_class_folders(root: Path, progress: Progress | None = None) -> Listing:
     """
     rows, warnings, watched = RowWriter(), list[str](), [str(root)]
     _add_classes(rows, root, list(_scan(_subfolders(root), progress)), None, warnings, watched)
-    return Listing("one folder a class, no splits", rows.table(), {}, warnings, watched)
+    return Listing("one folder per class, no splits", rows.table(), {}, warnings, watched)
 
 
 @dataclass(frozen=True, slots=True)

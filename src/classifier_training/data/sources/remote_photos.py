@@ -111,7 +111,7 @@ def _class_folders(root: str, splits: Sequence[tuple[Split | None, str]], progre
         warnings.append(f"files below {shown(root)} that are not images are ignored: {kinds}")
     locations = {split: shown(folder) for split, folder in splits if split is not None}
     layout = f"remote split folders ({', '.join(locations)})" if locations else "remote folder, no splits"
-    return Listing(f"{layout} with one folder a class", rows.table(), locations, warnings)
+    return Listing(f"{layout} with one folder per class", rows.table(), locations, warnings)
 
 
 def _files_below(

@@ -15,14 +15,14 @@ from classifier_training.errors import DataError
 def test_split_folders(tmp_path: Path) -> None:
     listing = list_photos(make_split_photos(tmp_path, 2, 1, 1))
 
-    assert listing.layout == "split folders (train, val, test) with one folder a class"
+    assert listing.layout == "split folders (train, val, test) with one folder per class"
     assert {split: listing.count(split) for split in listing.locations} == {"train": 4, "val": 2, "test": 2}
 
 
 def test_class_folders(tmp_path: Path) -> None:
     listing = list_photos(make_photos(tmp_path, {"a": 2, "b": 1}))
 
-    assert listing.layout == "one folder a class, no splits"
+    assert listing.layout == "one folder per class, no splits"
     assert len(listing.samples()) == 3
 
 

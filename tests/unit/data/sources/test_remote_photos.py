@@ -58,7 +58,7 @@ def test_split_folders_with_class_folders(served: Path, cache: Path, web: WebFol
     ]
     assert images(listing, cache) == [(split, label, path.read_bytes()) for split, label, path in files]
     assert listing.locations["val"] == f"{web.address}/my photos/val"
-    assert listing.layout == "remote split folders (train, val, test) with one folder a class"
+    assert listing.layout == "remote split folders (train, val, test) with one folder per class"
     assert listing.warnings == [
         f"class folder {web.address}/my photos/train/big%20cat holds no images; the class is left out",
         f"files below {web.address}/my photos that are not images are ignored: 1 × .txt",
@@ -74,7 +74,7 @@ def test_class_folders_with_deeper_ones(served: Path, cache: Path, web: WebFolde
         web.address, Columns(), cache=cache, progress=lambda done, total: told.append((done, total))
     )
 
-    assert listing.layout == "remote folder, no splits with one folder a class"
+    assert listing.layout == "remote folder, no splits with one folder per class"
     assert [label for _, label, _ in images(listing, cache)] == ["train", "Ünï #1", "Ünï #1", "Ünï #1"]
     assert told == [(1, 2), (2, 2)]
 
