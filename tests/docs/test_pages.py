@@ -12,11 +12,13 @@ import yaml
 from scripts.settings_page import settings_page
 from tests.helpers.docs import PAGES, ROOT, blocks
 
+from classifier_training.pages.sections import SECTIONS
+
 MAX_LINE = 119
 MAX_README_LINES = 150
 PUBLIC_PACKAGES = ("classifier_training", *(f"classifier_training.{name}" for name in ("callbacks", "data", "models")))
 
-_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_LINK = re.compile(r"""\[[^\]]*\]\(([^)\s]+)\)|<img src="([^"]+)""")
 
 
 def anchors(page: Path) -> set[str]:
@@ -35,7 +37,8 @@ def test_lines_are_short(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page: Path) -> None:
-    for link in _LINK.findall(page.read_text(encoding="utf-8")):
+    for match in _LINK.finditer(page.read_text(encoding="utf-8")):
+        link = match[1] or match[2]
         if "://" in link:
             continue
         name, _, anchor = link.partition("#")
@@ -76,6 +79,13 @@ def test_the_api_reference_has_every_public_name() -> None:
     for name in listed:
         package, _, attribute = name.rpartition(".")
         assert hasattr(importlib.import_module(package), attribute), name
+
+
+def test_the_page_of_the_report_lists_its_sections() -> None:
+    text = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    table = text[text.index("| section |") :].split("\n\n")[0].splitlines()[2:]
+    titles = [importlib.import_module(f"classifier_training.pages.sections.{name}").TITLE for name in SECTIONS]
+    assert [row.split("|")[1].strip() for row in table] == titles
 
 
 def test_the_site_has_every_page() -> None:
