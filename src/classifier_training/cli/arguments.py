@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from classifier_training.errors import ConfigError
+
+if TYPE_CHECKING:
+    from classifier_training.config.overrides import Overrides
 
 Settings = Annotated[
     list[str] | None, typer.Argument(help="Settings; `config options` lists them.", metavar="[KEY=VALUE]...")
@@ -44,17 +47,25 @@ def split_arguments(arguments: list[str] | None, most: int = 1) -> tuple[list[st
     return paths, settings
 
 
-def check_settings(overrides: list[str], config: Path | None, photos: str | None) -> None:
+def read_settings(settings: list[str] | None) -> Overrides:
+    """Settings as they were typed; what is wrong with them is reported when they are used."""
+    from classifier_training.config.arguments import COMMAND_LINE, read_overrides
+
+    return read_overrides(settings or (), origin=COMMAND_LINE)
+
+
+def check_settings(overrides: Overrides, config: Path | None, photos: str | None) -> None:
     """Reports mistakes in the settings and a missing source of photos before anything heavy is imported.
 
     Raises:
         ConfigError: A setting is wrong, or the photos are not given or do not exist.
     """
     from classifier_training.config import load_config
+    from classifier_training.config.arguments import COMMAND_LINE, read_overrides
     from classifier_training.data.sources.address import is_pattern, is_remote
     from classifier_training.files.nearest import did_you_mean
 
-    root = load_config(overrides if photos is None else [f"data.root={photos}", *overrides], file=config).data.root
+    root = load_config(read_overrides(overrides, photos=photos, origin=COMMAND_LINE), file=config).data.root
     if root is None:
         raise ConfigError(
             "no photos given; type: classifier-training train PHOTOS, where PHOTOS is a folder with one folder of"

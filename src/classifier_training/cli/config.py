@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from classifier_training.cli.arguments import ConfigFile, Settings
+from classifier_training.cli.arguments import ConfigFile, Settings, read_settings
 
 
 def config_show(settings: Settings = None, config: ConfigFile = None) -> None:
@@ -16,7 +16,7 @@ def config_show(settings: Settings = None, config: ConfigFile = None) -> None:
     """
     from classifier_training.config import load_config, to_yaml
 
-    sys.stdout.write(to_yaml(load_config(settings or [], file=config)))
+    sys.stdout.write(to_yaml(load_config(read_settings(settings), file=config)))
 
 
 def config_options() -> None:

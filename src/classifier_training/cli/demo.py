@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from classifier_training.cli.arguments import Quiet, Settings
+from classifier_training.cli.arguments import Quiet, Settings, read_settings
 
 
 def demo(
@@ -22,10 +22,11 @@ def demo(
       classifier-training demo trainer.max_epochs=3 run.name=digits
     """
     from classifier_training.config import load_config
-    from classifier_training.config.arguments import COMMAND_LINE, read_overrides
+    from classifier_training.config.arguments import read_overrides
     from classifier_training.data.demo import DEMO_SETTINGS, write_digits
 
-    load_config(read_overrides(DEMO_SETTINGS, settings or [], origin=COMMAND_LINE))  # mistakes first
+    overrides = read_overrides(DEMO_SETTINGS, read_settings(settings))
+    load_config(overrides)  # mistakes first
     from classifier_training.training.train import train as run_training
 
-    run_training(write_digits(folder / "digits"), DEMO_SETTINGS, settings or [], quiet=quiet)
+    run_training(write_digits(folder / "digits"), overrides, quiet=quiet)

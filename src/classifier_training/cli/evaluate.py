@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from classifier_training.cli.arguments import Quiet, split_arguments
+from classifier_training.cli.arguments import Quiet, read_settings, split_arguments
 from classifier_training.errors import ConfigError
 
 if TYPE_CHECKING:
-    from classifier_training.config.overrides import OverrideLike
     from classifier_training.evaluation.evaluate import Evaluation
     from classifier_training.terminal.terminal import Terminal
 
@@ -54,11 +53,7 @@ def evaluate(
     paths, settings = split_arguments(arguments, most=2)
     if not paths:
         raise ConfigError("no model given; type: classifier-training evaluate RUN")
-    overrides: OverrideLike = ()
-    if settings:
-        from classifier_training.config.arguments import COMMAND_LINE, read_overrides
-
-        overrides = read_overrides(settings, origin=COMMAND_LINE)
+    overrides = read_settings(settings) if settings else ()  # an ONNX file without settings needs no pydantic
     from classifier_training.evaluation.gates import check_gates, parse_gates, require_passed
 
     gates = parse_gates(minima or [], other, significance)

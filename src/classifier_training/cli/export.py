@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from classifier_training.cli.arguments import Quiet, Settings
+from classifier_training.cli.arguments import Quiet, Settings, read_settings
 
 
 def export(
@@ -27,11 +27,12 @@ def export(
     from classifier_training.run.folder import open_run
 
     check_form(form)
-    load_config(settings or [], file=open_run(Path(run)).config)  # mistakes first: what follows takes seconds to import
+    overrides = read_settings(settings)
+    load_config(overrides, file=open_run(Path(run)).config)  # mistakes first: what follows takes seconds to import
     from classifier_training.exporters.export import export as run_export
     from classifier_training.terminal.terminal import Terminal
 
     terminal = Terminal(quiet=quiet)
     with terminal.capture_warnings():
-        path = run_export(run, settings or [], form=form, quiet=quiet)
+        path = run_export(run, overrides, form=form, quiet=quiet)
     terminal.info(f"written: {path}, with labels_mapping.json and verification.json in the same folder")

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, Final
 
+from classifier_training.cli.arguments import read_settings
 from classifier_training.config.foreign_names import PHOTOS, takes_value, translate
 from classifier_training.config.options import option_table
 from classifier_training.errors import ConfigError
@@ -120,7 +121,7 @@ def _explain_flags(path: Sequence[str], words: Sequence[str], command: Any) -> s
     from classifier_training.config import load_config
 
     try:
-        load_config([word for word in instead if word.partition("=")[0] in option_table()])
+        load_config(read_settings([word for word in instead if word.partition("=")[0] in option_table()]))
     except ConfigError as error:
         return f"{problem}; settings are key=value: {str(error).splitlines()[0]}"
     return f"{problem}; type: {shlex.join([*variables, *path, *instead])}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from classifier_training.cli.arguments import Quiet, check_settings, split_arguments
+from classifier_training.cli.arguments import Quiet, check_settings, read_settings, split_arguments
 from classifier_training.errors import ConfigError
+
+if TYPE_CHECKING:
+    from classifier_training.config.overrides import Overrides
 
 
 def prepare(
@@ -29,7 +32,8 @@ def prepare(
       classifier-training prepare photos --to shards --size 320
       classifier-training prepare photos --to cache --format cache
     """
-    paths, overrides = split_arguments(arguments)
+    paths, settings = split_arguments(arguments)
+    overrides = read_settings(settings)
     photos = paths[0] if paths else None
     check_settings(overrides, None, photos)
     if form == "cache":
@@ -43,7 +47,7 @@ def prepare(
     run_preparation(photos, overrides, to=to, size=size, shard_size=shard_size or DEFAULT_SHARD_SIZE, quiet=quiet)
 
 
-def _prepare_cache(photos: str | None, overrides: list[str], to: Path, *, quiet: bool) -> None:
+def _prepare_cache(photos: str | None, overrides: Overrides, to: Path, *, quiet: bool) -> None:
     from classifier_training.terminal.terminal import Terminal
     from classifier_training.training.fill_cache import prepare_cache
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from classifier_training.cli.arguments import ConfigFile, Quiet, check_settings, split_arguments
+from classifier_training.cli.arguments import ConfigFile, Quiet, check_settings, read_settings, split_arguments
 
 
 def train(
@@ -33,8 +33,8 @@ def train(
       classifier-training train photos model=resnet50 run.name=shirts
       classifier-training train --resume runs/shirts
     """
-    paths, overrides = split_arguments(arguments)
-    path = paths[0] if paths else None
+    paths, settings = split_arguments(arguments)
+    path, overrides = paths[0] if paths else None, read_settings(settings)
     if resume:
         from classifier_training.config import load_config
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from classifier_training.config.arguments import COMMAND_LINE, read_overrides
+from classifier_training.config.arguments import read_overrides
 from classifier_training.config.explain import check
 from classifier_training.config.files import read_file, to_yaml
 from classifier_training.config.overrides import Override, OverrideLike, Overrides
@@ -35,7 +35,7 @@ def load_config(overrides: OverrideLike = (), *, file: str | Path | None = None)
         >>> load_config(["model=resnet50", "data.batch_size=64"]).data.batch_size
         64
     """
-    given = read_overrides(overrides, origin=COMMAND_LINE)
+    given = read_overrides(overrides)
     layers = [] if file is None else [read_file(Path(file))]
     layers += [read_preset(group, str(chosen.value)) for group in PRESET_GROUPS if (chosen := given.last(group))]
     everything = read_overrides(*layers, given)

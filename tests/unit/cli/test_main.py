@@ -80,6 +80,8 @@ def test_other_exceptions_keep_their_traceback(error: Exception, monkeypatch: py
         (["predict", "model.onnx", "a.jpg", "--batch-size", "0"], "--batch-size"),
         (["tarin"], "type: classifier-training train"),
         (["config", "show", "seed=-1"], "seed=-1 (command line): must be a whole number"),
+        (["train", "--resume", "seed=-1"], "seed=-1 (command line): must be a whole number"),
+        (["demo", "seed=-1"], "seed=-1 (command line): must be a whole number"),
     ],
 )
 def test_a_mistake_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

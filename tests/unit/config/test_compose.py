@@ -47,12 +47,12 @@ def test_all_faults_are_reported_at_once_with_their_origin(tmp_path: Path) -> No
     assert str(raised.value).splitlines() == [
         f"data.batchsize=3 ({file}:3): no such setting; did you mean data.batch_size?",
         f"modle={{name: x}} ({file}:4): no such setting; did you mean model?",
-        "epochs=3 (command line): no such setting; did you mean trainer.max_epochs=3?",
-        "foo (command line): is not a setting; settings are written key=value, such as data.batch_size=64",
+        "epochs=3 (argument): no such setting; did you mean trainer.max_epochs=3?",
+        "foo (argument): is not a setting; settings are written key=value, such as data.batch_size=64",
         f"data.batch_size=big ({file}:2): must be a whole number, at least 1",
-        "optimizer.lr=-1 (command line): must be a number, above 0",
+        "optimizer.lr=-1 (argument): must be a number, above 0",
         (
-            "data.val_fraction=0.6 (command line), data.test_fraction=0.5 (command line): "
+            "data.val_fraction=0.6 (argument), data.test_fraction=0.5 (argument): "
             "leave no photo for training; their sum must be below 1"
         ),
     ]
@@ -84,7 +84,7 @@ def test_a_conflict_with_a_preset_names_the_preset() -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(["recipe=finetune", "model.weights=a.safetensors"])
     assert str(raised.value) == (
-        "model.pretrained=true (preset recipe=finetune), model.weights=a.safetensors (command line):"
+        "model.pretrained=true (preset recipe=finetune), model.weights=a.safetensors (argument):"
         " two sources of weights; give one of them"
     )
     config = load_config(["recipe=finetune", "model.pretrained=false", "model.weights=a.safetensors"])
@@ -99,8 +99,8 @@ def test_all_unknown_presets_are_reported() -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(["model=resnet5", "recipe=finetuned"])
     model, recipe = str(raised.value).splitlines()
-    assert model.startswith("model=resnet5 (command line): no such preset (nearest: resnet50); presets: convnext_tiny,")
-    assert recipe == ("recipe=finetuned (command line): no such preset (nearest: finetune); presets: finetune, scratch")
+    assert model.startswith("model=resnet5 (argument): no such preset (nearest: resnet50); presets: convnext_tiny,")
+    assert recipe == ("recipe=finetuned (argument): no such preset (nearest: finetune); presets: finetune, scratch")
 
 
 @pytest.mark.parametrize("overrides", [["data.batch_size=big", "data.batchsize=3"], ["model=resnet50", "seed=x"]])

@@ -36,14 +36,12 @@ def faults(*overrides: str) -> list[str]:
 )
 def test_an_unknown_key_is_answered_with_the_one_meant(key: str, nearest: str) -> None:
     (line,) = faults(f"{key}=3")
-    assert line.startswith(f"{key}=3 (command line): no s")
+    assert line.startswith(f"{key}=3 (argument): no s")
     assert line.endswith(f"; did you mean {nearest}?")
 
 
 def test_an_unknown_section_is_named() -> None:
-    assert faults("optimiser.lr=3") == [
-        "optimiser.lr=3 (command line): no section optimiser; did you mean optimizer.lr?"
-    ]
+    assert faults("optimiser.lr=3") == ["optimiser.lr=3 (argument): no section optimiser; did you mean optimizer.lr?"]
 
 
 def test_a_name_that_many_sections_have_is_answered_with_some_of_them() -> None:
@@ -53,7 +51,7 @@ def test_a_name_that_many_sections_have_is_answered_with_some_of_them() -> None:
 
 
 def test_a_key_like_no_other_is_answered_with_where_to_look() -> None:
-    assert faults("zzz=1") == ["zzz=1 (command line): no such setting; `classifier-training config options` lists all"]
+    assert faults("zzz=1") == ["zzz=1 (argument): no such setting; `classifier-training config options` lists all"]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +84,7 @@ def test_a_section_set_as_a_whole_is_answered_with_its_main_setting(override: st
     ],
 )
 def test_a_setting_of_another_trainer_is_answered_with_the_words_to_type(override: str, message: str) -> None:
-    assert faults(override) == [f"{override} (command line): no such setting; {message}"]
+    assert faults(override) == [f"{override} (argument): no such setting; {message}"]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +120,7 @@ def test_a_setting_of_another_trainer_is_answered_with_the_words_to_type(overrid
     ],
 )
 def test_a_wrong_value_is_answered_with_what_is_allowed(override: str, allowed: str) -> None:
-    assert faults(override) == [f"{override} (command line): must be {allowed}"]
+    assert faults(override) == [f"{override} (argument): must be {allowed}"]
 
 
 def test_each_wrong_class_weight_is_named() -> None:
@@ -140,7 +138,7 @@ def test_a_broken_mapping_is_reported_with_its_form() -> None:
 
 def test_text_that_is_no_unicode_is_reported() -> None:
     (line,) = faults("data.root=/photos/\udcff")
-    assert line == "data.root=/photos/\\udcff (command line): is not valid Unicode text; rename the file or folder"
+    assert line == "data.root=/photos/\\udcff (argument): is not valid Unicode text; rename the file or folder"
 
 
 @pytest.mark.parametrize(
@@ -149,40 +147,40 @@ def test_text_that_is_no_unicode_is_reported() -> None:
         (
             ["data.test_fraction=0.9"],
             (
-                "data.val_fraction=0.15 (default), data.test_fraction=0.9 (command line): leave no photo for training;"
+                "data.val_fraction=0.15 (default), data.test_fraction=0.9 (argument): leave no photo for training;"
                 " their sum must be below 1"
             ),
         ),
         (
             ["model.pretrained=true", "model.weights=a.safetensors"],
             (
-                "model.pretrained=true (command line), model.weights=a.safetensors (command line): two sources of"
+                "model.pretrained=true (argument), model.weights=a.safetensors (argument): two sources of"
                 " weights; give one of them"
             ),
         ),
         (
             ["data.class_weights={a:1}"],
             (
-                "data.class_weights={a:1} (command line), data.balance_weighting=inverse (default): weights by class"
+                "data.class_weights={a:1} (argument), data.balance_weighting=inverse (default): weights by class"
                 " need balance_weighting=manual"
             ),
         ),
         (
             ["data.balance_weighting=manual", "data.balance=sampler"],
             (
-                "data.balance_weighting=manual (command line), data.class_weights=null (default): manual weighting"
+                "data.balance_weighting=manual (argument), data.class_weights=null (default): manual weighting"
                 " needs class_weights={class: weight, …}"
             ),
         ),
         (
             ["data.balance_weighting=manual", "data.class_weights.a=1"],
             (
-                "data.balance_weighting=manual (command line), data.balance=none (default): manual weights are used by"
+                "data.balance_weighting=manual (argument), data.balance=none (default): manual weights are used by"
                 " balance=sampler or loss_weights only"
             ),
         ),
-        (["data.train_scale=[1,0.5]"], "data.train_scale=[1,0.5] (command line): must rise, as [smallest, largest]"),
-        (["data.train_ratio=[2,1]"], "data.train_ratio=[2,1] (command line): must rise, as [smallest, largest]"),
+        (["data.train_scale=[1,0.5]"], "data.train_scale=[1,0.5] (argument): must rise, as [smallest, largest]"),
+        (["data.train_ratio=[2,1]"], "data.train_ratio=[2,1] (argument): must rise, as [smallest, largest]"),
     ],
 )
 def test_settings_that_contradict_each_other_are_reported_together(overrides: list[str], line: str) -> None:
@@ -207,6 +205,6 @@ def test_a_line_break_in_a_key_stays_in_the_line(override: str) -> None:
 
 def test_an_unknown_preset_is_answered_with_the_presets_and_the_way_around_them() -> None:
     (line,) = faults("model=resnet34")
-    assert line.startswith("model=resnet34 (command line): no such preset (nearest: resnet")
+    assert line.startswith("model=resnet34 (argument): no such preset (nearest: resnet")
     assert "convnext_tiny, efficientnet_b0," in line
     assert line.endswith("a model that timm knows needs no preset: model.name=resnet34")
