@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from classifier_training.data.index.check import count_up
 from classifier_training.data.loading.loaders import BatchLoader, evaluation_loader
 from classifier_training.evaluation.score import Precision, score_model
 from classifier_training.metrics.intervals import score_intervals
+from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import load_model, read_checkpoint
 from classifier_training.models.device import resolve_accelerator
 from classifier_training.models.grad_cam import cam_function
@@ -35,14 +37,12 @@ def score_checkpoint(
         choose: Gives the images once the classes are known.
         config: Batch size, workers, device, precision and Grad-CAM.
         device: Where to compute; None: as configured.
-        precision: Arithmetic of the forward pass; None: as configured, but half precision that was chosen for a GPU
-            is not used on a CPU.
+        precision: Arithmetic of the forward pass; None: as configured.
         progress: Called with the number of images that have been scored; may raise to stop.
     """
     device = device or torch.device(resolve_accelerator(config.trainer.accelerator))
     model = load_model(path)
     images = choose(model.classes)
-    records, max_pixels = images.records or (), config.data.max_image_pixels
     scores, predictions = score_model(
         model,
         _batches(images, model.preprocessing, config.data),
@@ -50,10 +50,9 @@ def score_checkpoint(
         device=device,
         precision=precision or _configured_precision(config, device),
         preprocessing=model.preprocessing,
-        progress=count_up(progress, len(records)),
+        progress=count_up(progress, len(images.files)),
     )
-    wants_cam = config.report.grad_cam
-    return ScoredPass(
+    scored = ScoredPass(
         images=images,
         model=str(path),
         scores=scores,
@@ -61,10 +60,10 @@ def score_checkpoint(
         intervals=score_intervals(scores),
         preprocessing=model.preprocessing,
         epoch=int(read_checkpoint(path)["epoch"]),
-        cam=cam_function(model, records, predictions, device, max_pixels=max_pixels) if wants_cam else None,
         num_examples=config.report.num_pictures,
-        max_pixels=max_pixels,
+        max_pixels=config.data.max_image_pixels,
     )
+    return _with_cam(scored, model, device) if config.report.grad_cam else scored
 
 
 def _batches(images: LabelledImages, preprocessing: Preprocessing, config: DataConfig) -> BatchLoader:
@@ -79,7 +78,13 @@ def _batches(images: LabelledImages, preprocessing: Preprocessing, config: DataC
     )
 
 
+def _with_cam(scored: ScoredPass, model: BaseClassificationModel, device: torch.device) -> ScoredPass:
+    records = scored.images.records or ()
+    return replace(scored, cam=cam_function(model, records, scored.predictions, device, max_pixels=scored.max_pixels))
+
+
 def _configured_precision(config: Config, device: torch.device) -> Precision:
+    """Half precision that was chosen for a GPU is not used on a CPU."""
     precision = config.trainer.precision
     chosen_for_gpu = config.trainer.accelerator != "cpu" and device.type == "cpu"
     return "32-true" if precision == "auto" or chosen_for_gpu else precision

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -51,8 +52,7 @@ def write_examples(
     Returns:
         Whether nothing was postponed for lack of time.
     """
-    predictions = scored.predictions
-    chosen = choose_examples(predictions, scored.num_examples)
+    chosen = choose_examples(scored.predictions, scored.num_examples)
     thumbnails = Thumbnails(folder.thumbnails, records, preprocessing, max_pixels=scored.max_pixels)
     sides = {index: CELL_SIDE if reasons == ["cell"] else LARGE_SIDE for index, reasons in chosen.items()}
     small = {index: _relative(folder, path) for index, path in thumbnails.make_all(sides, budget).items()}
@@ -60,13 +60,8 @@ def write_examples(
     maps = scored.cam(worst) if scored.cam is not None and worst else {}
     overlays = {index: _relative(folder, thumbnails.overlay(index, LARGE_SIDE, maps[index])) for index in sorted(maps)}
     rows = tuple(
-        ExampleRow(
-            index=index,
-            file=plain_text(str(records[index])),
-            true=scored.classes[predictions.labels[index]],
-            predicted=scored.classes[predictions.predicted[index]],
-            confidence=float(predictions.confidence[index]),
-            loss=float(predictions.losses[index]) if np.isfinite(predictions.losses[index]) else None,
+        replace(
+            _example(scored, index, str(records[index])),
             why=tuple(reasons),
             thumbnail=small[index],
             cam=overlays.get(index),
@@ -77,6 +72,19 @@ def write_examples(
     shown = {name for name in (*small.values(), *overlays.values()) if name is not None}
     thumbnails.remove_others({name.rpartition("/")[2] for name in shown}, keep_valid=budget is not None)
     return not thumbnails.num_postponed
+
+
+def _example(scored: ScoredPass, index: int, file: str) -> ExampleRow:
+    """One image with its prediction; an infinite loss, which JSON cannot hold, is None."""
+    predictions, loss = scored.predictions, float(scored.predictions.losses[index])
+    return ExampleRow(
+        index=index,
+        file=plain_text(file),
+        true=scored.classes[predictions.labels[index]],
+        predicted=scored.classes[predictions.predicted[index]],
+        confidence=float(predictions.confidence[index]),
+        loss=loss if np.isfinite(loss) else None,
+    )
 
 
 def choose_examples(predictions: Predictions, num_examples: int) -> dict[int, list[Why]]:

@@ -98,9 +98,9 @@ def finish_run(
         terminal: Where messages go.
         trained: How the training ended.
         device: Where to score.
-        check_stop: Called between any two parts of the work; may raise to stop it.
+        check_stop: Called between any two steps; may raise to stop.
     """
-    config = plan.config
+    config, onnx = plan.config, run.onnx if plan.config.export.enabled else None
     scored = score_best(run, plan, terminal, device, check_stop)
     check_stop()
     results = results_of(plan, trained, scored)
@@ -123,7 +123,6 @@ def finish_run(
         f"{results.split} top-1 {scored.scores.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) on"
         f" {scored.scores.num_images} images after {duration(trained.seconds)}: {run.root}"
     )
-    onnx = run.onnx if config.export.enabled else None
     return _train_result(run, results, scored.scores, scored.intervals, onnx)
 
 
