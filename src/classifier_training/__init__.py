@@ -1,8 +1,8 @@
-"""A folder of labelled photos in; a trained, scored, exported and proven image classifier out.
+"""Train an image classifier on a folder of labelled photos, score it, and export it as a verified ONNX model.
 
     from classifier_training import train, evaluate, export, predict
 
-Names are imported when they are asked for, so that predicting with an exported model never imports torch.
+Names are imported on first access, so that predicting with an exported model never imports torch.
 """
 
 from __future__ import annotations

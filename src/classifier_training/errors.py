@@ -1,23 +1,23 @@
 """Every exception that this package raises on purpose.
 
     ClassifierTrainingError
-    ├── UserError                     the user can mend it: one line on the screen, exit code 2
+    ├── UserError                     the user can fix it: one line on the screen, exit code 2
     │   ├── ConfigError               a setting: unknown, of the wrong type, out of range
     │   ├── DataError                 the photos: no folder, one class only, a missing column
     │   │   ├── BadImageError         one file that cannot be read as an image
-    │   │   └── MissingFileError      an address at which there is nothing
+    │   │   └── MissingFileError      nothing is found at an address
     │   ├── ModelError                the backbone or its weights
-    │   ├── CheckpointError           a file that is not a checkpoint of ours, or does not fit
-    │   └── RunError                  a run folder: exists already, is incomplete, is none at all
-    ├── ExportError                   the export went wrong: exit code 1
-    │   └── VerificationError         the exported file does not answer like the model
-    └── GateError                     a model is not as good as was asked: exit code 1
+    │   ├── CheckpointError           a file that is not a checkpoint of this program, or does not fit
+    │   └── RunError                  a run folder: exists already, is incomplete, is not a run folder
+    ├── ExportError                   the export failed: exit code 1
+    │   └── VerificationError         the exported file does not predict like the model
+    └── GateError                     a model is not as good as required: exit code 1
 
     SystemExit
-    └── TrainingStopped               a scheduler's signal stopped a training, which can go on: exit code 0
+    └── TrainingStopped               a scheduler's signal stopped a training, which can be resumed: exit code 0
 
-A message is a whole message for a person: what is wrong, where, what is allowed, what to do. Exceptions take
-that message as their only argument, so they survive the trip out of a data loader's worker process.
+A message is complete and human-readable: what is wrong, where, what is allowed, what to do. It is the only argument
+of an exception, so that exceptions can be pickled and leave a data loader's worker process.
 """
 
 
@@ -31,7 +31,7 @@ class ClassifierTrainingError(Exception):
 
 
 class UserError(ClassifierTrainingError):
-    """A mistake that the user can mend; the command line shows it as plain lines, without a traceback."""
+    """A mistake that the user can fix; the command line shows it as plain lines, without a traceback."""
 
     exit_code = 2
 
@@ -49,7 +49,7 @@ class BadImageError(DataError):
 
 
 class MissingFileError(DataError):
-    """Nothing lies at an address."""
+    """Nothing is found at an address."""
 
 
 class ModelError(UserError):
@@ -61,7 +61,7 @@ class CheckpointError(UserError):
 
 
 class RunError(UserError):
-    """A run folder exists already, is incomplete, or is no run folder at all."""
+    """A run folder exists already, is incomplete, or is not a run folder."""
 
 
 class ExportError(ClassifierTrainingError):
@@ -69,11 +69,11 @@ class ExportError(ClassifierTrainingError):
 
 
 class VerificationError(ExportError):
-    """The exported file does not answer like the model that was trained."""
+    """The exported file does not predict like the model that was trained."""
 
 
 class GateError(ClassifierTrainingError):
-    """A model is not as good as was asked; one line for each gate that it failed."""
+    """A model is not as good as required; one line for each gate that it failed."""
 
 
 class TrainingStopped(SystemExit):
@@ -94,13 +94,13 @@ class TrainingStopped(SystemExit):
 
 
 def _without_worker_traceback(message: str) -> str:
-    """The message alone of an error that a data loader's worker raised: torch wraps it into the worker's traceback."""
+    """The original message of an error from a data loader's worker, which torch wraps into the worker's traceback."""
     if not (message.startswith("Caught ") and "Original Traceback" in message):
         return message
     return message.rstrip().splitlines()[-1].partition(": ")[2] or message
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of another library's message that says something; the exception's name where none does."""
+    """The first non-empty line of another library's message, or the exception's name if there is none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Public names that are imported when they are asked for, so that importing a package costs nothing."""
+"""Public names that are imported on first access, so that importing a package costs nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _LazyPackage(ModuleType):
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Makes a package's ``__getattr__``.
+    """Builds a package's ``__getattr__``.
 
     Args:
         package: The package's ``__name__``.
@@ -41,5 +41,5 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
 
 
 def lazy_dir(homes: Mapping[str, str]) -> Callable[[], list[str]]:
-    """Makes a package's ``__dir__``, so that a shell can complete its names."""
+    """Builds a package's ``__dir__``, so that a shell can complete its names."""
     return lambda: sorted(homes)

@@ -1,4 +1,4 @@
-"""Seeds as pure functions: whatever is random here follows from the run's seed and a position in the training."""
+"""Seeds as pure functions: every random choice follows from the run's seed and a position in the training."""
 
 from __future__ import annotations
 

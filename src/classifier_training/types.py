@@ -135,7 +135,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
-        """Reads what `to_dict` wrote; keys that this version does not know are ignored."""
+        """Reads what `to_dict` wrote; unknown keys are ignored."""
         known = {field.name for field in fields(cls)}
         kept: dict[str, Any] = {}
         for key in known & values.keys():
@@ -145,7 +145,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model says of one image.
+    """What a model predicts for one image.
 
     Attributes:
         label: Name of the most probable class.

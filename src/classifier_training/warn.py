@@ -11,13 +11,13 @@ from collections.abc import Iterator
 def warn_instead_of_raise(what: str) -> Iterator[None]:
     """Turns an exception into a warning of one line: a figure that fails must not cost a training, or a score.
 
-    Nothing that waits for other processes may be in the block: they would wait for ever.
+    The block must not wait for other processes: after an exception here, they would wait forever.
 
     Args:
-        what: What the block makes, for a person.
+        what: What the block makes, for the message.
     """
     try:
         yield
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        warnings.warn(f"{what} could not be made, all else goes on: {reason}", stacklevel=3)
+        warnings.warn(f"{what} could not be made, the rest continues: {reason}", stacklevel=3)

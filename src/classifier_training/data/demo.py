@@ -20,7 +20,7 @@ DEMO_SETTINGS = (
     "data.image_size=32",
     "data.crop_pct=1.0",
     "data.batch_size=64",
-    "data.hflip=0",  # a mirrored digit is another one, or none
+    "data.hflip=0",  # a mirrored digit is a different digit, or not a digit
     "data.train_scale=[0.7,1.0]",
     "optimizer.lr=3e-3",
     "trainer.max_epochs=8",
@@ -64,7 +64,7 @@ def write_digits(folder: Path) -> Path:
 
 
 def split_indices(labels: NDArray[np.int64]) -> dict[str, list[int]]:
-    """Deals every class out to the splits by their shares in `SPLITS`, always in the same way.
+    """Distributes every class over the splits by their shares in `SPLITS`, always in the same way.
 
     Args:
         labels: int64 (N,).
@@ -114,7 +114,7 @@ def _publish(digits: Path, folder: Path) -> None:
     """Renames the finished ``digits`` to ``folder``, unless another process was first."""
     try:
         if folder.is_dir():
-            folder.rmdir()  # empty; where it is not, somebody else has just filled it
+            folder.rmdir()  # empty; if it is not, another process has just filled it
         digits.rename(folder)
     except OSError:
         if not _is_complete(folder):
@@ -122,5 +122,5 @@ def _publish(digits: Path, folder: Path) -> None:
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether ``folder`` holds as many images, placed like ours, as there are digits."""
+    """Whether ``folder`` holds all the images in the layout of `write_digits`."""
     return sum(1 for split in SPLITS for _ in folder.glob(f"{split}/[0-9]/*.png")) == NUM_DIGITS

@@ -98,5 +98,5 @@ def test_a_figure_that_fails_costs_a_warning(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr("classifier_training.callbacks.confusion_matrix.plot_confusion_figures", fail)
     trainer = make_trainer(tmp_path, ConfusionMatrixCallback(tmp_path))
-    with pytest.warns(UserWarning, match="confusion matrix in .* could not be made, all else goes on: no ink"):
+    with pytest.warns(UserWarning, match="confusion matrix in .* could not be made, the rest continues: no ink"):
         trainer.fit(make_model(), make_loader(2), make_loader(1))

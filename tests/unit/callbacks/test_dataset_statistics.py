@@ -109,5 +109,5 @@ def test_files_that_were_left_out_are_told(tmp_path: Path, capsys: pytest.Captur
 
 def test_what_cannot_be_written_stops_no_training(tmp_path: Path, photos: Path) -> None:
     (tmp_path / "data").write_text("in the way")
-    with pytest.warns(UserWarning, match=r"data/statistics\.json could not be made, all else goes on"):
+    with pytest.warns(UserWarning, match=r"data/statistics\.json could not be made, the rest continues"):
         fit(tmp_path, photos)

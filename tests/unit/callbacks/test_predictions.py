@@ -169,7 +169,7 @@ def test_predictions_are_collected_once_in_any_order_of_the_callbacks(order: tup
 def test_what_cannot_be_written_costs_a_warning(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("in the way")
     trainer = make_trainer(tmp_path, PredictionsCallback(tmp_path / "run"))
-    with pytest.warns(UserWarning, match="could not be made, all else goes on"):
+    with pytest.warns(UserWarning, match="could not be made, the rest continues"):
         trainer.fit(make_model(classes=2), datamodule=make_data(make_split_photos(tmp_path / "photos")))
     assert trainer.global_step == 3
 

@@ -89,7 +89,7 @@ def test_a_page_that_cannot_be_written_costs_a_warning_and_not_the_training(run:
         trainer = fit(run, ReportCallback(run.root))
 
     assert trainer.global_step == 2
-    assert any("report.html could not be made, all else goes on" in str(one.message) for one in caught)
+    assert any("report.html could not be made, the rest continues" in str(one.message) for one in caught)
 
 
 def test_other_ranks_write_nothing(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,7 @@ def test_a_figure_that_fails_stops_no_training(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(training_history, "plot_history", fail)
     trainer = make_trainer(tmp_path, TrainingHistoryCallback(tmp_path / "history.png"))
-    with pytest.warns(UserWarning, match=r"history\.png could not be made, all else goes on: no ink"):
+    with pytest.warns(UserWarning, match=r"history\.png could not be made, the rest continues: no ink"):
         trainer.fit(make_model(), make_loader(2), make_loader(1))
     assert trainer.global_step == 2
 

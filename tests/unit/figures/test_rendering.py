@@ -54,7 +54,7 @@ def test_time_is_counted_also_when_drawing_fails(clock: Clock) -> None:
 def test_a_failure_is_one_line() -> None:
     with pytest.warns(UserWarning, match="could not be made") as caught, warn_instead_of_raise("the figure"):
         raise ValueError("no\n  ink")
-    assert [str(one.message) for one in caught] == ["the figure could not be made, all else goes on: no ink"]
+    assert [str(one.message) for one in caught] == ["the figure could not be made, the rest continues: no ink"]
 
 
 def test_an_interrupt_is_no_failure() -> None:

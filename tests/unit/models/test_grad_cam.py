@@ -270,7 +270,7 @@ def test_images_are_prepared_as_they_were_scored(tmp_path: Path) -> None:
 def test_a_failure_costs_the_maps_alone(tmp_path: Path) -> None:
     records, predictions = make_images(tmp_path)
     Path(records[1].path).unlink()
-    with pytest.warns(UserWarning, match="Grad-CAM could not be made, all else goes on: cannot read"):
+    with pytest.warns(UserWarning, match="Grad-CAM could not be made, the rest continues: cannot read"):
         assert not cam_function(make_model(), records, predictions, CPU)([0, 1])
 
 
