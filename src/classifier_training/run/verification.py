@@ -9,7 +9,7 @@ from classifier_training.run.records import Count, Number, Share
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What readers of the file need of it.
+    """What readers of the file need of it; a form of export may add figures of its own.
 
     Attributes:
         passed: Whether the file gives the same predictions as the model.

@@ -16,6 +16,8 @@ from classifier_training.exporters.verified import export_verified
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.classifier import Classifier
 from classifier_training.run.folder import ExportFolder
+from classifier_training.run.records import read_record
+from classifier_training.run.verification import Verification
 from classifier_training.types import Preprocessing
 
 SETTINGS = ExportSettings()
@@ -47,6 +49,9 @@ def test_everything_that_deployment_needs_is_written(tmp_path: Path) -> None:
 
     assert files_in(tmp_path / "out") == ["labels_mapping.json", "model.onnx", "verification.json"]
     assert json.loads((tmp_path / "out" / "verification.json").read_text()) == figures
+    verification = read_record(tmp_path / "out" / "verification.json", Verification)
+    assert (verification.passed, verification.num_images, verification.reason) == (True, len(images), None)
+    assert (verification.top1_agreement, verification.sha256) == (1.0, figures["sha256"])
     assert figures["weights"] == "the best"
     assert figures["passed"] is True
     assert (figures["form"], figures["exporter"], figures["opset_version"]) == ("onnx", "torchscript", 18)
@@ -73,6 +78,9 @@ def test_a_failed_comparison_leaves_no_model_not_even_an_older_one(tmp_path: Pat
         export_verified(TracedWrongly().eval(), folder, make_batch(), FORM, SETTINGS)
 
     assert files_in(tmp_path) == ["verification.json"]
+    verification = read_record(tmp_path / "verification.json", Verification)
+    assert not verification.passed
+    assert "does not answer like the model" in (verification.reason or "")
     figures = json.loads((tmp_path / "verification.json").read_text())
     assert figures["passed"] is False
     assert figures["max_abs_logit_difference"] == pytest.approx(1, abs=1e-4)
