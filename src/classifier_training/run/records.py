@@ -7,11 +7,13 @@ one sentence.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from classifier_training.files.atomic import write_json
+from classifier_training.files.tables import TableError, read_rows
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -95,14 +97,28 @@ def read_record(path: Path, kind: type[Record]) -> Record:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    check_size(path)
+    _check_size(path)
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
     except ValidationError as error:
         raise DamagedFileError(_sentence(error)) from None
 
 
-def check_size(path: Path) -> None:
+def read_table(path: Path) -> Iterator[list[str]]:
+    """The rows of a CSV file, the first of them its header; all have as many cells.
+
+    Raises:
+        DamagedFileError: The file is not such a table, or is too large.
+        OSError: The file cannot be read.
+    """
+    _check_size(path)
+    try:
+        yield from read_rows(path)
+    except TableError as error:
+        raise DamagedFileError(str(error)) from None
+
+
+def _check_size(path: Path) -> None:
     """Refuses a file that is too large to be one of ours.
 
     Raises:

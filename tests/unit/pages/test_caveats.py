@@ -10,7 +10,7 @@ from tests.helpers.page_data import make_run, make_scored, make_statistics, make
 from classifier_training.pages.caveats import caveats
 from classifier_training.pages.read.onnx_file import OnnxFile
 from classifier_training.pages.read.run_data import RunData
-from classifier_training.pages.read.sampler_distribution import SamplerDistribution
+from classifier_training.run.sampler_distribution import SamplerDistribution
 from classifier_training.run.statistics import BadFile
 
 GOOD = ((150, 10), (5, 150))

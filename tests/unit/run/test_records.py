@@ -20,6 +20,7 @@ from classifier_training.run.records import (
     Number,
     Share,
     read_record,
+    read_table,
     write_record,
 )
 
@@ -119,3 +120,25 @@ def test_values_are_checked_for_their_type(kind: Any, good: list[str], bad: list
     for text in bad:
         with pytest.raises(ValidationError):
             adapter.validate_json(text, strict=True)
+
+
+def test_a_huge_table_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MAX_BYTES", 10)
+    path = write(tmp_path / "huge.csv", "epoch\n" + "1\n" * 10)
+
+    with pytest.raises(DamagedFileError, match="has 26 bytes"):
+        list(read_table(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("a,b\n1\n", "1 cells in line 2"),
+        ('a\n"1\n', "not a CSV table"),
+        ("a\n" + "x" * 200_000, "limit"),
+    ],
+)
+def test_a_table_is_whole_or_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DamagedFileError, match=message):
+        list(read_table(write(tmp_path / "one.csv", text)))

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from classifier_training.data.sampling.epoch_samples import EpochSamples
 from classifier_training.files.atomic import write_text
 from classifier_training.files.tables import format_rows, read_columns
-
-COLUMNS = ("epoch", "class", "images", "drawn")  # the last one is called as version 0.1 called it
+from classifier_training.run.sampler_distribution import COLUMNS
 
 
 class SampledTable:

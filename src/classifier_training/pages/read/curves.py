@@ -9,8 +9,7 @@ from pathlib import Path
 
 from classifier_training.files.text import plain_text
 from classifier_training.metrics.best_epoch import find_best
-from classifier_training.pages.read.reading import read_rows
-from classifier_training.run.records import DamagedFileError
+from classifier_training.run.records import DamagedFileError, read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ def read_curves(path: Path) -> Curves:
     Raises:
         DamagedFileError: The file is not such a table.
     """
-    rows = read_rows(path)
+    rows = read_table(path)
     header = next(rows)
     if header[0] != "epoch" or len(set(header)) != len(header):
         raise DamagedFileError("does not begin with the column epoch, or has a column twice")

@@ -6,15 +6,14 @@ What is wrong with a file becomes one sentence, and the page is made without it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from classifier_training.files import tables
 from classifier_training.files.credentials import without_credentials
 from classifier_training.files.text import plain_text
-from classifier_training.run.records import DamagedFileError, check_size, read_record
+from classifier_training.run.records import DamagedFileError, read_record
 
 Value = TypeVar("Value")
 
@@ -58,19 +57,6 @@ class Reader:
     def name(self, path: Path) -> str:
         """A file's path below the folder."""
         return plain_text(path.relative_to(self.root).as_posix())
-
-
-def read_rows(path: Path) -> Iterator[list[str]]:
-    """The rows of a CSV file, the first of them its header; all have as many cells.
-
-    Raises:
-        DamagedFileError: The file is not such a table, or is too large.
-    """
-    check_size(path)
-    try:
-        yield from tables.read_rows(path)
-    except tables.TableError as error:
-        raise DamagedFileError(str(error)) from None
 
 
 def plain_value(value: Any) -> Any:

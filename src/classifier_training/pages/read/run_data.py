@@ -14,13 +14,13 @@ from classifier_training.pages.read.onnx_file import OnnxFile, read_onnx
 from classifier_training.pages.read.reading import Reader, plain_value
 from classifier_training.pages.read.run_place import is_evaluation
 from classifier_training.pages.read.run_settings import plain_name, read_settings, setting, shell_command
-from classifier_training.pages.read.sampler_distribution import SamplerDistribution, read_sampler_distribution
 from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.read.scored_files import read_scored, scores_of_results
 from classifier_training.results.results_file import ResultsFile
 from classifier_training.run.environment import Environment
 from classifier_training.run.folder import RunFolder, ScoredFolder
 from classifier_training.run.model_info import ModelInfo
+from classifier_training.run.sampler_distribution import SamplerDistribution, read_sampler_distribution
 from classifier_training.run.statistics import Statistics
 from classifier_training.run.verification import Verification
 

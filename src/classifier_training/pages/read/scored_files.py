@@ -14,13 +14,13 @@ from classifier_training.files.text import plain_text
 from classifier_training.metrics.score_names import SCORE_TITLES
 from classifier_training.pages.read.files_inside import FilesInside
 from classifier_training.pages.read.prediction_columns import read_predictions
-from classifier_training.pages.read.reading import Reader, read_rows
+from classifier_training.pages.read.reading import Reader
 from classifier_training.pages.read.scored_data import Example, ScoredData
 from classifier_training.results.examples_file import ExamplesFile
 from classifier_training.results.results_file import SplitScores
 from classifier_training.results.scores_file import CalibrationBins, ScoresFile
 from classifier_training.run.folder import ScoredFolder
-from classifier_training.run.records import DamagedFileError
+from classifier_training.run.records import DamagedFileError, read_table
 
 
 def read_scored(
@@ -94,7 +94,7 @@ def scores_of_results(root: Path, scores: SplitScores, *, split: str, epoch: int
 
 
 def _read_confusion(path: Path, classes: Sequence[str]) -> NDArray[np.int64]:
-    rows = read_rows(path)
+    rows = read_table(path)
     header = tuple(map(plain_text, next(rows)[1:]))
     body = list(rows)
     if header != tuple(classes) or tuple(plain_text(row[0]) for row in body) != header:

@@ -14,9 +14,9 @@ from classifier_training.pages.charts.columns import Column, column_chart, level
 from classifier_training.pages.charts.svg import Frame, one_line
 from classifier_training.pages.inline_images import figure_url
 from classifier_training.pages.read.run_data import RunData
-from classifier_training.pages.read.sampler_distribution import SamplerDistribution
 from classifier_training.pages.section import Section
 from classifier_training.pages.wording import count, decimal, percentage
+from classifier_training.run.sampler_distribution import SamplerDistribution
 from classifier_training.run.statistics import Quantity, Statistics
 
 KEY, TITLE = "photos", "Data and sampler"

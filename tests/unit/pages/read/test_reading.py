@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from classifier_training.pages.read.reading import Reader, plain_value, read_rows
-from classifier_training.run import records
+from classifier_training.pages.read.reading import Reader, plain_value
 from classifier_training.run.environment import Environment
-from classifier_training.run.records import DamagedFileError
 
 
 def write(path: Path, text: str) -> Path:
@@ -42,32 +40,10 @@ def test_a_file_that_may_not_be_read_is_reported(tmp_path: Path) -> None:
     assert reader.missing == ["secret.json cannot be read: Permission denied; it is left out"]
 
 
-def test_a_huge_table_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "MAX_BYTES", 10)
-    path = write(tmp_path / "huge.csv", "epoch\n" + "1\n" * 10)
-
-    with pytest.raises(DamagedFileError, match="has 26 bytes"):
-        list(read_rows(path))
-
-
 def test_no_value_keeps_a_page_from_being_written() -> None:
     value = plain_value({"\udcff": ["\ud800", float("nan"), {"a": float("inf")}, 1, None, True]})
 
     assert value == {"\\udcff": ["\\ud800", None, {"a": None}, 1, None, True]}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "is empty"),
-        ("a,b\n1\n", "1 cells in line 2"),
-        ('a\n"1\n', "not a CSV table"),
-        ("a\n" + "x" * 200_000, "limit"),
-    ],
-)
-def test_a_table_is_whole_or_refused(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(DamagedFileError, match=message):
-        list(read_rows(write(tmp_path / "one.csv", text)))
 
 
 def test_a_page_shows_no_password() -> None:

@@ -7,8 +7,8 @@ import pytest
 from tests.helpers.markup import read_markup
 from tests.helpers.page_data import make_run, make_statistics
 
-from classifier_training.pages.read.sampler_distribution import SamplerDistribution
 from classifier_training.pages.sections.photos import MANY_CLASSES, photos_section
+from classifier_training.run.sampler_distribution import SamplerDistribution
 from classifier_training.run.statistics import BadFile, Histogram, Spread, Statistics
 
 

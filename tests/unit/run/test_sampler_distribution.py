@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tests.helpers.run_folders import RunMaker
 
-from classifier_training.pages.read.sampler_distribution import read_sampler_distribution
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.records import DamagedFileError
+from classifier_training.run.sampler_distribution import read_sampler_distribution
 
 
 @pytest.fixture

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.files.text import plain_text
-from classifier_training.pages.read.reading import read_rows
-from classifier_training.run.records import DamagedFileError
+from classifier_training.run.records import DamagedFileError, read_table
+
+COLUMNS: Final = ("epoch", "class", "images", "drawn")  # version 0.1 named the last one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,9 +38,9 @@ def read_sampler_distribution(path: Path) -> SamplerDistribution:
     Raises:
         DamagedFileError: The file is not such a table.
     """
-    rows = read_rows(path)
-    if next(rows) != ["epoch", "class", "images", "drawn"]:
-        raise DamagedFileError("does not have the columns epoch,class,images,drawn")
+    rows = read_table(path)
+    if next(rows) != [*COLUMNS]:
+        raise DamagedFileError(f"does not have the columns {', '.join(COLUMNS)}")
     sampled: dict[int, dict[str, int]] = {}
     images: dict[str, int] = {}
     try:
