@@ -1,6 +1,6 @@
 """What a configuration may hold: every setting with its type, range, default and meaning.
 
-The defaults stand here and nowhere else; a preset overrides them. ``null`` on a setting that says *automatic* is
+The defaults are defined here and nowhere else; a preset overrides them. ``null`` on a setting that says *automatic* is
 resolved before training starts, so that the run's ``config.yaml`` holds the value that was used.
 """
 
@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from classifier_training.types import OPSET_VERSIONS, Exporter
 
 _OPSETS = sorted({version for versions in OPSET_VERSIONS.values() for version in versions})
-CONFLICT = "conflict"  # pydantic's error type for settings that are right alone and wrong together
+CONFLICT = "conflict"  # pydantic's error type for settings that are valid on their own and contradict each other
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 OpenFraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -41,7 +41,7 @@ class Section(BaseModel):
         return self
 
     def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Yields the names of settings that contradict each other, and the reason in words."""
+        """Yields the names of settings that contradict each other, and the reason."""
         yield from ()
 
 
@@ -79,7 +79,7 @@ class DataConfig(Section):
         None, description="weight of each class by name, for balance_weighting=manual"
     )
     on_bad_image: Literal["raise", "skip"] = Field(
-        "raise", description="a file that is no image: stop, or leave it out and list it"
+        "raise", description="a file that is not an image: stop, or leave it out and list it"
     )
     max_bad_fraction: Fraction = Field(
         0.5, description="share of files that on_bad_image=skip may leave out; with more of them the run stops"
@@ -233,7 +233,7 @@ class CheckpointConfig(Section):
         None, description="write last.ckpt after so many minutes too; null: after each epoch"
     )
     keep_last: PositiveInt = Field(
-        2, description="checkpoints to go on from that are kept: last.ckpt, last-1.ckpt before it, and so on"
+        2, description="checkpoints to resume from that are kept: last.ckpt, last-1.ckpt before it, and so on"
     )
 
     @property
@@ -259,14 +259,14 @@ class ExportConfig(Section):
 
 
 class ReportConfig(Section):
-    """What can be looked at while and after a run is trained."""
+    """What is shown of a run, during and after the training."""
 
-    enabled: bool = Field(True, description="write report.html, the figures and what the model said of each image")
+    enabled: bool = Field(True, description="write report.html, the figures and the prediction of each image")
     max_repeats: PositiveFloat = Field(
-        10.0, description="warn when the sampler draws each image of a class more often than this in an epoch"
+        10.0, description="warn when the sampler repeats each image of a class more often than this in an epoch"
     )
     num_pictures: NonNegativeInt = Field(24, description="worst errors and least certain images that are shown")
-    grad_cam: bool = Field(True, description="show what the worst errors looked like to the model (Grad-CAM)")
+    grad_cam: bool = Field(True, description="show which parts of the worst errors the model reacted to (Grad-CAM)")
 
 
 class TrackingConfig(Section):

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: their names, and how one takes the place of the one before."""
+"""The checkpoints of a run: their names, and how a new one replaces the one before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from classifier_training.run.folder import RunFolder
 
 
 def resumable_checkpoints(run: RunFolder) -> list[Path]:
-    """The checkpoints that training can go on from, the latest first; the best one, as old as it may be, last."""
+    """The checkpoints that training can resume from, the latest first; the best one, however old, last."""
     kept = [run.last_checkpoint, *earlier_checkpoints(run.checkpoints), run.best_checkpoint]
     return [path for path in kept if path.is_file()]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import subprocess  # git alone is called, with fixed words
+import subprocess  # git alone is called, with fixed arguments
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path

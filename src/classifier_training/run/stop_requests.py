@@ -23,16 +23,16 @@ class StopRequests:
     """Takes the signals that ask to stop, and ends the training where that leaves everything whole.
 
     Between `__enter__` and `__exit__` SIGTERM and SIGUSR1 raise `TrainingStopped` at once, and Ctrl-C, where nobody
-    else has taken it, `KeyboardInterrupt`: that is for the time before and after the optimizer steps, when every file
+    else handles it, `KeyboardInterrupt`: that is for the time before and after the optimizer steps, when every file
     on disk is whole. Python drops an exception that is raised in a destructor, so `raise_if_received` raises it again.
-    Between `postpone` and `end_postponement` they, and Ctrl-C, are only noted, for a loop that looks at `received`
+    Between `postpone` and `end_postponement` they, and Ctrl-C, are only noted, for a loop that checks `received`
     after every step. One request ends one training: further signals of a scheduler change nothing, a second Ctrl-C is
     Python's own.
 
     Signals are left alone in any other thread than the main one, where Python allows no handlers.
 
     Attributes:
-        received: The first request; None: nobody asked.
+        received: The first request; None: none.
         are_agreed: Whether all processes of the training stop for it.
     """
 
@@ -52,7 +52,7 @@ class StopRequests:
         self._give_back(self._outer)
 
     def raise_if_received(self) -> None:
-        """Ends the training if that was asked for and nothing came of it.
+        """Ends the training if that was requested and has had no effect.
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed.

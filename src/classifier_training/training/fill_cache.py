@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +31,11 @@ class PreparedCache:
 
     Attributes:
         folder: The cache folder, for ``data.cache_dir``.
-        num_made: Images that were decoded now; all others were there already.
-        num_stored: Images that are there.
+        num_made: Images that were decoded now; the others were stored before.
+        num_stored: Images that are stored.
         num_images: Training and validation images.
-        messages: Where they are, for a person.
-        warnings: What a person should know.
+        messages: Where the caches are.
+        warnings: What may be wrong with the photos or the caches.
     """
 
     folder: Path
@@ -52,7 +53,7 @@ def prepare_cache(
     checking: Progress | None = None,
     storing: Progress | None = None,
 ) -> PreparedCache:
-    """Decodes the training and validation images into an image cache; interrupted and called again, it goes on.
+    """Decodes the training and validation images into an image cache; interrupted and called again, it continues.
 
     A training finds them when its photos, its ``model``, ``data.image_size`` and ``data.cache_size`` are the same.
 
@@ -60,42 +61,27 @@ def prepare_cache(
         photos: Any source that `train` takes; None: ``data.root`` of the settings.
         overrides: Settings of the training.
         to: The cache folder, for ``data.cache_dir``.
-        checking: Told how many images have been checked.
-        storing: Told how many images have been stored.
+        checking: Called with the number of images that have been checked.
+        storing: Called with the number of images that have been stored.
 
     Raises:
-        UserError: A setting or the photos cannot be used, or nothing can be kept there.
+        UserError: A setting or the photos cannot be used, or nothing can be stored there.
 
     Example:
         >>> prepare_cache("photos", "model=resnet50", to="cache")  # doctest: +SKIP
     """
-    folder = Path(to).expanduser().absolute()
-    target = {"data.cache_dir": str(folder), "data.cache": "disk"}
+    target = {"data.cache_dir": str(Path(to).expanduser().absolute()), "data.cache": "disk"}
     config = load_config(read_overrides(*overrides, target, photos=photos))
     check_backbone_name(config.model.name)
     preprocessing = backbone_preprocessing(config.model.name, config.data.image_size, config.data.crop_pct)
     found = load_photos(config.data, config.seed, checking)
-    caches = open_caches(found, config.data, preprocessing)
-    try:
-        num_made = _fill(caches, found, config.data, preprocessing, storing)
-        open_ones = [choice.cache for choice in caches.choices if choice.cache is not None]
-        if not open_ones:
-            raise DataError("nothing can be kept: " + "; ".join(caches.messages))
-        return PreparedCache(
-            folder=folder,
-            num_made=num_made,
-            num_stored=sum(cache.num_stored() for cache in open_ones),
-            num_images=sum(len(found.rows[split]) for split in ("train", "val")),
-            messages=caches.messages,
-            warnings=(*found.warnings, *caches.opening_warnings(), *caches.new_warnings()),
-        )
-    finally:
-        caches.close()
+    with contextlib.closing(open_caches(found, config.data, preprocessing)) as caches:
+        return _fill(caches, found, config.data, preprocessing, storing)
 
 
 def _fill(
     caches: Caches, photos: Photos, config: DataConfig, preprocessing: Preprocessing, storing: Progress | None
-) -> int:
+) -> PreparedCache:
     side, limit = reduced_side(config, preprocessing), config.max_image_pixels
     records, val_records = photos.records("train"), photos.records("val")
 
@@ -112,4 +98,14 @@ def _fill(
         num_made += fill_cache(caches.train.cache, train_image, storing)
     if caches.val.cache is not None:
         num_made += fill_cache(caches.val.cache, val_image, storing)
-    return num_made
+    opened = [choice.cache for choice in caches.choices if choice.cache is not None]
+    if not opened:
+        raise DataError("nothing can be kept: " + "; ".join(caches.messages))
+    return PreparedCache(
+        folder=Path(str(config.cache_dir)),
+        num_made=num_made,
+        num_stored=sum(cache.num_stored() for cache in opened),
+        num_images=sum(len(photos.rows[split]) for split in ("train", "val")),
+        messages=caches.messages,
+        warnings=(*photos.warnings, *caches.opening_warnings(), *caches.new_warnings()),
+    )

@@ -60,7 +60,7 @@ def make_plan(config: Config, terminal: Terminal) -> Plan:
 
 
 def describe_plan(plan: Plan, terminal: Terminal) -> None:
-    """Says what data was found and what will be done with it."""
+    """Prints what data was found and what will be done with it."""
     photos, config = plan.photos, plan.config
     terminal.info(f"photos: {shown_root(photos.root)}, {photos.layout}")
     names = list(photos.rows)
@@ -122,7 +122,7 @@ def _schedule(config: Config) -> str:
 
 
 def _counted(number: float, one: str, many: str | None = None) -> str:
-    """A number with its noun in the right form."""
+    """A number with its noun, singular or plural."""
     return f"{number:g} {one if number == 1 else many or one + 's'}"
 
 

@@ -30,7 +30,7 @@ RUN_FOLDER_VARIABLE = "CLASSIFIER_TRAINING_RUN_FOLDER"
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """A run that begins; the attributes that a `Resumed` has too say that nothing is trained yet.
+    """A run that begins; what it shares with `Resumed` has the value for nothing trained yet.
 
     Attributes:
         config: Its configuration.
