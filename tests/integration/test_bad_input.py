@@ -71,7 +71,7 @@ class TestSettings:
     def test_an_unknown_backbone(self, refused: Callable[..., list[str]], photos: Path) -> None:
         (line,) = refused("train", photos, "model.name=resnet19")
 
-        assert line.startswith("model.name='resnet19' is no timm model; did you mean resnet18")
+        assert line.startswith("model.name='resnet19' is not a timm model; did you mean resnet18")
 
     def test_an_unknown_preset(self, refused: Callable[..., list[str]], photos: Path) -> None:
         (line,) = refused("train", photos, "model=resnet51")
@@ -88,7 +88,7 @@ class TestSettings:
     def test_a_device_that_is_not_there(self, refused: Callable[..., list[str]], photos: Path) -> None:
         (line,) = refused("train", photos, "trainer.accelerator=mps")
 
-        assert line.startswith("trainer.accelerator=mps: there is no such device here; available: cpu")
+        assert line.startswith("trainer.accelerator=mps: this machine has no such device; available: cpu")
 
     @pytest.mark.parametrize("name", ["a/b", "..", "/tmp/x"])  # noqa: S108 - refused
     def test_a_run_name_that_is_a_path(self, refused: Callable[..., list[str]], photos: Path, name: str) -> None:

@@ -24,7 +24,7 @@ VALIDATION_LEFT = "validation_left"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and renames it, so that a kill or a full disk never leaves half of one.
+    """Writes a checkpoint under a temporary name and renames it, so a kill or a full disk never leaves half of one.
 
     Equal checkpoints are equal files, whether or not the run was resumed before.
     """
@@ -50,7 +50,7 @@ class RunCheckpoint(Checkpoint):
     Which epoch is the best is decided by `is_better`.
 
     Both are written at the very end of an epoch, when validation is done, so that a resumed run starts with the next
-    epoch. In the midst of an epoch ``last.ckpt`` is written between two optimizer steps; where it is due at the last
+    epoch. In the middle of an epoch ``last.ckpt`` is written between two optimizer steps; where it is due at the last
     one, it is written before validation, which a resumed run then begins with. The state holds no paths: a run folder
     may be moved.
 
@@ -95,13 +95,13 @@ class RunCheckpoint(Checkpoint):
 
     @property
     def best_model_path(self) -> str:
-        """The best checkpoint; empty while there is none, as Lightning expects."""
+        """The best checkpoint; empty before the first one, as Lightning expects."""
         path = self.dirpath / "best.ckpt"
         return str(path) if self.best_epoch is not None and path.is_file() else ""
 
     @property
     def last_model_path(self) -> str:
-        """The last checkpoint; empty while there is none."""
+        """The last checkpoint; empty before the first one."""
         path = self.dirpath / "last.ckpt"
         return str(path) if path.is_file() else ""
 
@@ -116,7 +116,7 @@ class RunCheckpoint(Checkpoint):
         self.best_loss = state_dict["best_loss"]
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Counts steps and minutes from here: where this run goes on is on disk."""
+        """Counts steps and minutes from here: the state that a run resumes from is on disk."""
         self._note_saved(trainer)
 
     def on_train_batch_end(
@@ -143,7 +143,7 @@ class RunCheckpoint(Checkpoint):
         pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
         checkpoint: dict[str, Any],
     ) -> None:
-        """Lets a checkpoint that is saved during validation begin it anew."""
+        """Lets a checkpoint that is saved during validation restart it."""
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
         if trainer.validating and trainer.state.fn == "fit":
             checkpoint[VALIDATION_LEFT] = True
@@ -178,7 +178,7 @@ class RunCheckpoint(Checkpoint):
 
     @property
     def _fresh(self) -> Path:
-        """Where a checkpoint waits, whole, for the name ``last.ckpt``; what a kill leaves of it is no file of a run."""
+        """Temporary name of a complete checkpoint before it becomes ``last.ckpt``; after a kill it is ignored."""
         return self.dirpath / ".last.ckpt.fresh.tmp"
 
     def _replace_last(self, trainer: lightning.Trainer) -> None:

@@ -1,4 +1,4 @@
-"""What the photos of a training are like, said before it begins."""
+"""Statistics of the photos, printed and plotted before training begins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_CLASSES_SHOWN = 20
 
 
 class DatasetStatisticsCallback(lightning.Callback):
-    """Counts images by class and split, their sizes and modes, and writes, draws and says that once, at the start.
+    """Counts images by class and split, their sizes and modes; writes, plots and prints that once, at the start.
 
     Without an `ImageFolderDataModule` in the trainer there is no index of the photos, and nothing is written.
 
@@ -29,8 +29,8 @@ class DatasetStatisticsCallback(lightning.Callback):
         path: A JSON file.
         plots: Folder that gets ``images_per_class.png`` and ``image_sizes.png``.
         terminal: Where messages go; None: nowhere.
-        budget: Is told what the drawing took; None: nobody is.
-        show_counts: Whether to say the images of each class and split too.
+        budget: The time for plotting that a run shares; None: one of its own.
+        show_counts: Whether to print the images of each class and split too.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class DatasetStatisticsCallback(lightning.Callback):
         self.show_counts = show_counts
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Writes and draws; says it, unless a resumed run has said it before."""
+        """Writes and plots; prints, unless the run was resumed and has printed before."""
         photos = getattr(getattr(trainer, "datamodule", None), "photos", None)
         if not trainer.is_global_zero or not isinstance(photos, Photos):
             return
@@ -60,30 +60,30 @@ class DatasetStatisticsCallback(lightning.Callback):
             write_record(self.path, statistics)
             if self.terminal is not None and not is_known:
                 if self.show_counts:
-                    _say_counts(statistics, self.terminal)
+                    _print_counts(statistics, self.terminal)
                 self.terminal.pairs("images", _facts(statistics))
             save_figure(plot_images_per_class(statistics), self.plots / "images_per_class.png")
             save_figure(plot_image_sizes(statistics), self.plots / "image_sizes.png")
 
 
-def _say_counts(statistics: Statistics, terminal: Terminal) -> None:
+def _print_counts(statistics: Statistics, terminal: Terminal) -> None:
     splits, classes = list(statistics.counts), statistics.classes
     counts = statistics.counts["train"]
-    order = sorted(range(len(classes)), key=lambda place: -counts[place])
+    order = sorted(range(len(classes)), key=lambda index: -counts[index])
     half = MAX_CLASSES_SHOWN // 2
     shown = order if len(order) <= MAX_CLASSES_SHOWN else [*order[:half], None, *order[-half:]]
     rows = [
-        [named(classes[place]), *(str(statistics.counts[split][place]) for split in splits)]
-        if place is not None
+        [named(classes[index]), *(str(statistics.counts[split][index]) for split in splits)]
+        if index is not None
         else [f"… {len(order) - 2 * half} more", *([""] * len(splits))]
-        for place in shown
+        for index in shown
     ]
     rows.append(["all", *(str(sum(statistics.counts[split])) for split in splits)])
     terminal.table("images per class", ["class", *splits], rows)
 
 
 def _facts(statistics: Statistics) -> dict[str, str]:
-    """What is known of all images together, for a person."""
+    """Human-readable facts about all images."""
     spreads = statistics.spreads
     facts = {
         "imbalance": f"{statistics.imbalance_ratio:.3g} (largest / smallest training class)",

@@ -17,7 +17,7 @@ from classifier_training.errors import ClassifierTrainingError, ConfigError
 from classifier_training.models.weight_average import WeightAverage
 
 TRAINING_STATE_KEY = "training_state_dict"
-"""Where a checkpoint keeps the weights that training goes on from, in the form of its ``state_dict``."""
+"""Where a checkpoint keeps the weights that training resumes from, in the form of its ``state_dict``."""
 
 PRECISE_AVERAGE_KEY = "ema_float32"
 """Where a checkpoint of a half precision module keeps its average unrounded, by the weights' names."""
@@ -48,7 +48,7 @@ class EMACallback(pl.Callback):
 
     Args:
         decay: The upper bound $d$ of the decay, in [0, 1).
-        warmup_steps: Optimizer steps during which the average follows the weights.
+        warmup_steps: Optimizer steps during which the average equals the weights.
 
     Raises:
         ConfigError: An argument is out of its range; at the start of ``fit``: the strategy shards the weights, an
@@ -77,7 +77,7 @@ class EMACallback(pl.Callback):
         """A copy of the averaged weights, with the keys of the module's ``state_dict()``.
 
         Raises:
-            ClassifierTrainingError: There is no average before ``trainer.fit`` has set up the module.
+            ClassifierTrainingError: The average does not exist before ``trainer.fit`` has set up the module.
         """
         if self._average is None:
             raise ClassifierTrainingError("EMACallback has no average yet: it starts with trainer.fit")
@@ -108,7 +108,7 @@ class EMACallback(pl.Callback):
     @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._average is not None:
-            self._average.follow()
+            self._average.match_weights()
         self._stepped = False
         self._remove_handles()
         for optimizer in trainer.optimizers:
@@ -147,7 +147,7 @@ class EMACallback(pl.Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._end(pl_module)
         if self._average is not None and self._average.module is pl_module:
-            self._average.follow()
+            self._average.match_weights()
 
     def _end(self, pl_module: pl.LightningModule) -> None:
         """Leaves the module with its training weights, however the run ended, and remembers which they are."""
@@ -213,7 +213,7 @@ class EMACallback(pl.Callback):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # A checkpoint that is only scored says nothing about the average at hand.
+        # A checkpoint that is only scored is not the state of this average.
         if not self._evaluates_only:
             self._num_steps = state_dict["num_steps"]
 

@@ -1,4 +1,4 @@
-"""The metrics of an epoch, for whoever writes them down."""
+"""The metrics of an epoch, without leftovers of earlier ones."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 class EpochMetrics:
-    """Reads what a Trainer's callbacks see, without what the validation of an earlier epoch has left there.
+    """Reads what a Trainer's callbacks see, without the values of an earlier epoch's validation.
 
-    A Trainer that validates every few epochs goes on showing the last values; what is logged anew is another tensor.
+    A Trainer that validates every few epochs keeps showing the last values; a newly logged value is another tensor.
     """
 
     def __init__(self) -> None:

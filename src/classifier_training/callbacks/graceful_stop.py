@@ -19,11 +19,11 @@ class GracefulStop(lightning.Callback):
     A signal in the middle of a step could leave half-updated weights. During validation the stop comes after the
     batch, with a checkpoint from which the validation is repeated. When one process of several was asked, all stop at
     the same step. A stop for Ctrl-C is a ``KeyboardInterrupt``, one for SIGTERM or SIGUSR1 a `TrainingStopped`, which
-    ends a program that does not catch it with exit code 0: to be preempted is no failure.
+    ends a program that does not catch it with exit code 0: being preempted is not a failure.
 
     Args:
         requests: Where requests are noted; None: this callback's own, for SIGINT and SIGTERM, and for SIGUSR1 where
-            nobody else handles it.
+            no other handler is set.
     """
 
     def __init__(self, requests: StopRequests | None = None) -> None:
@@ -74,7 +74,7 @@ class GracefulStop(lightning.Callback):
             self._stop_if_asked(trainer, save=False)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Gives the signals back, and stops before anything else is done with the trained model when asked to."""
+        """Restores the signal handlers, and stops before anything else is done with the trained model when asked to."""
         self.requests.end_postponement()
         self._stop_if_asked(trainer, save=False)
 
@@ -84,7 +84,7 @@ class GracefulStop(lightning.Callback):
         pl_module: lightning.LightningModule,  # noqa: ARG002
         exception: BaseException,  # noqa: ARG002
     ) -> None:
-        """Gives the signals back: there is no teardown after an exception."""
+        """Restores the signal handlers: Lightning calls no teardown after an exception."""
         self.requests.end_postponement()
 
     def _stop_if_asked(self, trainer: lightning.Trainer, *, save: bool) -> None:

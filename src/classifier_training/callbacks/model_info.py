@@ -39,7 +39,7 @@ class ModelInfoCallback(lightning.Callback):
     Measured is a float32 copy of the model in evaluation mode, one image at a time, on the device that trains. FLOPs
     are counted by torch, two for a multiplication and an addition; where it does not know an operator, or the model
     cannot be copied, they are None. A module that is not ours is counted, and measured if its trainer's data module
-    or the module itself has a ``preprocessing`` of ours, which says how large an image is.
+    or the module itself has a ``preprocessing`` of this package, which holds the image size.
 
     Args:
         path: A JSON file; where it is of the same model already, nothing is measured again.

@@ -20,12 +20,12 @@ from classifier_training.terminal.terminal import SECONDS_BETWEEN_LINES, Termina
 SECONDS_BETWEEN_LOOKS = 0.2
 """The bar moves, and a loss is fetched from its device, at most this often."""
 MIN_WIDTH_OF_ONE_LINE = 120
-"""Columns of a screen; on a narrower one the words beside the bar take two lines."""
+"""Columns of a screen; on a narrower one the text next to the bar takes two lines."""
 SHOWN = ("train/loss", "val/loss", "val/top1", "val/balanced_accuracy", "lr")
 
 
 class TrainingProgress(lightning.Callback):
-    """Shows epoch, step, loss, monitored metric, images/s and time left, and says every epoch's result in one line.
+    """Shows epoch, step, loss, monitored metric, images/s and time left, and prints every epoch's result in one line.
 
     The loss is that of a step a moment ago, on this rank: nothing waits for the device.
 
@@ -69,16 +69,16 @@ class TrainingProgress(lightning.Callback):
         batch: Any,  # noqa: ARG002
         batch_idx: int,
     ) -> None:
-        """Moves the bar, or says a line when an epoch is long."""
+        """Moves the bar, or prints a line when an epoch is long."""
         if not trainer.is_global_zero or not self._is_time_to_look(is_last=trainer.is_last_batch):
             return
-        self._loss.follow(_loss_of(outputs, trainer.accumulate_grad_batches))
+        self._loss.update(_loss_of(outputs, trainer.accumulate_grad_batches))
         if self._bar is not None:
             self._bar.update(
                 self._training,
                 completed=trainer.global_step,
                 description=self._epoch(trainer),
-                said=self._break.join([f"{self._time_left(trainer)} left", "  ".join(self._numbers())]),
+                status=self._break.join([f"{self._time_left(trainer)} left", "  ".join(self._numbers())]),
             )
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
@@ -90,7 +90,7 @@ class TrainingProgress(lightning.Callback):
         """Shows a second bar."""
         if self._bar is not None:
             total = _finite(sum(trainer.num_val_batches))
-            self._bar.reset(self._validation, total=total, visible=True, unit="batch", of=_told(total), said="")
+            self._bar.reset(self._validation, total=total, visible=True, unit="batch", of=_count(total), status="")
 
     def on_validation_batch_end(
         self,
@@ -111,7 +111,7 @@ class TrainingProgress(lightning.Callback):
             self._bar.update(self._validation, visible=False)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Says the epoch's result."""
+        """Prints the epoch's result."""
         if not trainer.is_global_zero:
             return
         metrics = self._metrics.read(trainer)
@@ -133,7 +133,7 @@ class TrainingProgress(lightning.Callback):
         pl_module: lightning.LightningModule,  # noqa: ARG002
         exception: BaseException,  # noqa: ARG002
     ) -> None:
-        """Closes the bar: there is no teardown after an exception."""
+        """Closes the bar: Lightning calls no teardown after an exception."""
         self._close()
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002
@@ -146,14 +146,14 @@ class TrainingProgress(lightning.Callback):
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[unit]} {task.completed}/{task.fields[of]}  {task.fields[said]}"),
+            TextColumn("{task.fields[unit]} {task.completed}/{task.fields[of]}  {task.fields[status]}"),
         )
         progress = Progress(*columns, console=console, transient=True, refresh_per_second=5)
         total = _finite(trainer.estimated_stepping_batches)
         self._training = progress.add_task(
-            self._epoch(trainer), total=total, completed=self._first_step, unit="step", of=_told(total), said=""
+            self._epoch(trainer), total=total, completed=self._first_step, unit="step", of=_count(total), status=""
         )
-        self._validation = progress.add_task("validation", total=None, visible=False, unit="batch", of="", said="")
+        self._validation = progress.add_task("validation", total=None, visible=False, unit="batch", of="", status="")
         return progress
 
     def _close(self) -> None:
@@ -193,7 +193,7 @@ class _LateNumber:
         self._memory: Tensor | None = None
         self._copied: torch.cuda.Event | None = None
 
-    def follow(self, number: Tensor | None) -> None:
+    def update(self, number: Tensor | None) -> None:
         """Takes over the number asked for before, if it has come, and then asks for this one."""
         if number is None:
             return
@@ -217,7 +217,7 @@ def _loss_of(outputs: Any, num_accumulated: int) -> Tensor | None:
     return loss.detach() * num_accumulated if isinstance(loss, Tensor) and loss.numel() == 1 else None
 
 
-def _told(total: int | None) -> str:
+def _count(total: int | None) -> str:
     return "?" if total is None else str(total)
 
 

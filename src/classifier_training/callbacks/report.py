@@ -26,7 +26,7 @@ class ReportCallback(lightning.Callback):
 
     Args:
         run_root: The run folder.
-        budget: Shared with all that draw; None: a budget of its own.
+        budget: The time for plotting that a run shares; None: one of its own.
     """
 
     def __init__(self, run_root: str | Path, budget: PlottingBudget | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What the sampler drew against what the data holds, by class and epoch."""
+"""What was samples compared with what the data holds, by class and epoch."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _MAX_NAMED = 3
 
 
 class SamplerDistributionCallback(DeferredPlot):
-    """Counts what was drawn of each class in every epoch, exactly as the model saw it, over all ranks.
+    """Counts the samples of each class in every epoch, exactly as the model saw them, over all ranks.
 
-    It writes a CSV file with a row for each epoch and class, draws it, and says what the first epoch drew. It warns,
-    once a run for each class, of a class that was never drawn in an epoch, and of one whose images were repeated too
-    often. Known are the draws of an `ImageFolderDataModule` and of a `TrackingWeightedRandomSampler`; where there is
-    neither, nothing is written.
+    It writes a CSV file with a row for each epoch and class, plots it, and prints the first epoch's. It warns,
+    once a run for each class, of a class that was never sampled in an epoch, and of one whose images were repeated too
+    often. It reads the samples of an `ImageFolderDataModule` or a `TrackingWeightedRandomSampler`; without either,
+    nothing is written.
 
     Args:
-        path: The CSV file; a resumed run goes on with it.
-        figure: The image, a PNG file; None: none is drawn.
-        max_repeats: Warn when the images of a class are drawn more often than this in an epoch, on average.
+        path: The CSV file; a resumed run continues it.
+        figure: The image, a PNG file; None: no plot.
+        max_repeats: Warn when the images of a class are samples more often than this in an epoch, on average.
         terminal: Where messages go; None: nowhere.
         budget: Decides whether there is time to plot during a training; None: one of its own.
     """
@@ -68,7 +68,7 @@ class SamplerDistributionCallback(DeferredPlot):
         self._warned = {kind: list(names) for kind, names in state_dict["warned"].items()}
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Reads what was drawn in the epochs that are done."""
+        """Reads the rows of the epochs that are done."""
         super().on_train_start(trainer, pl_module)
         if trainer.global_step == 0:
             self._warned = {"never": [], "often": []}  # another run with the same callback
@@ -80,35 +80,35 @@ class SamplerDistributionCallback(DeferredPlot):
         """Adds the epoch."""
         if trainer.is_global_zero:
             with warn_instead_of_raise(self.table.path.name):
-                drawn = epoch_samples(trainer, trainer.current_epoch)
-                if drawn is not None:
-                    self._add(trainer.current_epoch, drawn)
+                samples = epoch_samples(trainer, trainer.current_epoch)
+                if samples is not None:
+                    self._add(trainer.current_epoch, samples)
 
-    def _add(self, epoch: int, drawn: EpochSamples) -> None:
-        self.table.write(epoch, drawn)
+    def _add(self, epoch: int, samples: EpochSamples) -> None:
+        self.table.write(epoch, samples)
         if self.terminal is not None and epoch == 0:
-            _say(drawn, self.terminal)
-        self._warn(epoch, drawn)
+            _print_samples(samples, self.terminal)
+        self._warn(epoch, samples)
         if self.figure is not None:
-            self.plot(partial(self._plot_table, drawn, self.figure))
+            self.plot(partial(self._plot_table, samples, self.figure))
 
-    def _warn(self, epoch: int, drawn: EpochSamples) -> None:
-        counts = zip(drawn.classes, drawn.images.tolist(), drawn.sampled.tolist(), strict=True)
+    def _warn(self, epoch: int, samples: EpochSamples) -> None:
+        counts = zip(samples.classes, samples.images.tolist(), samples.sampled.tolist(), strict=True)
         names = [name for name, images, times in counts if images and not times]
         if new := self._not_warned("never", names):
-            warnings.warn(f"epoch {epoch + 1} drew no image of {_some(new)}", stacklevel=3)
-        repeats = dict(zip(drawn.classes, drawn.repeats.tolist(), strict=True))
+            warnings.warn(f"epoch {epoch + 1} sampled no image of {_some(new)}", stacklevel=3)
+        repeats = dict(zip(samples.classes, samples.repeats.tolist(), strict=True))
         names = [name for name, times in repeats.items() if times > self.max_repeats]
         if new := self._not_warned("often", names):
             warnings.warn(
-                f"epoch {epoch + 1} drew each image of {_some(new)} {max(repeats[name] for name in new):.1f} times,"
+                f"epoch {epoch + 1} sampled each image of {_some(new)} {max(repeats[name] for name in new):.1f} times,"
                 f" more than report.max_repeats={self.max_repeats:g}: expect overfitting to them;"
                 " data.balance_weighting=inverse_sqrt repeats less",
                 stacklevel=3,
             )
 
     def _not_warned(self, kind: str, names: Sequence[str]) -> list[str]:
-        """Those that nothing was said of yet; from now on, it was."""
+        """Those that were not warned of before; from now on they were."""
         known = set(self._warned[kind])
         new = [name for name in names if name not in known]
         self._warned[kind] += new
@@ -117,31 +117,29 @@ class SamplerDistributionCallback(DeferredPlot):
     def _plot_table(self, latest: EpochSamples, figure: Path, _: PlottingBudget | None) -> None:
         with warn_instead_of_raise(figure.name), self.budget.spending():
             epochs = sorted(self.table.sampled)
-            drawn = np.array([self.table.sampled[epoch] for epoch in epochs], np.int64)
-            save_figure(plot_sampled_classes(latest.classes, latest.images, epochs, drawn), figure)
+            samples = np.array([self.table.sampled[epoch] for epoch in epochs], np.int64)
+            save_figure(plot_sampled_classes(latest.classes, latest.images, epochs, samples), figure)
 
 
-def _say(drawn: EpochSamples, terminal: Terminal) -> None:
-    """What the first epoch drew; one line where it drew no class more often than the data holds it."""
-    images, total = int(drawn.images.sum()), int(drawn.sampled.sum())
-    if (drawn.sampled <= drawn.images).all() and drawn.sampled.any():
-        rest = (
-            f"; {images - total} did not fill a batch, and others will be left out next time" if total < images else ""
-        )
+def _print_samples(samples: EpochSamples, terminal: Terminal) -> None:
+    """Prints the samples of the first epoch; one line if no class was sampled more often than the data holds it."""
+    images, total = int(samples.images.sum()), int(samples.sampled.sum())
+    if (samples.sampled <= samples.images).all() and samples.sampled.any():
+        rest = f"; {images - total} did not fill a batch, and others will be left out next time" if total < images else ""
         terminal.info(f"epoch 1 sampled {total} of {images} training images, each once{rest}")
         return
-    order = np.argsort(-drawn.repeats, kind="stable").tolist()
+    order = np.argsort(-samples.repeats, kind="stable").tolist()
     half = MAX_CLASSES_SHOWN // 2
-    rows = [_cells(drawn, position) for position in order]
+    rows = [_cells(samples, position) for position in order]
     if len(order) > MAX_CLASSES_SHOWN:
         rows[half:-half] = [[f"… {len(order) - 2 * half} more", "", "", ""]]
     rows.append(["all", str(images), str(total), f"{total / max(1, images):.2f}"])
-    terminal.table("sampled in epoch 1", ["class", "images", "drawn", "repeats"], rows)
+    terminal.table("sampled in epoch 1", ["class", "images", "sampled", "repeats"], rows)
 
 
-def _cells(drawn: EpochSamples, position: int) -> list[str]:
-    name = named(drawn.classes[position])
-    return [name, str(drawn.images[position]), str(drawn.sampled[position]), f"{drawn.repeats[position]:.2f}"]
+def _cells(samples: EpochSamples, position: int) -> list[str]:
+    name = named(samples.classes[position])
+    return [name, str(samples.images[position]), str(samples.sampled[position]), f"{samples.repeats[position]:.2f}"]
 
 
 def _some(names: Sequence[str]) -> str:

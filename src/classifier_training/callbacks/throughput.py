@@ -22,7 +22,7 @@ class Throughput(lightning.Callback):
     Images are counted by ``batch["labels"]`` or ``batch[1]``; other batches are not counted.
 
     Args:
-        path: A CSV file that gets a row an epoch; None: no file. The row of an epoch that a resumed run goes on with
+        path: A CSV file that gets a row an epoch; None: no file. The row of an epoch that is resumed in its middle
             holds what came after the resume.
     """
 
@@ -43,7 +43,7 @@ class Throughput(lightning.Callback):
         self._start()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Starts the clock of an epoch that goes on after a resume, and reads the rows of the epochs that are done."""
+        """Starts the clock of an epoch that is resumed, and reads the rows of the epochs that are done."""
         self._start()
         if self.table is not None:
             self.table.read(trainer.current_epoch)
@@ -66,11 +66,11 @@ class Throughput(lightning.Callback):
         self._stopped = time.perf_counter()
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Goes on."""
+        """Starts the clock again."""
         self._started += time.perf_counter() - self._stopped
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Tells the epoch's rate; nothing where only validation was left of the epoch."""
+        """Logs the epoch's rate; nothing if a resumed run only had to validate the epoch."""
         if self.num_images == 0 or not trainer.is_global_zero:
             return
         for logger in trainer.loggers:

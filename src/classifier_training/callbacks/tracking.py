@@ -48,7 +48,7 @@ class TrackingCallback(lightning.Callback):
         pl_module: lightning.LightningModule,  # noqa: ARG002
         exception: BaseException,  # noqa: ARG002
     ) -> None:
-        """Sends what there is; whoever stopped the training does not wait long."""
+        """Sends what was reached, without a long wait."""
         if trainer.is_global_zero:
             self.trackers.log_figures()
             self.trackers.flush(INTERRUPTED_WAIT_SECONDS)

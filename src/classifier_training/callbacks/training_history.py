@@ -16,13 +16,13 @@ from classifier_training.warn import warn_instead_of_raise
 
 
 class TrainingHistoryCallback(DeferredPlot):
-    """Draws loss, accuracy, learning rate and images per second over the epochs, the best epoch marked.
+    """Plots loss, accuracy, learning rate and images per second over the epochs, the best epoch marked.
 
     Args:
         path: The image, a PNG file.
         metrics: The ``metrics.csv`` of a run, written by a callback before this one; None: the metrics that the
             Trainer's callbacks see are collected, and kept in checkpoints.
-        timings: The ``timings.csv`` of a run; None: no speed is drawn.
+        timings: The ``timings.csv`` of a run; None: speed is not plotted.
         monitor: Name of the metric that decides which epoch is the best.
         mode: Whether a higher (``max``) or a lower (``min``) value of it is better.
         budget: Decides whether there is time to plot during a training; None: one of its own.
@@ -62,7 +62,7 @@ class TrainingHistoryCallback(DeferredPlot):
         self._collected = [row for row in self._collected if row["epoch"] < trainer.current_epoch]
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Takes over the epoch's metrics, and draws them if there is time."""
+        """Adds the epoch's metrics, and plots them if there is time."""
         if self.metrics is None:
             self._collected.append({"epoch": float(trainer.current_epoch), **self._metrics.read(trainer)})
         if trainer.is_global_zero:

@@ -28,7 +28,7 @@ def check_backbone_name(name: str) -> None:
     known = timm.list_models()
     near = difflib.get_close_matches(name, known, n=3) or [model for model in known if name.lower() in model][:3]
     hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() lists them all"
-    raise ModelError(f"model.name={name!r} is no timm model; {hint}")
+    raise ModelError(f"model.name={name!r} is not a timm model; {hint}")
 
 
 def pretrained_config(name: str) -> dict[str, Any]:

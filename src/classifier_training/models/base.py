@@ -143,7 +143,7 @@ class BaseClassificationModel(lightning.LightningModule):
         self.train_loss.reset()
 
     def on_train_batch_start(self, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's
-        """Seeds dropout and the like, so that a resumed run draws what the uninterrupted one would; notes the rate."""
+        """Seeds dropout and the like, so that a resumed run equals the uninterrupted one; notes the learning rate."""
         _seed(self.device, mix_seed(self.settings.seed, self.current_epoch, batch_idx, self.global_rank))
         if self.trainer.is_last_batch:  # at the batch's end the schedule has moved on to the next step's rate
             rates = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
@@ -163,7 +163,7 @@ class BaseClassificationModel(lightning.LightningModule):
         self._log_epoch_metrics()
 
     def on_train_epoch_end(self) -> None:
-        """Forgets what a checkpoint of a finished epoch need not hold."""
+        """Drops what a checkpoint of a finished epoch does not need."""
         self._epoch_metrics = {}
 
     def on_validation_epoch_start(self) -> None:
@@ -171,7 +171,7 @@ class BaseClassificationModel(lightning.LightningModule):
         self._share_buffers()
 
     def on_test_epoch_start(self) -> None:
-        """As for validation."""
+        """Lets all ranks score the same model."""
         self._share_buffers()
 
     def on_validation_epoch_end(self) -> None:
@@ -267,7 +267,7 @@ def _read_settings(
 
 
 def _seed(device: torch.device, seed: int) -> None:
-    """Seeds what a model on a device draws from; `torch.manual_seed` takes a millisecond, for devices not in use."""
+    """Seeds the generators of a model's device; `torch.manual_seed` takes a millisecond, for devices not in use."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)

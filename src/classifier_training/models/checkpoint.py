@@ -23,7 +23,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}{did_you_mean(path)}")
     if not zipfile.is_zipfile(path):  # which torch.save writes; older formats are read by unpickling
-        raise CheckpointError(f"{path} is truncated or no checkpoint (not what torch.save writes); use another one")
+        raise CheckpointError(f"{path} is truncated or not a checkpoint (not what torch.save writes); use another one")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:
@@ -33,7 +33,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ) from None
     except Exception as error:  # a broken pickle can raise anything
         reason = first_line(error)[:100]
-        raise CheckpointError(f"{path} is truncated or no checkpoint ({reason}); use another one") from None
+        raise CheckpointError(f"{path} is truncated or not a checkpoint ({reason}); use another one") from None
     needed = {"state_dict", "hyper_parameters", "epoch", "global_step"}
     settings = content.get("hyper_parameters") if isinstance(content, dict) and needed <= content.keys() else None
     if not isinstance(settings, dict) or not {"backbone", "classes", "preprocessing"} <= settings.keys():

@@ -11,7 +11,7 @@ def resolve_accelerator(name: str) -> str:
     """The device kind behind a name: ``auto`` takes the fastest there is.
 
     Raises:
-        ConfigError: There is no such device.
+        ConfigError: The device is not available.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
@@ -19,5 +19,5 @@ def resolve_accelerator(name: str) -> str:
     kinds = [kind for kind in ("cuda", "mps") if available[kind]] if name == "gpu" else [name]
     if not kinds or not available[kinds[0]]:
         there = ", ".join(kind for kind, is_there in available.items() if is_there)
-        raise ConfigError(f"trainer.accelerator={name}: there is no such device here; available: {there}")
+        raise ConfigError(f"trainer.accelerator={name}: this machine has no such device; available: {there}")
     return kinds[0]

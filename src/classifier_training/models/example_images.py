@@ -102,7 +102,7 @@ class _Top:
 
 
 def as_colours(images: Tensor, preprocessing: Preprocessing | None) -> NDArray[np.uint8]:
-    """What a model got, as a person can see it.
+    """The input of a model as an image to look at.
 
     Args:
         images: (B, C, H, W), one or three channels, normalised, or uint8.

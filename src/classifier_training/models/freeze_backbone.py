@@ -17,7 +17,7 @@ class FreezeBackbone(lightning.Callback):
 
     A frozen backbone is in evaluation mode and gets no gradients; the optimizer's parameter groups stay as they are.
     What is frozen follows from the number of the epoch, so a resumed run needs no state. A `BaseClassificationModel`
-    brings this callback into any Trainer, by its own settings, which is why it is defined beside the model.
+    brings this callback into any Trainer, by its own settings, which is why it is defined in this package.
 
     Args:
         epochs: Epochs that train the head alone.
@@ -36,7 +36,7 @@ class FreezeBackbone(lightning.Callback):
         self.keep_norm_stats = keep_norm_stats
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002
-        """Makes sure that there is a backbone with a head to tell apart."""
+        """Makes sure that the module has a backbone whose head is known."""
         if not callable(getattr(getattr(pl_module, "backbone", None), "get_classifier", None)):
             raise ConfigError(
                 f"FreezeBackbone: {type(pl_module).__name__} has no attribute `backbone` with a method"

@@ -1,4 +1,4 @@
-"""What a model says of each image of an epoch, collected on the device and over all ranks."""
+"""The predictions of an epoch, collected on the device and over all ranks."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _SECTIONS: Final = {"seed", "model", "loss", "optimizer", "scheduler"}
 
 
 class ModelSettings(Section):
-    """What a model takes beside its backbone, its classes and its preprocessing; the defaults are those of a run.
+    """What a model takes besides its backbone, its classes and its preprocessing; the defaults are those of a run.
 
     Attributes:
         seed: Seed of dropout and stochastic depth.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 
-class _Place(NamedTuple):
+class _Slot(NamedTuple):
     """Where a weight is found: its submodule's table and its name there, and its name in the whole module."""
 
     table: dict[str, Any]
@@ -40,15 +40,15 @@ class WeightAverage:
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self._places = list(_averaged_places(module))
+        self._slots = list(_averaged_slots(module))
         self._training: list[Tensor] | None = None  # the training weights' memory while the average is in place
         self._groups: list[_Group] = []
         with torch.inference_mode(False), torch.no_grad():
             self._average = [weight.detach().clone() for weight in self._weights()]
-        self.follow()
+        self.match_weights()
 
     def _weights(self) -> list[Tensor]:
-        return [table[name] for table, name, _ in self._places]
+        return [table[name] for table, name, _ in self._slots]
 
     # Inference mode spares the many small tensors two thirds of their time; the average never meets autograd.
     @torch.inference_mode()
@@ -61,7 +61,7 @@ class WeightAverage:
                 group = [weight.to(average.dtype) for weight, average in zip(group, averages, strict=True)]
             torch._foreach_lerp_(averages, group, 1.0 - decay)
 
-    def follow(self) -> None:
+    def match_weights(self) -> None:
         """Moves the average to the weights' device and memory format, which may have changed since it was made."""
         if self._training is not None:
             return
@@ -78,14 +78,14 @@ class WeightAverage:
         ]
 
     def swap_in(self) -> None:
-        """Puts the average in the place of the weights; does nothing when it is there already.
+        """Exchanges the weights for the average; does nothing when that is done already.
 
-        The memory of both is kept by whoever holds it, so that an interrupt in the midst of an exchange is mended by
+        The memory of both is kept by whoever holds it, so that an interrupt in the middle of an exchange is repaired by
         ``swap_out``. Lightning evaluates in inference mode, whose tensors could not be trained on afterwards.
         """
         if self._training is not None:
             return
-        self.follow()
+        self.match_weights()
         weights = self._weights()
         with torch.inference_mode(False), torch.no_grad():
             self._training = [weight.data for weight in weights]
@@ -93,7 +93,7 @@ class WeightAverage:
                 weight.data = average if average.dtype == weight.dtype else average.to(weight.dtype)
 
     def swap_out(self) -> None:
-        """Puts the training weights back; does nothing when they are there already."""
+        """Puts the training weights back; does nothing when that is done already."""
         if self._training is None:
             return
         with torch.inference_mode(False), torch.no_grad():
@@ -123,17 +123,17 @@ class WeightAverage:
 
     def precise_tensors(self) -> dict[str, Tensor]:
         """The averages that the module can hold only rounded, by the names of their weights."""
-        tensors = zip(self._places, self._weights(), self._average, strict=True)
-        return {place.key: average for place, weight, average in tensors if average.dtype != weight.dtype}
+        tensors = zip(self._slots, self._weights(), self._average, strict=True)
+        return {slot.key: average for slot, weight, average in tensors if average.dtype != weight.dtype}
 
     def load_precise_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Takes over what ``precise_tensors`` gave."""
-        for place, average in zip(self._places, self._average, strict=True):
-            if place.key in tensors:
-                average.copy_(tensors[place.key])
+        for slot, average in zip(self._slots, self._average, strict=True):
+            if slot.key in tensors:
+                average.copy_(tensors[slot.key])
 
 
-def _averaged_places(module: nn.Module) -> Iterator[_Place]:
+def _averaged_slots(module: nn.Module) -> Iterator[_Slot]:
     """Every averaged parameter and persistent buffer, one that is shared between submodules only once."""
     seen: set[int] = set()
     for prefix, part in module.named_modules():
@@ -145,7 +145,7 @@ def _averaged_places(module: nn.Module) -> Iterator[_Place]:
                     continue
                 seen.add(id(tensor))
                 if _is_averaged(tensor):
-                    yield _Place(table, name, f"{prefix}.{name}" if prefix else name)
+                    yield _Slot(table, name, f"{prefix}.{name}" if prefix else name)
 
 
 def _is_averaged(tensor: Tensor) -> bool:

@@ -85,11 +85,11 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelError(
-            f"model.weights={path} is refused: it is no plain file of tensors, loading it could run code that somebody"
-            " put into it; save it as safetensors"
+            f"model.weights={path} is refused: it is not a plain file of tensors, and loading it could run code that"
+            " somebody put into it; save it as safetensors"
         ) from None
     except Exception as error:  # a broken pickle can raise anything
-        raise ModelError(f"model.weights={path} is truncated or no file of weights: {first_line(error)}") from None
+        raise ModelError(f"model.weights={path} is truncated or not a file of weights: {first_line(error)}") from None
     for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -126,7 +126,7 @@ def load_state_dict(backbone: nn.Module, state: dict[str, Tensor], origin: str) 
             f" unknown{_example(unknown)}, {len(wrong)} of another shape{_example(wrong)}; is model.name the right one?"
         )
     backbone.load_state_dict({key: state[key] for key in own if key in state and key not in replaced}, strict=False)
-    said = f"weights from {origin}"
+    message = f"weights from {origin}"
     if replaced:
         # a random head on trained features starts far off and sends its noise into them; zeros start at ln K
         for name, parameter in backbone.named_parameters():
@@ -135,8 +135,8 @@ def load_state_dict(backbone: nn.Module, state: dict[str, Tensor], origin: str) 
         weight = next((state[key] for key in replaced if key in state), None)
         theirs = f"its head has {weight.shape[0]} classes" if weight is not None else "it has no head"
         ours = own[replaced[0]].shape[0]
-        said += f"; {theirs}, this run {ours}: the head starts anew"
-    return said
+        message += f"; {theirs}, this run {ours}: the head starts from zero"
+    return message
 
 
 _OTHER_HEADS = frozenset({"classifier.weight", "classifier.bias", "fc.weight", "fc.bias", "head.weight", "head.bias"})

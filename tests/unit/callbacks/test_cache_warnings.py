@@ -24,7 +24,7 @@ def fit(tmp_path: Path, data: ImageFolderDataModule) -> None:
     trainer.fit(make_model(classes=2), datamodule=data)
 
 
-def test_damaged_pictures_are_told_and_made_again(tmp_path: Path) -> None:
+def test_damaged_images_are_reported_and_decoded_again(tmp_path: Path) -> None:
     fit(tmp_path, make_data(tmp_path))
     for pixels in (tmp_path / "cache").rglob("pixels.bin"):
         content = bytearray(pixels.read_bytes())
@@ -37,7 +37,7 @@ def test_damaged_pictures_are_told_and_made_again(tmp_path: Path) -> None:
     assert len([one for one in told if "damaged" in str(one.message)]) == 2  # of training and of validation
 
 
-def test_without_trouble_and_without_caches_nothing_is_said(tmp_path: Path) -> None:
+def test_without_trouble_and_without_caches_there_is_no_warning(tmp_path: Path) -> None:
     data = make_data(tmp_path)
     fit(tmp_path, data)  # a warning would be an error
     data.setup("fit")

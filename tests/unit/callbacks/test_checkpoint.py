@@ -294,7 +294,7 @@ def test_a_resumed_run_does_not_forget_its_best_score(tmp_path: Path) -> None:
     assert (weight_in(tmp_path / "best.ckpt"), weight_in(tmp_path / "last.ckpt")) == (6, 12)
 
 
-def test_a_moved_run_goes_on_in_its_new_place(tmp_path: Path) -> None:
+def test_a_moved_run_resumes_in_its_new_location(tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     with pytest.raises(KilledError):
         fit(before, [0.2, 0.1, 0.3], KillAfter(7))

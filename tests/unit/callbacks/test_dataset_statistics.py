@@ -39,7 +39,7 @@ def fit(folder: Path, photos: Path, terminal: Terminal | None = None, **options:
     return run
 
 
-def test_it_writes_and_draws_what_the_photos_are_like(tmp_path: Path, photos: Path) -> None:
+def test_it_writes_and_plots_the_statistics_of_the_photos(tmp_path: Path, photos: Path) -> None:
     budget = PlottingBudget()
 
     run = fit(tmp_path, photos, budget=budget)
@@ -55,7 +55,7 @@ def test_it_writes_and_draws_what_the_photos_are_like(tmp_path: Path, photos: Pa
     assert budget.spent > 0
 
 
-def test_it_says_it_once(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_once(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     terminal = Terminal()
 
     fit(tmp_path, photos, terminal)
@@ -69,10 +69,10 @@ def test_it_says_it_once(tmp_path: Path, photos: Path, capsys: pytest.CaptureFix
     assert "15 RGB, 1 L" in out
     assert "left out" not in out
     fit(tmp_path, photos, terminal)
-    assert "all" not in capsys.readouterr().out, "a resumed run has said it before"
+    assert "all" not in capsys.readouterr().out, "a resumed run has printed them before"
 
 
-def test_the_counts_are_left_out_where_they_were_said_before(
+def test_the_counts_are_left_out_where_they_were_printed_before(
     tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fit(tmp_path, photos, Terminal(), show_counts=False)
@@ -93,7 +93,7 @@ def test_of_many_classes_it_shows_the_extremes(tmp_path: Path, capsys: pytest.Ca
     assert shown == [f"{number:02}" for number in (*range(24, 14, -1), *range(9, -1, -1))]
 
 
-def test_files_that_were_left_out_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_were_left_out_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = make_photos(tmp_path / "photos", {"train/a": 4, "train/b": 4, "val/a": 1})
     (root / "train" / "a" / "broken.png").write_bytes(b"")
     data = ImageFolderDataModule(

@@ -245,7 +245,7 @@ def test_second_fit_of_the_same_module_goes_on(make_trainer: Callable[..., pl.Tr
     assert ema.state_dict() == {"num_steps": 12}
 
 
-def test_fit_of_another_module_starts_anew(make_trainer: Callable[..., pl.Trainer]) -> None:
+def test_fit_of_another_module_starts_a_new_average(make_trainer: Callable[..., pl.Trainer]) -> None:
     ema, first, second = EMACallback(0.9), Classifier(), Classifier(seed=5, num_features=4)
     make_trainer(ema).fit(first, loader())
     weights = snapshot(first)

@@ -81,7 +81,9 @@ def test_a_slow_model_is_not_measured_for_ever(tmp_path: Path, monkeypatch: pyte
     assert fit(tmp_path, make_model())["latency"]["repeats"] == 1
 
 
-def test_what_is_frozen_for_some_epochs_is_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_frozen_for_some_epochs_is_counted_separately(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     info = fit(tmp_path, with_net(Net(), freeze_epochs=3), Terminal())
 
     assert info["num_trainable_parameters"] == info["num_parameters"] == 252
@@ -89,7 +91,7 @@ def test_what_is_frozen_for_some_epochs_is_told_apart(tmp_path: Path, capsys: py
     assert f"{BACKBONE}: 252 parameters (36 trainable in the first 3 epoch(s), then 252)" in capsys.readouterr().out
 
 
-def test_it_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_printed_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     info = fit(tmp_path, make_model(), Terminal())
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"{BACKBONE}: {info['num_parameters'] / 1e6:.2f} M parameters (")

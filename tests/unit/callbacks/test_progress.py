@@ -52,7 +52,7 @@ def epoch_lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("epoch ")]
 
 
-def test_it_says_every_epoch_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_every_epoch_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fit(tmp_path, Terminal())
     first, second = epoch_lines(capsys.readouterr().out)
     assert first.startswith("epoch 1/2  train/loss ")
@@ -63,7 +63,7 @@ def test_it_says_every_epoch_in_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert second.endswith("0 s left")
 
 
-def test_it_says_which_epoch_is_not_the_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_shows_which_epoch_is_not_the_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     throughput = Throughput()
     checkpoint = RunCheckpoint(tmp_path)
     checkpoint.best_model_score, checkpoint.best_epoch = 1.0, 0
@@ -74,7 +74,7 @@ def test_it_says_which_epoch_is_not_the_best(tmp_path: Path, capsys: pytest.Capt
     assert "best so far" not in line
 
 
-def test_a_long_epoch_says_where_it_is(
+def test_a_long_epoch_prints_its_progress(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
@@ -209,7 +209,7 @@ def test_the_loss_is_that_of_the_batch(tmp_path: Path, num_accumulated: int, mon
     trainer.fit(make_model(), make_loader(3), make_loader(1))
 
     assert len(losses) == 3
-    assert all(said == pytest.approx(loss) for loss, said in losses)
+    assert all(shown == pytest.approx(loss) for loss, shown in losses)
 
 
 def test_a_step_that_gives_no_loss_shows_none() -> None:
@@ -223,16 +223,16 @@ def test_a_loss_on_the_device_is_not_waited_for() -> None:
     with_debug = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        number.follow(torch.tensor(1.0).pin_memory().to("cuda", non_blocking=True))
-        number.follow(torch.tensor(2.0).pin_memory().to("cuda", non_blocking=True))
+        number.update(torch.tensor(1.0).pin_memory().to("cuda", non_blocking=True))
+        number.update(torch.tensor(2.0).pin_memory().to("cuda", non_blocking=True))
     finally:
         torch.cuda.set_sync_debug_mode(with_debug)
     torch.cuda.synchronize()
-    number.follow(torch.tensor(3.0, device="cuda"))
+    number.update(torch.tensor(3.0, device="cuda"))
     assert number.value in (1.0, 2.0)
 
 
-def test_a_training_without_an_end_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_training_without_an_end_shows_no_total(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     class StopAfterOne(lightning.Callback):
         def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
             trainer.should_stop = True

@@ -34,7 +34,7 @@ from classifier_training.terminal.terminal import Terminal
 pytestmark = LIGHTNING_NOTICES
 
 FEW, MANY = "$few$ <b>", "many"
-REPEATED = pytest.mark.filterwarnings("ignore:epoch . drew each image")
+REPEATED = pytest.mark.filterwarnings("ignore:epoch . sampled each image")
 
 
 @pytest.fixture(scope="module")
@@ -144,36 +144,36 @@ def test_what_is_only_partly_trained_counts_as_that(tmp_path: Path, photos: Path
 class TestWarnings:
     def test_of_classes_that_repeat_too_often_once_a_run(self, tmp_path: Path, photos: Path) -> None:
         callback = SamplerDistributionCallback(tmp_path / "drawn.csv", max_repeats=2.0)
-        with pytest.warns(UserWarning, match="drew each image") as caught, pytest.raises(KilledError):
+        with pytest.warns(UserWarning, match="sampled each image") as caught, pytest.raises(KilledError):
             fit(tmp_path, photos, callback, KillAfter(7))
-        (message,) = [str(warning.message) for warning in caught if "drew" in str(warning.message)]
+        (message,) = [str(warning.message) for warning in caught if " sampled " in str(warning.message)]
         few = next(count for _, name, _, count in rows(tmp_path) if name == FEW)
         assert message.startswith(
-            f"epoch 1 drew each image of {FEW!r} {few / 2:.1f} times, more than report.max_repeats=2"
+            f"epoch 1 sampled each image of {FEW!r} {few / 2:.1f} times, more than report.max_repeats=2"
         )
         assert "\n" not in message
 
         with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=".* drew ")
+            warnings.filterwarnings("error", message=".* sampled ")
             fit(tmp_path, photos, SamplerDistributionCallback(tmp_path / "drawn.csv", max_repeats=2.0))
 
-    def test_of_classes_that_were_never_drawn_in_one_line(self, tmp_path: Path) -> None:
+    def test_of_classes_that_were_never_sampled_in_one_line(self, tmp_path: Path) -> None:
         names = [f"class {number:02}" for number in range(12)]
         root = make_photos(tmp_path / "photos", {f"train/{name}": 1 for name in names} | {"val/class 00": 1})
         data = ImageFolderDataModule(root, batch_size=4, image_size=IMAGE_SIZE, num_workers=0)
         callback = SamplerDistributionCallback(tmp_path / "drawn.csv")
         trainer = make_trainer(tmp_path, callback, limit_train_batches=1, max_epochs=3)
-        with pytest.warns(UserWarning, match="drew no image") as caught:
+        with pytest.warns(UserWarning, match="sampled no image") as caught:
             trainer.fit(Tiny(12), datamodule=data)
 
-        messages = [str(warning.message) for warning in caught if "drew" in str(warning.message)]
-        assert re.fullmatch(r"epoch 1 drew no image of ('class ..', ){2}'class ..' and 5 more classes", messages[0])
+        messages = [str(warning.message) for warning in caught if " sampled " in str(warning.message)]
+        assert re.fullmatch(r"epoch 1 sampled no image of ('class ..', ){2}'class ..' and 5 more classes", messages[0])
         assert callback.state_dict()["warned"]["often"] == []
         assert len(callback.state_dict()["warned"]["never"]) == len(set(callback.state_dict()["warned"]["never"]))
 
     def test_none_where_nothing_is_wrong(self, tmp_path: Path, photos: Path) -> None:
         with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=".* drew ")
+            warnings.filterwarnings("error", message=".* sampled ")
             fit(tmp_path, photos, SamplerDistributionCallback(tmp_path / "drawn.csv", max_repeats=100.0), max_epochs=1)
 
     @pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
@@ -200,7 +200,7 @@ class TestTheTerminal:
     ) -> None:
         callback = SamplerDistributionCallback(tmp_path / "drawn.csv", terminal=Terminal())
         fit(tmp_path, photos, callback, balance="none")
-        (line,) = [line for line in capsys.readouterr().out.splitlines() if "sampled" in line]
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if "epoch 1 sampled" in line]
         assert line.startswith("epoch 1 sampled 24 of 26 training images, each once")
 
     @REPEATED
@@ -227,9 +227,9 @@ class TestAnotherTrainer:
         trainer.fit(Tiny(4), loader, make_loader(1))
         return folder / "drawn.csv", seen
 
-    @pytest.mark.filterwarnings("ignore:epoch . drew no image")  # in two batches there may be none
+    @pytest.mark.filterwarnings("ignore:epoch . sampled no image")  # in two batches there may be none
     @pytest.mark.parametrize("options", [{}, {"limit_train_batches": 2}])
-    def test_its_draws_are_known_by_the_labels(self, tmp_path: Path, options: dict[str, Any]) -> None:
+    def test_its_samples_are_known_by_the_labels(self, tmp_path: Path, options: dict[str, Any]) -> None:
         sampler = TrackingWeightedRandomSampler([1.0, 2.0, 3.0, 4.0] * 5, 30, generator=torch.Generator())
         _, seen = self.fit(tmp_path, DataLoader(ColouredNoise(20), 8, sampler=sampler), **options)
         counted = Counter({(epoch, int(name)): count for epoch, name, _, count in rows(tmp_path)})
@@ -250,7 +250,7 @@ class TestAnotherTrainer:
 
 
 @REPEATED
-def test_it_draws_at_the_end_what_there_was_no_time_for(tmp_path: Path, photos: Path) -> None:
+def test_it_plots_at_the_end_what_there_was_no_time_for(tmp_path: Path, photos: Path) -> None:
     budget = PlottingBudget()
     budget.spent = 1e9
     callback = SamplerDistributionCallback(tmp_path / "drawn.csv", tmp_path / "drawn.png", budget=budget)

@@ -74,7 +74,7 @@ def test_every_epoch_is_sent_with_all_its_metrics(tmp_path: Path, photos: Path) 
     assert steps(run, "images_per_second") == [6, 12, 18]
 
 
-def test_figures_are_sent_after_the_epoch_that_drew_them_and_at_the_end(tmp_path: Path, photos: Path) -> None:
+def test_figures_are_sent_after_the_epoch_that_plotted_them_and_at_the_end(tmp_path: Path, photos: Path) -> None:
     run = RunFolder(tmp_path / "run")
     track(run, photos)
     shown = events(run)

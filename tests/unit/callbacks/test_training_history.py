@@ -52,7 +52,7 @@ def of_a_run(folder: Path, budget: PlottingBudget) -> TrainingHistoryCallback:
     )
 
 
-def test_it_draws_after_every_epoch_what_the_files_hold(tmp_path: Path, photos: Path, drawn: list[list[int]]) -> None:
+def test_it_plots_after_every_epoch_what_the_files_hold(tmp_path: Path, photos: Path, drawn: list[list[int]]) -> None:
     callback = of_a_run(tmp_path, always())
     fit_photos(tmp_path, photos, callback)
     assert drawn == [[0], [0, 1], [0, 1, 2]]
@@ -60,7 +60,7 @@ def test_it_draws_after_every_epoch_what_the_files_hold(tmp_path: Path, photos: 
     assert callback.state_dict() == {"collected": []}
 
 
-def test_without_time_it_draws_at_the_end(tmp_path: Path, photos: Path, drawn: list[list[int]]) -> None:
+def test_without_time_it_plots_at_the_end(tmp_path: Path, photos: Path, drawn: list[list[int]]) -> None:
     fit_photos(tmp_path, photos, of_a_run(tmp_path, never()))
     assert drawn == [[0, 1, 2]]
 

@@ -109,7 +109,7 @@ def test_a_validation_of_weights_that_are_not_the_best_is_not_taken(tmp_path: Pa
 
     write_other(run.scored("val").root, images, RIGHT, model="model in training")
 
-    with pytest.raises(CheckpointError, match=r"best\.ckpt is truncated or no checkpoint"):
+    with pytest.raises(CheckpointError, match=r"best\.ckpt is truncated or not a checkpoint"):
         baseline_is_correct(run.root, images)  # it is scored instead: the file is empty here
 
 
@@ -121,7 +121,7 @@ def test_predictions_of_replaced_weights_are_not_used(tmp_path: Path, images: La
     written = scores.stat().st_mtime_ns
     os.utime(run.best_checkpoint, ns=(written + 1_000_000_000, written + 1_000_000_000))
 
-    with pytest.raises(CheckpointError, match=r"best\.ckpt is truncated or no checkpoint"):
+    with pytest.raises(CheckpointError, match=r"best\.ckpt is truncated or not a checkpoint"):
         baseline_is_correct(run.root, images)
 
 

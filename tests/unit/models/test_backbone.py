@@ -53,7 +53,7 @@ def test_a_greyscale_configuration_counts_for_all_channels(monkeypatch: pytest.M
     ("name", "near"), [("resnet5O", "resnet50"), ("ResNet18", "resnet18"), ("vit_smal", "vit_small")]
 )
 def test_an_unknown_backbone_is_answered_with_near_names(name: str, near: str) -> None:
-    with pytest.raises(ModelError, match=rf"model\.name='{name}' is no timm model; did you mean .*{near}") as caught:
+    with pytest.raises(ModelError, match=rf"model\.name='{name}' is not a timm model; did you mean .*{near}") as caught:
         check_backbone_name(name)
     assert "\n" not in str(caught.value)
 

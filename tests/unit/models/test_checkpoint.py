@@ -43,7 +43,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_truncated_checkpoint_is_refused(checkpoint: Path, kept: float) -> None:
     content = checkpoint.read_bytes()
     checkpoint.write_bytes(content[: int(len(content) * kept)])
-    with pytest.raises(CheckpointError, match="truncated or no checkpoint") as caught:
+    with pytest.raises(CheckpointError, match="truncated or not a checkpoint") as caught:
         load_model(checkpoint)
     assert "\n" not in str(caught.value)
 

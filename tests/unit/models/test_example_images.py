@@ -41,7 +41,7 @@ def test_it_keeps_what_a_look_at_all_images_would_choose(batch_size: int) -> Non
     np.testing.assert_allclose(found["worst"].confidence, probabilities.amax(1)[worst], rtol=1e-5)
 
 
-def test_right_answers_are_no_errors_and_images_without_labels_are_not_shown() -> None:
+def test_correct_predictions_are_not_errors_and_images_without_labels_are_not_shown() -> None:
     kept = ExampleCollector(5)
     kept.update(make_images(3), torch.eye(3), torch.tensor([0, 1, -100]))
     found = kept.compute()
@@ -74,13 +74,13 @@ def test_unknown_values_are_stretched_and_grey_has_three_channels() -> None:
     assert colours[0, :, :, 0].tolist() == [[0, 128], [255, 255]]
 
 
-def test_a_model_without_errors_has_no_picture_of_one() -> None:
+def test_a_model_without_errors_has_no_image_of_one() -> None:
     kept = ExampleCollector(5)
     kept.update(torch.rand(3, 3, 4, 4), torch.eye(3), torch.tensor([0, 1, 2], dtype=torch.uint8))
     assert as_colours(kept.compute()["worst"].images, None).shape == (0, 4, 4, 3)
 
 
-def test_logits_that_are_no_numbers_are_judged_as_in_the_tables() -> None:
+def test_logits_that_are_no_numbers_are_predicted_as_in_the_tables() -> None:
     logits = torch.tensor([[torch.nan, 1.0, 9.0], [torch.nan] * 3, [torch.inf, 0.0, 0.0]])
     labels = torch.tensor([2, 0, 1])
     kept, collector = ExampleCollector(5), PredictionCollector()

@@ -132,7 +132,7 @@ def test_a_loss_that_is_no_number_is_seen(value: float) -> None:
     assert str(mean_of(losses, 2)) == str(value)
 
 
-def test_a_mean_starts_anew_and_stays_out_of_checkpoints() -> None:
+def test_a_mean_is_reset_and_stays_out_of_checkpoints() -> None:
     mean = ExactMean()
     mean.update(torch.tensor([5.0, 7.0]))
     assert mean.state_dict() == {}

@@ -28,7 +28,7 @@ def test_update_follows_a_changed_memory_format_and_dtype() -> None:
     before = copy.deepcopy(module.state_dict())
     module.to(memory_format=torch.channels_last)
     module.double()
-    average.follow()
+    average.match_weights()
     move_weights(module)
     average.update(0.25)
     state = average.averaged_state_dict()

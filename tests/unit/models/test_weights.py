@@ -53,11 +53,11 @@ def test_a_file_with_the_same_classes_is_taken_as_a_whole(tmp_path: Path, source
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
-def test_a_head_of_other_classes_is_replaced_and_said(tmp_path: Path, source: nn.Module, name: str) -> None:
+def test_a_head_of_other_classes_is_replaced_with_a_message(tmp_path: Path, source: nn.Module, name: str) -> None:
     path = save(source.state_dict(), tmp_path / name)
     backbone = create_backbone("test_resnet", 3, 32)
-    said = load_weights_file(backbone, path)
-    assert said == f"weights from {path}; its head has 7 classes, this run 3: the head starts anew"
+    message = load_weights_file(backbone, path)
+    assert message == f"weights from {path}; its head has 7 classes, this run 3: the head starts from zero"
     assert_same(body(snapshot(backbone)), body(snapshot(source)))
     assert not any(bool(backbone.state_dict()[key].any()) for key in HEAD), "a new head starts at zero"
 
@@ -65,7 +65,7 @@ def test_a_head_of_other_classes_is_replaced_and_said(tmp_path: Path, source: nn
 def test_a_file_without_a_head_is_taken(tmp_path: Path, source: nn.Module) -> None:
     path = save(body(source.state_dict()), tmp_path / "w.pth")
     backbone = create_backbone("test_resnet", 3, 32)
-    assert load_weights_file(backbone, path).endswith("it has no head, this run 3: the head starts anew")
+    assert load_weights_file(backbone, path).endswith("it has no head, this run 3: the head starts from zero")
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model", "state_dict_ema", "model_ema"])
@@ -249,7 +249,7 @@ def test_a_hub_behind_a_proxy_is_asked_for_there(
     assert not weights._reachable(hub)
 
 
-def test_a_backbone_without_pretrained_weights_says_so() -> None:
+def test_a_backbone_without_pretrained_weights_is_refused() -> None:
     name = next(name for name in timm.list_models("resnet*") if not timm.is_model_pretrained(name))
     with pytest.raises(ModelError, match=rf"no pretrained weights for {name}; use model\.weights=FILE"):
         load_pretrained(nn.Identity(), name)
