@@ -1,4 +1,4 @@
-"""What was samples compared with what the data holds, by class and epoch."""
+"""What was sampled compared with what the data holds, by class and epoch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SamplerDistributionCallback(DeferredPlot):
     Args:
         path: The CSV file; a resumed run continues it.
         figure: The image, a PNG file; None: no plot.
-        max_repeats: Warn when the images of a class are samples more often than this in an epoch, on average.
+        max_repeats: Warn when the images of a class are sampled more often than this in an epoch, on average.
         terminal: Where messages go; None: nowhere.
         budget: Decides whether there is time to plot during a training; None: one of its own.
     """
@@ -125,7 +125,9 @@ def _print_samples(samples: EpochSamples, terminal: Terminal) -> None:
     """Prints the samples of the first epoch; one line if no class was sampled more often than the data holds it."""
     images, total = int(samples.images.sum()), int(samples.sampled.sum())
     if (samples.sampled <= samples.images).all() and samples.sampled.any():
-        rest = f"; {images - total} did not fill a batch, and others will be left out next time" if total < images else ""
+        rest = (
+            f"; {images - total} did not fill a batch, and others will be left out next time" if total < images else ""
+        )
         terminal.info(f"epoch 1 sampled {total} of {images} training images, each once{rest}")
         return
     order = np.argsort(-samples.repeats, kind="stable").tolist()
