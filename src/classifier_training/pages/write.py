@@ -8,7 +8,7 @@ from pathlib import Path
 
 from classifier_training.errors import RunError
 from classifier_training.files.atomic import write_text
-from classifier_training.pages.read.run_place import is_evaluation
+from classifier_training.pages.read.folder_kind import is_evaluation
 from classifier_training.run.folder import RunFolder
 
 COMPARISON = "compare.html"

@@ -43,25 +43,25 @@ def test_right_and_wrong_differ_in_sign_in_words_and_in_colour(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("side", [1, 32, 112, 224, 500])
-def test_a_picture_of_any_size_fills_its_place(side: int, tmp_path: Path) -> None:
+def test_an_image_of_any_size_fills_its_tile(side: int, tmp_path: Path) -> None:
     pixels = drawn(tmp_path / "grid.png", Tile(plain(200, side), ("cat",)))
     assert (np.abs(pixels.astype(int) - 200).max(axis=2) < 3).sum() > (SIDE - 6) ** 2
 
 
-def test_a_small_picture_is_enlarged_without_being_smoothed(tmp_path: Path) -> None:
+def test_a_small_image_is_enlarged_without_smoothing(tmp_path: Path) -> None:
     board = np.kron(np.indices((4, 4)).sum(axis=0) % 2 * 255, np.ones((1, 1)))[..., None].repeat(3, 2).astype(np.uint8)
     pixels = drawn(tmp_path / "grid.png", Tile(board, ()))[50 : 50 + SIDE // 2, 30 : 30 + SIDE // 2, 0]
     assert np.isin(pixels, (0, 255)).mean() > 0.97
 
 
 @pytest.mark.parametrize(("number", "columns", "rows"), [(1, 3, 1), (4, 4, 1), (6, 6, 1), (7, 6, 2), (24, 6, 4)])
-def test_pictures_lie_in_rows(number: int, columns: int, rows: int, tmp_path: Path) -> None:
+def test_images_are_in_rows(number: int, columns: int, rows: int, tmp_path: Path) -> None:
     height, width = drawn(tmp_path / "grid.png", *[Tile(plain(), ("cat",))] * number).shape[:2]
     assert columns * SIDE < width < (columns + 1) * SIDE
     assert rows * SIDE < height < (rows + 1) * SIDE
 
 
-def test_there_may_be_no_picture_at_all_and_one_that_is_gone(tmp_path: Path) -> None:
+def test_a_figure_without_images_and_with_one_that_is_gone(tmp_path: Path) -> None:
     assert drawn(tmp_path / "none.png").min() < 100, "not even a title"
     gone = drawn(tmp_path / "gone.png", predicted_tile(None, "cat", "dog", 0.5))
     assert has_colour(gone, (235, 235, 235))

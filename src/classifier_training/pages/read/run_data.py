@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from classifier_training.pages.read.curves import Curves, read_curves
 from classifier_training.pages.read.files_inside import LARGEST_FIGURE_BYTES, FilesInside
+from classifier_training.pages.read.folder_kind import is_evaluation
 from classifier_training.pages.read.onnx_file import OnnxFile, read_onnx
 from classifier_training.pages.read.reading import Reader, plain_value
-from classifier_training.pages.read.run_place import is_evaluation
 from classifier_training.pages.read.run_settings import plain_name, read_settings, setting, shell_command
 from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.read.scored_files import read_scored, scores_of_results

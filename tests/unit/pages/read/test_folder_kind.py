@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from classifier_training.errors import RunError
-from classifier_training.pages.read.run_place import is_evaluation
+from classifier_training.pages.read.folder_kind import is_evaluation
 
 
 def test_runs_and_evaluations_are_distinguished(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether a folder can be shown at all: checked before the slow imports."""
+"""Whether a folder is a run or an evaluation: checked before the slow imports."""
 
 from __future__ import annotations
 
