@@ -10,7 +10,7 @@ def test_every_split_has_a_colour_of_its_own() -> None:
     assert len(set(SPLIT_COLOURS.values())) == len(SPLITS)
 
 
-def test_the_title_stands_on_the_left_and_two_sides_have_no_frame() -> None:
+def test_the_title_is_on_the_left_and_two_sides_have_no_frame() -> None:
     axes = new_figure(3, 2).subplots()
 
     plain_axes(axes, "what is drawn")

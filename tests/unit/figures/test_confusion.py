@@ -69,12 +69,12 @@ def test_a_class_without_images_is_no_row_of_zeros(monkeypatch: pytest.MonkeyPat
         assert "no images" in [text.get_text() for text in axes.texts]
 
 
-def test_a_model_that_was_never_right_and_one_image_can_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_without_correct_predictions_and_one_image_can_be_plotted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert texts(draw(monkeypatch, np.array([[0, 1], [0, 0]]))) == ["1", "no images"]
 
 
 @pytest.mark.parametrize(("num_classes", "num_names"), [(30, 30), (31, 31), (60, 60), (61, 40), (500, 40)])
-def test_names_stand_on_the_axes_as_long_as_they_can_be_read(
+def test_classes_are_named_on_the_axes_while_they_are_readable(
     num_classes: int, num_names: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figure = draw(monkeypatch, make_confusion(num_classes))

@@ -106,13 +106,13 @@ def test_points_are_seen_where_a_line_would_not_be(num_epochs: int, are_marked: 
 
 
 @pytest.mark.parametrize("num_epochs", [0, 1, 200])
-def test_it_is_drawn(tmp_path: Path, num_epochs: int) -> None:
+def test_a_history_of_any_length_is_plotted(tmp_path: Path, num_epochs: int) -> None:
     save_figure(plot_history(make_rows(num_epochs)), tmp_path / "history.png")
     with Image.open(tmp_path / "history.png") as image:
         assert image.width >= 500
 
 
-def test_a_name_that_begins_with_an_underscore_has_its_place_in_the_legend() -> None:
+def test_a_name_that_begins_with_an_underscore_is_in_the_legend() -> None:
     figure = plot_history([{"epoch": 0.0, "_loss": 1.0}, {"epoch": 1.0, "_loss": 0.5}])
     legend = figure.axes[0].get_legend()
     assert legend is not None

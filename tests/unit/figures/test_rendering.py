@@ -62,7 +62,7 @@ def test_an_interrupt_is_no_failure() -> None:
         raise KeyboardInterrupt
 
 
-def test_letters_that_no_font_has_are_drawn_without_a_warning(tmp_path: Path) -> None:
+def test_letters_that_no_font_has_are_plotted_without_a_warning(tmp_path: Path) -> None:
     figure = new_figure(2, 1)
     figure.text(0.1, 0.5, "\N{FIRE} \N{CJK UNIFIED IDEOGRAPH-732B}")
     save_figure(figure, tmp_path / "deep" / "one.png")

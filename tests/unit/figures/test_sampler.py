@@ -52,7 +52,7 @@ def test_groups_of_one_size_are_told_as_one() -> None:
 
 @pytest.mark.parametrize("num_classes", [2, 1000])
 @pytest.mark.parametrize("num_epochs", [1, 100])
-def test_it_is_drawn_whatever_the_names(tmp_path: Path, num_classes: int, num_epochs: int) -> None:
+def test_classes_with_any_names_are_plotted(tmp_path: Path, num_classes: int, num_epochs: int) -> None:
     names = [NASTY_NAMES[number % len(NASTY_NAMES)] for number in range(num_classes)]
     drawn = np.random.default_rng(0).integers(0, 50, (num_epochs, num_classes))
     save_figure(plot_sampled_classes(names, drawn[0], range(num_epochs), drawn), tmp_path / "a.png")

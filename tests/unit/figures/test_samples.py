@@ -67,7 +67,7 @@ def test_a_figure_without_images_and_with_one_that_is_gone(tmp_path: Path) -> No
     assert has_colour(gone, (235, 235, 235))
 
 
-def test_every_name_can_be_drawn(tmp_path: Path) -> None:
+def test_every_name_can_be_plotted(tmp_path: Path) -> None:
     tiles = [
         predicted_tile(plain(), name, other, 1.0, float("inf")) for name in NASTY_NAMES[:4] for other in NASTY_NAMES
     ]

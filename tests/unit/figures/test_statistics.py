@@ -28,7 +28,7 @@ def measured(edges: Sequence[float], counts: Sequence[int]) -> Statistics:
     )
 
 
-def test_classes_stand_by_their_training_images_with_a_bar_for_each_split() -> None:
+def test_classes_are_sorted_by_training_images_with_a_bar_for_each_split() -> None:
     figure = plot_images_per_class(counted(["a", "b", "c"], train=[5, 9, 7], val=[1, 0, 2]))
 
     (axes,) = figure.axes
@@ -40,7 +40,7 @@ def test_classes_stand_by_their_training_images_with_a_bar_for_each_split() -> N
 
 
 @pytest.mark.parametrize("num_classes", [3, 100])
-def test_very_unequal_classes_stand_on_a_logarithmic_axis(num_classes: int) -> None:
+def test_very_unequal_classes_have_a_logarithmic_axis(num_classes: int) -> None:
     counts = [1000, *([3] * (num_classes - 1))]
     (axes,) = plot_images_per_class(counted(["a"] * num_classes, train=counts, val=[0] * num_classes)).axes
     assert "log" in (axes.get_xscale() if num_classes == 3 else axes.get_yscale())
