@@ -4,7 +4,7 @@
     python -m benchmarks.loader PHOTOS... [--batch-size 64] [--workers 2] [--rounds 3] [--seconds 3] [--only ours timm]
 
 ``PHOTOS`` holds one folder a class, several are put together; about 1,000 JPEGs of 400 to 500 pixels are what the
-targets are about. Every loader draws random resized crops of 224 pixels from the same photos, bilinear, and flips half
+targets are about. Every loader takes random resized crops of 224 pixels from the same photos, bilinear, and flips half
 of them, in batches of 64, with 2 processes or threads. Each runs in a process of its own: an epoch to warm up, then
 rounds of whole epochs that take at least ``--seconds``; the number is the median of the rounds. Peers give normalised
 floats; ours gives uint8, as it travels to the device, where normalising is a part of the training step, and one row
@@ -78,7 +78,7 @@ def our_loader(setup: Setup, *, on_cpu: bool = False, **settings: Any) -> Epoch:
 
 
 def bare_loop(setup: Setup) -> Epoch:
-    """Processes that crop and resize the images of a warm cache into one place, and nothing else."""
+    """Processes that crop and resize the images of a warm cache into one buffer, and nothing else."""
     results: Any = multiprocessing.SimpleQueue()
     orders: list[Any] = [multiprocessing.SimpleQueue() for _ in range(setup.num_workers)]
     for number, order in enumerate(orders):

@@ -1,4 +1,4 @@
-"""Fourteen million images: the index, the time until it is ready again, the memory of workers, an epoch's draws.
+"""Fourteen million images: the index, the time until it is ready again, the memory of workers, an epoch's samples.
 
 Run: python benchmarks/scale.py [--rows 14000000] [--folder FOLDER]
 
@@ -32,7 +32,7 @@ from classifier_training.data.splits.make import make_splits
 PATH_LENGTH = 60
 NUM_CLASSES = 10_000
 TARGETS = {"index on disk, GB": 1.2, "ready again, s": 2.0, "private memory a worker, MB": 50.0}
-DRAW_TARGETS = {"weighted draws, s": 3.0, "weighted draws, MB": 500.0}
+SAMPLING_TARGETS = {"weighted sampling, s": 3.0, "weighted sampling, MB": 500.0}
 
 
 def make_index(path: Path, num_rows: int) -> None:
@@ -59,14 +59,14 @@ def megabytes() -> float:
 def ready(path: Path) -> None:
     """What a start does with an index that is there: open, split, count; prints the seconds."""
     started = time.perf_counter()
-    division = make_splits(Index(path), str(path), val_fraction=0.02, test_fraction=0.02, seed=0)
-    print(time.perf_counter() - started, sum(map(len, division.rows.values())))
+    splits = make_splits(Index(path), str(path), val_fraction=0.02, test_fraction=0.02, seed=0)
+    print(time.perf_counter() - started, sum(map(len, splits.rows.values())))
 
 
 def worker(
     records: RowRecords, order: np.ndarray[tuple[int], np.dtype[np.int64]], pipe: Connection, together: Any
 ) -> None:
-    """Looks up every image of an epoch, as a loader's worker does, and tells by how much its memory grew.
+    """Looks up every image of an epoch, as a loader's worker does, and sends by how much its memory grew.
 
     All workers are measured while all are there: what they share would be private to the last one.
     """
@@ -98,8 +98,8 @@ def worker_growth(path: Path, num_workers: int = 2) -> float:
     return grown
 
 
-def draws(num_rows: int) -> None:
-    """Draws an epoch by weight in a process of its own; prints seconds and the megabytes that it took at most."""
+def sample(num_rows: int) -> None:
+    """Samples an epoch by weight in a process of its own; prints seconds and the megabytes that it took at most."""
     import torch
 
     from classifier_training.data.sampling.sampler import TrackingWeightedRandomSampler
@@ -118,11 +118,11 @@ def draws(num_rows: int) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     started = time.perf_counter()
-    drawn = sampler.indices(0)
+    sampled = sampler.indices(0)
     seconds = time.perf_counter() - started
     is_over.set()
     watcher.join()
-    print(seconds, peak / 1e6, len(drawn))
+    print(seconds, peak / 1e6, len(sampled))
 
 
 def in_new_process(*arguments: str) -> list[float]:
@@ -140,13 +140,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=14_000_000)
     parser.add_argument("--folder", type=Path, help="where the index is written, 1.2 GB; default: a temporary folder")
-    parser.add_argument("--only", choices=["ready", "draws"], help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=["ready", "sampling"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only == "ready":
         ready(arguments.folder)
         return
-    if arguments.only == "draws":
-        draws(arguments.rows)
+    if arguments.only == "sampling":
+        sample(arguments.rows)
         return
     folder = Path(tempfile.mkdtemp(dir=arguments.folder))
     try:
@@ -162,7 +162,7 @@ def main() -> None:
         for (name, target), value in zip(TARGETS.items(), values, strict=True):
             report(name, value, target)
         for (name, target), value in zip(
-            DRAW_TARGETS.items(), in_new_process("--only", "draws", "--rows", str(arguments.rows)), strict=False
+            SAMPLING_TARGETS.items(), in_new_process("--only", "sampling", "--rows", str(arguments.rows)), strict=False
         ):
             report(name, value, target)
     finally:

@@ -12,7 +12,7 @@ import random
 import sys
 from pathlib import Path
 
-from tests.helpers.stored_pictures import make_list, picture_of
+from tests.helpers.stored_images import image_of, make_list
 
 from classifier_training.data.cache.choice import CacheSetting, choose_cache
 
@@ -30,7 +30,7 @@ def main(words: list[str]) -> None:
         random.Random(int(seed)).shuffle(order)
         for position in order:
             if choice.cache.get(position) is None:
-                choice.cache.put(position, picture_of(images, position))
+                choice.cache.put(position, image_of(images, position))
                 say(f"stored {position}")
         for warning in choice.cache.new_warnings():
             say(f"warning: {warning}")

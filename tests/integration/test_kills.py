@@ -65,20 +65,20 @@ def test_a_run_killed_ten_times_ends_with_the_same_bits(
     places = [("/bits/", moments.randint(50, 130)) for _ in range(NUM_KILLS - 3)]
     # and once each when an epoch's scores are written, and the final ones, and the export
     places += [("metrics.csv", 3), ("results.json", moments.randint(1, 4)), ("model.onnx", moments.randint(1, 3))]
-    told = []
+    messages = []
     for number, (place, nth) in enumerate(places):
         arguments = words if number == 0 else ("train", "--resume", "runs/bits")
         killed = program.signalled(signal.SIGKILL, place, *arguments, nth=nth, folder=tmp_path)
         assert killed.code == -signal.SIGKILL, killed
-        told.append([line for line in killed.out.splitlines() if line.startswith(("resuming", "all "))])
+        messages.append([line for line in killed.out.splitlines() if line.startswith(("resuming", "all "))])
     assert not run.onnx.exists()
 
     finished = program("train", "--resume", "runs/bits", folder=tmp_path)
 
     assert finished.code == 0, finished
     assert "warning" not in finished.out
-    assert len({str(line) for line in told}) >= NUM_KILLS - 3, (
-        f"it was killed at the same place again and again: {told}"
+    assert len({str(line) for line in messages}) >= NUM_KILLS - 3, (
+        f"it was killed at the same point again and again: {messages}"
     )
     different = [name for name in SAME_FILES if (run.root / name).read_bytes() != (whole.root / name).read_bytes()]
     assert not different

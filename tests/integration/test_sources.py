@@ -144,7 +144,7 @@ def test_mistakes_are_one_line(program: WarmProgram, served: Path, words: tuple[
     assert len(finished.err.splitlines()) == 1
 
 
-def test_a_picture_in_a_shard_that_is_none(program: WarmProgram, tmp_path: Path) -> None:
+def test_a_file_in_a_shard_that_is_not_an_image(program: WarmProgram, tmp_path: Path) -> None:
     from tests.helpers.shards import write_tar
 
     good = io.BytesIO()

@@ -18,7 +18,7 @@ from classifier_training.config.options import show_value
 from classifier_training.config.overrides import Override
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.caches import Caches, open_caches, reduced_side
-from classifier_training.data.loading.dataset import TrainDataset
+from classifier_training.data.loading.dataset import EvaluationDataset, TrainDataset
 from classifier_training.data.loading.loaders import evaluation_loader, train_loader
 from classifier_training.data.loading.normalize import normalize_batch
 from classifier_training.data.loading.transforms import TrainTransform
@@ -244,16 +244,19 @@ class ImageFolderDataModule(lightning.LightningDataModule):
 
     def _evaluation_dataloader(self, split: Split) -> DataLoader[ClassificationBatch]:
         rank, world_size = self._rank()
-        return evaluation_loader(
+        dataset = EvaluationDataset(
             self.photos.records(split),
             self.photos.labels(split),
             self.preprocessing,
-            batch_size=self.config.batch_size,
+            cache=self.caches.val.cache if split == "val" else None,
+            max_pixels=self.config.max_image_pixels,
+        )
+        return evaluation_loader(
+            dataset,
+            self.config.batch_size,
             num_workers=self.config.num_workers,
             rank=rank,
             world_size=world_size,
-            cache=self.caches.val.cache if split == "val" else None,
-            max_pixels=self.config.max_image_pixels,
             as_float=self._loader_normalization() is not None,
         )
 

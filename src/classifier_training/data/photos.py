@@ -138,26 +138,27 @@ def load_photos(
         scanning=scanning,
         fetching=fetching,
     )
-    name = shown_root(root)
+    bad = _check_images(index, shown_root(root), BadImagePolicy(config.on_bad_image, config.max_bad_fraction))
+    splits = make_splits(index, shown_root(root), config.val_fraction, config.test_fraction, seed)
+    warnings = (*index.metadata["warnings"], *splits.warnings)
+    classes, rows, notes = splits.classes, splits.rows, splits.notes
+    return Photos(root, classes, index, rows, bad, notes, warnings, splits.fingerprint, splits.order)
+
+
+def _check_images(index: Index, root: str, policy: BadImagePolicy) -> tuple[BadImage, ...]:
+    """The files that are left out.
+
+    Raises:
+        DataError: A split is empty, or files are broken and the policy does not allow it.
+    """
     for split, location in index.metadata["places"].items():
         if not np.any(index.splits == SPLITS.index(split)):
             raise DataError(f"the {split} split holds no images: {location}; add some, or remove it")
     bad = bad_images(RowRecords(index, np.arange(len(index))), index.errors)
-    check_bad(bad, len(index), BadImagePolicy(config.on_bad_image, config.max_bad_fraction))
+    check_bad(bad, len(index), policy)
     if len(bad) == len(index):
-        raise DataError(f"no image in {name} can be read: {name_some(image.reason for image in bad)}")
-    splits = make_splits(index, name, config.val_fraction, config.test_fraction, seed)
-    return Photos(
-        root=root,
-        classes=splits.classes,
-        index=index,
-        rows=splits.rows,
-        bad=bad,
-        notes=splits.notes,
-        warnings=(*index.metadata["warnings"], *splits.warnings),
-        fingerprint=splits.fingerprint,
-        order=splits.order,
-    )
+        raise DataError(f"no image in {root} can be read: {name_some(image.reason for image in bad)}")
+    return bad
 
 
 def table_columns(config: DataConfig) -> Columns:

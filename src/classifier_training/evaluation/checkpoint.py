@@ -10,6 +10,7 @@ import torch
 
 from classifier_training.config.schema import Config, DataConfig
 from classifier_training.data.index.check import count_up
+from classifier_training.data.loading.dataset import EvaluationDataset
 from classifier_training.data.loading.loaders import BatchLoader, evaluation_loader
 from classifier_training.evaluation.score import Precision, score_model
 from classifier_training.metrics.intervals import score_intervals
@@ -67,15 +68,9 @@ def score_checkpoint(
 
 
 def _batches(images: LabelledImages, preprocessing: Preprocessing, config: DataConfig) -> BatchLoader:
-    return evaluation_loader(
-        images.records or (),
-        images.labels,
-        preprocessing,
-        batch_size=config.batch_size,
-        num_workers=config.num_workers,
-        max_pixels=config.max_image_pixels,
-        as_float=False,
-    )
+    records, max_pixels = images.records or (), config.max_image_pixels
+    dataset = EvaluationDataset(records, images.labels, preprocessing, max_pixels=max_pixels)
+    return evaluation_loader(dataset, config.batch_size, num_workers=config.num_workers, as_float=False)
 
 
 def _with_cam(scored: ScoredPass, model: BaseClassificationModel, device: torch.device) -> ScoredPass:

@@ -184,7 +184,7 @@ def test_batches_are_classification_batches(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("balance", ["none", "sampler"])
-def test_labels_belong_to_their_pictures(tmp_path: Path, balance: str) -> None:
+def test_labels_belong_to_their_images(tmp_path: Path, balance: str) -> None:
     data = make_data(make_split_photos(tmp_path, 5, 3, 1), balance=balance)
 
     for split, loader in (("train", data.train_dataloader()), ("val", data.val_dataloader())):
@@ -238,7 +238,7 @@ def test_training_depends_on_the_seed_only(tmp_path: Path) -> None:
 # -- balance -----------------------------------------------------------------------------------------------------
 
 
-def test_the_balanced_sampler_draws_by_class_weight(tmp_path: Path) -> None:
+def test_the_balanced_sampler_samples_by_class_weight(tmp_path: Path) -> None:
     make_photos(tmp_path, {"train/a": 18, "train/b": 2, "val/a": 1, "val/b": 1})
     data = make_data(tmp_path, balance="sampler", balance_weighting="inverse_sqrt")
 
@@ -256,13 +256,13 @@ def test_the_balanced_sampler_draws_by_class_weight(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("balance", ["none", "loss_weights", "logit_adjustment"])
-def test_other_corrections_leave_the_draws_alone(tmp_path: Path, balance: str) -> None:
+def test_other_corrections_leave_the_sampling_alone(tmp_path: Path, balance: str) -> None:
     make_photos(tmp_path, {"train/a": 8, "train/b": 2, "val/a": 1, "val/b": 1})
     loader = make_data(tmp_path, balance=balance, batch_size=5).train_dataloader()
 
-    drawn = [index for batch in loader for index in batch["indices"].tolist()]
+    sampled = [index for batch in loader for index in batch["indices"].tolist()]
 
-    assert sorted(drawn) == list(range(10))
+    assert sorted(sampled) == list(range(10))
 
 
 def test_weights_by_hand(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ class TestInATrainer:
 
     @pytest.mark.parametrize("num_workers", [0, 1])
     @pytest.mark.parametrize("step", [1, 3, 4, 6, 8])
-    def test_a_resumed_run_goes_on_with_the_very_next_batch(self, tmp_path: Path, step: int, num_workers: int) -> None:
+    def test_a_resumed_run_resumes_with_the_very_next_batch(self, tmp_path: Path, step: int, num_workers: int) -> None:
         make_split_photos(tmp_path, 6, 1, 0)
         whole, resumed = Recorder(), Recorder()
         saving = SaveAt(step, tmp_path / "mid.ckpt")

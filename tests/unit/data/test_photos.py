@@ -75,7 +75,7 @@ def test_a_class_that_a_score_lacks_is_a_warning(tmp_path: Path) -> None:
     assert f"class folder {tmp_path / 'test' / 'dog'} holds no images" in warnings
 
 
-def test_an_empty_class_folder_is_no_class(tmp_path: Path) -> None:
+def test_an_empty_class_folder_is_not_a_class(tmp_path: Path) -> None:
     make_photos(tmp_path, {"a": 5, "b": 5, "nothing": 0})
 
     photos = load(tmp_path)
@@ -220,7 +220,7 @@ def test_a_skipped_file_is_left_out_counted_and_not_replaced(tmp_path: Path) -> 
     assert photos.counts("train") == [2, 3]
 
 
-def test_a_class_whose_files_are_all_broken_is_said(tmp_path: Path) -> None:
+def test_a_class_whose_files_are_all_broken_is_reported(tmp_path: Path) -> None:
     make_photos(tmp_path, {"a": 9, "b": 9})
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "x.png").write_bytes(b"")
@@ -287,10 +287,10 @@ def test_the_fingerprint_is_that_of_content_labels_and_splits(tmp_path: Path) ->
     assert load(tmp_path / "one").fingerprint != one.fingerprint
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
+def test_progress_is_reported(tmp_path: Path) -> None:
     make_split_photos(tmp_path, 2, 1, 1)
-    told: list[tuple[int, int]] = []
+    messages: list[tuple[int, int]] = []
 
-    load_photos(DataConfig(root=str(tmp_path)), 0, lambda done, total: told.append((done, total)))
+    load_photos(DataConfig(root=str(tmp_path)), 0, lambda done, total: messages.append((done, total)))
 
-    assert told == [(number, 8) for number in range(1, 9)]
+    assert messages == [(number, 8) for number in range(1, 9)]

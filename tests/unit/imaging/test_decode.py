@@ -207,7 +207,7 @@ def test_truncation_is_found_in_every_format(tmp_path: Path, name: str, read: ob
         (b"\xff\xd8\xff\xe0" + bytes(50), "not an image"),
     ],
 )
-def test_what_is_no_picture_is_said(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_a_file_that_is_not_an_image_is_reported(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
 
@@ -230,7 +230,7 @@ def test_bytes_are_named_by_their_size() -> None:
         decode_image(b"abc")
 
 
-def test_a_decompression_bomb_is_refused_and_a_large_picture_is_not(
+def test_a_decompression_bomb_is_refused_and_a_large_image_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_image(tmp_path / "a.png", PIXELS)
@@ -243,7 +243,7 @@ def test_a_decompression_bomb_is_refused_and_a_large_picture_is_not(
             read(path)
 
 
-def test_too_many_open_files_are_not_blamed_on_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_open_files_are_not_blamed_on_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_image(tmp_path / "a.png", PIXELS)
 
     def refuse(*_args: object, **_kwargs: object) -> None:

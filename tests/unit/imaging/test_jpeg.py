@@ -69,7 +69,7 @@ def test_a_smaller_photo_is_the_mean_of_its_pixels_within_three_levels(path: Pat
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("shrink", [1, 2])
-def test_pictures_are_turned_upright(tmp_path: Path, orientation: int, shrink: int) -> None:
+def test_images_are_turned_upright(tmp_path: Path, orientation: int, shrink: int) -> None:
     path = make_image(tmp_path / "a.jpg", make_pixels(64, 32), orientation=orientation)
     image = EncodedImage(path.read_bytes(), str(path))
 
@@ -90,7 +90,7 @@ def test_the_orientation_is_also_found_in_xmp() -> None:
     np.testing.assert_array_equal(image.decode(), decode_image(file.getvalue()))
 
 
-def test_a_broken_exif_block_and_other_segments_are_no_obstacle() -> None:
+def test_a_broken_exif_block_and_other_segments_are_ignored() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for options in ({"exif": b"Exif\0\0broken"}, {"icc_profile": profile}, {"comment": b"hello"}):
         file = io.BytesIO()
@@ -99,19 +99,19 @@ def test_a_broken_exif_block_and_other_segments_are_no_obstacle() -> None:
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "RGBA", "P", "I;16"])
-def test_what_is_no_plain_jpeg_is_read_as_everywhere(mode: str) -> None:
+def test_a_file_that_is_not_a_plain_jpeg_is_read_as_everywhere(mode: str) -> None:
     file = io.BytesIO()
     pixels = Image.fromarray(make_pixels())
-    picture = Image.fromarray(np.arange(48 * 32, dtype=np.uint16).reshape(32, 48)) if mode == "I;16" else pixels
-    picture.convert(mode).save(file, "JPEG" if mode == "CMYK" else "PNG")
+    image = Image.fromarray(np.arange(48 * 32, dtype=np.uint16).reshape(32, 48)) if mode == "I;16" else pixels
+    image.convert(mode).save(file, "JPEG" if mode == "CMYK" else "PNG")
 
-    image = EncodedImage(file.getvalue(), "a")
+    encoded = EncodedImage(file.getvalue(), "a")
 
-    assert image.size == (48, 32)
-    np.testing.assert_array_equal(image.decode(), decode_image(file.getvalue()))
+    assert encoded.size == (48, 32)
+    np.testing.assert_array_equal(encoded.decode(), decode_image(file.getvalue()))
 
 
-def test_damage_is_told_as_everywhere() -> None:
+def test_damage_is_reported_as_everywhere() -> None:
     whole = jpeg_bytes(make_pixels(200, 200))
     for content in (whole[: len(whole) // 2], whole[:-20], whole[:300], b"", b"text"):
         with pytest.raises(BadImageError) as expected:

@@ -11,7 +11,7 @@ from classifier_training.imaging.orientation import read_orientation, upright, u
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_turned_as_pillow_turns_it(orientation: int) -> None:
+def test_an_image_is_turned_as_pillow_turns_it(orientation: int) -> None:
     exif, file = Image.Exif(), io.BytesIO()
     exif[0x0112] = orientation
     Image.fromarray(make_pixels(48, 32)).save(file, "PNG", exif=exif)
@@ -35,7 +35,7 @@ def test_an_unknown_orientation_turns_nothing(orientation: int) -> None:
 
 
 @pytest.mark.parametrize("exif", [b"", b"Exif\0\0broken"])
-def test_without_a_readable_block_a_picture_is_upright(exif: bytes) -> None:
+def test_without_a_readable_block_an_image_is_upright(exif: bytes) -> None:
     file = io.BytesIO()
     Image.fromarray(make_pixels()).save(file, "JPEG", exif=exif)
 

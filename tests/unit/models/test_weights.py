@@ -106,7 +106,7 @@ def test_weights_of_another_backbone_are_refused(tmp_path: Path, ours: str, thei
     path = save(timm.create_model(theirs, num_classes=4).state_dict(), tmp_path / "w.pth")
     backbone = create_backbone(ours, 4, 64)
     before = snapshot(backbone)
-    with pytest.raises(ModelError, match=r"w\.pth does not fit the backbone.*is model\.name the correct one") as caught:
+    with pytest.raises(ModelError, match=r"w\.pth does not fit the backbone.*is model\.name the right one") as caught:
         load_weights_file(backbone, path)
     assert "\n" not in str(caught.value)
     assert_same(snapshot(backbone), before)

@@ -20,7 +20,7 @@ def test_a_row_of_an_epoch_is_replaced(tmp_path: Path) -> None:
     assert table.path.read_text() == "epoch,a\n0,1\n1,3\n"
 
 
-def test_another_process_goes_on_with_the_file(tmp_path: Path) -> None:
+def test_another_process_resumes_with_the_file(tmp_path: Path) -> None:
     first = EpochTable(tmp_path / "a.csv", ())
     for epoch in range(3):
         first.write(epoch, {"a": f"old {epoch}"})

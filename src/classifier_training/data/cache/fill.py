@@ -28,16 +28,13 @@ def fill_cache(
 
     Args:
         cache: What is filled.
-        make: Gives the image of a position, uint8 (H, W, 3), in the size that it is stored in. Called in threads:
-            decoders let other threads run.
+        make: Gives the image of a position, uint8 (H, W, 3), in its stored size; called in threads. When it
+            raises, what was stored before is kept.
         progress: Reports how many images are done, of how many.
         num_threads: None: one for each core.
 
     Returns:
         How many images were made.
-
-    Raises:
-        Exception: What ``make`` raises; everything that was stored before is kept.
     """
 
     def fill(position: int) -> bool:

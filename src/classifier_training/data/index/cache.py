@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import hashlib
 import json
 import os
@@ -45,8 +46,6 @@ def load_index(
 ) -> Index:
     """The index of a source: the stored one where nothing has changed since, else a new one.
 
-    Images that have not changed are not read again.
-
     Args:
         root: The source, an absolute path or an address.
         columns: Names of a table's columns.
@@ -60,30 +59,33 @@ def load_index(
         DataError: The source cannot be listed.
     """
     path = cache / "index" / f"{_name(root, columns, max_pixels)}.arrow"
+    find = functools.partial(list_photos, root, columns, cache=cache, scanning=scanning, fetching=fetching)
     index = _current(path, root)
     if index is None:
-
-        def build(location: Path) -> Index:
-            # anything that changes from now on makes the index old
-            started = time.time_ns()
-            listing = list_photos(root, columns, cache=cache, scanning=scanning, fetching=fetching)
-            facts = _inspect(location, listing, _open(path), max_pixels, checking)
-            watched = [[watched, *_state(watched)] for watched in listing.watched]
-            write_index(location, listing, facts, watched=watched, made_at_ns=started)
-            return Index(location)
-
         try:
             with one_at_a_time(path):  # the other ranks of a run wait, instead of reading all images as well
                 index = _current(path, root)
                 if index is None:
-                    return build(path)
+                    return _build(path, find, _open(path), max_pixels, checking)
         except OSError as error:
             if not is_cache_error(error, cache):
                 raise
-            return build(_elsewhere(cache, error) / path.name)
+            return _build(_elsewhere(cache, error) / path.name, find, _open(path), max_pixels, checking)
     if checking is not None:
         checking(len(index), len(index))
     return index
+
+
+def _build(
+    path: Path, find: Callable[[], Listing], stored: Index | None, max_pixels: int | None, checking: Progress | None
+) -> Index:
+    """Lists and checks all images, and writes their index; what the stored one knows of them is taken from it."""
+    started = time.time_ns()  # anything that changes from now on makes the index old
+    listing = find()
+    facts = _inspect(path, listing, stored, max_pixels, checking)
+    watched = [[watched, *_state(watched)] for watched in listing.watched]
+    write_index(path, listing, facts, watched=watched, made_at_ns=started)
+    return Index(path)
 
 
 def _current(path: Path, root: str) -> Index | None:

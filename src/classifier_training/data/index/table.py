@@ -195,19 +195,13 @@ def write_index(path: Path, listing: Listing, facts: Facts, **metadata: Any) -> 
 
     rows = listing.rows
     kept = [name for name in rows.column_names if rows.column(name).null_count < max(1, rows.num_rows)]
-    table = rows.select(kept)
     digests = pa.Array.from_buffers(
         pa.binary(DIGEST_BYTES), rows.num_rows, [None, pa.py_buffer(np.ascontiguousarray(facts.digests))]
     )
-    columns = {
-        "digest": digests,
-        "width": facts.widths,
-        "height": facts.heights,
-        "stamp": facts.stamps,
-        "mode": facts.modes,
-    }
+    table = rows.select(kept).append_column("digest", digests)
+    columns = {"width": facts.widths, "height": facts.heights, "stamp": facts.stamps, "mode": facts.modes}
     for name, values in columns.items():
-        table = table.append_column(name, values if isinstance(values, pa.Array) else pa.array(values))
+        table = table.append_column(name, pa.array(values))
     about = {
         "version": FORMAT_VERSION,
         "layout": listing.layout,

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from classifier_training.data.loading.batch_memory import BatchMemory
-from classifier_training.data.loading.dataset import Cache, EvaluationDataset, ImageDataset, TrainDataset
+from classifier_training.data.loading.dataset import EvaluationDataset, ImageDataset, TrainDataset
 from classifier_training.data.loading.normalize import normalize_batch
 from classifier_training.data.loading.worker_signals import leave_signals_to_the_main_process
 from classifier_training.data.sampling.batches import SampledIndices
 from classifier_training.data.sampling.evaluation import EvaluationShare
-from classifier_training.types import ClassificationBatch, ImageRecord, Preprocessing
+from classifier_training.types import ClassificationBatch, Preprocessing
 
 MAX_DEFAULT_WORKERS = 8
 _PREFETCH_FACTOR = 2
@@ -89,37 +87,28 @@ def train_loader(
 
 
 def evaluation_loader(
-    records: Sequence[ImageRecord],
-    labels: NDArray[np.int64],
-    preprocessing: Preprocessing,
-    *,
+    dataset: EvaluationDataset,
     batch_size: int,
+    *,
     num_workers: int | None = None,
     rank: int = 0,
     world_size: int = 1,
-    cache: Cache | None = None,
-    max_pixels: int | None = None,
     as_float: bool = True,
 ) -> BatchLoader:
     """Batches to score on, in file order, every image exactly once over all ranks.
 
     Args:
-        records: Where the images are.
-        labels: int64 (N,), their class indices.
-        preprocessing: The model's preprocessing.
+        dataset: The images.
         batch_size: Images in a batch.
         num_workers: Loader processes; None: by CPU count.
         rank: This process.
         world_size: Number of processes.
-        cache: Holds images that were resized before; None: every image is decoded.
-        max_pixels: An image with more is refused; None: as Pillow does.
         as_float: Whether batches are float32 and normalised, or uint8.
     """
-    dataset = EvaluationDataset(records, labels, preprocessing, cache=cache, max_pixels=max_pixels)
     share = EvaluationShare(len(dataset), batch_size, rank, world_size)
     return BatchLoader(
         dataset,
-        normalization=preprocessing if as_float else None,
+        normalization=dataset.preprocessing if as_float else None,
         batch_size=share.batch_size,
         sampler=share,
         **loader_options(num_workers),

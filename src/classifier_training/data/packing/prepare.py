@@ -78,26 +78,29 @@ def prepare(
     _refuse_own_source(folder, config.data.root)
     terminal = Terminal(quiet=quiet)
     with terminal.capture_warnings():
-        found = _load(config, terminal)
-        try:
-            with terminal.progress("packing", "images") as packing:
-                manifest, num_kept = pack(found, folder, how, _earlier(folder, _made_of(found, how)), packing)
-        except OSError as error:
-            raise DataError(
-                f"cannot write the shards to {folder}: {error.strerror or error}; finished shards are kept, so run the"
-                " same command again when that is repaired"
-            ) from None
-    prepared = Prepared(
+        prepared = _pack(_load(config, terminal), folder, how, terminal)
+    splits = ", ".join(f"{count} {split}" for split, count in prepared.counts.items())
+    kept = f" ({prepared.num_kept} of them already existed)" if prepared.num_kept else ""
+    terminal.result(f"{splits} images in {prepared.num_shards} shard(s){kept}, written to {folder}")
+    return prepared
+
+
+def _pack(photos: Photos, folder: Path, how: Packing, terminal: Terminal) -> Prepared:
+    try:
+        with terminal.progress("packing", "images") as packing:
+            manifest, num_kept = pack(photos, folder, how, _earlier(folder, _made_of(photos, how)), packing)
+    except OSError as error:
+        raise DataError(
+            f"cannot write the shards to {folder}: {error.strerror or error}; finished shards are kept, so run the"
+            " same command again when that is repaired"
+        ) from None
+    return Prepared(
         folder=folder,
-        counts={split: len(found.rows[split]) for split in SPLITS if split in found.rows},
+        counts={split: len(photos.rows[split]) for split in SPLITS if split in photos.rows},
         num_shards=len(manifest.shards),
         num_kept=num_kept,
         num_bytes=sum(entry.num_bytes for entry in manifest.shards.values()),
     )
-    splits = ", ".join(f"{count} {split}" for split, count in prepared.counts.items())
-    kept = f" ({num_kept} of them already existed)" if num_kept else ""
-    terminal.result(f"{splits} images in {prepared.num_shards} shard(s){kept}, written to {folder}")
-    return prepared
 
 
 def _load(config: Config, terminal: Terminal) -> Photos:

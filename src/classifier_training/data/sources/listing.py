@@ -106,8 +106,7 @@ class RowWriter:
         for name, values in columns.items():
             self._waiting[name].extend(values)
         self.num_rows += count
-        if len(self._waiting["name"]) >= _FLUSH_ROWS:
-            self._flush()
+        self._flush(_FLUSH_ROWS)
 
     def table(self) -> pa.Table:
         """All rows, in the order in which they were added; columns as in `listing_schema`."""
@@ -116,10 +115,10 @@ class RowWriter:
         self._flush()
         return pa.Table.from_batches(self._batches, self._schema).unify_dictionaries()
 
-    def _flush(self) -> None:
+    def _flush(self, at_least: int = 1) -> None:
         import pyarrow as pa
 
-        if not self._waiting["name"]:
+        if len(self._waiting["name"]) < at_least:
             return
         arrays = [
             pa.array(self._waiting[column.name], pa.string()).dictionary_encode()

@@ -56,6 +56,13 @@ def list_remote_photos(
         return listing
     if is_table:
         return list_table(root, columns, cache=cache, classes=classes)
+    return _list_folder(root, columns, cache, progress, classes)
+
+
+def _list_folder(
+    root: str, columns: Columns, cache: Path, progress: Progress | None, classes: Collection[str] | None
+) -> Listing:
+    """Lists a folder of images with annotations, or with one folder a class, itself or in split folders."""
     table = _annotations(root)
     if table is not None:
         return list_table(table, columns, cache=cache, classes=classes)

@@ -26,8 +26,6 @@ def with_retries(
 ) -> Result:
     """Runs an action until it succeeds, with waits that double and differ between processes.
 
-    What does not exist or may not be read is not tried again.
-
     Args:
         action: What to do.
         what: Begins the message: "cannot fetch s3://…".
@@ -36,7 +34,7 @@ def with_retries(
         sleep: Waits so many seconds.
 
     Raises:
-        MissingFileError: The file does not exist.
+        MissingFileError: The file does not exist; this is not tried again.
         DataError: It failed for good.
         OSError: The cache folder cannot be written.
     """
@@ -48,14 +46,14 @@ def with_retries(
         except Exception as error:
             if cache is not None and is_cache_error(error, cache):
                 raise
-            if _is_missing(_cause(error)):
+            cause = _cause(error)
+            if isinstance(cause, FileNotFoundError) or _status(cause) in {404, 410}:
                 raise MissingFileError(f"{what}: it does not exist") from None
-            reason = _permanent_reason(_cause(error))
+            reason = _permanent_reason(cause)
+            if reason is None and attempt == attempts:
+                reason = f"{first_line(cause)} (tried {f'{attempts} times' if attempts > 1 else 'once'})"
             if reason is not None:
                 raise DataError(f"{what}: {reason}") from None
-            if attempt == attempts:
-                times = f"{attempts} times" if attempts > 1 else "once"
-                raise DataError(f"{what}: {first_line(_cause(error))} (tried {times})") from None
         # different processes must not come back at the same moment
         sleep(min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (attempt - 1)) * _JITTER.uniform(0.5, 1.0))
     raise ValueError(f"attempts={attempts} must be 1 or more")
@@ -66,10 +64,6 @@ def _cause(error: BaseException) -> BaseException:
     while isinstance(error, FileNotFoundError) and error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-def _is_missing(error: BaseException) -> bool:
-    return isinstance(error, FileNotFoundError) or _status(error) in {404, 410}
 
 
 def _status(error: BaseException) -> object:

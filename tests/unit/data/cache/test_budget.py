@@ -134,5 +134,5 @@ def test_this_process_has_memory() -> None:
         (-5, "0 kB"),
     ],
 )
-def test_bytes_for_a_person(num_bytes: int, text: str) -> None:
+def test_bytes_are_human_readable(num_bytes: int, text: str) -> None:
     assert show_bytes(num_bytes) == text

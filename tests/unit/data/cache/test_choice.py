@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.stored_pictures import make_list, num_bytes_below, picture_of, right_positions, store_all
+from tests.helpers.stored_images import image_of, make_list, num_bytes_below, store_all, valid_positions
 
 from classifier_training.data.cache.choice import CacheChoice, choose_cache
 from classifier_training.data.cache.image_cache import ImageCache
@@ -65,29 +65,29 @@ def test_what_fits_is_kept_on_the_disk_and_found_again(choose: Choose, tmp_path:
     assert first.kind == "disk"
     assert first.message == f"image cache (train): disk, 37 kB in {folder} (filled while images are read)"
     for position in (0, 5):
-        cache_of(first).put(position, picture_of(PICTURES, position))
+        cache_of(first).put(position, image_of(PICTURES, position))
     first.close()
 
     second = choose()
     assert second.message.endswith("(25% filled)")
-    assert right_positions(cache_of(second), PICTURES) == [0, 5]
+    assert valid_positions(cache_of(second), PICTURES) == [0, 5]
     filled(second).close()
 
     third = choose(PICTURES, "disk")
     assert third.message.endswith("(already filled)")
-    assert right_positions(cache_of(third), PICTURES) == ALL
+    assert valid_positions(cache_of(third), PICTURES) == ALL
     assert [choice.warnings for choice in (first, second, third)] == [(), (), ()]
 
 
 def test_what_does_not_fit_on_the_disk_goes_into_memory(choose: Choose, tmp_path: Path) -> None:
-    (tmp_path / "root").write_text("a file in place of the folder")
+    (tmp_path / "root").write_text("a file instead of the folder")
 
     choice = filled(choose())
 
     assert choice.kind == "memory"
     assert cache_of(choice).folder.is_relative_to(tmp_path / "shm")
     assert choice.message.startswith("image cache (train): memory, 37 kB in ")
-    assert right_positions(cache_of(choice), PICTURES) == ALL
+    assert valid_positions(cache_of(choice), PICTURES) == ALL
 
 
 def test_what_fits_nowhere_is_not_kept(choose: Choose, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_auto_without_shared_memory_does_not_fill_the_temporary_folder(choose: C
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-def test_none_is_none(choose: Choose, tmp_path: Path) -> None:
+def test_none_keeps_nothing(choose: Choose, tmp_path: Path) -> None:
     choice = choose(PICTURES, "none")
 
     assert (choice.kind, choice.cache) == ("none", None)
@@ -119,7 +119,7 @@ def test_none_is_none(choose: Choose, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", ["auto", "disk", "memory"])
-def test_without_any_picture_there_is_no_cache(choose: Choose, setting: str) -> None:
+def test_without_any_image_there_is_no_cache(choose: Choose, setting: str) -> None:
     empty, unstored = make_list(0), make_list(2)
     unstored.widths[:] = 0
 
@@ -136,7 +136,7 @@ def test_the_form_decides_what_is_shared(choose: Choose) -> None:
 
     assert len({cache.folder for cache in caches}) == len(lists)
     for cache, images in zip(caches, lists, strict=True):
-        assert right_positions(cache, images) == ALL
+        assert valid_positions(cache, images) == ALL
 
 
 # -- what does not fit -------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def test_as_many_as_fit_are_kept_if_asked_for(choose: Choose, tmp_path: Path, se
 
     choice = filled(choose(PICTURES, setting, limit))
 
-    kept = right_positions(cache_of(choice), PICTURES)
+    kept = valid_positions(cache_of(choice), PICTURES)
     assert 0 < len(kept) < 8
     assert kept == list(range(len(kept)))
     assert f"; the first {len(kept)} of 8 images: 39 kB needed, 26 kB allowed (data.cache_limit)" in choice.message
@@ -157,22 +157,22 @@ def test_as_many_as_fit_are_kept_if_asked_for(choose: Choose, tmp_path: Path, se
     assert cache_of(choice).new_warnings() == []
 
 
-def test_a_limit_that_is_too_small_for_one_picture_keeps_none(choose: Choose) -> None:
+def test_a_limit_that_is_too_small_for_one_image_keeps_none(choose: Choose) -> None:
     choice = choose(PICTURES, "disk", table_bytes(Path("missing"), 8) + 63)
 
     assert (choice.kind, choice.cache) == ("none", None)
     assert "disk: 39 kB needed" in choice.message
 
 
-def test_a_higher_limit_goes_on_with_what_is_there(choose: Choose) -> None:
+def test_a_higher_limit_keeps_what_is_stored(choose: Choose) -> None:
     small = filled(choose(PICTURES, "disk", NEEDED * 2 // 3))
-    kept = right_positions(cache_of(small), PICTURES)
+    kept = valid_positions(cache_of(small), PICTURES)
     small.close()
 
     large = choose(PICTURES, "disk", NEEDED)
 
-    assert right_positions(cache_of(large), PICTURES) == kept
-    assert right_positions(cache_of(filled(large)), PICTURES) == ALL
+    assert valid_positions(cache_of(large), PICTURES) == kept
+    assert valid_positions(cache_of(filled(large)), PICTURES) == ALL
     assert large.warnings == ()
 
 
@@ -184,16 +184,16 @@ def test_a_lower_limit_is_kept_too(choose: Choose, tmp_path: Path) -> None:
 
     assert "1 older cache(s) removed" in choice.message
     assert num_bytes_below(tmp_path / "root" / "pictures") <= limit
-    assert 0 < len(right_positions(cache_of(choice), PICTURES)) < 8
+    assert 0 < len(valid_positions(cache_of(choice), PICTURES)) < 8
 
 
-def test_a_lower_limit_takes_nothing_away_from_a_run_that_goes_on(choose: Choose) -> None:
+def test_a_lower_limit_takes_nothing_away_from_a_running_run(choose: Choose) -> None:
     running = filled(choose())
 
     choice = choose(PICTURES, "disk", NEEDED * 2 // 3)
 
-    assert right_positions(cache_of(choice), PICTURES) == ALL
-    assert right_positions(cache_of(running), PICTURES) == ALL
+    assert valid_positions(cache_of(choice), PICTURES) == ALL
+    assert valid_positions(cache_of(running), PICTURES) == ALL
 
 
 def test_a_lower_limit_removes_what_auto_does_not_use(choose: Choose, tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_what_another_run_uses_is_not_removed_and_counts(choose: Choose, tmp_pat
     choice = choose(limit=NEEDED + other.num_bytes // 2)
 
     assert choice.kind == "memory"
-    assert right_positions(cache_of(running), other) == ALL
+    assert valid_positions(cache_of(running), other) == ALL
     running.close()
     assert choose(limit=NEEDED + other.num_bytes // 2).kind == "disk"
     assert folders(tmp_path / "root" / "pictures") == [PICTURES.key]
@@ -261,7 +261,7 @@ def test_what_a_kill_left_behind_is_cleaned(choose: Choose, tmp_path: Path) -> N
         ("pixels.bin", b"1234", "its pixels.bin has 4 bytes, which is not the end of an image"),
     ],
 )
-def test_a_broken_cache_is_made_anew_and_that_is_said(
+def test_a_broken_cache_is_rebuilt_with_a_warning(
     choose: Choose, setting: str, name: str, content: bytes, problem: str
 ) -> None:
     kept_open = filled(choose(PICTURES, setting))  # one in memory would be gone
@@ -274,10 +274,10 @@ def test_a_broken_cache_is_made_anew_and_that_is_said(
 
     assert choice.warnings == (f"image cache (train) in {folder} is rebuilt: {problem}",)
     assert choice.message.endswith("(filled while images are read)")
-    assert right_positions(cache_of(filled(choice)), PICTURES) == ALL
+    assert valid_positions(cache_of(filled(choice)), PICTURES) == ALL
 
 
-def test_missing_files_are_made_anew(choose: Choose) -> None:
+def test_missing_files_are_rebuilt(choose: Choose) -> None:
     folder = cache_of(filled(choose())).folder
     for path in folder.iterdir():
         if path.is_file():
@@ -286,14 +286,14 @@ def test_missing_files_are_made_anew(choose: Choose) -> None:
     choice = choose()
 
     assert len(choice.warnings) == 1
-    assert right_positions(cache_of(filled(choice)), PICTURES) == ALL
+    assert valid_positions(cache_of(filled(choice)), PICTURES) == ALL
 
 
 # -- what cannot be written --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("in_the_way", ["root", "root/pictures"])
-def test_a_file_in_place_of_the_folder_is_said(choose: Choose, tmp_path: Path, in_the_way: str) -> None:
+def test_a_file_instead_of_the_folder_is_reported(choose: Choose, tmp_path: Path, in_the_way: str) -> None:
     (tmp_path / in_the_way).parent.mkdir(exist_ok=True)
     (tmp_path / in_the_way).write_text("")
 
@@ -315,7 +315,7 @@ def test_memory_is_given_back_by_the_last_run_that_uses_it(choose: Choose, tmp_p
     assert second.message.endswith("(already filled)")
 
     first.close()
-    assert right_positions(cache_of(second), PICTURES) == ALL
+    assert valid_positions(cache_of(second), PICTURES) == ALL
     second.close()
 
     assert not folder.exists()
@@ -330,7 +330,7 @@ def test_the_disk_is_not_given_back(choose: Choose) -> None:
     assert cache_of(choice).folder.exists()
 
 
-def test_without_shared_memory_it_is_the_temporary_folder_and_said(choose: Choose, tmp_path: Path) -> None:
+def test_without_shared_memory_it_is_the_temporary_folder_with_a_note(choose: Choose, tmp_path: Path) -> None:
     choice = filled(choose(PICTURES, "memory", shared_memory=tmp_path / "missing"))
 
     assert choice.kind == "disk"
@@ -364,13 +364,13 @@ def test_memory_of_a_killed_run_serves_the_next_one(choose: Choose, tmp_path: Pa
     again = choose(PICTURES, "memory")
 
     assert again.message.endswith("(already filled)")
-    assert right_positions(cache_of(again), PICTURES) == ALL
+    assert valid_positions(cache_of(again), PICTURES) == ALL
 
 
 # -- other lists of the same images ----------------------------------------------------------------------------
 
 
-def test_a_changed_photo_costs_one_picture(choose: Choose) -> None:
+def test_a_changed_photo_costs_one_image(choose: Choose) -> None:
     filled(choose()).close()
     digests = PICTURES.digests.copy()
     digests[3] = 0
@@ -378,11 +378,11 @@ def test_a_changed_photo_costs_one_picture(choose: Choose) -> None:
 
     choice = choose(changed)
 
-    assert right_positions(cache_of(choice), changed) == [0, 1, 2, 4, 5, 6, 7]
+    assert valid_positions(cache_of(choice), changed) == [0, 1, 2, 4, 5, 6, 7]
     assert cache_of(choice).num_stored() == 7
 
 
-def test_the_columns_of_the_pictures_are_not_kept(choose: Choose) -> None:
+def test_the_columns_of_the_images_are_not_kept(choose: Choose) -> None:
     images = make_list(20_000, sides=(2, 9))
     choice = choose(images)
 
@@ -393,7 +393,7 @@ def test_a_pickled_choice_reads_and_ends_nothing(choose: Choose) -> None:
     choice = filled(choose(PICTURES, "memory"))
     copy = pickle.loads(pickle.dumps(choice))  # noqa: S301 - our own
 
-    assert right_positions(cache_of(copy), PICTURES) == ALL
+    assert valid_positions(cache_of(copy), PICTURES) == ALL
     copy.close()
 
     assert cache_of(choice).folder.exists()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.stored_pictures import make_list, make_picture_cache, picture_of, store_all
+from tests.helpers.stored_images import image_of, make_image_cache, make_list, store_all
 
 from classifier_training.data.cache.files import CHECKS_FILE, PIXELS_FILE, CacheFiles, checksum, is_end_of_image
 
@@ -14,7 +14,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
 # -- the checksum ------------------------------------------------------------------------------------------------
 
 
-def test_the_checksum_is_a_function_of_the_picture_and_its_place() -> None:
+def test_the_checksum_is_a_function_of_the_image_and_its_position() -> None:
     assert checksum(PIXELS, 7) == checksum(PIXELS.copy(), 7)
     assert checksum(PIXELS, 7) != checksum(PIXELS, 8)
     assert checksum(PIXELS, 7) != checksum(PIXELS.reshape(128, 96, 3), 7)
@@ -22,14 +22,14 @@ def test_the_checksum_is_a_function_of_the_picture_and_its_place() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 7, 3), (25, 27, 3), (28, 24, 3)])
-def test_small_pictures_have_a_checksum_too(shape: tuple[int, int, int]) -> None:
+def test_small_images_have_a_checksum_too(shape: tuple[int, int, int]) -> None:
     zeros, ones = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     ones[-1, -1, -1] = 1
 
     assert 0 < checksum(zeros, 0) != checksum(ones, 0)
 
 
-def test_the_checksum_does_not_depend_on_where_the_picture_lies_in_memory() -> None:
+def test_the_checksum_does_not_depend_on_where_the_image_lies_in_memory() -> None:
     memory = np.zeros(PIXELS.size + 3, np.uint8)
     shifted = memory[3:].reshape(PIXELS.shape)
     shifted[:] = PIXELS
@@ -56,7 +56,7 @@ def test_the_checksum_changes_with_what_a_torn_write_or_a_bad_disk_leaves(block:
 
 def test_views_are_read_only_memory_of_the_file(tmp_path: Path) -> None:
     images = make_list()
-    store_all(make_picture_cache(tmp_path, images), images)
+    store_all(make_image_cache(tmp_path, images), images)
     files = CacheFiles(tmp_path / "cache")
 
     for position in range(len(images)):
@@ -64,12 +64,12 @@ def test_views_are_read_only_memory_of_the_file(tmp_path: Path) -> None:
         assert view is not None
         assert not view.flags.writeable
         assert not view.flags.owndata
-        np.testing.assert_array_equal(view, picture_of(images, position))
+        np.testing.assert_array_equal(view, image_of(images, position))
         assert files.is_good(position)
 
 
 def test_tables_of_different_lengths_are_refused(tmp_path: Path) -> None:
-    make_picture_cache(tmp_path, make_list())
+    make_image_cache(tmp_path, make_list())
     with (tmp_path / "cache" / CHECKS_FILE).open("ab") as file:
         file.write(bytes(8))
 
@@ -79,7 +79,7 @@ def test_tables_of_different_lengths_are_refused(tmp_path: Path) -> None:
 
 def test_a_slot_that_points_outside_of_the_file_has_no_room(tmp_path: Path) -> None:
     images = make_list()
-    make_picture_cache(tmp_path, images)
+    make_image_cache(tmp_path, images)
     slots = np.fromfile(tmp_path / "cache" / "slots.bin", np.int64).reshape(-1, 2)
     slots[0, 0], slots[1, 0], slots[2, 1], slots[3, 1] = 2**62, -64, -1, 2**62 + 5
     slots.tofile(tmp_path / "cache" / "slots.bin")
@@ -89,10 +89,10 @@ def test_a_slot_that_points_outside_of_the_file_has_no_room(tmp_path: Path) -> N
     assert [files.view(position) is None for position in range(5)] == [True, True, True, True, False]
 
 
-def test_storable_are_the_pictures_that_have_room(tmp_path: Path) -> None:
+def test_storable_are_the_images_that_have_room(tmp_path: Path) -> None:
     images = make_list(sides=(10, 500))
     _, room = images.fitting(images.num_bytes // 2)
-    make_picture_cache(tmp_path, images, room)
+    make_image_cache(tmp_path, images, room)
     files = CacheFiles(tmp_path / "cache")
 
     storable = files.storable().tolist()
@@ -101,9 +101,9 @@ def test_storable_are_the_pictures_that_have_room(tmp_path: Path) -> None:
     assert storable == [position for position in range(len(images)) if files.view(position) is not None]
 
 
-def test_the_end_of_a_picture_is_known(tmp_path: Path) -> None:
+def test_the_end_of_an_image_is_known(tmp_path: Path) -> None:
     images = make_list()
-    make_picture_cache(tmp_path, images)
+    make_image_cache(tmp_path, images)
     ends = [images.fitting(number) for number in range(0, images.num_bytes + 64, 64)]
     lengths = {taken for _, taken in ends if taken}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.helpers.stored_pictures import make_list, make_picture_cache, picture_of, right_positions
+from tests.helpers.stored_images import image_of, make_image_cache, make_list, valid_positions
 
 from classifier_training.data.cache.fill import fill_cache
 from classifier_training.data.cache.image_cache import ImageCache
@@ -26,25 +26,25 @@ class Maker:
         if position == self.broken:
             raise ValueError("cannot be decoded")
         self.made.append(position)
-        return picture_of(self.images, position)
+        return image_of(self.images, position)
 
 
 @pytest.mark.parametrize("num_threads", [1, 3, None])
-def test_every_picture_is_made_once(tmp_path: Path, num_threads: int | None) -> None:
+def test_every_image_is_made_once(tmp_path: Path, num_threads: int | None) -> None:
     images = make_list(1500, sides=(2, 9))
-    cache, make = make_picture_cache(tmp_path, images), Maker(images)
+    cache, make = make_image_cache(tmp_path, images), Maker(images)
     steps: list[tuple[int, int]] = []
 
     assert fill_cache(cache, make, lambda done, total: steps.append((done, total)), num_threads) == 1500
 
     assert sorted(make.made) == list(range(1500))
     assert steps == [(done, 1500) for done in range(1, 1501)]
-    assert right_positions(cache, images) == list(range(1500))
+    assert valid_positions(cache, images) == list(range(1500))
 
 
-def test_a_filling_that_was_interrupted_goes_on(tmp_path: Path) -> None:
+def test_a_filling_that_was_interrupted_continues(tmp_path: Path) -> None:
     images = make_list(30)
-    cache, broken = make_picture_cache(tmp_path, images), Maker(images, broken=20)
+    cache, broken = make_image_cache(tmp_path, images), Maker(images, broken=20)
     with pytest.raises(ValueError, match="cannot be decoded"):
         fill_cache(cache, broken, num_threads=1)
     assert set(range(20)) <= set(broken.made)
@@ -54,12 +54,12 @@ def test_a_filling_that_was_interrupted_goes_on(tmp_path: Path) -> None:
 
     assert made == 30 - len(broken.made)
     assert sorted([*make.made, *broken.made]) == list(range(30))
-    assert right_positions(cache, images) == list(range(30))
+    assert valid_positions(cache, images) == list(range(30))
 
 
-def test_a_picture_that_is_damaged_is_made_again(tmp_path: Path) -> None:
+def test_an_image_that_is_damaged_is_stored_again(tmp_path: Path) -> None:
     images = make_list()
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
     fill_cache(cache, Maker(images))
     content = (cache.folder / "pixels.bin").read_bytes()
     (cache.folder / "pixels.bin").write_bytes(bytes([content[0] ^ 1]) + content[1:])
@@ -71,19 +71,19 @@ def test_a_picture_that_is_damaged_is_made_again(tmp_path: Path) -> None:
     assert (cache.folder / "pixels.bin").read_bytes() == content
 
 
-def test_pictures_without_room_are_not_made(tmp_path: Path) -> None:
+def test_images_without_room_are_not_made(tmp_path: Path) -> None:
     images = make_list()
     count, room = images.fitting(images.num_bytes // 2)
     make = Maker(images)
 
-    assert fill_cache(make_picture_cache(tmp_path, images, room), make) == count
+    assert fill_cache(make_image_cache(tmp_path, images, room), make) == count
 
     assert sorted(make.made) == list(range(count))
 
 
 def test_a_cache_that_takes_no_more_ends_the_filling(tmp_path: Path) -> None:
     images = make_list(3000, sides=(2, 9))
-    cache, make = make_picture_cache(tmp_path, images), Maker(images)
+    cache, make = make_image_cache(tmp_path, images), Maker(images)
 
     def stop(done: int, total: int) -> None:
         if done == 10:

@@ -61,7 +61,7 @@ def test_the_folder_of_the_platform(
         (errno.EACCES, "cannot be written"),
     ],
 )
-def test_trouble_is_one_line_that_says_what_to_do(tmp_path: Path, number: int, words: str) -> None:
+def test_an_error_is_one_line_that_names_the_remedy(tmp_path: Path, number: int, words: str) -> None:
     with (
         pytest.raises(DataError, match=rf"the cache folder {tmp_path} {words}: .*data\.cache_dir") as caught,
         writing_to(tmp_path),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.stored_pictures import make_list, make_picture_cache, picture_of, right_positions, store_all
+from tests.helpers.stored_images import image_of, make_image_cache, make_list, store_all, valid_positions
 
 from classifier_training.data.cache.files import CHECKS_FILE, PIXELS_FILE
 from classifier_training.data.cache.image_cache import ImageCache
@@ -41,20 +41,20 @@ def damage(cache: ImageCache, images: ImageList, position: int) -> None:
 
 def test_what_is_put_is_what_is_got(tmp_path: Path) -> None:
     images = make_list()
-    cache = make_picture_cache(tmp_path, images)
-    assert right_positions(cache, images) == []
+    cache = make_image_cache(tmp_path, images)
+    assert valid_positions(cache, images) == []
 
     store_all(cache, images)
 
-    assert right_positions(cache, images) == ALL
-    assert right_positions(reopened(cache), images) == ALL
+    assert valid_positions(cache, images) == ALL
+    assert valid_positions(reopened(cache), images) == ALL
     assert cache.num_stored() == len(cache) == len(images)
     assert cache.new_warnings() == []
 
 
-def test_pictures_are_views_that_stay_when_the_cache_is_closed_and_removed(tmp_path: Path) -> None:
+def test_images_are_views_that_stay_when_the_cache_is_closed_and_removed(tmp_path: Path) -> None:
     images = make_list()
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
     store_all(cache, images)
     view = cache.get(3)
     assert view is not None
@@ -65,58 +65,58 @@ def test_pictures_are_views_that_stay_when_the_cache_is_closed_and_removed(tmp_p
     if os.name != "nt":
         shutil.rmtree(cache.folder)
 
-    np.testing.assert_array_equal(view, picture_of(images, 3))
+    np.testing.assert_array_equal(view, image_of(images, 3))
 
 
 def test_positions_may_be_numpy_integers(tmp_path: Path) -> None:
     images = make_list()
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
     positions: list[Any] = list(np.arange(len(images)))
     for position in positions:
-        cache.put(position, picture_of(images, position))
+        cache.put(position, image_of(images, position))
 
     assert all(cache.get(position) is not None for position in positions)
 
 
 def test_pixels_of_any_layout_are_stored(tmp_path: Path) -> None:
     images = make_list()
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
     for position in ALL:
-        pixels = picture_of(images, position)
+        pixels = image_of(images, position)
         cache.put(position, np.asfortranarray(pixels) if position % 2 else pixels[::-1, ::-1].copy()[::-1, ::-1])
 
-    assert right_positions(reopened(cache), images) == ALL
+    assert valid_positions(reopened(cache), images) == ALL
 
 
 def test_a_pickled_cache_is_open_nowhere_and_reads_the_same(tmp_path: Path) -> None:
     images = make_list()
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
     store_all(cache, images)
 
     content = pickle.dumps(cache)
 
     assert len(content) < 1000
     copy = pickle.loads(content)  # noqa: S301 - our own
-    assert right_positions(copy, images) == ALL
+    assert valid_positions(copy, images) == ALL
     assert copy.marks[0] == GOOD
 
 
 def test_threads_may_share_one_cache(tmp_path: Path) -> None:
     images = make_list(40)
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
     threads = [threading.Thread(target=store_all, args=(cache, images)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert right_positions(reopened(cache), images) == list(range(40))
+    assert valid_positions(reopened(cache), images) == list(range(40))
 
 
-def test_pictures_that_are_not_stored_are_left_alone(tmp_path: Path) -> None:
+def test_images_that_are_not_stored_are_left_alone(tmp_path: Path) -> None:
     images = make_list()
     images.widths[0], images.heights[0] = 400, 20
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
 
     cache.put(0, np.zeros((20, 400, 3), np.uint8))
 
@@ -128,42 +128,42 @@ def test_pictures_that_are_not_stored_are_left_alone(tmp_path: Path) -> None:
 # -- what is damaged ---------------------------------------------------------------------------------------------
 
 
-def test_a_damaged_picture_is_not_there_until_it_is_stored_again(tmp_path: Path) -> None:
+def test_a_damaged_image_is_missing_until_it_is_stored_again(tmp_path: Path) -> None:
     images = make_list()
-    store_all(make_picture_cache(tmp_path, images), images)
+    store_all(make_image_cache(tmp_path, images), images)
     cache = ImageCache(tmp_path / "cache", CacheMarks.create(tmp_path / "new_marks", len(images)))
     damage(cache, images, 2)
     damage(cache, images, 5)
 
-    assert right_positions(cache, images) == [0, 1, 3, 4, 6, 7]
-    assert right_positions(cache, images) == [0, 1, 3, 4, 6, 7]
+    assert valid_positions(cache, images) == [0, 1, 3, 4, 6, 7]
+    assert valid_positions(cache, images) == [0, 1, 3, 4, 6, 7]
     assert cache.marks.positions(DAMAGED).tolist() == [2, 5]
     store_all(cache, images)
 
-    assert right_positions(cache, images) == ALL
-    assert right_positions(reopened(cache), images) == ALL
+    assert valid_positions(cache, images) == ALL
+    assert valid_positions(reopened(cache), images) == ALL
     assert cache.marks.positions(REPAIRED).tolist() == [2, 5]
     (warning,) = cache.new_warnings()
     assert warning == f"image cache {cache.folder}: 2 stored image(s) were damaged, and are stored again"
     assert cache.new_warnings() == []
 
 
-def test_a_damaged_picture_that_another_process_mended_is_read(tmp_path: Path) -> None:
+def test_a_damaged_image_that_another_process_repaired_is_read(tmp_path: Path) -> None:
     images = make_list()
-    store_all(make_picture_cache(tmp_path, images), images)
+    store_all(make_image_cache(tmp_path, images), images)
     cache = ImageCache(tmp_path / "cache", CacheMarks.create(tmp_path / "new_marks", len(images)))
     damage(cache, images, 2)
     assert cache.get(2) is None
 
-    reopened(cache).put(2, picture_of(images, 2))
+    reopened(cache).put(2, image_of(images, 2))
 
-    assert right_positions(cache, images) == ALL
+    assert valid_positions(cache, images) == ALL
     assert len(cache.new_warnings()) == 1
 
 
 def test_workers_marks_reach_the_main_process(tmp_path: Path) -> None:
     images = make_list()
-    store_all(make_picture_cache(tmp_path, images), images)
+    store_all(make_image_cache(tmp_path, images), images)
     cache = ImageCache(tmp_path / "cache", CacheMarks.create(tmp_path / "new_marks", len(images)))
     worker = pickle.loads(pickle.dumps(cache))  # noqa: S301 - our own
     damage(cache, images, 1)
@@ -175,21 +175,21 @@ def test_workers_marks_reach_the_main_process(tmp_path: Path) -> None:
     assert "1 stored image(s) were damaged" in cache.new_warnings()[0]
 
 
-def test_pixels_without_their_checksum_are_not_there(tmp_path: Path) -> None:
+def test_pixels_without_their_checksum_are_missing(tmp_path: Path) -> None:
     images = make_list()
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
     store_all(cache, images)
     checks = np.fromfile(cache.folder / CHECKS_FILE, np.uint64)
     checks[4] = 0
     checks.tofile(cache.folder / CHECKS_FILE)
 
-    assert right_positions(reopened(cache), images) == [0, 1, 2, 3, 5, 6, 7]
+    assert valid_positions(reopened(cache), images) == [0, 1, 2, 3, 5, 6, 7]
 
 
 @pytest.mark.parametrize("name", ["checks.bin", "slots.bin", "pixels.bin"])
-def test_garbage_in_any_file_gives_no_wrong_picture(tmp_path: Path, name: str) -> None:
+def test_garbage_in_any_file_gives_no_wrong_image(tmp_path: Path, name: str) -> None:
     images = make_list()
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
     store_all(cache, images)
     cache.close()
     path = cache.folder / name
@@ -197,23 +197,23 @@ def test_garbage_in_any_file_gives_no_wrong_picture(tmp_path: Path, name: str) -
     for _ in range(20):
         path.write_bytes(generator.bytes(path.stat().st_size))
         damaged = reopened(cache)
-        assert right_positions(damaged, images) == []
+        assert valid_positions(damaged, images) == []
         for position in ALL:
-            damaged.put(position, picture_of(images, position))
+            damaged.put(position, image_of(images, position))
             again = damaged.get(position)
-            assert again is None or (again == picture_of(images, position)).all()
+            assert again is None or (again == image_of(images, position)).all()
 
 
-def test_a_picture_of_another_size_is_not_stored_and_is_reported(tmp_path: Path) -> None:
+def test_an_image_of_another_size_is_not_stored_and_is_reported(tmp_path: Path) -> None:
     images = make_list()
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
 
     cache.put(1, np.zeros((5, 5, 3), np.uint8))
-    cache.put(2, picture_of(images, 2)[..., 0])
-    wrong: Any = picture_of(images, 3).astype(np.int16)
+    cache.put(2, image_of(images, 2)[..., 0])
+    wrong: Any = image_of(images, 3).astype(np.int16)
     cache.put(3, wrong)
 
-    assert right_positions(cache, images) == []
+    assert valid_positions(cache, images) == []
     assert cache.marks.positions(MISFIT).tolist() == [1, 2, 3]
     (warning,) = cache.new_warnings()
     assert "3 image(s) have another size than when they were listed, and are not stored" in warning
@@ -224,28 +224,28 @@ def test_a_picture_of_another_size_is_not_stored_and_is_reported(tmp_path: Path)
 
 def test_a_read_only_cache_is_read_and_not_written(tmp_path: Path) -> None:
     images = make_list()
-    writable = make_picture_cache(tmp_path, images)
-    writable.put(1, picture_of(images, 1))
+    writable = make_image_cache(tmp_path, images)
+    writable.put(1, image_of(images, 1))
     cache = ImageCache(writable.folder, CacheMarks(None, len(images)), may_write=False)
 
     store_all(cache, images)
 
-    assert right_positions(cache, images) == [1]
+    assert valid_positions(cache, images) == [1]
     assert cache.new_warnings() == []
 
 
 def test_after_an_error_all_processes_stop_storing_and_go_on_reading(tmp_path: Path) -> None:
     images = make_list()
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
     worker = pickle.loads(pickle.dumps(cache))  # noqa: S301 - our own
-    worker.put(0, picture_of(images, 0))
+    worker.put(0, image_of(images, 0))
     (cache.folder / PIXELS_FILE).rename(cache.folder / "gone")
     other_worker = ImageCache(cache.folder, cache.marks)
 
-    other_worker.put(1, picture_of(images, 1))
-    worker.put(2, picture_of(images, 2))
+    other_worker.put(1, image_of(images, 1))
+    worker.put(2, image_of(images, 2))
 
-    assert right_positions(worker, images) == [0]
+    assert valid_positions(worker, images) == [0]
     assert cache.marks.error == errno.ENOENT
     (warning,) = cache.new_warnings()
     assert f"no more images are stored ({os.strerror(errno.ENOENT)})" in warning
@@ -254,26 +254,26 @@ def test_after_an_error_all_processes_stop_storing_and_go_on_reading(tmp_path: P
 
 def test_a_cache_that_somebody_removed_holds_nothing(tmp_path: Path) -> None:
     images = make_list()
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
     shutil.rmtree(cache.folder)
 
     store_all(cache, images)
 
-    assert right_positions(cache, images) == []
+    assert valid_positions(cache, images) == []
     assert cache.num_stored() == 0
     assert cache.storable().tolist() == []
     assert len(cache.new_warnings()) == 1
 
 
-def test_pictures_behind_the_room_are_not_stored(tmp_path: Path) -> None:
+def test_images_behind_the_room_are_not_stored(tmp_path: Path) -> None:
     images = make_list()
     count, room = images.fitting(images.num_bytes // 2)
-    cache = make_picture_cache(tmp_path, images, room)
+    cache = make_image_cache(tmp_path, images, room)
 
     store_all(cache, images)
 
     assert 0 < count < len(images)
-    assert right_positions(cache, images) == list(range(count)) == cache.storable().tolist()
+    assert valid_positions(cache, images) == list(range(count)) == cache.storable().tolist()
     assert (cache.folder / PIXELS_FILE).stat().st_size == room
     assert cache.new_warnings() == []
 
@@ -281,11 +281,11 @@ def test_pictures_behind_the_room_are_not_stored(tmp_path: Path) -> None:
 # -- an earlier cache --------------------------------------------------------------------------------------------
 
 
-def test_pictures_of_an_earlier_cache_are_taken_over(tmp_path: Path) -> None:
+def test_images_of_an_earlier_cache_are_taken_over(tmp_path: Path) -> None:
     earlier_list = make_list(8)
-    earlier = make_picture_cache(tmp_path, earlier_list)
+    earlier = make_image_cache(tmp_path, earlier_list)
     for position in (0, 2, 3, 7):
-        earlier.put(position, picture_of(earlier_list, position))
+        earlier.put(position, image_of(earlier_list, position))
     damage(earlier, earlier_list, 3)
     order = np.array([7, 3, 1, 0, 5])
     images = ImageList(
@@ -294,14 +294,14 @@ def test_pictures_of_an_earlier_cache_are_taken_over(tmp_path: Path) -> None:
     make_cache(tmp_path / "later", images, images.num_bytes, [earlier.folder])
     cache = ImageCache(tmp_path / "later", CacheMarks.create(tmp_path / "later_marks", len(images)))
 
-    assert right_positions(cache, images) == [0, 3]
+    assert valid_positions(cache, images) == [0, 3]
     assert cache.num_stored() == 2
     if os.name != "nt":
         shutil.rmtree(earlier.folder)
 
-    assert right_positions(reopened(cache), images) == [0, 3]
+    assert valid_positions(reopened(cache), images) == [0, 3]
     store_all(cache, images)
-    assert right_positions(cache, images) == [0, 1, 2, 3, 4]
+    assert valid_positions(cache, images) == [0, 1, 2, 3, 4]
     assert cache.new_warnings() == []
 
 
@@ -313,7 +313,7 @@ def test_two_caches_that_follow_each_other_do_not_ask_for_ever(tmp_path: Path) -
 
     cache = ImageCache(tmp_path / "first", CacheMarks(None, len(first)))
 
-    assert right_positions(cache, first) == []
+    assert valid_positions(cache, first) == []
 
 
 def test_the_helpers_sizes_are_those_of_the_slots() -> None:
@@ -321,5 +321,5 @@ def test_the_helpers_sizes_are_those_of_the_slots() -> None:
     table = np.concatenate(list(images.slots()))
 
     assert [unpack_sides(sides) for sides in table[:-1, 1].tolist()] == [
-        picture_of(images, position).shape[:2] for position in ALL
+        image_of(images, position).shape[:2] for position in ALL
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.stored_pictures import make_list, make_picture_cache, right_positions, store_all
+from tests.helpers.stored_images import make_image_cache, make_list, store_all, valid_positions
 
 from classifier_training.data.cache.image_cache import ImageCache
 from classifier_training.data.cache.making import cache_problem, grow_cache, make_cache, room_of, table_bytes
@@ -19,12 +19,12 @@ def test_a_new_cache_is_empty_and_without_fault(tmp_path: Path) -> None:
 
     assert cache_problem(tmp_path / "cache", images) is None
     assert room_of(tmp_path / "cache") == images.num_bytes
-    assert right_positions(ImageCache(tmp_path / "cache", CacheMarks(None, 8)), images) == []
+    assert valid_positions(ImageCache(tmp_path / "cache", CacheMarks(None, 8)), images) == []
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
 @pytest.mark.parametrize("count", [1, 8, 20_000])
-def test_the_tables_take_no_more_than_is_said(tmp_path: Path, count: int) -> None:
+def test_the_tables_take_no_more_than_announced(tmp_path: Path, count: int) -> None:
     earlier, images = make_list(count), make_list(count + 1)
     make_cache(tmp_path / "earlier", earlier, earlier.num_bytes)
     make_cache(tmp_path / "cache", images, images.num_bytes, [tmp_path / "earlier"])
@@ -38,12 +38,12 @@ def test_the_tables_take_no_more_than_is_said(tmp_path: Path, count: int) -> Non
 
 def test_of_two_who_make_the_same_cache_the_first_wins(tmp_path: Path) -> None:
     images = make_list()
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
     store_all(cache, images)
 
     make_cache(tmp_path / "cache", images, images.num_bytes)
 
-    assert right_positions(cache, images) == list(range(8))
+    assert valid_positions(cache, images) == list(range(8))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "marks"]
 
 
@@ -59,9 +59,9 @@ def test_what_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
 def test_a_cache_grows_and_keeps_what_it_has(tmp_path: Path) -> None:
     images = make_list()
     count, room = images.fitting(images.num_bytes // 2)
-    cache = make_picture_cache(tmp_path, images, room)
+    cache = make_image_cache(tmp_path, images, room)
     store_all(cache, images)
-    assert right_positions(cache, images) == list(range(count))
+    assert valid_positions(cache, images) == list(range(count))
 
     grow_cache(cache.folder, images.num_bytes)
     grow_cache(cache.folder, 64)
@@ -69,9 +69,9 @@ def test_a_cache_grows_and_keeps_what_it_has(tmp_path: Path) -> None:
     assert room_of(cache.folder) == images.num_bytes
     assert cache_problem(cache.folder, images) is None
     grown = ImageCache(cache.folder, CacheMarks(None, len(images)))
-    assert right_positions(grown, images) == list(range(count))
+    assert valid_positions(grown, images) == list(range(count))
     store_all(grown, images)
-    assert right_positions(grown, images) == list(range(8))
+    assert valid_positions(grown, images) == list(range(8))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_cache_grows_and_keeps_what_it_has(tmp_path: Path) -> None:
 )
 def test_an_older_version_or_an_unreadable_one_is_a_problem(tmp_path: Path, content: str, problem: str) -> None:
     images = make_list()
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
     (cache.folder / "meta.json").write_text(content, encoding="latin-1")
 
     assert cache_problem(cache.folder, images) == problem
@@ -98,7 +98,7 @@ def test_an_older_version_or_an_unreadable_one_is_a_problem(tmp_path: Path, cont
 @pytest.mark.parametrize("change", [-1, 1, None])
 def test_a_file_of_a_wrong_length_is_a_problem(tmp_path: Path, name: str, change: int | None) -> None:
     images = make_list()
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
     path = cache.folder / name
     if change is None:
         path.unlink()
@@ -114,7 +114,7 @@ def test_a_file_of_a_wrong_length_is_a_problem(tmp_path: Path, name: str, change
 
 def test_a_missing_meta_file_is_a_problem(tmp_path: Path) -> None:
     images = make_list()
-    cache = make_picture_cache(tmp_path, images)
+    cache = make_image_cache(tmp_path, images)
     (cache.folder / "meta.json").unlink()
 
     assert cache_problem(cache.folder, images) == "its meta.json cannot be read"
@@ -123,7 +123,7 @@ def test_a_missing_meta_file_is_a_problem(tmp_path: Path) -> None:
 # -- the earlier cache that images are taken over from ---------------------------------------------------------
 
 
-def test_the_first_that_has_some_of_the_pictures_is_taken(tmp_path: Path) -> None:
+def test_the_first_that_has_some_of_the_images_is_taken(tmp_path: Path) -> None:
     others = {
         "foreign": make_list(seed=1),
         "other_form": make_list(short_side=16),
@@ -143,7 +143,7 @@ def test_the_first_that_has_some_of_the_pictures_is_taken(tmp_path: Path) -> Non
 
 
 def test_an_earlier_cache_of_another_format_is_not_taken(tmp_path: Path) -> None:
-    earlier = make_picture_cache(tmp_path, make_list(5))
+    earlier = make_image_cache(tmp_path, make_list(5))
     meta = json.loads((earlier.folder / "meta.json").read_text())
     (earlier.folder / "meta.json").write_text(json.dumps({**meta, "format": 0}))
 
@@ -153,7 +153,7 @@ def test_an_earlier_cache_of_another_format_is_not_taken(tmp_path: Path) -> None
 
 
 def test_an_earlier_cache_with_torn_content_hashes_is_not_taken(tmp_path: Path) -> None:
-    earlier = make_picture_cache(tmp_path, make_list(5))
+    earlier = make_image_cache(tmp_path, make_list(5))
     with (earlier.folder / "digests.bin").open("ab") as file:
         file.truncate(79)
 

@@ -10,7 +10,7 @@ import pytest
 from classifier_training.data.cache.mapped_file import WritableFile, map_file
 
 
-def test_what_is_written_at_a_place_is_seen_in_memory(tmp_path: Path) -> None:
+def test_what_is_written_at_an_offset_is_seen_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(10))
     memory = map_file(path)
@@ -57,7 +57,7 @@ def test_a_full_device_is_an_error() -> None:
         WritableFile(Path("/dev/full")).write_at(0, b"abc")
 
 
-def test_threads_write_to_places_of_their_own(tmp_path: Path) -> None:
+def test_threads_write_to_offsets_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(4000))
     file = WritableFile(path)

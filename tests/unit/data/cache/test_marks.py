@@ -21,7 +21,7 @@ def test_marks_are_shared_by_all_who_know_the_path(tmp_path: Path) -> None:
         assert one.error == 0
 
 
-def test_the_reason_to_stop_is_shared_and_is_no_mark(tmp_path: Path) -> None:
+def test_the_reason_to_stop_is_shared_and_is_not_a_mark(tmp_path: Path) -> None:
     marks = CacheMarks.create(tmp_path / "marks", 2)
     other = CacheMarks(tmp_path / "marks", 2)
 
@@ -50,7 +50,7 @@ def test_without_a_file_every_process_has_its_own(tmp_path: Path) -> None:
         assert CacheMarks(path, 3)[2] == UNKNOWN
 
 
-def test_a_file_that_goes_away_is_no_trouble(tmp_path: Path) -> None:
+def test_a_file_that_is_removed_is_not_an_error(tmp_path: Path) -> None:
     marks = CacheMarks.create(tmp_path / "marks", 3)
     marks[0] = GOOD
     (tmp_path / "marks").unlink()

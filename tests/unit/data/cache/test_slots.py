@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers.stored_pictures import make_list
+from tests.helpers.stored_images import make_list
 
 from classifier_training.data.cache.slots import (
     MAX_RATIO,
@@ -99,7 +99,7 @@ def test_an_empty_list_has_no_bytes() -> None:
     assert images.fitting(10) == (0, 0)
 
 
-def test_fitting_counts_whole_pictures_from_the_first_on() -> None:
+def test_fitting_counts_whole_images_from_the_first_on() -> None:
     images = list_of([(100, 100)] * 30_000, dataclasses.replace(FORM, short_side=None))
     one = 30_016  # 30,000 bytes, rounded up to 64
 
@@ -111,7 +111,7 @@ def test_fitting_counts_whole_pictures_from_the_first_on() -> None:
     assert images.fitting(10**15) == (30_000, 30_000 * one)
 
 
-def test_pictures_that_are_not_stored_fit_without_room() -> None:
+def test_images_that_are_not_stored_fit_without_room() -> None:
     images = list_of([(0, 0), (100, MAX_RATIO * 100 + 1), (100, 100)], dataclasses.replace(FORM, short_side=None))
 
     assert images.fitting(1) == (2, 0)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.helpers.stored_pictures import make_list, picture_of
+from tests.helpers.stored_images import image_of, make_list
 
 from classifier_training.data.cache.image_cache import ImageCache
 from classifier_training.data.cache.making import make_cache
@@ -47,18 +47,18 @@ def test_the_size_is_what_a_cache_may_grow_to(tmp_path: Path) -> None:
     assert cache.num_bytes == sum(path.stat().st_size for path in cache.folder.iterdir())
 
 
-def test_the_size_now_grows_with_every_picture(tmp_path: Path) -> None:
+def test_the_size_now_grows_with_every_image(tmp_path: Path) -> None:
     images = make_list(sides=(200, 300), short_side=None)
     make_cache(tmp_path / "a", images, images.num_bytes)
     store = CacheStore(tmp_path)
     before = store.num_bytes_now()
     cache = ImageCache(tmp_path / "a", CacheMarks(None, len(images)))
 
-    cache.put(2, picture_of(images, 2))
+    cache.put(2, image_of(images, 2))
 
     if os.name != "nt":
         assert before < images.num_bytes
-        assert store.num_bytes_now() >= before + picture_of(images, 2).nbytes - 8192
+        assert store.num_bytes_now() >= before + image_of(images, 2).nbytes - 8192
 
 
 def test_the_oldest_go_first_until_the_rest_is_small_enough(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ class Source:
         self.made_at = self.first.metadata["made_at_ns"]
 
     def age(self, clock_ns: int = 10**18) -> None:
-        for place in (self.root, self.root / "a", self.root / "b"):
-            os.utime(place, ns=(clock_ns, clock_ns))
+        for folder in (self.root, self.root / "a", self.root / "b"):
+            os.utime(folder, ns=(clock_ns, clock_ns))
 
     def load(self) -> Index:
         self.checked: list[tuple[int, int]] = []
@@ -56,7 +56,7 @@ def test_an_index_is_found_again(source: Source) -> None:
 
 
 @pytest.mark.parametrize("change", ["add", "remove", "rename", "rewrite", "folder", "class"])
-def test_a_change_makes_it_anew(source: Source, change: str) -> None:
+def test_a_change_rebuilds_it(source: Source, change: str) -> None:
     first = source.root / "a" / "0.png"
     if change == "add":
         make_photo(source.root / "b" / "new.png", 50)
@@ -76,7 +76,7 @@ def test_a_change_makes_it_anew(source: Source, change: str) -> None:
     assert [labels.record(row).path for row in range(len(labels))] == sorted(map(str, source.root.rglob("*.png")))
 
 
-def test_an_index_of_another_version_is_made_anew(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_of_another_version_is_rebuilt(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_module, "FORMAT_VERSION", index_module.FORMAT_VERSION + 1)
     assert source.is_rebuilt()
     assert not any(source.load().errors)
@@ -100,7 +100,7 @@ def test_only_what_changed_is_read_again(source: Source, monkeypatch: pytest.Mon
     assert [MODES[code] for code in again.modes] == ["RGB"] * 6
 
 
-def test_a_broken_file_is_looked_at_again_only_when_it_changes(source: Source) -> None:
+def test_a_broken_file_is_read_again_only_when_it_changes(source: Source) -> None:
     broken = source.root / "b" / "broken.png"
     broken.write_bytes(b"")
     source.age(10**18 + 1)
@@ -130,14 +130,14 @@ def test_folders_that_changed_at_this_moment_are_not_trusted(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage"])
-def test_a_spoilt_index_is_made_anew(source: Source, content: bytes) -> None:
+def test_a_spoilt_index_is_rebuilt(source: Source, content: bytes) -> None:
     source.first.path.write_bytes(content)
 
     assert len(source.load()) == 5
     assert source.is_rebuilt()
 
 
-def test_other_columns_and_places_have_their_own(source: Source, tmp_path: Path) -> None:
+def test_other_columns_and_roots_have_their_own(source: Source, tmp_path: Path) -> None:
     shutil.copytree(source.root, tmp_path / "copy")
 
     other = load_index(str(tmp_path / "copy"), Columns(), source.cache)
@@ -146,7 +146,7 @@ def test_other_columns_and_places_have_their_own(source: Source, tmp_path: Path)
     assert len({source.first.path, other.path, columns.path}) == 3
 
 
-def test_a_cache_folder_that_cannot_be_written_is_said_and_done_without(source: Source, tmp_path: Path) -> None:
+def test_without_a_writable_cache_folder_it_warns_and_works(source: Source, tmp_path: Path) -> None:
     (tmp_path / "no-folder").write_text("")
 
     with pytest.warns(UserWarning, match=r"cache folder .*no-folder cannot be written .*data\.cache_dir"):
@@ -164,25 +164,25 @@ def test_another_pixel_limit_is_another_index(source: Source) -> None:
     assert source.load().errors == {}
 
 
-def test_of_two_processes_at_once_one_reads_the_pictures(tmp_path: Path) -> None:
+def test_of_two_processes_at_once_one_reads_the_images(tmp_path: Path) -> None:
     root = make_photos(tmp_path / "photos", {"a": 30, "b": 30})
-    for place in (root, root / "a", root / "b"):
-        os.utime(place, ns=(10**18, 10**18))
+    for folder in (root, root / "a", root / "b"):
+        os.utime(folder, ns=(10**18, 10**18))
     code = (
         "import sys\n"
         "from pathlib import Path\n"
         "from classifier_training.data.index.cache import load_index\n"
         "from classifier_training.data.sources.table import Columns\n"
-        "told = []\n"
-        "index = load_index(sys.argv[1], Columns(), Path(sys.argv[2]), checking=lambda done, all: told.append(done))\n"
-        "print(index.metadata['made_at_ns'], len(told))\n"
+        "calls = []\n"
+        "index = load_index(sys.argv[1], Columns(), Path(sys.argv[2]), checking=lambda done, all: calls.append(done))\n"
+        "print(index.metadata['made_at_ns'], len(calls))\n"
     )
     command = [sys.executable, "-c", code, str(root), str(tmp_path / "cache")]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    told = [process.communicate()[0].split() for process in processes]
+    messages = [process.communicate()[0].split() for process in processes]
 
-    assert len({made_at for made_at, _ in told}) == 1
-    assert sorted(int(number) > 1 for _, number in told) == [False, False, True]
+    assert len({made_at for made_at, _ in messages}) == 1
+    assert sorted(int(number) > 1 for _, number in messages) == [False, False, True]
     assert {path.suffix for path in (tmp_path / "cache" / "index").iterdir()} == {".arrow", ".lock"}
 
 

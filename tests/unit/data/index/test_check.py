@@ -57,7 +57,7 @@ def test_modes_are_those_that_the_files_store(tmp_path: Path) -> None:
     assert [MODES[code] for code in facts.modes] == [*modes, "other"]
 
 
-def test_a_part_of_a_file_is_a_picture_of_its_own(tmp_path: Path) -> None:
+def test_a_part_of_a_file_is_an_image_of_its_own(tmp_path: Path) -> None:
     content = make_photo(tmp_path / "a.png", 1).read_bytes()
     shard = broken(tmp_path / "shard.tar", b"before" + content + b"behind")
 
@@ -81,13 +81,13 @@ def test_what_is_known_is_not_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [3, 3000])
 def test_progress_reaches_the_number_of_all(tmp_path: Path, count: int) -> None:
     path = make_photo(tmp_path / "a.png", 0, (1, 1))
-    told: list[tuple[int, int]] = []
+    messages: list[tuple[int, int]] = []
 
-    inspect_records(records(*[path] * count), lambda done, total: told.append((done, total)))
+    inspect_records(records(*[path] * count), lambda done, total: messages.append((done, total)))
 
-    assert told == sorted(set(told))
-    assert told[-1] == (count, count)
-    assert len(told) >= min(count, 1000)
+    assert messages == sorted(set(messages))
+    assert messages[-1] == (count, count)
+    assert len(messages) >= min(count, 1000)
 
 
 def test_no_files() -> None:
@@ -95,7 +95,7 @@ def test_no_files() -> None:
 
 
 @pytest.mark.parametrize("name", ["missing.png", "nul\0.png", ".", "text.png", "empty.png", "cut.png"])
-def test_what_is_no_picture_is_named(tmp_path: Path, name: str) -> None:
+def test_a_file_that_is_not_an_image_is_named(tmp_path: Path, name: str) -> None:
     broken(tmp_path / "text.png")
     broken(tmp_path / "empty.png", b"")
     whole = make_photo(tmp_path / "whole.png", 0).read_bytes()
@@ -154,11 +154,11 @@ def test_naming_some() -> None:
 
 
 def test_counting_up() -> None:
-    told: list[tuple[int, int]] = []
-    advance = count_up(lambda done, total: told.append((done, total)), 5)
+    messages: list[tuple[int, int]] = []
+    advance = count_up(lambda done, total: messages.append((done, total)), 5)
 
     assert advance is not None
     advance(2)
     advance(3)
-    assert told == [(2, 5), (5, 5)]
+    assert messages == [(2, 5), (5, 5)]
     assert count_up(None, 5) is None

@@ -41,7 +41,7 @@ def test_images_are_counted_by_class_and_split(tmp_path: Path) -> None:
     assert (found["format"], found["bad"], found["num_bad"]) == (1, [], 0)
 
 
-def test_sizes_are_those_of_the_upright_pictures_of_all_splits(tmp_path: Path) -> None:
+def test_sizes_are_those_of_the_upright_images_of_all_splits(tmp_path: Path) -> None:
     sizes = {"train/a/1": (20, 10), "train/b/1": (40, 10), "val/a/1": (30, 60), "val/b/1": (10, 10)}
     for number, (name, size) in enumerate(sizes.items()):
         make_photo(tmp_path / f"{name}.png", number, size)
@@ -70,7 +70,7 @@ def test_bins_grow_where_sizes_do(tmp_path: Path, largest: int, grows: bool) -> 
     assert bool(steps[-1] > 2 * steps[0]) is grows
 
 
-def test_pictures_of_one_size_are_one_bin(tmp_path: Path) -> None:
+def test_images_of_one_size_are_one_bin(tmp_path: Path) -> None:
     make_photos(tmp_path, {"train/a": 2, "train/b": 2, "val/a": 1})
     assert statistics_of(tmp_path)["histograms"]["width"] == {"edges": [20, 20], "counts": [5]}
 

@@ -43,7 +43,7 @@ def test_columns_are_those_that_were_written(tmp_path: Path) -> None:
     assert index.metadata["places"] == {"train": "/photos"}
 
 
-def test_columns_that_no_picture_needs_are_not_stored(tmp_path: Path) -> None:
+def test_columns_that_no_image_needs_are_not_stored(tmp_path: Path) -> None:
     writer = RowWriter()
     writer.add("/photos/a", ["x.jpg"], "a")
     write_index(tmp_path / "i.arrow", Listing("", writer.table()), Facts.empty(1))
@@ -105,7 +105,7 @@ def test_keys_are_the_same_for_the_listing_and_the_stored_index(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("content", [b"", b"no index", None])
-def test_what_is_no_index_of_this_version(tmp_path: Path, content: bytes | None) -> None:
+def test_an_index_of_another_version(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "index.arrow"
     if content is None:
         make_index(path)

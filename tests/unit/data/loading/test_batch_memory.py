@@ -18,7 +18,7 @@ def make_memory(num_workers: int = 2, num_slots: int = 3) -> BatchMemory:
     return BatchMemory(num_workers, num_slots, 2 * 4 * 4 * 3)
 
 
-def test_every_worker_has_places_of_its_own_until_they_are_taken() -> None:
+def test_every_worker_has_slots_of_its_own_until_they_are_taken() -> None:
     memory = make_memory()
 
     assert [memory.take(1) for _ in range(4)] == [3, 4, 5, None]
@@ -30,7 +30,7 @@ def test_every_worker_has_places_of_its_own_until_they_are_taken() -> None:
     assert memory.take(1) == 4
 
 
-def test_places_do_not_overlap() -> None:
+def test_slots_do_not_overlap() -> None:
     memory = make_memory()
     for slot in range(6):
         memory.pixels(slot, 2, 4)[:] = slot + 1
@@ -40,7 +40,7 @@ def test_places_do_not_overlap() -> None:
     assert memory.num_taken == 0
 
 
-def test_a_lent_place_is_free_when_nothing_refers_to_it_any_more() -> None:
+def test_a_lent_slot_is_free_when_nothing_refers_to_it_any_more() -> None:
     memory = make_memory()
     slot = memory.take(0)
     assert slot is not None
@@ -57,7 +57,7 @@ def test_a_lent_place_is_free_when_nothing_refers_to_it_any_more() -> None:
     assert memory.num_taken == 0
 
 
-def test_a_lent_place_outlives_the_memory() -> None:
+def test_a_lent_slot_outlives_the_memory() -> None:
     memory = make_memory()
     lent = memory.lend(0, 2, 4)
     lent[:] = 7
@@ -117,6 +117,6 @@ def test_in_the_main_process_a_batch_has_memory_of_its_own() -> None:
     assert pickle.loads(pickle.dumps(batch))["labels"].tolist() == [5, 6]  # noqa: S301 - our own bytes
 
 
-def test_more_memory_than_there_is() -> None:
+def test_more_memory_than_available() -> None:
     with pytest.raises((OSError, OverflowError)):
         BatchMemory(1, 1, 2**62)

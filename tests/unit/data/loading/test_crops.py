@@ -17,7 +17,7 @@ def rows(numbers: list[int], seed: int = 0, epoch: int = 0) -> list[list[float]]
     return random_uniforms(seed, epoch, np.array(numbers, np.int64))
 
 
-def test_the_numbers_of_a_draw_depend_on_seed_epoch_and_number_alone() -> None:
+def test_the_random_numbers_depend_on_seed_epoch_and_position_alone() -> None:
     alone = {number: rows([number])[0] for number in (0, 1, 2, 3, 64, 65, 10**12)}
 
     for numbers in ([0, 1, 2, 3], [64, 65], [3, 2, 1], [10**12, 0, 65], [1, 1, 3], [0, 2, 64, 65]):
@@ -46,8 +46,8 @@ def test_crops_are_distributed_as_torchvisions(size: tuple[int, int]) -> None:
     image = torch.empty(3, size[1], size[0])
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        drawn = [RandomResizedCrop.get_params(image, list(SCALE), list(RATIO)) for _ in range(count)]
-    theirs = np.array([(left, top, width, height) for top, left, height, width in drawn])
+        sampled = [RandomResizedCrop.get_params(image, list(SCALE), list(RATIO)) for _ in range(count)]
+    theirs = np.array([(left, top, width, height) for top, left, height, width in sampled])
 
     for one, other in zip((*ours.T, ours[:, 2] * ours[:, 3]), (*theirs.T, theirs[:, 2] * theirs[:, 3]), strict=True):
         assert largest_gap(one, other) < 0.05  # Kolmogorov-Smirnov; 0.05 is exceeded once in 700 times by chance
@@ -63,9 +63,7 @@ def largest_gap(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
 @pytest.mark.parametrize("size", [(1, 1), (1, 90), (90, 1), (5, 3), (37, 41), (10_000, 20)])
 @pytest.mark.parametrize("scale", [(0.08, 1.0), (0.35, 1.0), (1.0, 1.0), (0.01, 0.01)])
 @pytest.mark.parametrize("ratio", [(0.75, 4 / 3), (1.0, 1.0), (0.1, 0.2), (5.0, 9.0)])
-def test_crops_lie_in_the_picture(
-    size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]
-) -> None:
+def test_crops_lie_in_the_image(size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]) -> None:
     for row in rows(list(range(60))):
         crop = Randomness(row).crop(size, scale, ratio)
         assert crop.left >= 0
@@ -76,7 +74,7 @@ def test_crops_lie_in_the_picture(
         assert crop.top + crop.height <= size[1]
 
 
-def test_every_place_is_reached() -> None:
+def test_every_position_is_reached() -> None:
     crops = [Randomness(row).crop((4, 4), (0.25, 0.25), (1.0, 1.0)) for row in rows(list(range(200)))]
 
     assert {(crop.left, crop.top) for crop in crops} == {(left, top) for left in range(3) for top in range(3)}

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tests.helpers.images import make_image, make_pixels
-from tests.helpers.stored_pictures import make_picture_cache
+from tests.helpers.stored_images import make_image_cache
 
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.image_cache import ImageCache
@@ -44,14 +44,14 @@ class MemoryCache:
     """Pictures in a dictionary, given out read-only, as mapped files give them."""
 
     def __init__(self) -> None:
-        self.pictures: dict[int, NDArray[np.uint8]] = {}
+        self.images: dict[int, NDArray[np.uint8]] = {}
 
     def get(self, position: int) -> NDArray[np.uint8] | None:
-        return self.pictures.get(position)
+        return self.images.get(position)
 
     def put(self, position: int, pixels: NDArray[np.uint8]) -> None:
-        self.pictures[position] = pixels.copy()
-        self.pictures[position].flags.writeable = False
+        self.images[position] = pixels.copy()
+        self.images[position].flags.writeable = False
 
 
 def make_records(root: Path) -> list[ImageRecord]:
@@ -70,14 +70,14 @@ def make_evaluation_dataset(records: list[ImageRecord], **options: Any) -> Evalu
     return EvaluationDataset(records, np.arange(len(records)), SMALL, **options)
 
 
-def draws(samples: list[int], numbers: list[int] | None = None, epoch: int = 0) -> SampledIndices:
+def sampled(samples: list[int], numbers: list[int] | None = None, epoch: int = 0) -> SampledIndices:
     return SampledIndices(
         epoch, np.array(samples if numbers is None else numbers, np.int64), np.array(samples, np.int64)
     )
 
 
 def image(dataset: TrainDataset, sample: int, epoch: int, number: int) -> torch.Tensor:
-    return dataset.__getitems__(draws([sample], [number], epoch))["images"][0]
+    return dataset.__getitems__(sampled([sample], [number], epoch))["images"][0]
 
 
 def assert_same(one: ClassificationBatch, other: ClassificationBatch) -> None:
@@ -90,7 +90,7 @@ def assert_same(one: ClassificationBatch, other: ClassificationBatch) -> None:
 
 
 def test_a_batch_holds_images_labels_and_positions(tmp_path: Path) -> None:
-    batch = make_train_dataset(tmp_path).__getitems__(draws([3, 0, 3], [7, 8, 9]))
+    batch = make_train_dataset(tmp_path).__getitems__(sampled([3, 0, 3], [7, 8, 9]))
 
     assert set(batch) == ClassificationBatch.__required_keys__
     assert (batch["images"].shape, batch["images"].dtype) == ((3, 3, 16, 16), torch.uint8)
@@ -101,13 +101,13 @@ def test_a_batch_holds_images_labels_and_positions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reduce_to", [None, 20])
-def test_an_image_follows_from_its_draw_alone(tmp_path: Path, reduce_to: int | None) -> None:
+def test_an_image_follows_from_its_position_alone(tmp_path: Path, reduce_to: int | None) -> None:
     dataset = make_train_dataset(tmp_path, reduce_to=reduce_to)
-    batch = dataset.__getitems__(draws([0, 1, 2, 3, 4, 5], [10, 11, 12, 13, 14, 15]))
+    batch = dataset.__getitems__(sampled([0, 1, 2, 3, 4, 5], [10, 11, 12, 13, 14, 15]))
 
     for sample in range(6):
         assert torch.equal(image(dataset, sample, 0, 10 + sample), batch["images"][sample])
-    other_order = dataset.__getitems__(draws([5, 2, 0], [15, 12, 10]))
+    other_order = dataset.__getitems__(sampled([5, 2, 0], [15, 12, 10]))
     assert torch.equal(other_order["images"], batch["images"][[5, 2, 0]])
 
 
@@ -128,7 +128,7 @@ def test_the_global_generators_do_not_matter_and_stay_as_they_are(tmp_path: Path
     assert random.getstate() == random_state
 
 
-def test_epochs_draws_and_seeds_differ(tmp_path: Path) -> None:
+def test_epochs_positions_and_seeds_differ(tmp_path: Path) -> None:
     one, other = (make_train_dataset(tmp_path, seed) for seed in (0, 1))
 
     images = [image(one, 0, 0, 0), image(one, 0, 1, 0), image(one, 0, 0, 1), image(other, 0, 0, 0)]
@@ -138,12 +138,12 @@ def test_epochs_draws_and_seeds_differ(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reduce_to", [8, 16, 20, 64])
 def test_a_cache_changes_no_bit(tmp_path: Path, reduce_to: int) -> None:
-    cache, batch = MemoryCache(), draws([0, 1, 2, 3, 4, 5])
+    cache, batch = MemoryCache(), sampled([0, 1, 2, 3, 4, 5])
     expected = make_train_dataset(tmp_path, reduce_to=reduce_to).__getitems__(batch)
     dataset = make_train_dataset(tmp_path, reduce_to=reduce_to, cache=cache)
 
     assert_same(dataset.__getitems__(batch), expected)
-    assert len(cache.pictures) == 6
+    assert len(cache.images) == 6
     for record in dataset.records:
         Path(record.path).unlink()
     assert_same(dataset.__getitems__(batch), expected)
@@ -156,22 +156,22 @@ def test_the_cache_of_a_run_takes_what_it_is_given(tmp_path: Path) -> None:
     train = make_train_dataset(tmp_path / "photos", cache=train_cache, reduce_to=20)
     evaluation = make_evaluation_dataset(records, cache=evaluation_cache)
 
-    assert_same(train.__getitems__(draws([0, 1, 2, 3, 4, 5])), train.__getitems__(draws([0, 1, 2, 3, 4, 5])))
+    assert_same(train.__getitems__(sampled([0, 1, 2, 3, 4, 5])), train.__getitems__(sampled([0, 1, 2, 3, 4, 5])))
     assert_same(evaluation.__getitems__(range(6)), evaluation.__getitems__(range(6)))
 
     assert train_cache.num_stored() == evaluation_cache.num_stored() == 5  # a strip of 5 x 120 pixels is not stored
     uncached = make_evaluation_dataset(records), make_train_dataset(tmp_path / "photos", reduce_to=20)
     assert_same(evaluation.__getitems__(range(6)), uncached[0].__getitems__(range(6)))
-    assert_same(train.__getitems__(draws([4, 0, 3])), uncached[1].__getitems__(draws([4, 0, 3])))
+    assert_same(train.__getitems__(sampled([4, 0, 3])), uncached[1].__getitems__(sampled([4, 0, 3])))
 
 
 def make_cache(folder: Path, form: StoredForm) -> ImageCache:
     digests = np.random.default_rng(0).integers(0, 256, (len(SIZES), 16), dtype=np.uint8)
     widths, heights = np.array(SIZES).T
-    return make_picture_cache(folder, ImageList(digests, widths, heights, form))
+    return make_image_cache(folder, ImageList(digests, widths, heights, form))
 
 
-def test_a_cache_of_pictures_that_are_not_reduced_is_refused(tmp_path: Path) -> None:
+def test_a_cache_of_images_that_are_not_reduced_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs reduce_to"):
         make_train_dataset(tmp_path, cache=MemoryCache())
 
@@ -204,7 +204,7 @@ def test_an_image_is_pillows_within_four_levels(name: str, reduce_to: int | None
 
 
 @pytest.mark.parametrize("reduce_to", [None, 20])
-def test_training_pictures_are_turned_upright(tmp_path: Path, reduce_to: int | None) -> None:
+def test_training_images_are_turned_upright(tmp_path: Path, reduce_to: int | None) -> None:
     pixels = make_pixels(120, 80)
     paths = [
         make_image(tmp_path / "a.jpg", pixels),
@@ -218,12 +218,12 @@ def test_training_pictures_are_turned_upright(tmp_path: Path, reduce_to: int | N
         reduce_to=reduce_to,
     )
 
-    batch = dataset.__getitems__(draws([0, 1], [4, 4]))["images"].to(torch.int64)
+    batch = dataset.__getitems__(sampled([0, 1], [4, 4]))["images"].to(torch.int64)
 
     assert (batch[0] - batch[1]).abs().max() <= 8  # both were compressed, in two directions
 
 
-def test_a_picture_in_a_file_of_many_is_found(tmp_path: Path) -> None:
+def test_an_image_in_a_file_of_many_is_found(tmp_path: Path) -> None:
     content = io.BytesIO()
     Image.fromarray(make_pixels(40, 30)).save(content, "JPEG")
     (tmp_path / "shard.tar").write_bytes(b"x" * 100 + content.getvalue() + b"y" * 50)
@@ -236,7 +236,7 @@ def test_a_picture_in_a_file_of_many_is_found(tmp_path: Path) -> None:
     images = make_evaluation_dataset(records).__getitems__([0, 1])["images"]
     assert torch.equal(images[0], images[1])
     train = TrainDataset(records, np.zeros(2, np.int64), TrainTransform(SMALL, STRONG), 0)
-    images = train.__getitems__(draws([0, 1], [3, 3]))["images"]
+    images = train.__getitems__(sampled([0, 1], [3, 3]))["images"]
     assert torch.equal(images[0], images[1])
 
 
@@ -246,10 +246,10 @@ def test_a_file_that_breaks_during_training_is_named_and_not_replaced(tmp_path: 
         path = Path(dataset.records[2].path)
         path.write_bytes(b"")
         with pytest.raises(BadImageError, match=rf"{path}: the file is empty"):
-            dataset.__getitems__(draws([1, 2]))
+            dataset.__getitems__(sampled([1, 2]))
         path.unlink()
         with pytest.raises(BadImageError, match=rf"{path}: no such file"):
-            dataset.__getitems__(draws([2]))
+            dataset.__getitems__(sampled([2]))
 
 
 @pytest.mark.parametrize("sample", [2, 3])
@@ -260,11 +260,11 @@ def test_too_many_pixels_are_refused(tmp_path: Path, sample: int) -> None:
         make_evaluation_dataset(make_records(tmp_path), max_pixels=width * height - less) for less in (0, 1)
     )
 
-    assert len(allowing.__getitems__(draws([sample]))["labels"]) == 1
+    assert len(allowing.__getitems__(sampled([sample]))["labels"]) == 1
     assert len(scoring.__getitems__([sample])["labels"]) == 1
     message = rf"{sample}\.\w+: it has more than {width * height - 1} pixels; raise data\.max_image_pixels"
     with pytest.raises(BadImageError, match=message):
-        refusing.__getitems__(draws([sample]))
+        refusing.__getitems__(sampled([sample]))
     with pytest.raises(BadImageError, match=message):
         refusing_to_score.__getitems__([sample])
 
@@ -278,7 +278,7 @@ def test_a_dataset_can_be_sent_to_a_worker(tmp_path: Path) -> None:
     assert len(copy) == 6
 
 
-def test_a_reduced_picture_has_the_size_that_the_cache_expects(tmp_path: Path) -> None:
+def test_a_reduced_image_has_the_size_that_the_cache_expects(tmp_path: Path) -> None:
     for size in [(640, 480), (481, 639), (33, 900), (20, 20), (21, 20), (19, 500), (10, 300)]:
         content = make_image(tmp_path / "a.jpg", make_pixels(*size)).read_bytes()
         height, width, _ = reduce_image(EncodedImage(content, "a"), 20).shape
@@ -301,7 +301,7 @@ def test_evaluation_is_what_the_deployed_model_sees(tmp_path: Path, mode: str, s
 
     np.testing.assert_array_equal(from_file["images"][0].permute(1, 2, 0).numpy(), expected)
     assert_same(from_cache, from_file)
-    assert cache.pictures
+    assert cache.images
 
 
 def test_an_evaluation_batch_holds_images_labels_and_positions(tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_an_evaluation_batch_holds_images_labels_and_positions(tmp_path: Path) -
     assert batch["indices"].tolist() == [4, 2]
 
 
-def test_evaluation_turns_pictures_upright(tmp_path: Path) -> None:
+def test_evaluation_turns_images_upright(tmp_path: Path) -> None:
     upright = make_image(tmp_path / "a.png", make_pixels(48, 32))
     turned = make_image(tmp_path / "b.png", np.rot90(make_pixels(48, 32)), orientation=6)
 

@@ -13,7 +13,7 @@ import torch
 from tests.helpers.images import make_image, make_pixels
 
 from classifier_training.config.schema import DataConfig
-from classifier_training.data.loading.dataset import TrainDataset
+from classifier_training.data.loading.dataset import EvaluationDataset, TrainDataset
 from classifier_training.data.loading.loaders import (
     MAX_DEFAULT_WORKERS,
     BatchLoader,
@@ -57,7 +57,8 @@ def make_train_loader(
 
 
 def make_evaluation_loader(root: Path, count: int = 7, batch_size: int = 3, **options: Any) -> BatchLoader:
-    return evaluation_loader(make_records(root, count), np.full(count, 3), SMALL, batch_size=batch_size, **options)
+    dataset = EvaluationDataset(make_records(root, count), np.full(count, 3), SMALL)
+    return evaluation_loader(dataset, batch_size, **options)
 
 
 def assert_same(batches: list[ClassificationBatch], expected: list[ClassificationBatch]) -> None:
@@ -82,7 +83,7 @@ def num_taken(loader: BatchLoader) -> int:
 def test_training_batches_have_the_same_bits_for_any_number_of_workers(tmp_path: Path, num_workers: int) -> None:
     alone, loader = make_train_loader(tmp_path, 0), make_train_loader(tmp_path, num_workers)
 
-    for _ in range(2):  # all batches are held, more than there are places for
+    for _ in range(2):  # all batches are held, more than there are slots for
         assert_same(list(loader), list(alone))
 
 
@@ -173,7 +174,7 @@ def test_batches_come_through_shared_memory_and_give_it_back(tmp_path: Path) -> 
     for batch in loader:
         held.append(batch)
         if len(held) == 8:
-            assert num_taken(loader) == 8  # all places there are; what comes now is sent as torch sends it
+            assert num_taken(loader) == 8  # all slots; what comes now is sent as torch sends it
             assert_same(held, [next(expected) for _ in range(8)])
             held.clear()
     assert_same(held, list(expected))
@@ -214,7 +215,7 @@ def test_an_epoch_that_is_left_gives_its_memory_back(tmp_path: Path, num_read: i
 
 
 @needs_fork
-def test_two_iterations_at_once_do_not_share_places(tmp_path: Path) -> None:
+def test_two_iterations_at_once_do_not_share_slots(tmp_path: Path) -> None:
     loader = make_evaluation_loader(tmp_path, 20, batch_size=2, num_workers=1)
     loader = BatchLoader(loader.dataset, batch_size=2, **loader_options(1) | {"persistent_workers": False})  # type: ignore[arg-type]
     expected = list(make_evaluation_loader(tmp_path, 20, batch_size=2, num_workers=0, as_float=False))
@@ -226,7 +227,7 @@ def test_two_iterations_at_once_do_not_share_places(tmp_path: Path) -> None:
 
 
 @needs_fork
-def test_workers_that_are_started_anew_get_new_memory(tmp_path: Path) -> None:
+def test_restarted_workers_get_new_memory(tmp_path: Path) -> None:
     loader = make_evaluation_loader(tmp_path, 20, num_workers=2, as_float=False)
     expected = list(make_evaluation_loader(tmp_path, 20, num_workers=0, as_float=False))
     held = next(iter(loader))
@@ -244,7 +245,7 @@ def test_workers_that_are_started_anew_get_new_memory(tmp_path: Path) -> None:
 
 @needs_fork
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_broken_file_is_named_and_the_loader_goes_on_in_the_next_epoch(tmp_path: Path, num_workers: int) -> None:
+def test_a_broken_file_is_named_and_the_loader_continues_in_the_next_epoch(tmp_path: Path, num_workers: int) -> None:
     loader = make_evaluation_loader(tmp_path, 20, num_workers=num_workers, as_float=False)
     expected, path = list(loader), tmp_path / "7.png"
     content = path.read_bytes()

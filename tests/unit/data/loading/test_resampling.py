@@ -53,7 +53,7 @@ def test_a_crop_of_a_photo_is_pillows_within_two_levels(
 
 @pytest.mark.parametrize("interpolation", get_args(Interpolation))
 @pytest.mark.parametrize("size", [(1, 1), (1, 90), (90, 1), (3, 2)])
-def test_the_smallest_pictures(interpolation: Interpolation, size: tuple[int, int]) -> None:
+def test_the_smallest_images(interpolation: Interpolation, size: tuple[int, int]) -> None:
     pixels = np.full((size[1], size[0], 3), (3, 200, 90), np.uint8)
 
     assert (resized(pixels, (16, 16), interpolation) == (3, 200, 90)).all()

@@ -29,13 +29,13 @@ def random_of(number: int) -> Randomness:
 
 
 def augment(how: TrainTransform, pixels: NDArray[np.uint8], number: int) -> Tensor:
-    """uint8 (S, S, 3): what a draw makes of an image."""
+    """uint8 (S, S, 3): what an augmentation makes of an image."""
     random, output = random_of(number), torch.empty((1, how.image_size, how.image_size, 3), dtype=torch.uint8)
     how(how.crop((pixels.shape[1], pixels.shape[0]), random).of(pixels), random, output.permute(0, 3, 1, 2))
     return output[0]
 
 
-def test_without_augmentation_the_picture_is_left() -> None:
+def test_without_augmentation_the_image_is_left() -> None:
     pixels = make_pixels(16, 16)
 
     np.testing.assert_array_equal(augment(transform(), pixels, 0).numpy(), pixels)
@@ -69,7 +69,7 @@ def test_a_flip_happens_as_often_as_set() -> None:
     {"auto_augment": "trivialaugment", "color_jitter": 0.5},
     {"random_erasing": 1.0},
 ])  # fmt: skip
-def test_every_augmentation_changes_the_picture_by_draw(settings: dict[str, Any]) -> None:
+def test_every_augmentation_changes_the_image_by_position(settings: dict[str, Any]) -> None:
     pixels, how = make_pixels(40, 30), transform(**settings)
     plain = augment(transform(), pixels, 0)
 
@@ -119,7 +119,7 @@ def test_erased_parts_get_the_mean_colour() -> None:
 @pytest.mark.parametrize(
     "settings", [{}, {"color_jitter": 0.4}, {"auto_augment": "randaugment"}, {"random_erasing": 1.0}]
 )
-def test_the_picture_and_the_global_generator_stay_as_they_are(settings: dict[str, Any]) -> None:
+def test_the_image_and_the_global_generator_stay_as_they_are(settings: dict[str, Any]) -> None:
     pixels = make_pixels(16, 16)
     before, state = pixels.copy(), torch.get_rng_state()
     pixels.flags.writeable = False

@@ -59,7 +59,7 @@ def test_a_worker_survives_what_is_sent_to_the_whole_job(number: int) -> None:
     assert worker_of(iterator).is_alive()
 
 
-@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="the sender of a signal is not told here")
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="the sender of a signal is not messages here")
 def test_a_stuck_worker_ends_when_its_loader_terminates_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)  # how long it waits before
     iterator = make_iterator(Numbers(stuck_from=1))

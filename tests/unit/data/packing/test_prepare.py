@@ -43,7 +43,7 @@ def photos(tmp_path: Path) -> Path:
     return make_split_photos(tmp_path / "photos", 6, 3, 3)
 
 
-def test_shards_hold_the_very_same_pictures_in_the_same_order(tmp_path: Path, photos: Path) -> None:
+def test_shards_hold_the_very_same_images_in_the_same_order(tmp_path: Path, photos: Path) -> None:
     done = prepare(photos, to=tmp_path / "shards", shard_size="5kB")
 
     config = load_config([f"data.root={photos}"])
@@ -127,7 +127,7 @@ def test_class_names_stay_text(tmp_path: Path) -> None:
     assert [label for label, _ in contents(shards_in(tmp_path / "shards"), "train")] == labels
 
 
-def test_pictures_of_the_same_name(tmp_path: Path) -> None:
+def test_images_of_the_same_name(tmp_path: Path) -> None:
     """As the hub's files name them: each file counts from 0."""
     for number, split in enumerate(("train-0", "train-1", "val-0")):
         images = [
@@ -231,17 +231,17 @@ def test_shards_among_the_photos_are_refused(tmp_path: Path, photos: Path) -> No
 
 
 @pytest.mark.parametrize("shard_size", ["", "x", "0", "-5MB", "256 apples"])
-def test_shard_sizes_that_are_none(tmp_path: Path, photos: Path, shard_size: str) -> None:
+def test_invalid_shard_sizes(tmp_path: Path, photos: Path, shard_size: str) -> None:
     with pytest.raises(ConfigError, match=r"is not a number of bytes; give one such as 256MB or 1GiB"):
         prepare(photos, to=tmp_path / "shards", shard_size=shard_size)
 
 
-def test_a_size_that_is_none(tmp_path: Path, photos: Path) -> None:
+def test_an_invalid_size(tmp_path: Path, photos: Path) -> None:
     with pytest.raises(ConfigError, match="size=0 is not a length in pixels"):
         prepare(photos, to=tmp_path / "shards", size=0)
 
 
-def test_bad_pictures(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_images(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photos / "train" / "cat" / "bad.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"1 file\(s\) are not readable images: .*bad\.png"):
         prepare(photos, to=tmp_path / "shards")
@@ -253,7 +253,7 @@ def test_bad_pictures(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixtur
     assert f"1 unreadable file(s) left out: {photos}/train/cat/bad.png" in capsys.readouterr().out
 
 
-def test_weights_that_shards_cannot_hold_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_that_shards_cannot_hold_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels = ["cat", "dog"] * 10
     rows = [{**row, "w": 2} for row in photo_rows(tmp_path / "photos", labels)]
     table = write_table(tmp_path / "photos" / "t.csv", rows)

@@ -28,7 +28,7 @@ def keys(records: Sequence[ImageRecord], root: str = "/photos") -> list[str]:
         ("/photos/" + "x" * 200 + ".jpg", "x" * 80),
     ],
 )
-def test_keys_tell_the_path(path: str, key: str) -> None:
+def test_keys_come_from_the_path(path: str, key: str) -> None:
     assert keys([ImageRecord(path)]) == [key]
 
 

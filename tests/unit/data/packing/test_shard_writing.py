@@ -50,7 +50,7 @@ def test_labels_are_read_as_they_were_written(tmp_path: Path, label: str) -> Non
     assert read_shard(str(tmp_path / "a.tar")).labels == [label]
 
 
-def test_a_shard_that_fails_is_not_there(tmp_path: Path) -> None:
+def test_a_shard_that_fails_is_not_left_behind(tmp_path: Path) -> None:
     def failing() -> object:
         yield from samples(1)
         raise ValueError("gone")

@@ -24,9 +24,9 @@ def make_sampler(kind: str, num_samples: int = 53) -> EpochSampler:
     return TrackingWeightedRandomSampler(WEIGHTS, num_samples, generator=torch.Generator().manual_seed(0))
 
 
-def plain(draws: SampledIndices) -> Plain:
+def plain(batch: SampledIndices) -> Plain:
     """Values that can be compared."""
-    return draws.epoch, draws.positions.tolist(), draws.indices.tolist()
+    return batch.epoch, batch.positions.tolist(), batch.indices.tolist()
 
 
 @KINDS
@@ -38,11 +38,11 @@ def test_batches_are_the_samplers_order_numbered(kind: str) -> None:
     for epoch in range(2):
         found = list(batches)
         assert len(found) == len(batches) == 6
-        for number, draws in enumerate(found):
-            place = slice(8 * number, 8 * number + 8)
-            assert plain(draws) == (epoch, list(range(48))[place], order[epoch][place])
-            assert len(draws) == 8
-            assert draws.positions.dtype == draws.indices.dtype == np.int64
+        for number, batch in enumerate(found):
+            part = slice(8 * number, 8 * number + 8)
+            assert plain(batch) == (epoch, list(range(48))[part], order[epoch][part])
+            assert len(batch) == 8
+            assert batch.positions.dtype == batch.indices.dtype == np.int64
 
 
 @KINDS
@@ -60,7 +60,7 @@ def test_the_sequence_does_not_depend_on_the_number_of_ranks(kind: str, epoch: i
 
     for whole, *shares in zip(alone, *ranks, strict=True):
         assert {len(share) for share in shares} == {8 // world_size}
-        # the first draw of each rank, then the second of each
+        # the first index of each rank, then the second of each
         assert np.stack([share.positions for share in shares], axis=1).ravel().tolist() == whole.positions.tolist()
         assert np.stack([share.indices for share in shares], axis=1).ravel().tolist() == whole.indices.tolist()
 
@@ -98,7 +98,7 @@ def test_seeking_is_not_undone_when_lightning_sets_the_same_epoch() -> None:
     ("num_samples", "batch_size", "world_size", "sizes"),
     [(8, 4, 1, [4, 4]), (9, 4, 1, [4, 4]), (3, 4, 1, [3]), (8, 4, 2, [4]), (7, 4, 2, [4]), (1, 1, 1, [1])],
 )
-def test_a_remainder_is_left_out_unless_nothing_else_is_there(
+def test_a_remainder_is_left_out_unless_there_is_nothing_else(
     num_samples: int, batch_size: int, world_size: int, sizes: list[int]
 ) -> None:
     sampler = EpochBatchSampler(ShuffleSampler(num_samples, 0), batch_size, world_size=world_size)
@@ -112,24 +112,24 @@ def test_fewer_images_than_ranks_are_refused() -> None:
         EpochBatchSampler(ShuffleSampler(2, 0), 4, world_size=3)
 
 
-def test_draws_travel_to_a_worker() -> None:
-    (draws, *_) = EpochBatchSampler(ShuffleSampler(9, 0), 4)
+def test_samples_travel_to_a_worker() -> None:
+    (batch, *_) = EpochBatchSampler(ShuffleSampler(9, 0), 4)
 
-    copy = pickle.loads(pickle.dumps(draws))  # noqa: S301 - our own bytes
+    copy = pickle.loads(pickle.dumps(batch))  # noqa: S301 - our own bytes
 
-    assert plain(copy) == plain(draws)
-    assert draws.indices.flags.writeable
-    assert len(pickle.dumps(draws)) < 1000, "only the batch travels, not the epoch that it was cut from"
+    assert plain(copy) == plain(batch)
+    assert batch.indices.flags.writeable
+    assert len(pickle.dumps(batch)) < 1000, "only the batch travels, not the epoch that it was cut from"
 
 
-# -- what was drawn ----------------------------------------------------------------------------------------------
+# -- what was sampled ----------------------------------------------------------------------------------------------
 
 
 @KINDS
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 @pytest.mark.parametrize("num_batches", [0, 1, 3, 6, None, 99])
 @pytest.mark.parametrize("iterated", [True, False])
-def test_what_was_drawn_is_what_the_batches_held(
+def test_what_was_sampled_is_what_the_batches_held(
     kind: str, world_size: int, num_batches: int | None, iterated: bool
 ) -> None:
     def make(rank: int) -> EpochBatchSampler:
@@ -145,14 +145,14 @@ def test_what_was_drawn_is_what_the_batches_held(
     for rank, batches in enumerate(ranks):
         samples = list(itertools.chain(*(batch.indices.tolist() for batch in batches)))
         assert asked.sampled(2, num_batches, rank).indices.tolist() == samples
-    drawn = asked.sampled(2, num_batches)
+    sampled = asked.sampled(2, num_batches)
     everything = sorted(itertools.chain(*(batch.indices.tolist() for batch in itertools.chain(*ranks))))
-    assert sorted(drawn.indices.tolist()) == everything
-    assert drawn.positions.tolist() == list(range(len(everything)))
-    assert drawn.epoch == 2
+    assert sorted(sampled.indices.tolist()) == everything
+    assert sampled.positions.tolist() == list(range(len(everything)))
+    assert sampled.epoch == 2
 
 
-def test_a_single_short_batch_was_drawn_whole() -> None:
+def test_a_single_short_batch_was_sampled_whole() -> None:
     batches = EpochBatchSampler(ShuffleSampler(3, 0), 4)
 
     assert plain(batches.sampled(0)) == plain(next(iter(batches)))

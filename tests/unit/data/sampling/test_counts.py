@@ -31,8 +31,8 @@ def seen(epoch: int, num_batches: int, world_size: int) -> Counter[int]:
     for rank in range(world_size):
         batches = make_batches(rank, world_size)
         batches.seek(epoch, 0)
-        for draws in list(batches)[:num_batches]:
-            counted.update(draws.indices.tolist())
+        for batch in list(batches)[:num_batches]:
+            counted.update(batch.indices.tolist())
     return counted
 
 
@@ -52,7 +52,7 @@ def test_it_counts_what_all_ranks_have_seen(world_size: int, num_batches: int) -
     assert sample_log.counts_per_class(1).dtype == per_sample.dtype == np.int64
 
 
-def test_it_follows_the_training_as_it_goes_on() -> None:
+def test_it_follows_the_training_as_it_continues() -> None:
     done = {"batches": 0}
     sample_log = SampleLog(make_batches(), np.array(LABELS), 3, lambda epoch: done["batches"])
 
@@ -69,8 +69,8 @@ def test_it_follows_the_training_as_it_goes_on() -> None:
 class Samples(Dataset[Tensor]):
     """Gives the positions that are asked for, a batch at once."""
 
-    def __getitems__(self, draws: SampledIndices) -> Tensor:
-        return torch.from_numpy(draws.indices)
+    def __getitems__(self, batch: SampledIndices) -> Tensor:
+        return torch.from_numpy(batch.indices)
 
 
 class Bookkeeper(lightning.LightningModule):
@@ -132,7 +132,7 @@ class TestInATrainer:
             ({"max_epochs": 1}, 7, [28, 0, 0]),
         ],
     )
-    def test_it_is_right_at_every_moment(
+    def test_it_is_correct_at_every_moment(
         self, tmp_path: Path, options: dict[str, Any], skipped: int | None, in_all: list[int]
     ) -> None:
         model = Bookkeeper(skipped)

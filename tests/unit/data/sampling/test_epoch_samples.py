@@ -19,24 +19,24 @@ class Named(ColouredNoise):
     classes = ("ant", "bee", "cat", "dog", "elk")
 
 
-def test_repeats_are_draws_for_each_image() -> None:
-    drawn = EpochSamples(("a", "b", "c"), np.array([4, 10, 0]), np.array([6, 5, 0]))
-    assert drawn.repeats.tolist() == [1.5, 0.5, 0.0]
+def test_repeats_are_samples_for_each_image() -> None:
+    samples = EpochSamples(("a", "b", "c"), np.array([4, 10, 0]), np.array([6, 5, 0]))
+    assert samples.repeats.tolist() == [1.5, 0.5, 0.0]
 
 
-def test_of_a_plain_loader_our_sampler_tells_each_epoch(tmp_path: Path) -> None:
+def test_our_sampler_in_a_plain_loader_gives_each_epoch(tmp_path: Path) -> None:
     sampler = TrackingWeightedRandomSampler([1.0, 0.0] * 8, 12, generator=torch.Generator())
     trainer = make_trainer(tmp_path, max_epochs=2)
     trainer.fit(make_model(), DataLoader(Named(16), 4, sampler=sampler), make_loader(1))
 
     found = [epoch_samples(trainer, epoch) for epoch in range(2)]
 
-    for epoch, drawn in enumerate(found):
-        assert drawn is not None
-        assert drawn.classes == Named.classes
-        assert drawn.images.tolist() == [4, 4, 4, 4, 0]
-        assert drawn.sampled.tolist() == np.bincount(sampler.indices(epoch) % 4, minlength=5).tolist()
-        assert drawn.sampled.tolist()[1::2] == [0, 0]
+    for epoch, samples in enumerate(found):
+        assert samples is not None
+        assert samples.classes == Named.classes
+        assert samples.images.tolist() == [4, 4, 4, 4, 0]
+        assert samples.sampled.tolist() == np.bincount(sampler.indices(epoch) % 4, minlength=5).tolist()
+        assert samples.sampled.tolist()[1::2] == [0, 0]
 
 
 def test_of_another_sampler_nothing_is_known(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_classes_without_a_name_have_a_number(tmp_path: Path) -> None:
     sampler = TrackingWeightedRandomSampler([1.0] * 16, 16, generator=torch.Generator())
     trainer = make_trainer(tmp_path)
     trainer.fit(make_model(), DataLoader(TwoNames(16), 4, sampler=sampler), make_loader(1))
-    drawn = epoch_samples(trainer, 0)
-    assert drawn is not None
-    assert drawn.classes == ("ant", "bee", "2", "3")
-    assert len(drawn.images) == len(drawn.sampled) == 4
+    samples = epoch_samples(trainer, 0)
+    assert samples is not None
+    assert samples.classes == ("ant", "bee", "2", "3")
+    assert len(samples.images) == len(samples.sampled) == 4

@@ -43,7 +43,7 @@ def epoch_samples(epoch: int, **options: Any) -> list[int]:
 @pytest.mark.parametrize("replacement", [True, False])
 @pytest.mark.parametrize("seed", [0, 1, 12345, 2**63 - 1, -1])
 @pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
-def test_the_first_epoch_is_what_torch_draws(seed: int, replacement: bool, kind: Any, num_samples: int) -> None:
+def test_the_first_epoch_is_what_torch_samples(seed: int, replacement: bool, kind: Any, num_samples: int) -> None:
     sampler = TrackingWeightedRandomSampler(kind(WEIGHTS), num_samples, replacement, generator(seed))
     reference = WeightedRandomSampler(kind(WEIGHTS), num_samples, replacement, generator(seed))
 
@@ -53,7 +53,7 @@ def test_the_first_epoch_is_what_torch_draws(seed: int, replacement: bool, kind:
 
 
 @pytest.mark.parametrize("replacement", [True, False])
-def test_a_later_epoch_is_what_torch_draws_with_the_seed_of_that_epoch(replacement: bool) -> None:
+def test_a_later_epoch_is_what_torch_samples_with_the_seed_of_that_epoch(replacement: bool) -> None:
     reference = WeightedRandomSampler(WEIGHTS, 7, replacement, generator(mix_seed(5, 3)))
 
     assert epoch_samples(3, num_samples=7, seed=5, replacement=replacement) == list(reference)
@@ -76,7 +76,7 @@ def test_without_a_generator_it_follows_torchs_seed() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, -1])
-def test_every_epoch_draws_anew_and_by_its_number_alone(seed: int) -> None:
+def test_every_epoch_differs_and_depends_on_its_number_alone(seed: int) -> None:
     sampler = tracking(seed=seed)
     epochs = [list(sampler) for _ in range(4)]
 
@@ -117,25 +117,25 @@ def test_counts_per_class() -> None:
     labels = [0, 0, 0, 1, 1, 1, 3, 3]
     assert sampler.counts_per_class(labels) == [0, 0, 0, 0]
 
-    drawn = list(sampler)
+    sampled = list(sampler)
 
-    expected = [sum(labels[index] == label for index in drawn) for label in range(4)]
+    expected = [sum(labels[index] == label for index in sampled) for label in range(4)]
     assert sampler.counts_per_class(labels) == sampler.counts_per_class(torch.tensor(labels)) == expected
     assert sampler.counts_per_class(labels, num_classes=6) == [*expected, 0, 0]
     assert expected[2] == 0
-    assert 2 not in drawn
+    assert 2 not in sampled
 
 
 def test_frequencies_follow_the_weights() -> None:
     num_samples = 20_000
-    drawn = torch.bincount(torch.tensor(list(tracking(num_samples))), minlength=len(WEIGHTS))
+    sampled = torch.bincount(torch.tensor(list(tracking(num_samples))), minlength=len(WEIGHTS))
 
     shares = torch.tensor(WEIGHTS) / sum(WEIGHTS)
     deviation = (num_samples * shares * (1 - shares)).sqrt()
-    assert ((drawn - num_samples * shares).abs() <= 5 * deviation).all()
+    assert ((sampled - num_samples * shares).abs() <= 5 * deviation).all()
 
 
-def test_without_replacement_nothing_is_drawn_twice() -> None:
+def test_without_replacement_nothing_is_sampled_twice() -> None:
     for epoch in range(5):
         assert sorted(epoch_samples(epoch, num_samples=7, replacement=False)) == [0, 1, 3, 4, 5, 6, 7]
 
@@ -189,7 +189,7 @@ def test_what_is_remembered_is_of_all_ranks() -> None:
     assert second.counts_per_class(labels) == alone.counts_per_class(labels)
 
 
-def test_too_few_draws_for_all_ranks() -> None:
+def test_too_few_samples_for_all_ranks() -> None:
     sampler = tracking(3, rank=0, world_size=4)
     with pytest.raises(ConfigError, match="num_samples=3 cannot be shared among 4 processes"):
         len(sampler)
@@ -209,7 +209,7 @@ MORE_THAN_TORCH_TAKES = 2**24 + 3
 
 
 @pytest.mark.parametrize(("replacement", "num_samples"), [(True, 100), (False, 3)])
-def test_more_samples_than_torch_can_draw_from(replacement: bool, num_samples: int) -> None:
+def test_more_samples_than_torch_can_sample_from(replacement: bool, num_samples: int) -> None:
     weights = torch.zeros(MORE_THAN_TORCH_TAKES, dtype=torch.float64)
     weights[[5, 2**24, 2**24 + 2]] = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
     sampler = TrackingWeightedRandomSampler(weights, num_samples, replacement, generator(0))
@@ -247,7 +247,7 @@ print(int(peak) * 1024 - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the peak")
 @pytest.mark.parametrize("kind", ["with", "without", "shuffle"])
-def test_an_epoch_of_fourteen_million_draws_needs_little_memory(kind: str) -> None:
+def test_an_epoch_of_fourteen_million_samples_needs_little_memory(kind: str) -> None:
     measured = subprocess.run([sys.executable, "-c", MEASURE, kind], capture_output=True, text=True, check=True)
 
     assert int(measured.stdout) < 500_000_000
@@ -303,7 +303,7 @@ class TestInAForeignTrainer:
     pytestmark = LIGHTNING_NOTICES
 
     @pytest.mark.parametrize("num_workers", [0, 1])
-    def test_every_epoch_is_drawn_by_its_number(self, tmp_path: Path, num_workers: int) -> None:
+    def test_every_epoch_is_sampled_by_its_number(self, tmp_path: Path, num_workers: int) -> None:
         model = Foreign(num_workers, tells_epoch=False)
         make_trainer(tmp_path, max_epochs=3).fit(model)
 
@@ -311,7 +311,7 @@ class TestInAForeignTrainer:
         assert model.sampler.last_indices == epoch_samples(2)
 
     @pytest.mark.parametrize(("num_workers", "tells_epoch"), [(0, False), (0, True), (1, True)])
-    def test_a_resumed_run_draws_what_the_whole_one_draws(
+    def test_a_resumed_run_samples_what_the_whole_one_samples(
         self, tmp_path: Path, num_workers: int, tells_epoch: bool
     ) -> None:
         checkpoint = tmp_path / "two_epochs.ckpt"
@@ -328,7 +328,7 @@ class TestInAForeignTrainer:
 # -- the shuffle -------------------------------------------------------------------------------------------------
 
 
-def test_a_shuffle_draws_every_index_once_by_seed_and_epoch() -> None:
+def test_a_shuffle_samples_every_index_once_by_seed_and_epoch() -> None:
     sampler = ShuffleSampler(50, seed=1)
     epochs = [list(sampler) for _ in range(3)]
 

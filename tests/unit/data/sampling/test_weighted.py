@@ -25,27 +25,27 @@ def make_weights(num_samples: int = 5000) -> NDArray[np.float64]:
     return weights
 
 
-@pytest.mark.parametrize("num_draws", [2, 1000, 2**21 - 1, 2**21, 2**21 + 1])
-def test_with_replacement_it_draws_what_torch_draws(num_draws: int) -> None:
+@pytest.mark.parametrize("num_samples", [2, 1000, 2**21 - 1, 2**21, 2**21 + 1])
+def test_with_replacement_it_samples_what_torch_samples(num_samples: int) -> None:
     weights = make_weights()
-    expected = torch.multinomial(torch.from_numpy(weights), num_draws, True, generator=generator())
+    expected = torch.multinomial(torch.from_numpy(weights), num_samples, True, generator=generator())
 
-    drawn = sample_with_replacement(weights, num_draws, generator())
+    sampled = sample_with_replacement(weights, num_samples, generator())
 
-    np.testing.assert_array_equal(drawn, expected.numpy())
-    assert (weights[drawn] > 0).all()
+    np.testing.assert_array_equal(sampled, expected.numpy())
+    assert (weights[sampled] > 0).all()
 
 
-@pytest.mark.parametrize("num_draws", [1, 1000, 4499])
-def test_without_replacement_it_draws_what_torch_draws(num_draws: int) -> None:
+@pytest.mark.parametrize("num_samples", [1, 1000, 4499])
+def test_without_replacement_it_samples_what_torch_samples(num_samples: int) -> None:
     weights = make_weights()
     assert np.count_nonzero(weights) == 4499
-    expected = torch.multinomial(torch.from_numpy(weights), num_draws, False, generator=generator())
+    expected = torch.multinomial(torch.from_numpy(weights), num_samples, False, generator=generator())
 
-    drawn = sample_without_replacement(weights, num_draws, generator())
+    sampled = sample_without_replacement(weights, num_samples, generator())
 
-    np.testing.assert_array_equal(drawn, expected.numpy())
-    assert len(np.unique(drawn)) == num_draws
+    np.testing.assert_array_equal(sampled, expected.numpy())
+    assert len(np.unique(sampled)) == num_samples
 
 
 def test_all_of_the_samples_without_replacement() -> None:
@@ -55,8 +55,8 @@ def test_all_of_the_samples_without_replacement() -> None:
     np.testing.assert_array_equal(sample_without_replacement(weights, 3000, generator()), expected.numpy())
 
 
-@pytest.mark.parametrize("num_draws", [50, 100, 200])
-def test_equal_arrivals_are_in_the_order_of_their_indices(num_draws: int) -> None:
+@pytest.mark.parametrize("num_samples", [50, 100, 200])
+def test_equal_arrivals_are_in_the_order_of_their_indices(num_samples: int) -> None:
     """Divided by a number around 1, the smallest weights there are give very few different quotients."""
     weights = np.full(200, 5e-324)
     exponential = torch.empty(200, dtype=torch.float64).exponential_(generator=generator()).numpy()
@@ -64,7 +64,7 @@ def test_equal_arrivals_are_in_the_order_of_their_indices(num_draws: int) -> Non
     assert len(np.unique(quotients)) < 30
     expected = sorted(range(200), key=lambda index: (-quotients[index], index))
 
-    assert sample_without_replacement(weights, num_draws, generator()).tolist() == expected[:num_draws]
+    assert sample_without_replacement(weights, num_samples, generator()).tolist() == expected[:num_samples]
 
 
 def test_the_smallest_weights_still_come_before_those_that_are_zero() -> None:
@@ -75,7 +75,7 @@ def test_the_smallest_weights_still_come_before_those_that_are_zero() -> None:
 
 
 @pytest.mark.parametrize("first", [1, 3])
-def test_leading_zeros_are_never_drawn(first: int) -> None:
+def test_leading_zeros_are_never_sampled(first: int) -> None:
     weights = np.zeros(10)
     weights[first:] = 1e-300
 
@@ -94,12 +94,12 @@ def test_leading_zeros_are_never_drawn(first: int) -> None:
         ([1.0, 0.0, 1.0], 3, "num_samples=3 of the sampler without replacement, but only 2 of 3 weights are above 0"),
     ],
 )
-def test_weights_that_cannot_be_drawn_by(weights: list[float], num_distinct: int | None, message: str) -> None:
+def test_weights_that_cannot_be_sampled_by(weights: list[float], num_distinct: int | None, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         check_weights(np.array(weights), num_distinct)
     assert "\n" not in str(caught.value)
 
 
-def test_weights_that_can_be_drawn_by() -> None:
+def test_weights_that_can_be_sampled_by() -> None:
     check_weights(np.array([0.0, 1e-320, 1e300]), None)
     check_weights(np.array([0.0, 1.0, 2.0]), 2)

@@ -81,7 +81,7 @@ def test_a_sample_weighs_what_its_class_weighs() -> None:
     assert sample_weights([1, 0, 1], [0.5, 2.0]) == [2.0, 0.5, 2.0]
 
 
-def test_a_balanced_draw_is_equally_likely_for_every_class() -> None:
+def test_a_balanced_sample_is_equally_likely_for_every_class() -> None:
     labels = [0] * 7 + [1] * 2 + [2]
     weights = np.array(sample_weights(labels, class_weights([7, 2, 1])))
 

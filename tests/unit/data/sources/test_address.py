@@ -38,10 +38,10 @@ def test_paths(path: str) -> None:
 
 @pytest.mark.parametrize("address", ADDRESSES[:1] + ADDRESSES[2:])
 def test_splitting_and_joining_are_each_others_reverse(address: str) -> None:
-    place, name = split_address(address)
+    location, name = split_address(address)
 
     assert name == "cat.jpg"
-    assert join(place, name) == address
+    assert join(location, name) == address
 
 
 def test_a_query_stays_with_its_name() -> None:

@@ -56,7 +56,7 @@ def test_files_of_class_names(tmp_path: Path, name: str, text: str) -> None:
         ("labels_mapping.json", b'{"class_to_idx": 3}', "holds no class names"),
     ],
 )
-def test_files_that_are_none(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_files_that_are_not_class_names(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(DataError) as caught:
@@ -84,16 +84,16 @@ def test_labels_that_are_names_stay_even_if_they_are_numbers() -> None:
 
 
 @pytest.mark.parametrize("labels", [["n01440764"], ["007"], ["1", "x"], ["-1"], ["1.0"], ["１"]])
-def test_labels_that_are_no_indices_stay_and_it_is_said(labels: list[str]) -> None:
+def test_labels_that_are_not_indices_stay_with_a_warning(labels: list[str]) -> None:
     assert named(labels, ("cat", "dog")) == (labels, ["classes.txt is not used: the labels are text and not indices"])
 
 
-def test_an_index_without_a_name_is_told_with_its_picture() -> None:
+def test_an_index_without_a_name_is_reported_with_its_image() -> None:
     with pytest.raises(
         DataError, match=r"^x\.tar::1\.jpg has the label 2, and classes\.txt has names for 0 to 1 only$"
     ):
         named(["1", "2", "0", "2"], ("cat", "dog"))
 
 
-def test_no_pictures() -> None:
+def test_no_images() -> None:
     assert named([], ("cat",)) == ([], [])

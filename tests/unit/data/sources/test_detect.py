@@ -38,7 +38,7 @@ def test_a_table_in_the_root_or_as_the_root(tmp_path: Path, suffix: str) -> None
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_a_table_in_each_split_beside_its_images(tmp_path: Path, suffix: str) -> None:
+def test_a_table_in_each_split_next_to_its_images(tmp_path: Path, suffix: str) -> None:
     for split in ("Train", "validation"):
         rows = photo_rows(tmp_path / split, ["00", "no"])
         named = [{"file": row["image"], "class": row["label"]} for row in rows]
@@ -59,7 +59,7 @@ def test_a_split_without_a_table_where_the_others_have_one(tmp_path: Path) -> No
         list_photos(tmp_path)
 
 
-def test_what_is_not_there_or_no_table(tmp_path: Path) -> None:
+def test_a_missing_root_and_a_file_that_is_not_a_table(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"there is no folder {tmp_path / 'nothing'}"):
         list_photos(tmp_path / "nothing")
     (tmp_path / "notes.txt").write_text("")
@@ -84,7 +84,7 @@ def test_no_images_at_all(tmp_path: Path, make: object) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_images_that_lie_in_no_class_folder_are_said(tmp_path: Path) -> None:
+def test_images_that_lie_in_no_class_folder_are_reported(tmp_path: Path) -> None:
     make_photo(tmp_path / "a.png", 0)
 
     with pytest.raises(DataError, match=r"1 image\(s\) lie directly in .* outside any class folder.*expected <class>"):
@@ -92,7 +92,7 @@ def test_images_that_lie_in_no_class_folder_are_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the file system takes Unicode names only")
-def test_names_that_are_no_unicode_are_refused_with_a_message_that_prints(tmp_path: Path) -> None:
+def test_names_that_are_not_unicode_are_refused_with_a_message_that_prints(tmp_path: Path) -> None:
     make_photos(tmp_path, {"a": 1, "b": 1})
     (tmp_path / "b").rename(tmp_path / os.fsdecode(b"caf\xe9"))
 

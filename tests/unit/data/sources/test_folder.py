@@ -68,14 +68,14 @@ def test_a_class_called_train_within_splits(tmp_path: Path) -> None:
     assert [sample.label for sample in listing.samples("val")] == ["train", "val"]
 
 
-def test_splits_without_class_folders_are_no_classes(tmp_path: Path) -> None:
+def test_splits_without_class_folders_are_not_classes(tmp_path: Path) -> None:
     make_photos(tmp_path, {"train": 2, "test": 2})
 
     with pytest.raises(DataError, match=r"the splits test, train without class folders.*test/<class>/<image>$"):
         split_folders(tmp_path)
 
 
-def test_an_unlabelled_test_folder_beside_the_splits_is_said(tmp_path: Path) -> None:
+def test_an_unlabelled_test_folder_next_to_the_splits_is_reported(tmp_path: Path) -> None:
     make_photos(tmp_path, {"train/a": 1, "val/a": 1, "test": 2, "empty": 0, ".cache/a": 1})
     make_photo(tmp_path / "loose.png", 9)
 
@@ -123,7 +123,7 @@ def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
     assert warnings == [f"class folder {tmp_path / name} holds no images; the class is left out" for name in "cd"]
 
 
-def test_pictures_deeper_below_belong_to_the_class(tmp_path: Path) -> None:
+def test_images_deeper_below_belong_to_the_class(tmp_path: Path) -> None:
     make_photos(tmp_path, {"a": 1, "a/2024/may": 2, "a/2023": 1, "b/x": 1})
 
     samples = list_class_folders(tmp_path).samples()

@@ -79,7 +79,7 @@ def test_a_split_column(tmp_path: Path, cache: Path) -> None:
     assert listing.locations == {"train": str(path), "val": str(path)}
 
 
-def test_a_split_that_is_none_or_in_some_files_only(tmp_path: Path, cache: Path) -> None:
+def test_an_invalid_split_or_one_in_some_files_only(tmp_path: Path, cache: Path) -> None:
     path = write_hub_parquet(tmp_path / "set" / "x.parquet", [0, 1], names=NAMES, extra={"split": ["train", "dev"]})
     with pytest.raises(DataError, match=rf"^{path}, row 2: 'dev' in the column 'split' is not a split"):
         list_found(path, cache)
@@ -144,7 +144,7 @@ def test_a_column_that_the_settings_name_is_not_replaced(
         list_found(path, cache, columns)
 
 
-def test_several_columns_of_pictures_or_of_classes(tmp_path: Path, cache: Path) -> None:
+def test_several_columns_of_images_or_of_classes(tmp_path: Path, cache: Path) -> None:
     path = write_hub_parquet(tmp_path / "x.parquet", [0], names=NAMES, columns=("left", "a"))
     table = parquet.read_table(path)
     two = table.append_column("right", table.column("left"))
@@ -163,7 +163,7 @@ def test_several_columns_of_pictures_or_of_classes(tmp_path: Path, cache: Path) 
     assert [s.label for s in list_found(path, cache, Columns(label="b")).samples()] == ["x"]
 
 
-def test_tables_of_paths_are_none(tmp_path: Path, cache: Path) -> None:
+def test_tables_of_paths_are_not_image_sets(tmp_path: Path, cache: Path) -> None:
     table = write_table(tmp_path / "x.parquet", [{"image": "a.png", "label": "cat"}])
 
     assert list_hub_parquet(str(table), Columns(), cache=cache) is None
@@ -183,7 +183,7 @@ def test_tables_of_paths_are_none(tmp_path: Path, cache: Path) -> None:
         ([[0]], "row 1: the column 'label' holds a value of type list, not text"),
     ],
 )
-def test_labels_that_are_none(tmp_path: Path, cache: Path, labels: list[object], message: str) -> None:
+def test_invalid_labels(tmp_path: Path, cache: Path, labels: list[object], message: str) -> None:
     path = write_hub_parquet(tmp_path / "train-0.parquet", labels, names=NAMES)
 
     with pytest.raises(DataError) as caught:
@@ -199,7 +199,7 @@ def test_a_label_that_the_settings_do_not_name(tmp_path: Path, cache: Path) -> N
         list_hub_parquet(str(path), Columns(), cache=cache, classes=["cat", "dog"])
 
 
-def test_pictures_beside_the_file(tmp_path: Path, cache: Path) -> None:
+def test_images_next_to_the_file(tmp_path: Path, cache: Path) -> None:
     make_photo(tmp_path / "set" / "photos" / "b.png", 1)
     images: Sequence[Mapping[str, object]] = [
         {"bytes": photo_bytes(0), "path": "a.png"}, {"bytes": None, "path": "photos/b.png"},
@@ -225,7 +225,7 @@ def test_pictures_beside_the_file(tmp_path: Path, cache: Path) -> None:
         ),
     ],
 )
-def test_rows_without_a_picture(tmp_path: Path, cache: Path, image: Mapping[str, object] | None, message: str) -> None:
+def test_rows_without_an_image(tmp_path: Path, cache: Path, image: Mapping[str, object] | None, message: str) -> None:
     good = {"bytes": photo_bytes(0), "path": "a.png"}
     path = write_hub_parquet(tmp_path / "x.parquet", [0, 1], names=NAMES, images=[good, image])
 
@@ -233,7 +233,7 @@ def test_rows_without_a_picture(tmp_path: Path, cache: Path, image: Mapping[str,
         list_found(path, cache)
 
 
-def test_pictures_are_unpacked_once(tmp_path: Path, cache: Path) -> None:
+def test_images_are_unpacked_once(tmp_path: Path, cache: Path) -> None:
     path = write_hub_parquet(tmp_path / "x.parquet", [0, 1, 2], names=NAMES)
     first = list_found(path, cache)
     pack = Path(first.samples()[0].image.path)
@@ -266,7 +266,7 @@ def test_damaged_packs_are_made_again_and_look_the_same(tmp_path: Path, cache: P
     assert list(cache.rglob("*.tmp")) == []
 
 
-def test_another_file_at_the_same_place_is_unpacked_again(tmp_path: Path, cache: Path) -> None:
+def test_another_file_at_the_same_path_is_unpacked_again(tmp_path: Path, cache: Path) -> None:
     path = write_hub_parquet(tmp_path / "x.parquet", [0], names=NAMES)
     assert read(list_found(path, cache)) == [(0, "cat")]
     write_hub_parquet(path, [1, 1], names=NAMES, first=7)

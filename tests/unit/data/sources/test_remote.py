@@ -120,9 +120,7 @@ def test_a_file_that_comes_cut_off_is_never_seen(tmp_path: Path, cache: Path, we
 @pytest.mark.parametrize(
     ("status", "message"), [(404, "it does not exist"), (403, "it may not be read"), (401, "it may not be read")]
 )
-def test_what_is_not_there_or_forbidden_is_not_tried_again(
-    cache: Path, web: WebFolder, status: int, message: str
-) -> None:
+def test_a_missing_or_forbidden_file_is_not_tried_again(cache: Path, web: WebFolder, status: int, message: str) -> None:
     web.failures["/x"] = [status, status, 503]
 
     with pytest.raises(DataError, match=rf"^cannot fetch {web.address}/x: {message}"):
@@ -172,7 +170,7 @@ def test_a_file_in_a_file(tmp_path: Path, cache: Path) -> None:
     assert list_folder(f"zip://photos::file://{tmp_path}/all.zip").files == [address]
 
 
-def test_a_folder_is_no_file(cache: Path) -> None:
+def test_a_folder_is_not_a_file(cache: Path) -> None:
     fsspec.filesystem("memory").pipe("/test_a_folder/x", b"1")
 
     with pytest.raises(DataError, match="cannot fetch memory:///test_a_folder: it is a folder"):
@@ -256,7 +254,7 @@ def test_a_read_only_cache(tmp_path: Path, cache: Path, web: WebFolder) -> None:
         fetch(f"{web.address}/x", cache)
 
 
-def test_a_cache_that_is_no_folder(tmp_path: Path, cache: Path, web: WebFolder) -> None:
+def test_a_cache_that_is_not_a_folder(tmp_path: Path, cache: Path, web: WebFolder) -> None:
     (tmp_path / "served" / "x").write_text("content")
     cache.write_text("")
 
@@ -312,7 +310,7 @@ def test_listing_sees_what_is_new() -> None:
     assert list_remote("memory:///test_new/") == ["memory:///test_new/a/1.jpg", "memory:///test_new/a/2.jpg"]
 
 
-def test_listing_what_is_not_there(web: WebFolder) -> None:
+def test_listing_a_missing_folder(web: WebFolder) -> None:
     for address in (f"{web.address}/nowhere", "memory:///nowhere"):
         with pytest.raises(DataError, match=rf"^cannot list {address}: it does not exist$"):
             list_folder(address)

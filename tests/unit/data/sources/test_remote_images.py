@@ -13,9 +13,9 @@ from classifier_training.errors import BadImageError, DataError
 from classifier_training.imaging.decode import decode_image
 
 
-def test_remote_pictures_become_local_ones(tmp_path: Path) -> None:
+def test_remote_images_become_local_ones(tmp_path: Path) -> None:
     served, cache = make_photos(tmp_path / "served", {"a": 2, "b c": 1}), tmp_path / "cache"
-    told: list[tuple[int, int]] = []
+    messages: list[tuple[int, int]] = []
     with serve(served) as web:
         rows = RowWriter()
         rows.add(f"{web.address}/a", ["0.png", "1.png"], "x", split="train", weights=[1.0, 2.0])
@@ -24,7 +24,7 @@ def test_remote_pictures_become_local_ones(tmp_path: Path) -> None:
         rows.add("x.tar", ["k.png"], ["z"], offsets=[512], sizes=[9], split="train")
         listing = Listing("remote", rows.table(), {"train": "t", "val": "v"}, ["w"], ["f"])
 
-        local = with_local_images(listing, cache, lambda done, total: told.append((done, total)))
+        local = with_local_images(listing, cache, lambda done, total: messages.append((done, total)))
         again = with_local_images(listing, cache)
 
     samples = local.samples("train")
@@ -39,7 +39,7 @@ def test_remote_pictures_become_local_ones(tmp_path: Path) -> None:
     )  # fmt: skip
     assert again.rows.equals(local.rows)
     assert sum(web.gets.values()) == 3
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert messages == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_local_listings_stay_as_they_are(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_local_listings_stay_as_they_are(tmp_path: Path) -> None:
     assert with_local_images(nothing, tmp_path / "cache") is nothing
 
 
-def test_a_picture_that_does_not_exist_keeps_its_address(tmp_path: Path) -> None:
+def test_an_image_that_does_not_exist_keeps_its_address(tmp_path: Path) -> None:
     with serve(make_photos(tmp_path / "served", {"a": 1})) as web:
         rows = RowWriter()
         rows.add(f"{web.address}/a", ["gone.png", "0.png"], "x")
@@ -64,7 +64,7 @@ def test_a_picture_that_does_not_exist_keeps_its_address(tmp_path: Path) -> None
         decode_image(samples[0].image)
 
 
-def test_a_picture_that_may_not_be_read_stops_it(tmp_path: Path) -> None:
+def test_an_image_that_may_not_be_read_stops_it(tmp_path: Path) -> None:
     with serve(make_photos(tmp_path / "served", {"a": 1})) as web:
         web.failures["/a/0.png"] = [403] * 5
         rows = RowWriter()

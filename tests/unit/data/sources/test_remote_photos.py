@@ -68,15 +68,15 @@ def test_split_folders_with_class_folders(served: Path, cache: Path, web: WebFol
 
 def test_class_folders_with_deeper_ones(served: Path, cache: Path, web: WebFolder) -> None:
     make_photos(served, {"train": 1, "Ünï #1/deep/er": 2, "Ünï #1": 1})
-    told: list[tuple[int, int]] = []
+    messages: list[tuple[int, int]] = []
 
     listing = list_remote_photos(
-        web.address, Columns(), cache=cache, progress=lambda done, total: told.append((done, total))
+        web.address, Columns(), cache=cache, progress=lambda done, total: messages.append((done, total))
     )
 
     assert listing.layout == "remote folder, no splits with one folder per class"
     assert [label for _, label, _ in images(listing, cache)] == ["train", "Ünï #1", "Ünï #1", "Ünï #1"]
-    assert told == [(1, 2), (2, 2)]
+    assert messages == [(1, 2), (2, 2)]
 
 
 def test_in_a_store(tmp_path: Path, cache: Path) -> None:
@@ -129,7 +129,7 @@ def test_what_is_ambiguous(served: Path, cache: Path, web: WebFolder) -> None:
         list_remote_photos(web.address, Columns(), cache=cache)
 
 
-def test_what_is_not_there(cache: Path, web: WebFolder) -> None:
+def test_a_missing_root(cache: Path, web: WebFolder) -> None:
     for name in ("nowhere", "nowhere.csv", "nowhere.tar", "nowhere.parquet"):
         with pytest.raises(DataError, match=rf"^cannot (list|fetch) {web.address}/{name}: it does not exist$"):
             list_remote_photos(f"{web.address}/{name}", Columns(), cache=cache)

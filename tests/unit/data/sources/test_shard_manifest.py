@@ -30,7 +30,7 @@ def test_it_comes_back_as_it_was_written(tmp_path: Path) -> None:
         '{"version": 1, "made_of": {}, "is_complete": true, "shards": [{"file": 1}]}',
     ],
 )
-def test_what_is_none(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_a_manifest(tmp_path: Path, content: str) -> None:
     (tmp_path / "prepare.json").write_text(content)
 
     with pytest.raises(DataError, match=r"prepare\.json is not what classifier-training prepare writes"):

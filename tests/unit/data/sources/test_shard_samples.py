@@ -20,7 +20,7 @@ def labels(path: Path, *members: tuple[str, bytes]) -> list[str]:
 
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("webdataset", [False, True])
-def test_pictures_and_their_labels(tmp_path: Path, as_json: bool, webdataset: bool) -> None:
+def test_images_and_their_labels(tmp_path: Path, as_json: bool, webdataset: bool) -> None:
     names = ["007", "1e3", "no", "Ünï 🐈", "0"]
     path = write_shard(tmp_path / "x.tar", names, as_json=as_json, webdataset=webdataset)
 
@@ -34,7 +34,7 @@ def test_pictures_and_their_labels(tmp_path: Path, as_json: bool, webdataset: bo
 
 
 @pytest.mark.parametrize("extension", ["jpg", "JPEG", "png", "webp", "Tiff", "bmp"])
-def test_every_kind_of_picture(tmp_path: Path, extension: str) -> None:
+def test_every_kind_of_image(tmp_path: Path, extension: str) -> None:
     assert labels(tmp_path, (f"a.{extension}", PICTURE), ("a.CLS", b"cat")) == ["cat"]
 
 
@@ -110,7 +110,7 @@ def test_cls_wins_over_json(tmp_path: Path) -> None:
         ([("a.jpg", PICTURE), ("a.json", b'{"label": {"a": 1}}')], "x.tar::a.json holds a label that is a dict"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_key(tmp_path: Path, members: list[tuple[str, bytes]], message: str) -> None:
+def test_what_is_wrong_is_reported_with_its_key(tmp_path: Path, members: list[tuple[str, bytes]], message: str) -> None:
     with pytest.raises(DataError, match=re.escape(message)) as caught:
         labels(tmp_path, *members)
 

@@ -125,7 +125,7 @@ def test_missing_shards_of_a_pattern_are_named(tmp_path: Path) -> None:
     assert str(caught.value) == f"6 of the 7 files of {tmp_path}/train-{{000..006}}.tar are missing: {names} and 3 more"
 
 
-def test_photo_folders_with_the_archive_that_they_came_in_are_no_shards(tmp_path: Path) -> None:
+def test_photo_folders_with_the_archive_that_they_came_in_are_not_shards(tmp_path: Path) -> None:
     make_photos(tmp_path, {"cat": 1, "dog": 1})
     write_shard(tmp_path / "photos.tar", ["cat"])
     (tmp_path / "photos.tar.gz").write_bytes(b"")
@@ -153,14 +153,14 @@ def test_one_bad_shard_of_several_is_named(tmp_path: Path, number: int) -> None:
         list_found(tmp_path)
 
 
-def test_a_shard_without_pictures_is_said(tmp_path: Path) -> None:
+def test_a_shard_without_images_is_reported(tmp_path: Path) -> None:
     write_shard(tmp_path / "0.tar", ["cat"])
     write_tar(tmp_path / "1.tar", [])
 
     assert list_found(tmp_path).warnings == [f"the shard {tmp_path}/1.tar holds no images"]
 
 
-def test_keys_of_several_shards_are_said(tmp_path: Path) -> None:
+def test_keys_of_several_shards_are_reported(tmp_path: Path) -> None:
     write_shard(tmp_path / "train-0.tar", ["cat", "cat", "cat"])
     write_shard(tmp_path / "train-1.tar", ["cat", "cat"], first=1)
     write_shard(tmp_path / "val-0.tar", ["cat", "cat"], first=0)
@@ -186,14 +186,14 @@ def test_indices_and_a_file_of_names(tmp_path: Path) -> None:
         assert [sample.label for sample in list_found(root).samples()] == ["1", "0"]
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
+def test_progress_is_reported(tmp_path: Path) -> None:
     for number in range(5):
         write_shard(tmp_path / f"{number}.tar", ["cat"], first=number)
-    told: list[tuple[int, int]] = []
+    messages: list[tuple[int, int]] = []
 
-    list_shards(str(tmp_path), progress=lambda done, total: told.append((done, total)))
+    list_shards(str(tmp_path), progress=lambda done, total: messages.append((done, total)))
 
-    assert told == [(number, 5) for number in range(1, 6)]
+    assert messages == [(number, 5) for number in range(1, 6)]
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ def test_a_prepared_folder_is_compared_with_what_it_should_hold(prepared: Path) 
         list_found(prepared)
 
 
-def test_a_shard_of_another_length_than_its_index_says(prepared: Path) -> None:
+def test_a_shard_of_another_length_than_in_its_manifest(prepared: Path) -> None:
     write_shard(prepared / "train-2.tar", ["cat"] * 9)
 
     with pytest.raises(DataError, match=rf"^{prepared}: train-2\.tar has \d+ bytes and not 10240 as in prepare\.json"):

@@ -45,7 +45,7 @@ def test_splits_in_names(tmp_path: Path, name: str, split: str | None) -> None:
     assert found.all() == [(split, str(tmp_path / name))]
 
 
-def test_files_are_in_order_and_hidden_ones_are_not_there(tmp_path: Path) -> None:
+def test_files_are_in_order_and_hidden_ones_are_left_out(tmp_path: Path) -> None:
     found = find(touch(tmp_path, "val-2.x", "train-10.x", "train-9.x", ".train-0.x", "notes.txt"))
 
     assert found is not None

@@ -69,7 +69,7 @@ def test_columns_have_any_name_and_any_order(tmp_path: Path, name: str) -> None:
     (Columns(image="file"), "'file'", "data.image_column"),
     (Columns(label="class"), "'class'", "data.label_column"),
 ])  # fmt: skip
-def test_a_missing_column_is_named_with_those_that_are_there(
+def test_a_missing_column_is_named_with_the_existing_ones(
     tmp_path: Path, name: str, columns: Columns, missing: str, setting: str
 ) -> None:
     path = write_table(tmp_path / name, [{"image": "x.png", "label": "cat"}])
@@ -147,7 +147,7 @@ def test_numbers_in_parquet_become_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("value", ["", "training", "dev", "0"])
-def test_a_bad_split_is_told_with_its_row(tmp_path: Path, name: str, value: str) -> None:
+def test_a_bad_split_is_reported_with_its_row(tmp_path: Path, name: str, value: str) -> None:
     rows = [{"image": f"{split}.png", "label": "a", "split": split} for split in ("train", "val", value)]
     path = write_table(tmp_path / name, rows)
     row = {".csv": 4, ".jsonl": 3, ".parquet": 3}[path.suffix]
@@ -159,7 +159,7 @@ def test_a_bad_split_is_told_with_its_row(tmp_path: Path, name: str, value: str)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_empty_image_cell_is_told_with_its_row(tmp_path: Path, name: str) -> None:
+def test_an_empty_image_cell_is_reported_with_its_row(tmp_path: Path, name: str) -> None:
     path = write_table(tmp_path / name, [{"image": "x.png", "label": "a"}, {"image": "", "label": "b"}])
 
     with pytest.raises(DataError, match=r"row [23]: the column 'image' is empty"):
@@ -191,7 +191,7 @@ def test_several_labels_in_a_cell_are_refused(tmp_path: Path, name: str, label: 
         list_table(path, Columns())
 
 
-def test_pictures_within_a_parquet_table_are_refused(tmp_path: Path) -> None:
+def test_images_within_a_parquet_table_are_refused(tmp_path: Path) -> None:
     path = write_table(tmp_path / "t.parquet", [{"image": {"bytes": b"\x89PNG", "path": "x.png"}, "label": "a"}])
 
     with pytest.raises(DataError, match=r"row 1: the column 'image' holds a value of type dict, not text"):
@@ -290,7 +290,7 @@ def test_groups_and_weights(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("weight", ["-1", "x", "nan", "inf", "1,5"])
-def test_a_weight_that_is_none_is_told_with_its_row(tmp_path: Path, weight: str) -> None:
+def test_an_invalid_weight_is_reported_with_its_row(tmp_path: Path, weight: str) -> None:
     rows = [{"image": "a.png", "label": "x", "w": "1"}, {"image": "b.png", "label": "x", "w": weight}]
     path = write_table(tmp_path / "t.jsonl", rows)
 
@@ -301,7 +301,7 @@ def test_a_weight_that_is_none_is_told_with_its_row(tmp_path: Path, weight: str)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_label_that_the_settings_do_not_name_is_told_with_its_row(tmp_path: Path, name: str) -> None:
+def test_a_label_that_the_settings_do_not_name_is_reported_with_its_row(tmp_path: Path, name: str) -> None:
     path = write_table(tmp_path / name, [{"image": "a.png", "label": "cat"}, {"image": "b.png", "label": "dgo"}])
 
     assert len(list_table(path, Columns(), classes=["cat", "dgo"]).samples()) == 2

@@ -155,7 +155,7 @@ def test_a_folder_that_leads_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "target", "told"),
+    ("kind", "target", "messages"),
     [
         (tarfile.SYMTYPE, "/etc/passwd", "a link"),
         (tarfile.LNKTYPE, "good.jpg", "a link"),
@@ -165,10 +165,10 @@ def test_a_folder_that_leads_out(tmp_path: Path) -> None:
         (b"V", "", "no plain file"),
     ],
 )
-def test_what_is_no_plain_file_is_refused(tmp_path: Path, kind: bytes, target: str, told: str) -> None:
+def test_a_member_that_is_not_a_plain_file_is_refused(tmp_path: Path, kind: bytes, target: str, messages: str) -> None:
     path = write_tar(tmp_path / "x.tar", [("good.jpg", b"1"), (special("bad.jpg", kind, target), b"")])
 
-    with pytest.raises(DataError, match=rf"x\.tar: the member 'bad.jpg' is {told}; only plain files are read"):
+    with pytest.raises(DataError, match=rf"x\.tar: the member 'bad.jpg' is {messages}; only plain files are read"):
         members(path)
 
 
@@ -237,7 +237,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"<html>" * 200, b"\x89PNG" + bytes(3000), random.Random(0).randbytes(2000), b"short"]
 )
-def test_what_is_no_tar_file(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_tar_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.tar").write_bytes(content)
 
     with pytest.raises(

@@ -37,7 +37,7 @@ def test_a_group_stays_together(tmp_path: Path) -> None:
     assert len(set.union(*of_group.values())) > 1
 
 
-def test_a_picture_without_a_group_goes_by_its_content(tmp_path: Path) -> None:
+def test_an_image_without_a_group_goes_by_its_content(tmp_path: Path) -> None:
     alone = halves(make_index(tmp_path / "i.arrow"))
     mixed = halves(make_index(tmp_path / "g.arrow", ["one"] + [None] * 59))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.helpers.cli import ENVIRONMENT
-from tests.helpers.stored_pictures import make_list, picture_of, right_positions, store_all
+from tests.helpers.stored_images import image_of, make_list, store_all, valid_positions
 
 from classifier_training.data.cache.choice import CacheChoice, CacheSetting, choose_cache
 from classifier_training.data.cache.slots import ImageList
@@ -108,7 +108,7 @@ def opened(
 
 def kept(choice: CacheChoice, images: ImageList) -> list[int]:
     """The positions that a cache gives, each one compared with what it should be."""
-    return [] if choice.cache is None else right_positions(choice.cache, images)
+    return [] if choice.cache is None else valid_positions(choice.cache, images)
 
 
 # -- many at once ------------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_processes_that_fill_one_cache_at_once_agree(start: Start, tmp_path: Pat
 # -- killed ------------------------------------------------------------------------------------------------------
 
 
-def test_a_filling_that_is_killed_again_and_again_leaves_only_right_pictures(
+def test_a_filling_that_is_killed_again_and_again_leaves_only_valid_images(
     start: Start, tmp_path: Path, images: ImageList
 ) -> None:
     generator, found = random.Random(0), 0
@@ -223,7 +223,7 @@ def test_a_cache_that_a_process_uses_is_not_removed(start: Start, tmp_path: Path
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
-def test_a_write_that_fails_in_the_middle_of_a_picture_ends_the_filling(
+def test_a_write_that_fails_in_the_middle_of_an_image_ends_the_filling(
     start: Start, tmp_path: Path, images: ImageList, share: float
 ) -> None:
     filling = start(limit=int(images.num_bytes * share))
@@ -290,7 +290,7 @@ def test_a_filled_cache_on_a_disk_that_became_full_is_read(small_disk: Path, tmp
 
 
 @pytest.mark.parametrize(("setting", "kind"), [("disk", "none"), ("auto", "memory")])
-def test_a_disk_that_is_full_from_the_start_is_no_error(
+def test_a_disk_that_is_full_from_the_start_is_not_an_error(
     small_disk: Path, tmp_path: Path, images: ImageList, setting: CacheSetting, kind: str
 ) -> None:
     (tmp_path / "shm").mkdir()
@@ -340,7 +340,7 @@ def test_a_read_only_folder_is_used_if_it_holds_something(
     with opened(images, tmp_path) as choice:
         assert choice.cache is not None
         for position in (3, 5):
-            choice.cache.put(position, picture_of(images, position))
+            choice.cache.put(position, image_of(images, position))
     read_only(tmp_path / "root")
 
     with opened(images, tmp_path, "auto") as choice:
@@ -352,7 +352,7 @@ def test_a_read_only_folder_is_used_if_it_holds_something(
         assert choice.cache.new_warnings() == []
 
 
-def test_a_read_only_folder_that_is_empty_is_not_used_and_that_is_said(
+def test_a_read_only_folder_that_is_empty_is_not_used_and_that_is_reported(
     read_only: Callable[[Path], None], tmp_path: Path, images: ImageList
 ) -> None:
     with opened(images, tmp_path):
@@ -379,5 +379,5 @@ def test_damage_in_a_read_only_folder_is_reported(
     with opened(images, tmp_path) as choice:
         assert choice.cache is not None
         worker = pickle.loads(pickle.dumps(choice.cache))  # noqa: S301 - our own
-        assert right_positions(worker, images) == list(range(1, COUNT))
+        assert valid_positions(worker, images) == list(range(1, COUNT))
         assert "1 stored image(s) were damaged" in choice.cache.new_warnings()[0]

@@ -37,14 +37,14 @@ def make_list(
     return ImageList(digests, sizes[:, 0], sizes[:, 1], StoredForm(role, short_side, "bicubic", "test"))
 
 
-def picture_of(images: ImageList, position: int) -> NDArray[np.uint8]:
+def image_of(images: ImageList, position: int) -> NDArray[np.uint8]:
     """uint8 (H, W, 3), noise that follows from the content hash."""
     size = int(images.widths[position]), int(images.heights[position])
     width, height = stored_size(*size, images.form.short_side)
     return np.random.default_rng(images.digests[position].tolist()).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def make_picture_cache(folder: Path, images: ImageList, room: int | None = None) -> ImageCache:
+def make_image_cache(folder: Path, images: ImageList, room: int | None = None) -> ImageCache:
     """A cache of its own, in ``folder / "cache"``, with shared marks beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     make_cache(folder / "cache", images, images.num_bytes if room is None else room)
@@ -54,10 +54,10 @@ def make_picture_cache(folder: Path, images: ImageList, room: int | None = None)
 def store_all(cache: ImageCache, images: ImageList) -> None:
     """Puts every image into a cache."""
     for position in range(len(images)):
-        cache.put(position, picture_of(images, position))
+        cache.put(position, image_of(images, position))
 
 
-def right_positions(cache: ImageCache, images: ImageList) -> list[int]:
+def valid_positions(cache: ImageCache, images: ImageList) -> list[int]:
     """The positions that the cache gives, each compared with what it should be.
 
     Raises:
@@ -67,7 +67,7 @@ def right_positions(cache: ImageCache, images: ImageList) -> list[int]:
     for position in range(len(images)):
         pixels = cache.get(position)
         if pixels is not None:
-            np.testing.assert_array_equal(pixels, picture_of(images, position))
+            np.testing.assert_array_equal(pixels, image_of(images, position))
             found.append(position)
     return found
 
