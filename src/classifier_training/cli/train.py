@@ -43,11 +43,5 @@ def train(
         check_settings(overrides, config, path)
     from classifier_training.training.train import train as run_training
 
-    run_training(
-        None if resume else path,
-        overrides,
-        config=config,
-        resume=(path or True) if resume else False,
-        dry_run=dry_run,
-        quiet=quiet,
-    )
+    source, run = (None, path or True) if resume else (path, False)
+    run_training(source, overrides, config=config, resume=run, dry_run=dry_run, quiet=quiet)
