@@ -128,7 +128,7 @@ import sys
 from classifier_training import compare, report
 report(sys.argv[1])
 compare(sys.argv[1:])
-print(*sorted({"torch", "lightning", "hydra", "timm", "matplotlib"} & set(sys.modules)))
+print(*sorted({"torch", "lightning", "timm", "matplotlib"} & set(sys.modules)))
 """
     command = [sys.executable, "-c", script, *map(str, runs)]
     finished = subprocess.run(

@@ -30,7 +30,7 @@ print(prediction.label, scoring.result()[0].top1)
 """
 
 HEAVY = """
-heavy = {"torch", "torchvision", "lightning", "timm", "pydantic", "hydra", "omegaconf", "rich", "typer", "pyarrow"}
+heavy = {"torch", "torchvision", "lightning", "timm", "pydantic", "rich", "typer", "pyarrow"}
 loaded = heavy & set(sys.modules)
 if loaded:
     sys.exit(f"imported {loaded}")

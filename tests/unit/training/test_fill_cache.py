@@ -22,15 +22,15 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_a_training_finds_every_picture(photos: Path, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
 
     prepared = prepare_cache(
-        photos, SETTINGS, to=tmp_path / "cache", storing=lambda done, total: told.append((done, total))
+        photos, SETTINGS, to=tmp_path / "cache", storing=lambda done, total: calls.append((done, total))
     )
 
     assert (prepared.num_made, prepared.num_stored, prepared.num_images) == (12, 12, 12)
     assert prepared.warnings == ()
-    assert told[-1] == (3, 3)
+    assert calls[-1] == (3, 3)
     data = ImageFolderDataModule(
         photos, preprocessing=backbone_preprocessing("test_resnet", 32), num_workers=0, cache_dir=str(prepared.folder)
     )

@@ -19,8 +19,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_split_photos(tmp_path_factory.mktemp("photos"), train=3, val=2, test=1)
 
 
-def plan_of(photos: Path, *words: str) -> Plan:
-    settings = load_config([f"data.root={photos}", "model.name=test_resnet", "trainer.accelerator=cpu", *words])
+def plan_of(photos: Path, *overrides: str) -> Plan:
+    settings = load_config([f"data.root={photos}", "model.name=test_resnet", "trainer.accelerator=cpu", *overrides])
     return make_plan(settings, Terminal(quiet=True))
 
 
@@ -50,13 +50,20 @@ def test_weights_that_are_started_from_are_treated_gently(photos: Path, source: 
 
 
 def test_what_the_user_chose_stays(photos: Path) -> None:
-    words = ["model.freeze_epochs=3", "model.freeze_norm_stats=false", "optimizer.backbone_lr_scale=0.5"]
-    words += ["data.image_size=64", "data.crop_pct=1.0", "trainer.precision=bf16-mixed"]
-    config = plan_of(photos, "model.pretrained=true", *words).config
+    overrides = ["model.freeze_epochs=3", "model.freeze_norm_stats=false", "optimizer.backbone_lr_scale=0.5"]
+    overrides += ["data.image_size=64", "data.crop_pct=1.0", "trainer.precision=bf16-mixed"]
+    config = plan_of(photos, "model.pretrained=true", *overrides).config
     assert (config.model.freeze_epochs, config.model.freeze_norm_stats) == (3, False)
     assert config.optimizer.backbone_lr_scale == 0.5
     assert (config.data.image_size, config.data.crop_pct) == (64, 1.0)
     assert config.trainer.precision == "bf16-mixed"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "without"), [("recipe=finetune", ["model.pretrained=true"]), ("recipe=scratch", [])], ids=str
+)
+def test_a_recipe_decides_what_is_decided_without_it(photos: Path, recipe: str, without: list[str]) -> None:
+    assert plan_of(photos, recipe).config == plan_of(photos, *without).config
 
 
 def test_a_file_of_weights_is_found_from_everywhere(
@@ -113,8 +120,8 @@ def test_the_plan_is_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> N
     describe_plan(plan_of(photos, "optimizer.lr=0.002", "data.batch_size=7"), Terminal())
     shown = capsys.readouterr().out
     assert f"photos: {photos}" in shown
-    for words in ("2 classes", "test_resnet, from random weights", "batch size 7", "lr 0.002", "160 px", "val/top1"):
-        assert words in shown
+    for text in ("2 classes", "test_resnet, from random weights", "batch size 7", "lr 0.002", "160 px", "val/top1"):
+        assert text in shown
     table = [line.replace("│", " ").split() for line in shown.splitlines()]
     assert [row for row in table if row[:1] in (["class"], ["cat"], ["dog"], ["all"])] == [
         ["cat", "3", "2", "1"],

@@ -77,13 +77,14 @@ def test_some_settings_may_change(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["seed=3", "data.batch_size=7", "model.name=resnet50", "optimizer.lr=0.1", "ema.decay=0.5", "loss.name=bce"]
+    "override",
+    ["seed=3", "data.batch_size=7", "model.name=resnet50", "optimizer.lr=0.1", "ema.decay=0.5", "loss.name=bce"],
 )
-def test_a_setting_that_makes_it_another_run_is_refused(tmp_path: Path, word: str) -> None:
+def test_a_setting_that_makes_it_another_run_is_refused(tmp_path: Path, override: str) -> None:
     run = make_run(tmp_path)
-    key, _, value = word.partition("=")
+    key, _, value = override.partition("=")
     with pytest.raises(RunError, match=rf"cannot change {key} \(.+ → {value}\); start a new run") as caught:
-        read_resumed(run.root, ["trainer.max_epochs=99", word], tmp_path)
+        read_resumed(run.root, ["trainer.max_epochs=99", override], tmp_path)
     assert "may change checkpoint.every_n_minutes, checkpoint.every_n_steps, checkpoint.keep_last" in str(caught.value)
 
 
@@ -98,10 +99,10 @@ def test_a_wrong_setting_is_a_configuration_error(tmp_path: Path) -> None:
         read_resumed(run.root, ["trainer.max_epoch=3"], tmp_path)
 
 
-@pytest.mark.parametrize("place", ["none", "."])
-def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("folder", ["none", "."])
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path, folder: str) -> None:
     with pytest.raises(RunError, match=r"(no|not a) run folder"):
-        read_resumed(tmp_path / place, [], tmp_path)
+        read_resumed(tmp_path / folder, [], tmp_path)
 
 
 def test_a_parent_without_runs_is_refused(tmp_path: Path) -> None:
