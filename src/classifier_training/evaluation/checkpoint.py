@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from classifier_training.config.schema import Config, DataConfig
-from classifier_training.data.index.check import count_up
 from classifier_training.data.loading.dataset import EvaluationDataset
 from classifier_training.data.loading.loaders import BatchLoader, evaluation_loader
 from classifier_training.evaluation.score import Precision, score_model
@@ -44,6 +43,7 @@ def score_checkpoint(
     device = device or torch.device(resolve_accelerator(config.trainer.accelerator))
     model = load_model(path)
     images = choose(model.classes)
+    total = len(images.files)
     scores, predictions = score_model(
         model,
         _batches(images, model.preprocessing, config.data),
@@ -51,7 +51,7 @@ def score_checkpoint(
         device=device,
         precision=precision or _configured_precision(config, device),
         preprocessing=model.preprocessing,
-        progress=count_up(progress, len(images.files)),
+        progress=None if progress is None else lambda done: progress(done, total),
     )
     scored = ScoredPass(
         images=images,

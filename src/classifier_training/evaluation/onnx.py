@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classifier_training.data.index.check import count_up
 from classifier_training.inference.classifier import Classifier
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.intervals import score_intervals
@@ -40,13 +39,12 @@ def score_onnx(
     """
     classifier = Classifier(path)
     images = choose(classifier.classes)
-    records = images.records or ()
-    scoring, count = ScoringPass(len(classifier.classes)), count_up(progress, len(records))
+    records, scoring = images.records or (), ScoringPass(len(classifier.classes))
     batch_size = DEFAULT_BATCH_SIZE if config is None else config.data.batch_size
     for positions, logits in classifier.logits_of_files(records, batch_size):
         scoring.update(logits, images.labels[positions])
-        if count is not None:
-            count(len(positions))
+        if progress is not None:
+            progress(scoring.num_images, len(records))
     scores, predictions = scoring.result()
     return ScoredPass(
         images=images,

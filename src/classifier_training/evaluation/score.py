@@ -37,7 +37,7 @@ def score_model(
         device: Where to compute.
         precision: Arithmetic of the forward pass.
         preprocessing: Normalises images that come as uint8, on the device; None: they come normalised.
-        progress: Called after each batch with the number of its images; may raise to stop.
+        progress: Called after each batch with the number of images so far; may raise to stop.
 
     Returns:
         The scores and the predictions; their probabilities are kept as far as `ScoringPass` has room.
@@ -55,7 +55,7 @@ def score_model(
             logits = model(images)
         scoring.update(logits.float().cpu().numpy(), batch["labels"].numpy())
         if progress is not None:
-            progress(len(batch["labels"]))
+            progress(scoring.num_images)
     return scoring.result()
 
 

@@ -25,10 +25,14 @@ class ScoringPass:
     Args:
         num_classes: K.
         max_probabilities: Where there are more, N times K, the probabilities of all classes are not kept.
+
+    Attributes:
+        num_images: Number of images so far.
     """
 
     def __init__(self, num_classes: int, max_probabilities: int = MAX_PROBABILITIES) -> None:
         self._confusion = np.zeros((num_classes, num_classes), np.int64)
+        self.num_images = 0
         self._num_top5 = 0
         self._room = max_probabilities
         self._parts: list[Predictions] = []
@@ -42,6 +46,7 @@ class ScoringPass:
         """
         confusion, num_top5 = confusion_and_top5(logits, labels)
         self._confusion += confusion
+        self.num_images += len(labels)
         self._num_top5 += num_top5
         part = predictions_from_logits(logits, labels)
         if self._room >= logits.size:

@@ -75,7 +75,7 @@ def test_precision_is_taken_into_account() -> None:
 def test_progress_counts_images() -> None:
     seen: list[int] = []
     score_model(make_model().eval(), make_loader(3, batch_size=5), 4, device=CPU, progress=seen.append)
-    assert seen == [5, 5, 5]
+    assert seen == [5, 10, 15]
 
 
 def test_images_that_come_as_bytes_are_normalised() -> None:

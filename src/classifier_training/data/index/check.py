@@ -145,20 +145,6 @@ class BadImagePolicy:
     max_bad_fraction: float = 1.0
 
 
-def count_up(progress: Progress | None, total: int) -> Callable[[int], None] | None:
-    """Turns "n more are done" into "this many of all are done"."""
-    if progress is None:
-        return None
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(done, total)
-
-    return advance
-
-
 def bad_images(records: Sequence[ImageRecord], errors: Mapping[int, str]) -> tuple[BadImage, ...]:
     """The broken files, in their order."""
     return tuple(BadImage(str(records[position]), reason) for position, reason in errors.items())

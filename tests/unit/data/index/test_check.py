@@ -15,7 +15,6 @@ from classifier_training.data.index.check import (
     Facts,
     bad_images,
     check_bad,
-    count_up,
     inspect_records,
 )
 from classifier_training.errors import DataError
@@ -151,14 +150,3 @@ def test_naming_some() -> None:
     assert name_some([]) == ""
     assert name_some("abc") == "a, b, c"
     assert name_some("abcde") == "a, b, c and 2 more"
-
-
-def test_counting_up() -> None:
-    messages: list[tuple[int, int]] = []
-    advance = count_up(lambda done, total: messages.append((done, total)), 5)
-
-    assert advance is not None
-    advance(2)
-    advance(3)
-    assert messages == [(2, 5), (5, 5)]
-    assert count_up(None, 5) is None
