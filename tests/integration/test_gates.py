@@ -98,7 +98,7 @@ class TestFolder:
         finished = program("evaluate", run.root)
 
         assert finished.code == 0, finished
-        assert "warning: the evaluation is not written" in finished.out
+        assert "warning: the evaluation is not saved" in finished.out
         assert "\ntop1 0." in finished.out
 
 

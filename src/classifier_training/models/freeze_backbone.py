@@ -36,8 +36,8 @@ class FreezeBackbone(lightning.Callback):
         self.keep_norm_stats = keep_norm_stats
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002
-        """Makes sure that the module has a backbone whose head is known."""
-        if not callable(getattr(getattr(pl_module, "backbone", None), "get_classifier", None)):
+        """Makes sure before training that the module has a backbone whose head is known."""
+        if stage == "fit" and not callable(getattr(getattr(pl_module, "backbone", None), "get_classifier", None)):
             raise ConfigError(
                 f"FreezeBackbone: {type(pl_module).__name__} has no attribute `backbone` with a method"
                 f" `get_classifier`, such as a timm model"
