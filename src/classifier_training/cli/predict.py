@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from classifier_training.cli.arguments import Quiet
+from classifier_training.types import OnBadImage
 
 
 def predict(
@@ -18,9 +19,7 @@ def predict(
         typer.Option("--output", "-o", help="Write a .csv or .jsonl file, print no table.", metavar="FILE"),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
-    on_bad_image: Annotated[
-        Literal["raise", "skip"], typer.Option(help="What to do about a file that is not an image.")
-    ] = "raise",
+    on_bad_image: Annotated[OnBadImage, typer.Option(help="What to do about a file that is not an image.")] = "raise",
     quiet: Quiet = False,
 ) -> None:
     """Predict the classes of images with an exported model.

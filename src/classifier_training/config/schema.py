@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from classifier_training.types import OPSET_VERSIONS, Exporter
+from classifier_training.types import OPSET_VERSIONS, Exporter, OnBadImage
 
 _OPSETS = sorted({version for versions in OPSET_VERSIONS.values() for version in versions})
 CONFLICT = "conflict"  # pydantic's error type for settings that are valid on their own and contradict each other
@@ -78,7 +78,7 @@ class DataConfig(Section):
     class_weights: dict[str, NonNegativeFloat] | None = Field(
         None, description="weight of each class by name, for balance_weighting=manual"
     )
-    on_bad_image: Literal["raise", "skip"] = Field(
+    on_bad_image: OnBadImage = Field(
         "raise", description="a file that is not an image: stop, or leave it out and list it"
     )
     max_bad_fraction: Fraction = Field(

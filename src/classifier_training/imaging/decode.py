@@ -122,7 +122,7 @@ def read_image_bytes(record: ImageRecord) -> bytes:
     Raises:
         BadImageError: The file cannot be read.
     """
-    with _told_as(str(record)):
+    with _reported_as(str(record)):
         return record.read()
 
 
@@ -134,7 +134,7 @@ def describe(source: ImageSource) -> str:
 @contextlib.contextmanager
 def _image(source: ImageSource, name: str | None, max_pixels: int | None) -> Iterator[Image.Image]:
     """Opens an image and turns every error into `BadImageError`."""
-    with _told_as(name or describe(source)), silenced(), pixel_limit(max_pixels), _open(source) as file:
+    with _reported_as(name or describe(source)), silenced(), pixel_limit(max_pixels), _open(source) as file:
         _refuse_empty(file)
         with Image.open(file, formats=_formats()) as image:
             refuse_too_many_pixels(image.size, max_pixels)
@@ -142,8 +142,8 @@ def _image(source: ImageSource, name: str | None, max_pixels: int | None) -> Ite
 
 
 @contextlib.contextmanager
-def _told_as(name: str) -> Iterator[None]:
-    """Turns whatever goes wrong with an image into `BadImageError`, except for errors of the machine."""
+def _reported_as(name: str) -> Iterator[None]:
+    """Turns every error of an image into `BadImageError`, except for errors of the machine."""
     try:
         yield
     except MemoryError:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Literal, TextIO
 
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from classifier_training import types
 from classifier_training.files.text import plain_text
 
 LOG_WIDTH = 160
@@ -109,7 +110,7 @@ class Terminal:
             self._before_log.append(_plain(text))
 
     @contextlib.contextmanager
-    def progress(self, what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    def progress(self, what: str, unit: str) -> Iterator[types.Progress]:
         """Shows the progress of a long job: a bar on a terminal, a line now and then elsewhere.
 
         Yields a function to call with the number of items done and the total number.
@@ -169,7 +170,7 @@ class Terminal:
             table.add_row(*map(_plain, row))
         self.show(table)
 
-    def _progress_lines(self, what: str, unit: str) -> Callable[[int, int], None]:
+    def _progress_lines(self, what: str, unit: str) -> types.Progress:
         started = last = time.monotonic()
 
         def update(done: int, total: int) -> None:

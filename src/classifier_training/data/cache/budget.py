@@ -95,7 +95,7 @@ def _left_in_cgroups(cgroups: Path, own_cgroups: Path) -> list[int]:
         else:
             continue
         group = root / path.lstrip("/")
-        # a container sees its own group as the root, whatever the path is
+        # a container sees its own group as the root, not at this path
         left += [_left_in(folder, *files) for folder in (group, *group.parents) if folder.is_relative_to(root)]
     return [number for number in left if number is not None]
 

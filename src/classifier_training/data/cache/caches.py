@@ -17,7 +17,7 @@ from classifier_training.data.photos import Photos
 from classifier_training.types import Preprocessing, Split
 
 DEFAULT_CROP_SHARE = 0.875
-"""A crop of 224 pixels is taken from images whose shorter side is 256 pixels, unless data.cache_size says another."""
+"""A crop of 224 pixels is taken from images whose shorter side is 256 pixels, unless data.cache_size is set."""
 
 
 @dataclass(frozen=True, slots=True)
