@@ -43,7 +43,6 @@ def score_checkpoint(
     device = device or torch.device(resolve_accelerator(config.trainer.accelerator))
     model = load_model(path)
     images = choose(model.classes)
-    total = len(images.files)
     scores, predictions = score_model(
         model,
         _batches(images, model.preprocessing, config.data),
@@ -51,7 +50,7 @@ def score_checkpoint(
         device=device,
         precision=precision or _configured_precision(config, device),
         preprocessing=model.preprocessing,
-        progress=None if progress is None else lambda done: progress(done, total),
+        progress=None if progress is None else lambda done: progress(done, len(images.files)),
     )
     scored = ScoredPass(
         images=images,
@@ -61,10 +60,8 @@ def score_checkpoint(
         intervals=score_intervals(scores),
         preprocessing=model.preprocessing,
         epoch=int(read_checkpoint(path)["epoch"]),
-        num_examples=config.report.num_pictures,
-        max_pixels=config.data.max_image_pixels,
     )
-    return _with_cam(scored, model, device) if config.report.grad_cam else scored
+    return _with_examples(scored, model, config, device)
 
 
 def _batches(images: LabelledImages, preprocessing: Preprocessing, config: DataConfig) -> BatchLoader:
@@ -73,9 +70,18 @@ def _batches(images: LabelledImages, preprocessing: Preprocessing, config: DataC
     return evaluation_loader(dataset, config.batch_size, num_workers=config.num_workers, as_float=False)
 
 
-def _with_cam(scored: ScoredPass, model: BaseClassificationModel, device: torch.device) -> ScoredPass:
-    records = scored.images.records or ()
-    return replace(scored, cam=cam_function(model, records, scored.predictions, device, max_pixels=scored.max_pixels))
+def _with_examples(
+    scored: ScoredPass, model: BaseClassificationModel, config: Config, device: torch.device
+) -> ScoredPass:
+    """The pass with the settings of its examples, and their Grad-CAM."""
+    records, max_pixels = scored.images.records or (), config.data.max_image_pixels
+    cam = cam_function(model, records, scored.predictions, device, max_pixels=max_pixels)
+    return replace(
+        scored,
+        cam=cam if config.report.grad_cam else None,
+        num_examples=config.report.num_pictures,
+        max_pixels=max_pixels,
+    )
 
 
 def _configured_precision(config: Config, device: torch.device) -> Precision:

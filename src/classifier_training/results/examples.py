@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -60,12 +59,7 @@ def write_examples(
     maps = scored.cam(worst) if scored.cam is not None and worst else {}
     overlays = {index: _relative(folder, thumbnails.overlay(index, LARGE_SIDE, maps[index])) for index in sorted(maps)}
     rows = tuple(
-        replace(
-            _example(scored, index, str(records[index])),
-            why=tuple(reasons),
-            thumbnail=small[index],
-            cam=overlays.get(index),
-        )
+        _example(scored, index, str(records[index]), tuple(reasons), small[index], overlays.get(index))
         for index, reasons in chosen.items()
     )
     write_record(folder.images, ExamplesFile(epoch=scored.epoch, pictures=rows), durable=False)
@@ -74,7 +68,9 @@ def write_examples(
     return not thumbnails.num_postponed
 
 
-def _example(scored: ScoredPass, index: int, file: str) -> ExampleRow:
+def _example(
+    scored: ScoredPass, index: int, file: str, why: tuple[str, ...], thumbnail: str | None, cam: str | None
+) -> ExampleRow:
     """One image with its prediction; an infinite loss, which JSON cannot hold, is None."""
     predictions, loss = scored.predictions, float(scored.predictions.losses[index])
     return ExampleRow(
@@ -84,6 +80,9 @@ def _example(scored: ScoredPass, index: int, file: str) -> ExampleRow:
         predicted=scored.classes[predictions.predicted[index]],
         confidence=float(predictions.confidence[index]),
         loss=loss if np.isfinite(loss) else None,
+        why=why,
+        thumbnail=thumbnail,
+        cam=cam,
     )
 
 

@@ -32,7 +32,7 @@ class ExampleRow:
     predicted: str | Count
     confidence: Share
     loss: Number | None = None
-    why: tuple[str, ...] = ()
+    why: tuple[str, ...]
     thumbnail: str | None = None
     cam: str | None = None
 

@@ -100,7 +100,7 @@ def finish_run(
         device: Where to score.
         check_stop: Called between any two steps; may raise to stop.
     """
-    config, onnx = plan.config, run.onnx if plan.config.export.enabled else None
+    config = plan.config
     scored = score_best(run, plan, terminal, device, check_stop)
     check_stop()
     results = results_of(plan, trained, scored)
@@ -118,12 +118,17 @@ def finish_run(
         with warn_instead_of_raise(run.report.name):
             report(run.root)
     show_files(run, terminal)
-    low, high = scored.intervals.top1
-    terminal.result(
-        f"{results.split} top-1 {scored.scores.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) on"
-        f" {scored.scores.num_images} images after {duration(trained.seconds)}: {run.root}"
-    )
+    took = duration(trained.seconds)
+    terminal.result(f"{results.split} {_describe_top1(scored)} after {took}: {run.root}")
+    onnx = run.onnx if config.export.enabled else None
     return _train_result(run, results, scored.scores, scored.intervals, onnx)
+
+
+def _describe_top1(scored: ScoredPass) -> str:
+    low, high = scored.intervals.top1
+    return (
+        f"top-1 {scored.scores.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) on {scored.scores.num_images} images"
+    )
 
 
 def score_best(
