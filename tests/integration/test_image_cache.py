@@ -267,7 +267,7 @@ def test_a_disk_that_fills_up_ends_the_filling(small_disk: Path, tmp_path: Path,
         stored = kept(choice, images)
         assert 0 < len(stored) < COUNT
         (warning,) = choice.cache.new_warnings()
-        assert f"no more images are stored (No space left on device); {len(stored)} of {COUNT} are there" in warning
+        assert f"no more images are stored (No space left on device); {len(stored)} of {COUNT} are stored" in warning
 
     (small_disk / "of_somebody_else").unlink()
     with opened(images, tmp_path, root=root, limit=limit) as choice:
@@ -362,7 +362,7 @@ def test_a_read_only_folder_that_is_empty_is_not_used_and_that_is_reported(
     for one in (images, make_list(4, seed=9)):
         with opened(one, tmp_path, "disk") as choice:
             assert choice.kind == "none"
-            assert f"disk: {tmp_path}/root/images cannot be written (" in choice.message
+            assert f"disk: {tmp_path}/root/pictures cannot be written (" in choice.message
 
 
 def test_damage_in_a_read_only_folder_is_reported(

@@ -123,7 +123,7 @@ def test_reduced_shards_train_too(program: WarmProgram, served: Path) -> None:
     ("words", "message"),
     [
         (("prepare", "nowhere", "--to", "x"), "there is no folder nowhere"),
-        (("prepare", "served/folders"), "Missing option '--to'"),
+        (("prepare", "served/folders"), "missing option '--to'"),
         (
             ("prepare", "served/folders", "--format", "cache", "--to", "x", "--size", "9"),
             "are for shards; a cache keeps",
