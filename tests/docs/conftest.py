@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.helpers.cli import ENVIRONMENT, LOOKED_AT, TINY, Finished, WarmProgram, make_shapes
+from tests.helpers.cli import ENVIRONMENT, TINY, Finished, WarmProgram, make_shapes
 
 if os.name == "nt":
     collect_ignore_glob = ["test_commands.py"]  # the commands are those of a shell
@@ -132,8 +132,7 @@ def prepared(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Path:
         + "".join(f"{path},{path.parent.name},{path.stem}\n" for path in sorted(folder.glob("photos/*/*.png"))),
         encoding="utf-8",
     )
-    settings = (*TINY, *LOOKED_AT, "data.test_fraction=0.3", "trainer.max_epochs=2")
-    finished = shell.program("train", "photos", *settings, "run.name=NAME", folder=folder)
+    finished = shell.program("train", "photos", *SMALL, "data.test_fraction=0.3", "run.name=NAME", folder=folder)
     assert finished.code == 0, finished
     for name in RUNS:
         if name != "NAME":
