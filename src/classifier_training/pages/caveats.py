@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -21,15 +20,8 @@ FEW_COMPARED = 10  # photos, below which the verification of an export is weak
 STRONG_IMBALANCE = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Caveat:
-    """One caveat.
-
-    Attributes:
-        level: ``serious``: the score or the file is misleading; ``note``: good to know.
-        title: The fact.
-        text: Its consequence.
-    """
+class Caveat(NamedTuple):
+    """A fact and its consequence; where it is ``serious``, the score or the file is misleading."""
 
     level: Literal["serious", "note"]
     title: str

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from classifier_training.pages.read.run_data import RunData
+from classifier_training.pages.read.scored_data import ScoredData
+from classifier_training.pages.wording import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +41,9 @@ def num_all_epochs(data: RunData) -> int:
 def shown_scores_name(split: str | None) -> str:
     """The name of the photos of a split in a sentence."""
     return {"test": "test photos", "val": "validation photos", "train": "training photos"}.get(split or "", "photos")
+
+
+def count_photos(scored: ScoredData) -> str:
+    """The number of scored photos with their name: ``1 test photo``, ``12,345 validation photos``."""
+    photos = shown_scores_name(scored.split)
+    return count(scored.num_images, photos[:-1], photos)

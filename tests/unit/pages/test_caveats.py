@@ -8,8 +8,7 @@ import pytest
 from tests.helpers.page_data import make_run, make_scored, make_statistics, make_verification
 
 from classifier_training.pages.caveats import caveats
-from classifier_training.pages.read.onnx_file import OnnxFile
-from classifier_training.pages.read.run_data import RunData
+from classifier_training.pages.read.run_data import OnnxFile, RunData
 from classifier_training.run.sampler_distribution import SamplerDistribution
 from classifier_training.run.statistics import BadFile
 

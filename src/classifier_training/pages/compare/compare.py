@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+from classifier_training.metrics.intervals import Interval
 from classifier_training.pages.charts.svg import one_line
-from classifier_training.pages.compare.compared_classes import compared_classes
 from classifier_training.pages.compare.compared_curves import compared_curves
 from classifier_training.pages.compare.compared_runs import (
     ComparedRun,
@@ -22,18 +21,12 @@ from classifier_training.pages.read.run_settings import setting
 from classifier_training.pages.section import shown_scores_name
 from classifier_training.pages.templating import render_page
 from classifier_training.pages.wording import DASH, decimal, large_number, moment, percentage
+from classifier_training.results.scores_file import ClassRow
 from classifier_training.terminal.terminal import duration
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A cell of the table of all runs.
-
-    Attributes:
-        text: What is shown.
-        value: For sorting; None comes last.
-        second: A second line.
-    """
+class Cell(NamedTuple):
+    """A cell of the table of all runs: its text, the value it is sorted by (None comes last), and a second line."""
 
     text: str
     value: float | None = None
@@ -116,39 +109,21 @@ def _row(run: ComparedRun, compared: ComparedRuns) -> dict[str, Any]:
 
 def _cells(run: ComparedRun, *, is_best: bool) -> list[Cell]:
     """In the order of `COLUMNS`."""
-    scored, data = run.scored, run.data
-    info = data.model_info
+    scored, data, info = run.scored, run.data, run.data.model_info
+    comparison = None if run.pairing is None else run.pairing.comparison
+    latency = None if info is None else info.latency
+    best_epoch = "" if data.best_epoch is None else f"best: {data.best_epoch + 1}"
     return [
-        _against_best(run, is_best=is_best),
+        Cell("best") if is_best else _UNKNOWN if comparison is None
+        else Cell(p_value(comparison.p_value), comparison.p_value),
         _UNKNOWN if scored is None else Cell(percentage(scored.balanced_accuracy), scored.balanced_accuracy),
         _UNKNOWN if scored is None else Cell(f"{scored.num_images:,}", scored.num_images),
-        _epochs(data),
+        _UNKNOWN if data.status == "evaluation" else Cell(f"{data.num_epochs:,}", data.num_epochs, best_epoch),
         _UNKNOWN if data.seconds is None else Cell(duration(data.seconds), data.seconds),
         _UNKNOWN if info is None else Cell(large_number(info.num_parameters), info.num_parameters),
-        _latency(data),
-    ]
-
-
-def _epochs(data: RunData) -> Cell:
-    if data.status == "evaluation":
-        return _UNKNOWN
-    return Cell(
-        f"{data.num_epochs:,}", data.num_epochs, "" if data.best_epoch is None else f"best: {data.best_epoch + 1}"
-    )
-
-
-def _latency(data: RunData) -> Cell:
-    latency = None if data.model_info is None else data.model_info.latency
-    if latency is None:
-        return _UNKNOWN
-    return Cell(f"{decimal(latency.shortest_ms)} ms", latency.shortest_ms, one_line(latency.device, 20))
-
-
-def _against_best(run: ComparedRun, *, is_best: bool) -> Cell:
-    comparison = None if run.pairing is None else run.pairing.comparison
-    if is_best or comparison is None:
-        return Cell("best") if is_best else _UNKNOWN
-    return Cell(p_value(comparison.p_value), comparison.p_value)
+        _UNKNOWN if latency is None
+        else Cell(f"{decimal(latency.shortest_ms)} ms", latency.shortest_ms, one_line(latency.device, 20)),
+    ]  # fmt: skip
 
 
 def _of(run: ComparedRun) -> str:
@@ -173,3 +148,53 @@ def _export(data: RunData) -> tuple[str, str]:
     if data.verification is not None and not data.verification.passed:
         return "failed", "✕ failed"
     return ("verified", "✓ verified") if data.onnx.is_verified else ("unverified", "? not verified")
+
+
+class ComparedRecall(NamedTuple):
+    """The recall of a class in one run, and its difference to the best run; None where the class or that is unknown."""
+
+    recall: float | None
+    interval: Interval | None
+    difference: float | None
+    support: int | None
+
+    @property
+    def written_difference(self) -> str:
+        """In percentage points, with its sign."""
+        return "" if self.difference is None else f"{100 * self.difference:+.1f}".replace("-", "−")
+
+
+def compared_classes(compared: ComparedRuns) -> dict[str, Any] | None:
+    """The runs that have scores, the best first, and a row for each class; None where fewer than two have scores."""
+    scored = [run for run in compared.runs if run.scored is not None]
+    if len(scored) < 2 or compared.best is None:
+        return None
+    shown = [compared.best, *(run for run in scored if run is not compared.best)]
+    rows = [{row.name: row for row in run.scored.per_class} for run in shown if run.scored is not None]
+    names = dict.fromkeys(name for one in rows for name in one)
+    return {
+        "labels": [run.label for run in shown],
+        "rows": [_class_row(name, [one.get(name) for one in rows]) for name in names],
+    }
+
+
+def _class_row(name: str, rows: list[ClassRow | None]) -> dict[str, Any]:
+    best = None if rows[0] is None else rows[0].recall
+    cells = [
+        ComparedRecall(
+            recall=None if row is None else row.recall,
+            interval=None if row is None else row.recall_interval,
+            difference=None if index == 0 or row is None or row.recall is None or best is None else row.recall - best,
+            support=None if row is None else row.support,
+        )
+        for index, row in enumerate(rows)
+    ]
+    known = [cell.recall for cell in cells if cell.recall is not None]
+    supports = sorted({cell.support for cell in cells if cell.support is not None})
+    return {
+        "name": one_line(name),
+        "cells": cells,
+        "support": " / ".join(f"{number:,}" for number in supports),
+        "most": supports[-1] if supports else None,
+        "spread": max(known) - min(known) if len(known) > 1 else None,
+    }

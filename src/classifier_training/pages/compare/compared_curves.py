@@ -10,7 +10,6 @@ from classifier_training.pages.charts.axes import axis_over, epoch_axis, share_a
 from classifier_training.pages.charts.lines import Line, line_chart
 from classifier_training.pages.charts.svg import Frame
 from classifier_training.pages.compare.compared_runs import ComparedRun
-from classifier_training.pages.read.curves import Curves
 from classifier_training.pages.wording import DASH, count, decimal, percentage
 
 _KINDS = 6  # colours and patterns of lines in the style sheet
@@ -41,6 +40,7 @@ def _chart(runs: Sequence[ComparedRun], name: str, title: str, write: Callable[[
         for index, (run, one) in enumerate(zip(runs, values, strict=True))
         if one
     ]
+    last = [f"{line.name} {decimal([value for value in line.values if value is not None][-1])}" for line in lines]
     shown = [epoch + 1 for epoch in epochs]
     every = [value for line in lines for value in line.values]
     is_share = write is _SHARE
@@ -48,7 +48,7 @@ def _chart(runs: Sequence[ComparedRun], name: str, title: str, write: Callable[[
     svg = line_chart(
         Frame(
             title=title,
-            description=f"{title} of {count(len(lines), 'run')} by epoch; last: {'; '.join(map(_last, lines))}.",
+            description=f"{title} of {count(len(lines), 'run')} by epoch; last: {'; '.join(last)}.",
             x_name="epoch",
             group="epochs",
         ),
@@ -65,17 +65,8 @@ def _chart(runs: Sequence[ComparedRun], name: str, title: str, write: Callable[[
 
 def _by_epoch(run: ComparedRun, name: str) -> dict[int, float]:
     curves = run.data.timings if name == "images_per_second" and name in run.data.timings.columns else run.data.metrics
-    return _finite(curves, name)
-
-
-def _finite(curves: Curves, name: str) -> dict[int, float]:
     pairs = zip(curves.epochs, curves.columns.get(name, ()), strict=False)
     return {epoch: value for epoch, value in pairs if value is not None}
-
-
-def _last(line: Line) -> str:
-    known = [value for value in line.values if value is not None]
-    return f"{line.name} {decimal(known[-1])}"
 
 
 def _text(epoch: int, lines: Sequence[Line], index: int, write: Callable[[float], str]) -> str:

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from classifier_training.metrics.paired import PairedComparison, compare_paired
 from classifier_training.pages.charts.svg import one_line
-from classifier_training.pages.compare.pairing import Pairing, pair
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.run_settings import setting
 from classifier_training.pages.read.scored_data import ScoredData
-from classifier_training.pages.section import shown_scores_name
+from classifier_training.pages.section import count_photos
 from classifier_training.pages.wording import SPACE, count, listing, percentage
 
 LONGEST_LABEL = 40
 SIGNIFICANT = 0.05
+
+Key = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """The comparison of two passes.
+
+    Attributes:
+        are_same: Whether both are of the same images, all of them.
+        comparison: On the common images; None where there are none, or they are not known.
+    """
+
+    are_same: bool
+    comparison: PairedComparison | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,11 +108,9 @@ def conclusion(best: ComparedRun, other: ComparedRun) -> str:
     )
     if comparison.p_value >= SIGNIFICANT:
         return f"{best.quoted} and {other.quoted} do not differ significantly: top-1 {scores} may be chance. {alone}"
-    is_ahead = comparison.num_only_first > comparison.num_only_second
-    if is_ahead:
-        return f"{best.quoted} is better than {other.quoted}: top-1 {scores} is more than chance. {alone}"
-    scores = " against ".join(reversed(tops))
-    return f"{other.quoted} is better than {best.quoted}: top-1 {scores} is more than chance. {alone}"
+    better, worse = (best, other) if comparison.num_only_first > comparison.num_only_second else (other, best)
+    scores = " against ".join(tops if better is best else reversed(tops))
+    return f"{better.quoted} is better than {worse.quoted}: top-1 {scores} is more than chance. {alone}"
 
 
 def p_value(value: float) -> str:
@@ -124,7 +141,11 @@ def _photos(compared: ComparedRuns) -> Iterator[str]:
     for run in compared.others:
         if best is None or best.scored is None or run.scored is None or run.pairing is None or run.pairing.are_same:
             continue
-        names = " and ".join(f"{one.quoted} on {_scored_on(one.scored)}" for one in (best, run) if one.scored)
+        names = " and ".join(
+            f"{one.quoted} on {count_photos(one.scored)} ({one_line(one.scored.description, 80)})"
+            for one in (best, run)
+            if one.scored
+        )
         comparison = run.pairing.comparison
         if best.scored.predictions is None or run.scored.predictions is None:
             yield f"It is not known whether {best.quoted} and {run.quoted} were scored on the same photos: {names}."
@@ -138,11 +159,6 @@ def _photos(compared: ComparedRuns) -> Iterator[str]:
                 f"{best.quoted} and {run.quoted} were scored on different photos, {comparison.num_images:,} of them in"
                 f" common: {names}. The paired test uses only these."
             )
-
-
-def _scored_on(scored: ScoredData) -> str:
-    photos = shown_scores_name(scored.split)
-    return f"{count(scored.num_images, photos[:-1], photos)} ({one_line(scored.description, 80)})"
 
 
 def _classes(compared: ComparedRuns) -> Iterator[str]:
@@ -177,9 +193,8 @@ def _models(compared: ComparedRuns) -> Iterator[str]:
 def _paired(run: ComparedRun, best: ComparedRun) -> ComparedRun:
     if run.scored is None or best.scored is None:
         return run
-    fingerprints = [
-        one.data.environment.get("data_fingerprint") for one in (run, best)
-    ]  # of the contents, not of paths
+    # of the contents, not of paths
+    fingerprints = [one.data.environment.get("data_fingerprint") for one in (run, best)]
     are_same = fingerprints[0] == fingerprints[1] is not None and run.scored.split == best.scored.split is not None
     return ComparedRun(run.label, run.data, run.scored, pair(best.scored, run.scored, are_same_photos=are_same))
 
@@ -191,3 +206,48 @@ def _labels(data: Sequence[RunData]) -> list[str]:
         names = [f"{one.root.resolve().parent.name}/{one.name}" for one in data]
     short = [one_line(name, LONGEST_LABEL) for name in names]
     return [name if short.count(name) == 1 else f"{name} ({index})" for index, name in enumerate(short, start=1)]
+
+
+def pair(first: ScoredData, second: ScoredData, *, are_same_photos: bool) -> Pairing:
+    """Compares two passes image by image.
+
+    An image is identified by its path, its class, and its number among those of the same path.
+
+    Args:
+        first: With its predictions, without which the images are not known.
+        second: The same.
+        are_same_photos: Whether both are of the same photos in any folder: then an image is identified by its path
+            below the common folder of all images, as after a training on another machine.
+    """
+    if first.predictions is None or second.predictions is None:
+        return Pairing(are_same=False, comparison=None)
+    ours, theirs = _are_correct(first, first.predictions.files), _are_correct(second, second.predictions.files)
+    if are_same_photos and ours.keys().isdisjoint(theirs):
+        below = [_below_common_folder(predictions.files) for predictions in (first.predictions, second.predictions)]
+        shortened = _are_correct(first, below[0]), _are_correct(second, below[1])
+        if shortened[0].keys() == shortened[1].keys():
+            ours, theirs = shortened
+    common = [key for key in ours if key in theirs]
+    if not common:
+        return Pairing(are_same=False, comparison=None)
+    are_correct = [np.array([one[key] for key in common], dtype=np.bool_) for one in (ours, theirs)]
+    return Pairing(are_same=len(common) == len(ours) == len(theirs), comparison=compare_paired(*are_correct))
+
+
+def _are_correct(scored: ScoredData, files: Iterable[str]) -> dict[Key, bool]:
+    """Whether each image was predicted correctly."""
+    predictions = scored.predictions
+    if predictions is None:
+        return {}
+    seen: Counter[tuple[str, str]] = Counter()
+    is_correct: dict[Key, bool] = {}
+    for file, label, predicted in zip(files, predictions.labels.tolist(), predictions.predicted.tolist(), strict=True):
+        image = (file, scored.classes[label])
+        is_correct[*image, seen[image]] = label == predicted
+        seen[image] += 1
+    return is_correct
+
+
+def _below_common_folder(files: Sequence[str]) -> list[str]:
+    folder = os.path.dirname(os.path.commonprefix(files))  # noqa: PTH120, RUF071 - file names of any machine
+    return [file[len(folder) :] for file in files]

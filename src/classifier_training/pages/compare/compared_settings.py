@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from classifier_training.config.flatten import flat_settings
 from classifier_training.pages.charts.svg import one_line
@@ -17,15 +16,8 @@ _SURROUNDINGS = ("data_fingerprint", "python", "versions", "git_commit", "cpu", 
 _LONGEST = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A setting that is not the same in all runs.
-
-    Attributes:
-        key: Its dotted key.
-        values: In each run.
-        is_known_to_all: Whether all versions that made the runs have this setting.
-    """
+class Difference(NamedTuple):
+    """A setting with its values in all runs, and whether all versions that made the runs have this setting."""
 
     key: str
     values: list[str]
@@ -33,11 +25,7 @@ class Difference:
 
 
 def differing_settings(data: Sequence[RunData]) -> list[Difference]:
-    """The settings in which the runs differ.
-
-    Args:
-        data: The runs; evaluations have no settings, which is a dash.
-    """
+    """The settings in which the runs differ; evaluations have no settings, which is a dash."""
     return _differing([flat_settings(one.config) for one in data])
 
 

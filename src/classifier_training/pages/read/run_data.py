@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from classifier_training.pages.read.curves import Curves, read_curves
 from classifier_training.pages.read.files_inside import LARGEST_FIGURE_BYTES, FilesInside
 from classifier_training.pages.read.folder_kind import is_evaluation
-from classifier_training.pages.read.onnx_file import OnnxFile, read_onnx
 from classifier_training.pages.read.reading import Reader, plain_value
 from classifier_training.pages.read.run_settings import plain_name, read_settings, setting, shell_command
 from classifier_training.pages.read.scored_data import ScoredData
@@ -26,6 +25,23 @@ from classifier_training.run.verification import Verification
 
 Status = Literal["finished", "training", "evaluation"]
 PROGRAM = "classifier-training"
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """The exported model.
+
+    Attributes:
+        path: The file.
+        size: Bytes.
+        sha256: Of the file as it is now; None while the run is trained.
+        is_verified: Whether this very file passed the comparison with the trained model.
+    """
+
+    path: Path
+    size: int
+    sha256: str | None
+    is_verified: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,8 +145,12 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
     sampler = reader.read(run.sampler_distribution, read_sampler_distribution, "the sampled photos are not shown")
     verification, onnx = _read_export(reader, run, config, results)
     monitor = results.monitor if results else str(setting(config, "checkpoint", "monitor") or "val/top1")
-    best = (results.best_epoch, results.best_score) if results else _best(metrics, monitor)
+    best = metrics.best(monitor, is_lower_better=monitor.endswith("loss")) or (None, None)
+    if results is not None:
+        best = results.best_epoch, results.best_score
     timings = reader.read(run.timings, read_curves) or Curves()
+    # results.json has only the time of the last process of a resumed run
+    seconds = sum(one for one in timings.columns.get("seconds", ()) if one is not None)
     max_epochs = setting(config, "trainer", "max_epochs")
     return RunData(
         root=run.root,
@@ -143,7 +163,7 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         max_epochs=max_epochs if isinstance(max_epochs, int) else None,
         metrics=metrics,
         timings=timings,
-        seconds=(_trained_seconds(timings) or results.seconds) if results else None,
+        seconds=(seconds or results.seconds) if results else None,
         monitor=monitor,
         best_epoch=best[0],
         best_score=best[1],
@@ -189,8 +209,18 @@ def _read_export(
     is_expected = results is not None and setting(config, "export", "enabled") is not False
     absent = "it is not known whether the exported model is correct" if is_expected else None
     verification = reader.record(run.verification, Verification, absent)
-    read = partial(read_onnx, verification=verification, best_epoch=None if results is None else results.best_epoch)
-    return verification, reader.read(run.onnx, read, "there is no exported model" if is_expected else None)
+
+    def read_onnx(path: Path) -> OnnxFile:
+        size = path.stat().st_size
+        if results is None:  # not worth reading for its hash, and of another epoch than the best one
+            return OnnxFile(path, size, None, is_verified=False)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        is_of_best = verification is not None and verification.epoch in (None, results.best_epoch)
+        is_passed = verification is not None and verification.passed and verification.sha256 == digest
+        return OnnxFile(path, size, digest, is_verified=is_passed and is_of_best)
+
+    return verification, reader.read(run.onnx, read_onnx, "there is no exported model" if is_expected else None)
 
 
 def _read_environment(reader: Reader, run: RunFolder, absent: str | None = None) -> dict[str, Any]:
@@ -198,15 +228,6 @@ def _read_environment(reader: Reader, run: RunFolder, absent: str | None = None)
     environment = reader.record(run.environment, Environment, absent)
     values = {} if environment is None else plain_value(asdict(environment))
     return {key: value for key, value in values.items() if value is not None or key in {"git_commit", "cuda"}}
-
-
-def _best(metrics: Curves, monitor: str) -> tuple[int, float] | tuple[None, None]:
-    return metrics.best(monitor, is_lower_better=monitor.endswith("loss")) or (None, None)
-
-
-def _trained_seconds(timings: Curves) -> float:
-    """The time of all epochs; ``results.json`` has only that of the last process of a resumed run."""
-    return sum(seconds for seconds in timings.columns.get("seconds", ()) if seconds is not None)
 
 
 def _commands(run: RunFolder, *, is_finished: bool, is_exported: bool) -> dict[str, str]:

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier_training.files.tables import TableError, read_columns
 from classifier_training.files.text import plain_text
 from classifier_training.metrics.score_names import SCORE_TITLES
 from classifier_training.pages.read.files_inside import FilesInside
-from classifier_training.pages.read.prediction_columns import read_predictions
 from classifier_training.pages.read.reading import Reader
-from classifier_training.pages.read.scored_data import Example, ScoredData
+from classifier_training.pages.read.scored_data import Example, PredictionColumns, ScoredData
 from classifier_training.results.examples_file import ExamplesFile
+from classifier_training.results.predictions_csv import COLUMNS
 from classifier_training.results.results_file import SplitScores
 from classifier_training.results.scores_file import CalibrationBins, ScoresFile
 from classifier_training.run.folder import ScoredFolder
@@ -138,3 +139,32 @@ def _class_index(name: str | int, index_of: Mapping[str, int]) -> int:
     if index is None:
         raise DamagedFileError("names a class that scores.json does not know")
     return index
+
+
+def read_predictions(path: Path, index_of: Mapping[str, int]) -> PredictionColumns:
+    """Reads the first five columns of ``predictions.csv``; classes become their index.
+
+    Raises:
+        DamagedFileError: The file is not such a table.
+    """
+    files, labels, predicted, confidence, losses = [], [], [], [], []
+    try:
+        for name, true, guess, probability, loss in read_columns(path, COLUMNS):
+            files.append(plain_text(name))
+            labels.append(index_of[plain_text(true)])
+            predicted.append(index_of[plain_text(guess)])
+            confidence.append(float(probability))
+            losses.append(float(loss))
+    except TableError as error:
+        raise DamagedFileError(str(error)) from None
+    except KeyError:
+        raise DamagedFileError(f"names a class in row {len(files)} that scores.json does not know") from None
+    except ValueError:
+        raise DamagedFileError(f"has a value that is not a number in row {len(files)}") from None
+    return PredictionColumns(
+        files=tuple(files),
+        labels=np.array(labels, dtype=np.int64),
+        predicted=np.array(predicted, dtype=np.int64),
+        confidence=np.array(confidence, dtype=np.float64),
+        losses=np.array(losses, dtype=np.float64),
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from classifier_training.pages.charts.axes import axis_over
 from classifier_training.pages.charts.columns import Column, column_chart
 from classifier_training.pages.charts.reliability import SHARES, reliability_diagram
@@ -51,7 +49,9 @@ def calibration_section(data: RunData) -> Section:
 
 def calibration_sentence(scored: ScoredData) -> str:
     """Whether the model is over- or under-confident, and by how much."""
-    confidence, accuracy = _means(scored.calibration.bins)
+    bins = scored.calibration.bins
+    confidence = sum(one.count * (one.confidence or 0.0) for one in bins) / sum(one.count for one in bins)
+    accuracy = sum(one.count * (one.accuracy or 0.0) for one in bins) / sum(one.count for one in bins)
     means = f"The mean confidence is {percentage(confidence, 0)} and the accuracy {percentage(accuracy, 0)}"
     if abs(confidence - accuracy) < SLIGHT:
         start = f"{means}: on average, the confidence is accurate"
@@ -63,13 +63,6 @@ def calibration_sentence(scored: ScoredData) -> str:
     if error is None:
         return f"{start}."
     return f"{start}. The expected calibration error is {_points(error)}."
-
-
-def _means(bins: Sequence[CalibrationBin]) -> tuple[float, float]:
-    """Mean confidence and accuracy of all images."""
-    total = sum(one.count for one in bins)
-    confidence = sum(one.count * (one.confidence or 0.0) for one in bins) / total
-    return confidence, sum(one.count * (one.accuracy or 0.0) for one in bins) / total
 
 
 def _points(share: float) -> str:

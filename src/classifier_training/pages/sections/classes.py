@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from classifier_training.metrics.intervals import Interval
 from classifier_training.pages.charts.svg import one_line, quoted
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.scored_data import ScoredData
@@ -17,19 +14,6 @@ FEW = 10  # images of a class, below which its scores are imprecise
 FILTER_FROM = 20  # classes, from which the table can be searched
 
 
-@dataclass(frozen=True, slots=True)
-class ShownScore:
-    """A cell of the table.
-
-    Attributes:
-        value: What it is sorted by; None is sorted last.
-        interval: Low and high end, or None.
-    """
-
-    value: float | None
-    interval: Interval | None = None
-
-
 def classes_section(data: RunData) -> Section:
     """Precision, recall, F1 and support with their intervals."""
     scored = data.final or data.validation
@@ -40,11 +24,7 @@ def classes_section(data: RunData) -> Section:
             "name": one_line(row.name),
             "support": row.support,
             "is_few": row.support < FEW,
-            "scores": [
-                ShownScore(row.precision, row.precision_interval),
-                ShownScore(row.recall, row.recall_interval),
-                ShownScore(row.f1),
-            ],
+            "scores": [(row.precision, row.precision_interval), (row.recall, row.recall_interval), (row.f1, None)],
         }
         for row in scored.per_class
     ]

@@ -13,8 +13,8 @@ from classifier_training.pages.charts.svg import one_line, quoted
 from classifier_training.pages.inline_images import inline_image
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.scored_data import ScoredData
-from classifier_training.pages.section import Section, shown_scores_name
-from classifier_training.pages.wording import count, percentage
+from classifier_training.pages.section import Section, count_photos
+from classifier_training.pages.wording import percentage
 
 KEY, TITLE = "confusion", "Confusion matrix"
 BLOCK = 30  # classes that are shown first where there are very many
@@ -28,7 +28,7 @@ def confusion_section(data: RunData) -> Section:
     if scored.confusion is None:
         return Section(KEY, TITLE, empty="The file confusion_matrix.csv is missing or cannot be read.")
     pairs = confused_pairs(scored.confusion, NUM_PAIRS)
-    block = _block(scored.confusion)
+    block = most_confused(scored.confusion, BLOCK) if len(scored.confusion) > MAX_NAMES else None
     shown = list(range(len(scored.classes))) if block is None else block
     num_errors = int(scored.confusion.sum() - scored.confusion.trace())
     return Section(
@@ -46,20 +46,15 @@ def confusion_section(data: RunData) -> Section:
     )
 
 
-def _block(confusion: NDArray[np.int64]) -> list[int] | None:
-    return most_confused(confusion, BLOCK) if len(confusion) > MAX_NAMES else None
-
-
 def _lead(scored: ScoredData, pairs: list[tuple[int, int, int]], num_errors: int) -> str:
-    photos = shown_scores_name(scored.split)
     if scored.confusion is None or not pairs:
-        return f"All of {count(scored.num_images, photos[:-1], photos)} are classified correctly."
+        return f"All of {count_photos(scored)} are classified correctly."
     true, predicted, number = pairs[0]
     of_class = int(scored.confusion[true].sum())
     names = [quoted(scored.classes[one], 60) for one in (true, predicted)]
     are = "is" if num_errors == 1 else "are"
     return (
-        f"{num_errors:,} of {count(scored.num_images, photos[:-1], photos)} {are} misclassified. Most frequent error:"
+        f"{num_errors:,} of {count_photos(scored)} {are} misclassified. Most frequent error:"
         f" {names[0]} predicted as {names[1]}, {number:,} of {of_class:,} ({percentage(number / of_class, 0)})."
     )
 

@@ -33,9 +33,11 @@ def coverage_section(data: RunData) -> Section:
 
 
 def coverage_sentence(scored: ScoredData) -> str:
-    """The lowest threshold that reaches the next better accuracy of `TARGETS`."""
+    """The lowest threshold that reaches an accuracy of `TARGETS`: the lowest one with at most half of the errors."""
     points = [point for point in scored.coverage if point.accuracy is not None and point.coverage > 0]
-    for target in _targets(scored.top1):
+    better = [target for target in TARGETS if target > scored.top1]
+    halved = [target for target in better if 1 - target <= (1 - scored.top1) / 2]  # at most half of the errors
+    for target in (*halved, *reversed(better[: len(better) - len(halved)])):
         reached = [point for point in points if (point.accuracy or 0.0) >= target - 1e-9]
         if reached:
             point = min(reached, key=lambda one: one.threshold)
@@ -47,13 +49,6 @@ def coverage_sentence(scored: ScoredData) -> str:
     if scored.top1 >= 1:
         return "All photos are classified correctly; a confidence threshold has nothing to improve."
     return "A confidence threshold does not help here: wrong predictions are as confident as correct ones."
-
-
-def _targets(accuracy: float) -> list[float]:
-    """Accuracies to aim for: first those with at most half of the errors, the lowest of them first."""
-    better = [target for target in TARGETS if target > accuracy]
-    halved = [target for target in better if 1 - target <= (1 - accuracy) / 2]
-    return [*halved, *reversed(better[: len(better) - len(halved)])]
 
 
 def _coverage_chart(points: Sequence[CoveragePoint]) -> Markup:

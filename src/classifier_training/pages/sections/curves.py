@@ -97,13 +97,15 @@ def _chart(
     lines = [Line(NAMES.get(name, name), columns[name], kind=names.index(name) + 1) for name in shown]
     every = [value for name in shown for value in columns[name]]
     if shown[0] in _SHARES:
-        y_axis = share_axis(every, num_ticks=4, high=_top(every))
+        is_high = max((value for value in every if value is not None), default=0.0) > 0.9
+        y_axis = share_axis(every, num_ticks=4, high=1.0 if is_high else None)  # ends at 100 %
     else:
         y_axis = axis_over(every, decimal, num_ticks=4, low=0.0 if any(every) else None)
+    last = [f"{line.name} {write_metric(name, line.values[-1])}" for line, name in zip(lines, shown, strict=True)]
     svg = line_chart(
         Frame(
             title=title,
-            description=f"{title} by epoch, {count(len(epochs), 'epoch')}; last: {_last(lines, shown)}.",
+            description=f"{title} by epoch, {count(len(epochs), 'epoch')}; last: {', '.join(last)}.",
             x_name="epoch",
             group="epochs",
         ),
@@ -116,16 +118,6 @@ def _chart(
         else (data.best_epoch + 1, "best epoch"),
     )  # fmt: skip
     return {"title": title, "svg": svg, "legend": [(line.kind, line.name) for line in lines]}
-
-
-def _top(values: Values) -> float | None:
-    """Keeps the axis of a share below 100 %."""
-    return 1.0 if max((value for value in values if value is not None), default=0.0) > 0.9 else None
-
-
-def _last(lines: Sequence[Line], names: Sequence[str]) -> str:
-    values = (write_metric(name, line.values[-1]) for line, name in zip(lines, names, strict=True))
-    return ", ".join(f"{line.name} {value}" for line, value in zip(lines, values, strict=True))
 
 
 def _lead(data: RunData) -> str:

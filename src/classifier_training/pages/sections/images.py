@@ -17,9 +17,12 @@ def images_section(data: RunData) -> Section:
     passes = [scored for scored in (data.final, data.validation) if scored is not None]
     if not passes:
         return Section(KEY, TITLE, empty="Nothing has been scored yet.")
-    scored = next((one for one in passes if _has_images(one, data)), None)
+    is_training = data.status == "training"  # only then images of an older epoch than the scores are shown
+    usable = [one for one in passes if one.examples_epoch is None or is_training]
+    scored = next((one for one in usable if any(image.why & GALLERY for image in one.images)), None)
     if scored is None:
-        return Section(KEY, TITLE, empty=_reason(data))
+        later = "The photos are added when training is finished."
+        return Section(KEY, TITLE, empty=later if is_training else "No photos were kept (report.num_pictures).")
     worst, unsure = _shown(scored, "worst"), _shown(scored, "least_certain")
     seen = {image.index for image in worst}
     values = {
@@ -38,18 +41,6 @@ def images_section(data: RunData) -> Section:
         epoch = "" if scored.epoch is None else f" after epoch {scored.epoch + 1}"
         lead = f"These are {shown_scores_name(scored.split)}{epoch}; no photos of the final scores were kept. {lead}"
     return Section(KEY, TITLE, lead=lead, values=values)
-
-
-def _has_images(scored: ScoredData, data: RunData) -> bool:
-    """Whether images can be shown; images of an older epoch than the scores only while training runs."""
-    is_shown = scored.examples_epoch is None or data.status == "training"
-    return is_shown and any(image.why & GALLERY for image in scored.images)
-
-
-def _reason(data: RunData) -> str:
-    if data.status == "training":
-        return "The photos are added when training is finished."
-    return "No photos were kept (report.num_pictures)."
 
 
 def _shown(scored: ScoredData, why: str) -> list[InlineImage]:

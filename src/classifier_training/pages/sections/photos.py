@@ -37,12 +37,13 @@ def photos_section(data: RunData) -> Section:
             KEY, TITLE, is_of_training=True, empty="data/statistics.json and data/sampler_distribution.csv are missing."
         )
     rows = _rows(statistics, sampler)
+    sampled = [row["sampled"] for row in rows if row["sampled"] is not None]
     values: dict[str, Any] = {
         "rows": rows,
         "splits": [name for name in SPLITS if statistics is not None and name in statistics.counts],
         "split_names": SPLITS,
         "has_samples": sampler is not None and len(sampler.epochs) > 0,
-        "total_sampled": _total_sampled(rows),
+        "total_sampled": sum(sampled) if sampled else None,
         "num_epochs": 0 if sampler is None else len(sampler.epochs),
         "class_chart": _class_chart(rows) if len(rows) > MANY_CLASSES else None,
         "is_long": len(rows) > MANY_CLASSES,
@@ -82,11 +83,6 @@ def _mean_sampled(sampler: SamplerDistribution | None, classes: tuple[str, ...])
         return [None] * len(classes)
     means = dict(zip(sampler.classes, np.mean(sampler.sampled, axis=0).tolist(), strict=True))
     return [means.get(name) for name in classes]
-
-
-def _total_sampled(rows: list[dict[str, Any]]) -> float | None:
-    known = [row["sampled"] for row in rows if row["sampled"] is not None]
-    return sum(known) if known else None
 
 
 def _class_chart(rows: list[dict[str, Any]]) -> Markup:
@@ -155,16 +151,12 @@ def _lead(statistics: Statistics | None, sampler: SamplerDistribution | None) ->
             f" {', '.join(parts)}."
         )
         if statistics.imbalance_ratio is not None:
-            sentences.append(_balance(statistics.imbalance_ratio))
+            times = f"{decimal(statistics.imbalance_ratio, 2)} times as many training photos as the smallest"
+            is_even = statistics.imbalance_ratio < 1.5
+            sentences.append("The classes are about the same size." if is_even else f"The largest class has {times}.")
     if sampler is not None and len(sampler.epochs):
         sentences.append(_sampling(sampler))
     return " ".join(sentences)
-
-
-def _balance(ratio: float) -> str:
-    if ratio < 1.5:
-        return "The classes are about the same size."
-    return f"The largest class has {decimal(ratio, 2)} times as many training photos as the smallest."
 
 
 def _sampling(sampler: SamplerDistribution) -> str:

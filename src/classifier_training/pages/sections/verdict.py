@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
-from classifier_training.metrics.intervals import Interval
 from classifier_training.pages.caveats import caveats
 from classifier_training.pages.charts.bars import score_scale
 from classifier_training.pages.charts.svg import one_line
-from classifier_training.pages.facts import run_facts
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.run_settings import setting
 from classifier_training.pages.read.scored_data import ScoredData
-from classifier_training.pages.section import Section, shown_scores_name
+from classifier_training.pages.section import Section, count_photos, num_all_epochs
 from classifier_training.pages.sections.curves import NAMES, write_metric
-from classifier_training.pages.wording import SPACE, byte_size, count, decimal, percentage
+from classifier_training.pages.wording import SPACE, byte_size, count, decimal, large_number, moment, percentage
 from classifier_training.terminal.terminal import duration
 
 KEY, TITLE = "verdict", "Summary"
@@ -45,8 +44,7 @@ def score_sentence(data: RunData) -> str:
     scored = data.final or data.validation
     if scored is None:
         return "Nothing has been scored yet."
-    photos = shown_scores_name(scored.split)
-    of_photos = f"of {count(scored.num_images, photos[:-1], photos)} classified correctly"
+    of_photos = f"of {count_photos(scored)} classified correctly"
     so_far = f" after epoch {scored.epoch + 1}" if data.status == "training" and scored.epoch is not None else ""
     interval = scored.intervals.get("top1")
     if interval is None:
@@ -56,22 +54,20 @@ def score_sentence(data: RunData) -> str:
 
 
 def _other_scores(scored: ScoredData) -> list[dict[str, Any]]:
-    names = {"top5": "top-5", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
-    hidden = set() if _has_top5(scored) else {"top5"}
-    return [
-        {"name": name, "value": percentage(getattr(scored, key)), "range": _range(scored.intervals.get(key))}
-        for key, name in names.items()
-        if key not in hidden
-    ]
+    names = {"balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
+    if _has_top5(scored):
+        names = {"top5": "top-5", **names}
+    shown = []
+    for key, name in names.items():
+        interval = scored.intervals.get(key)
+        ends = "" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+        shown.append({"name": name, "value": percentage(getattr(scored, key)), "range": ends})
+    return shown
 
 
 def _has_top5(scored: ScoredData) -> bool:
     """Whether it is informative: with five classes every photo is correct."""
     return len(scored.classes) > 5
-
-
-def _range(interval: Interval | None) -> str:
-    return "" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
 
 
 def _interval_hint(scored: ScoredData) -> str:
@@ -112,7 +108,10 @@ def _export(data: RunData) -> dict[str, Any] | None:
         return None
     verification, file = data.verification, data.onnx
     if file is None:
-        return {"name": None, "state": "none", "text": _why_no_export(data)}
+        why = "It is written when training is finished." if data.status == "training" else "There is no exported file."
+        if setting(data.config, "export", "enabled") is False:
+            why = "The export was switched off (export.enabled=false)."
+        return {"name": None, "state": "none", "text": why}
     digest = file.sha256 or (verification.sha256 if verification is not None else None)
     state, text = _verification(data)
     return {
@@ -122,12 +121,6 @@ def _export(data: RunData) -> dict[str, Any] | None:
         "state": state,
         "text": text,
     }
-
-
-def _why_no_export(data: RunData) -> str:
-    if setting(data.config, "export", "enabled") is False:
-        return "The export was switched off (export.enabled=false)."
-    return "It is written when training is finished." if data.status == "training" else "There is no exported file."
 
 
 def _verification(data: RunData) -> tuple[str, str]:
@@ -142,3 +135,54 @@ def _verification(data: RunData) -> tuple[str, str]:
         f"onnxruntime predicts the same class as the trained model for {count(verification.num_images, 'photo')}; the"
         f" logits differ by at most {difference} ({tolerance} is allowed)."
     )
+
+
+def run_facts(data: RunData, scored: ScoredData | None) -> list[tuple[str, list[str]]]:
+    """Terms with their lines."""
+    facts = [("Model", _model_lines(data, scored)), ("Photos", _photo_lines(data, scored))]
+    if data.status != "evaluation":
+        facts.append(("Training", _training_lines(data)))
+    if scored is not None and scored.epoch is not None:
+        total = num_all_epochs(data)
+        of_all = f" of {total}" if total else ""
+        facts.append(("Weights scored", [f"epoch {scored.epoch + 1}{of_all}", one_line(scored.model)]))
+    return [(term, [line for line in lines if line]) for term, lines in facts if any(lines)]
+
+
+def _model_lines(data: RunData, scored: ScoredData | None) -> list[str]:
+    info = data.model_info
+    named = [setting(data.config, "model", "name"), info.model if info else None, scored.model if scored else None]
+    lines = [] if info is None else [f"{large_number(info.num_parameters)} parameters"]
+    if "model" in data.config:
+        is_started = setting(data.config, "model", "pretrained") or setting(data.config, "model", "weights")
+        lines.append("from pretrained weights" if is_started else "from scratch")
+    return [one_line(str(next((name for name in named if name), ""))), ", ".join(lines)]
+
+
+def _photo_lines(data: RunData, scored: ScoredData | None) -> list[str]:
+    roots = [data.statistics.root if data.statistics else None, setting(data.config, "data", "root")]
+    root = next((root for root in [*roots, data.environment.get("data_root")] if root), None)
+    if data.status == "evaluation" or root is None:
+        return [] if scored is None else [one_line(scored.description), count(scored.num_images, "photo")]
+    totals = [] if data.statistics is None else [count(data.statistics.num_images, "photo")]
+    if data.classes:
+        totals.append(count(len(data.classes), "class", "classes"))
+    path = one_line(str(root))
+    name = PurePath(path).name or path
+    return [name, ", ".join(totals), path if path != name else ""]
+
+
+def _training_lines(data: RunData) -> list[str]:
+    gpus = data.environment.get("gpus")
+    devices = gpus if isinstance(gpus, list) and gpus else [setting(data.environment, "cpu", "model")]
+    where = (
+        "" if not devices[0] else f"on {f'{len(devices)} × ' if len(devices) > 1 else ''}{one_line(str(devices[0]))}"
+    )
+    epochs = count(data.num_epochs, "epoch")
+    try:
+        started = moment(datetime.fromisoformat(str(data.environment.get("started"))))
+    except (ValueError, OverflowError):  # the first and the last day of the calendar have no local time
+        started = ""
+    if data.seconds is None:
+        return [f"{epochs} done", where, started]
+    return [epochs, f"{duration(data.seconds)} {where}".strip(), started]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import shutil
@@ -57,6 +58,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.fixture
 def run(made: RunFolder, tmp_path: Path) -> RunFolder:
     return RunFolder(Path(shutil.copytree(made.root, tmp_path / "small")))
+
+
+def is_verified(run: RunFolder) -> bool:
+    file = read_run(run.root).onnx
+    assert file is not None
+    return file.is_verified
 
 
 def pages_of(run: RunFolder) -> tuple[str, ...]:
@@ -272,6 +279,32 @@ def test_an_export_of_the_weights_before_a_resume_is_not_verified(run: RunFolder
     assert of_best is not None
     assert of_others is not None
     assert (of_best.is_verified, of_others.is_verified) == (True, False)
+
+
+def test_only_the_very_file_that_was_compared_is_verified(run: RunFolder) -> None:
+    file = read_run(run.root).onnx
+
+    assert file is not None
+    assert file.is_verified
+    assert file.sha256 == hashlib.sha256(run.onnx.read_bytes()).hexdigest()
+    assert file.size == run.onnx.stat().st_size
+    run.verification.unlink()
+    assert not is_verified(run)
+
+
+@pytest.mark.parametrize("changes", [{"passed": False}, {"sha256": None}, {"sha256": "0" * 64}, {"epoch": 1}])
+def test_a_comparison_that_failed_or_is_of_another_file_or_epoch_proves_nothing(
+    run: RunFolder, changes: dict[str, object]
+) -> None:
+    edit_json(run.verification, **changes)
+
+    assert not is_verified(run)
+
+
+def test_an_exported_file_is_not_verified_while_the_run_is_trained(run: RunFolder) -> None:
+    run.results.unlink()
+
+    assert not is_verified(run)
 
 
 def test_an_export_that_failed_says_why(run: RunFolder) -> None:

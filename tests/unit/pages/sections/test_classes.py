@@ -25,7 +25,7 @@ def test_an_absent_class_is_neither_and_its_scores_are_not_defined() -> None:
     assert plain(section.lead) == (
         "All classes with photos have an F1 of 100 %. “class 2” has no test photo: its scores are not known."
     )
-    assert [score.value for score in section.values["rows"][2]["scores"]] == [None, None, None]
+    assert section.values["rows"][2]["scores"] == [(None, None)] * 3
 
 
 def test_several_absent_classes() -> None:
