@@ -35,5 +35,6 @@ def config_options() -> None:
         [option.key, " | ".join(option.choices) or option.type, option.default, option.description]
         for option in options()
     ]
-    terminal.columns("settings, key=value", ["key", "type", "default", "meaning"], rows)
-    terminal.columns("presets", ["preset", "for"], [[f"{one.group}={one.name}", one.summary] for one in presets()])
+    terminal.table("settings, key=value", ["key", "type", "default", "meaning"], rows, others="left")
+    rows = [[f"{one.group}={one.name}", one.summary] for one in presets()]
+    terminal.table("presets", ["preset", "for"], rows, others="left")

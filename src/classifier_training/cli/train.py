@@ -8,15 +8,17 @@ import typer
 
 from classifier_training.cli.arguments import ConfigFile, Quiet, check_settings, read_settings, split_arguments
 
+Arguments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Folder of photos, table file or shards (with --resume: a run); settings, see `config options`.",
+        metavar="PHOTOS [KEY=VALUE]...",
+    ),
+]
+
 
 def train(
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Folder of photos, table file or shards (with --resume: a run); settings, see `config options`.",
-            metavar="PHOTOS [KEY=VALUE]...",
-        ),
-    ] = None,
+    arguments: Arguments = None,
     config: ConfigFile = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume an interrupted run: the given one, or the latest in runs/.")

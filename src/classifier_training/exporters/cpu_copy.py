@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +25,9 @@ def cpu_copy(model: nn.Module, state_dict: Mapping[str, Tensor] | None = None) -
         ExportError: The model cannot be copied.
         RuntimeError: ``state_dict`` does not fit the model.
     """
-    memo: dict[int, Any] = {id(value): _on_cpu(value) for value in itertools.chain(model.parameters(), model.buffers())}
+    memo: dict[int, Any] = {id(buffer): buffer.detach().to("cpu", copy=True) for buffer in model.buffers()}
+    for parameter in model.parameters():
+        memo[id(parameter)] = nn.Parameter(parameter.detach().to("cpu", copy=True), requires_grad=False)
     try:
         copied = copy.deepcopy(model, memo)
         for module in copied.modules():
@@ -39,11 +40,6 @@ def cpu_copy(model: nn.Module, state_dict: Mapping[str, Tensor] | None = None) -
     if state_dict is not None:
         copied.load_state_dict(state_dict)
     return _unwrap(copied).float().eval()
-
-
-def _on_cpu(value: Tensor) -> Tensor:
-    copied = value.detach().to("cpu", copy=True)
-    return nn.Parameter(copied, requires_grad=False) if isinstance(value, nn.Parameter) else copied
 
 
 def _forget_compiled_calls(module: nn.Module, memo: dict[int, Any]) -> None:

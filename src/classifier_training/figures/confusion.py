@@ -14,6 +14,7 @@ from classifier_training.figures.text import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
 MAX_NUMBERS: Final = 30
@@ -46,10 +47,8 @@ def plot_confusion(
         normalized: Show percentages of the images of a class instead of counts.
         title: The title.
     """
-    if len(classes) <= MAX_NAMES:
-        _plot_whole(path, confusion, classes, normalized=normalized, title=title)
-    else:
-        _plot_block(path, confusion, classes, normalized=normalized, title=title)
+    plot = _plot_whole if len(classes) <= MAX_NAMES else _plot_block
+    save_figure(plot(confusion, classes, normalized=normalized, title=shown(title, 120)), path)
 
 
 def confused_pairs(confusion: NDArray[np.int64], num_pairs: int = NUM_PAIRS) -> list[tuple[int, int, int]]:
@@ -74,9 +73,7 @@ def most_confused(confusion: NDArray[np.int64], num_classes: int = BLOCK_SIZE) -
     return sorted(chosen)
 
 
-def _plot_whole(
-    path: Path, confusion: NDArray[np.int64], classes: Sequence[str], *, normalized: bool, title: str
-) -> None:
+def _plot_whole(confusion: NDArray[np.int64], classes: Sequence[str], *, normalized: bool, title: str) -> Figure:
     num_classes = len(classes)
     cell = 0.6 if num_classes <= 10 else 0.4 if num_classes <= MAX_NUMBERS else 0.22
     names = [shown(name) for name in classes]
@@ -89,13 +86,11 @@ def _plot_whole(
     if num_classes <= MAX_NUMBERS:
         _write_numbers(axes, confusion, normalized=normalized, size=9 if num_classes <= 10 else 7)
     figure.colorbar(image, ax=axes, shrink=0.7, label="% of the true class" if normalized else "images")
-    axes.set_title(shown(title, 120), fontsize=10)
-    save_figure(figure, path)
+    axes.set_title(title, fontsize=10)
+    return figure
 
 
-def _plot_block(
-    path: Path, confusion: NDArray[np.int64], classes: Sequence[str], *, normalized: bool, title: str
-) -> None:
+def _plot_block(confusion: NDArray[np.int64], classes: Sequence[str], *, normalized: bool, title: str) -> Figure:
     block = most_confused(confusion)
     figure = new_figure(17.5, 10.5)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[10.5, 7])[0]
@@ -111,8 +106,8 @@ def _plot_block(
     whole.set_ylabel("true class, by number", fontsize=8)
     whole.tick_params(labelsize=7)
     _list_pairs(listed, confusion, classes)
-    figure.suptitle(shown(title, 120), fontsize=11)
-    save_figure(figure, path)
+    figure.suptitle(title, fontsize=11)
+    return figure
 
 
 def _heat_map(
@@ -124,9 +119,8 @@ def _heat_map(
     from matplotlib.patches import Rectangle
 
     totals = confusion.sum(axis=1) if totals is None else totals
-    values = _percent(confusion, totals) if normalized else confusion.astype(np.float64)
+    values, top = _scaled(confusion, totals, normalized=normalized)
     values[totals == 0] = np.nan
-    top = 100.0 if normalized else max(1.0, float(confusion.max(initial=0)))
     side = len(confusion)
     image = axes.imshow(
         _reduced(values),
@@ -158,8 +152,13 @@ def _reduced(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return largest
 
 
-def _percent(confusion: NDArray[np.int64], totals: NDArray[np.int64]) -> NDArray[np.float64]:
-    return 100 * confusion / np.maximum(totals, 1)[:, None]
+def _scaled(
+    confusion: NDArray[np.int64], totals: NDArray[np.int64], *, normalized: bool
+) -> tuple[NDArray[np.float64], float]:
+    """Percent of the images of a row, or counts, and the end of their scale."""
+    if normalized:
+        return 100 * confusion / np.maximum(totals, 1)[:, None], 100.0
+    return confusion.astype(np.float64), max(1.0, float(confusion.max(initial=0)))
 
 
 def _name_axes(axes: Axes, names: Sequence[str], size: float) -> None:
@@ -174,17 +173,14 @@ def _name_axes(axes: Axes, names: Sequence[str], size: float) -> None:
     axes.set_ylabel("true class", fontsize=size + 1)
     ends = (-0.5, len(names) - 0.5)
     edges = [position - 0.5 for position in positions[1:]]
-    lines = [[(ends[0], edge), (ends[1], edge)] for edge in edges] + [
-        [(edge, ends[0]), (edge, ends[1])] for edge in edges
-    ]
+    lines = [[(end, edge) for end in ends] for edge in edges] + [[(edge, end) for end in ends] for edge in edges]
     axes.add_collection(LineCollection(lines, colors="0.9", linewidths=0.5), autolim=False)
 
 
 def _write_numbers(axes: Axes, confusion: NDArray[np.int64], *, normalized: bool, size: float) -> None:
     """The counts, or percent without sign; nothing where a cell is empty."""
     totals = confusion.sum(axis=1)
-    values = _percent(confusion, totals) if normalized else confusion.astype(np.float64)
-    top = 100.0 if normalized else max(1.0, float(confusion.max(initial=0)))
+    values, top = _scaled(confusion, totals, normalized=normalized)
     for row, column in zip(*(indices.tolist() for indices in np.nonzero(confusion)), strict=True):
         value = float(values[row, column])
         options: dict[str, Any] = {"color": "white" if (value / top) ** _GAMMA > _DARK else "black", "in_layout": False}
@@ -209,8 +205,11 @@ def _list_pairs(axes: Axes, confusion: NDArray[np.int64], classes: Sequence[str]
     axes.set_title("most frequent errors" if pairs else "no errors", fontsize=10, loc="left")
     for line, (true, predicted, count) in enumerate(pairs):
         height = 1 - (line + 0.5) / NUM_PAIRS
-        texts = (f"{count}", f"of {totals[true]}", shown(classes[true], 26), f"→ {shown(classes[predicted], 26)}")
-        for text, position, side in zip(
-            texts, (0.05, 0.06, 0.17, 0.57), ("right", "left", "left", "left"), strict=True
-        ):
+        columns = (
+            (0.05, "right", f"{count}"),
+            (0.06, "left", f"of {totals[true]}"),
+            (0.17, "left", shown(classes[true], 26)),
+            (0.57, "left", f"→ {shown(classes[predicted], 26)}"),
+        )
+        for position, side, text in columns:
             axes.text(position, height, text, fontsize=8, ha=side, va="center", transform=axes.transAxes)

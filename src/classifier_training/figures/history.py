@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from classifier_training.figures.axes import SPLIT_COLOURS, plain_axes
+from classifier_training.figures.axes import SPLIT_COLOURS, label_epochs, plain_axes
 from classifier_training.figures.rendering import new_figure
 from classifier_training.figures.text import shown
 from classifier_training.files.tables import read_rows
@@ -58,7 +58,7 @@ def plot_history(rows: Sequence[Row], monitor: str = "val/top1", mode: Mode = "m
         monitor: The metric that decides which epoch is the best.
         mode: Whether a higher or a lower value of it is better.
     """
-    names = _names(rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
     panels = [
         ("loss", [name for name in names if "loss" in name]),
         ("accuracy", [name for name in names if name.lower().endswith(_ACCURACIES)]),
@@ -74,7 +74,8 @@ def plot_history(rows: Sequence[Row], monitor: str = "val/top1", mode: Mode = "m
     for axes, (title, lines) in zip(grid.flat, panels, strict=False):
         _plot_panel(axes, title, lines[:_MAX_LINES], rows)
         if best is not None and title in {"loss", "accuracy"}:
-            _mark_best(axes, int(rows[best]["epoch"]) + 1)
+            epoch = int(rows[best]["epoch"]) + 1
+            axes.axvline(epoch, color="#888888", linewidth=1, linestyle="--", label=f"best: epoch {epoch}", zorder=0)
         if title in {"loss", "accuracy"}:
             axes.legend(fontsize=8, frameon=False)
     for axes in grid.flat[len(panels) :]:
@@ -83,8 +84,6 @@ def plot_history(rows: Sequence[Row], monitor: str = "val/top1", mode: Mode = "m
 
 
 def _plot_panel(axes: Axes, title: str, names: Sequence[str], rows: Sequence[Row]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     colours = iter(_OTHER_COLOURS)
     marker = "o" if len(rows) <= MAX_MARKED_EPOCHS else ""
     for name in names:
@@ -95,19 +94,9 @@ def _plot_panel(axes: Axes, title: str, names: Sequence[str], rows: Sequence[Row
         label = f" {label}" if label.startswith("_") else label  # matplotlib keeps these out of a legend
         axes.plot(epochs, values, marker=marker, markersize=4, color=colour, label=label)
     plain_axes(axes, title)
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    label_epochs(axes)
     if title == "training speed, images/s":
         axes.set_ylim(0, 1.1 * max(1.0, axes.get_ylim()[1]))
-
-
-def _mark_best(axes: Axes, epoch: int) -> None:
-    axes.axvline(epoch, color="#888888", linewidth=1, linestyle="--", label=f"best: epoch {epoch}", zorder=0)
-
-
-def _names(rows: Iterable[Row]) -> list[str]:
-    """Every name, in the order in which they first occur."""
-    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _numbers(row: Mapping[str, str]) -> dict[str, float]:

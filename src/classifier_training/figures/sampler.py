@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.figures.axes import plain_axes
+from classifier_training.figures.axes import label_epochs, plain_axes
 from classifier_training.figures.rendering import new_figure
 from classifier_training.figures.text import shown
 
@@ -48,7 +48,7 @@ def plot_sampled_classes(
     else:
         right.stackplot([epoch + 1 for epoch in epochs], layers, colors=colours)
         right.set_xlim(epochs[0] + 1, epochs[-1] + 1)
-    _label_epochs(right)
+    label_epochs(right)
     plain_axes(left, "in the data")
     plain_axes(right, "sampled in each epoch")
     left.set_ylabel("images")
@@ -69,26 +69,15 @@ def _stack(
         below = below + layer
 
 
-def _label_epochs(axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-
-
 def _layers(classes: Sequence[str], images: NDArray[np.int64]) -> tuple[list[str], list[NDArray[np.int64]]]:
     """Labels of the layers, the largest one first, and the positions of their classes."""
     order = np.argsort(-images, kind="stable")
     if len(classes) <= MAX_CLASSES_APART:
         return [shown(classes[position]) for position in order], list(order[:, None])
     parts = np.array_split(order, NUM_GROUPS)
-    labels = [f"{len(part)} classes of {_span(images[part])} images" for part in parts]
-    return labels, parts
-
-
-def _span(counts: NDArray[np.int64]) -> str:
-    low, high = int(counts.min()), int(counts.max())
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    ends = [(int(images[part].min()), int(images[part].max())) for part in parts]
+    spans = [f"{low:,}" if low == high else f"{low:,} to {high:,}" for low, high in ends]
+    return [f"{len(part)} classes of {span} images" for part, span in zip(parts, spans, strict=True)], parts
 
 
 def _colours(count: int) -> list[str]:

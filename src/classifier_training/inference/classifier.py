@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.errors import BadImageError, CheckpointError
+from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.labels import read_labels_mapping
-from classifier_training.inference.read_ahead import read_ahead
 from classifier_training.inference.session import open_session
 from classifier_training.run.folder import ExportFolder
 from classifier_training.types import ImageRecord, OnBadImage, Prediction, Preprocessing
 
+# Pillow lets go of the interpreter while it decodes and resizes; more threads would only take the model's cores.
+_MAX_THREADS = 4
 _logger = logging.getLogger(__name__)
 
 
@@ -123,11 +128,14 @@ class Classifier:
         _check_arguments(batch_size, on_bad_image)
         positions: list[int] = []
         batch: list[NDArray[np.float32]] = []
-        for position, image in enumerate(read_ahead(paths, self.preprocessing, 2 * batch_size)):
+        for position, image in enumerate(_read_ahead(paths, self.preprocessing, 2 * batch_size)):
             if isinstance(image, BadImageError):
                 if on_bad_image == "raise":
                     raise image
-                (on_skip or _log_skip)(str(paths[position]), image)
+                if on_skip is None:
+                    _logger.warning("left out: %s", image)
+                else:
+                    on_skip(str(paths[position]), image)
                 continue
             positions.append(position)
             batch.append(image)
@@ -192,5 +200,28 @@ def _check_arguments(batch_size: int, on_bad_image: str) -> None:
         raise ValueError(f"on_bad_image must be 'raise' or 'skip'; got {on_bad_image!r}")
 
 
-def _log_skip(_path: str, error: BadImageError) -> None:
-    _logger.warning("left out: %s", error)
+def _read_ahead(
+    paths: Sequence[str | Path | ImageRecord], preprocessing: Preprocessing, num_ahead: int
+) -> Iterator[NDArray[np.float32] | BadImageError]:
+    """Yields every image as the model's input, float32 (3, S, S), in order, or the error that it gave.
+
+    While the model is busy with the ones before, a few threads decode ``num_ahead`` images, which bounds the memory.
+    """
+    executor = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="decode")
+    waiting: deque[Future[NDArray[np.float32] | BadImageError]] = deque()
+    try:
+        for path in paths:
+            waiting.append(executor.submit(_read, path, preprocessing))
+            if len(waiting) > num_ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _read(path: str | Path | ImageRecord, preprocessing: Preprocessing) -> NDArray[np.float32] | BadImageError:
+    try:
+        return preprocess(decode_image(path), preprocessing)
+    except BadImageError as error:
+        return error

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from classifier_training.errors import BadImageError, RunError, UserError
+from classifier_training.errors import BadImageError, DataError, RunError, UserError
 from classifier_training.files.atomic import write_text
 from classifier_training.files.nearest import did_you_mean
 from classifier_training.files.tables import write_table
+from classifier_training.imaging.decode import IMAGE_EXTENSIONS
 from classifier_training.inference.classifier import Classifier
-from classifier_training.inference.files import find_images
 from classifier_training.run.folder import open_run
 from classifier_training.types import OnBadImage, Prediction
 
@@ -113,3 +113,47 @@ def _onnx_file(path: Path) -> Path:
     if not onnx.is_file():
         raise RunError(f"{path} has no export/model.onnx; create it: classifier-training export {path}")
     return onnx
+
+
+def find_images(paths: Iterable[str | Path]) -> list[Path]:
+    """Lists the images in files and folders.
+
+    A file is taken with any name; a folder is searched with all its subfolders for files with an image's
+    extension, in sorted order, hidden ones ignored.
+
+    Args:
+        paths: Files and folders, in the order to be kept.
+
+    Raises:
+        DataError: One does not exist, or none of them has an image.
+    """
+    sources = [Path(path) for path in paths]
+    found: list[Path] = []
+    for source in sources:
+        if source.is_dir():
+            found.extend(sorted(_images_below(source)))
+        elif source.exists():
+            found.append(source)
+        else:
+            raise DataError(f"no such file or folder: {source}{did_you_mean(source)}")
+    if not found:
+        if not sources:
+            raise DataError("no image was named; name image files, or folders of them")
+        extensions = ", ".join(sorted(IMAGE_EXTENSIONS))
+        raise DataError(f"no images in {', '.join(map(str, sources))}; searched for files that end in {extensions}")
+    return found
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    # Folders of photos are often links to other disks; a link back to a parent must not be walked for ever.
+    visited: set[str] = set()
+    for parent, names, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:
+            names.clear()
+            continue
+        visited.add(real)
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_EXTENSIONS:
+                yield Path(parent, name)

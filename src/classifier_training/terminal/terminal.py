@@ -64,13 +64,20 @@ class Terminal:
         """Any other rich renderable, such as a table."""
         self._print(renderable, always=False)
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table whose first column is text and whose others are numbers."""
-        self._table(title, columns, rows, justify_others="right")
-
-    def columns(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table of text."""
-        self._table(title, columns, rows, justify_others="left")
+    def table(
+        self,
+        title: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        others: Literal["left", "right"] = "right",
+    ) -> None:
+        """A table; its first column is text, and the others are numbers or, with ``others="left"``, text."""
+        table = Table(title=_plain(title), title_justify="left", header_style="bold")
+        for position, name in enumerate(columns):
+            table.add_column(_plain(name), justify=others if position else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*map(_plain, row))
+        self.show(table)
 
     def pairs(self, title: str, values: Mapping[str, str]) -> None:
         """A table of names and values."""
@@ -155,20 +162,6 @@ class Terminal:
         with warnings.catch_warnings():
             warnings.showwarning = show
             yield
-
-    def _table(
-        self,
-        title: str,
-        columns: Sequence[str],
-        rows: Sequence[Sequence[str]],
-        justify_others: Literal["left", "right"],
-    ) -> None:
-        table = Table(title=_plain(title), title_justify="left", header_style="bold")
-        for position, name in enumerate(columns):
-            table.add_column(_plain(name), justify=justify_others if position else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*map(_plain, row))
-        self.show(table)
 
     def _progress_lines(self, what: str, unit: str) -> types.Progress:
         started = last = time.monotonic()

@@ -53,13 +53,18 @@ class MLflowTracker:
             logging.getLogger(name).setLevel(logging.WARNING)
         parent = run.root.parent.resolve()
         uri = tracking.mlflow_uri or os.environ.get(URI_VARIABLE) or f"sqlite:///{parent / 'mlflow.db'}"
+        shown = without_credentials(uri)
         self._client = MlflowClient(tracking_uri=uri)
-        self._run_id, experiment_id = self._start(
-            run, context.memory, without_credentials(uri), tracking.project, parent
-        )
-        self._logged = self._logged_before()
+        self._run_id, experiment_id = self._start(run, context.memory, shown, tracking.project, parent)
+        names = self._client.get_run(self._run_id).data.metrics  # of the values that an earlier process has logged
+        self._logged = {
+            (name, value.step) for name in names for value in self._client.get_metric_history(self._run_id, name)
+        }
         self._log_settings(context.settings)
-        self.message = f"MLflow: {_how_to_open(uri, experiment_id, self._run_id)}"
+        how_to_open = f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
+        if shown.startswith(("http://", "https://")):
+            how_to_open = f"{shown.rstrip('/')}/#/experiments/{experiment_id}/runs/{self._run_id}"
+        self.message = f"MLflow: {how_to_open}"
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Adds the values that are not logged yet."""
@@ -98,11 +103,10 @@ class MLflowTracker:
         if known.get("uri") == uri and (found := self._find_run(known.get("run_id", ""))) is not None:
             self._client.update_run(found.info.run_id, status="RUNNING")
             return found.info.run_id, found.info.experiment_id
-        experiment = self._client.get_experiment_by_name(project)
-        if experiment is None:
-            experiment_id = self._client.create_experiment(project, artifact_location=_artifact_location(uri, parent))
-        else:
+        if (experiment := self._client.get_experiment_by_name(project)) is not None:
             experiment_id = experiment.experiment_id
+        else:
+            experiment_id = self._client.create_experiment(project, artifact_location=_artifact_location(uri, parent))
         created = self._client.create_run(experiment_id, run_name=plain_text(run.root.name))
         memory.update(NAME, uri=uri, run_id=created.info.run_id)
         return created.info.run_id, experiment_id
@@ -117,11 +121,6 @@ class MLflowTracker:
                 return None
             raise
         return found if found.info.lifecycle_stage == "active" else None
-
-    def _logged_before(self) -> set[tuple[str, int]]:
-        """Names and steps of the values that an earlier process has logged."""
-        names = self._client.get_run(self._run_id).data.metrics
-        return {(name, value.step) for name in names for value in self._client.get_metric_history(self._run_id, name)}
 
     def _log_settings(self, settings: Mapping[str, Value]) -> None:
         from mlflow.entities import Param, RunTag
@@ -151,10 +150,3 @@ def _artifact_location(uri: str, parent: Path) -> str | None:
         return None
     file = uri[database.end() + 1 :].partition("?")[0] if database.group(1) == "sqlite" else ""
     return ((Path(file).resolve().parent if file else parent) / "mlartifacts").as_uri()
-
-
-def _how_to_open(uri: str, experiment_id: str, run_id: str) -> str:
-    shown = without_credentials(uri)
-    if shown.startswith(("http://", "https://")):
-        return f"{shown.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
-    return f"mlflow ui --backend-store-uri {shlex.quote(shown)}"

@@ -16,7 +16,7 @@ import struct
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from classifier_training.files.text import plain_text
 from classifier_training.tracking.tracker import Figure, ModelFile, TrackerContext
@@ -40,7 +40,10 @@ class TensorBoardTracker:
         self.message = f"TensorBoard: tensorboard --logdir {shlex.quote(str(self._root.parent))}"
         folder.mkdir(exist_ok=True)
         self._must_purge = any(folder.iterdir())
-        self._file = _open_event_file(folder)
+        # TensorBoard reads the files in the order of their names: this one comes after those of earlier processes
+        starts = (f"events.out.tfevents.{int(time.time()):010d}.{number:04d}" for number in itertools.count())
+        start = next(start for start in starts if not any(folder.glob(f"{start}.*")))
+        self._file = (folder / f"{start}.{socket.gethostname()}.{os.getpid()}").open("xb")
         try:
             from tensorboard.plugins.hparams import summary_v2
             from tensorboard.summary.writer.record_writer import RecordWriter
@@ -121,13 +124,6 @@ class TensorBoardTracker:
         self._writer.flush()
         if not Path(self._file.name).exists():
             raise FileNotFoundError(f"{self._file.name} was removed")
-
-
-def _open_event_file(folder: Path) -> IO[bytes]:
-    """A new file whose name comes after those of earlier processes: TensorBoard reads them in the order of names."""
-    starts = (f"events.out.tfevents.{int(time.time()):010d}.{number:04d}" for number in itertools.count())
-    start = next(start for start in starts if not any(folder.glob(f"{start}.*")))
-    return (folder / f"{start}.{socket.gethostname()}.{os.getpid()}").open("xb")
 
 
 def _summary(*values: dict[str, Any]) -> Any:

@@ -68,11 +68,13 @@ class TrackerThread:
         """
         ends = time.monotonic() + seconds if ends is None and seconds is not None else ends
         with self._changed:
-            while self._failure is None and self._has_work():
-                if self._is_overdue() or (ends is not None and time.monotonic() >= ends):
+            while self._failure is None and (self._jobs or self._busy_since is not None):
+                now = time.monotonic()
+                if self._is_overdue() or (ends is not None and now >= ends):
                     self._fail(f"no answer within {self.timeout_seconds if seconds is None else seconds:g} s")
                     return
-                self._changed.wait(self._seconds_left(ends))
+                overdue = (now if self._busy_since is None else self._busy_since) + self.timeout_seconds
+                self._changed.wait(max(0.0, (overdue if ends is None else min(overdue, ends)) - now))
 
     def close(self) -> None:
         """Ends the thread when the queue is empty."""
@@ -86,8 +88,9 @@ class TrackerThread:
             while (job := self._next_job()) is not None:
                 job(tracker)
         except BaseException as error:  # also SystemExit: a library must not end the program
+            reason = without_credentials(" ".join(str(error).split())) or type(error).__name__
             with self._changed:
-                self._fail(_reason(error))
+                self._fail(reason if len(reason) <= MAX_REASON_LENGTH else f"{reason[:MAX_REASON_LENGTH]}…")
             with contextlib.suppress(BaseException):
                 if self.tracker is not None:
                     self.tracker.close(succeeded=False)  # at least its files
@@ -102,26 +105,11 @@ class TrackerThread:
             self._busy_since = time.monotonic()
             return self._jobs.popleft()
 
-    def _has_work(self) -> bool:
-        return bool(self._jobs) or self._busy_since is not None
-
     def _is_overdue(self) -> bool:
         return self._busy_since is not None and time.monotonic() - self._busy_since >= self.timeout_seconds
-
-    def _seconds_left(self, ends: float | None) -> float:
-        """The longest time to wait before the next check."""
-        now = time.monotonic()
-        left = self.timeout_seconds if self._busy_since is None else self._busy_since + self.timeout_seconds - now
-        return max(0.0, left if ends is None else min(left, ends - now))
 
     def _fail(self, reason: str) -> None:
         if self._failure is None:
             self._failure = reason
         self._jobs.clear()
         self._changed.notify_all()
-
-
-def _reason(error: BaseException) -> str:
-    """The message of the error, on one line and without passwords."""
-    text = without_credentials(" ".join(str(error).split())) or type(error).__name__
-    return text if len(text) <= MAX_REASON_LENGTH else f"{text[:MAX_REASON_LENGTH]}…"

@@ -48,12 +48,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """The file that a run was trained for.
-
-    Attributes:
-        path: The file.
-        sha256: The hash of its content.
-    """
+    """The file that a run was trained for, and the hash of its content."""
 
     path: Path
     sha256: str

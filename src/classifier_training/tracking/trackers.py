@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from classifier_training.files.text import plain_text
 from classifier_training.run.folder import RunFolder
 from classifier_training.tracking.memory import TrackerMemory
-from classifier_training.tracking.run_figures import RunFigures
 from classifier_training.tracking.thread import TrackerThread
 from classifier_training.tracking.tracker import Figure, Tracker, model_file
 from classifier_training.tracking.values import final_scores
 
 Job = Callable[[Tracker], None]
+PNG_START = b"\x89PNG\r\n\x1a\n"
 
 INTERRUPTED_WAIT_SECONDS = 10.0
 """How long an interrupted run waits for its trackers; schedulers kill it soon after their signal."""
@@ -71,8 +75,10 @@ class Trackers:
             step: Optimizer steps so far.
             epoch: From 0; sent as a metric too.
         """
-        if self._is_resumed:
-            self._forget_figures(step)
+        if self._is_resumed:  # a tracker may have dropped the figures that a killed process sent of later steps
+            for name, sent in self._sent.items():
+                self._sent[name] = {figure: known for figure, known in sent.items() if known["step"] < step}
+            self._is_resumed = False
         self._step = step
         values = {"epoch": float(epoch), **metrics}
         self._submit(lambda tracker: tracker.log_metrics(values, step), step=step)
@@ -145,9 +151,7 @@ class Trackers:
             thread.submit(self._job(name, job, remembered))
         self._report_failures()
 
-    def _job(
-        self, name: str, job: Callable[[Tracker], None], remembered: Mapping[str, Any]
-    ) -> Callable[[Tracker], None]:
+    def _job(self, name: str, job: Job, remembered: Mapping[str, Any]) -> Job:
         """The job, followed by storing what a resumed run needs."""
 
         def run(tracker: Tracker) -> None:
@@ -168,12 +172,39 @@ class Trackers:
                     f"stopped sending this run to {thread.name}; the run continues: {thread.failure}", stacklevel=3
                 )
 
-    def _forget_figures(self, step: int) -> None:
-        """Sends again what a killed process has sent of this step and later ones: a tracker may have dropped it."""
-        for name, sent in self._sent.items():
-            self._sent[name] = {figure: known for figure, known in sent.items() if known["step"] < step}
-        self._is_resumed = False
-
 
 def _sending(figures: Sequence[Figure], step: int) -> Job:
     return lambda tracker: tracker.log_figures(figures, step)
+
+
+class RunFigures:
+    """Reads the PNG files of a run folder except those of trackers and evaluations, and again only after a change."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._root = run.root
+        self._excluded = {run.tensorboard, run.wandb, run.evaluations}
+        self._read: dict[Path, tuple[tuple[int, int, int], Figure]] = {}
+
+    def find(self) -> list[Figure]:
+        """All figures, by name, whichever code has plotted them; one that cannot be read at the moment is left out."""
+        found = []
+        for name, folders, files in os.walk(self._root):
+            folder = Path(name)
+            folders[:] = [below for below in folders if folder / below not in self._excluded]
+            for file in files:
+                if file.endswith(".png") and not file.startswith("."):
+                    with contextlib.suppress(OSError):  # removed since it was found
+                        found.append(self._figure(folder / file))
+        return sorted((figure for figure in found if figure.png.startswith(PNG_START)), key=lambda figure: figure.name)
+
+    def _figure(self, path: Path) -> Figure:
+        status = path.stat()
+        version = (status.st_mtime_ns, status.st_size, status.st_ino)
+        known = self._read.get(path)
+        if known is not None and known[0] == version:
+            return known[1]
+        png = path.read_bytes()
+        name = plain_text(path.relative_to(self._root).with_suffix("").as_posix())
+        figure = Figure(name, png, hashlib.sha256(png).hexdigest())
+        self._read[path] = (version, figure)
+        return figure

@@ -41,6 +41,7 @@ class WandbTracker:
         known = memory.of(NAME)
         self._memory = memory
         self._first_free_step = known.get("last_step", -1) + 1  # after those of an earlier process
+        timeout = tracking.timeout_seconds
         mode = "offline" if tracking.wandb_mode == "offline" else os.environ.get("WANDB_MODE", "online")
         if mode == "online" and not wandb.login(prompt=False, verify=False):  # there may be nobody to answer a prompt
             raise RuntimeError("no API key is configured; use `wandb login` once, or tracking.wandb_mode=offline")
@@ -52,7 +53,17 @@ class WandbTracker:
             dir=str(run.root.resolve()),  # the library writes in another process, whose working directory may differ
             config=dict(context.settings),
             allow_val_change=True,
-            settings=_library_settings(wandb, mode, tracking.timeout_seconds),
+            settings=wandb.Settings(
+                mode=mode,
+                reinit="create_new",  # another run of this process belongs to other code
+                console="off",
+                silent=True,
+                save_code=False,
+                disable_code=True,
+                disable_git=True,  # the repository's address may hold a password; environment.json has the commit
+                init_timeout=min(INIT_TIMEOUT_SECONDS, 0.9 * timeout),  # so that the library's own reason is reported
+                finish_timeout=timeout,
+            ),
         )
         memory.update(NAME, id=self._run.id)
         offline = f"wandb sync {shlex.quote(str(run.wandb))}/offline-run-*"
@@ -91,17 +102,3 @@ class WandbTracker:
     def _log(self, row: dict[str, Any], step: int) -> None:
         self._run.log(row, step=step)
         self._memory.update(NAME, last_step=step)
-
-
-def _library_settings(wandb: Any, mode: str, timeout_seconds: float) -> Any:
-    return wandb.Settings(
-        mode=mode,
-        reinit="create_new",  # another run of this process belongs to other code
-        console="off",
-        silent=True,
-        save_code=False,
-        disable_code=True,
-        disable_git=True,  # the address of the repository may hold a password; environment.json has the commit
-        init_timeout=min(INIT_TIMEOUT_SECONDS, 0.9 * timeout_seconds),  # so that the library's own reason is reported
-        finish_timeout=timeout_seconds,
-    )

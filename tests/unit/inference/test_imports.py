@@ -17,8 +17,7 @@ SOURCE = Path(__file__).parents[3] / "src"
 
 PREDICT = """
 from classifier_training.inference.classifier import Classifier
-from classifier_training.inference.files import find_images
-from classifier_training.inference.predict import predict
+from classifier_training.inference.predict import find_images, predict
 from classifier_training.metrics.accumulator import ScoringPass
 
 classifier, images = Classifier(sys.argv[1]), find_images([sys.argv[2]])

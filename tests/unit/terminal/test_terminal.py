@@ -43,7 +43,7 @@ def test_bytes_of_a_file_name_that_are_not_utf8_are_shown_as_escapes(
     terminal = Terminal()
     with terminal.log_to(tmp_path / "train.log"):
         terminal.info(name)
-        terminal.columns("files", ["file"], [[name]])
+        terminal.table("files", ["file"], [[name]], others="left")
     assert capsys.readouterr().out.count("caf\\udce9.jpg") == 2
     assert (tmp_path / "train.log").read_text(encoding="utf-8").count("caf\\udce9.jpg") == 2
 
@@ -59,7 +59,7 @@ def test_a_long_line_is_not_broken_in_a_pipe(tmp_path: Path, capsys: pytest.Capt
 
 def test_a_long_cell_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     words = [f"word{number}" for number in range(100)]
-    Terminal().columns("t", ["name", "text"], [["x", " ".join(words)]])
+    Terminal().table("t", ["name", "text"], [["x", " ".join(words)]], others="left")
     shown = capsys.readouterr().out
     assert all(word in shown for word in words)
     assert "…" not in shown

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import os
 import pickle
 import shutil
 import socket
@@ -18,7 +20,7 @@ from classifier_training.run.folder import RunFolder
 from classifier_training.tracking.memory import TrackerMemory
 from classifier_training.tracking.thread import TrackerThread
 from classifier_training.tracking.tracker import Tracker
-from classifier_training.tracking.trackers import MAX_QUEUED, Trackers
+from classifier_training.tracking.trackers import MAX_QUEUED, RunFigures, Trackers
 
 
 def test_figures_have_the_same_names_everywhere(run: RunFolder, store: Path) -> None:
@@ -187,3 +189,40 @@ def test_figures_are_stored_as_sent_only_after_they_were_sent(run: RunFolder) ->
         log_epochs(trackers, 1)
     TrackerMemory(run.trackers).update("another", step=1)
     assert TrackerMemory(run.trackers).of("tensorboard")["figures"] == known
+
+
+def test_every_png_is_named_by_its_path(run: RunFolder) -> None:
+    figures = RunFigures(run).find()
+    assert [figure.name for figure in figures] == ["plots/history", "val/confusion_matrix"]
+    content = (run.plots / "history.png").read_bytes()
+    assert (figures[0].png, figures[0].sha256) == (content, hashlib.sha256(content).hexdigest())
+
+
+def test_files_of_trackers_and_other_files_are_left_out(run: RunFolder) -> None:
+    make_image(run.wandb / "run" / "media" / "copy.png")
+    make_image(run.tensorboard / "copy.png")
+    make_image(run.plots / ".history.png.abc.png")
+    make_image(run.plots / "photo.jpg")
+    (run.plots / "empty.png").touch()
+    (run.plots / "gone.png").symlink_to("nowhere")
+    (run.plots / "folder.png").mkdir()
+    assert [figure.name for figure in RunFigures(run).find()] == ["plots/history", "val/confusion_matrix"]
+
+
+def test_a_file_that_was_written_again_is_read_again(run: RunFolder) -> None:
+    figures = RunFigures(run)
+    first, untouched = figures.find()
+    make_image(run.plots / "history.png", make_pixels(seed=9))
+    os.utime(run.plots / "history.png", ns=(1, 1))
+    again, same = figures.find()
+    assert again.sha256 != first.sha256
+    assert same is untouched
+
+
+def test_a_name_that_is_not_utf8_is_written_with_escapes(run: RunFolder) -> None:
+    make_image(run.plots / "\udcff<b>.png", format_name="PNG")
+    assert "plots/\\udcff<b>" in [figure.name for figure in RunFigures(run).find()]
+
+
+def test_a_run_without_a_folder_has_no_figures(run: RunFolder) -> None:
+    assert RunFigures(RunFolder(run.root / "none")).find() == []

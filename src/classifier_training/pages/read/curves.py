@@ -24,6 +24,10 @@ class Curves:
     epochs: tuple[int, ...] = ()
     columns: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
 
+    def known(self, column: str) -> list[float]:
+        """The known values of a column."""
+        return [value for value in self.columns.get(column, ()) if value is not None]
+
     def best(self, column: str, *, is_lower_better: bool) -> tuple[int, float] | None:
         """The best epoch, see `is_better`, and its value; None where there is no value."""
         values = self.columns.get(column, ())

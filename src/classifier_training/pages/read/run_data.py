@@ -144,13 +144,8 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
     statistics = reader.record(run.statistics, Statistics, "counts and sizes of the photos are not shown")
     sampler = reader.read(run.sampler_distribution, read_sampler_distribution, "the sampled photos are not shown")
     verification, onnx = _read_export(reader, run, config, results)
-    monitor = results.monitor if results else str(setting(config, "checkpoint", "monitor") or "val/top1")
-    best = metrics.best(monitor, is_lower_better=monitor.endswith("loss")) or (None, None)
-    if results is not None:
-        best = results.best_epoch, results.best_score
+    monitor, best_epoch, best_score = _best(results, metrics, config)
     timings = reader.read(run.timings, read_curves) or Curves()
-    # results.json has only the time of the last process of a resumed run
-    seconds = sum(one for one in timings.columns.get("seconds", ()) if one is not None)
     max_epochs = setting(config, "trainer", "max_epochs")
     return RunData(
         root=run.root,
@@ -163,10 +158,10 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         max_epochs=max_epochs if isinstance(max_epochs, int) else None,
         metrics=metrics,
         timings=timings,
-        seconds=(seconds or results.seconds) if results else None,
+        seconds=(sum(timings.known("seconds")) or results.seconds) if results else None,  # of all processes of a run
         monitor=monitor,
-        best_epoch=best[0],
-        best_score=best[1],
+        best_epoch=best_epoch,
+        best_score=best_score,
         final=final,
         validation=validation,
         statistics=statistics,
@@ -178,6 +173,16 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         commands=_commands(run, is_finished=results is not None, is_exported=onnx is not None),
         missing=tuple(reader.missing),
     )
+
+
+def _best(
+    results: ResultsFile | None, metrics: Curves, config: Mapping[str, Any]
+) -> tuple[str, int | None, float | None]:
+    """The monitored metric, the best epoch and its value."""
+    if results is not None:
+        return results.monitor, results.best_epoch, results.best_score
+    monitor = str(setting(config, "checkpoint", "monitor") or "val/top1")
+    return monitor, *(metrics.best(monitor, is_lower_better=monitor.endswith("loss")) or (None, None))
 
 
 def _read_scores(

@@ -135,7 +135,7 @@ def _lead(data: RunData) -> str:
 
 def _shape(data: RunData) -> str:
     epochs, losses = data.metrics.epochs, data.metrics.columns.get("val/loss", ())
-    known = [loss for loss in losses if loss is not None]
+    known = data.metrics.known("val/loss")
     if data.status == "finished" and len(epochs) > 2 and data.best_epoch == epochs[-1]:
         return "It was also the last one, so training longer may still help."
     if len(known) > 3 and known[-1] > 1.1 * min(known):

@@ -89,7 +89,7 @@ def _progress(data: RunData) -> dict[str, Any] | None:
     if data.best_epoch is not None:
         name = NAMES.get(data.monitor, data.monitor)
         best = f"Best so far: {name} {write_metric(data.monitor, data.best_score)} in epoch {data.best_epoch + 1}."
-    seconds = [value for value in data.timings.columns.get("seconds", ()) if value is not None]
+    seconds = data.timings.known("seconds")
     left = None
     if seconds and data.max_epochs is not None and data.max_epochs > data.num_epochs:
         left = duration(sum(seconds) / len(seconds) * (data.max_epochs - data.num_epochs))
