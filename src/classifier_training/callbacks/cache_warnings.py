@@ -17,7 +17,7 @@ class CacheWarnings(lightning.Callback):
     def __init__(self) -> None:
         super().__init__()
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Issues the warnings that the caches collected since the last epoch."""
         caches: Any = getattr(getattr(trainer, "datamodule", None), "caches", None)
         for message in caches.new_warnings() if caches is not None else ():

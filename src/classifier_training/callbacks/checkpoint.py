@@ -115,33 +115,25 @@ class RunCheckpoint(Checkpoint):
         self.best_epoch = state_dict["best_epoch"]
         self.best_loss = state_dict["best_loss"]
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Counts steps and minutes from here: the state that a run resumes from is on disk."""
         self._note_saved(trainer)
 
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
-        outputs: Any,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Writes ``last.ckpt`` in the middle of an epoch, never while gradients are accumulated."""
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if stepped and not trainer.is_last_batch and self._is_due(trainer):
             self.save_last(trainer)
 
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Writes ``last.ckpt`` that was due at the last step of the epoch; validation may take long."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking and self._is_due(trainer):
             self.save_last(trainer)
 
     def on_save_checkpoint(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
-        checkpoint: dict[str, Any],
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Lets a checkpoint that is saved during validation restart it."""
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
@@ -154,7 +146,7 @@ class RunCheckpoint(Checkpoint):
         else:
             progress["total"] = dict(progress["current"])  # the same whether or not this run was resumed in between
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Writes the epoch's checkpoints."""
         if not self.is_best(trainer):
             self._save_last(trainer)

@@ -31,7 +31,7 @@ class ConfusionMatrixCallback(ReadsPredictions, DeferredPlot):
         super().__init__(budget=budget)
         self.folder = Path(folder)
 
-    def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:  # noqa: ARG002
+    def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:
         """Writes the table, unless a `PredictionsCallback` does, and plots if there is time."""
         folder = scored_folder(self.folder, scored)
         others = trainer.callbacks  # type: ignore[attr-defined]

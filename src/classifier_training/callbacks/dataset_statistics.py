@@ -49,7 +49,7 @@ class DatasetStatisticsCallback(lightning.Callback):
         self.budget = budget or PlottingBudget()
         self.show_counts = show_counts
 
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Writes and plots; prints, unless the run was resumed and has printed before."""
         photos = getattr(getattr(trainer, "datamodule", None), "photos", None)
         if not trainer.is_global_zero or not isinstance(photos, Photos):

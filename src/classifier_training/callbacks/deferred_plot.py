@@ -32,20 +32,17 @@ class DeferredPlot(lightning.Callback):
         elif self.budget.wait(self):
             self._plot_postponed(self.budget)
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Forgets what another training has postponed, and starts the clock of the budget."""
         self._postponed = None
         _ = self.budget.is_open
 
-    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Plots the rest."""
         self._plot_postponed(None)
 
     def on_exception(
-        self,
-        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
-        pl_module: lightning.LightningModule,  # noqa: ARG002
-        exception: BaseException,
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
         """Plots how far a stopped training came; after a signal only what there is time for."""
         self._plot_postponed(None if isinstance(exception, Exception) else self.budget)

@@ -31,24 +31,19 @@ class GracefulStop(lightning.Callback):
         self.requests = requests or StopRequests()
         self._num_val_batches = 0.0
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Takes over the signals."""
         self.requests.postpone()
 
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
-        outputs: Any,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stops here when asked to; the epoch's last batch leaves it to validation or the end of the epoch."""
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if stepped and not trainer.is_last_batch:
             self._stop_if_asked(trainer, save=True)
 
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Finds out how many batches every rank has: they can only agree on a stop where all of them are."""
         counts = trainer.num_val_batches
         self._num_val_batches = counts[0] if trainer.state.fn == "fit" and len(counts) == 1 else 0
@@ -58,31 +53,28 @@ class GracefulStop(lightning.Callback):
     def on_validation_batch_end(
         self,
         trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
-        outputs: Any,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
         batch_idx: int,
-        dataloader_idx: int = 0,  # noqa: ARG002
+        dataloader_idx: int = 0,
     ) -> None:
         """Stops here when asked to; the last batch leaves it to the end of the epoch."""
         if batch_idx + 1 < self._num_val_batches and not trainer.sanity_checking:
             self._stop_if_asked(trainer, save=True)
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Stops before the next epoch when asked to: the last one is on disk."""
         if trainer.global_step > 0:
             self._stop_if_asked(trainer, save=False)
 
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Restores the signal handlers, and stops before anything else is done with the trained model when asked to."""
         self.requests.end_postponement()
         self._stop_if_asked(trainer, save=False)
 
     def on_exception(
-        self,
-        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
-        pl_module: lightning.LightningModule,  # noqa: ARG002
-        exception: BaseException,  # noqa: ARG002
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
         """Restores the signal handlers: Lightning calls no teardown after an exception."""
         self.requests.end_postponement()

@@ -25,11 +25,11 @@ class MetricsCSV(lightning.Callback):
         self.table = EpochTable(Path(path), FIRST_COLUMNS[1:])
         self._metrics = EpochMetrics()
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Reads the rows of the epochs that are done."""
         self.table.read(trainer.current_epoch)
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Adds the epoch's row."""
         if not trainer.is_global_zero:
             return

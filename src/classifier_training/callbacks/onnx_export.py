@@ -77,7 +77,7 @@ class ONNXExportCallback(lightning.Callback):
         self.input_width = input_width
         self.figures: dict[str, Any] | None = None
 
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Refuses a module without ``forward`` before hours are spent on training it."""
         has_forward = type(pl_module).forward is not lightning.LightningModule.forward or "forward" in vars(pl_module)
         if stage == "fit" and not has_forward:
@@ -86,7 +86,7 @@ class ONNXExportCallback(lightning.Callback):
                 " forward to return logits (N, K) for images (N, 3, H, W)"
             )
 
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Refuses an input size that the data module does not prepare."""
         card = _card(trainer)
         if card is not None and {self.input_height, self.input_width} != {card.preprocessing.image_size}:

@@ -30,21 +30,21 @@ class ReadsPredictions:
         """Shows a pass; called on rank 0, but not for Lightning's sanity check."""
         raise NotImplementedError
 
-    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts to collect."""
         self.source.begin()
 
-    def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts to collect."""
         self.source.begin()
 
     def on_validation_batch_end(
         self,
         trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
+        pl_module: lightning.LightningModule,
         outputs: Any,
         batch: Any,
-        batch_idx: int,  # noqa: ARG002
+        batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Collects a batch; of several data loaders, the first one's."""
@@ -107,7 +107,7 @@ class PredictionsCallback(ReadsPredictions, lightning.Callback):
         """The scores of the latest pass, on every rank."""
         return None if self.source.latest is None else self.source.latest.scores
 
-    def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:  # noqa: ARG002
+    def on_pass_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, scored: ScoredPass) -> None:
         """Writes ``scores.json``, ``predictions.csv`` and ``confusion_matrix.csv``."""
         folder = scored_folder(self.folder, scored)
         with warn_instead_of_raise(f"the tables in {folder.root}"):

@@ -47,7 +47,7 @@ class TrainingProgress(lightning.Callback):
         self._first_step = 0
         self._metrics = EpochMetrics()
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Opens the bar."""
         self._started = self._epoch_started = self._last_line = time.monotonic()
         self._last_look = 0.0
@@ -57,17 +57,12 @@ class TrainingProgress(lightning.Callback):
             self._bar = self._open(trainer)
             self._bar.start()
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Notes when the epoch began."""
         self._epoch_started = time.monotonic()
 
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
-        outputs: Any,
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Moves the bar, or prints a line when an epoch is long."""
         if not trainer.is_global_zero or not self._is_time_to_look(is_last=trainer.is_last_batch):
@@ -86,7 +81,7 @@ class TrainingProgress(lightning.Callback):
             numbers = "  ".join(self._numbers())
             self.terminal.info(f"{self._epoch(trainer)}  {batches}  {numbers}, {self._time_left(trainer)} left")
 
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Shows a second bar."""
         if self._bar is not None:
             total = _finite(sum(trainer.num_val_batches))
@@ -94,23 +89,23 @@ class TrainingProgress(lightning.Callback):
 
     def on_validation_batch_end(
         self,
-        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
-        pl_module: lightning.LightningModule,  # noqa: ARG002
-        outputs: Any,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,  # noqa: ARG002
-        dataloader_idx: int = 0,  # noqa: ARG002
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Moves the second bar."""
         if self._bar is not None:
             self._bar.advance(self._validation)
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Hides the second bar."""
         if self._bar is not None:
             self._bar.update(self._validation, visible=False)
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Prints the epoch's result."""
         if not trainer.is_global_zero:
             return
@@ -128,15 +123,12 @@ class TrainingProgress(lightning.Callback):
         self._last_line = time.monotonic()
 
     def on_exception(
-        self,
-        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
-        pl_module: lightning.LightningModule,  # noqa: ARG002
-        exception: BaseException,  # noqa: ARG002
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
         """Closes the bar: Lightning calls no teardown after an exception."""
         self._close()
 
-    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002
+    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Closes the bar."""
         self._close()
 

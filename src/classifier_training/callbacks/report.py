@@ -35,21 +35,18 @@ class ReportCallback(lightning.Callback):
         self.budget = budget or PlottingBudget()
         self.seconds = 0.0
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Writes the page of what is done, unless that would take too long."""
         if trainer.is_global_zero and (self.seconds < CHEAP_SECONDS or self.budget.is_open):
             self._write()
 
-    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Writes the page of the whole training."""
         if trainer.is_global_zero:
             self._write()
 
     def on_exception(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
-        exception: BaseException,  # noqa: ARG002
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
         """Writes the page of what was done until then."""
         if trainer.is_global_zero:

@@ -58,11 +58,7 @@ class SampleVisualizationCallback(ReadsPredictions, DeferredPlot):
         self._is_first_batch = trainer.is_global_zero and (is_new or not self._train_batch.is_file())
 
     def on_train_batch_start(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Plots the first batch: the one time in a training that this waits for the device."""
         if not self._is_first_batch:

@@ -76,7 +76,7 @@ class SamplerDistributionCallback(DeferredPlot):
             with warn_instead_of_raise(f"the beginning of {self.table.path.name}"):
                 self.table.read(trainer.current_epoch)
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Adds the epoch."""
         if trainer.is_global_zero:
             with warn_instead_of_raise(self.table.path.name):

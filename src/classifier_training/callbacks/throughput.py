@@ -38,38 +38,33 @@ class Throughput(lightning.Callback):
         """The rate since the epoch began; 0 before the first batch."""
         return self.num_images / self.seconds if self.seconds > 0 else 0.0
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts the clock."""
         self._start()
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts the clock of an epoch that is resumed, and reads the rows of the epochs that are done."""
         self._start()
         if self.table is not None:
             self.table.read(trainer.current_epoch)
 
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
-        outputs: Any,  # noqa: ARG002
-        batch: Any,
-        batch_idx: int,  # noqa: ARG002
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Counts a batch."""
         labels = parts_of(batch).get("labels")
         self.num_images += len(labels) * trainer.world_size if isinstance(labels, Sized) else 0
         self.seconds = time.perf_counter() - self._started
 
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Stops the clock, also in the middle of an epoch."""
         self._stopped = time.perf_counter()
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts the clock again."""
         self._started += time.perf_counter() - self._stopped
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Logs the epoch's rate; nothing if a resumed run only had to validate the epoch."""
         if self.num_images == 0 or not trainer.is_global_zero:
             return

@@ -29,7 +29,7 @@ class TrackingCallback(lightning.Callback):
         self.trackers = trackers
         self._metrics = EpochMetrics()
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Sends an epoch."""
         if not trainer.is_global_zero:
             return
@@ -37,16 +37,13 @@ class TrackingCallback(lightning.Callback):
         self.trackers.log_metrics(metrics, step=trainer.global_step, epoch=trainer.current_epoch)
         self.trackers.log_figures()
 
-    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Sends the figures that were plotted at the end; closing the trackers waits for them."""
         if trainer.is_global_zero:
             self.trackers.log_figures()
 
     def on_exception(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,  # noqa: ARG002
-        exception: BaseException,  # noqa: ARG002
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
         """Sends what was reached, without a long wait."""
         if trainer.is_global_zero:

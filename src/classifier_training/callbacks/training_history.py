@@ -61,7 +61,7 @@ class TrainingHistoryCallback(DeferredPlot):
         super().on_train_start(trainer, pl_module)
         self._collected = [row for row in self._collected if row["epoch"] < trainer.current_epoch]
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Adds the epoch's metrics, and plots them if there is time."""
         if self.metrics is None:
             self._collected.append({"epoch": float(trainer.current_epoch), **self._metrics.read(trainer)})

@@ -100,26 +100,26 @@ class BaseClassificationModel(lightning.LightningModule):
             images = images.contiguous(memory_format=torch.channels_last)
         return cast("Tensor", self.backbone(images)).float()
 
-    def training_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's
+    def training_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         targets = self.task.encode_targets(batch["labels"])
         loss = cast("Tensor", self.loss(self(batch["images"]), targets))
         self.train_loss.update(loss.detach(), len(targets))
         return loss
 
-    def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002
+    def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:
         """Counts one validation batch; gives its ``logits`` float32 (B, K) to the callbacks."""
         return self._evaluation_step(batch)
 
-    def test_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002
+    def test_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:
         """Counts one test batch; gives its ``logits`` float32 (B, K) to the callbacks."""
         return self._evaluation_step(batch)
 
-    def predict_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's
+    def predict_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor:
         """Logits float32 (B, K) of one batch."""
         return cast("Tensor", self(batch["images"]))
 
-    def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's
+    def setup(self, stage: str) -> None:
         """Chooses the memory format, before the model is shared among devices.
 
         torch's ``DistributedDataParallel`` lays out its buffers like the weights that it is given: were their format
@@ -142,14 +142,14 @@ class BaseClassificationModel(lightning.LightningModule):
         """Starts the mean of the training loss."""
         self.train_loss.reset()
 
-    def on_train_batch_start(self, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's
+    def on_train_batch_start(self, batch: ClassificationBatch, batch_idx: int) -> None:
         """Seeds dropout and the like, so that a resumed run equals the uninterrupted one; notes the learning rate."""
         _seed(self.device, mix_seed(self.settings.seed, self.current_epoch, batch_idx, self.global_rank))
         if self.trainer.is_last_batch:  # at the batch's end the schedule has moved on to the next step's rate
             rates = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
             self._last_lr = max(rates)
 
-    def on_train_batch_end(self, outputs: Any, batch: ClassificationBatch, batch_idx: int) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, outputs: Any, batch: ClassificationBatch, batch_idx: int) -> None:
         """Logs what is known once an epoch, while checkpoints and loggers can still see it."""
         if not self.trainer.is_last_batch:
             return

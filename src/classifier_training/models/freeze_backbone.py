@@ -35,7 +35,7 @@ class FreezeBackbone(lightning.Callback):
         self.epochs = epochs
         self.keep_norm_stats = keep_norm_stats
 
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Makes sure before training that the module has a backbone whose head is known."""
         if stage == "fit" and not callable(getattr(getattr(pl_module, "backbone", None), "get_classifier", None)):
             raise ConfigError(
