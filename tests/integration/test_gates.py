@@ -10,7 +10,7 @@ import pytest
 from tests.helpers.cli import TINY, Trained, WarmProgram, make_shapes
 
 from classifier_training.results.folder import read_scores
-from classifier_training.results.predictions_csv import read_predictions_csv
+from classifier_training.results.tables import read_predictions_csv
 from classifier_training.run.folder import RunFolder, ScoredFolder
 from classifier_training.run.records import to_json
 

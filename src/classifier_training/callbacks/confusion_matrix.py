@@ -10,9 +10,9 @@ import lightning
 from classifier_training.callbacks.deferred_plot import DeferredPlot
 from classifier_training.callbacks.predictions import PredictionsCallback, ReadsPredictions, scored_folder
 from classifier_training.figures.rendering import PlottingBudget
-from classifier_training.results.confusion_csv import write_confusion_csv
 from classifier_training.results.figures import plot_confusion_figures
 from classifier_training.results.scored_pass import ScoredPass
+from classifier_training.results.tables import write_confusion_csv
 from classifier_training.warn import warn_instead_of_raise
 
 

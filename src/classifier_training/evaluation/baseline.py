@@ -15,8 +15,8 @@ from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import DataError, RunError, UserError
 from classifier_training.evaluation.evaluate import score_on_same_images
 from classifier_training.results.folder import read_scores
-from classifier_training.results.predictions_csv import read_predictions_csv
 from classifier_training.results.scored_pass import LabelledImages
+from classifier_training.results.tables import read_predictions_csv
 from classifier_training.run.folder import RunFolder, ScoredFolder, open_run
 from classifier_training.types import Progress
 
@@ -56,13 +56,7 @@ def check_baseline(path: Path) -> None:
 def baseline_is_correct(
     path: Path, images: LabelledImages, overrides: OverrideLike = (), scoring: Progress | None = None
 ) -> Baseline:
-    """Whether a baseline is correct on each image.
-
-    Args:
-        path: What `check_baseline` accepts.
-        images: The images of the evaluation.
-        overrides: Settings with which a run or a model file is scored where its predictions are missing.
-        scoring: Called with the number of images that it has been scored on.
+    """Whether a baseline that `check_baseline` accepts is correct on each image; scored where predictions are missing.
 
     Raises:
         UserError: An evaluation folder is of other images, or the model cannot be scored on these.
@@ -100,13 +94,10 @@ def _from_folder(folder: ScoredFolder, digests: Mapping[str, str], images: Label
     """
     predicted = {row.file: row.predicted for row in read_predictions_csv(folder.predictions)}
     if digests and set(predicted) <= digests.keys():
-        keys, other, how = (
-            images.digests,
-            {digests[file]: label for file, label in predicted.items()},
-            "paired by content",
-        )
+        keys, how = images.digests, "paired by content"
+        other = {digests[file]: label for file, label in predicted.items()}
     else:
-        keys, other, how = tuple(images.files), predicted, "paired by file"
+        keys, how, other = tuple(images.files), "paired by file", predicted
     if set(keys) != other.keys():
         num_here, num_common = len(set(keys)), len(set(keys) & other.keys())
         raise DataError(

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import CheckpointError
 from classifier_training.evaluation.folder import check_folder, make_free_folder, replaced_folder
-from classifier_training.evaluation.labelled import for_classes
 from classifier_training.evaluation.onnx import score_onnx
-from classifier_training.evaluation.photos import ImageSelector
+from classifier_training.evaluation.photos import ImageSelector, for_classes
 from classifier_training.files.nearest import did_you_mean
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL
 from classifier_training.results.folder import write_scored
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.run.folder import RunFolder, ScoredFolder, open_run
 from classifier_training.types import Progress, Split
+from classifier_training.warn import warn_instead_of_raise
 
 if TYPE_CHECKING:
     from classifier_training.config.overrides import OverrideLike, Overrides
@@ -102,13 +102,7 @@ def evaluate(
 def score_on_same_images(
     model: str | os.PathLike[str], images: LabelledImages, *overrides: OverrideLike, scoring: Progress | None = None
 ) -> ScoredPass:
-    """Scores another model on the images of an evaluation, in the same order.
-
-    Args:
-        model: As in `evaluate`.
-        images: The images.
-        overrides: As in `evaluate`.
-        scoring: Called with the number of images that have been scored.
+    """Scores another model on the images of an evaluation, in the same order; arguments as of `evaluate`.
 
     Raises:
         UserError: The model cannot be used, or does not know a class of the images.
@@ -121,12 +115,7 @@ def score_on_same_images(
 def write_evaluation(evaluation: Evaluation, folder: Path | None = None) -> Evaluation:
     """Writes an evaluation folder, whole or not at all.
 
-    Args:
-        evaluation: What to write.
-        folder: As ``output`` of `evaluate`; None: a new one in the model's run, else in the working directory.
-
-    Returns:
-        The evaluation with its folder.
+    The folder is as ``output`` of `evaluate`; None: a new one in the model's run, else in the working directory.
 
     Raises:
         RunError: The folder holds something else, or belongs to a run.
@@ -144,20 +133,13 @@ def write_evaluation(evaluation: Evaluation, folder: Path | None = None) -> Eval
     check_folder(folder)
     with replaced_folder(folder) as new:
         write_scored(ScoredFolder(new), replace(evaluation, model=str(Path(evaluation.model).absolute())))
-        _write_page(evaluation, ScoredFolder(new))
+        with warn_instead_of_raise("report.html"):  # where libraries are missing, the scores are written all the same
+            from classifier_training.pages.write import report
+            from classifier_training.results.figures import plot_scored
+
+            plot_scored(ScoredFolder(new), evaluation)
+            report(new)
     return replace(evaluation, folder=folder)
-
-
-def _write_page(evaluation: Evaluation, folder: ScoredFolder) -> None:
-    """Writes figures and page; where the libraries for that are missing, the scores are written all the same."""
-    from classifier_training.warn import warn_instead_of_raise
-
-    with warn_instead_of_raise("report.html"):
-        from classifier_training.pages.write import report
-        from classifier_training.results.figures import plot_scored
-
-        plot_scored(folder, evaluation)
-        report(folder.root)
 
 
 def _score(

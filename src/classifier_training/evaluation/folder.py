@@ -16,8 +16,7 @@ from classifier_training.run.tree import entries_of
 from classifier_training.types import SPLITS
 
 _MAX_NAME: Final = 80
-_REPORT: Final = "report.html"
-_WRITTEN: Final = frozenset({_REPORT, *(entry.path.rstrip("/") for entry in entries_of(ScoredFolder))})
+_WRITTEN: Final = frozenset({"report.html", *(entry.path.rstrip("/") for entry in entries_of(ScoredFolder))})
 
 
 def check_folder(path: Path) -> None:
@@ -42,12 +41,9 @@ def check_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """Gives an empty folder next to ``path`` that replaces it when the block ends without an error.
+    """Gives an empty folder that replaces ``path``, see `check_folder`, when the block ends without an error.
 
     When the block raises, the new folder is removed and ``path`` stays as it was.
-
-    Args:
-        path: A folder that `check_folder` accepts.
     """
     path = path.expanduser().resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,9 +66,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
 def make_free_folder(parent: Path, name: str) -> Path:
     """Creates a new, empty folder: ``name``, or ``name-2``, ``name-3`` … where that is taken.
 
-    Args:
-        parent: The folder around it; it is created.
-        name: Any text; characters that file names should not have become ``-``.
+    Characters that file names should not have become ``-``.
     """
     stem = re.sub(r"[^\w.+=@ -]", "-", name)[:_MAX_NAME].strip(" .") or "photos"
     parent.mkdir(parents=True, exist_ok=True)

@@ -118,11 +118,7 @@ def check_not_worse(
 ) -> GateResult:
     """Compares with a baseline on the same images, by McNemar's exact test.
 
-    Args:
-        scored: The pass of the model.
-        gate: The baseline.
-        overrides: Settings with which that is scored where its predictions of these photos are not there.
-        scoring: Called with the number of images that the baseline has been scored on.
+    Where its predictions of these images are missing, the baseline is scored with the overrides.
 
     Raises:
         UserError: The baseline cannot be scored on these images, or its predictions are of others.
@@ -188,12 +184,7 @@ def require_passed(results: Iterable[GateResult]) -> None:
 def parse_gates(
     minima: Sequence[str], other: str | os.PathLike[str] | None, significance: float
 ) -> list[Minimum | NotWorseThan]:
-    """Reads the gates of the command line.
-
-    Args:
-        minima: Texts such as ``top1=0.9``.
-        other: The baseline; None: no comparison.
-        significance: See `NotWorseThan`.
+    """Reads the gates of the command line: minima such as ``top1=0.9``, and a baseline; None: no comparison.
 
     Raises:
         UserError: One of them is not valid.

@@ -15,8 +15,6 @@ from classifier_training.types import Progress
 if TYPE_CHECKING:
     from classifier_training.config.schema import Config
 
-DEFAULT_BATCH_SIZE = 32
-
 
 def score_onnx(
     path: Path,
@@ -25,13 +23,7 @@ def score_onnx(
     *,
     progress: Progress | None = None,
 ) -> ScoredPass:
-    """Scores an ONNX file.
-
-    Args:
-        path: The ``.onnx`` file.
-        choose: Gives the images once the classes are known.
-        config: Batch size, number of examples and largest image; None: the defaults.
-        progress: Called with the number of images that have been scored.
+    """Scores an ONNX file on the images that ``choose`` gives once the classes are known; None: default settings.
 
     Raises:
         BadImageError: A file is not an image.
@@ -40,7 +32,7 @@ def score_onnx(
     classifier = Classifier(path)
     images = choose(classifier.classes)
     records, scoring = images.records or (), ScoringPass(len(classifier.classes))
-    batch_size = DEFAULT_BATCH_SIZE if config is None else config.data.batch_size
+    batch_size = 32 if config is None else config.data.batch_size
     for positions, logits in classifier.logits_of_files(records, batch_size):
         scoring.update(logits, images.labels[positions])
         if progress is not None:

@@ -1,28 +1,138 @@
-"""Selects the labelled images that a finished model is scored on."""
+"""The labelled images that a finished model is scored on. Needs numpy and Pillow only, as scoring an ONNX file does."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from classifier_training.data.cache.folder import cache_folder
-from classifier_training.data.index.check import BadImagePolicy
+from classifier_training.data.index.check import BadImagePolicy, bad_images, check_bad, inspect_records
 from classifier_training.data.sources.address import absolute_root, file_name, is_remote, shown
-from classifier_training.data.sources.detect import list_photos
+from classifier_training.data.sources.detect import list_photos, shown_root
+from classifier_training.data.sources.listing import Listing
 from classifier_training.data.sources.table import Columns
 from classifier_training.data.splits.file import read_split
 from classifier_training.errors import ConfigError, DataError
-from classifier_training.evaluation.labelled import Selection, check_labelled, select_samples
+from classifier_training.files.text import name_some
 from classifier_training.results.scored_pass import LabelledImages
 from classifier_training.run.folder import RunFolder
-from classifier_training.types import Progress, Sample, Split
+from classifier_training.types import SPLITS, Progress, Sample, Split
 
 if TYPE_CHECKING:
     from classifier_training.config.schema import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Images that are not checked yet.
+
+    Attributes:
+        samples: The images.
+        description: Which images these are, human-readable.
+        split: Which split they are; None where they belong to none.
+    """
+
+    samples: Sequence[Sample]
+    description: str
+    split: Split | None
+
+
+def select_samples(
+    root: str | Path,
+    columns: Columns | None = None,
+    split: Split | None = None,
+    classes: Collection[str] | None = None,
+    cache: Path | None = None,
+) -> Selection:
+    """The images of a root to score on.
+
+    Args:
+        root: A folder of photos, a table file, shards, or the address of any of them.
+        columns: Names of a table's columns.
+        split: Which split to take where the root has splits; None: test, else validation.
+        classes: The class names that a table may have; None: any.
+        cache: The cache folder; None: the user's.
+
+    Raises:
+        DataError: There are no photos, or no such split, or a row of a table has another class.
+    """
+    listing: Listing = list_photos(root, columns, classes=classes, cache=cache)
+    root = shown_root(os.fspath(root))
+    if not listing.locations and split is not None:
+        raise DataError(f"{root} has no splits, so none can be chosen with --split {split}; leave it out to score all")
+    if not listing.locations:
+        return Selection(listing.samples(), f"all images of {root} (it has no splits)", None)
+    there = [name for name in SPLITS if listing.count(name)]
+    chosen: Split = split or ("test" if "test" in there else "val")
+    if chosen not in there:
+        raise DataError(f"{root} has no images to score in a {chosen} split; choose with --split: {', '.join(there)}")
+    return Selection(listing.samples(chosen), f"the {chosen} split of {root}", chosen)
+
+
+def check_labelled(
+    chosen: Selection,
+    classes: Sequence[str],
+    *,
+    policy: BadImagePolicy | None = None,
+    max_pixels: int | None = None,
+    progress: Progress | None = None,
+) -> LabelledImages:
+    """Checks the files, and turns class names into the indices of the model's classes.
+
+    Without a policy a file that is not an image is refused; without ``max_pixels`` Pillow decides what is too large.
+
+    Raises:
+        DataError: A file is broken and not to be skipped, or the model does not know a class.
+    """
+    samples, description = chosen.samples, chosen.description
+    names = [sample.label for sample in samples]
+    labels = _class_indices(names, classes, description)
+    records = [sample.image for sample in samples]
+    facts = inspect_records(records, progress, max_pixels=max_pixels)
+    bad = bad_images(records, facts.errors)
+    check_bad(bad, len(records), policy or BadImagePolicy())
+    good = [position for position in range(len(samples)) if position not in facts.errors]
+    if not good:
+        raise DataError(f"{description}: no image can be read")
+    return LabelledImages(
+        files=[samples[position].path for position in good],
+        labels=labels[good],
+        classes=tuple(classes),
+        description=description,
+        split=chosen.split,
+        records=[records[position] for position in good],
+        digests=tuple(facts.digests[position].tobytes().hex() for position in good),
+        left_out=tuple(image.path for image in bad),
+    )
+
+
+def for_classes(images: LabelledImages, classes: Sequence[str]) -> LabelledImages:
+    """The same images, with the class indices of another model, which has these classes.
+
+    Raises:
+        DataError: A class is not one of that model's.
+    """
+    names = [images.classes[label] for label in images.labels.tolist()]
+    return replace(images, labels=_class_indices(names, classes, images.description), classes=tuple(classes))
+
+
+def _class_indices(names: Sequence[str], classes: Sequence[str], description: str) -> NDArray[np.int64]:
+    """int64 (N,), the model's class index of each class name; an error where it does not know one."""
+    index = {name: number for number, name in enumerate(classes)}
+    unknown = sorted(set(names) - index.keys())
+    if unknown:
+        raise DataError(
+            f"{description}: there are classes that the model does not know: {name_some(map(repr, unknown))}; it knows"
+            f" {name_some(map(repr, classes))}"
+        )
+    return np.array([index[name] for name in names], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +154,7 @@ class ImageSelector:
     checking: Progress | None = None
 
     def __call__(self, classes: tuple[str, ...]) -> LabelledImages:
-        """Finds and checks the images.
-
-        Args:
-            classes: The model's class names.
+        """Finds and checks the images for a model with these classes.
 
         Raises:
             DataError: They are missing or cannot be used.

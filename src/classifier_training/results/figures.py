@@ -13,8 +13,7 @@ from classifier_training.figures.confusion import plot_confusion
 from classifier_training.figures.samples import SIDE, Tile, plot_tiles, predicted_tile
 from classifier_training.results.examples import least_certain, worst_errors, write_examples
 from classifier_training.results.scored_pass import ScoredPass
-from classifier_training.results.threads import in_threads
-from classifier_training.results.thumbnails import Thumbnails
+from classifier_training.results.thumbnails import Thumbnails, in_threads
 from classifier_training.run.folder import ScoredFolder
 from classifier_training.types import ImageRecord, Preprocessing
 from classifier_training.warn import warn_instead_of_raise

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from classifier_training.errors import RunError
 from classifier_training.files.text import plain_text
-from classifier_training.metrics.calibration import calibrate
-from classifier_training.metrics.coverage import coverage_curve
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL, wilson_intervals
-from classifier_training.results.confusion_csv import write_confusion_csv
-from classifier_training.results.predictions_csv import write_predictions_csv, write_probabilities
+from classifier_training.results.confidence import calibrate, coverage_curve
 from classifier_training.results.scored_pass import ScoredPass
-from classifier_training.results.scores_file import (
-    CalibrationBin,
-    CalibrationBins,
-    ClassRow,
-    CoveragePoint,
-    ScoresFile,
-)
+from classifier_training.results.scores_file import ClassRow, ScoresFile
+from classifier_training.results.tables import write_confusion_csv, write_predictions_csv, write_probabilities
 from classifier_training.run.folder import ScoredFolder
 from classifier_training.run.records import DamagedFileError, read_record, write_record
 
@@ -41,9 +33,7 @@ def write_scored(folder: ScoredFolder, scored: ScoredPass) -> None:
 
 def scores_file(scored: ScoredPass) -> ScoresFile:
     """The content of ``scores.json``."""
-    images, scores, calibration = scored.images, scored.scores, calibrate(scored.predictions)
-    bins = tuple(CalibrationBin(one.low, one.high, one.count, one.confidence, one.accuracy) for one in calibration.bins)
-    points = coverage_curve(scored.predictions)
+    images, scores = scored.images, scored.scores
     return ScoresFile(
         description=plain_text(images.description),
         split=images.split,
@@ -58,8 +48,8 @@ def scores_file(scored: ScoredPass) -> ScoresFile:
         confidence_level=CONFIDENCE_LEVEL,
         intervals=scored.intervals.by_name(),
         per_class=class_rows(scored),
-        calibration=CalibrationBins(calibration.expected_calibration_error, bins),
-        coverage=tuple(CoveragePoint(one.threshold, one.coverage, one.accuracy) for one in points),
+        calibration=calibrate(scored.predictions),
+        coverage=coverage_curve(scored.predictions),
         num_trained_on=scored.num_trained_on,
         left_out=tuple(map(plain_text, images.left_out)),
     )

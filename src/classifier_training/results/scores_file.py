@@ -32,11 +32,11 @@ class ClassRow:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """The images whose confidence is between two values.
+    """The images whose confidence lies in (low, high]; the first bin has those of confidence 0, too.
 
     Attributes:
-        low: Lower end.
-        high: Upper end.
+        low: Lower edge.
+        high: Upper edge.
         count: Number of images.
         confidence: Their mean confidence; None without images.
         accuracy: Share of them that is predicted correctly; None without images.
@@ -54,8 +54,8 @@ class CalibrationBins:
     """Confidence against accuracy.
 
     Attributes:
-        expected_calibration_error: None where it is not known.
-        bins: From low to high confidence; empty where they are not known.
+        expected_calibration_error: Mean distance of both over the images; None where it is not known.
+        bins: Of equal width, from 0 to 1; empty where they are not known.
     """
 
     expected_calibration_error: Share | None = None
@@ -64,12 +64,12 @@ class CalibrationBins:
 
 @dataclass(frozen=True, slots=True)
 class CoveragePoint:
-    """Coverage and accuracy where only predictions of at least some confidence count.
+    """What follows from answering only where the confidence reaches a threshold.
 
     Attributes:
-        threshold: The confidence.
-        coverage: Share of the images with at least that confidence.
-        accuracy: Share of those that is predicted correctly; None where there are none.
+        threshold: The lowest confidence that is answered.
+        coverage: Share of the images that are answered.
+        accuracy: Share of these that is predicted correctly; None where none is answered.
     """
 
     threshold: Share

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,6 @@ from classifier_training.files.atomic import atomic_path
 from classifier_training.imaging.decode import read_image_bytes
 from classifier_training.imaging.jpeg import EncodedImage, largest_shrink
 from classifier_training.imaging.preprocess import resize_and_crop
-from classifier_training.results.threads import in_threads
 from classifier_training.types import ImageRecord, Preprocessing, file_stamp
 
 _QUALITY: Final = 85
@@ -194,3 +195,15 @@ def overlaid(pixels: NDArray[np.uint8], importance: NDArray[np.float32]) -> NDAr
 def _save(path: Path, pixels: NDArray[np.uint8], mark: str, side: int) -> None:
     with atomic_path(path, durable=False) as temporary:
         Image.fromarray(pixels).save(temporary, "JPEG", quality=_QUALITY, comment=f"of {mark}, {side} pixels")
+
+
+_MAX_THREADS: Final = 8
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+def in_threads(make: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
+    """The result for each item, in order; an exception is raised as in a loop."""
+    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="images") as pool:
+        return list(pool.map(make, items))

@@ -6,13 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from classifier_training.config.schema import Config, ExportConfig
-from classifier_training.data.photos import Photos
+from classifier_training.config.schema import Config
 from classifier_training.data.sources.detect import shown_root
 from classifier_training.evaluation.checkpoint import score_checkpoint
 from classifier_training.exporters.export import export_checkpoint
@@ -27,9 +25,9 @@ from classifier_training.results.results_file import ResultsFile, split_scores, 
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.records import DamagedFileError, read_record
+from classifier_training.run.tree import describe_file
 from classifier_training.terminal.score_table import show_scores, summarise
 from classifier_training.terminal.terminal import Terminal, duration
-from classifier_training.training.list_files import show_files
 from classifier_training.training.plan import Plan
 from classifier_training.types import Split
 from classifier_training.warn import warn_instead_of_raise
@@ -90,15 +88,9 @@ def finish_run(
     device: torch.device,
     check_stop: Callable[[], None] = lambda: None,
 ) -> TrainResult:
-    """Scores ``best.ckpt``, exports it, writes ``results.json``, and lists every file.
+    """Scores ``best.ckpt`` on a device, exports it, writes ``results.json``, and lists every file.
 
-    Args:
-        run: The run folder.
-        plan: What was trained.
-        terminal: Where messages go.
-        trained: How the training ended.
-        device: Where to score.
-        check_stop: Called between any two steps; may raise to stop.
+    ``check_stop`` is called between any two steps, and may raise to stop.
     """
     config = plan.config
     scored = score_best(run, plan, terminal, device, check_stop)
@@ -118,17 +110,11 @@ def finish_run(
         with warn_instead_of_raise(run.report.name):
             report(run.root)
     show_files(run, terminal)
-    took = duration(trained.seconds)
-    terminal.result(f"{results.split} {_describe_top1(scored)} after {took}: {run.root}")
+    scores, (low, high) = scored.scores, scored.intervals.top1
+    top1 = f"top-1 {scores.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) on {scores.num_images} images"
+    terminal.result(f"{results.split} {top1} after {duration(trained.seconds)}: {run.root}")
     onnx = run.onnx if config.export.enabled else None
-    return _train_result(run, results, scored.scores, scored.intervals, onnx)
-
-
-def _describe_top1(scored: ScoredPass) -> str:
-    low, high = scored.intervals.top1
-    return (
-        f"top-1 {scored.scores.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) on {scored.scores.num_images} images"
-    )
+    return _train_result(run, results, scores, scored.intervals, onnx)
 
 
 def score_best(
@@ -136,19 +122,24 @@ def score_best(
 ) -> ScoredPass:
     """Scores ``best.ckpt`` on the test split; on the validation split where there is no other.
 
-    Args:
-        run: The run folder.
-        plan: What was trained.
-        terminal: Shows the progress.
-        device: Where to score.
-        check_stop: Called after each batch; may raise to stop.
+    ``check_stop`` is called after each batch, and may raise to stop.
     """
     split: Split = "test" if len(plan.photos.rows.get("test", ())) else "val"
     if split == "val":
         terminal.warn(
             "there is no test split: the final score is that of the validation split, which chose the weights"
         )
-    images = _images_of(plan.photos, split)
+    photos = plan.photos
+    records = photos.records(split)
+    images = LabelledImages(
+        files=[str(record) for record in records],
+        labels=photos.labels(split),
+        classes=photos.classes,
+        description=f"the {split} split of {shown_root(photos.root)}",
+        split=split,
+        records=records,
+        left_out=tuple(image.path for image in photos.bad),
+    )
     with terminal.progress(f"scoring {split}", "images") as progress:
 
         def advance(done: int, total: int) -> None:
@@ -164,19 +155,6 @@ def score_best(
             progress=advance,
         )
     return replace(scored, model=run.best_checkpoint.relative_to(run.root).as_posix())
-
-
-def _images_of(photos: Photos, split: Split) -> LabelledImages:
-    records = photos.records(split)
-    return LabelledImages(
-        files=[str(record) for record in records],
-        labels=photos.labels(split),
-        classes=photos.classes,
-        description=f"the {split} split of {shown_root(photos.root)}",
-        split=split,
-        records=records,
-        left_out=tuple(image.path for image in photos.bad),
-    )
 
 
 def results_of(plan: Plan, trained: Trained, scored: ScoredPass) -> ResultsFile:
@@ -207,14 +185,7 @@ def write_best(run: RunFolder, scored: ScoredPass, *, has_figures: bool) -> None
 
 
 def finished_result(run: RunFolder, config: Config, *, num_epochs: int, best_epoch: int) -> TrainResult | None:
-    """The result of a finished run; None: its weights are still to be scored or exported.
-
-    Args:
-        run: The run folder.
-        config: Its configuration, with what a resume has changed.
-        num_epochs: Epochs that are trained.
-        best_epoch: Epoch of the best weights, from 0.
-    """
+    """The result of a finished run; None: its weights are still to be scored, or exported as now configured."""
     if not run.results.is_file() or not run.best_checkpoint.is_file():
         return None
     try:
@@ -223,8 +194,11 @@ def finished_result(run: RunFolder, config: Config, *, num_epochs: int, best_epo
         return None
     if results.epochs != num_epochs or results.best_epoch != best_epoch or results.final is None:
         return None
-    if config.export.enabled and not _is_exported(run, config.export, results.export):
-        return None
+    if config.export.enabled:
+        wanted, files = config.export.model_dump(exclude={"enabled"}), (run.onnx, run.labels_mapping, run.verification)
+        is_as_configured = results.export is not None and wanted.items() <= results.export.items()
+        if not is_as_configured or not all(path.is_file() for path in files):
+            return None
     final = results.final
     scores = scores_from_confusion(np.array(final.confusion), round(final.top5 * final.num_images))
     onnx = run.onnx if config.export.enabled else None
@@ -246,8 +220,7 @@ def _train_result(
     )
 
 
-def _is_exported(run: RunFolder, config: ExportConfig, figures: dict[str, Any] | None) -> bool:
-    """Whether the export is there, whole and made as configured."""
-    wanted = config.model_dump(exclude={"enabled"}).items()
-    files = (run.onnx, run.labels_mapping, run.verification)
-    return figures is not None and wanted <= figures.items() and all(path.is_file() for path in files)
+def show_files(run: RunFolder, terminal: Terminal) -> None:
+    """Shows every file of a run and its meaning."""
+    names = [path.relative_to(run.root).as_posix() for path in run.written_files()]
+    terminal.pairs(f"files in {run.root}", dict(map(describe_file, names)))

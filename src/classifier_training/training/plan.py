@@ -140,15 +140,17 @@ def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accele
         "crop_pct": preprocessing.crop_pct,
         "cache_size": reduced_side(config.data, preprocessing),
     }
-    precision = config.trainer.precision
+    precision: str = config.trainer.precision
+    if precision == "auto" and accelerator == "cuda":
+        precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    elif precision == "auto":
+        precision = "32-true"
     return config.model_copy(
         update={
             "model": _filled(config.model, model, always=("weights",)),
             "data": _filled(config.data, data, always=("root",)),
             "optimizer": _filled(config.optimizer, {"backbone_lr_scale": 0.1 if from_weights else 1.0}),
-            "trainer": config.trainer.model_copy(
-                update={"precision": _auto_precision(accelerator) if precision == "auto" else precision}
-            ),
+            "trainer": config.trainer.model_copy(update={"precision": precision}),
         }
     )
 
@@ -157,9 +159,3 @@ def _filled(section: Any, values: dict[str, Any], always: tuple[str, ...] = ()) 
     """A section with values put where it has None."""
     update = {name: value for name, value in values.items() if name in always or getattr(section, name) is None}
     return section.model_copy(update=update)
-
-
-def _auto_precision(accelerator: str) -> str:
-    if accelerator != "cuda":
-        return "32-true"
-    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"

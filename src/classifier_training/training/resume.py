@@ -1,29 +1,31 @@
-"""Resuming a run: which run, and from which checkpoint."""
+"""Resuming a run: which run, from which checkpoint, and what must be as it was at its beginning."""
 
 from __future__ import annotations
 
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from classifier_training.callbacks.checkpoint import VALIDATION_LEFT, RunCheckpoint
 from classifier_training.config import load_config
+from classifier_training.config.flatten import flat_settings
 from classifier_training.config.overrides import OverrideLike, Overrides
-from classifier_training.config.schema import Config
+from classifier_training.config.schema import Config, ReportConfig, TrackingConfig
 from classifier_training.data.photos import Photos
+from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import CheckpointError, RunError, first_line
+from classifier_training.files.text import name_some
 from classifier_training.models.checkpoint import read_checkpoint
 from classifier_training.run.checkpoint_files import resumable_checkpoints
 from classifier_training.run.folder import RunFolder, latest_run, open_run
 from classifier_training.run.processes import slurm_job, was_requeued
 from classifier_training.terminal.terminal import Terminal
-from classifier_training.training.resume_checks import check_classes, check_photos, check_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,8 @@ def read_resumed(run: str | Path | bool, overrides: OverrideLike, parent: Path) 
         return Resumed(folder, config, None)
     position = content.get("ImageFolderDataModule", {"epoch": content["epoch"] + 1, "batch": 0})
     states = content.get("callbacks", {})
+    best = states.get(RunCheckpoint.__qualname__, {})
+    best_epoch, best_score = best.get("best_epoch"), best.get("best_model_score")
     return Resumed(
         folder,
         config,
@@ -155,20 +159,19 @@ def read_resumed(run: str | Path | bool, overrides: OverrideLike, parent: Path) 
         classes=tuple(content["hyper_parameters"]["classes"]),
         validation_left=content.get(VALIDATION_LEFT, False),
         stopped_early=_has_stopped_early(states, config.trainer.early_stopping_patience),
-        best=_best(states.get(RunCheckpoint.__qualname__, {})),
+        best=None if best_epoch is None or best_score is None else (best_epoch, best_score),
         unusable=unusable,
     )
 
 
 def requeued_run(parent: Path, job: str) -> RunFolder | None:
-    """The run that a job of SLURM has made before it was requeued; None: it made none.
-
-    Args:
-        parent: The folder that holds all runs.
-        job: The job's id, which a run keeps in its ``environment.json``.
-    """
+    """The run that a job of SLURM, by its ``environment.json``, made before it was requeued; None: it made none."""
     runs = [RunFolder(path.parent) for path in parent.glob("*/environment.json")]
-    made = [run for run in runs if run.config.is_file() and _read_json(run.environment).get("slurm_job") == job]
+    made = [
+        run
+        for run in runs
+        if run.config.is_file() and json.loads(run.environment.read_text(encoding="utf-8")).get("slurm_job") == job
+    ]
     return max(made, key=lambda run: run.config.stat().st_mtime_ns, default=None)
 
 
@@ -204,12 +207,6 @@ def _read_whole(path: Path) -> dict[str, Any]:
     return content
 
 
-def _best(state: Mapping[str, Any]) -> tuple[int, float] | None:
-    """Epoch and score of the best weights, from the state of a `RunCheckpoint`."""
-    epoch, score = state.get("best_epoch"), state.get("best_model_score")
-    return None if epoch is None or score is None else (epoch, score)
-
-
 def _has_stopped_early(states: Mapping[str, Mapping[str, Any]], patience: int | None) -> bool:
     """Whether Lightning's ``EarlyStopping`` has ended the training, by the states of all callbacks."""
     state: Mapping[str, Any] = next((state for state in states.values() if "wait_count" in state), {})
@@ -217,11 +214,6 @@ def _has_stopped_early(states: Mapping[str, Mapping[str, Any]], patience: int | 
         return False
     is_finite = state.get("stopping_reason") != EarlyStoppingReason.NON_FINITE_METRIC.value
     return state["wait_count"] >= patience or not is_finite
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
 
 
 def _open(path: Path) -> RunFolder:
@@ -232,3 +224,82 @@ def _open(path: Path) -> RunFolder:
         raise RunError(
             f"{error}; --resume takes a run folder (it knows its photos), or nothing for the last run"
         ) from None
+
+
+RESUMABLE_SETTINGS: Final = frozenset(
+    {
+        "data.num_workers",
+        "data.cache",
+        "data.cache_dir",
+        "data.cache_limit",
+        "trainer.max_epochs",
+        "trainer.accelerator",
+        "trainer.early_stopping_patience",
+        "checkpoint.every_n_steps",
+        "checkpoint.every_n_minutes",
+        "checkpoint.keep_last",
+        "export.enabled",
+        "export.exporter",
+        "export.opset_version",
+        "export.tolerance",
+        *(f"report.{name}" for name in ReportConfig.model_fields),
+        *(f"tracking.{name}" for name in TrackingConfig.model_fields),
+    }
+)
+"""Settings that a resumed run may change; every other one would make it another run."""
+
+
+def check_settings(before: Config, now: Config) -> None:
+    """Makes sure that only settings have changed that a resumed run may change.
+
+    Raises:
+        RunError: Others have.
+    """
+    old, new = (flat_settings(config.model_dump(mode="json")) for config in (before, now))
+    forbidden = sorted(key for key in new if new[key] != old[key] and key not in RESUMABLE_SETTINGS)
+    if forbidden:
+        changes = ", ".join(f"{key} ({old[key]} → {new[key]})" for key in forbidden)
+        raise RunError(
+            f"a resumed run cannot change {changes}; start a new run for that. It may change"
+            f" {', '.join(sorted(RESUMABLE_SETTINGS))}"
+        )
+
+
+def check_classes(checkpoint: Path, before: Sequence[str], now: Sequence[str]) -> None:
+    """Makes sure that the photos still have the classes that a checkpoint was trained on.
+
+    Raises:
+        CheckpointError: They have not.
+    """
+    if tuple(before) != tuple(now):
+        raise CheckpointError(
+            f"{checkpoint} was trained on {len(before)} classes ({', '.join(before[:5])} …), the photos now have"
+            f" {len(now)} ({', '.join(now[:5])} …); start a new run"
+        )
+
+
+def check_photos(run: RunFolder, photos: Photos) -> None:
+    """Makes sure that the photos are still the ones that a run began with: same bytes, labels and splits.
+
+    Raises:
+        RunError: They are not; the epochs and scores before and after could not be compared.
+    """
+    if not run.environment.is_file():  # killed before the first file was written
+        return
+    before = json.loads(run.environment.read_text(encoding="utf-8"))
+    same_order = before.get("data_order") in (photos.order, None)
+    if before.get("data_fingerprint") == photos.fingerprint and same_order:
+        return
+    old = read_digests(run.split) if run.split.is_file() else {}
+    new = {
+        str(record): digest.tobytes().hex()
+        for split in photos.rows
+        for record, digest in zip(photos.records(split), photos.digests(split), strict=True)
+    }
+    changed = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
+    how = {path: "new" if path not in old else "gone" if path not in new else "other content" for path in changed}
+    changes = name_some(f"{path} ({change})" for path, change in how.items())
+    raise RunError(
+        f"the photos have changed since {run.root} began: {changes or 'labels or splits differ'};"
+        " restore them, or start a new run"
+    )

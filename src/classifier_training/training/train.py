@@ -9,7 +9,7 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lightning
@@ -25,13 +25,12 @@ from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.settings import ModelSettings
 from classifier_training.models.weights import load_pretrained, load_weights_file
 from classifier_training.run.folder import RunFolder
-from classifier_training.run.processes import is_main_process
+from classifier_training.run.processes import is_first_task, is_main_process, requeue_slurm_job, slurm_job
 from classifier_training.run.stop_requests import StopRequests
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import open_trackers
 from classifier_training.tracking.trackers import Trackers
 from classifier_training.training.finish import Trained, TrainResult, finish_run
-from classifier_training.training.interruption import report_interruption
 from classifier_training.training.plan import Plan, describe_plan, make_plan
 from classifier_training.training.resume import Resumed
 from classifier_training.training.start import Finished, New, create_run_folder, find_start
@@ -236,3 +235,27 @@ def _quiet_libraries() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def report_interruption(terminal: Terminal, where: Callable[[], str], run: RunFolder | None) -> Iterator[None]:
+    """Prints where a training stopped and how to resume it, and requeues a SLURM job that was sent SIGUSR1.
+
+    ``where`` is called after the stop and returns how far the training came; without a run nothing is lost yet.
+    """
+    resume = f"the run is not finished; resume it with: classifier-training train --resume {run.root}" if run else ""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if run is not None:
+            terminal.result(f"stopped {where()}; {resume}")
+        raise
+    except TrainingStopped as stop:
+        terminal.result(f"{stop} {where()}; {resume or 'nothing was written'}")
+        job = slurm_job()
+        if stop.signal == "SIGUSR1" and job is not None and is_first_task() and not terminal.silent:
+            terminal.result(f"asking SLURM to requeue job {job}, which then resumes the run")
+            fault = requeue_slurm_job(job)
+            if fault is not None:
+                terminal.warn(f"job {job} was not requeued: {fault}")
+        raise

@@ -20,15 +20,7 @@ from classifier_training.training.plan import Plan
 def build_trainer(
     run: RunFolder, plan: Plan, terminal: Terminal, requests: StopRequests, trackers: Trackers
 ) -> lightning.Trainer:
-    """Makes the Trainer of a run; it writes nothing before it trains.
-
-    Args:
-        run: The folder that its callbacks write to.
-        plan: What it trains.
-        terminal: Where progress is printed.
-        requests: What asks it to stop.
-        trackers: Where metrics and figures are sent as well.
-    """
+    """Makes the Trainer of a run; it writes nothing before it trains."""
     settings = plan.config.trainer
     return lightning.Trainer(
         accelerator=plan.accelerator,

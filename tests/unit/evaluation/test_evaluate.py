@@ -12,7 +12,7 @@ from classifier_training.errors import CheckpointError, ConfigError, DataError, 
 from classifier_training.evaluation.evaluate import evaluate, score_on_same_images, write_evaluation
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.results.folder import read_scores
-from classifier_training.results.predictions_csv import read_predictions_csv
+from classifier_training.results.tables import read_predictions_csv
 from classifier_training.run.folder import RunFolder, ScoredFolder
 from classifier_training.types import Preprocessing
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ from scipy.stats import binomtest
 from tests.helpers.scored import NASTY_NAMES, make_pass, make_scored
 
 from classifier_training.errors import RunError
-from classifier_training.metrics.calibration import calibrate
-from classifier_training.metrics.coverage import coverage_curve
 from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import Predictions, Scores, scores_from_confusion
+from classifier_training.results.confidence import calibrate, coverage_curve
 from classifier_training.results.folder import read_scores, write_scored
 from classifier_training.results.scores_file import ClassRow
 from classifier_training.run.folder import ScoredFolder
@@ -53,8 +51,8 @@ def test_all_that_is_known_is_written(tmp_path: Path) -> None:
         assert getattr(found, name) == score
     assert found.confidence_level == 0.95
     assert found.intervals == score_intervals(scores).by_name()
-    assert asdict(found.calibration) == asdict(calibrate(predictions))
-    assert [asdict(point) for point in found.coverage] == [asdict(point) for point in coverage_curve(predictions)]
+    assert found.calibration == calibrate(predictions)
+    assert found.coverage == coverage_curve(predictions)
     for row, one in zip(found.per_class, scores.classes, strict=True):
         assert (row.precision, row.recall, row.f1, row.support) == (one.precision, one.recall, one.f1, one.support)
 

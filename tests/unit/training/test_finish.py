@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from classifier_training.config.schema import Config
-from classifier_training.files.atomic import write_json
+from classifier_training.files.atomic import write_json, write_text
 from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import scores_from_confusion
-from classifier_training.run.folder import RunFolder
-from classifier_training.training.finish import finished_result
+from classifier_training.run.folder import RunFolder, ScoredFolder
+from classifier_training.run.tree import entries_of
+from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.finish import finished_result, show_files
 
 CONFUSION = np.array([[3, 1, 0], [0, 5, 0], [2, 0, 1]])
 EXPORTED = {"passed": True, "exporter": "torchscript", "opset_version": 18, "tolerance": 1e-3, "num_images": 32}
@@ -81,3 +83,27 @@ def test_something_is_missing(tmp_path: Path, name: str) -> None:
 )
 def test_the_result_is_of_something_else(tmp_path: Path, asked: dict[str, Any]) -> None:
     assert finished(make_finished(tmp_path), **asked) is None
+
+
+def test_every_file_of_a_run_has_a_meaning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunFolder(tmp_path)
+    files = [run.root / entry.path for entry in entries_of(RunFolder)]
+    for split in ("val", "test"):
+        files.extend(run.scored(split).root / entry.path for entry in entries_of(ScoredFolder))
+    for path in files:
+        if path.suffix:
+            write_text(path, "")
+        else:
+            for name in ("0.jpg", "1/2.jpg"):
+                write_text(path / name, "")
+    for folder in (run.checkpoints, run.data, run.export, run.plots):  # their files have a meaning each
+        for name in ("0.jpg", "1/2.jpg"):
+            (folder / name).unlink()
+
+    show_files(run, Terminal())
+
+    rows = [line.strip("│ ").split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    shown = {name.strip(): meaning.strip() for name, meaning in rows}
+    assert all(shown.values()), shown
+    names = {f"{path.relative_to(tmp_path).as_posix()}{'' if path.suffix else '/'}" for path in files}
+    assert shown.keys() == names - {"checkpoints/", "data/", "export/", "plots/"}

@@ -17,9 +17,9 @@ from classifier_training.pages.read.files_inside import FilesInside
 from classifier_training.pages.read.reading import Reader
 from classifier_training.pages.read.scored_data import Example, PredictionColumns, ScoredData
 from classifier_training.results.examples_file import ExamplesFile
-from classifier_training.results.predictions_csv import COLUMNS
 from classifier_training.results.results_file import SplitScores
 from classifier_training.results.scores_file import CalibrationBins, ScoresFile
+from classifier_training.results.tables import COLUMNS
 from classifier_training.run.folder import ScoredFolder
 from classifier_training.run.records import DamagedFileError, read_table
 

@@ -112,7 +112,7 @@ def test_a_foreign_file_is_named(tmp_path: Path, content: bytes) -> None:
 
 def test_reading_a_split_needs_neither_torch_nor_pydantic() -> None:
     code = (
-        "import sys, classifier_training.data.splits.file, classifier_training.evaluation.labelled\n"
+        "import sys, classifier_training.data.splits.file, classifier_training.evaluation.photos\n"
         "sys.exit(', '.join({'torch', 'pydantic', 'lightning', 'pyarrow', 'yaml'} & set(sys.modules)) or None)"
     )
     paths = [str(Path(__file__).parents[4] / "src"), *(entry for entry in sys.path if "site-packages" in entry)]

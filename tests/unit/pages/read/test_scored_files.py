@@ -13,8 +13,8 @@ from classifier_training.files.atomic import write_json
 from classifier_training.files.text import plain_text
 from classifier_training.pages.read.reading import Reader
 from classifier_training.pages.read.scored_files import read_predictions, read_scored, scores_of_results
-from classifier_training.results.predictions_csv import write_predictions_csv
 from classifier_training.results.results_file import SplitScores
+from classifier_training.results.tables import write_predictions_csv
 from classifier_training.run.folder import ScoredFolder
 from classifier_training.run.records import DamagedFileError, read_record
 

@@ -10,10 +10,11 @@ import pytest
 from tests.helpers.scored import NASTY_NAMES, make_scored, write_old_predictions
 
 from classifier_training.errors import RunError
-from classifier_training.files.tables import unescape
+from classifier_training.files.tables import read_rows, unescape
 from classifier_training.metrics.scores import Predictions
-from classifier_training.results.predictions_csv import (
+from classifier_training.results.tables import (
     read_predictions_csv,
+    write_confusion_csv,
     write_predictions_csv,
     write_probabilities,
 )
@@ -113,3 +114,15 @@ def test_another_table_is_refused(tmp_path: Path, content: bytes | None, message
 
     with pytest.raises(RunError, match=message):
         list(read_predictions_csv(tmp_path / "predictions.csv"))
+
+
+def test_the_counts_stand_between_the_names(tmp_path: Path) -> None:
+    classes = list(NASTY_NAMES)
+    confusion = np.random.default_rng(0).integers(0, 2_000, (len(classes), len(classes)))
+
+    write_confusion_csv(tmp_path / "confusion.csv", confusion, classes)
+
+    header, *rows = read_rows(tmp_path / "confusion.csv")
+    assert header == [r"true \ predicted", *classes]
+    assert [row[0] for row in rows] == classes
+    np.testing.assert_array_equal(np.array([row[1:] for row in rows]).astype(int), confusion)

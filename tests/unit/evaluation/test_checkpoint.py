@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from classifier_training.data.loading.normalize import normalize_batch
 from classifier_training.errors import DataError
-from classifier_training.evaluation.score import Precision, score_model
+from classifier_training.evaluation.checkpoint import Precision, score_model
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.types import ClassificationBatch, Preprocessing
 

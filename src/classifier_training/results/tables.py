@@ -1,11 +1,11 @@
-"""``predictions.csv``, one row an image, and ``probabilities.npy``, its rows in the same order."""
+"""The tables of one pass: ``predictions.csv`` with ``probabilities.npy``, and ``confusion_matrix.csv``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,3 +102,9 @@ def _rows(predictions: Predictions, classes: Sequence[str], files: Sequence[str]
             files[some], *(column[some].tolist() for column in columns), strict=True
         ):
             yield [file, classes[label], classes[predicted], f"{confidence:.7g}", f"{loss:.7g}"]
+
+
+def write_confusion_csv(path: Path, confusion: NDArray[np.integer[Any]], classes: Sequence[str]) -> None:
+    """Writes the counts, integer (K, K), atomically: a row a true class, a column a predicted one."""
+    rows = ([name, *counts.tolist()] for name, counts in zip(classes, confusion, strict=True))
+    write_table(path, [r"true \ predicted", *classes], rows, durable=False)
