@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import numpy as np
@@ -49,17 +52,26 @@ ENVIRONMENT = {
 }
 
 _SERVER = """
-import json, os, sys, traceback
+import contextlib, json, os, sys, traceback
 import classifier_training.cli.main, classifier_training.training.train, classifier_training.evaluation.checkpoint
-# what a run imports when it draws and writes its pages
-import jinja2, matplotlib.backends.backend_agg, matplotlib.figure, tensorboard.compat.proto.event_pb2
+# what a training imports on its way: for its index, its checkpoints, its plots and pages, its export
+import classifier_training.exporters.onnx, jinja2, matplotlib.backends.backend_agg, matplotlib.figure, omegaconf
+import onnxruntime, PIL.Image, pyarrow, tensorboard.compat.proto.event_pb2, typer._adapters
+import torch.onnx._internal.torchscript_exporter.utils
+PIL.Image.init()
+pyarrow.array(["a"])
 
 for line in sys.stdin:
     job = json.loads(line)
+    if "wait" in job:
+        _, status = os.waitpid(job["wait"], 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+        continue
     child = os.fork()
     if child:
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        with contextlib.suppress(OSError):  # it has done so itself and ended
+            os.setpgid(child, child)
+        print(child, flush=True)
         continue
     os.setpgid(0, 0)  # what is sent to its group is sent to its loader processes, and not to the tests
     os.environ.update(job["environment"])
@@ -67,6 +79,8 @@ for line in sys.stdin:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, name in ((1, job["stdout"]), (2, job["stderr"])):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    # the ones of the server remember what sort of file they wrote to
+    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
     sys.argv = ["classifier-training", *job["words"]]
     try:
         if job["script"] is None:
@@ -147,6 +161,35 @@ class Trained:
     finished: Finished
 
 
+class StartedProcess:
+    """A process that runs beside the test.
+
+    Args:
+        pid: Its id, and that of its process group.
+        stdout: Its whole output.
+        wait: Waits for the end of a process, and returns its exit status.
+    """
+
+    def __init__(self, pid: int, stdout: IO[str], wait: Callable[[int], int]) -> None:
+        self.pid = pid
+        self.stdout = stdout
+        self._wait = wait
+        self._is_running = True
+
+    def end(self) -> Finished:
+        """Waits for its end; the output is what has not been read yet."""
+        output = self.stdout.read()
+        self._is_running = False
+        return Finished(self._wait(self.pid), output, "")
+
+    def kill(self) -> None:
+        """Kills it with its loader processes, if it is running."""
+        if self._is_running:
+            os.killpg(self.pid, signal.SIGKILL)
+            self._is_running = False
+            self._wait(self.pid)
+
+
 class WarmProgram:
     """The program with its imports done: every call is a process of its own, forked from one that has imported torch.
 
@@ -218,6 +261,42 @@ class WarmProgram:
             raise AssertionError(str(finished))
         return b"".join(shown).decode()
 
+    @contextmanager
+    def started(
+        self, *words: str | Path, folder: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> Iterator[StartedProcess]:
+        """Starts one command in a process group of its own, its whole output in one pipe; it ends with the block."""
+        with TemporaryDirectory() as scratch:
+            pipe = str(Path(scratch) / "output")
+            os.mkfifo(pipe)
+            pid = self._start(words, folder, None, pipe, pipe, environment)
+            with Path(pipe).open(encoding="utf-8") as output:
+                process = StartedProcess(pid, output, self._wait)
+                try:
+                    yield process
+                finally:
+                    process.kill()
+
+    @contextmanager
+    def together(
+        self, *words: str | Path, folder: Path, environments: Iterable[Mapping[str, str]]
+    ) -> Iterator[list[StartedProcess]]:
+        """Starts one command in several processes, each with variables of its own, as a launcher does."""
+        with ExitStack() as stack:
+            yield [
+                stack.enter_context(self.started(*words, folder=folder, environment=environment))
+                for environment in environments
+            ]
+
+    @contextmanager
+    def ranks(self, *words: str | Path, folder: Path) -> Iterator[list[StartedProcess]]:
+        """Starts one command in two processes that train together, with the variables that Lightning gives to them."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.getsockname()[1]), "NODE_RANK": "0"}
+        environments = [{**address, "WORLD_SIZE": "2", "LOCAL_RANK": rank} for rank in "01"]
+        with self.together(*words, folder=folder, environments=environments) as processes:
+            yield processes
+
     def close(self) -> None:
         """Ends the process that the others are forked from."""
         self._server.kill()
@@ -234,20 +313,37 @@ class WarmProgram:
         environment: Mapping[str, str] | None = None,
     ) -> Finished:
         caught = [self.folder / "stdout.txt", self.folder / "stderr.txt"]
+        code = self._wait(self._start(words, folder, script, stdout or str(caught[0]), str(caught[1]), environment))
+        out, err = (file.read_text(encoding="utf-8") if file.exists() else "" for file in caught)
+        return Finished(code, out, err)
+
+    def _start(
+        self,
+        words: Sequence[str | Path],
+        folder: Path | None,
+        script: str | None,
+        stdout: str,
+        stderr: str,
+        environment: Mapping[str, str] | None,
+    ) -> int:
         job = {
             "words": [str(word) for word in words],
             "folder": str(folder or self.folder),
             "script": script,
             "environment": dict(environment or {}),
-            "stdout": stdout or str(caught[0]),
-            "stderr": str(caught[1]),
+            "stdout": stdout,
+            "stderr": stderr,
         }
+        return self._ask(job)
+
+    def _wait(self, pid: int) -> int:
+        return self._ask({"wait": pid})
+
+    def _ask(self, job: dict[str, Any]) -> int:
         requests, answers = _pipe(self._server.stdin), _pipe(self._server.stdout)
         requests.write(json.dumps(job) + "\n")
         requests.flush()
-        code = int(answers.readline())
-        out, err = (file.read_text(encoding="utf-8") if file.exists() else "" for file in caught)
-        return Finished(code, out, err)
+        return int(answers.readline())
 
 
 def run_program(*arguments: str | Path, folder: Path, environment: Mapping[str, str] | None = None) -> Finished:
@@ -263,50 +359,29 @@ def run_program(*arguments: str | Path, folder: Path, environment: Mapping[str, 
     return Finished(ended.returncode, ended.stdout, ended.stderr)
 
 
-@contextmanager
-def started_program(*arguments: str | Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Starts one command in a process group of its own, its whole output in one pipe; it ends with the block."""
-    process = subprocess.Popen(
-        [*PROGRAM, *map(str, arguments)],
-        cwd=folder,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        _pipe(process.stdout).close()
-
-
-def read_until(process: subprocess.Popen[str], phrase: str) -> str:
+def read_until(process: StartedProcess, phrase: str) -> str:
     """Reads what a started program says up to the line that holds ``phrase``.
 
     Raises:
         AssertionError: It ended without saying it.
     """
     said = ""
-    for line in _pipe(process.stdout):
+    for line in process.stdout:
         said += line
         if phrase in line:
             return said
     raise AssertionError(f"the program ended without saying {phrase!r}:\n{said}")
 
 
-def wait_until(process: subprocess.Popen[str], is_so: Callable[[], bool]) -> None:
+def wait_until(process: StartedProcess, is_so: Callable[[], bool]) -> None:
     """Waits until something holds that a running program brings about.
 
     Raises:
         AssertionError: The program ended before.
     """
-    output = _pipe(process.stdout)
     while not is_so():
-        ready, _, _ = select.select([output], [], [], 0.02)
-        if ready and not output.readline():
+        ready, _, _ = select.select([process.stdout], [], [], 0.02)
+        if ready and not process.stdout.readline():
             raise AssertionError("the program ended too early")
 
 

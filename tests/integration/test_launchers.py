@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.helpers.cli import ENVIRONMENT, LOOKED_AT, TINY
+from tests.helpers.cli import ENVIRONMENT, LOOKED_AT, TINY, WarmProgram
 
 from classifier_training.run.folder import RunFolder
 
@@ -39,9 +39,9 @@ def test_torchrun(photos: Path, tmp_path: Path) -> None:
     check_run(tmp_path, ended.stdout)
 
 
-@pytest.mark.parametrize("name", [None, "mine"])
-def test_srun(photos: Path, tmp_path: Path, name: str | None) -> None:
-    """Two tasks with the variables that srun gives them."""
+@pytest.fixture
+def tasks() -> list[dict[str, str]]:
+    """The variables that srun gives to two tasks."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -49,15 +49,31 @@ def test_srun(photos: Path, tmp_path: Path, name: str | None) -> None:
         "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2",
         "SLURM_NODEID": "0", "SLURM_NODELIST": "localhost", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
     }  # fmt: skip
-    tasks = [
+    return [{**job, "SLURM_PROCID": number, "SLURM_LOCALID": number} for number in "01"]
+
+
+def test_srun(photos: Path, tmp_path: Path, tasks: list[dict[str, str]]) -> None:
+    processes = [
         subprocess.Popen(
-            (sys.executable, *PROGRAM, photos, *SETTINGS, *([] if name is None else [f"run.name={name}"])),
-            cwd=tmp_path, env={**ENVIRONMENT, **job, "SLURM_PROCID": number, "SLURM_LOCALID": number},
+            (sys.executable, *PROGRAM, photos, *SETTINGS),
+            cwd=tmp_path, env={**ENVIRONMENT, **task},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
-        for number in "01"
+        for task in tasks
     ]  # fmt: skip
-    told = [task.communicate()[0] for task in tasks]
-    assert [task.returncode for task in tasks] == [0, 0], told
+    told = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told
     check_run(tmp_path, told[0])
     assert told[1] == ""
+
+
+def test_srun_with_a_name_for_the_run(
+    program: WarmProgram, photos: Path, tmp_path: Path, tasks: list[dict[str, str]]
+) -> None:
+    words = ("train", photos, *SETTINGS, "run.name=mine")
+    with program.together(*words, folder=tmp_path, environments=tasks) as processes:
+        ended = [process.end() for process in processes]
+    assert [end.code for end in ended] == [0, 0], ended
+    check_run(tmp_path, ended[0].out)
+    assert ended[1].out == ""
+    assert (tmp_path / "runs" / "mine").is_dir()

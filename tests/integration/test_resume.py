@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import signal
-import subprocess
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ import torch
 from tests.helpers.cli import (
     TINY,
     Finished,
+    StartedProcess,
     Trained,
     WarmProgram,
     make_shapes,
     read_until,
-    started_program,
     wait_until,
 )
 
@@ -94,16 +94,14 @@ def assert_same(run: RunFolder, whole: RunFolder) -> None:
         assert json.loads(run.results.read_text())[name] == json.loads(whole.results.read_text())[name]
 
 
-def start(program: WarmProgram, name: str, *settings: str) -> Any:
-    settings = (*SETTINGS, *settings, f"run.name={name}")
-    return started_program("train", program.folder / "shapes", *settings, folder=program.folder)
+def start(program: WarmProgram, name: str, *settings: str) -> AbstractContextManager[StartedProcess]:
+    return program.started("train", program.folder / "shapes", *SETTINGS, *settings, f"run.name={name}")
 
 
-def interrupt(process: subprocess.Popen[str]) -> Finished:
+def interrupt(process: StartedProcess) -> Finished:
     """Ctrl-C: a terminal sends it to the whole process group."""
     os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate()
-    return Finished(process.returncode, said, "")
+    return process.end()
 
 
 @pytest.mark.parametrize("stop_at", [3, STEPS_PER_EPOCH + 3])
@@ -113,8 +111,7 @@ def test_a_killed_run_is_finished_as_if_nothing_had_happened(
     run = RunFolder(program.folder / "runs" / f"killed-{stop_at}")
     with start(program, run.root.name, "checkpoint.every_n_steps=1") as process:
         wait_until(process, lambda: steps(run) >= stop_at)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
     assert not run.results.exists()
 
     # by its name: what runs last in this folder is up to the other tests

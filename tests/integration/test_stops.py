@@ -8,10 +8,9 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
-from tests.helpers.cli import TINY, Finished, WarmProgram, make_shapes, read_until, started_program
+from tests.helpers.cli import TINY, Finished, WarmProgram, make_shapes, read_until
 
 from classifier_training.run.folder import RunFolder
 
@@ -237,19 +236,17 @@ def test_a_job_that_slurm_runs_again_after_it_finished_does_nothing_again(
 # -- several processes -------------------------------------------------------------------------------------------
 
 
-def test_when_one_process_of_two_is_asked_both_stop_at_the_same_step(photos: Path, tmp_path: Path) -> None:
+def test_when_one_process_of_two_is_asked_both_stop_at_the_same_step(
+    program: WarmProgram, photos: Path, tmp_path: Path
+) -> None:
     settings = (*SETTINGS, "trainer.devices=2", "trainer.max_epochs=100000", "checkpoint.every_n_minutes=0.0001")
-    with started_program("train", photos, *settings, folder=tmp_path) as process:
-        said = read_until(process, "epoch 1/")
-        children = psutil.Process(process.pid).children()
-        (second,) = [child for child in children if child.environ().get("LOCAL_RANK") == "1"]
-        second.send_signal(signal.SIGTERM)
-        more, _ = process.communicate(timeout=120)
-        stopped = Finished(process.returncode, said + more, "")
-    assert stopped.code == 0, stopped
-    assert not second.is_running() or second.status() == psutil.STATUS_ZOMBIE
-    assert "Traceback" not in stopped.out
-    assert stopped.out.count("stopped by SIGTERM in epoch ") == 1
+    with program.ranks("train", photos, *settings, folder=tmp_path) as (first, second):
+        read_until(first, "epoch 1/")
+        os.kill(second.pid, signal.SIGTERM)
+        stopped, other = first.end(), second.end()
+    assert (stopped.code, other.code) == (0, 0), (stopped, other)
+    assert "Traceback" not in stopped.out + other.out
+    assert (stopped.out + other.out).count("stopped by SIGTERM in epoch ") == 1
     run = RunFolder(tmp_path / "runs" / "asked")
     content = torch.load(run.last_checkpoint, weights_only=True)
     assert f"after step {content['global_step']};" in stopped.out

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 from pathlib import Path
 
-from tests.helpers.cli import TINY, WarmProgram, run_program, started_program, wait_until
+from tests.helpers.cli import TINY, WarmProgram, run_program, wait_until
 
 from classifier_training.run.folder import RunFolder
 
@@ -35,21 +36,25 @@ def test_two_devices_write_one_run(program: WarmProgram, photos: Path, tmp_path:
         assert val["top1"] == results["best"]["val/top1"]
 
 
-def test_two_devices_go_on_in_the_middle_of_an_epoch_with_the_same_bits(photos: Path, tmp_path: Path) -> None:
+def test_two_devices_go_on_in_the_middle_of_an_epoch_with_the_same_bits(
+    program: WarmProgram, photos: Path, tmp_path: Path
+) -> None:
     settings = (*TINY, "trainer.devices=2", "trainer.max_epochs=6", "data.batch_size=2", "checkpoint.every_n_steps=1")
     whole, stopped = (RunFolder(tmp_path / "runs" / name) for name in ("whole", "stopped"))
-    finished = run_program("train", photos, *settings, "run.name=whole", folder=tmp_path)
-    assert finished.code == 0, finished
+    with program.ranks("train", photos, *settings, "run.name=whole", folder=tmp_path) as ranks:
+        ended = [rank.end() for rank in ranks]
+    assert [end.code for end in ended] == [0, 0], ended
 
-    with started_program("train", photos, *settings, "run.name=stopped", folder=tmp_path) as process:
-        wait_until(process, stopped.last_checkpoint.is_file)
-        process.send_signal(signal.SIGTERM)
-        told, _ = process.communicate()
-    assert process.returncode == 0, told
-    assert not stopped.results.exists(), told
-    finished = run_program("train", "--resume", "runs/stopped", folder=tmp_path)
+    with program.ranks("train", photos, *settings, "run.name=stopped", folder=tmp_path) as ranks:
+        wait_until(ranks[0], stopped.last_checkpoint.is_file)
+        os.kill(ranks[0].pid, signal.SIGTERM)
+        ended = [rank.end() for rank in ranks]
+    assert [end.code for end in ended] == [0, 0], ended
+    assert not stopped.results.exists(), ended
+    with program.ranks("train", "--resume", "runs/stopped", folder=tmp_path) as ranks:
+        ended = [rank.end() for rank in ranks]
 
-    assert finished.code == 0, finished
-    assert "batch" in next(line for line in finished.out.splitlines() if line.startswith("resuming at epoch"))
+    assert [end.code for end in ended] == [0, 0], ended
+    assert "batch" in next(line for line in ended[0].out.splitlines() if line.startswith("resuming at epoch"))
     assert stopped.metrics.read_bytes() == whole.metrics.read_bytes()
     assert stopped.onnx.read_bytes() == whole.onnx.read_bytes()

@@ -10,6 +10,7 @@ import lightning
 import pytest
 import timm
 import torch
+import torch._inductor.config
 from tests.helpers.training import (
     LIGHTNING_NOTICES,
     NUM_CLASSES,
@@ -183,8 +184,12 @@ def test_training_in_channels_last_gives_the_same_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
-def test_a_compiled_backbone_trains_like_the_plain_one(tmp_path: Path) -> None:
-    """A real torch.compile with its default backend, on the least network there is: a layer takes it seconds."""
+def test_a_compiled_backbone_trains_like_the_plain_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real torch.compile with its default backend, on the least network there is: a layer takes it seconds.
+
+    Without vector instructions: finding out which of them the C++ compiler knows takes longer than the network.
+    """
+    monkeypatch.setattr(torch._inductor.config.cpp, "vec_isa_ok", False)
     losses: list[float] = []
     states = []
     for is_compiled in (False, True):
