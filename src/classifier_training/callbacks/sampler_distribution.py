@@ -12,8 +12,7 @@ import lightning
 import numpy as np
 
 from classifier_training.callbacks.deferred_plot import DeferredPlot
-from classifier_training.data.sampling.epoch_samples import EpochSamples, epoch_samples
-from classifier_training.data.sampling.table import SampledTable
+from classifier_training.data.sampling.epoch_samples import EpochSamples, SampledTable, epoch_samples
 from classifier_training.errors import ConfigError
 from classifier_training.figures.rendering import PlottingBudget, save_figure
 from classifier_training.figures.sampler import plot_sampled_classes

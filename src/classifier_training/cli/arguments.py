@@ -63,7 +63,7 @@ def check_settings(overrides: Overrides, config: Path | None, photos: str | None
     from classifier_training.config import load_config
     from classifier_training.config.arguments import COMMAND_LINE, read_overrides
     from classifier_training.data.sources.address import is_pattern, is_remote
-    from classifier_training.files.nearest import did_you_mean
+    from classifier_training.files.text import did_you_mean
 
     root = load_config(read_overrides(overrides, photos=photos, origin=COMMAND_LINE), file=config).data.root
     if root is None:

@@ -20,7 +20,7 @@ from classifier_training.config.values import (
     mapping_items,
     show_node,
 )
-from classifier_training.files.nearest import did_you_mean
+from classifier_training.files.text import did_you_mean
 
 # Written without quotes only if no YAML reader, of version 1.1 or 1.2, takes it for anything but text.
 _PLAIN_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")

@@ -18,7 +18,7 @@ from classifier_training.errors import CheckpointError
 from classifier_training.evaluation.folder import check_folder, make_free_folder, replaced_folder
 from classifier_training.evaluation.onnx import score_onnx
 from classifier_training.evaluation.photos import ImageSelector, for_classes
-from classifier_training.files.nearest import did_you_mean
+from classifier_training.files.text import did_you_mean
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL
 from classifier_training.results.folder import write_scored
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass

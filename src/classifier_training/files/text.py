@@ -1,8 +1,11 @@
-"""Text that can be written as UTF-8, and lists of names in messages."""
+"""Text of messages: always writable as UTF-8, a few names of many, the file that was probably meant."""
 
 from __future__ import annotations
 
+import difflib
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 NUM_NAMED: Final = 3
@@ -19,3 +22,24 @@ def name_some(names: Iterable[str]) -> str:
     listed = list(names)
     more = f" and {len(listed) - NUM_NAMED} more" if len(listed) > NUM_NAMED else ""
     return ", ".join(listed[:NUM_NAMED]) + more
+
+
+def did_you_mean(path: str | os.PathLike[str]) -> str:
+    """The end of a message about a missing path: ``; did you mean photos/train?``, or nothing.
+
+    Of the first part of the path that does not exist, the most similar name in its folder is tried.
+    """
+    missing = Path(path).expanduser()
+    rest: list[str] = []
+    while not os.path.lexists(missing.parent):
+        rest.insert(0, missing.name)
+        missing = missing.parent
+    try:
+        names = {entry.name.lower(): entry.name for entry in sorted(missing.parent.iterdir())}
+    except OSError:
+        return ""
+    for near in difflib.get_close_matches(missing.name.lower(), names, cutoff=0.7):
+        candidate = missing.with_name(names[near]).joinpath(*rest)
+        if candidate.exists():
+            return f"; did you mean {candidate}?"
+    return ""

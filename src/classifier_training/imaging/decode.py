@@ -20,15 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from classifier_training.errors import BadImageError
-from classifier_training.imaging.orientation import read_orientation, upright, upright_size
 from classifier_training.imaging.pillow_warnings import silenced
 from classifier_training.imaging.pixel_limit import pixel_limit, refuse_too_many_pixels
-from classifier_training.imaging.rgb import to_rgb
 from classifier_training.types import ImageRecord
 
 ImageSource = str | Path | bytes | ImageRecord
 """A file, the bytes of one, or where they are."""
-
 IMAGE_EXTENSIONS = frozenset(
     {
         ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp",
@@ -36,11 +33,21 @@ IMAGE_EXTENSIONS = frozenset(
     }
 )  # fmt: skip
 """What an image's file name may end in, lower case, with the dot."""
-
 # Pillow would also try formats that start other programs (EPS starts Ghostscript) or only draw a thumbnail.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 # The machine's trouble, not the image's: leaving a good image out because of it would falsify the data.
 _MACHINE_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SWAPS_SIDES = {5, 6, 7, 8}
 
 
 def decode_image(source: ImageSource, name: str | None = None, *, max_pixels: int | None = None) -> NDArray[np.uint8]:
@@ -135,7 +142,9 @@ def describe(source: ImageSource) -> str:
 def _image(source: ImageSource, name: str | None, max_pixels: int | None) -> Iterator[Image.Image]:
     """Opens an image and turns every error into `BadImageError`."""
     with _reported_as(name or describe(source)), silenced(), pixel_limit(max_pixels), _open(source) as file:
-        _refuse_empty(file)
+        if not file.read(1):
+            raise ValueError("the file is empty")
+        file.seek(0)
         with Image.open(file, formats=_formats()) as image:
             refuse_too_many_pixels(image.size, max_pixels)
             yield image
@@ -160,12 +169,6 @@ def _open(source: ImageSource) -> IO[bytes]:
     return io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
 
 
-def _refuse_empty(file: IO[bytes]) -> None:
-    if not file.read(1):
-        raise ValueError("the file is empty")
-    file.seek(0)
-
-
 @functools.cache
 def _formats() -> tuple[str, ...]:
     """Those of our formats that this build of Pillow can read; naming another is a KeyError."""
@@ -179,3 +182,60 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Converts a loaded image to mode RGB.
+
+    Modes of 8 bits and less are Pillow's ``convert("RGB")``, which drops alpha. Pillow clips the deeper ones to
+    255, which turns a 16-bit photograph white; they are scaled here instead.
+
+    Args:
+        image: Any mode.
+
+    Returns:
+        Mode RGB, same size.
+    """
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return _grey(_integer_to_8_bit(np.asarray(image).astype(np.int64)))
+    if image.mode == "F":
+        return _grey(_float_to_8_bit(np.asarray(image, dtype=np.float64)))
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _integer_to_8_bit(values: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Keeps the upper 8 of 16 bits, as Pillow does for 16-bit colour; of more bits, if the values need more."""
+    values = values.clip(min=0)
+    num_bits = max(16, int(values.max()).bit_length())
+    return (values >> (num_bits - 8)).astype(np.uint8)
+
+
+def _float_to_8_bit(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Scales from the smallest usual full scale that holds all values: 1, 255, 65535, else the largest value."""
+    values = np.where(np.isfinite(values), values, 0.0).clip(min=0.0)
+    largest = float(values.max())
+    full_scale = next((scale for scale in (1.0, 255.0, 65535.0) if largest <= scale), largest)
+    return np.rint(values * (255.0 / full_scale)).astype(np.uint8)
+
+
+def _grey(values: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(values).convert("RGB")
+
+
+def read_orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an open image, 1 (upright) where it is missing or unreadable."""
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # the block is free-form bytes; parsing a broken one fails in many ways
+        return 1
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The image turned upright; itself where nothing is to be turned."""
+    method = _UPRIGHT.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Width and height of the upright image from those of the stored one."""
+    return (size[1], size[0]) if orientation in _SWAPS_SIDES else size

@@ -14,8 +14,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from classifier_training.imaging.decode import decode_image, image_orientation
-from classifier_training.imaging.orientation import upright, upright_size
+from classifier_training.imaging.decode import decode_image, image_orientation, upright, upright_size
 from classifier_training.imaging.pixel_limit import has_too_many_pixels
 
 SHRINKS: Final = (8, 4, 2)
@@ -70,7 +69,8 @@ class EncodedImage:
         if self._pixels is None and self._stored_size is not None:
             pixels = _decode_jpeg(self._content, self._stored_size, shrink)
             if pixels is not None:
-                return pixels if self._orientation == 1 else _turn_upright(pixels, self._orientation)
+                is_upright = self._orientation == 1
+                return pixels if is_upright else np.asarray(upright(Image.fromarray(pixels), self._orientation))
         if self._pixels is None:
             self._pixels = self._decode_whole()
         return self._pixels if shrink == 1 else np.asarray(Image.fromarray(self._pixels).reduce(shrink))
@@ -112,7 +112,3 @@ def _has_app1(content: bytes) -> bool:
             return marker == _APP1
         position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
     return True  # stray bytes: Pillow will know
-
-
-def _turn_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    return np.asarray(upright(Image.fromarray(pixels), orientation))

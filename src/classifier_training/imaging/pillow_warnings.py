@@ -20,27 +20,18 @@ def silenced() -> Iterator[None]:
     ``warnings.catch_warnings`` saves and restores the process's whole filter list, so two threads whose blocks
     overlap can leave each other's filters behind for good. This adds and removes one entry and touches no other.
     """
-    _enter()
-    try:
-        yield
-    finally:
-        _leave()
-
-
-def _enter() -> None:
     global _num_inside, _filter
     with _lock:
         if _num_inside == 0:
             warnings.filterwarnings("ignore", module=r"PIL\.")
             _filter = warnings.filters[0]
         _num_inside += 1
-
-
-def _leave() -> None:
-    global _num_inside
-    with _lock:
-        _num_inside -= 1
-        if _num_inside == 0:
-            # Somebody else may have put back an older list meanwhile; then the entry is gone already.
-            with contextlib.suppress(ValueError):
-                cast("list[Any]", warnings.filters).remove(_filter)
+    try:
+        yield
+    finally:
+        with _lock:
+            _num_inside -= 1
+            if _num_inside == 0:
+                # Somebody else may have put back an older list meanwhile; then the entry is gone already.
+                with contextlib.suppress(ValueError):
+                    cast("list[Any]", warnings.filters).remove(_filter)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from classifier_training.errors import BadImageError, DataError, RunError, UserError
 from classifier_training.files.atomic import write_text
-from classifier_training.files.nearest import did_you_mean
 from classifier_training.files.tables import write_table
+from classifier_training.files.text import did_you_mean
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS
 from classifier_training.inference.classifier import Classifier
 from classifier_training.run.folder import open_run

@@ -8,7 +8,7 @@ from typing import Any
 import onnxruntime
 
 from classifier_training.errors import CheckpointError
-from classifier_training.files.nearest import did_you_mean
+from classifier_training.files.text import did_you_mean
 
 _ERRORS_ONLY = 3
 

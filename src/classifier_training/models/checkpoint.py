@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 
 from classifier_training.errors import CheckpointError, first_line
-from classifier_training.files.nearest import did_you_mean
+from classifier_training.files.text import did_you_mean
 from classifier_training.models.base import BaseClassificationModel
 
 

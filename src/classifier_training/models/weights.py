@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from classifier_training.errors import ModelError, first_line
-from classifier_training.files.nearest import did_you_mean
+from classifier_training.files.text import did_you_mean
 from classifier_training.models.backbone import head_parameters
 
 HUB_TIMEOUT_SECONDS = 5.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import overload
 
 from classifier_training.errors import RunError
-from classifier_training.files.nearest import did_you_mean
+from classifier_training.files.text import did_you_mean
 
 
 class Entry:

@@ -15,7 +15,7 @@ from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.caches import Caches, open_caches, reduced_side
-from classifier_training.data.cache.fill import fill_cache
+from classifier_training.data.cache.image_cache import fill_cache
 from classifier_training.data.loading.dataset import reduce_image, resized_for_evaluation
 from classifier_training.data.photos import Photos, load_photos
 from classifier_training.errors import DataError

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from classifier_training.data.cache.budget import show_bytes
 from classifier_training.data.cache.image_cache import ImageCache
 from classifier_training.data.cache.locations import (
     SHARED_MEMORY,
@@ -16,6 +15,7 @@ from classifier_training.data.cache.locations import (
     disk_location,
     memory_location,
     remove_abandoned,
+    show_bytes,
     temporary_location,
 )
 from classifier_training.data.cache.making import (

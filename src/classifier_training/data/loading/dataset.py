@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -71,6 +71,15 @@ class ImageDataset(Dataset[ClassificationBatch]):
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "memory": None}  # it is shared by forking only
 
+    def _cached(self, position: int, make: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """The image of the cache, or what ``make`` gives, which is then stored."""
+        pixels = None if self.cache is None else self.cache.get(position)
+        if pixels is None:
+            pixels = make()
+            if self.cache is not None:
+                self.cache.put(position, pixels)
+        return pixels
+
 
 class TrainDataset(ImageDataset):
     """Training images; a batch is requested by `SampledIndices`, which decide its augmentation.
@@ -119,8 +128,9 @@ class TrainDataset(ImageDataset):
         return make_batch(self.memory, self.image_size, self.labels[samples.indices], samples.indices, fill)
 
     def _write(self, position: int, random: Randomness, output: Tensor) -> None:
-        if self.reduce_to is not None:
-            pixels = self._reduced(position, self.reduce_to)
+        short_side = self.reduce_to
+        if short_side is not None:
+            pixels = self._cached(position, lambda: reduce_image(self._open(position), short_side))
             crop = self.transform.crop((pixels.shape[1], pixels.shape[0]), random)
         else:
             image = self._open(position)
@@ -128,14 +138,6 @@ class TrainDataset(ImageDataset):
             shrink = self.transform.shrink(whole)
             pixels, crop = image.decode(shrink), whole.shrunk(shrink)
         self.transform(crop.of(pixels), random, output)
-
-    def _reduced(self, position: int, short_side: int) -> NDArray[np.uint8]:
-        pixels = None if self.cache is None else self.cache.get(position)
-        if pixels is None:
-            pixels = reduce_image(self._open(position), short_side)
-            if self.cache is not None:
-                self.cache.put(position, pixels)
-        return pixels
 
     def _open(self, position: int) -> EncodedImage:
         record = self.records[position]
@@ -177,13 +179,11 @@ class EvaluationDataset(ImageDataset):
         return make_batch(self.memory, self.image_size, self.labels[indices], indices, fill)
 
     def _square(self, position: int) -> NDArray[np.uint8]:
-        kept = None if self.cache is None else self.cache.get(position)
-        if kept is None:
-            kept = resized_for_evaluation(
-                decode_image(self.records[position], max_pixels=self.max_pixels), self.preprocessing
-            )
-            if self.cache is not None:
-                self.cache.put(position, kept)
+        def resized() -> NDArray[np.uint8]:
+            decoded = decode_image(self.records[position], max_pixels=self.max_pixels)
+            return resized_for_evaluation(decoded, self.preprocessing)
+
+        kept = self._cached(position, resized)
         if min(kept.shape[:2]) == self.preprocessing.resize_size and can_be_resized_whole(kept):
             return center_crop(kept, self.preprocessing)
         return resize_and_crop(kept, self.preprocessing)

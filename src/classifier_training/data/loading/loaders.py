@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -13,7 +15,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from classifier_training.data.loading.batch_memory import BatchMemory
 from classifier_training.data.loading.dataset import EvaluationDataset, ImageDataset, TrainDataset
 from classifier_training.data.loading.normalize import normalize_batch
-from classifier_training.data.loading.worker_signals import leave_signals_to_the_main_process
 from classifier_training.data.sampling.batches import SampledIndices
 from classifier_training.data.sampling.evaluation import EvaluationShare
 from classifier_training.types import ClassificationBatch, Preprocessing
@@ -22,6 +23,9 @@ MAX_DEFAULT_WORKERS = 8
 _PREFETCH_FACTOR = 2
 # While a process fills the batches that it is ahead, its last one may be in use and the one before just be replaced.
 _NUM_SLOTS = _PREFETCH_FACTOR + 2
+LEFT_TO_THE_MAIN_PROCESS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+)
 
 
 class BatchLoader(DataLoader[ClassificationBatch]):
@@ -61,9 +65,8 @@ class BatchLoader(DataLoader[ClassificationBatch]):
         if not self.num_workers or batch_size is None or context.get_start_method() != "fork":
             return None
         try:
-            return BatchMemory(
-                self.num_workers, _NUM_SLOTS, batch_size * cast("ImageDataset", self.dataset).batch_bytes(1)
-            )
+            slot_bytes = cast("ImageDataset", self.dataset).batch_bytes(batch_size)
+            return BatchMemory(self.num_workers, _NUM_SLOTS, slot_bytes)
         except (OSError, OverflowError):
             return None
 
@@ -116,12 +119,9 @@ def evaluation_loader(
 
 
 def loader_options(num_workers: int | None) -> dict[str, Any]:
-    """Options that all loaders share.
-
-    Args:
-        num_workers: Loader processes; None: by CPU count.
-    """
-    workers = min(MAX_DEFAULT_WORKERS, _num_cpus()) if num_workers is None else num_workers
+    """Options that all loaders share; without ``num_workers``, there is a process for each CPU that may be used."""
+    num_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(MAX_DEFAULT_WORKERS, num_cpus) if num_workers is None else num_workers
     return {
         "num_workers": workers,
         "prefetch_factor": _PREFETCH_FACTOR if workers else None,
@@ -137,6 +137,23 @@ def _as_it_is(batch: ClassificationBatch) -> ClassificationBatch:
     return batch
 
 
-def _num_cpus() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def leave_signals_to_the_main_process(worker: int) -> None:  # noqa: ARG001 - the loader's signature
+    """Ignores what a terminal or a scheduler sends to every process of a job: the main one decides when to stop.
+
+    A worker that is stuck still ends when its loader terminates it; one whose main process is gone, by torch's own
+    watchdog. Only Linux reports who sent a signal: elsewhere such a worker is left to the operating system.
+    """
+    main_process = os.getppid()
+    for number in LEFT_TO_THE_MAIN_PROCESS:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        # a signal that is waited for must be blocked; the thread inherits that
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_terminated_by, args=(main_process,), daemon=True).start()
+
+
+def _end_when_terminated_by(main_process: int) -> None:
+    """Waits for the main process's own SIGTERM, with which a loader ends a worker that does not answer."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != main_process:
+        pass
+    os._exit(0)  # as torch ends a worker; the main process would report any other status as a failure

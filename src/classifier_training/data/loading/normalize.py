@@ -53,12 +53,7 @@ def normalize_images(images: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 
 def normalize_in_one_step(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """`normalize_images` as ``images * a + b``: one kernel, within 1e-6 of the exact result.
-
-    Args:
-        images: uint8 (B, 3, H, W), in any memory format.
-        preprocessing: Mean and standard deviation.
-    """
+    """`normalize_images` as ``images * a + b``: one kernel, within 1e-6 of the exact result."""
     offset, scale = _affine(preprocessing.mean, preprocessing.std, images.device)
     # a CUDA kernel converts while it reads; other devices want one type
     return torch.addcmul(offset, images if images.is_cuda else images.float(), scale)

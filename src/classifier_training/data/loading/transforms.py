@@ -65,8 +65,9 @@ class TrainTransform:
             output: uint8 (1, 3, S, S), channels last, filled.
         """
         images = as_images(pixels)
-        if axes := self._axes_to_flip(random):
-            images = images.flip(axes)
+        horizontally, vertically = random.flips(self.config.hflip, self.config.vflip)
+        if horizontally or vertically:
+            images = images.flip([3] * horizontally + [2] * vertically)
         self.resize(images, (self.image_size, self.image_size), output)
         if self.colour is None and self.erasing is None:
             return
@@ -76,10 +77,6 @@ class TrainTransform:
                 square[:] = np.asarray(self.colour(Image.fromarray(square)))
             if self.erasing is not None:
                 self.erasing(output[0])
-
-    def _axes_to_flip(self, random: Randomness) -> list[int]:
-        horizontally, vertically = random.flips(self.config.hflip, self.config.vflip)
-        return [3] * horizontally + [2] * vertically
 
 
 @contextlib.contextmanager

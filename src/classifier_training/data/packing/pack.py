@@ -14,8 +14,7 @@ from typing import Final
 
 from PIL import Image
 
-from classifier_training.data.packing.shard_keys import ShardKeys
-from classifier_training.data.packing.shard_writing import PackedSample, file_digest, write_shard
+from classifier_training.data.packing.shard_writing import PackedSample, ShardKeys, file_digest, write_shard
 from classifier_training.data.photos import Photos
 from classifier_training.data.sources.shard_manifest import Manifest, ShardEntry
 from classifier_training.files.atomic import write_json
@@ -105,7 +104,9 @@ class _Packer:
                 entry = self._write(file, position, source, samples)
             files.append(file)
             position += entry.count
-            self._report(entry.count)
+            self._num_done += entry.count
+            if self._progress is not None:
+                self._progress(self._num_done, sum(map(len, self._photos.rows.values())))
         return files
 
     def _kept(self, file: str, position: int, source: _SplitSource) -> ShardEntry | None:
@@ -126,11 +127,6 @@ class _Packer:
         self._manifest = replace(self._manifest.with_shard(entry), is_complete=False)
         self._manifest.write(self._folder)
         return entry
-
-    def _report(self, count: int) -> None:
-        self._num_done += count
-        if self._progress is not None:
-            self._progress(self._num_done, sum(map(len, self._photos.rows.values())))
 
 
 class _SplitSource:

@@ -73,7 +73,7 @@ def prepare(
         >>> prepare("photos", to="shards", size=320)  # doctest: +SKIP
     """
     config = load_config(read_overrides(*overrides, photos=photos))
-    how = Packing(_short_side(size), _num_bytes(shard_size), config.data.max_image_pixels)
+    how = _packing(size, shard_size, config.data.max_image_pixels)
     folder = Path(to).expanduser().absolute()
     _refuse_own_source(folder, config.data.root)
     terminal = Terminal(quiet=quiet)
@@ -174,17 +174,13 @@ def _left_behind(photos: Photos) -> list[str]:
     return [*bad, *(f"{name} are not packed: shards hold images and class names only" for name in lost)]
 
 
-def _short_side(size: int | None) -> int | None:
+def _packing(size: int | None, shard_size: str, max_pixels: int | None) -> Packing:
     if size is not None and size < 1:
         raise ConfigError(f"size={size} is not a length in pixels; give 1 or more")
-    return size
-
-
-def _num_bytes(text: str) -> int:
     try:
-        number = int(TypeAdapter(ByteSize).validate_python(text))
+        num_bytes = int(TypeAdapter(ByteSize).validate_python(shard_size))
     except ValidationError:
-        number = 0
-    if number < 1:
-        raise ConfigError(f"shard_size={text!r} is not a number of bytes; give one such as 256MB or 1GiB")
-    return number
+        num_bytes = 0
+    if num_bytes < 1:
+        raise ConfigError(f"shard_size={shard_size!r} is not a number of bytes; give one such as 256MB or 1GiB")
+    return Packing(size, num_bytes, max_pixels)

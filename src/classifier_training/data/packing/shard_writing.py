@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Final
 
-from classifier_training.files.atomic import atomic_path
+import numpy as np
 
-_READ_BYTES: Final = 1 << 20
+from classifier_training.files.atomic import atomic_path
+from classifier_training.types import ImageRecord
+
+_MAX_LENGTH: Final = 80  # with extension and number, a name stays within the 100 bytes of a plain tar header
+_OTHERS: Final = re.compile(r"[^A-Za-z0-9_/-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +101,41 @@ class _HashingFile:
 
     def digest(self) -> str:
         return self._hash.hexdigest()
+
+
+class ShardKeys:
+    """Gives every image of a list its key.
+
+    A key is the image's path below the root without its extension, in letters, digits, ``_``, ``-`` and ``/``. Where
+    that is the same for several, each gets its position after a ``~``.
+
+    Args:
+        records: The images.
+        root: What their paths are relative to.
+    """
+
+    def __init__(self, records: Sequence[ImageRecord], root: str) -> None:
+        self._records = records
+        self._root = root
+        # hashes, as the keys themselves would fill the memory with many millions of images
+        stems = (_stem(record, root).encode() for record in records)
+        digests = b"".join(hashlib.blake2b(stem, digest_size=8).digest() for stem in stems)
+        _, inverse, counts = np.unique(np.frombuffer(digests, np.uint64), return_inverse=True, return_counts=True)
+        self._is_repeated = counts[inverse] > 1
+
+    def __getitem__(self, position: int) -> str:
+        stem = _stem(self._records[position], self._root)
+        return f"{stem}~{position}" if self._is_repeated[position] else stem
+
+
+def _stem(record: ImageRecord, root: str) -> str:
+    if record.member:
+        path = record.member
+    elif record.path.startswith(root.rstrip(os.sep) + os.sep):
+        path = record.path[len(root.rstrip(os.sep)) :]
+    else:
+        path = "/".join(PurePath(record.path).parts[-2:])
+    folder, _, name = path.replace("\\", "/").strip("/").rpartition("/")
+    stem = name.rpartition(".")[0] or name
+    parts = [_OTHERS.sub("_", part) for part in (*folder.split("/"), stem.lstrip(".")) if part not in {"", ".", ".."}]
+    return "/".join(parts)[-_MAX_LENGTH:].strip("/") or "image"

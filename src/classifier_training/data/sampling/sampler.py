@@ -76,10 +76,8 @@ class EpochSampler(DistributedSampler[int], ABC):
         Returns:
             int64 (num_samples,), not to be written to.
         """
-        self._sampled_epoch, self._sampled = (
-            None,
-            np.empty(0, np.int64),
-        )  # freed before the next one takes as much memory
+        # freed before the next one takes as much memory
+        self._sampled_epoch, self._sampled = None, np.empty(0, np.int64)
         sampled = self._sample(self.epoch)
         sampled.flags.writeable = False
         self._sampled_epoch, self._sampled = self.epoch, sampled

@@ -12,8 +12,7 @@ from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.sources.address import is_remote, resolve, shown, split_address
 from classifier_training.data.sources.cells import fault
 from classifier_training.data.sources.listing import Listing, RowWriter
-from classifier_training.data.sources.parquet_cells import read_cells
-from classifier_training.data.sources.parquet_columns import ImageColumns, image_columns
+from classifier_training.data.sources.parquet_columns import ImageColumns, image_columns, read_cells
 from classifier_training.data.sources.parquet_pack import Pack, unpack_images
 from classifier_training.data.sources.remote import fetch
 from classifier_training.data.sources.split_files import SplitFiles, entries, find_split_files, name_of, parent_of

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from classifier_training.data.index.table import Index
 from classifier_training.data.sources.listing import NO_SPLIT
-from classifier_training.data.splits.by_content import TEST, TRAIN, VAL, split_by_content, split_positions
 from classifier_training.errors import DataError
 from classifier_training.files.atomic import atomic_path
 from classifier_training.files.text import name_some
@@ -23,6 +22,7 @@ from classifier_training.types import SPLITS, Split
 Rows = NDArray[np.int64]
 MIN_ROWS_STORED: Final = 100_000
 """From this many images on, splitting takes long enough to keep the result."""
+TRAIN, VAL, TEST = (SPLITS.index(split) for split in SPLITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,13 @@ def make_splits(index: Index, root: str, val_fraction: float, test_fraction: flo
 def _make(index: Index, root: str, val_fraction: float, test_fraction: float, seed: int) -> Splits:
     splits, notes = _split(index, val_fraction, test_fraction, seed)
     classes = _classes(index, splits, root)
+    lost = sorted(set(index.label_names) - set(classes))
+    lost_classes = [f"class {name!r} has no image that can be read; the class is left out" for name in lost]
     return Splits(
         rows=splits,
         classes=classes,
         notes=tuple(notes),
-        warnings=(*_lost_classes(index, classes), *_split_warnings(index, splits, classes)),
+        warnings=(*lost_classes, *_split_warnings(index, splits, classes)),
         fingerprint=_fingerprint(index, splits),
         order=_hash(index.digests[splits["train"]]),
     )
@@ -171,11 +173,6 @@ def _classes(index: Index, splits: Mapping[Split, Rows], root: str) -> tuple[str
     return classes
 
 
-def _lost_classes(index: Index, classes: Sequence[str]) -> list[str]:
-    lost = sorted(set(index.label_names) - set(classes))
-    return [f"class {name!r} has no image that can be read; the class is left out" for name in lost]
-
-
 def _split_warnings(index: Index, splits: Mapping[Split, Rows], classes: Sequence[str]) -> list[str]:
     """Classes that a split lacks, and photos that leak from training into a score."""
     warnings = []
@@ -220,3 +217,46 @@ def _scramble(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _hash(values: NDArray[Any]) -> str:
     return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()
+
+
+def split_by_content(
+    labels: NDArray[np.integer[Any]], positions: NDArray[np.float64], *, val_fraction: float, test_fraction: float
+) -> NDArray[np.int8]:
+    """Splits photos by their positions: below test_fraction is the test, the next val_fraction is validation.
+
+    Each class is split in these proportions in expectation; adding or removing photos moves no other, and identical
+    photos always share a split. Of a class without a training photo, the nearest to it trains.
+
+    Args:
+        labels: int (N,), the class of each photo, ≥ 0.
+        positions: float64 (N,) of `split_positions`.
+        val_fraction: Share of validation, in [0, 1).
+        test_fraction: Share of the test, in [0, 1).
+
+    Returns:
+        int8 (N,), positions in `SPLITS`.
+    """
+    splits = np.full(len(labels), TRAIN, np.int8)
+    splits[positions < test_fraction + val_fraction] = VAL
+    splits[positions < test_fraction] = TEST
+    nearest = np.zeros(int(labels.max(initial=-1)) + 1)
+    np.maximum.at(nearest, labels, positions)
+    # the photo of its class that is nearest to training trains in any case, and so do its copies
+    splits[positions == nearest[labels]] = TRAIN
+    return splits
+
+
+def split_positions(digests: NDArray[np.uint8], seed: int) -> NDArray[np.float64]:
+    """Where each photo lies between the test (0) and training (1): a pure function of its bytes and the seed.
+
+    Args:
+        digests: uint8 (N, 16), content hashes; or hashes of what must stay together.
+        seed: The run's seed.
+
+    Returns:
+        float64 (N,), uniform in [0, 1).
+    """
+    text, width = digests.tobytes().hex(), 2 * digests.shape[1]
+    parts = (text[start : start + width] for start in range(0, len(text), width))
+    hashes = (hashlib.blake2b(f"{seed}:{part}".encode(), digest_size=8).digest() for part in parts)
+    return np.fromiter((int.from_bytes(value, "big") / 2**64 for value in hashes), np.float64, len(digests))

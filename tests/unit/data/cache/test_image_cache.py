@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.helpers.stored_images import image_of, make_image_cache, make_list, store_all, valid_positions
 
 from classifier_training.data.cache.files import CHECKS_FILE, PIXELS_FILE
-from classifier_training.data.cache.image_cache import ImageCache
+from classifier_training.data.cache.image_cache import ImageCache, fill_cache
 from classifier_training.data.cache.making import make_cache
 from classifier_training.data.cache.marks import DAMAGED, GOOD, MISFIT, REPAIRED, CacheMarks
 from classifier_training.data.cache.slots import ImageList, unpack_sides
@@ -34,9 +35,6 @@ def damage(cache: ImageCache, images: ImageList, position: int) -> None:
         byte = file.read(1)
         file.seek(int(table[position, 0]))
         file.write(bytes([byte[0] ^ 1]))
-
-
-# -- storing and reading -----------------------------------------------------------------------------------------
 
 
 def test_what_is_put_is_what_is_got(tmp_path: Path) -> None:
@@ -123,9 +121,6 @@ def test_images_that_are_not_stored_are_left_alone(tmp_path: Path) -> None:
     assert cache.get(0) is None
     assert cache.storable().tolist() == ALL[1:]
     assert cache.new_warnings() == []
-
-
-# -- what is damaged ---------------------------------------------------------------------------------------------
 
 
 def test_a_damaged_image_is_missing_until_it_is_stored_again(tmp_path: Path) -> None:
@@ -219,9 +214,6 @@ def test_an_image_of_another_size_is_not_stored_and_is_reported(tmp_path: Path) 
     assert "3 image(s) have another size than when they were listed, and are not stored" in warning
 
 
-# -- what cannot be written --------------------------------------------------------------------------------------
-
-
 def test_a_read_only_cache_is_read_and_not_written(tmp_path: Path) -> None:
     images = make_list()
     writable = make_image_cache(tmp_path, images)
@@ -278,9 +270,6 @@ def test_images_behind_the_room_are_not_stored(tmp_path: Path) -> None:
     assert cache.new_warnings() == []
 
 
-# -- an earlier cache --------------------------------------------------------------------------------------------
-
-
 def test_images_of_an_earlier_cache_are_taken_over(tmp_path: Path) -> None:
     earlier_list = make_list(8)
     earlier = make_image_cache(tmp_path, earlier_list)
@@ -323,3 +312,84 @@ def test_the_helpers_sizes_are_those_of_the_slots() -> None:
     assert [unpack_sides(sides) for sides in table[:-1, 1].tolist()] == [
         image_of(images, position).shape[:2] for position in ALL
     ]
+
+
+class Maker:
+    """Makes images, and remembers which; raises for one of them."""
+
+    def __init__(self, images: ImageList, broken: int | None = None) -> None:
+        self.images = images
+        self.broken = broken
+        self.made: list[int] = []
+
+    def __call__(self, position: int) -> NDArray[np.uint8]:
+        if position == self.broken:
+            raise ValueError("cannot be decoded")
+        self.made.append(position)
+        return image_of(self.images, position)
+
+
+@pytest.mark.parametrize("num_threads", [1, 3, None])
+def test_every_image_is_made_once(tmp_path: Path, num_threads: int | None) -> None:
+    images = make_list(1500, sides=(2, 9))
+    cache, make = make_image_cache(tmp_path, images), Maker(images)
+    steps: list[tuple[int, int]] = []
+
+    assert fill_cache(cache, make, lambda done, total: steps.append((done, total)), num_threads) == 1500
+
+    assert sorted(make.made) == list(range(1500))
+    assert steps == [(done, 1500) for done in range(1, 1501)]
+    assert valid_positions(cache, images) == list(range(1500))
+
+
+def test_a_filling_that_was_interrupted_continues(tmp_path: Path) -> None:
+    images = make_list(30)
+    cache, broken = make_image_cache(tmp_path, images), Maker(images, broken=20)
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        fill_cache(cache, broken, num_threads=1)
+    assert set(range(20)) <= set(broken.made)
+    make = Maker(images)
+
+    made = fill_cache(reopened(cache), make)
+
+    assert made == 30 - len(broken.made)
+    assert sorted([*make.made, *broken.made]) == list(range(30))
+    assert valid_positions(cache, images) == list(range(30))
+
+
+def test_an_image_that_is_damaged_is_stored_again(tmp_path: Path) -> None:
+    images = make_list()
+    cache = make_image_cache(tmp_path, images)
+    fill_cache(cache, Maker(images))
+    content = (cache.folder / PIXELS_FILE).read_bytes()
+    damage(cache, images, 0)
+    make = Maker(images)
+
+    assert fill_cache(reopened(cache), make) == 1
+
+    assert make.made == [0]
+    assert (cache.folder / PIXELS_FILE).read_bytes() == content
+
+
+def test_images_without_room_are_not_made(tmp_path: Path) -> None:
+    images = make_list()
+    count, room = images.fitting(images.num_bytes // 2)
+    make = Maker(images)
+
+    assert fill_cache(make_image_cache(tmp_path, images, room), make) == count
+
+    assert sorted(make.made) == list(range(count))
+
+
+def test_a_cache_that_takes_no_more_ends_the_filling(tmp_path: Path) -> None:
+    images = make_list(3000, sides=(2, 9))
+    cache, make = make_image_cache(tmp_path, images), Maker(images)
+
+    def stop(done: int, total: int) -> None:
+        if done == 10:
+            cache.marks.stop(OSError(errno.ENOSPC, "full"))
+
+    fill_cache(cache, make, stop)
+
+    assert 10 <= len(make.made) < 3000
+    assert len(cache.new_warnings()) == 1
