@@ -38,11 +38,5 @@ _HOMES = {
     "train": "training.train",
 }
 
-__all__ = sorted(_HOMES)
 __version__ = "0.1.0"
-
-__getattr__ = lazy_names(__name__, _HOMES)
-
-
-def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+__all__, __getattr__, __dir__ = lazy_names(__name__, _HOMES, "__version__")

@@ -20,12 +20,15 @@ class _LazyPackage(ModuleType):
             super().__setattr__(name, value)
 
 
-def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Builds a package's ``__getattr__``.
+def lazy_names(
+    package: str, homes: Mapping[str, str], *others: str
+) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
+    """Builds a package's ``__all__``, ``__getattr__`` and ``__dir__``; the last lets a shell complete its names.
 
     Args:
         package: The package's ``__name__``.
         homes: Module below the package by public name.
+        others: Further names for ``__dir__``.
     """
 
     def get(name: str) -> Any:
@@ -37,9 +40,4 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     module = sys.modules[package]
     module.__dict__["_homes"] = homes
     module.__class__ = _LazyPackage
-    return get
-
-
-def lazy_dir(homes: Mapping[str, str]) -> Callable[[], list[str]]:
-    """Builds a package's ``__dir__``, so that a shell can complete its names."""
-    return lambda: sorted(homes)
+    return sorted(homes), get, lambda: sorted([*homes, *others])

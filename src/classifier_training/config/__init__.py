@@ -7,16 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from classifier_training.lazy import lazy_dir, lazy_names
+from classifier_training.lazy import lazy_names
 
 if TYPE_CHECKING:
     from classifier_training.config.compose import load_config as load_config
     from classifier_training.config.files import to_yaml as to_yaml
     from classifier_training.config.schema import Config as Config
 
-_HOMES = {"Config": "schema", "load_config": "compose", "to_yaml": "files"}
-
-__all__ = sorted(_HOMES)
-
-__getattr__ = lazy_names(__name__, _HOMES)
-__dir__ = lazy_dir(_HOMES)
+__all__, __getattr__, __dir__ = lazy_names(__name__, {"Config": "schema", "load_config": "compose", "to_yaml": "files"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from classifier_training.lazy import lazy_dir, lazy_names
+from classifier_training.lazy import lazy_names
 
 if TYPE_CHECKING:
     from classifier_training.data.datamodule import ImageFolderDataModule as ImageFolderDataModule
@@ -23,7 +23,4 @@ _HOMES = {
     "sample_weights": "sampling.weights",
 }
 
-__all__ = sorted(_HOMES)
-
-__getattr__ = lazy_names(__name__, _HOMES)
-__dir__ = lazy_dir(_HOMES)
+__all__, __getattr__, __dir__ = lazy_names(__name__, _HOMES)

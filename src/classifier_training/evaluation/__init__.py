@@ -7,15 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from classifier_training.lazy import lazy_dir, lazy_names
+from classifier_training.lazy import lazy_names
 
 if TYPE_CHECKING:
     from classifier_training.evaluation.evaluate import Evaluation as Evaluation
     from classifier_training.evaluation.evaluate import evaluate as evaluate
 
-_HOMES = {"Evaluation": "evaluate", "evaluate": "evaluate"}
-
-__all__ = sorted(_HOMES)
-
-__getattr__ = lazy_names(__name__, _HOMES)
-__dir__ = lazy_dir(_HOMES)
+__all__, __getattr__, __dir__ = lazy_names(__name__, {"Evaluation": "evaluate", "evaluate": "evaluate"})

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from classifier_training.lazy import lazy_dir, lazy_names
+from classifier_training.lazy import lazy_names
 
 if TYPE_CHECKING:
     from classifier_training.pages.write import compare as compare
     from classifier_training.pages.write import report as report
 
-_HOMES = {"compare": "write", "report": "write"}
-
-__all__ = sorted(_HOMES)
-
-__getattr__ = lazy_names(__name__, _HOMES)
-__dir__ = lazy_dir(_HOMES)
+__all__, __getattr__, __dir__ = lazy_names(__name__, {"compare": "write", "report": "write"})

@@ -34,7 +34,11 @@ def render_page(template: str, values: Mapping[str, Any]) -> str:
     """
     style, script = _static(STYLE), "\n".join(_static(name) for name in SCRIPTS)
     ours = {"style": Markup(style), "script": Markup(script)}  # noqa: S704 - files of this package
-    page = environment().get_template(template).render(**values, **ours, policy=_policy(script, style))
+    policy = (  # images out of the file itself, this script, this style, and nothing else
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}';"
+        " base-uri 'none'; form-action 'none'"
+    )
+    page = environment().get_template(template).render(**values, **ours, policy=policy)
     return _UNWRITABLE.sub("�", page)
 
 
@@ -60,14 +64,6 @@ def environment() -> Environment:
     }
     jinja.globals |= {"share_bar": share_bar, "dash": wording.DASH}
     return jinja
-
-
-def _policy(script: str, style: str) -> str:
-    """The Content-Security-Policy: images out of the file itself, this script, this style, and nothing else."""
-    return (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}';"
-        " base-uri 'none'; form-action 'none'"
-    )
 
 
 def _digest(text: str) -> str:

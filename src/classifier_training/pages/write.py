@@ -68,7 +68,12 @@ def compare_with_conclusions(
     folders = [Path(run) for run in runs]
     for folder in folders:
         is_evaluation(folder)
-    _check_several(folders)
+    if len(folders) < 2:
+        raise RunError(f"a comparison needs two runs or more, got {len(folders)}; name more run folders")
+    resolved = [folder.resolve() for folder in folders]
+    for folder in folders:
+        if resolved.count(folder.resolve()) > 1:
+            raise RunError(f"{folder} is named twice; name each run once")
     path = _page_path(output, Path(COMPARISON))
     from classifier_training.pages.compare.compare import conclusions, render_compare
     from classifier_training.pages.compare.compared_runs import compared_runs
@@ -76,15 +81,6 @@ def compare_with_conclusions(
 
     compared = compared_runs([read_run(folder, with_predictions=True) for folder in folders])
     return _write(path, render_compare(compared)), conclusions(compared)
-
-
-def _check_several(folders: Sequence[Path]) -> None:
-    if len(folders) < 2:
-        raise RunError(f"a comparison needs two runs or more, got {len(folders)}; name more run folders")
-    resolved = [folder.resolve() for folder in folders]
-    twice = next((str(one) for one in folders if resolved.count(one.resolve()) > 1), None)
-    if twice is not None:
-        raise RunError(f"{twice} is named twice; name each run once")
 
 
 def _page_path(output: str | os.PathLike[str] | None, default: Path) -> Path:

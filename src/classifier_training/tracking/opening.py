@@ -6,7 +6,7 @@ import importlib.util
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from classifier_training.config.schema import TrackingConfig
 from classifier_training.errors import ConfigError
@@ -21,18 +21,12 @@ from classifier_training.tracking.trackers import Trackers
 from classifier_training.tracking.values import tracked_settings
 from classifier_training.tracking.wandb import WandbTracker
 
-
-class _Entry(NamedTuple):
-    title: str
-    make: Callable[[TrackerContext], Tracker]
-
-
-TRACKERS: Final[Mapping[str, _Entry]] = {
-    "tensorboard": _Entry("TensorBoard", TensorBoardTracker),
-    "wandb": _Entry("Weights & Biases", WandbTracker),
-    "mlflow": _Entry("MLflow", MLflowTracker),
+TRACKERS: Final[Mapping[str, tuple[str, Callable[[TrackerContext], Tracker]]]] = {
+    "tensorboard": ("TensorBoard", TensorBoardTracker),
+    "wandb": ("Weights & Biases", WandbTracker),
+    "mlflow": ("MLflow", MLflowTracker),
 }
-"""Every tracker by the name of its setting, its package, its extra and its module."""
+"""Display name and class of every tracker, by the name of its setting, its package, its extra and its module."""
 
 
 def check_trackers(settings: TrackingConfig) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
@@ -68,23 +68,21 @@ def axis_over(
     return Axis(start, end, tuple(step * count for count in range(first, last + 1)), write)
 
 
-def share_axis(values: Iterable[float | None], *, num_ticks: int = 5, high: float | None = None) -> Axis:
+def share_axis(values: Sequence[float | None], *, num_ticks: int = 5, high: float | None = None) -> Axis:
     """An axis of shares in percent, with as many digits as its ticks have.
 
     Args:
         values: As of `axis_over`.
         num_ticks: About how many values are labelled.
-        high: Where it ends; None: a round number above the largest value.
+        high: Where it ends; None: 100 % where the largest value is above 90 %, else a round number above that.
     """
+    if high is None and max((value for value in values if value is not None), default=0.0) > 0.9:
+        high = 1.0
     axis = axis_over(values, percentage, num_ticks=num_ticks, high=high)
-    digits = next((digits for digits in range(6) if all(_is_whole(tick, digits) for tick in axis.ticks)), 6)
+    digits = 0
+    while digits < 6 and any(abs(tick - round(tick, digits + 2)) * 10.0 ** (digits + 2) > 1e-6 for tick in axis.ticks):
+        digits += 1
     return replace(axis, write=lambda value: percentage(value, digits))
-
-
-def _is_whole(share: float, digits: int) -> bool:
-    """Whether a share in percent has no more digits after the point."""
-    shifted = share * 10.0 ** (digits + 2)
-    return math.isclose(shifted, round(shifted), rel_tol=0, abs_tol=1e-6)
 
 
 def epoch_axis(epochs: Iterable[float]) -> Axis:

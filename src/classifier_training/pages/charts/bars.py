@@ -39,7 +39,8 @@ def score_scale(score: float, interval: tuple[float, float] | None, name: str) -
     """
     ticks = [element("line", x1=percent(tick / 4), x2=percent(tick / 4), y1="30%", y2="70%", class_="base")
              for tick in range(5)]  # fmt: skip
-    marks = [label(f"{25 * tick}", tick / 4, 1, class_="tick", dy=4, anchor=_anchor(tick)) for tick in range(5)]
+    anchors = ("start", "middle", "middle", "middle", "end")
+    marks = [label(f"{25 * tick}", tick / 4, 1, class_="tick", dy=4, anchor=anchors[tick]) for tick in range(5)]
     band: list[Markup] = []
     if interval is not None:
         low, high = interval
@@ -55,7 +56,3 @@ def score_scale(score: float, interval: tuple[float, float] | None, name: str) -
         role="img",
         aria_label=name,
     )
-
-
-def _anchor(tick: int) -> str:
-    return {0: "start", 4: "end"}.get(tick, "middle")

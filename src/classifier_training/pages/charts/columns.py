@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -13,16 +14,8 @@ from classifier_training.pages.charts.svg import Frame, Hit, chart, element, per
 GAP = 0.16  # share of a column's width that stays empty, where there is room
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column.
-
-    Attributes:
-        low: Left end, on the horizontal axis.
-        high: Right end.
-        value: Height; None: no column.
-        text: Shown when it is pointed at.
-    """
+class Column(NamedTuple):
+    """A column from ``low`` to ``high``; its height, None: no column; and the text shown when it is pointed at."""
 
     low: float
     high: float
@@ -49,7 +42,7 @@ def column_chart(
         kind: Colour.
         over: Drawn on top of the columns.
     """
-    shown = x_axis or _axis_of(columns)
+    shown = x_axis or Axis(columns[0].low if columns else 0.0, columns[-1].high if columns else 1.0, (), str)
     gap = GAP if len(columns) <= 60 else 0.0
     return chart(
         replace(frame, size=f"{frame.size} {tick_room(y_axis)}".strip()),
@@ -88,8 +81,3 @@ def _column(column: Column, x_axis: Axis, y_axis: Axis, gap: float, kind: int) -
         "rect", x=percent(left + margin), width=percent(right - left - 2 * margin), y=percent(1 - height),
         height=percent(height), class_=f"column kind-{kind}",
     )  # fmt: skip
-
-
-def _axis_of(columns: Sequence[Column]) -> Axis:
-    low = columns[0].low if columns else 0.0
-    return Axis(low, columns[-1].high if columns else 1.0, (), str)

@@ -51,11 +51,17 @@ def line_chart(
         mark: A value of the horizontal axis that is marked by a line, and its name.
     """
     positions = [x_axis.share(x) for x in x_values]
+    marked: list[Markup] = []
+    if mark is not None:
+        x = x_axis.share(mark[0])
+        dx, anchor = (-6, "end") if x > 0.5 else (6, "start")
+        marked.append(element("line", x1=percent(x), x2=percent(x), y1="0", y2="100%", class_="mark"))
+        marked.append(label(mark[1], x, 0, class_="mark-name", dx=dx, dy=11, anchor=anchor))
     return chart(
         replace(frame, size=f"{frame.size} {tick_room(y_axis)}".strip()),
         horizontal_grid(y_axis),
         bottom_labels(x_axis, frame.x_name),
-        Markup("") if mark is None else _mark(x_axis.share(mark[0]), mark[1]),
+        *marked,
         *(_draw(positions, line, y_axis) for line in lines),
         hits=[Hit(position, text) for position, text in zip(positions, hits, strict=True)] if hits else (),
     )
@@ -75,14 +81,11 @@ def _draw(positions: Sequence[float], line: Line, axis: Axis) -> Markup:
 
 
 def _path(points: Sequence[tuple[float, float] | None]) -> str:
-    steps: list[str] = []
-    pen = "M"
-    for point in points:
-        if point is None:
-            pen = "M"
-            continue
-        steps.append(f"{pen}{number(INNER * point[0])} {number(INNER * point[1])}")
-        pen = "L"
+    steps = [
+        f"{'M' if before is None else 'L'}{number(INNER * point[0])} {number(INNER * point[1])}"
+        for before, point in zip([None, *points], points, strict=False)
+        if point is not None
+    ]
     return "".join(steps)
 
 
@@ -94,9 +97,3 @@ def _isolated(points: Sequence[tuple[float, float] | None]) -> list[tuple[float,
         for before, point, after in zip(padded, padded[1:], padded[2:], strict=False)
         if point is not None and before is None and after is None
     ]
-
-
-def _mark(x: float, name: str) -> Markup:
-    anchor = "end" if x > 0.5 else "start"
-    line = element("line", x1=percent(x), x2=percent(x), y1="0", y2="100%", class_="mark")
-    return line + label(name, x, 0, class_="mark-name", dx=-6 if x > 0.5 else 6, dy=11, anchor=anchor)

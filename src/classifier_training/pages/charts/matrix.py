@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from markupsafe import Markup
@@ -37,10 +37,6 @@ def matrix_chart(confusion: NDArray[np.int64], classes: Sequence[str], title: st
         _cell(row, column, int(confusion[row, column]), int(confusion[row].sum()), cell, num_classes <= MOST_WRITTEN)
         for row, column in zip(*np.nonzero(confusion), strict=True)
     ]
-    lines = [_line(position * cell, side) for position in range(num_classes + 1)]
-    labels = [
-        _row_name(name, position, cell) + _column_name(name, position, cell) for position, name in enumerate(names)
-    ]
     width, height = margin + side + 4, margin + side + 4
     return element(
         "svg",
@@ -48,9 +44,8 @@ def matrix_chart(confusion: NDArray[np.int64], classes: Sequence[str], title: st
         element("desc", description),
         element("text", "predicted →", x=-8, y=-24, text_anchor="end", class_="tick"),
         element("text", "true ↓", x=-8, y=-8, text_anchor="end", class_="tick"),
-        *lines,
+        *_grid_and_names(names, cell),
         *cells,
-        *labels,
         viewBox=f"{-margin:g} {-margin:g} {width:g} {height:g}",
         width=width,
         height=height,
@@ -58,6 +53,16 @@ def matrix_chart(confusion: NDArray[np.int64], classes: Sequence[str], title: st
         role="img",
         aria_label=f"{title}. {description}",
     )
+
+
+def _grid_and_names(names: Sequence[str], size: int) -> Iterator[Markup]:
+    for edge in range(0, size * len(names) + 1, size):
+        yield element("line", x1=0, x2=size * len(names), y1=edge, y2=edge, class_="grid")
+        yield element("line", x1=edge, x2=edge, y1=0, y2=size * len(names), class_="grid")
+    for position, name in enumerate(names):
+        y, x = (position + 0.5) * size, (position + 0.5) * size + 4
+        yield element("text", name, x=-8, y=y, dy=4, text_anchor="end", class_="matrix-name")
+        yield element("text", name, x=x, y=-8, transform=f"rotate(-90 {x:g} -8)", class_="matrix-name")
 
 
 def _cell(row: int, column: int, count: int, of_row: int, size: int, is_written: bool) -> Markup:
@@ -70,17 +75,3 @@ def _cell(row: int, column: int, count: int, of_row: int, size: int, is_written:
         return box
     middle = {"x": (column + 0.5) * size, "y": (row + 0.5) * size}
     return box + element("text", str(count), **middle, text_anchor="middle", dy=4, class_="cell-count")
-
-
-def _line(position: float, side: float) -> Markup:
-    across = element("line", x1=0, x2=side, y1=position, y2=position, class_="grid")
-    return across + element("line", x1=position, x2=position, y1=0, y2=side, class_="grid")
-
-
-def _row_name(name: str, position: int, size: int) -> Markup:
-    return element("text", name, x=-8, y=(position + 0.5) * size, dy=4, text_anchor="end", class_="matrix-name")
-
-
-def _column_name(name: str, position: int, size: int) -> Markup:
-    x = (position + 0.5) * size + 4
-    return element("text", name, x=x, y=-8, transform=f"rotate(-90 {x:g} -8)", class_="matrix-name")

@@ -26,12 +26,13 @@ def reliability_diagram(bins: Sequence[CalibrationBin], hits: Sequence[str], des
     diagonal = element(
         "path", d=f"M0 {INNER:g}L{INNER:g} 0", class_="line diagonal", vector_effect="non-scaling-stroke"
     )
+    filled = [one for one in bins if one.accuracy is not None]
     return chart(
         Frame(title="Reliability diagram", description=description, size="square", group="calibration"),
         horizontal_grid(SHARES),
-        *(_bin(one) for one in bins if one.accuracy is not None),
+        *map(_bin, filled),
         stretched(diagonal),
-        *(_point(one) for one in bins if one.accuracy is not None),
+        *map(_point, filled),
         label("perfect calibration", 0.02, 0.02, class_="tick", dy=10),
         bottom_labels(SHARES, "confidence"),
         hits=[Hit((one.low + one.high) / 2, text) for one, text in zip(bins, hits, strict=True)],

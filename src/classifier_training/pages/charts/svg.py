@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
@@ -21,14 +22,8 @@ _DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A text that is shown when a position of a chart is pointed at, or reached with the arrow keys.
-
-    Attributes:
-        share: Position in [0, 1] from the left.
-        text: The text; its lines are separated by newlines.
-    """
+class Hit(NamedTuple):
+    """A position in [0, 1] from the left, and the lines of text shown when it is pointed at or reached by keyboard."""
 
     share: float
     text: str

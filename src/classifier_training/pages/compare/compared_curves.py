@@ -43,8 +43,6 @@ def _chart(runs: Sequence[ComparedRun], name: str, title: str, write: Callable[[
     last = [f"{line.name} {decimal([value for value in line.values if value is not None][-1])}" for line in lines]
     shown = [epoch + 1 for epoch in epochs]
     every = [value for line in lines for value in line.values]
-    is_share = write is _SHARE
-    highest = max((value for value in every if value is not None), default=0.0)
     svg = line_chart(
         Frame(
             title=title,
@@ -55,9 +53,7 @@ def _chart(runs: Sequence[ComparedRun], name: str, title: str, write: Callable[[
         shown,
         lines,
         x_axis=epoch_axis(shown),
-        y_axis=share_axis(every, num_ticks=4, high=1.0 if highest > 0.9 else None)
-        if is_share
-        else axis_over(every, write, num_ticks=4, low=0.0),
+        y_axis=share_axis(every, num_ticks=4) if write is _SHARE else axis_over(every, write, num_ticks=4, low=0.0),
         hits=[_text(epoch, lines, index, write) for index, epoch in enumerate(shown)],
     )
     return {"title": title, "svg": svg, "legend": [(line.kind, line.name) for line in lines]}

@@ -40,15 +40,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictionColumns:
-    """One row an image, N of them, in the order of the split.
-
-    Attributes:
-        files: N names.
-        labels: int64 (N,), true class indices.
-        predicted: int64 (N,), predicted class indices.
-        confidence: float64 (N,).
-        losses: float64 (N,).
-    """
+    """One row an image, N of them, in the order of the split; labels and predictions are class indices."""
 
     files: tuple[str, ...]
     labels: NDArray[np.int64]

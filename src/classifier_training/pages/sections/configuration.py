@@ -31,7 +31,7 @@ def configuration_section(data: RunData) -> Section:
         "settings": settings_by_section(data.config),
         "environment": list(_flat(data.environment)),
         "model": _model(data),
-        "files": list(_files(data.root)),
+        "files": _files(data.root),
     }
     return Section(KEY, TITLE, values=values)
 
@@ -87,7 +87,7 @@ def _model(data: RunData) -> list[tuple[str, str]]:
     return rows
 
 
-def _files(root: Path) -> Iterator[tuple[str, str]]:
+def _files(root: Path) -> list[tuple[str, str]]:
     """Names and sizes of the files of a run, without small images."""
     found: list[tuple[str, str]] = []
     for folder, folders, names in os.walk(root):
@@ -97,9 +97,8 @@ def _files(root: Path) -> Iterator[tuple[str, str]]:
             if not name.startswith("."):
                 found.append((one_line(path.relative_to(root).as_posix()), _size(path)))
             if len(found) >= MOST_FILES:
-                yield from found
-                return
-    yield from found
+                return found
+    return found
 
 
 def _size(path: Path) -> str:

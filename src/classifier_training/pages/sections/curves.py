@@ -97,8 +97,7 @@ def _chart(
     lines = [Line(NAMES.get(name, name), columns[name], kind=names.index(name) + 1) for name in shown]
     every = [value for name in shown for value in columns[name]]
     if shown[0] in _SHARES:
-        is_high = max((value for value in every if value is not None), default=0.0) > 0.9
-        y_axis = share_axis(every, num_ticks=4, high=1.0 if is_high else None)  # ends at 100 %
+        y_axis = share_axis(every, num_ticks=4)
     else:
         y_axis = axis_over(every, decimal, num_ticks=4, low=0.0 if any(every) else None)
     last = [f"{line.name} {write_metric(name, line.values[-1])}" for line, name in zip(lines, shown, strict=True)]

@@ -91,7 +91,11 @@ def _class_chart(rows: list[dict[str, Any]]) -> Markup:
     heights = [row["held"] for row in ordered]
     sampled = [row["sampled"] for row in ordered]
     axis = axis_over([*heights, *sampled], "{:,.0f}".format, low=0, num_ticks=3, whole=True)
-    columns = [Column(index, index + 1, row["held"], _class_text(row)) for index, row in enumerate(ordered)]
+    columns = []
+    for index, row in enumerate(ordered):
+        text = f"{row['name'][:60]}\ntraining photos\t{row['held']:,}"
+        text += "" if row["sampled"] is None else f"\nsampled per epoch\t{row['sampled']:,.0f}"
+        columns.append(Column(index, index + 1, row["held"], text))
     return column_chart(
         Frame(
             title="Training photos by class",
@@ -104,11 +108,6 @@ def _class_chart(rows: list[dict[str, Any]]) -> Markup:
         kind=3,
         over=None if None in sampled else level(sampled, axis, 1),
     )
-
-
-def _class_text(row: dict[str, Any]) -> str:
-    text = f"{row['name'][:60]}\ntraining photos\t{row['held']:,}"
-    return text if row["sampled"] is None else f"{text}\nsampled per epoch\t{row['sampled']:,.0f}"
 
 
 def _histograms(statistics: Statistics) -> list[dict[str, Any]]:
