@@ -50,6 +50,7 @@ FILES = {
     "export/verification.json",
     "metrics.csv",
     "results.json",
+    "test/probabilities.npy",
     "timings.csv",
     "train.log",
 }
