@@ -201,6 +201,9 @@ class TestGoingOn:
         results = json.loads(run.results.read_text())
         intervals = results["test"].pop("intervals")
         assert intervals["top1"][0] <= results["test"]["top1"] <= intervals["top1"][1]
+        for row in results["test"]["classes"]:
+            assert row.pop("recall_interval")[0] <= row["recall"]
+            row.pop("precision_interval")  # None for a class that was never predicted
         expected = [results["best"]["epoch"], results["best"]["val/top1"], "test", results["test"], str(run.onnx)]
         assert json.loads(result.out.splitlines()[-1]) == expected
 
