@@ -150,7 +150,7 @@ def test_the_ranks_together_see_the_one_sequence_and_the_ledger_tells_it(
 def test_the_ledger_is_exact_when_training_stops_in_mid_epoch_and_goes_on(
     program: WarmProgram, images: Path, whole: Any, tmp_path: Path, world_size: int, num_workers: int, step: int
 ) -> None:
-    options = {"pictures": str(images), "num_workers": num_workers, "balance": "sampler"}
+    options = {"images": str(images), "num_workers": num_workers, "balance": "sampler"}
 
     stopped = run_ranks(program, fit_and_record, world_size, tmp_path, stop_at=step, **options)
     seen = global_order(stopped, "samples")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,12 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         if self._caches is None:
             self._caches = open_caches(self.photos, self.config, self.preprocessing)
         return self._caches
+
+    @property
+    def ledger(self) -> SampleLog:
+        """The name of `sample_log` in version 0.1."""
+        warnings.warn("ImageFolderDataModule.ledger is now called sample_log", DeprecationWarning, stacklevel=2)
+        return self.sample_log
 
     @property
     def sample_log(self) -> SampleLog:

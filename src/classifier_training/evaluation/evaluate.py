@@ -20,9 +20,10 @@ from classifier_training.evaluation.onnx import score_onnx
 from classifier_training.evaluation.photos import ImageSelector, for_classes
 from classifier_training.files.text import did_you_mean
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL
-from classifier_training.results.folder import write_scored
+from classifier_training.results.folder import class_rows, write_scored
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.run.folder import RunFolder, ScoredFolder, open_run
+from classifier_training.run.records import to_json
 from classifier_training.types import Progress, Split
 from classifier_training.warn import warn_instead_of_raise
 
@@ -49,6 +50,7 @@ class Evaluation(ScoredPass):
             "model": self.model,
             "photos": self.description,
             **self.scores.to_dict(self.classes),
+            "classes": to_json(class_rows(self)),
             "confidence_level": CONFIDENCE_LEVEL,
             "intervals": self.intervals.to_dict(),
             "num_trained_on": self.num_trained_on,

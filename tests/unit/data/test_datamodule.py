@@ -125,6 +125,16 @@ def test_classes_and_counts_come_from_training_in_lexicographic_order(tmp_path: 
     assert data.num_classes == 4
 
 
+def test_the_log_of_samples_has_its_name_of_version_0_1(tmp_path: Path) -> None:
+    data = make_data(make_photos(tmp_path, {"a": 8, "b": 8}))
+    with pytest.warns(DeprecationWarning, match="now called sample_log"), pytest.raises(DataError, match="sampled yet"):
+        _ = data.ledger
+    data.setup("fit")
+    data.train_dataloader()
+    with pytest.warns(DeprecationWarning, match="now called sample_log"):
+        assert data.ledger.counts_per_class(0).tolist() == data.sample_log.counts_per_class(0).tolist()
+
+
 def test_setup_loads_once(tmp_path: Path) -> None:
     data = make_data(make_split_photos(tmp_path))
     photos = data.photos
