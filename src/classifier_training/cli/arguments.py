@@ -26,15 +26,8 @@ def split_arguments(arguments: list[str] | None, most: int = 1) -> tuple[list[st
 
     A setting contains ``=``, unless it is an address or the name of an existing file.
 
-    Args:
-        arguments: As typed.
-        most: How many paths there may be.
-
-    Returns:
-        The paths and the settings, each in the order typed.
-
     Raises:
-        ConfigError: There are more paths.
+        ConfigError: There are more than ``most`` paths.
     """
     paths: list[str] = []
     settings: list[str] = []

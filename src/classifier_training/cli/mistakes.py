@@ -50,13 +50,7 @@ _DEVICE_VARIABLE: Final = "CUDA_VISIBLE_DEVICES="
 
 
 def explain_mistake(words: Sequence[str], complaint: str, program: Any) -> str:
-    """The message for arguments that Typer refuses.
-
-    Args:
-        words: The arguments of the program.
-        complaint: Typer's own message.
-        program: The command that Typer made of the program, with its subcommands.
-    """
+    """The message for arguments that Typer refuses with a message of its own, the complaint."""
     command, path, rest = program, [PROGRAM], list(words)
     while rest and rest[0] in getattr(command, "commands", {}):
         command = command.commands[rest[0]]

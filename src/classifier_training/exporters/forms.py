@@ -63,21 +63,13 @@ class ExportForm:
 
 
 def check_form(name: str) -> None:
-    """Refuses the name of a form before anything is imported.
-
-    Raises:
-        ConfigError: There is no such form.
-    """
+    """Raises a `ConfigError` for a form that does not exist, before anything is imported."""
     if name not in FORMS:
         raise ConfigError(f"there is no export form {name!r}; allowed are {', '.join(FORMS)}")
 
 
 def export_form(name: str) -> ExportForm:
-    """The form of a name.
-
-    Raises:
-        ConfigError: There is no such form.
-    """
+    """The form of a name; a `ConfigError` as of `check_form`."""
     check_form(name)
     form = importlib.import_module(FORMS[name]).FORM
     assert isinstance(form, ExportForm)  # noqa: S101 - a test compares the table with the modules

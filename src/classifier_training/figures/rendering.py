@@ -65,12 +65,7 @@ class PlottingBudget:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure without a window, for threads and servers without a screen.
-
-    Args:
-        width: Inches of 100 pixels.
-        height: Inches.
-    """
+    """An empty figure, in inches of 100 pixels, without a window, for threads and servers without a screen."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=100, layout="constrained")

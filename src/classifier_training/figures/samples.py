@@ -63,13 +63,7 @@ def predicted_tile(
 
 
 def plot_tiles(path: Path, tiles: Sequence[Tile], *, title: str) -> None:
-    """Plots images in rows.
-
-    Args:
-        path: The PNG file.
-        tiles: The images; without any only the title is shown.
-        title: The title.
-    """
+    """Plots images in rows into a PNG file; without any only the title is shown."""
     columns = max(3, min(MAX_COLUMNS, len(tiles)))
     rows = math.ceil(len(tiles) / columns)
     step = SIDE + _GAP, SIDE + _GAP + _LINE * max((len(tile.lines) for tile in tiles), default=0)

@@ -24,11 +24,7 @@ _LOG_RATIO: Final = 30.0
 
 
 def plot_images_per_class(statistics: Statistics) -> Figure:
-    """Plots the number of images of each class by split, the largest class of the training split first.
-
-    Args:
-        statistics: Of all images of a run.
-    """
+    """Plots the number of images of each class by split, the largest class of the training split first."""
     classes = statistics.classes
     counts = {split: np.array(values) for split, values in statistics.counts.items()}
     order = np.argsort(-counts["train"], kind="stable")
@@ -38,7 +34,7 @@ def plot_images_per_class(statistics: Statistics) -> Figure:
 
 
 def plot_image_sizes(statistics: Statistics) -> Figure:
-    """Plots how wide and high the images are, and their aspect ratios; arguments as `plot_images_per_class`."""
+    """Plots how wide and high the images are, and their aspect ratios."""
     figure = new_figure(11, 3.4)
     titles = ("width, pixels", "height, pixels", "aspect ratio, width / height")
     panels = zip(figure.subplots(1, 3), QUANTITIES, titles, strict=True)

@@ -16,16 +16,11 @@ _INVISIBLE: Final = {"Cc", "Cf", "Co", "Cn", "Zl", "Zp"}
 
 
 def shown(name: str, length: int = NAME_LENGTH) -> str:
-    """A name for matplotlib.
+    """A name for matplotlib, of at most ``length`` letters (3 or more) from its beginning and its end.
 
     White space becomes one space; control and direction characters, which could reorder the text around them, are left
-    out; a lone surrogate, as in a file name that is not UTF-8, becomes a question mark in a box. A long
-    name keeps its beginning and its end. Dollar signs are escaped, because matplotlib would
-    set the text between two of them as a formula.
-
-    Args:
-        name: Any text.
-        length: Number of letters to keep, at least 3.
+    out; a lone surrogate, as in a file name that is not UTF-8, becomes a question mark in a box. Dollar signs are
+    escaped, because matplotlib would set the text between two of them as a formula.
     """
     spaced = _SPACES.sub(" ", name).strip()
     visible = "".join(_visible(letter) for letter in spaced)

@@ -80,10 +80,7 @@ def check_output(path: Path) -> None:
 def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
     """Writes predictions atomically.
 
-    Args:
-        path: ``.csv``: columns file, label, probability; ``.jsonl``: these and the probability of every class.
-        predictions: What to write.
-        classes: Class names in class order.
+    A ``.csv`` file has the columns file, label and probability, a ``.jsonl`` file also the probability of every class.
     """
     if path.suffix == ".csv":
         write_table(path, ["file", "label", "probability"], table_rows(predictions))
@@ -116,13 +113,10 @@ def _onnx_file(path: Path) -> Path:
 
 
 def find_images(paths: Iterable[str | Path]) -> list[Path]:
-    """Lists the images in files and folders.
+    """Lists the images in files and folders, in the order given.
 
     A file is taken with any name; a folder is searched with all its subfolders for files with an image's
     extension, in sorted order, hidden ones ignored.
-
-    Args:
-        paths: Files and folders, in the order to be kept.
 
     Raises:
         DataError: One does not exist, or none of them has an image.

@@ -14,11 +14,7 @@ _ERRORS_ONLY = 3
 
 
 def open_session(path: Path, num_threads: int | None) -> Any:
-    """Opens the file with onnxruntime on the CPU.
-
-    Args:
-        path: An ``.onnx`` file.
-        num_threads: Threads for one operator; None takes one per core.
+    """Opens an ``.onnx`` file with onnxruntime on the CPU; ``num_threads`` of None takes one per core.
 
     Returns:
         An ``onnxruntime.InferenceSession`` with one input (N, 3, H, W) and one output (N, K).

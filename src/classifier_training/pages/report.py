@@ -14,11 +14,7 @@ _STATUS = {"finished": "Training report", "training": "Not finished", "evaluatio
 
 
 def render_report(data: RunData) -> str:
-    """The page as text; it needs no other file and no network.
-
-    Args:
-        data: From `read_run`.
-    """
+    """The page as text; it needs no other file and no network."""
     values = {
         "title": one_line(data.name),
         "kind": _STATUS[data.status],

@@ -23,14 +23,9 @@ _UNWRITABLE = re.compile("[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 def render_page(template: str, values: Mapping[str, Any]) -> str:
-    """Fills a template that extends ``base.html.j2``.
+    """The whole HTML file of a template that extends ``base.html.j2``; text is escaped.
 
-    Args:
-        template: Its name in ``pages/templates``.
-        values: The values of the template; text is escaped.
-
-    Returns:
-        The whole HTML file. Characters that UTF-8 or HTML do not allow are replaced by �.
+    Characters that UTF-8 or HTML do not allow are replaced by �.
     """
     style, script = _static(STYLE), "\n".join(_static(name) for name in SCRIPTS)
     ours = {"style": Markup(style), "script": Markup(script)}  # noqa: S704 - files of this package

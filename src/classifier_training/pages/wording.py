@@ -12,12 +12,7 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def percentage(share: float | None, digits: int = 1) -> str:
-    """A share in [0, 1] such as ``89.3 %``; never rounded to 0 or 100 %.
-
-    Args:
-        share: The share, or None.
-        digits: Digits after the point.
-    """
+    """A share in [0, 1] such as ``89.3 %``, with that many digits after the point; never rounded to 0 or 100 %."""
     if share is None or not math.isfinite(share):
         return DASH
     if share in {0, 1}:

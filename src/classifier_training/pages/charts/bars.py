@@ -30,13 +30,7 @@ def pair_bar(first: float, second: float) -> Markup:
 
 
 def score_scale(score: float, interval: tuple[float, float] | None, name: str) -> Markup:
-    """A scale from 0 to 100 % with a score and its interval, for the head of a page.
-
-    Args:
-        score: In [0, 1].
-        interval: Low and high end, or None.
-        name: What it shows, for screen readers.
-    """
+    """A scale from 0 to 100 % with a score in [0, 1] and its interval, and a name for screen readers."""
     ticks = [element("line", x1=percent(tick / 4), x2=percent(tick / 4), y1="30%", y2="70%", class_="base")
              for tick in range(5)]  # fmt: skip
     anchors = ("start", "middle", "middle", "middle", "end")

@@ -32,15 +32,9 @@ def column_chart(
     kind: int = 1,
     over: Markup | None = None,
 ) -> Markup:
-    """Columns that stand on a horizontal axis.
+    """Columns that stand on a horizontal axis, from left to right, with further marks on top of them.
 
-    Args:
-        frame: Title, description and size.
-        columns: From left to right.
-        x_axis: Contains their ends; None: from the first to the last one, without labels.
-        y_axis: Starts at 0 and contains all heights.
-        kind: Colour.
-        over: Drawn on top of the columns.
+    The vertical axis starts at 0 and contains all heights; without a horizontal one, columns fill the chart unlabelled.
     """
     shown = x_axis or Axis(columns[0].low if columns else 0.0, columns[-1].high if columns else 1.0, (), str)
     gap = GAP if len(columns) <= 60 else 0.0
@@ -55,13 +49,7 @@ def column_chart(
 
 
 def level(values: Sequence[float], axis: Axis, kind: int) -> Markup:
-    """Lines at heights over columns of equal width, for comparison.
-
-    Args:
-        values: A height for each column.
-        axis: The vertical axis.
-        kind: Colour.
-    """
+    """Lines at heights over columns of equal width, one for each column, for comparison."""
     width = 1 / max(len(values), 1)
     marks = [
         element(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from markupsafe import Markup
 
-from classifier_training.pages.charts.axes import Axis, bottom_labels, horizontal_grid, tick_room
+from classifier_training.pages.charts.axes import Axis, bottom_labels, epoch_axis, horizontal_grid, tick_room
 from classifier_training.pages.charts.svg import INNER, Frame, Hit, chart, element, label, number, percent, stretched
 
 MOST_DOTS = 40  # more points than this are a line without dots
@@ -65,6 +66,22 @@ def line_chart(
         *(_draw(positions, line, y_axis) for line in lines),
         hits=[Hit(position, text) for position, text in zip(positions, hits, strict=True)] if hits else (),
     )
+
+
+def epoch_chart(
+    title: str,
+    description: str,
+    epochs: Sequence[float],
+    lines: Sequence[Line],
+    *,
+    y_axis: Axis,
+    hits: Sequence[str],
+    mark: tuple[float, str] | None = None,
+) -> dict[str, Any]:
+    """The title, image and legend of a chart over epochs, which shows the same hit as the others of its page."""
+    frame = Frame(title=title, description=description, x_name="epoch", group="epochs")
+    svg = line_chart(frame, epochs, lines, x_axis=epoch_axis(epochs), y_axis=y_axis, hits=hits, mark=mark)
+    return {"title": title, "svg": svg, "legend": [(line.kind, line.name) for line in lines]}
 
 
 def _draw(positions: Sequence[float], line: Line, axis: Axis) -> Markup:

@@ -20,13 +20,9 @@ _CORNER = 88.0  # room for the names of the axes, pixels
 
 
 def matrix_chart(confusion: NDArray[np.int64], classes: Sequence[str], title: str, description: str) -> Markup:
-    """The counts; the strength of a cell is the square root of its share of its row.
+    """The counts of a confusion matrix (K, K), whose rows are the true class, with the K class names.
 
-    Args:
-        confusion: Integer (K, K), rows are the true class.
-        classes: K names.
-        title: Name of the chart.
-        description: What it shows, for those who do not see it.
+    The strength of a cell is the square root of its share of its row.
     """
     num_classes = len(classes)
     cell = 34 if num_classes <= 12 else 24 if num_classes <= MOST_WRITTEN else 13

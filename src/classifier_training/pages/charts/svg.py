@@ -77,11 +77,9 @@ def percent(share: float) -> str:
 
 
 def one_line(text: str, longest: int | None = None) -> str:
-    """A name that can be shown: without line breaks, direction marks and lone surrogates.
+    """A class or file name that can be shown: without line breaks, direction marks and lone surrogates.
 
-    Args:
-        text: A class or file name, which may contain anything.
-        longest: Number of letters to keep, from the beginning and the end; None: all.
+    With ``longest``, only so many letters are kept, from the beginning and the end.
     """
     text = _CONTROLS.sub("␣", _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", _DIRECTIONS.sub("", text)))
     text = text if text.strip() else "(no name)"
@@ -102,13 +100,7 @@ def stretched(*children: Markup) -> Markup:
 
 
 def chart(frame: Frame, *children: Markup, hits: Iterable[Hit] = ()) -> Markup:
-    """A whole chart: the image with its title and description, and its texts.
-
-    Args:
-        frame: Title, description and size.
-        children: The drawing.
-        hits: Its texts, from left to right.
-    """
+    """A whole chart: the image with its title and description, and its texts from left to right."""
     places = json.dumps([[round(100 * hit.share, 2), hit.text] for hit in hits], ensure_ascii=False)
     image = element(
         "svg", element("title", frame.title), element("desc", frame.description), *children,

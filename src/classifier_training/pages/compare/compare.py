@@ -37,11 +37,7 @@ _UNKNOWN = Cell(DASH)
 
 
 def render_compare(compared: ComparedRuns) -> str:
-    """The page as text; it needs no other file and no network.
-
-    Args:
-        compared: Two runs or more, read with their predictions.
-    """
+    """The page of runs that were read with their predictions, as text; it needs no other file and no network."""
     runs = [run.data for run in compared.runs]
     values = {
         "title": f"{len(runs)} runs compared",
@@ -77,7 +73,7 @@ COLUMNS = (
 
 
 def conclusions(compared: ComparedRuns) -> list[str]:
-    """Which run is better, in sentences; argument as of `render_compare`."""
+    """Which run is better, in sentences."""
     if compared.best is None:
         return ["None of these runs has scores yet."]
     best = compared.best

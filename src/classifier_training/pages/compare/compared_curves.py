@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from classifier_training.pages.charts.axes import axis_over, epoch_axis, share_axis
-from classifier_training.pages.charts.lines import Line, line_chart
-from classifier_training.pages.charts.svg import Frame
+from classifier_training.pages.charts.axes import axis_over, share_axis
+from classifier_training.pages.charts.lines import Line, epoch_chart
 from classifier_training.pages.compare.compared_runs import ComparedRun
 from classifier_training.pages.wording import DASH, count, decimal, percentage
 
@@ -43,20 +42,10 @@ def _chart(runs: Sequence[ComparedRun], name: str, title: str, write: Callable[[
     last = [f"{line.name} {decimal([value for value in line.values if value is not None][-1])}" for line in lines]
     shown = [epoch + 1 for epoch in epochs]
     every = [value for line in lines for value in line.values]
-    svg = line_chart(
-        Frame(
-            title=title,
-            description=f"{title} of {count(len(lines), 'run')} by epoch; last: {'; '.join(last)}.",
-            x_name="epoch",
-            group="epochs",
-        ),
-        shown,
-        lines,
-        x_axis=epoch_axis(shown),
-        y_axis=share_axis(every, num_ticks=4) if write is _SHARE else axis_over(every, write, num_ticks=4, low=0.0),
-        hits=[_text(epoch, lines, index, write) for index, epoch in enumerate(shown)],
-    )
-    return {"title": title, "svg": svg, "legend": [(line.kind, line.name) for line in lines]}
+    description = f"{title} of {count(len(lines), 'run')} by epoch; last: {'; '.join(last)}."
+    y_axis = share_axis(every, num_ticks=4) if write is _SHARE else axis_over(every, write, num_ticks=4, low=0.0)
+    texts = [_text(epoch, lines, index, write) for index, epoch in enumerate(shown)]
+    return epoch_chart(title, description, shown, lines, y_axis=y_axis, hits=texts)
 
 
 def _by_epoch(run: ComparedRun, name: str) -> dict[int, float]:

@@ -10,23 +10,14 @@ LARGEST_FIGURE_BYTES = 2**24
 
 
 class FilesInside:
-    """Finds files below a folder, and none outside it.
-
-    Args:
-        root: The folder.
-    """
+    """Finds files below a folder, and none outside it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._folders: dict[Path, bool] = {root: True}
 
     def find(self, name: str | None, max_bytes: int = MAX_BYTES) -> Path | None:
-        """The file of that relative name; None where it is missing, leads out of the folder, or is too large.
-
-        Args:
-            name: With ``/`` between folders; None: no file.
-            max_bytes: Largest size.
-        """
+        """The file of that relative name; None where it is missing, leads out of the folder, or is too large."""
         if not name or "\\" in name or "\0" in name:
             return None
         relative = PurePosixPath(name)

@@ -63,14 +63,7 @@ def read_scored(
 
 
 def scores_of_results(root: Path, scores: SplitScores, *, split: str, epoch: int) -> ScoredData:
-    """The scores in ``results.json``, which has them in runs of every version.
-
-    Args:
-        root: The run folder.
-        scores: The final scores.
-        split: The split.
-        epoch: Of the weights, from 0.
-    """
+    """The final scores in ``results.json``, which has them in runs of every version; the epoch counts from 0."""
     return ScoredData(
         root=root / split,
         description=f"the {split} split",

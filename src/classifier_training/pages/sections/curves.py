@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from classifier_training.metrics.score_names import SCORE_TITLES
-from classifier_training.pages.charts.axes import axis_over, epoch_axis, share_axis
-from classifier_training.pages.charts.lines import Line, line_chart
-from classifier_training.pages.charts.svg import Frame
+from classifier_training.pages.charts.axes import axis_over, share_axis
+from classifier_training.pages.charts.lines import Line, epoch_chart
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.section import Section, num_all_epochs
 from classifier_training.pages.wording import count, decimal, percentage
@@ -84,11 +83,7 @@ def _epoch_texts(data: RunData, columns: dict[str, Values]) -> list[str]:
 
 
 def _chart(
-    data: RunData,
-    columns: dict[str, Values],
-    names: tuple[str, ...],
-    title: str,
-    texts: list[str],
+    data: RunData, columns: dict[str, Values], names: tuple[str, ...], title: str, texts: list[str]
 ) -> dict[str, Any] | None:
     shown = [name for name in names if name in columns]
     if not shown:
@@ -101,22 +96,10 @@ def _chart(
     else:
         y_axis = axis_over(every, decimal, num_ticks=4, low=0.0 if any(every) else None)
     last = [f"{line.name} {write_metric(name, line.values[-1])}" for line, name in zip(lines, shown, strict=True)]
-    svg = line_chart(
-        Frame(
-            title=title,
-            description=f"{title} by epoch, {count(len(epochs), 'epoch')}; last: {', '.join(last)}.",
-            x_name="epoch",
-            group="epochs",
-        ),
-        epochs,
-        lines,
-        x_axis=epoch_axis(epochs),
-        y_axis=y_axis,
-        hits=texts,
-        mark=None if data.best_epoch is None or data.best_epoch not in data.metrics.epochs
-        else (data.best_epoch + 1, "best epoch"),
-    )  # fmt: skip
-    return {"title": title, "svg": svg, "legend": [(line.kind, line.name) for line in lines]}
+    description = f"{title} by epoch, {count(len(epochs), 'epoch')}; last: {', '.join(last)}."
+    best = data.best_epoch
+    mark = None if best is None or best not in data.metrics.epochs else (best + 1, "best epoch")
+    return epoch_chart(title, description, epochs, lines, y_axis=y_axis, hits=texts, mark=mark)
 
 
 def _lead(data: RunData) -> str:
