@@ -30,7 +30,7 @@ class Caveat(NamedTuple):
 
 def caveats(data: RunData) -> list[Caveat]:
     """All caveats of a run or an evaluation, serious ones first."""
-    scored = data.final or data.validation
+    scored = data.scored
     found = [*_of_validation(data), *_of_export(data), *_of_photos(data)]
     if scored is not None:
         found = [*_of_split(data, scored), *_of_classes(scored), *found]
@@ -82,7 +82,7 @@ def _of_classes(scored: ScoredData) -> Iterator[Caveat]:
 
 
 def _of_validation(data: RunData) -> Iterator[Caveat]:
-    statistics, scored = data.statistics, data.final or data.validation
+    statistics, scored = data.statistics, data.scored
     if statistics is None or data.best_epoch is None:
         return
     validated = statistics.counts.get("val", ())

@@ -78,9 +78,7 @@ class ComparedRuns:
 
 def compared_runs(data: Sequence[RunData]) -> ComparedRuns:
     """Names runs, finds the best and pairs the others with it."""
-    runs = [
-        ComparedRun(label, one, one.final or one.validation) for label, one in zip(_labels(data), data, strict=True)
-    ]
+    runs = [ComparedRun(label, one, one.scored) for label, one in zip(_labels(data), data, strict=True)]
     scored = [(run.scored.top1, -index) for index, run in enumerate(runs) if run.scored is not None]
     if not scored:
         return ComparedRuns(tuple(runs), None)

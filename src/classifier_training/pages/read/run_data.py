@@ -101,6 +101,11 @@ class RunData:
     commands: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
+    @property
+    def scored(self) -> ScoredData | None:
+        """The final scores, or those of the latest validation so far."""
+        return self.final or self.validation
+
 
 def read_run(path: Path, *, with_predictions: bool = False) -> RunData:
     """Reads a run folder or an evaluation folder.

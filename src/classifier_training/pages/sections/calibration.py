@@ -18,7 +18,7 @@ SLIGHT = 0.02  # difference of confidence and accuracy that is negligible
 
 def calibration_section(data: RunData) -> Section:
     """The reliability diagram and the number of images in each bin."""
-    scored = data.final or data.validation
+    scored = data.scored
     if scored is None or not any(one.count for one in scored.calibration.bins):
         return Section(KEY, TITLE, empty="Nothing has been scored yet.")
     bins = scored.calibration.bins

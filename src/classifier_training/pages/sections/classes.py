@@ -16,7 +16,7 @@ FILTER_FROM = 20  # classes, from which the table can be searched
 
 def classes_section(data: RunData) -> Section:
     """Precision, recall, F1 and support with their intervals."""
-    scored = data.final or data.validation
+    scored = data.scored
     if scored is None or not scored.per_class:
         return Section(KEY, TITLE, empty="Nothing has been scored yet.")
     rows = [

@@ -22,7 +22,7 @@ BLOCK = 30  # classes that are shown first where there are very many
 
 def confusion_section(data: RunData) -> Section:
     """The confusion matrix, the most confused pairs, and their images."""
-    scored = data.final or data.validation
+    scored = data.scored
     if scored is None:
         return Section(KEY, TITLE, empty="Nothing has been scored yet.")
     if scored.confusion is None:

@@ -23,7 +23,7 @@ WRITTEN = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # thresholds in the table
 
 def coverage_section(data: RunData) -> Section:
     """Accuracy against the share of the photos whose prediction is confident enough."""
-    scored = data.final or data.validation
+    scored = data.scored
     points = [] if scored is None else [point for point in scored.coverage if point.accuracy is not None]
     if scored is None or not points:
         return Section(KEY, TITLE, empty="Nothing has been scored yet.")

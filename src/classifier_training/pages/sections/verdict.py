@@ -22,7 +22,7 @@ KEY, TITLE = "verdict", "Summary"
 
 def verdict_section(data: RunData) -> Section:
     """The head of the page."""
-    scored = data.final or data.validation
+    scored = data.scored
     interval = None if scored is None else scored.intervals.get("top1")
     values = {
         "score": None if scored is None else percentage(scored.top1).removesuffix(f"{SPACE}%"),
@@ -41,7 +41,7 @@ def verdict_section(data: RunData) -> Section:
 
 def score_sentence(data: RunData) -> str:
     """The score and its interval in a sentence that follows the number."""
-    scored = data.final or data.validation
+    scored = data.scored
     if scored is None:
         return "Nothing has been scored yet."
     of_photos = f"of {count_photos(scored)} classified correctly"
