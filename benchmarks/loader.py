@@ -94,8 +94,8 @@ def bare_loop(setup: Setup) -> Epoch:
 
 
 def _bare_process(setup: Setup, number: int, order: Any, results: Any) -> None:
-    from classifier_training.data.loading.crops import Randomness, random_uniforms
     from classifier_training.data.loading.resampling import as_images
+    from classifier_training.data.loading.transforms import Randomness, random_uniforms
 
     torch.set_num_threads(1)
     dataset = make_data(setup, cache="disk").train_dataloader().dataset

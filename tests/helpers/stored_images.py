@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.data.cache.image_cache import ImageCache
-from classifier_training.data.cache.making import make_cache
 from classifier_training.data.cache.marks import CacheMarks
 from classifier_training.data.cache.slots import ImageList, StoredForm, stored_size
+from classifier_training.data.cache.store import make_cache
 
 
 def make_list(

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from classifier_training.errors import BadImageError
-from classifier_training.imaging.pillow_warnings import silenced
-from classifier_training.imaging.pixel_limit import pixel_limit, refuse_too_many_pixels
+from classifier_training.imaging.pillow_state import pixel_limit, refuse_too_many_pixels, silenced
 from classifier_training.types import ImageRecord
 
 ImageSource = str | Path | bytes | ImageRecord
@@ -189,12 +188,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     Modes of 8 bits and less are Pillow's ``convert("RGB")``, which drops alpha. Pillow clips the deeper ones to
     255, which turns a 16-bit photograph white; they are scaled here instead.
-
-    Args:
-        image: Any mode.
-
-    Returns:
-        Mode RGB, same size.
     """
     if image.mode == "I" or image.mode.startswith("I;16"):
         return _grey(_integer_to_8_bit(np.asarray(image).astype(np.int64)))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from classifier_training.imaging.decode import decode_image, image_orientation, upright, upright_size
-from classifier_training.imaging.pixel_limit import has_too_many_pixels
+from classifier_training.imaging.pillow_state import has_too_many_pixels
 
 SHRINKS: Final = (8, 4, 2)
 """What the sides of an image can be divided by while it is decoded."""

@@ -18,7 +18,8 @@ from classifier_training.data.cache.locations import (
     show_bytes,
     temporary_location,
 )
-from classifier_training.data.cache.making import (
+from classifier_training.data.cache.slots import ImageList
+from classifier_training.data.cache.store import (
     cache_problem,
     grow_cache,
     make_cache,
@@ -26,7 +27,6 @@ from classifier_training.data.cache.making import (
     table_bytes,
     touch_cache,
 )
-from classifier_training.data.cache.slots import ImageList
 from classifier_training.data.cache.users import CacheUse, is_used
 
 CacheSetting = Literal["auto", "none", "memory", "disk"]

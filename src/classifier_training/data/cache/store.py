@@ -1,22 +1,42 @@
-"""The folder of all image caches: who may change it when, what they take, and which of them are removed."""
+"""The folder of all image caches: how one is made whole or not at all, what they take, and which are removed."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from classifier_training.data.cache.making import META_FILE, NEW
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.data.cache.files import (
+    CHECKS_FILE,
+    DIGESTS_FILE,
+    EARLIER_FILE,
+    PIXELS_FILE,
+    SLOTS_FILE,
+    SOURCES_FILE,
+    is_end_of_image,
+)
+from classifier_training.data.cache.slots import ImageList, find_digests
 from classifier_training.data.cache.users import is_used
+from classifier_training.files.atomic import write_json
 
 _LOCK_FILE: Final = ".lock"
 _LOCK_SECONDS: Final = 300.0
 _OLD: Final = ".old-"
 _BLOCK_BYTES: Final = 512
+FORMAT_VERSION: Final = 1
+META_FILE: Final = "meta.json"
+_ROW_BYTES: Final = 64  # an image's slot, checksum, content hash and source, and the marks of some runs
+_META_BYTES: Final = 1024
+_NEW: Final = ".new-"  # how the name of a folder begins that is being made
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +82,7 @@ class CacheStore:
     def clean(self) -> None:
         """Removes what a killed process left half made or half removed."""
         for path in self.folder.iterdir():
-            if path.name.startswith((NEW, _OLD)):
+            if path.name.startswith((_NEW, _OLD)):
                 shutil.rmtree(path, ignore_errors=True)
 
     def stored(self) -> list[StoredCache]:
@@ -120,3 +140,127 @@ def _look_at(folder: Path) -> StoredCache:
         ),
         used_at_ns=statuses[META_FILE].st_mtime_ns if META_FILE in statuses else 0,
     )
+
+
+def make_cache(folder: Path, images: ImageList, room: int, others: Sequence[Path] = ()) -> None:
+    """Makes an empty cache.
+
+    Args:
+        folder: Where.
+        images: What will be stored.
+        room: Bytes for pixels, up to the end of an image; those behind it are not stored.
+        others: Caches next to it; images are taken over from the first one of the same form that has some of them.
+
+    Raises:
+        OSError: The disk is full or read-only.
+    """
+    new = folder.with_name(f"{_NEW}{secrets.token_hex(8)}")
+    try:
+        new.mkdir()
+        _write(new / SLOTS_FILE, images.slots())
+        # zeros, not a hole: to read the memory of a hole takes memory where the file itself is in memory
+        _write(new / CHECKS_FILE, [np.zeros(len(images), np.uint64)])
+        _write(new / DIGESTS_FILE, [images.digests])
+        _link_earlier(new, images, others)
+        _set_length(new / PIXELS_FILE, room)
+        write_json(new / META_FILE, {"format": FORMAT_VERSION, "form": asdict(images.form)})
+        _rename_into_place(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def grow_cache(folder: Path, room: int) -> None:
+    """Gives a cache room for more images. It never gets less: the memory of its readers would vanish.
+
+    Raises:
+        OSError: The disk is read-only.
+    """
+    if room > room_of(folder):
+        _set_length(folder / PIXELS_FILE, room)
+
+
+def table_bytes(folder: Path, count: int) -> int:
+    """What a cache of ``count`` images takes besides their pixels; at most, if it does not exist."""
+    if not folder.exists():
+        return _ROW_BYTES * count + _META_BYTES
+    return sum(_length(path) for path in folder.iterdir() if path.is_file()) - room_of(folder)
+
+
+def room_of(folder: Path) -> int:
+    """Bytes that a cache has for pixels, used or not."""
+    return _length(folder / PIXELS_FILE)
+
+
+def touch_cache(folder: Path) -> None:
+    """Notes that a cache is used now; the one that was used longest ago is the first to go."""
+    os.utime(folder / META_FILE)
+
+
+def cache_problem(folder: Path, images: ImageList) -> str | None:
+    """Why a cache that exists cannot be used; None for one that can."""
+    meta = _read_meta(folder)
+    if meta is None:
+        return f"its {META_FILE} cannot be read"
+    if meta.get("format") != FORMAT_VERSION:
+        return f"it is of format {meta.get('format')}, not {FORMAT_VERSION}"
+    lengths = {SLOTS_FILE: 16 * len(images) + 16, CHECKS_FILE: 8 * len(images)}
+    for name, length in lengths.items():
+        if _length(folder / name) != length:
+            return f"its {name} has {_length(folder / name)} bytes, not {length}"
+    room = room_of(folder)
+    if room == 0 or not is_end_of_image(folder, room):
+        return f"its {PIXELS_FILE} has {room} bytes, which is not the end of an image"
+    return None
+
+
+def _link_earlier(new: Path, images: ImageList, others: Sequence[Path]) -> None:
+    """Notes which images can be taken over from another cache."""
+    for folder in others:
+        meta = _read_meta(folder) or {}
+        if meta.get("format") != FORMAT_VERSION or meta.get("form") != asdict(images.form):
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            there = np.fromfile(folder / DIGESTS_FILE, np.uint8).reshape(-1, images.digests.shape[1])
+            sources = find_digests(images.digests, there)
+            if (sources >= 0).any():
+                _write(new / SOURCES_FILE, [sources])
+                (new / EARLIER_FILE).write_text(folder.name, encoding="utf-8")
+                return
+
+
+def _write(path: Path, parts: Iterable[NDArray[Any]]) -> None:
+    """Writes arrays one behind the other, and waits until they are on the disk."""
+    with path.open("wb") as file:
+        for part in parts:
+            file.write(np.ascontiguousarray(part).data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _set_length(path: Path, length: int) -> None:
+    with path.open("ab") as file:
+        file.truncate(length)
+
+
+def _rename_into_place(new: Path, folder: Path) -> None:
+    try:
+        new.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # where locks do nothing, as on some network disks, another process may be faster
+            raise
+
+
+def _read_meta(folder: Path) -> dict[str, Any] | None:
+    try:
+        meta = json.loads((folder / META_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return meta if isinstance(meta, dict) else None
+
+
+def _length(path: Path) -> int:
+    """Bytes of a file; 0 for a missing one."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

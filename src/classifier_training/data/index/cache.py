@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.data.cache.folder import CACHE_VARIABLE, is_cache_error, one_at_a_time
-from classifier_training.data.index.check import Facts, inspect_records
+from classifier_training.data.index.check import Facts, current_stamp, inspect_records
 from classifier_training.data.index.table import Index, RowRecords, listing_keys, write_index
 from classifier_training.data.sources.address import is_remote
 from classifier_training.data.sources.detect import list_photos
 from classifier_training.data.sources.listing import Listing
 from classifier_training.data.sources.table import Columns
-from classifier_training.types import Progress, file_stamp
+from classifier_training.types import Progress
 
 MAX_FILES_COMPARED: Final = 100_000
 """Up to this many files, each one's size and time of change is compared at every start, which takes half a second.
@@ -171,8 +171,8 @@ def _is_current(index: Index) -> bool:
     shards: dict[str, int] = {}  # a shard's stamp is that of thousands of rows
     for record, stamp in zip(RowRecords(index, np.arange(len(index))), index.stamps, strict=True):
         if record.member and record.path not in shards:
-            shards[record.path] = _stamp(record.path)
-        if stamp != (shards[record.path] if record.member else _stamp(record.path)):
+            shards[record.path] = current_stamp(record.path)
+        if stamp != (shards[record.path] if record.member else current_stamp(record.path)):
             return False
     return True
 
@@ -185,10 +185,3 @@ def _state(location: str) -> tuple[int, int]:
         return 0, 0
     is_folder = os.path.isdir(location)  # noqa: PTH112 - as above
     return status.st_mtime_ns, 0 if is_folder else status.st_size
-
-
-def _stamp(path: str) -> int:
-    try:
-        return file_stamp(os.stat(path))  # noqa: PTH116 - as above
-    except (OSError, ValueError):
-        return 0

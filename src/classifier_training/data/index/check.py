@@ -66,12 +66,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class BadImage:
-    """A file that was left out.
-
-    Attributes:
-        path: The file.
-        reason: Why it is not an image; names the file.
-    """
+    """A file that was left out, and why it is not an image, which names the file."""
 
     path: str
     reason: str
@@ -158,7 +153,7 @@ def _inspect(
     max_pixels: int | None,
 ) -> None:
     try:
-        stamp = _stamp(record.path)
+        stamp = current_stamp(record.path)
         if known is not None and known(position, stamp):
             return
         facts.stamps[position] = stamp
@@ -173,7 +168,7 @@ def _inspect(
     facts.digests[position] = np.frombuffer(digest, np.uint8)
 
 
-def _stamp(path: str) -> int:
+def current_stamp(path: str) -> int:
     """The stamp of a file; 0 for a missing file, which reading it reports better."""
     try:
         return file_stamp(os.stat(path))  # noqa: PTH116 - a Path for each of a million files takes seconds

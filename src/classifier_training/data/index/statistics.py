@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.data.index.check import MODES, BadImage
+from classifier_training.data.index.check import MODES
 from classifier_training.data.photos import Photos
 from classifier_training.data.sources.detect import shown_root
 from classifier_training.files.text import plain_text
@@ -50,7 +49,7 @@ def dataset_statistics(photos: Photos) -> Statistics:
         histograms={name: _histogram(values) for name, values in columns.items()},
         modes=_modes(photos.index.modes[rows]),
         num_bad=len(photos.bad),
-        bad=_bad(photos.bad),
+        bad=tuple(BadFile(plain_text(bad.path), plain_text(bad.reason)) for bad in photos.bad[:MAX_BAD_NAMED]),
     )
 
 
@@ -75,10 +74,6 @@ def _modes(codes: NDArray[np.uint8]) -> dict[str, int]:
     counts = np.bincount(codes, minlength=len(MODES))
     order = np.argsort(-counts, kind="stable")
     return {MODES[code]: int(counts[code]) for code in order if counts[code]}
-
-
-def _bad(bad: Sequence[BadImage]) -> tuple[BadFile, ...]:
-    return tuple(BadFile(plain_text(image.path), plain_text(image.reason)) for image in bad[:MAX_BAD_NAMED])
 
 
 def _number(value: Any) -> float:

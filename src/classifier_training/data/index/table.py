@@ -65,12 +65,14 @@ class Index:
     @functools.cached_property
     def label_names(self) -> tuple[str, ...]:
         """The class names that `labels` count in; in no special order."""
-        return tuple(self._dictionary("label"))
+        return tuple(self._batches[0].column(self._columns["label"]).dictionary.to_pylist() if self._batches else ())
 
     @functools.cached_property
     def labels(self) -> NDArray[np.int32]:
         """int32 (N,), positions in `label_names`."""
-        return self._codes("label")
+        column = self._columns["label"]
+        parts = [_values(batch.column(column).indices, np.int32) for batch in self._batches]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int32)
 
     @functools.cached_property
     def splits(self) -> NDArray[np.int8]:
@@ -139,14 +141,6 @@ class Index:
 
         return pa.chunked_array([_keys(batch) for batch in self._batches], pa.large_string())
 
-    def _dictionary(self, name: str) -> list[str]:
-        return self._batches[0].column(self._columns[name]).dictionary.to_pylist() if self._batches else []
-
-    def _codes(self, name: str) -> NDArray[np.int32]:
-        column = self._columns[name]
-        parts = [_values(batch.column(column).indices, np.int32) for batch in self._batches]
-        return np.concatenate(parts) if parts else np.zeros(0, np.int32)
-
     def _numbers(self, name: str, dtype: type[np.generic]) -> NDArray[Any]:
         parts = [_values(batch.column(self._columns[name]), dtype) for batch in self._batches]
         return np.concatenate(parts) if parts else np.zeros(0, dtype)
@@ -183,14 +177,7 @@ class RowRecords(Sequence[ImageRecord]):
 
 
 def write_index(path: Path, listing: Listing, facts: Facts, **metadata: Any) -> None:
-    """Writes an index whole or not at all.
-
-    Args:
-        path: The file.
-        listing: What the source found.
-        facts: What its images are.
-        metadata: Plain values to keep in it.
-    """
+    """Writes the index of a listing and its images' facts, whole or not at all, with plain values to keep in it."""
     import pyarrow as pa
 
     rows = listing.rows

@@ -12,9 +12,8 @@ from torch.utils.data import Dataset
 
 from classifier_training.data.cache.slots import stored_size
 from classifier_training.data.loading.batch_memory import BatchMemory, make_batch
-from classifier_training.data.loading.crops import Randomness, random_uniforms
 from classifier_training.data.loading.resampling import reduced
-from classifier_training.data.loading.transforms import TrainTransform
+from classifier_training.data.loading.transforms import Randomness, TrainTransform, random_uniforms
 from classifier_training.data.sampling.batches import SampledIndices
 from classifier_training.imaging.decode import decode_image, read_image_bytes
 from classifier_training.imaging.jpeg import EncodedImage, largest_shrink

@@ -7,8 +7,9 @@ images, which it handles faster than tensors. The evaluation transform is `class
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -18,10 +19,16 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from classifier_training.config.schema import DataConfig
-from classifier_training.data.loading.crops import Crop, Randomness
 from classifier_training.data.loading.resampling import as_images, resize_kernel
 from classifier_training.imaging.jpeg import largest_shrink
+from classifier_training.seeding import mix_seed
 from classifier_training.types import Preprocessing
+
+_NUM_TRIES: Final = 10  # as torchvision
+_AREA, _RATIO, _LEFT, _TOP, _HFLIP, _VFLIP, _SEED = 0, _NUM_TRIES, 2 * _NUM_TRIES, 21, 22, 23, 24
+# A whole number of Philox blocks, so that every sample begins with one of its own.
+_BLOCK: Final = 4
+_NUM_BLOCKS: Final = 7
 
 
 class TrainTransform:
@@ -123,3 +130,85 @@ def _colour(config: DataConfig) -> v2.Transform | None:
     if not steps:
         return None
     return steps[0] if len(steps) == 1 else v2.Compose(steps)
+
+
+class Crop(NamedTuple):
+    """A rectangle of an image, pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def shrunk(self, shrink: int) -> Crop:
+        """The part of an image with sides divided by ``shrink`` that lies whole in this one."""
+        return Crop(self.left // shrink, self.top // shrink, self.width // shrink, self.height // shrink)
+
+    def of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A view of that part of uint8 (H, W, 3)."""
+        return pixels[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+class Randomness:
+    """The random numbers of one sample: a row of `random_uniforms`."""
+
+    def __init__(self, uniforms: Sequence[float]) -> None:
+        self._uniforms = uniforms
+
+    @property
+    def seed(self) -> int:
+        """Seed in [0, 2⁵³) for what uses a generator of its own."""
+        return int(self._uniforms[_SEED] * 2**53)
+
+    def flips(self, horizontally: float, vertically: float) -> tuple[bool, bool]:
+        """Whether to flip, by the probabilities."""
+        return self._uniforms[_HFLIP] < horizontally, self._uniforms[_VFLIP] < vertically
+
+    def crop(self, size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]) -> Crop:
+        """A rectangle of random area, shape and position, distributed as torchvision's ``RandomResizedCrop``.
+
+        Args:
+            size: Width and height of the image, pixels.
+            scale: Range of its share of the image's area, uniform.
+            ratio: Range of its width / height, uniform in the logarithm.
+
+        Returns:
+            If ten tries do not fit into the image, the largest centred one whose shape is in the range.
+        """
+        width, height = size
+        low, high = math.log(ratio[0]), math.log(ratio[1])
+        for number in range(_NUM_TRIES):
+            area = width * height * (scale[0] + (scale[1] - scale[0]) * self._uniforms[_AREA + number])
+            shape = math.exp(low + (high - low) * self._uniforms[_RATIO + number])
+            w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
+            if 0 < w <= width and 0 < h <= height:
+                left = int(self._uniforms[_LEFT] * (width - w + 1))
+                return Crop(left, int(self._uniforms[_TOP] * (height - h + 1)), w, h)
+        w = min(width, max(1, round(height * ratio[1])))
+        h = min(height, max(1, round(width / ratio[0])))
+        return Crop((width - w) // 2, (height - h) // 2, w, h)
+
+
+def random_uniforms(seed: int, epoch: int, positions: NDArray[np.int64]) -> list[list[float]]:
+    """Random numbers in [0, 1) for each sample.
+
+    Philox is a generator that jumps to any position at once, so no sample depends on the others.
+
+    Args:
+        seed: The run's seed.
+        epoch: The epoch.
+        positions: int64 (n,), of the samples in the epoch.
+
+    Returns:
+        n rows for `Randomness`.
+    """
+    philox = np.random.Philox(key=mix_seed(seed, epoch))
+    generator = np.random.Generator(philox)
+    uniforms = np.empty((len(positions), _BLOCK * _NUM_BLOCKS))
+    starts = np.flatnonzero(np.diff(positions, prepend=positions[:1]) != 1).tolist()
+    position = 0
+    for start, stop in zip(starts, [*starts[1:], len(positions)], strict=False):
+        philox.advance((int(positions[start]) - position) * _NUM_BLOCKS)
+        generator.random(out=uniforms[start:stop])
+        position = int(positions[stop - 1]) + 1
+    return uniforms.tolist()

@@ -19,7 +19,7 @@ from classifier_training.data.photos import Photos
 from classifier_training.data.sources.shard_manifest import Manifest, ShardEntry
 from classifier_training.files.atomic import write_json
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS, decode_image, read_image_bytes
-from classifier_training.imaging.pillow_warnings import silenced
+from classifier_training.imaging.pillow_state import silenced
 from classifier_training.types import SPLITS, Progress, Split
 
 CLASSES_FILE: Final = "classes.json"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from classifier_training.data.sources.listing import SPLIT_OF_NAME, Listing, RowWriter
 from classifier_training.errors import DataError
@@ -130,7 +131,7 @@ def _visible(folder: Path) -> list[Path]:
         visible = (path for path in folder.iterdir() if not path.name.startswith("."))
         return sorted(visible, key=lambda path: path.name)
     except OSError as error:
-        raise _unreadable(error) from None
+        _refuse_unreadable(error)
 
 
 def _subfolders(root: Path) -> list[Path]:
@@ -140,7 +141,7 @@ def _subfolders(root: Path) -> list[Path]:
 def _files_below(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Every folder below, itself first, with its visible files in a stable order; links to folders are followed."""
     visited: set[str] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=_refuse_unreadable):
         real = os.path.realpath(parent)
         if real in visited:  # a link that leads back up
             folders.clear()
@@ -150,12 +151,8 @@ def _files_below(folder: Path) -> Iterator[tuple[str, list[str]]]:
         yield parent, sorted(name for name in files if not name.startswith("."))
 
 
-def _refuse(error: OSError) -> None:
-    raise _unreadable(error) from None
-
-
-def _unreadable(error: OSError) -> DataError:
-    return DataError(f"cannot read the folder {error.filename}: {error.strerror}")
+def _refuse_unreadable(error: OSError) -> NoReturn:
+    raise DataError(f"cannot read the folder {error.filename}: {error.strerror}") from None
 
 
 def _split_of(folder: Path) -> Split | None:

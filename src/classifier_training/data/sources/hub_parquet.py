@@ -10,13 +10,12 @@ from typing import Final
 
 from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.sources.address import is_remote, resolve, shown, split_address
-from classifier_training.data.sources.cells import fault
 from classifier_training.data.sources.listing import Listing, RowWriter
 from classifier_training.data.sources.parquet_columns import ImageColumns, image_columns, read_cells
 from classifier_training.data.sources.parquet_pack import Pack, unpack_images
 from classifier_training.data.sources.remote import fetch
 from classifier_training.data.sources.split_files import SplitFiles, entries, find_split_files, name_of, parent_of
-from classifier_training.data.sources.table_rows import Columns
+from classifier_training.data.sources.table_rows import Columns, fault
 from classifier_training.errors import DataError
 from classifier_training.types import SPLITS, Progress, Split
 
@@ -68,7 +67,8 @@ def _find(root: str) -> SplitFiles | None:
     files = find_split_files(root, ".parquet", _parquets)
     if files is not None or name_of(root).lower().endswith(".parquet"):
         return files
-    data = next((folder for folder in _subfolders(root) if name_of(folder) == "data"), None)
+    folders = entries(root).folders if is_remote(root) or Path(root).is_dir() else []
+    data = next((folder for folder in folders if name_of(folder) == "data"), None)
     return None if data is None else find_split_files(data, ".parquet", _parquets)
 
 
@@ -77,18 +77,10 @@ def _parquets(files: Sequence[str], folders: Sequence[str]) -> list[str]:
     return [] if folders else [file for file in files if name_of(file).lower().endswith(".parquet")]
 
 
-def _subfolders(root: str) -> list[str]:
-    return entries(root)[1] if is_remote(root) or Path(root).is_dir() else []
-
-
 def _fetched(files: SplitFiles, cache: Path) -> Iterator[tuple[Split | None, str, Path]]:
     """Split, location and local path of every file, in order, while the next ones are fetched."""
-
-    def local(location: str) -> Path:
-        return fetch(location, cache, revalidate=True) if is_remote(location) else Path(location)
-
     with ThreadPoolExecutor(_THREADS_OF_REMOTE) as pool:
-        paths = pool.map(local, [location for _, location in files.all()])
+        paths = pool.map(lambda file: fetch(file[1], cache, revalidate=True), files.all())
         for (split, location), path in zip(files.all(), paths, strict=True):
             yield split, location, path
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classifier_training.data.sources.cells import cell_text, fault, label_cell, split_cell, weight_cell
-from classifier_training.data.sources.table_rows import Columns
+from classifier_training.data.sources.table_rows import (
+    Columns,
+    Where,
+    cell_text,
+    fault,
+    label_cell,
+    split_cell,
+    weight_cell,
+)
 from classifier_training.errors import DataError, first_line
 from classifier_training.types import Split
 
@@ -53,13 +61,8 @@ def image_columns(path: Path, columns: Columns, shown: str) -> ImageColumns | No
     Raises:
         DataError: The file cannot be read, lacks a column, or it is not clear which one is meant.
     """
-    from pyarrow import ArrowException, parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            schema, num_rows = file.schema_arrow, file.metadata.num_rows
-    except (ArrowException, OSError) as error:
-        raise DataError(f"{shown} is not a readable Parquet file: {first_line(error)}") from None
+    with open_parquet(path, shown) as file:
+        schema, num_rows = file.schema_arrow, file.metadata.num_rows
     image = _image_column(schema, columns, shown)
     if image is None:
         return None
@@ -148,63 +151,58 @@ class RowCells:
 def read_cells(
     path: Path, columns: ImageColumns, split: Split | None, shown: str, classes: Collection[str] | None = None
 ) -> RowCells:
-    """Reads everything but the images.
+    """Reads everything but the images of a file that messages call ``shown``.
 
-    Args:
-        path: The file.
-        columns: Its columns.
-        split: The split of all rows; None: that of a column of the file, if it has one.
-        shown: What a message calls the file.
-        classes: The class names that there may be; None: any.
+    Without a ``split`` of all rows, that of a column of the file counts, if it has one; ``classes`` are the class
+    names that there may be.
 
     Raises:
         DataError: A row has no label, an index without a name, a label that may not be, or no split.
     """
-    column = _Reader(path, columns, shown)
-    labels = [
-        label_cell(text, (shown, row), columns.label, classes)
-        for row, text in enumerate(column(columns.label), start=1)
-    ]
+
+    def column(name: str) -> list[tuple[Where, str | None]]:
+        """Every row and its cell as text."""
+        with open_parquet(path, shown) as file:
+            values = file.read(columns=[name]).column(0).to_pylist()
+        class_names = columns.class_names.get(name)
+        rows = enumerate(values, start=1)
+        return [((shown, row), _named(value, (shown, row), name, class_names)) for row, value in rows]
+
+    labels = [label_cell(text, where, columns.label, classes) for where, text in column(columns.label)]
     splits: list[Split | None] = [split] * len(labels)
     if split is None and columns.split is not None:
-        found = enumerate(column(columns.split), start=1)
-        splits = [split_cell(text, (shown, row), columns.split) for row, text in found]
-    groups = None if columns.group is None else [text or None for text in column(columns.group)]
+        splits = [split_cell(text, where, columns.split) for where, text in column(columns.split)]
+    groups = None if columns.group is None else [text or None for _, text in column(columns.group)]
     weights = None
     if columns.weight is not None:
-        found = enumerate(column(columns.weight), start=1)
-        weights = [weight_cell(text, (shown, row), columns.weight) for row, text in found]
+        weights = [weight_cell(text, where, columns.weight) for where, text in column(columns.weight)]
     return RowCells(labels, splits, groups, weights)
 
 
-class _Reader:
-    """Reads one column as text."""
+def _named(value: Any, where: Where, column: str, class_names: list[str] | None) -> str | None:
+    """A cell as text, or the name that its index stands for."""
+    if class_names is None or not isinstance(value, int) or isinstance(value, bool):
+        return cell_text(value, where, column)
+    if not 0 <= value < len(class_names):
+        raise fault(
+            where,
+            f"{value} in the column {column!r} is not a label; allowed are 0 to {len(class_names) - 1}"
+            + (" (the hub marks images without a known label with -1)" if value == -1 else ""),
+        )
+    return class_names[value]
 
-    def __init__(self, path: Path, columns: ImageColumns, shown: str) -> None:
-        self._path = path
-        self._columns = columns
-        self._shown = shown
 
-    def __call__(self, name: str) -> list[str | None]:
-        from pyarrow import ArrowException, parquet
+@contextlib.contextmanager
+def open_parquet(path: Path, shown: str, **options: Any) -> Iterator[Any]:
+    """Opens a Parquet file that messages call ``shown``; options as of pyarrow's ``ParquetFile``.
 
-        try:
-            with parquet.ParquetFile(self._path) as file:
-                values = file.read(columns=[name]).column(0).to_pylist()
-        except (ArrowException, OSError) as error:
-            raise DataError(f"{self._shown} is not a readable Parquet file: {first_line(error)}") from None
-        class_names = self._columns.class_names.get(name)
-        if class_names is None:
-            return [cell_text(value, (self._shown, row), name) for row, value in enumerate(values, start=1)]
-        return [self._named(value, class_names, row, name) for row, value in enumerate(values, start=1)]
+    Raises:
+        DataError: The block could not read it.
+    """
+    from pyarrow import ArrowException, parquet
 
-    def _named(self, value: Any, class_names: list[str], row: int, column: str) -> str | None:
-        if isinstance(value, int) and not isinstance(value, bool):
-            if not 0 <= value < len(class_names):
-                raise fault(
-                    (self._shown, row),
-                    f"{value} in the column {column!r} is not a label; allowed are 0 to {len(class_names) - 1}"
-                    + (" (the hub marks images without a known label with -1)" if value == -1 else ""),
-                )
-            return class_names[value]
-        return cell_text(value, (self._shown, row), column)
+    try:
+        with parquet.ParquetFile(path, **options) as file:
+            yield file
+    except (ArrowException, OSError) as error:
+        raise DataError(f"{shown} is not a readable Parquet file: {first_line(error)}") from None

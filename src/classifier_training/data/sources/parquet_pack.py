@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.data.cache.folder import one_at_a_time, writing_to
-from classifier_training.errors import DataError, first_line
+from classifier_training.data.sources.parquet_columns import open_parquet
 from classifier_training.files.atomic import atomic_path
 
 if TYPE_CHECKING:
@@ -106,14 +106,9 @@ def _unpack(source: Path, column: str, path: Path, shown: str) -> Pack:
 
 def _image_batches(source: Path, column: str, shown: str) -> Iterator[pa.StructArray]:
     """Yields the struct arrays of some rows each, so that no more than these are in memory."""
-    from pyarrow import ArrowException, parquet
-
-    try:
-        with parquet.ParquetFile(source, buffer_size=_READ_BYTES, pre_buffer=False) as file:
-            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=[column]):
-                yield batch.column(0)
-    except (ArrowException, OSError) as error:
-        raise DataError(f"{shown} is not a readable Parquet file: {first_line(error)}") from None
+    with open_parquet(source, shown, buffer_size=_READ_BYTES, pre_buffer=False) as file:
+        for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=[column]):
+            yield batch.column(0)
 
 
 def _append(file: BinaryIO, images: pa.StructArray) -> pa.RecordBatch:

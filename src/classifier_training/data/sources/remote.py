@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from classifier_training.data.cache.folder import one_at_a_time, writing_to
-from classifier_training.data.sources.address import WEB, file_name, join, shown
+from classifier_training.data.sources.address import WEB, file_name, is_remote, join, shown
 from classifier_training.data.sources.retry import with_retries
 from classifier_training.errors import DataError, first_line
 from classifier_training.files.atomic import atomic_path
@@ -33,14 +33,8 @@ _CONNECT_SECONDS: Final = 30
 _SILENCE_SECONDS: Final = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Entries:
-    """What lies directly in a folder: addresses, hidden ones left out, in lexicographic order.
-
-    Attributes:
-        files: The files.
-        folders: The folders.
-    """
+class Entries(NamedTuple):
+    """What lies directly in a folder: paths or addresses, hidden ones left out, in lexicographic order."""
 
     files: list[str]
     folders: list[str]
@@ -54,7 +48,7 @@ def fetch(
     attempts: int = ATTEMPTS,
     sleep: Sleep = time.sleep,
 ) -> Path:
-    """Gives a local copy of a remote file; what is local already is not copied.
+    """Gives a local copy of a remote file; what is local already, such as a path, is not copied.
 
     A copy appears whole or not at all, and its size is what the file system promised. Of several processes that want
     the same file, one fetches it and the others wait.
@@ -69,9 +63,11 @@ def fetch(
     Raises:
         DataError: The file does not exist, may not be read or cannot be reached, or the cache cannot be written.
     """
-    local = _local_path(address)
-    if local is not None:
-        return local
+    if not is_remote(address):
+        return Path(address)
+    scheme, _, path = address.partition("://")
+    if scheme in {"file", "local"} and "::" not in address:
+        return Path(path)
     copy = copy_path(address, cache)
     if copy.is_file() and not revalidate:
         return copy
@@ -196,11 +192,3 @@ def _driver_advice(address: str, error: ImportError) -> str:
     module = known_implementations[scheme]["class"].partition(".")[0] if scheme in known_implementations else ""
     advice = f"install it: pip install {module}" if module and module != "fsspec" else first_line(error)
     return f"{shown(address)} needs a package that is not installed; {advice}"
-
-
-def _local_path(address: str) -> Path | None:
-    """The path behind ``file://…`` and ``local://…``."""
-    for scheme in ("file://", "local://"):
-        if address.startswith(scheme) and "::" not in address:
-            return Path(address.removeprefix(scheme))
-    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -34,14 +34,7 @@ def list_remote_photos(
 ) -> Listing:
     """Lists the labelled images at an address, in any layout that is supported on a disk.
 
-    An address cannot be watched, so it is listed again at every start.
-
-    Args:
-        root: The address of a folder, a table, a shard or a Parquet file, or a pattern of such files.
-        columns: Names of a table's columns.
-        cache: The cache folder; None: the user's.
-        progress: Reports how many class folders or files have been scanned.
-        classes: The class names that a table may have; None: any.
+    An address cannot be watched, so it is listed again at every start. Arguments as of `list_photos`.
 
     Raises:
         DataError: The address cannot be read, or has no known layout.
@@ -104,28 +97,23 @@ def _class_folders(root: str, splits: Sequence[tuple[Split | None, str]], progre
     """Lists ``<class>/…`` in each of the folders."""
     rows, warnings, others = RowWriter(), list[str](), Counter[str]()
     classes = [(split, folder) for split, location in splits for folder in list_folder(location).folders]
-    for done, ((split, folder), files) in enumerate(_files_below(classes), start=1):
-        images = [file for file in files if _is_image(file)]
-        others.update(_extension(file) or "no extension" for file in files if not _is_image(file))
-        if not images:
-            warnings.append(empty_class_folder(shown(folder), split))
-        for location, run in groupby(map(split_address, images), key=lambda address: address[0]):
-            rows.add(location, [name for _, name in run], file_name(folder), split=split)
-        if progress is not None:
-            progress(done, len(classes))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        below = pool.map(list_remote, [folder for _, folder in classes])
+        for done, ((split, folder), files) in enumerate(zip(classes, below, strict=True), start=1):
+            images = [file for file in files if _is_image(file)]
+            others.update(_extension(file) or "no extension" for file in files if not _is_image(file))
+            if not images:
+                warnings.append(empty_class_folder(shown(folder), split))
+            for location, run in groupby(map(split_address, images), key=lambda address: address[0]):
+                rows.add(location, [name for _, name in run], file_name(folder), split=split)
+            if progress is not None:
+                progress(done, len(classes))
     if others:
         kinds = ", ".join(f"{count} × {kind}" for kind, count in sorted(others.items()))
         warnings.append(f"files below {shown(root)} that are not images are ignored: {kinds}")
     locations = {split: shown(folder) for split, folder in splits if split is not None}
     layout = f"remote split folders ({', '.join(locations)})" if locations else "remote folder, no splits"
     return Listing(f"{layout} with one folder per class", rows.table(), locations, warnings)
-
-
-def _files_below(
-    classes: Sequence[tuple[Split | None, str]],
-) -> Iterator[tuple[tuple[Split | None, str], list[str]]]:
-    with ThreadPoolExecutor(_THREADS) as pool:
-        yield from zip(classes, pool.map(list_remote, [folder for _, folder in classes]), strict=True)
 
 
 def _is_image(address: str) -> bool:

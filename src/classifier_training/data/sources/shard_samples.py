@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from classifier_training.data.sources.tar_members import Member, tar_members
 from classifier_training.errors import DataError
@@ -147,10 +147,6 @@ def _label(where: str, extension: str, content: bytes) -> str | None:
     if not isinstance(values, dict):
         return None
     value = next((values[name] for name in LABEL_FIELDS if values.get(name) is not None), None)
-    return None if value is None else _text(where, value)
-
-
-def _text(where: str, value: Any) -> str:
     if isinstance(value, list | dict):
         raise DataError(f"{where} holds a label that is a {type(value).__name__}; allowed are text and numbers")
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else None if value is None else str(value)

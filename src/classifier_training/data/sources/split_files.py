@@ -11,7 +11,7 @@ from typing import Final
 
 from classifier_training.data.sources.address import file_name, is_pattern, is_remote, shown, split_address
 from classifier_training.data.sources.listing import SPLIT_OF_NAME
-from classifier_training.data.sources.remote import list_folder
+from classifier_training.data.sources.remote import Entries, list_folder
 from classifier_training.errors import DataError
 from classifier_training.files.text import name_some
 from classifier_training.types import SPLITS, Split
@@ -65,7 +65,9 @@ def find_split_files(root: str, extension: str, choose: Choose) -> SplitFiles | 
     """
     if name_of(root).lower().endswith(extension) and not Path(root).is_dir():
         files = expand_braces(root) if is_pattern(root) else [root]
-        _refuse_missing(root, files)
+        missing = [file for file in files if not is_remote(file) and not Path(file).is_file()]
+        if missing:
+            raise DataError(f"{len(missing)} of the {len(files)} files of {root} are missing: {name_some(missing)}")
         return _by_file_name(files, parent_of(files[0]), root)
     if is_remote(root) or Path(root).is_dir():
         return _in_folder(root, choose)
@@ -152,27 +154,20 @@ def _only_split(name: str) -> Split | None:
     return found.pop() if len(found) == 1 else None
 
 
-def entries(folder: str) -> tuple[list[str], list[str]]:
+def entries(folder: str) -> Entries:
     """The visible files and folders in a folder or at an address, in lexicographic order.
 
     Raises:
         DataError: The folder cannot be read.
     """
     if is_remote(folder):
-        found = list_folder(folder)
-        return found.files, found.folders
+        return list_folder(folder)
     try:
         visible = [path for path in sorted(Path(folder).iterdir()) if not path.name.startswith(".")]
     except OSError as error:
         raise DataError(f"cannot read the folder {folder}: {error.strerror}") from None
     folders = [str(path) for path in visible if path.is_dir()]
-    return [str(path) for path in visible if not path.is_dir()], folders
-
-
-def _refuse_missing(root: str, files: list[str]) -> None:
-    missing = [file for file in files if not is_remote(file) and not Path(file).is_file()]
-    if missing:
-        raise DataError(f"{len(missing)} of the {len(files)} files of {root} are missing: {name_some(missing)}")
+    return Entries([str(path) for path in visible if not path.is_dir()], folders)
 
 
 def name_of(location: str) -> str:

@@ -13,11 +13,19 @@ from typing import Final
 
 from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.sources.address import is_remote, resolve, split_address
-from classifier_training.data.sources.cells import Where, fault, label_cell, split_cell, weight_cell
 from classifier_training.data.sources.listing import Listing, RowWriter
 from classifier_training.data.sources.remote import fetch
 from classifier_training.data.sources.table_rows import Columns as Columns
-from classifier_training.data.sources.table_rows import Row, TableFile, table_rows
+from classifier_training.data.sources.table_rows import (
+    Row,
+    TableFile,
+    Where,
+    fault,
+    label_cell,
+    split_cell,
+    table_rows,
+    weight_cell,
+)
 from classifier_training.errors import DataError
 from classifier_training.types import SPLITS, Split
 
@@ -70,17 +78,7 @@ def list_split_tables(
     cache: Path | None = None,
     classes: Collection[str] | None = None,
 ) -> Listing:
-    """Lists one table for each split; a split column in them is ignored, the folder decides.
-
-    Args:
-        tables: A file, or the address of one, for each split.
-        columns: Names of their columns.
-        cache: As in `list_table`.
-        classes: As in `list_table`.
-
-    Raises:
-        DataError: As in `list_table`.
-    """
+    """Lists one table for each split, as `list_table`; a split column in them is ignored, the folder decides."""
     writer = RowWriter()
     files = {split: _open(tables[split], cache) for split in SPLITS if split in tables}
     for split, file in files.items():

@@ -79,7 +79,11 @@ def _members(path: str, file: IO[bytes]) -> Iterator[Member]:
             if len(header) < _BLOCK:
                 raise _cut_off(path, "the mark of its end is missing")
             if not any(header):
-                _refuse_more(path, _read(file, position, _END_BYTES))
+                if any(_read(file, position, _END_BYTES)):
+                    raise DataError(
+                        f"{path} continues after its end: shards that were joined with cat hide all but the first;"
+                        " keep them apart"
+                    )
                 return
             found = others.at(position)
         member, position = found
@@ -179,13 +183,6 @@ def _checked_size(path: str, file: IO[bytes]) -> int:
                 f"{path} is compressed with {name}, so that no image in it can be read on its own; run {program} on it"
             )
     return size
-
-
-def _refuse_more(path: str, end: bytes) -> None:
-    if any(end):
-        raise DataError(
-            f"{path} continues after its end: shards that were joined with cat hide all but the first; keep them apart"
-        )
 
 
 def _refuse_tricks(path: str, name: str) -> None:

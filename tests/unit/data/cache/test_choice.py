@@ -14,8 +14,8 @@ from tests.helpers.stored_images import image_of, make_list, num_bytes_below, st
 
 from classifier_training.data.cache.choice import CacheChoice, choose_cache
 from classifier_training.data.cache.image_cache import ImageCache
-from classifier_training.data.cache.making import table_bytes
 from classifier_training.data.cache.slots import ImageList
+from classifier_training.data.cache.store import table_bytes
 
 ALL = list(range(8))
 PICTURES = make_list()

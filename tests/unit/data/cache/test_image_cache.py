@@ -15,9 +15,9 @@ from tests.helpers.stored_images import image_of, make_image_cache, make_list, s
 
 from classifier_training.data.cache.files import CHECKS_FILE, PIXELS_FILE
 from classifier_training.data.cache.image_cache import ImageCache, fill_cache
-from classifier_training.data.cache.making import make_cache
 from classifier_training.data.cache.marks import DAMAGED, GOOD, MISFIT, REPAIRED, CacheMarks
 from classifier_training.data.cache.slots import ImageList, unpack_sides
+from classifier_training.data.cache.store import make_cache
 
 ALL = list(range(8))
 

@@ -18,7 +18,7 @@ from classifier_training.data.cache.locations import (
     show_bytes,
     temporary_location,
 )
-from classifier_training.data.cache.making import make_cache
+from classifier_training.data.cache.store import make_cache
 from classifier_training.data.cache.users import CacheUse
 
 TB = 10**12

@@ -19,14 +19,13 @@ from tests.helpers.stored_images import make_image_cache
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.image_cache import ImageCache
 from classifier_training.data.cache.slots import ImageList, StoredForm, stored_size
-from classifier_training.data.loading.crops import Randomness, random_uniforms
 from classifier_training.data.loading.dataset import (
     EvaluationDataset,
     TrainDataset,
     reduce_image,
     resized_for_evaluation,
 )
-from classifier_training.data.loading.transforms import TrainTransform
+from classifier_training.data.loading.transforms import Randomness, TrainTransform, random_uniforms
 from classifier_training.data.sampling.batches import SampledIndices
 from classifier_training.errors import BadImageError
 from classifier_training.imaging.decode import decode_image

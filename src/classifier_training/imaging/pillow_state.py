@@ -1,17 +1,24 @@
-"""How many pixels an image may have: a small file can hold one that fills the memory."""
+"""What Pillow keeps for the whole process, lent to one thread: the limit of pixels, and whether warnings are shown.
+
+A small file can hold an image that fills the memory; a user's screen is not for Pillow's warnings.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import threading
+import warnings
 from collections.abc import Iterator
+from typing import Any, cast
 
 from PIL import Image
 
 _lock = threading.Lock()
 _limits: list[int] = []
 _pillows_own: int | None = None
+_num_inside = 0
+_filter: Any = None
 
 
 class TooManyPixelsError(ValueError):
@@ -78,3 +85,27 @@ def _too_many(max_pixels: int | None) -> TooManyPixelsError:
     return TooManyPixelsError(
         f"it has more than {max_pixels} pixels; raise data.max_image_pixels if it is not a decompression bomb"
     )
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Ignores warnings that Pillow raises, in whichever thread, until the last thread has left the block.
+
+    ``warnings.catch_warnings`` saves and restores the process's whole filter list, so two threads whose blocks
+    overlap can leave each other's filters behind for good. This adds and removes one entry and touches no other.
+    """
+    global _num_inside, _filter
+    with _lock:
+        if _num_inside == 0:
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            _filter = warnings.filters[0]
+        _num_inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _num_inside -= 1
+            if _num_inside == 0:
+                # Somebody else may have put back an older list meanwhile; then the entry is gone already.
+                with contextlib.suppress(ValueError):
+                    cast("list[Any]", warnings.filters).remove(_filter)

@@ -9,7 +9,7 @@ from tests.helpers.images import make_image, make_pixels
 
 from classifier_training.errors import BadImageError
 from classifier_training.imaging.decode import check_image, decode_image
-from classifier_training.imaging.pixel_limit import TooManyPixelsError, pixel_limit, refuse_too_many_pixels
+from classifier_training.imaging.pillow_state import TooManyPixelsError, pixel_limit, refuse_too_many_pixels
 
 
 @pytest.mark.parametrize("limit", [1534, 1535])
