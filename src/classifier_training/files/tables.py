@@ -60,14 +60,7 @@ def format_rows(rows: Iterable[Sequence[Cell]]) -> str:
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Cell]], *, durable: bool = True) -> None:
-    """Writes a CSV file atomically, some thousand rows at a time.
-
-    Args:
-        path: The file.
-        header: Names of the columns.
-        rows: A cell for each column; a float is written with all its digits.
-        durable: As of `atomic_path`.
-    """
+    """Writes a CSV file as `atomic_path`, some thousand rows at a time; a float is written with all its digits."""
     rows = iter(rows)
     with atomic_path(path, durable=durable) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(format_rows([header]))

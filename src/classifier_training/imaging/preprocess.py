@@ -65,11 +65,7 @@ def can_be_resized_whole(image: NDArray[np.uint8]) -> bool:
 
 
 def resize(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """The first half of `resize_and_crop`.
-
-    Args:
-        image: uint8 (H, W, 3), RGB, for which `can_be_resized_whole` holds.
-        preprocessing: Size and filter.
+    """The first half of `resize_and_crop`, for an image for which `can_be_resized_whole` holds.
 
     Returns:
         uint8 (h, w, 3), its shorter side of ``preprocessing.resize_size``.
@@ -79,15 +75,7 @@ def resize(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np
 
 
 def center_crop(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """The second half of `resize_and_crop`.
-
-    Args:
-        image: uint8 (h, w, 3), what `resize` gave.
-        preprocessing: Side of the square.
-
-    Returns:
-        uint8 (S, S, 3), a copy.
-    """
+    """The second half of `resize_and_crop`: uint8 (S, S, 3), a copy, of what `resize` gave."""
     side = preprocessing.image_size
     left, top = _crop_offset((image.shape[1], image.shape[0]), side)
     return np.array(image[top : top + side, left : left + side])

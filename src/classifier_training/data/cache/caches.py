@@ -64,13 +64,7 @@ def reduced_side(config: DataConfig, preprocessing: Preprocessing) -> int | None
 
 
 def open_caches(photos: Photos, config: DataConfig, preprocessing: Preprocessing) -> Caches:
-    """Decides where the images of a run are kept, and opens the caches.
-
-    Args:
-        photos: The photos.
-        config: The data settings.
-        preprocessing: What evaluation images are prepared for.
-    """
+    """Decides where the images of a run are kept, and opens the caches; ``preprocessing`` is that of evaluation."""
     side = reduced_side(config, preprocessing)
     train = None
     if side is not None:

@@ -133,12 +133,7 @@ def checksum(pixels: NDArray[np.uint8], position: int) -> int:
 
 
 def is_end_of_image(folder: Path, length: int) -> bool:
-    """Whether the file of the pixels may be so long: up to the end of some image.
-
-    Args:
-        folder: A cache whose slots exist.
-        length: Bytes, above 0.
-    """
+    """Whether the pixels of a cache may take so many bytes, above 0: up to the end of some image."""
     slots = memoryview(map_file(folder / SLOTS_FILE)).cast("q")
     row = bisect.bisect_left(range(len(slots) // 2), length, key=lambda row: slots[2 * row])
     return 2 * row < len(slots) and slots[2 * row] == length

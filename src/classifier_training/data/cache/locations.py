@@ -62,13 +62,7 @@ class CacheLocation:
 
 
 def disk_location(root: Path, limit: int | None, *, is_chosen: bool) -> CacheLocation:
-    """The cache folder.
-
-    Args:
-        root: It; need not exist.
-        limit: ``data.cache_limit``, bytes.
-        is_chosen: Whether the user chose the disk.
-    """
+    """The cache folder ``root``, which need not exist; other arguments as of `disk_budget`."""
     store = CacheStore(root / _STORE)
     return CacheLocation("disk", store, limit, lambda now: disk_budget(store.folder, now, limit, is_chosen=is_chosen))
 
@@ -149,13 +143,7 @@ def disk_budget(folder: Path, num_bytes_now: int, limit: int | None, *, is_chose
 
 
 def memory_budget(shared_memory: Path, num_bytes_now: int, limit: int | None) -> Budget:
-    """What caches in memory may take.
-
-    Args:
-        shared_memory: The file system in memory.
-        num_bytes_now: What caches take there already.
-        limit: ``data.cache_limit``, bytes; None: no further limit.
-    """
+    """What caches in a file system in memory may take; other arguments as of `disk_budget`."""
     budgets = [
         Budget(int((available_memory() + num_bytes_now) * MEMORY_SHARE), "half of the free memory"),
         Budget(shutil.disk_usage(shared_memory).free + num_bytes_now, f"the free space of {shared_memory}"),
@@ -166,12 +154,7 @@ def memory_budget(shared_memory: Path, num_bytes_now: int, limit: int | None) ->
 
 
 def available_memory(cgroups: Path = _CGROUPS, own_cgroups: Path = _OWN_CGROUPS) -> int:
-    """Memory that this process can still get, bytes: what the machine has, and what its container allows.
-
-    Args:
-        cgroups: Where Linux shows control groups.
-        own_cgroups: Where it shows those of this process.
-    """
+    """Memory that this process can still get, bytes: what the machine has, and what its container allows."""
     return max(0, min([psutil.virtual_memory().available, *_left_in_cgroups(cgroups, own_cgroups)]))
 
 

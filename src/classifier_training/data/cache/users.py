@@ -40,12 +40,7 @@ class CacheUse:
 
     @classmethod
     def register(cls, folder: Path, count: int, after: Callable[[], None] | None = None) -> CacheUse:
-        """Uses a cache.
-
-        Args:
-            folder: The cache.
-            count: Number of its images.
-            after: Called when the use has ended.
+        """Uses a cache of ``count`` images; ``after`` is called when the use has ended.
 
         Raises:
             OSError: Nothing can be written there.

@@ -151,7 +151,7 @@ class EvaluationDataset(ImageDataset):
         labels: int64 (N,), their class indices.
         preprocessing: The model's preprocessing.
         cache: Holds images resized for evaluation, or whole where they are smaller; None: every image is decoded.
-        max_pixels: An image with more is refused; None: as Pillow does.
+        max_pixels: As of `TrainDataset`.
     """
 
     def __init__(
@@ -189,11 +189,7 @@ class EvaluationDataset(ImageDataset):
 
 
 def reduce_image(image: EncodedImage, short_side: int) -> NDArray[np.uint8]:
-    """A training image as it is cropped from, and as a cache keeps it.
-
-    Args:
-        image: The image.
-        short_side: Length that a longer short side is reduced to, pixels.
+    """A training image as it is cropped from, and as a cache keeps it; a longer short side becomes ``short_side``.
 
     Returns:
         uint8 (h, w, 3), of the size that `stored_size` gives; an image that is never stored stays as it is.
@@ -205,15 +201,7 @@ def reduce_image(image: EncodedImage, short_side: int) -> NDArray[np.uint8]:
 
 
 def resized_for_evaluation(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """An evaluation image as a cache keeps it.
-
-    Args:
-        pixels: uint8 (H, W, 3), decoded.
-        preprocessing: What it is prepared for.
-
-    Returns:
-        uint8 (h, w, 3): resized, if that makes it smaller and its sides do not differ too much.
-    """
+    """A decoded evaluation image as a cache keeps it: resized, if it gets smaller and can be resized whole."""
     if min(pixels.shape[:2]) <= preprocessing.resize_size or not can_be_resized_whole(pixels):
         return pixels
     return resize(pixels, preprocessing)

@@ -171,13 +171,7 @@ class _SplitSource:
 
 
 def shrink_image(content: bytes, short_side: int, name: str, max_pixels: int | None = None) -> bytes:
-    """A smaller image, upright, as a JPEG file with all of its colour.
-
-    Args:
-        content: The bytes of an image whose shorter side is longer than ``short_side``.
-        short_side: Length of the new shorter side, pixels.
-        name: What an error calls it.
-        max_pixels: An image with more is refused.
+    """A smaller image, upright, as a JPEG file with all of its colour, from one with longer sides; see `decode_image`.
 
     Raises:
         BadImageError: It cannot be read.
@@ -186,9 +180,8 @@ def shrink_image(content: bytes, short_side: int, name: str, max_pixels: int | N
     scale = short_side / min(decoded.size)
     width, height = (max(short_side, round(side * scale)) for side in decoded.size)
     file = io.BytesIO()
-    decoded.resize((width, height), Image.Resampling.LANCZOS).save(
-        file, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4"
-    )
+    resized = decoded.resize((width, height), Image.Resampling.LANCZOS)
+    resized.save(file, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
     return file.getvalue()
 
 

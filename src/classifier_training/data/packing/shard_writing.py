@@ -23,14 +23,7 @@ _OTHERS: Final = re.compile(r"[^A-Za-z0-9_/-]+")
 
 @dataclass(frozen=True, slots=True)
 class PackedSample:
-    """One image as it is packed.
-
-    Attributes:
-        key: Its name without the extension.
-        extension: With the dot, lower case.
-        content: The bytes of the image.
-        label: Its class name.
-    """
+    """One image as it is packed: ``key`` is its name without the extension, which has the dot and is lower case."""
 
     key: str
     extension: str

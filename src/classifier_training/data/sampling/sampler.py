@@ -195,12 +195,7 @@ class TrackingWeightedRandomSampler(EpochSampler, WeightedRandomSampler):
 
 
 class ShuffleSampler(EpochSampler):
-    """Every index once, in an order that depends on the seed and the epoch alone.
-
-    Args:
-        num_samples: Number of indices.
-        seed: The run's seed.
-    """
+    """Every index once, in an order that depends on the seed and the epoch alone."""
 
     def _sample(self, epoch: int) -> NDArray[np.int64]:
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch))

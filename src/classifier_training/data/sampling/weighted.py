@@ -13,14 +13,10 @@ _SAMPLES_AT_ONCE = 1 << _POSITION_BITS
 
 
 def check_weights(weights: NDArray[np.float64], num_distinct: int | None) -> None:
-    """Checks that these weights can be sampled by.
-
-    Args:
-        weights: float64 (N,).
-        num_distinct: How many different samples are needed; None: any may come again.
+    """Checks that N weights can be sampled by.
 
     Raises:
-        ConfigError: They cannot.
+        ConfigError: They cannot, or not for ``num_distinct`` different samples; None: any may come again.
     """
     is_wrong = ~((weights >= 0) & (weights < np.inf))
     if is_wrong.any():

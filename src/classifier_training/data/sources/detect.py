@@ -133,12 +133,7 @@ def with_local_images(listing: Listing, cache: Path, progress: Progress | None =
     """A listing whose images are local copies where they were files at an address.
 
     An image that has been fetched before is not requested again. One that does not exist keeps its address, and
-    fails when it is read.
-
-    Args:
-        listing: What a source found.
-        cache: The cache folder.
-        progress: Reports how many images have been fetched; not called where none is remote.
+    fails when it is read. ``progress`` reports how many have been fetched; it is not called where none is remote.
 
     Raises:
         DataError: An address cannot be reached, or the cache cannot be written.

@@ -27,14 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ImageColumns:
-    """The columns of one file.
+    """The names of a file's columns, as in `Columns`; None: no such column.
 
     Attributes:
-        image: The images.
-        label: Their labels.
-        split: Their splits; None: no such column.
-        group: What must stay in one split together; None: no such column.
-        weight: Sampling weights; None: no such column.
         class_names: The names behind the indices of each column that holds such.
         num_rows: Number of rows.
     """
@@ -52,11 +47,6 @@ def image_columns(path: Path, columns: Columns, shown: str) -> ImageColumns | No
     """The columns of a Parquet file; None if it holds no images.
 
     A column that the settings do not name is found by its type: the only one of images, the only one of class labels.
-
-    Args:
-        path: The file.
-        columns: The names that the settings give.
-        shown: What a message calls the file.
 
     Raises:
         DataError: The file cannot be read, lacks a column, or it is not clear which one is meant.
@@ -133,14 +123,7 @@ def _listed(names: list[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RowCells:
-    """The N rows of a file without their images.
-
-    Attributes:
-        labels: Class names.
-        splits: Splits; None where a row has none.
-        groups: What must stay in one split together; None: the file has no groups.
-        weights: Sampling weights; None: the file has no weights.
-    """
+    """The N rows of a file without their images; groups and weights are None where the file has no such column."""
 
     labels: list[str]
     splits: list[Split | None]

@@ -46,13 +46,9 @@ class Pack:
 
 
 def unpack_images(source: Path, column: str, cache: Path, shown: str) -> Pack:
-    """The images of a Parquet file, copied into the cache unless a current copy exists.
+    """The images of a Parquet file in a column of ``{bytes, path}``, copied into the cache unless they are there.
 
-    Args:
-        source: The Parquet file.
-        column: The column of ``{bytes, path}``.
-        cache: The cache folder; packs lie in ``unpacked/`` below it.
-        shown: What a message calls the file.
+    Packs lie in ``unpacked/`` below the cache folder. Messages call the file ``shown``.
 
     Raises:
         DataError: The file cannot be read, or the cache cannot be written.

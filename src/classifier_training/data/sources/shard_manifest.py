@@ -84,12 +84,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def check_shards(manifest: Manifest, location: str, sizes: Mapping[str, int]) -> None:
-    """Refuses a folder that does not match its manifest.
-
-    Args:
-        manifest: What should be there.
-        location: The folder, human-readable.
-        sizes: Bytes of each existing shard, by file name.
+    """Refuses a folder, human-readable, that does not match its manifest by the sizes of its shards, in bytes.
 
     Raises:
         DataError: The shards were not finished, or one is missing or of another length.

@@ -1,4 +1,4 @@
-"""Reads the rows of a CSV, JSON lines or Parquet table, every cell as its text in the file."""
+"""Reads the rows of a CSV, JSON lines or Parquet table, every cell as its text in the file, and checks cells."""
 
 from __future__ import annotations
 
@@ -184,14 +184,8 @@ def cell_text(value: Any, where: Where, column: str) -> str | None:
 def label_cell(label: str | None, where: Where, column: str, classes: Collection[str] | None) -> str:
     """The label of a row.
 
-    Args:
-        label: The cell.
-        where: The row.
-        column: Name of the column.
-        classes: The class names that there may be; None: any.
-
     Raises:
-        DataError: The label is missing, or not one of the classes.
+        DataError: The label is missing, or not one of the ``classes`` that there may be; None: any.
     """
     if label is None:
         raise fault(where, f"the column {column!r} has no value")
@@ -203,7 +197,7 @@ def label_cell(label: str | None, where: Where, column: str, classes: Collection
 
 
 def split_cell(value: str | None, where: Where, column: str) -> Split:
-    """The split of a row; arguments as `label_cell`.
+    """The split of a row.
 
     Raises:
         DataError: It is not a split.
@@ -215,7 +209,7 @@ def split_cell(value: str | None, where: Where, column: str) -> Split:
 
 
 def weight_cell(value: str | None, where: Where, column: str) -> float | None:
-    """The sampling weight of a row, None where it has none; arguments as `label_cell`.
+    """The sampling weight of a row, None where it has none.
 
     Raises:
         DataError: It is negative, infinite or not a number.

@@ -47,14 +47,7 @@ class Splits:
 
 
 def make_splits(index: Index, root: str, val_fraction: float, test_fraction: float, seed: int) -> Splits:
-    """Splits the good images of an index.
-
-    Args:
-        index: Every image that was found.
-        root: Where they lie, for messages.
-        val_fraction: Share of validation where no split is given.
-        test_fraction: Share of the test where no split is given.
-        seed: The run's seed.
+    """Splits the good images of an index, whose ``root`` is for messages; the shares count where no split is given.
 
     Raises:
         DataError: No images to train or to validate on, one class only, or a class that training lacks.
