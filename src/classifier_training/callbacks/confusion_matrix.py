@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import lightning
@@ -38,9 +37,9 @@ class ConfusionMatrixCallback(ReadsPredictions, DeferredPlot):
         if not any(isinstance(other, PredictionsCallback) and other.folder == self.folder for other in others):
             with warn_instead_of_raise(str(folder.confusion)):
                 write_confusion_csv(folder.confusion, scored.scores.confusion, scored.classes)
-        self.plot(partial(self._plot_matrix, scored), at_once=scored.epoch is None)
 
-    def _plot_matrix(self, scored: ScoredPass, _: PlottingBudget | None) -> None:
-        folder = scored_folder(self.folder, scored)
-        with warn_instead_of_raise(f"the confusion matrix in {folder.root}"), self.budget.spending():
-            plot_confusion_figures(folder, scored)
+        def plot(_: PlottingBudget | None) -> None:
+            with warn_instead_of_raise(f"the confusion matrix in {folder.root}"), self.budget.spending():
+                plot_confusion_figures(folder, scored)
+
+        self.plot(plot, at_once=scored.epoch is None)

@@ -71,13 +71,9 @@ def _print_counts(statistics: Statistics, terminal: Terminal) -> None:
     counts = statistics.counts["train"]
     order = sorted(range(len(classes)), key=lambda index: -counts[index])
     half = MAX_CLASSES_SHOWN // 2
-    shown = order if len(order) <= MAX_CLASSES_SHOWN else [*order[:half], None, *order[-half:]]
-    rows = [
-        [named(classes[index]), *(str(statistics.counts[split][index]) for split in splits)]
-        if index is not None
-        else [f"… {len(order) - 2 * half} more", *([""] * len(splits))]
-        for index in shown
-    ]
+    rows = [[named(classes[index]), *(str(statistics.counts[split][index]) for split in splits)] for index in order]
+    if len(order) > MAX_CLASSES_SHOWN:
+        rows[half:-half] = [[f"… {len(order) - 2 * half} more", *([""] * len(splits))]]
     rows.append(["all", *(str(sum(statistics.counts[split])) for split in splits)])
     terminal.table("images per class", ["class", *splits], rows)
 

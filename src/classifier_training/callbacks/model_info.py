@@ -6,6 +6,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,7 +122,10 @@ def _flops(model: nn.Module, image: Tensor) -> int | None:
 
 
 def _latency(model: nn.Module, image: Tensor) -> Latency | None:
-    wait = _waiter(image.device)
+    kind = image.device.type
+    synchronize = partial(torch.cuda.synchronize, image.device)
+    waits: dict[str, Callable[[], object]] = {"cuda": synchronize, "mps": torch.mps.synchronize}
+    wait = waits.get(kind, lambda: None)
     milliseconds: list[float] = []
     try:
         for _ in range(_NUM_WARM_UPS):
@@ -139,20 +143,13 @@ def _latency(model: nn.Module, image: Tensor) -> Latency | None:
     except Exception:  # as above
         return None
     return Latency(
-        device=torch.cuda.get_device_name(image.device) if image.device.type == "cuda" else image.device.type,
+        device=torch.cuda.get_device_name(image.device) if kind == "cuda" else kind,
         batch_size=1,
         min_ms=round(min(milliseconds), 4),
         median_ms=round(statistics.median(milliseconds), 4),
         p95_ms=round(float(np.percentile(milliseconds, 95)), 4),
         repeats=len(milliseconds),
     )
-
-
-def _waiter(device: torch.device) -> Callable[[], object]:
-    """What waits until a device has done its work."""
-    if device.type == "cuda":
-        return lambda: torch.cuda.synchronize(device)
-    return torch.mps.synchronize if device.type == "mps" else lambda: None
 
 
 def _image_size(trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> int | None:

@@ -96,7 +96,10 @@ class PredictionSource:
         confusion = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
         data, split = _data(trainer, stage, positions, labels)
         photos = None if data is None else data.photos
-        records = None if photos is None else _records(photos, split, positions)
+        records = None
+        if photos is not None:
+            of_split = photos.records(split)
+            records = RowRecords(of_split.source, np.asarray(of_split.rows)[positions])
         scores = scores_from_confusion(confusion.reshape(num_classes, num_classes), self._collector.num_top5)
         images = LabelledImages(
             files=self._names.of(records, positions),
@@ -107,15 +110,17 @@ class PredictionSource:
             records=records,
             left_out=() if photos is None else tuple(image.path for image in photos.bad),
         )
+        is_fit = trainer.state.fn == TrainerFn.FITTING
+        is_within_epoch = is_fit and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         return ScoredPass(
             images=images,
-            model=_model(trainer),
+            model="model in training" if is_fit or trainer.ckpt_path is None else str(trainer.ckpt_path),
             scores=scores,
             predictions=predictions,
             intervals=score_intervals(scores, bootstrap=False),
             preprocessing=None if data is None else data.preprocessing,
-            epoch=trainer.current_epoch if trainer.state.fn == TrainerFn.FITTING else None,
-            step=_step_within_epoch(trainer),
+            epoch=trainer.current_epoch if is_fit else None,
+            step=trainer.global_step if is_within_epoch else None,
             max_pixels=None if data is None else data.config.max_image_pixels,
         )
 
@@ -169,11 +174,6 @@ def _data(
     return data, split
 
 
-def _records(photos: Photos, split: Stage, positions: NDArray[np.int64]) -> RowRecords:
-    records = photos.records(split)
-    return RowRecords(records.source, np.asarray(records.rows)[positions])
-
-
 def _classes(photos: Photos | None, module: lightning.LightningModule, num_classes: int) -> tuple[str, ...]:
     named = getattr(module, "classes", ()) if photos is None else photos.classes
     if isinstance(named, Sequence) and len(named) == num_classes and all(isinstance(name, str) for name in named):
@@ -188,13 +188,3 @@ def _num_images(trainer: lightning.Trainer) -> int:
         loaders = next(iter(loaders.values() if isinstance(loaders, Mapping) else loaders))
     dataset = getattr(loaders, "dataset", None)
     return len(dataset) if isinstance(dataset, Sized) else sys.maxsize
-
-
-def _step_within_epoch(trainer: lightning.Trainer) -> int | None:
-    is_within = trainer.state.fn == TrainerFn.FITTING and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-    return trainer.global_step if is_within else None
-
-
-def _model(trainer: lightning.Trainer) -> str:
-    is_loaded = trainer.state.fn != TrainerFn.FITTING and trainer.ckpt_path is not None
-    return str(trainer.ckpt_path) if is_loaded else "model in training"

@@ -65,8 +65,11 @@ class TrainingProgress(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Moves the bar, or prints a line when an epoch is long."""
-        if not trainer.is_global_zero or not self._is_time_to_look(is_last=trainer.is_last_batch):
+        now = time.monotonic()
+        is_time_to_look = now - self._last_look >= SECONDS_BETWEEN_LOOKS or trainer.is_last_batch
+        if not trainer.is_global_zero or not is_time_to_look:
             return
+        self._last_look = now
         self._loss.update(_loss_of(outputs, trainer.accumulate_grad_batches))
         if self._bar is not None:
             self._bar.update(
@@ -152,13 +155,6 @@ class TrainingProgress(lightning.Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-    def _is_time_to_look(self, *, is_last: bool) -> bool:
-        now = time.monotonic()
-        if now - self._last_look < SECONDS_BETWEEN_LOOKS and not is_last:
-            return False
-        self._last_look = now
-        return True
 
     def _numbers(self) -> list[str]:
         """The latest loss, the monitored metric of the epoch before, and the speed; what is not known is left out."""

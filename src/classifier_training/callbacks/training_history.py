@@ -66,9 +66,9 @@ class TrainingHistoryCallback(DeferredPlot):
         if self.metrics is None:
             self._collected.append({"epoch": float(trainer.current_epoch), **self._metrics.read(trainer)})
         if trainer.is_global_zero:
-            self.plot(self._plot_history)
+            self.plot(self._plot)
 
-    def _plot_history(self, _: PlottingBudget | None) -> None:
+    def _plot(self, _: PlottingBudget | None) -> None:
         with warn_instead_of_raise(self.path.name), self.budget.spending():
             rows = self._collected if self.metrics is None else read_history(self.metrics, self.timings)
             save_figure(plot_history(rows, self.monitor, self.mode), self.path)

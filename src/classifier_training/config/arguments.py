@@ -71,11 +71,9 @@ def _read_item(key: str, value: object, origin: str) -> Override | str:
     if key in PRESET_GROUPS:
         return _choose_preset(key, show_value(plain), origin)
     option, entry = _find(key)
-    return (
-        unknown_key(key, show_value(plain), origin)
-        if option is None
-        else Override(option.key, plain, origin, entry=entry)
-    )
+    if option is None:
+        return unknown_key(key, show_value(plain), origin)
+    return Override(option.key, plain, origin, entry=entry)
 
 
 def _malformed(text: str) -> str | None:

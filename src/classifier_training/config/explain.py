@@ -33,7 +33,9 @@ def unknown_key(key: str, shown: str, origin: str) -> str:
         problem = f"{key} is a section, not a setting" if key in section_names() else "no such setting"
         return fault(subject, origin, problem + _suggest(translated))
     if key in section_names():
-        return fault(subject, origin, f"{key} is a section, not a setting; did you mean {_main_setting(key)}={shown}?")
+        keys = [known for known in option_table() if known.startswith(f"{key}.")]
+        likely = f"{key}.name" if f"{key}.name" in keys else keys[0]
+        return fault(subject, origin, f"{key} is a section, not a setting; did you mean {likely}={shown}?")
     section, _, rest = key.partition(".")
     if rest and section not in section_names() and (sections := _closest(section, section_names())):
         return fault(subject, origin, f"no section {section}{_did_you_mean(nearest_keys(f'{sections[0]}.{rest}'))}")
@@ -64,10 +66,7 @@ def nearest_keys(key: str) -> list[str]:
 
 
 def check(settings: Mapping[str, Override]) -> tuple[Config | None, list[str]]:
-    """Validates merged settings.
-
-    Args:
-        settings: By dotted key; all keys are settings of the schema.
+    """Validates merged settings by dotted key, all of the schema.
 
     Returns:
         The configuration and no lines, or None and one line for each fault, in the order of the schema.
@@ -136,12 +135,6 @@ def _option_key(loc: tuple[int | str, ...]) -> str | None:
     return next((key for key in candidates if key in option_table()), None)
 
 
-def _main_setting(section: str) -> str:
-    """The setting that ``section=value`` most likely means: its name, else the first one."""
-    keys = [key for key in option_table() if key.startswith(f"{section}.")]
-    return f"{section}.name" if f"{section}.name" in keys else keys[0]
-
-
 def _similarity(key: str, known: str) -> float:
     """How similar two keys are, in [0, 1]; a key typed without its section is compared without it."""
     if "." not in key:
@@ -154,9 +147,7 @@ def _closest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def _did_you_mean(names: list[str]) -> str:
-    if not names:
-        return ""
-    return f"; did you mean {' or '.join(names)}?"
+    return f"; did you mean {' or '.join(names)}?" if names else ""
 
 
 def _suggest(words: list[str]) -> str:

@@ -11,9 +11,6 @@ def flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
     A section is one level deep: a setting that holds a mapping, such as ``data.class_weights``, stays one value.
 
-    Args:
-        config: Sections of values, and settings that belong to no section; from ``config.model_dump()`` or a file.
-
     Example:
         >>> flat_settings({"seed": 0, "ema": {"decay": 0.99}})
         {'seed': 0, 'ema.decay': 0.99}

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -73,13 +73,13 @@ def show_value(value: object) -> str:
     return str(value)
 
 
-def _is_section(annotation: object) -> bool:
+def _is_section(annotation: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[Option]:
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        if _is_section(field.annotation):
             yield from _walk(field.annotation, prefix=f"{prefix}{name}.")
         else:
             yield _option(prefix + name, field)
@@ -147,13 +147,9 @@ def _range(limits: list[Any]) -> list[str]:
     bounds = [
         (word, getattr(limit, name)) for name, word in relations.items() for limit in limits if hasattr(limit, name)
     ]
-    text = " and ".join(f"{word} {_plain_number(bound)}" for word, bound in bounds)
+    text = " and ".join(f"{word} {int(bound) if bound == int(bound) else bound}" for word, bound in bounds)
     if any(getattr(limit, "min_length", 0) for limit in limits):
         text = "not empty"
     if any(getattr(limit, "pattern", None) for limit in limits):
         text = "such as 500MB or 20GB"
     return [text] if text else []
-
-
-def _plain_number(bound: float) -> str:
-    return str(int(bound)) if bound == int(bound) else str(bound)

@@ -31,11 +31,7 @@ class UnreadableValueError(ValueError):
 
 
 def read_typed(text: str, option: Option) -> object:
-    """Reads a value from the command line.
-
-    Args:
-        text: What follows the ``=``.
-        option: The setting that it is for.
+    """Reads a value of a setting from the command line.
 
     Returns:
         The exact text for a text setting (None for ``null`` where null is allowed), else a number, truth value,

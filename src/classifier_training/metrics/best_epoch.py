@@ -23,15 +23,10 @@ class EpochScore(NamedTuple):
 
 
 def is_better(epoch: EpochScore, best: EpochScore | None, mode: Mode) -> bool:
-    """Whether an epoch is better than the best one before it.
+    """Whether an epoch is better than the best one before it; None: there is none.
 
     Of epochs with the same monitored metric, common where validation images are few, the one with the lowest
     ``val/loss`` is the best; without that metric it is the earliest. Any epoch is better than one whose metric is NaN.
-
-    Args:
-        epoch: The epoch.
-        best: The best one before it; None: there is none.
-        mode: Whether a higher or a lower metric is better.
     """
     if best is None or math.isnan(best.score):
         return True
@@ -41,12 +36,9 @@ def is_better(epoch: EpochScore, best: EpochScore | None, mode: Mode) -> bool:
 
 
 def find_best(scores: Sequence[float | None], losses: Sequence[float | None], mode: Mode) -> int | None:
-    """The position of the best epoch; None where no epoch has a score.
+    """The position of the best epoch, by the score and ``val/loss`` of each; None where no epoch has a score.
 
-    Args:
-        scores: The monitored metric of each epoch, in order; None or NaN where it has none.
-        losses: ``val/loss`` of each epoch, likewise.
-        mode: Whether a higher or a lower metric is better.
+    A score or a loss that is missing is None or NaN.
     """
     position, best = None, None
     for number, (score, loss) in enumerate(zip(scores, losses, strict=True)):

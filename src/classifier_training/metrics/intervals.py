@@ -126,17 +126,9 @@ def _resampled_scores(
     predicted: NDArray[np.int64],
     count: int,
 ) -> NDArray[np.float64]:
-    """Balanced accuracy and macro F1 of ``count`` resampled sets.
+    """Balanced accuracy and macro F1, float64 (2, R), of R resampled sets.
 
-    Args:
-        generator: Samples them.
-        hits: Integer (K,), images of each class that were predicted correctly.
-        labels: int64 (E,), true classes of the errors.
-        predicted: int64 (E,), predicted classes of the errors.
-        count: Number of sets R.
-
-    Returns:
-        float64 (2, R).
+    Given are the number of correct predictions of each class, (K,), and the true and predicted class of E errors, (E,).
     """
     num_classes, num_images = len(hits), int(hits.sum()) + len(labels)
     sampled = generator.multinomial(num_images, np.append(hits, len(labels)) / num_images, size=count)

@@ -39,13 +39,7 @@ def pretrained_config(name: str) -> dict[str, Any]:
 
 
 def backbone_preprocessing(name: str, image_size: int | None = None, crop_pct: float | None = None) -> Preprocessing:
-    """The preprocessing that a backbone's weights were trained with.
-
-    Args:
-        name: timm model name.
-        image_size: Another input size than the backbone's own.
-        crop_pct: Another crop than the backbone's own.
-    """
+    """The preprocessing that a backbone's weights were trained with; size and crop are its own where None."""
     # a backbone that somebody registered without a configuration gets timm's defaults
     config = pretrained_config(name) or {"architecture": name}
     settings = cast("Any", resolve_data_config)(pretrained_cfg=config, verbose=False)
@@ -67,13 +61,6 @@ def create_backbone(
     drop_path_rate: float | None = None,
 ) -> nn.Module:
     """Builds a timm model with random weights and makes sure that it takes the image size.
-
-    Args:
-        name: timm model name.
-        num_classes: Outputs of its head, K.
-        image_size: Input side S, pixels.
-        drop_rate: Dropout before the head.
-        drop_path_rate: Stochastic depth; None: the backbone's own.
 
     Raises:
         ModelError: Unknown name, or a size that the backbone refuses.

@@ -21,12 +21,6 @@ def parameter_groups(
     """Splits parameters into {backbone, head} × {decayed, not decayed}.
 
     Norms, biases and what the backbone itself excludes (position embeddings, say) get no weight decay.
-
-    Args:
-        backbone: The whole timm model, its head included.
-        head_parameters: Those of the head.
-        config: Learning rate and weight decay.
-        backbone_lr_scale: Share of the learning rate that the backbone gets.
     """
     own_rule = getattr(backbone, "no_weight_decay", None)
     excluded = own_rule() if callable(own_rule) else ()
@@ -37,20 +31,13 @@ def parameter_groups(
             parameters = [parameter for parameter in decayed["params"] if (id(parameter) in head) == in_head]
             if parameters:
                 decay = decayed["weight_decay"]
-                groups.append(
-                    {"params": parameters, "lr": lr, "weight_decay": decay, "name": f"{name}, decay {decay:g}"}
-                )
+                label = f"{name}, decay {decay:g}"
+                groups.append({"params": parameters, "lr": lr, "weight_decay": decay, "name": label})
     return groups
 
 
 def build_optimizer(groups: list[dict[str, Any]], config: OptimizerConfig, *, is_mixed: bool = False) -> Optimizer:
-    """Builds the configured optimizer over parameter groups.
-
-    Args:
-        groups: From `parameter_groups`.
-        config: Name, learning rate and momentum.
-        is_mixed: Whether it is used with automatic mixed precision.
-    """
+    """Builds the configured optimizer over `parameter_groups`, for automatic mixed precision or not."""
     if config.name == "sgd":
         return SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
     # the fused kernel is much the fastest on a CPU; in mixed precision it unscales gradients itself, which Lightning
@@ -82,14 +69,10 @@ def build_scheduler(
 ) -> LambdaLR:
     """Builds the schedule; it is stepped once after every optimizer step."""
     warmup_steps = min(total_steps - 1, round(config.warmup_epochs * total_steps / max_epochs))
-
-    def factor(step: int) -> float:
-        return lr_factor(
-            step,
-            total_steps=total_steps,
-            warmup_steps=warmup_steps,
-            min_lr_ratio=config.min_lr_ratio,
-            cosine=config.name == "cosine",
-        )
-
-    return LambdaLR(optimizer, factor)
+    is_cosine, ratio = config.name == "cosine", config.min_lr_ratio
+    return LambdaLR(
+        optimizer,
+        lambda step: lr_factor(
+            step, total_steps=total_steps, warmup_steps=warmup_steps, min_lr_ratio=ratio, cosine=is_cosine
+        ),
+    )

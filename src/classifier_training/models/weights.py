@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import pickle
+import re
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,10 +28,6 @@ HUB_TIMEOUT_SECONDS = 5.0
 
 def load_pretrained(backbone: nn.Module, name: str) -> str:
     """Loads timm's pretrained weights into a backbone; the head is kept only if the number of classes fits.
-
-    Args:
-        backbone: The model, built by `create_backbone`.
-        name: Its timm name.
 
     Returns:
         A message about what was loaded.
@@ -57,10 +54,6 @@ def load_pretrained(backbone: nn.Module, name: str) -> str:
 
 def load_weights_file(backbone: nn.Module, path: Path) -> str:
     """Loads a file of weights with timm's keys, or a checkpoint of ours, into a backbone.
-
-    Args:
-        backbone: The model, built by `create_backbone`.
-        path: A safetensors file, or a torch file that ``weights_only=True`` can read.
 
     Returns:
         A message about what was loaded.
@@ -96,16 +89,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             break
     if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
         raise ModelError(f"model.weights={path} holds no weights (tensors by name)")
-    return {_plain_key(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    wrappers = re.compile(r"(module\.)?(_orig_mod\.)?(backbone\.)?")  # of torch, and of this package's own checkpoints
+    return {wrappers.sub("", key, count=1): value for key, value in content.items() if isinstance(value, Tensor)}
 
 
 def load_state_dict(backbone: nn.Module, state: dict[str, Tensor], origin: str) -> str:
     """Copies weights into a backbone; every one must fit, except for the head, which else starts at zero.
-
-    Args:
-        backbone: The model to fill.
-        state: Tensors by timm's names.
-        origin: Where they are from, for messages.
 
     Returns:
         A message about what was loaded.
@@ -115,11 +104,13 @@ def load_state_dict(backbone: nn.Module, state: dict[str, Tensor], origin: str) 
     """
     state = _adapted(state, backbone, origin)
     own = backbone.state_dict()
-    head = _head_keys(backbone)
+    heads = {id(parameter) for parameter in head_parameters(backbone)}
+    head = {name for name, parameter in backbone.named_parameters() if id(parameter) in heads}
     replaced = sorted(key for key in head if key not in state or state[key].shape != own[key].shape)
+    other_heads = {f"{name}.{part}" for name in ("classifier", "fc", "head") for part in ("weight", "bias")}
     body = {key for key in own if key not in head}
     wrong = sorted(key for key in body & state.keys() if state[key].shape != own[key].shape)
-    missing, unknown = sorted(body - state.keys()), sorted(state.keys() - own.keys() - head - _OTHER_HEADS)
+    missing, unknown = sorted(body - state.keys()), sorted(state.keys() - own.keys() - head - other_heads)
     if missing or unknown or wrong:
         raise ModelError(
             f"{origin} does not fit the backbone: {len(missing)} weights missing{_example(missing)}, {len(unknown)}"
@@ -139,9 +130,6 @@ def load_state_dict(backbone: nn.Module, state: dict[str, Tensor], origin: str) 
     return message
 
 
-_OTHER_HEADS = frozenset({"classifier.weight", "classifier.bias", "fc.weight", "fc.bias", "head.weight", "head.bias"})
-
-
 def _adapted(state: dict[str, Tensor], backbone: nn.Module, origin: str) -> dict[str, Tensor]:
     """Has timm rename old keys and resample position embeddings to this image size."""
     adapt = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
@@ -153,18 +141,6 @@ def _adapted(state: dict[str, Tensor], backbone: nn.Module, origin: str) -> dict
         raise ModelError(
             f"{origin} does not fit the backbone ({first_line(error)[:120]}); is model.name the right one?"
         ) from None
-
-
-def _head_keys(backbone: nn.Module) -> set[str]:
-    heads = {id(parameter) for parameter in head_parameters(backbone)}
-    return {name for name, parameter in backbone.named_parameters() if id(parameter) in heads}
-
-
-def _plain_key(key: str) -> str:
-    """A key without the prefixes that wrappers and this package's own checkpoints add."""
-    for prefix in ("module.", "_orig_mod.", "backbone."):
-        key = key.removeprefix(prefix)
-    return key
 
 
 def _example(keys: list[str]) -> str:

@@ -89,9 +89,7 @@ def _example(
 def choose_examples(predictions: Predictions, num_examples: int) -> dict[int, list[Why]]:
     """Positions of the images to show, the most important ones first, and why each is shown.
 
-    Args:
-        predictions: Of N images.
-        num_examples: How many of the worst errors and of the least certain images.
+    ``num_examples`` of the worst errors and as many of the least certain images are.
     """
     chosen: dict[int, list[Why]] = {}
     reasons: tuple[tuple[Why, list[int]], ...] = (

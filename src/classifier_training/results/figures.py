@@ -58,11 +58,7 @@ def plot_confusion_figures(folder: ScoredFolder, scored: ScoredPass) -> None:
 def plot_example_figures(folder: ScoredFolder, scored: ScoredPass, pixels: Pixels) -> None:
     """Plots a sample of the images, the worst errors and the least certain images.
 
-    Args:
-        folder: Where.
-        scored: The pass. More than `NUM_TILES` errors or least certain images are not plotted, and with
-            ``num_examples`` 0 neither figure is.
-        pixels: Gives the images.
+    More than `NUM_TILES` of one kind are not plotted, and with ``num_examples`` 0 only the sample is.
     """
     predictions, classes = scored.predictions, scored.classes
     number = min(scored.num_examples, NUM_TILES)
@@ -89,15 +85,7 @@ def plot_example_figures(folder: ScoredFolder, scored: ScoredPass, pixels: Pixel
 
 
 def plot_kind(folder: ScoredFolder, kind: Kind, tiles: Sequence[Tile], *, title: str, among: str = "") -> None:
-    """Plots one of the three figures.
-
-    Args:
-        folder: Where.
-        kind: Which figure.
-        tiles: Its images, in order.
-        title: Which images were scored, and how well.
-        among: Which of them the images were chosen from, where not from all.
-    """
+    """Plots one of the three figures; ``among`` names the images that its own were chosen from, where not all."""
     what = {"samples": "samples", "worst": "errors, highest loss first", "least_certain": "least certain first"}[kind]
     plot_tiles(figure_of(folder, kind), tiles, title=f"{what if tiles else 'no errors'}{among}, {title}")
 

@@ -46,12 +46,6 @@ def write_predictions_csv(path: Path, predictions: Predictions, classes: Sequenc
 
     Numbers have seven digits, which is what a float32 holds; an infinite loss is ``inf``.
 
-    Args:
-        path: The file.
-        predictions: Of N images.
-        classes: K class names, in class order.
-        files: N names of the images.
-
     Raises:
         ValueError: There are not as many files as predictions.
     """

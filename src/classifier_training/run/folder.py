@@ -44,9 +44,6 @@ class ScoredFolder:
     """The paths of one pass of a model over labelled images: a run's ``val/`` or ``test/``, or an evaluation.
 
     Making the object touches no disk.
-
-    Attributes:
-        root: The folder itself.
     """
 
     root: Path
@@ -71,11 +68,7 @@ class ScoredFolder:
 
 @dataclass(frozen=True, slots=True)
 class ExportFolder:
-    """The paths of an exported model in each of its forms. Making the object touches no disk.
-
-    Attributes:
-        root: The folder itself.
-    """
+    """The paths of an exported model in each of its forms. Making the object touches no disk."""
 
     root: Path
 
@@ -94,11 +87,7 @@ class ExportFolder:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The paths of one run. Making the object touches no disk.
-
-    Attributes:
-        root: The run folder itself.
-    """
+    """The paths of one run. Making the object touches no disk."""
 
     root: Path
 
@@ -167,13 +156,10 @@ def check_run_name(parent: Path, name: str | None, *, may_rename: bool = False) 
 
 
 def create_run(parent: Path, name: str | None, model_name: str, *, may_rename: bool = False) -> RunFolder:
-    """Creates a new, empty run folder.
+    """Creates a new, empty run folder in the folder that holds all runs.
 
-    Args:
-        parent: The folder that holds all runs.
-        name: The run's name; None composes one from the date, the time and the model.
-        model_name: Used in the composed name.
-        may_rename: Add ``-2``, ``-3`` … to a name that is taken, as is always done for a composed one.
+    Without a name it has one of the date, the time and the model. ``may_rename`` adds ``-2``, ``-3`` … to a name that
+    is taken, as is always done where none is given.
 
     Raises:
         RunError: The name is taken, is not a plain folder name, or the folder cannot be created.

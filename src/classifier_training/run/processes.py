@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from classifier_training.errors import first_line
 
-SCONTROL_TIMEOUT_SECONDS = 60
 T = TypeVar("T")
 
 
@@ -58,18 +57,11 @@ def was_requeued() -> bool:
 
 
 def requeue_slurm_job(job: str) -> str | None:
-    """Asks SLURM to requeue this job, which also ends it; call it last.
-
-    Args:
-        job: From `slurm_job`.
-
-    Returns:
-        What went wrong; None: nothing.
-    """
+    """Asks SLURM to requeue this job, which also ends it, so call it last; gives what went wrong, or None."""
     command = ["scontrol", "requeue", job]
     try:
         ended = subprocess.run(  # noqa: S603 - the user's SLURM
-            command, capture_output=True, text=True, timeout=SCONTROL_TIMEOUT_SECONDS, check=False
+            command, capture_output=True, text=True, timeout=60, check=False
         )
     except (OSError, subprocess.SubprocessError) as error:
         return f"{' '.join(command)}: {first_line(error)}"

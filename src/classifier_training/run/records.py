@@ -119,11 +119,7 @@ def read_table(path: Path) -> Iterator[list[str]]:
 
 
 def _check_size(path: Path) -> None:
-    """Refuses a file that is too large to be one of ours.
-
-    Raises:
-        DamagedFileError: The file is too large.
-    """
+    """Refuses a file that is too large to be one of ours."""
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise DamagedFileError(f"has {size} bytes, and at most {MAX_BYTES} are read")

@@ -16,7 +16,6 @@ SCHEDULER_SIGNALS: Final = tuple(
     for name in ("SIGTERM", "SIGUSR1")
     if hasattr(signal, name)  # Windows has no SIGUSR1
 )
-STDERR = 2
 
 
 class StopRequests:
@@ -88,8 +87,8 @@ class StopRequests:
         if not self._is_postponed:
             self.raise_if_received()
         hint = "; press Ctrl-C again to stop at once" if number == signal.SIGINT else f" ({self.received.name})"
-        # print() fails when the signal came in the midst of another print()
-        os.write(STDERR, f"\nstopping after this step, last.ckpt will be written{hint}\n".encode())
+        # to stderr: print() fails when the signal came in the midst of another print()
+        os.write(2, f"\nstopping after this step, last.ckpt will be written{hint}\n".encode())
 
     def _take(self, numbers: Iterable[int]) -> dict[int, Any]:
         if threading.current_thread() is not threading.main_thread():

@@ -16,10 +16,7 @@ def entries_of(folder: type) -> list[Entry]:
 
 
 def describe_file(name: str) -> tuple[str, str]:
-    """The line that a list of files has for a file, and its meaning.
-
-    Args:
-        name: The path in the run folder, with ``/``.
+    """The line that a list of files has for a file, given as its path in the run folder with ``/``, and its meaning.
 
     Returns:
         The name of the file and its meaning, which is that of its folder if the table does not have the file; the

@@ -176,11 +176,7 @@ def requeued_run(parent: Path, job: str) -> RunFolder | None:
 
 
 def _last_whole(run: RunFolder) -> tuple[Path | None, dict[str, Any], tuple[str, ...]]:
-    """The latest checkpoint that can be used, what it holds, and why later ones cannot be.
-
-    Raises:
-        CheckpointError: There are checkpoints, and none can be used.
-    """
+    """The latest checkpoint that can be used, what it holds, and why later ones cannot be."""
     unusable: list[str] = []
     for path in resumable_checkpoints(run):
         try:
@@ -250,11 +246,7 @@ RESUMABLE_SETTINGS: Final = frozenset(
 
 
 def check_settings(before: Config, now: Config) -> None:
-    """Makes sure that only settings have changed that a resumed run may change.
-
-    Raises:
-        RunError: Others have.
-    """
+    """Raises a `RunError` where settings have changed that a resumed run may not change."""
     old, new = (flat_settings(config.model_dump(mode="json")) for config in (before, now))
     forbidden = sorted(key for key in new if new[key] != old[key] and key not in RESUMABLE_SETTINGS)
     if forbidden:
@@ -266,11 +258,7 @@ def check_settings(before: Config, now: Config) -> None:
 
 
 def check_classes(checkpoint: Path, before: Sequence[str], now: Sequence[str]) -> None:
-    """Makes sure that the photos still have the classes that a checkpoint was trained on.
-
-    Raises:
-        CheckpointError: They have not.
-    """
+    """Raises a `CheckpointError` where the photos have other classes than a checkpoint was trained on."""
     if tuple(before) != tuple(now):
         raise CheckpointError(
             f"{checkpoint} was trained on {len(before)} classes ({', '.join(before[:5])} …), the photos now have"
@@ -279,11 +267,7 @@ def check_classes(checkpoint: Path, before: Sequence[str], now: Sequence[str]) -
 
 
 def check_photos(run: RunFolder, photos: Photos) -> None:
-    """Makes sure that the photos are still the ones that a run began with: same bytes, labels and splits.
-
-    Raises:
-        RunError: They are not; the epochs and scores before and after could not be compared.
-    """
+    """Raises a `RunError` where bytes, labels or splits have changed: scores before and after could not be compared."""
     if not run.environment.is_file():  # killed before the first file was written
         return
     before = json.loads(run.environment.read_text(encoding="utf-8"))

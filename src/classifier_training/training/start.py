@@ -67,11 +67,7 @@ class New:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run that is trained, scored and exported.
-
-    Attributes:
-        result: What it has reached.
-    """
+    """A run that is trained, scored and exported."""
 
     result: TrainResult
 
@@ -101,7 +97,10 @@ def find_start(
 def create_run_folder(run: RunFolder, plan: Plan, checkpoint: Path | None) -> None:
     """Writes what is known before the first step; gives the checkpoint to resume from the name of the last one."""
     run.remove_unfinished()
-    started = _first_start(run) or datetime.now().astimezone().isoformat(timespec="seconds")
+    before = json.loads(run.environment.read_text(encoding="utf-8")) if run.environment.is_file() else {}
+    started = before.get("started")  # that of a run that is resumed
+    if not isinstance(started, str) or not started:
+        started = datetime.now().astimezone().isoformat(timespec="seconds")
     write_text(run.config, to_yaml(plan.config))
     environment = describe_environment(
         seed=plan.config.seed,
@@ -115,11 +114,3 @@ def create_run_folder(run: RunFolder, plan: Plan, checkpoint: Path | None) -> No
     write_split(run.split, plan.photos)
     if checkpoint not in (None, run.last_checkpoint):
         link_or_copy(checkpoint, run.last_checkpoint)  # a damaged one would be kept as the one before the next
-
-
-def _first_start(run: RunFolder) -> str | None:
-    """When a run that is resumed began."""
-    if not run.environment.is_file():
-        return None
-    started = json.loads(run.environment.read_text(encoding="utf-8")).get("started")
-    return started if isinstance(started, str) else None
