@@ -16,7 +16,7 @@ from classifier_training.callbacks.prediction_source import logits_and_labels, p
 from classifier_training.callbacks.predictions import ReadsPredictions, scored_folder
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.figures.rendering import PlottingBudget
-from classifier_training.figures.samples import Tile, plot_tiles, predicted_tile
+from classifier_training.figures.samples import Tile, plot_tiles
 from classifier_training.figures.text import shown
 from classifier_training.models.example_images import ExampleCollector, as_colours
 from classifier_training.results.examples import write_examples
@@ -143,18 +143,9 @@ class SampleVisualizationCallback(ReadsPredictions, DeferredPlot):
     ) -> None:
         folder = scored_folder(self.folder, scored)
         with warn_instead_of_raise(f"the images in {folder.root}"), self.budget.spending():
-            for kind, of_kind in kept.compute().items():
-                tiles = [
-                    predicted_tile(
-                        pixels,
-                        scored.classes[of_kind.labels[number]],
-                        scored.classes[of_kind.predicted[number]],
-                        float(of_kind.confidence[number]),
-                        float(of_kind.losses[number]) if kind == "worst" else None,
-                    )
-                    for number, pixels in enumerate(as_colours(of_kind.images, preprocessing)[: self.num_pictures])
-                ]
-                plot_kind(folder, kind, tiles, title=scored.title, among=among)
+            for kind, (images, predictions) in kept.compute().items():
+                pixels = as_colours(images, preprocessing)[: self.num_pictures]
+                plot_kind(folder, kind, scored, predictions, enumerate(pixels), among)
 
 
 def _are_images(images: Any) -> TypeGuard[Tensor]:

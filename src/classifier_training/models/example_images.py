@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from classifier_training.metrics.scores import Predictions
 from classifier_training.models.predictions import predict_with_losses
 from classifier_training.types import Preprocessing
 
@@ -18,23 +18,16 @@ NUM_KEPT: Final = 24
 Kind = Literal["samples", "worst", "least_certain"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Examples:
+class Examples(NamedTuple):
     """N images of one kind, the first ones first.
 
     Attributes:
         images: As the model got them: (N, C, H, W).
-        labels: int64 (N,), true class indices.
-        predicted: int64 (N,), most probable classes.
-        confidence: float32 (N,), their probabilities.
-        losses: float32 (N,), minus the logarithm of the true class's probability.
+        predictions: Those of these images.
     """
 
     images: Tensor
-    labels: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    confidence: NDArray[np.float32]
-    losses: NDArray[np.float32]
+    predictions: Predictions
 
 
 class ExampleCollector:
@@ -92,13 +85,8 @@ class _Top:
         images, facts, scores = (column.cpu() for column in self._kept)
         chosen = scores != -torch.inf
         values = facts[chosen].numpy()
-        return Examples(
-            images=images[chosen],
-            labels=values[:, 0].astype(np.int64),
-            predicted=values[:, 1].astype(np.int64),
-            confidence=values[:, 2].astype(np.float32),
-            losses=values[:, 3].astype(np.float32),
-        )
+        labels, predicted = (values[:, column].astype(np.int64) for column in (0, 1))
+        return Examples(images[chosen], Predictions(labels, predicted, values[:, 2], values[:, 3]))
 
 
 def as_colours(images: Tensor, preprocessing: Preprocessing | None) -> NDArray[np.uint8]:

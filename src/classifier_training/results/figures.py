@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.figures.confusion import plot_confusion
-from classifier_training.figures.samples import SIDE, Tile, plot_tiles, predicted_tile
+from classifier_training.figures.samples import SIDE, plot_tiles, predicted_tile
+from classifier_training.metrics.scores import Predictions
 from classifier_training.results.examples import least_certain, worst_errors, write_examples
 from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.results.thumbnails import Thumbnails, in_threads
@@ -60,7 +61,7 @@ def plot_example_figures(folder: ScoredFolder, scored: ScoredPass, pixels: Pixel
 
     More than `NUM_TILES` of one kind are not plotted, and with ``num_examples`` 0 only the sample is.
     """
-    predictions, classes = scored.predictions, scored.classes
+    predictions = scored.predictions
     number = min(scored.num_examples, NUM_TILES)
     chosen: dict[Kind, list[int]] = {
         "samples": spread(len(predictions), NUM_TILES),
@@ -71,23 +72,40 @@ def plot_example_figures(folder: ScoredFolder, scored: ScoredPass, pixels: Pixel
         if kind != "samples" and not number:
             figure_of(folder, kind).unlink(missing_ok=True)  # of an earlier epoch, before the setting was changed
             continue
-        tiles = [
-            predicted_tile(
-                image,
-                classes[predictions.labels[index]],
-                classes[predictions.predicted[index]],
-                float(predictions.confidence[index]),
-                float(predictions.losses[index]) if kind == "worst" else None,
-            )
-            for index, image in zip(indices, in_threads(pixels, indices), strict=True)
-        ]
-        plot_kind(folder, kind, tiles, title=scored.title)
+        plot_kind(folder, kind, scored, predictions, zip(indices, in_threads(pixels, indices), strict=True))
 
 
-def plot_kind(folder: ScoredFolder, kind: Kind, tiles: Sequence[Tile], *, title: str, among: str = "") -> None:
-    """Plots one of the three figures; ``among`` names the images that its own were chosen from, where not all."""
+def plot_kind(
+    folder: ScoredFolder,
+    kind: Kind,
+    scored: ScoredPass,
+    predictions: Predictions,
+    images: Iterable[tuple[int, NDArray[np.uint8] | None]],
+    among: str = "",
+) -> None:
+    """Plots one of the three figures.
+
+    Args:
+        folder: Where.
+        kind: Which figure.
+        scored: The pass.
+        predictions: Those that the images are shown with.
+        images: Positions in these predictions, and pixels, in order.
+        among: What the images were chosen from, where not from all.
+    """
+    classes = scored.classes
+    tiles = [
+        predicted_tile(
+            pixels,
+            classes[predictions.labels[index]],
+            classes[predictions.predicted[index]],
+            float(predictions.confidence[index]),
+            float(predictions.losses[index]) if kind == "worst" else None,
+        )
+        for index, pixels in images
+    ]
     what = {"samples": "samples", "worst": "errors, highest loss first", "least_certain": "least certain first"}[kind]
-    plot_tiles(figure_of(folder, kind), tiles, title=f"{what if tiles else 'no errors'}{among}, {title}")
+    plot_tiles(figure_of(folder, kind), tiles, title=f"{what if tiles else 'no errors'}{among}, {scored.title}")
 
 
 def figure_of(folder: ScoredFolder, kind: Kind) -> Path:

@@ -15,17 +15,11 @@ from classifier_training.run.records import Count, Interval, Items, Number, Shar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitScores:
-    """The scores of the best weights on a split.
+    """The scores of the best weights on a split, as in `ScoresFile`.
 
     Attributes:
-        num_images: Number of images.
-        top1: As in `ScoresFile`, as are the others.
-        top5: Likewise.
-        balanced_accuracy: Likewise.
-        macro_f1: Likewise.
         classes: K of them.
         confusion: K rows, the true classes, of K counts.
-        intervals: By the names in `SCORE_TITLES`; None where a score has none.
     """
 
     num_images: Count

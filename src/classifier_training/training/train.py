@@ -94,9 +94,7 @@ def train(
             plan = make_plan(start.config, terminal)
             start.check(plan.photos)
             describe_plan(plan, terminal)
-            model, message = _build_model(plan, load_weights=start.checkpoint is None)
-            if message:
-                terminal.info(message)
+            model = _build_model(plan, terminal, load_weights=start.checkpoint is None)
             if dry_run:
                 terminal.info("dry run: settings and photos are valid; nothing was written")
                 return None
@@ -201,8 +199,8 @@ def _reached(trainer: lightning.Trainer, plan: Plan, *, is_trained: bool) -> str
     return f"in epoch {min(trainer.current_epoch + 1, max_epochs)}/{max_epochs} after step {trainer.global_step}"
 
 
-def _build_model(plan: Plan, *, load_weights: bool) -> tuple[BaseClassificationModel, str | None]:
-    """The model with its starting weights, and a message about them."""
+def _build_model(plan: Plan, terminal: Terminal, *, load_weights: bool) -> BaseClassificationModel:
+    """The model; with its starting weights, of which a message is printed, unless a checkpoint is to be loaded."""
     config, counts = plan.config, plan.photos.counts("train")
     lightning.seed_everything(config.seed, verbose=False)
     data = ImageFolderDataModule(config=config.data, preprocessing=plan.preprocessing, photos=plan.photos)
@@ -215,10 +213,10 @@ def _build_model(plan: Plan, *, load_weights: bool) -> tuple[BaseClassificationM
         class_weights=data.class_weights() if config.data.balance == "loss_weights" else None,
     )
     if load_weights and config.model.weights is not None:
-        return model, load_weights_file(model.backbone, Path(config.model.weights))
-    if load_weights and config.model.pretrained:
-        return model, load_pretrained(model.backbone, config.model.name)
-    return model, None
+        terminal.info(load_weights_file(model.backbone, Path(config.model.weights)))
+    elif load_weights and config.model.pretrained:
+        terminal.info(load_pretrained(model.backbone, config.model.name))
+    return model
 
 
 @contextlib.contextmanager

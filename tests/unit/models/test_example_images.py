@@ -35,10 +35,10 @@ def test_it_keeps_what_a_look_at_all_images_would_choose(batch_size: int) -> Non
     assert numbers(found["samples"].images) == [0, 1, 2, 3, 4]
     assert numbers(found["worst"].images) == worst
     assert numbers(found["least_certain"].images) == probabilities.amax(1).argsort()[:5].tolist()
-    assert found["worst"].labels.tolist() == labels[worst].tolist()
-    assert found["worst"].predicted.tolist() == predicted[worst].tolist()
-    np.testing.assert_allclose(found["worst"].losses, losses[worst], rtol=1e-5)
-    np.testing.assert_allclose(found["worst"].confidence, probabilities.amax(1)[worst], rtol=1e-5)
+    assert found["worst"].predictions.labels.tolist() == labels[worst].tolist()
+    assert found["worst"].predictions.predicted.tolist() == predicted[worst].tolist()
+    np.testing.assert_allclose(found["worst"].predictions.losses, losses[worst], rtol=1e-5)
+    np.testing.assert_allclose(found["worst"].predictions.confidence, probabilities.amax(1)[worst], rtol=1e-5)
 
 
 def test_correct_predictions_are_not_errors_and_images_without_labels_are_not_shown() -> None:
@@ -89,6 +89,6 @@ def test_logits_that_are_no_numbers_are_predicted_as_in_the_tables() -> None:
     samples, told = kept.compute()["samples"], collector.compute()
 
     assert told is not None
-    assert samples.predicted.tolist() == told.predicted.tolist() == [2, 0, 0]
-    np.testing.assert_array_equal(samples.confidence, told.confidence)
-    np.testing.assert_array_equal(samples.losses, told.losses)
+    assert samples.predictions.predicted.tolist() == told.predicted.tolist() == [2, 0, 0]
+    np.testing.assert_array_equal(samples.predictions.confidence, told.confidence)
+    np.testing.assert_array_equal(samples.predictions.losses, told.losses)
