@@ -79,8 +79,9 @@ for line in sys.stdin:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, name in ((1, job["stdout"]), (2, job["stderr"])):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    # the ones of the server remember what sort of file they wrote to
-    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
+    # new ones, as Python opens them: those of the server remember its encoding, and what sort of file they wrote to
+    encoding = os.environ.get("PYTHONIOENCODING")
+    sys.stdout, sys.stderr = (open(number, "w", 1, encoding, closefd=False) for number in (1, 2))
     sys.argv = ["classifier-training", *job["words"]]
     try:
         if job["script"] is None:

@@ -63,21 +63,22 @@ def main(module: str, name: str, world_size: str, folder: str, options: str) -> 
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
+    job = getattr(import_module(module), name)  # imported once, before there are several
     children = []
     for rank in range(int(world_size)):
         child = os.fork()
         if child == 0:
             os.environ["LOCAL_RANK"] = str(rank)
-            _be_rank(rank, module, name, Path(folder), int(world_size), json.loads(options))
+            _be_rank(rank, job, Path(folder), int(world_size), json.loads(options))
         children.append(child)
     codes = [os.waitpid(child, 0)[1] for child in children]
     sys.exit(int(any(codes)))
 
 
-def _be_rank(rank: int, module: str, name: str, folder: Path, world_size: int, options: dict[str, Any]) -> None:
+def _be_rank(rank: int, job: Callable[..., Any], folder: Path, world_size: int, options: dict[str, Any]) -> None:
     code = 1
     try:
-        answer = getattr(import_module(module), name)(folder, world_size, **options)
+        answer = job(folder, world_size, **options)
         _answer(folder, rank).write_text(json.dumps(answer), encoding="utf-8")
         code = 0
     except BaseException:

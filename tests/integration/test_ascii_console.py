@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.helpers.cli import TINY, Trained, make_shapes, run_program
+from tests.helpers.cli import TINY, Trained, WarmProgram, make_shapes, run_program
 
 ASCII = {"PYTHONIOENCODING": "ascii"}
 
@@ -20,8 +20,8 @@ def german(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def test_training_shows_class_names_as_escapes(german: Path, tmp_path: Path) -> None:
-    finished = run_program("train", german, *TINY, "--dry-run", folder=tmp_path, environment=ASCII)
+def test_training_shows_class_names_as_escapes(program: WarmProgram, german: Path, tmp_path: Path) -> None:
+    finished = program("train", german, *TINY, "--dry-run", folder=tmp_path, environment=ASCII)
 
     assert finished.code == 0, finished
     assert "gr\\xfcn" in finished.out
@@ -34,19 +34,19 @@ def test_predicting_shows_file_names_as_escapes(german: Path, trained: Trained, 
     assert "photos/gr\\xfcn/00.png" in finished.out
 
 
-def test_json_is_read_back_exactly(trained: Trained, tmp_path: Path) -> None:
+def test_json_is_read_back_exactly(program: WarmProgram, trained: Trained, tmp_path: Path) -> None:
     folder = tmp_path / "grün"
     shutil.copytree(trained.photos, folder)
 
-    finished = run_program("evaluate", trained.run.onnx, folder, "--json", folder=tmp_path, environment=ASCII)
+    finished = program("evaluate", trained.run.onnx, folder, "--json", folder=tmp_path, environment=ASCII)
 
     assert finished.code == 0, finished
     assert finished.out.isascii()
     assert str(folder) in json.loads(finished.out)["photos"]
 
 
-def test_an_error_names_the_file(german: Path, tmp_path: Path) -> None:
-    finished = run_program("train", german / "grün" / "blau", folder=tmp_path, environment=ASCII)
+def test_an_error_names_the_file(program: WarmProgram, german: Path, tmp_path: Path) -> None:
+    finished = program("train", german / "grün" / "blau", folder=tmp_path, environment=ASCII)
 
     assert finished.code == 2
     assert finished.err.startswith(f"error: there is no folder {german}/gr\\xfcn/blau; ")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.helpers.cli import ENVIRONMENT, PROGRAM, TINY, Finished, Trained, WarmProgram, make_shapes
+from tests.helpers.cli import TINY, Finished, Trained, WarmProgram, make_shapes
 
 from classifier_training.run.folder import RunFolder
 
@@ -336,6 +335,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
+LIMITED = """
+import resource, sys
+from classifier_training.cli import main
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+main(sys.argv[1:])
+"""
+
+
 class TestAFullDisk:
     SETTINGS = (*TINY, "checkpoint.monitor=val/loss", "trainer.max_epochs=9", "export.enabled=false", "run.name=full")
 
@@ -362,17 +370,11 @@ class TestAFullDisk:
         resumed = program("train", "--resume", run.root, "trainer.max_epochs=2")
         assert resumed.code == 0, resumed
 
-    def test_a_limit_on_the_size_of_files_is_told_alike(self, photos: Path, tmp_path: Path) -> None:
-        ended = subprocess.run(
-            [*PROGRAM, "train", photos, *self.SETTINGS],
-            cwd=tmp_path,
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            check=False,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)),
-        )
+    def test_a_limit_on_the_size_of_files_is_told_alike(
+        self, program: WarmProgram, photos: Path, tmp_path: Path
+    ) -> None:
+        finished = program.python(LIMITED, "train", photos, *self.SETTINGS, folder=tmp_path)
         run = RunFolder(tmp_path / "runs" / "full")
 
-        self.check(Finished(ended.returncode, ended.stdout, ended.stderr), run, errno.EFBIG)
+        self.check(finished, run, errno.EFBIG)
         assert not run.last_checkpoint.exists()
