@@ -41,20 +41,15 @@ class Entries(NamedTuple):
 
 
 def fetch(
-    address: str,
-    cache: Path,
-    *,
-    revalidate: bool = False,
-    attempts: int = ATTEMPTS,
-    sleep: Sleep = time.sleep,
+    address: str, cache: Path, *, revalidate: bool = False, attempts: int = ATTEMPTS, sleep: Sleep = time.sleep
 ) -> Path:
-    """Gives a local copy of a remote file; what is local already, such as a path, is not copied.
+    """Gives a local copy of a remote file; what is local already is not copied.
 
     A copy appears whole or not at all, and its size is what the file system promised. Of several processes that want
     the same file, one fetches it and the others wait.
 
     Args:
-        address: Where the file is.
+        address: Where the file is; a path is returned as it is.
         cache: The cache folder; copies lie in ``remote/`` below it.
         revalidate: Check whether an existing copy is still the current version.
         attempts: How often a connection that fails is tried.

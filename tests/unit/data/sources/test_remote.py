@@ -156,6 +156,7 @@ def test_what_is_local_is_not_copied(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "x").write_text("content")
 
     assert fetch(f"file://{tmp_path}/x", cache) == tmp_path / "x"
+    assert fetch(str(tmp_path / "x"), cache, revalidate=True) == tmp_path / "x"
     assert not cache.exists()
 
 
