@@ -1,1 +1,1 @@
-"""Scores, intervals, calibration and paired tests from arrays; nothing here reads a file or knows a model."""
+"""Scores, intervals and paired tests from arrays; nothing here reads a file or knows a model."""

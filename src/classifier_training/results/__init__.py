@@ -1,4 +1,4 @@
-"""The files of one scored pass: predictions, scores, confusion matrix, thumbnails; each writer with its reader.
+"""The files of one scored pass: predictions, scores, calibration, confusion matrix, thumbnails; writer with reader.
 
 Nothing here runs a model.
 """
