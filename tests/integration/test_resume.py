@@ -158,7 +158,7 @@ class TestGoingOn:
             shutil.copytree(trained.run.root, tmp_path / "runs" / name, copy_function=shutil.copyfile)
         newer = RunFolder(tmp_path / "runs" / "newer")
 
-        finished = program("train", "--resume", "trainer.max_epochs=3", folder=tmp_path)
+        finished = program("train", "--resume", "trainer.max_epochs=3", "report.enabled=false", folder=tmp_path)
 
         assert finished.code == 0, finished
         assert "resuming at epoch 3" in finished.out
@@ -290,7 +290,7 @@ class TestGoingOn:
         run = RunFolder(tmp_path / "run")
         shutil.rmtree(run.checkpoints)
 
-        finished = program("train", "--resume", run.root)
+        finished = program("train", "--resume", run.root, "report.enabled=false")
 
         assert finished.code == 0, finished
         assert "starting from the beginning" in finished.out

@@ -64,17 +64,26 @@ def test_what_is_trained_is_not_trained_again_for_its_validation(tmp_path: Path,
         fit_photos(tmp_path, photos, KillInValidation(0, 0), KillAfter(0))  # no batch is trained before validation
 
 
+ACCUMULATING: dict[str, Any] = {"accumulate_grad_batches": 2, "every_n_steps": 1}
+
+
+@pytest.fixture(scope="module")
+def accumulated(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
+    """A run that accumulates gradients, which nothing has interrupted."""
+    folder = tmp_path_factory.mktemp("accumulated")
+    fit_photos(folder, photos, **ACCUMULATING)
+    return folder
+
+
 @pytest.mark.parametrize("kill_after", [(1, 1), (3, 1), (4, 2), (8,)])
 def test_a_run_that_accumulates_gradients_ends_as_if_it_had_not_been_killed(
-    tmp_path: Path, photos: Path, kill_after: tuple[int, ...]
+    tmp_path: Path, photos: Path, accumulated: Path, kill_after: tuple[int, ...]
 ) -> None:
-    options: dict[str, Any] = {"accumulate_grad_batches": 2, "every_n_steps": 1}
-    fit_photos(tmp_path / "whole", photos, **options)
     for num_batches in kill_after:
         with pytest.raises(KilledError):
-            fit_photos(tmp_path / "killed", photos, KillAfter(num_batches), **options)
-    fit_photos(tmp_path / "killed", photos, **options)
-    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+            fit_photos(tmp_path, photos, KillAfter(num_batches), **ACCUMULATING)
+    fit_photos(tmp_path, photos, **ACCUMULATING)
+    assert_same_run(tmp_path, accumulated)
 
 
 def test_a_run_can_be_made_longer(tmp_path: Path, photos: Path) -> None:
