@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from classifier_training.metrics.intervals import Interval
+from classifier_training.metrics.score_names import SCORE_TITLES
 from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.compare.compared_curves import compared_curves
 from classifier_training.pages.compare.compared_runs import (
@@ -63,7 +64,7 @@ def render_compare(compared: ComparedRuns) -> str:
 
 COLUMNS = (
     ("against the best", "p-value of McNemar's exact test: how probable so large a difference is by chance"),
-    ("balanced accuracy", "mean recall of the classes that have photos"),
+    (SCORE_TITLES["balanced_accuracy"], "mean recall of the classes that have photos"),
     ("photos", "number of scored photos"),
     ("epochs", "epochs that were trained, and the best one"),
     ("time", "time of the training, without validation"),

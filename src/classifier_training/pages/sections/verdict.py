@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
+from classifier_training.metrics.score_names import SCORE_TITLES
 from classifier_training.pages.caveats import caveats
 from classifier_training.pages.charts.bars import score_scale
 from classifier_training.pages.charts.svg import one_line
@@ -54,14 +55,12 @@ def score_sentence(data: RunData) -> str:
 
 
 def _other_scores(scored: ScoredData) -> list[dict[str, Any]]:
-    names = {"balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
-    if _has_top5(scored):
-        names = {"top5": "top-5", **names}
+    left_out = {"top1"} if _has_top5(scored) else {"top1", "top5"}
     shown = []
-    for key, name in names.items():
+    for key in [name for name in SCORE_TITLES if name not in left_out]:
         interval = scored.intervals.get(key)
         ends = "" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
-        shown.append({"name": name, "value": percentage(getattr(scored, key)), "range": ends})
+        shown.append({"name": SCORE_TITLES[key], "value": percentage(getattr(scored, key)), "range": ends})
     return shown
 
 
