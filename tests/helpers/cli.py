@@ -55,7 +55,7 @@ _SERVER = """
 import contextlib, json, os, sys, traceback
 import classifier_training.cli.main, classifier_training.training.train, classifier_training.evaluation.checkpoint
 # what a training imports on its way: for its index, its checkpoints, its plots and pages, its export
-import classifier_training.exporters.onnx, jinja2, matplotlib.backends.backend_agg, matplotlib.figure, omegaconf
+import classifier_training.exporters.onnx, jinja2, matplotlib.backends.backend_agg, matplotlib.figure
 import onnxruntime, PIL.Image, pyarrow, tensorboard.compat.proto.event_pb2, typer._adapters
 import torch.onnx._internal.torchscript_exporter.utils
 PIL.Image.init()
