@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -28,7 +29,6 @@ SMALL = (*TINY, "model.pretrained=false", "trainer.max_epochs=1", "trainer.devic
 SHORT_DEMO = (*TINY, "trainer.max_epochs=1", "data.batch_size=64")
 
 CLIENT = """\
-#!{python} -IS
 import json, os, socket, sys
 
 connection = socket.socket(socket.AF_UNIX)
@@ -60,7 +60,12 @@ class Shell:
         self._socket.bind(address)
         self._socket.listen()
         wrapper = self._bin / "classifier-training"
-        wrapper.write_text(CLIENT.format(python=sys.executable, address=address), encoding="utf-8")
+        client = self._bin / "client.py"
+        client.write_text(CLIENT.format(address=address), encoding="utf-8")
+        call = shlex.join(
+            [sys.executable, "-IS", str(client)]
+        )  # the first line of a script cannot hold a path with a space
+        wrapper.write_text(f'#!/bin/sh\nexec {call} "$@"\n', encoding="utf-8")
         wrapper.chmod(0o755)
         threading.Thread(target=self._serve, daemon=True).start()
 

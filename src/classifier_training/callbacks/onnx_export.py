@@ -72,6 +72,7 @@ class ONNXExportCallback(lightning.Callback):
             is_int = isinstance(side, int) and not isinstance(side, bool)
             _check(name, side, is_int and side > 0, "a positive number of pixels")
         self.settings = ExportSettings(exporter, opset_version, tolerance)
+        self.exporter, self.opset_version, self.tolerance = exporter, opset_version, tolerance
         self.path = ExportFolder(Path(output_dir)).model(FORM.name)
         self.input_height = input_height
         self.input_width = input_width

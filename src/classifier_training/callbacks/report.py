@@ -55,10 +55,11 @@ class ReportCallback(lightning.Callback):
     def _write(self) -> None:
         if not self.run.config.is_file():
             return
-        from classifier_training.pages.read.run_data import read_run
-        from classifier_training.pages.report import render_report
-
-        started = time.monotonic()  # importing costs once and says nothing of the next page
+        started = time.monotonic()
         with warn_instead_of_raise(self.run.report.name), self.budget.spending():
+            from classifier_training.pages.read.run_data import read_run
+            from classifier_training.pages.report import render_report
+
+            started = time.monotonic()  # importing costs once and says nothing of the next page
             write_text(self.run.report, render_report(read_run(self.run.root)), durable=False)
         self.seconds = time.monotonic() - started

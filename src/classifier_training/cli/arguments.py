@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,5 +66,6 @@ def check_settings(overrides: Overrides, config: Path | None, photos: str | None
             " images per class; or try the built-in example: classifier-training demo"
         )
     # an address is checked later, when it is opened
-    if not (is_remote(root) or is_pattern(root) or Path(root).expanduser().exists()):
+    path = Path(os.path.expanduser(root))  # noqa: PTH111 - Path.expanduser fails on an unknown ~user
+    if not (is_remote(root) or is_pattern(root) or path.exists()):
         raise ConfigError(f"there is no folder {root}; name a folder of photos or a table file{did_you_mean(root)}")

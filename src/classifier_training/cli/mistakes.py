@@ -59,6 +59,8 @@ def explain_mistake(words: Sequence[str], complaint: str, program: Any) -> str:
     if answer is not None:
         return answer
     complaint = " ".join(complaint.replace("Value error, ", "").split()).rstrip(".")
+    if not complaint:
+        return ""  # the help was shown instead
     complaint = complaint[:1].lower() + complaint[1:]
     if not complaint.startswith("missing"):
         return f"{complaint}; see {shlex.join(path)} --help"
@@ -68,15 +70,20 @@ def explain_mistake(words: Sequence[str], complaint: str, program: Any) -> str:
 
 def _explain_command(path: Sequence[str], words: Sequence[str], group: Any) -> str | None:
     """The command to type instead of one that does not exist."""
-    name = next((word for word in words if not word.startswith("-")), None)
+    names = [word for word in words if not word.startswith("-")]
+    if words and words[0].startswith("-"):  # the first name may be the value of a flag, as in ``--epochs 5 train``
+        names = [word for word in names if word in group.commands] or names
+    name = names[0] if names else None
     if name is None:
         return None
     before, rest = list(words[: words.index(name)]), list(words[words.index(name) + 1 :])
     if name in group.commands:
-        return f"options come after the command; type: {shlex.join([*path, name, *rest, *before])}"
+        own = [*rest, *before]
+        own = own if hasattr(group.commands[name], "commands") else _translate(own, group.commands[name])[0] or own
+        return f"options come after the command; type: {shlex.join([*path, name, *own])}"
     foreign = COMMANDS if len(path) == 1 else {}
     near = difflib.get_close_matches(name.lower(), [*group.commands, *foreign], n=1)
-    if name == "classify" and rest and rest[0] in group.commands:  # as in ``yolo classify train``
+    if name in {"classify", "detect", "segment"} and rest and rest[0] in group.commands:  # ``yolo classify train``
         instead = rest.pop(0)
     elif near:
         instead = str(foreign.get(near[0], near[0]))
@@ -98,19 +105,22 @@ def _explain_command(path: Sequence[str], words: Sequence[str], group: Any) -> s
 
 def _explain_flags(path: Sequence[str], words: Sequence[str], command: Any) -> str | None:
     """The command to type instead of one with flags that do not exist; None if all of them do."""
-    instead, replaced, unknown = _translate(words, command)
+    instead, replaced, unknown = _translate([word for word in words if word], command)
     if unknown is not None:
         own = list(_flags(command))
         near = difflib.get_close_matches(unknown, own, n=1, cutoff=_ALIKE)
         meant = f"did you mean {near[0]}?" if near else f"{path[-1]} takes {', '.join(own)}"
-        settings = " and settings, such as trainer.max_epochs=20" if _takes_settings(command) and not near else ""
+        example = "export.opset_version=18" if command.name == "export" else "trainer.max_epochs=20"
+        settings = f" and settings, such as {example}" if _takes_settings(command) and not near else ""
         return f"there is no option {unknown}; {meant}{settings}"
     if not replaced:
         return None
     problem = f"there is no option {', '.join(replaced)}"
     variables = [word for word in instead if word.startswith(_DEVICE_VARIABLE)]
     instead = [word for word in instead if word not in variables]
-    if _arguments(command) == {"PHOTOS", "KEY", "VALUE"} and all("=" in word or word[0] == "-" for word in instead):
+    has_default = any(word == "--resume" or word.startswith("--config") for word in instead)
+    has_photos = any("=" not in word and not word.startswith("-") for word in instead)
+    if _arguments(command) == {"PHOTOS", "KEY", "VALUE"} and not (has_default or has_photos):
         instead.insert(0, "PHOTOS")
     from classifier_training.config import load_config
 
@@ -128,6 +138,7 @@ def _translate(words: Sequence[str], command: Any) -> tuple[list[str], list[str]
         The arguments to type instead, the flags that were replaced, and the first flag that means nothing here.
     """
     own, arguments, rest = _flags(command), _arguments(command), list(words)
+    num_paths = 0
     kept: list[str] = []
     photos: list[str] = []
     settings: list[str] = []
@@ -138,11 +149,14 @@ def _translate(words: Sequence[str], command: Any) -> tuple[list[str], list[str]
         is_flag = word.startswith("-") and word != "-"
         if flag in own or not (is_flag or equals):
             kept += [word, rest.pop(0)] if own.get(flag) and not equals and rest else [word]
+            num_paths += not is_flag
             continue
         foreign = flag.lstrip("-").lower().replace("-", "_")
         given = value if equals else _take_value(foreign, rest)
         is_typo = is_flag and difflib.get_close_matches(flag, own, cutoff=_ALIKE)
         translated = translate(foreign, given) if _takes_settings(command) and not is_typo else None
+        if command.name == "export" and not all(one.startswith("export.") for one in translated or []):
+            translated = None  # it takes no other settings
         if given and foreign in _MODELS and "RUN" in arguments:
             kept.insert(0, given)
         elif given and foreign in PHOTOS and arguments & {"PHOTOS", "IMAGES"}:
@@ -152,6 +166,9 @@ def _translate(words: Sequence[str], command: Any) -> tuple[list[str], list[str]
         else:
             settings += translated or [word]
         replaced += [flag] if is_flag else []
+    num_taken = 100 if "IMAGES" in arguments else len(arguments & {"RUN", "PHOTOS"})
+    if "--resume" in words or num_paths >= num_taken:
+        photos = []  # the run knows its photos, or they are named already
     return [*kept, *photos, *settings], replaced, None
 
 

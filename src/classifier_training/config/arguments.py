@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Final
@@ -73,6 +74,8 @@ def _read_item(key: str, value: object, origin: str) -> Override | str:
     option, entry = _find(key)
     if option is None:
         return unknown_key(key, show_value(plain), origin)
+    if option.is_text and entry is None and isinstance(plain, bool | int | float):
+        plain = json.dumps(plain)  # as it is typed: a run may be named by its number
     return Override(option.key, plain, origin, entry=entry)
 
 

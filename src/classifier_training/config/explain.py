@@ -56,9 +56,11 @@ def nearest_keys(key: str) -> list[str]:
     """Up to three settings that ``key`` probably means, the most likely first."""
     keys = list(option_table())
     leaf = key.rpartition(".")[2]
+    same_leaf = [known for known in keys if known.rpartition(".")[2] == leaf]
+    if same_leaf and "." in key:
+        return sorted(same_leaf, key=lambda known: -_similarity(key, known))[:3]
     if leaf in SETTINGS or leaf in SWITCHES:
         return [str(setting_of(leaf))]
-    same_leaf = [known for known in keys if known.rpartition(".")[2] == leaf]
     if same_leaf:
         return sorted(same_leaf, key=lambda known: -_similarity(key, known))[:3]
     close = [known for known in keys if _similarity(key, known) >= 0.7]
@@ -155,7 +157,7 @@ def _suggest(words: list[str]) -> str:
     assignments = [word for word in words if not word.startswith("CUDA_VISIBLE_DEVICES=")]
     variables = [word for word in words if word not in assignments]
     choose = f" To choose the devices, put {variables[0]} before the command" if variables else ""
-    for key, _, text in (word.partition("=") for word in assignments if not word.startswith("model=")):
+    for key, _, text in (word.partition("=") for word in assignments if word.partition("=")[0] not in PRESET_GROUPS):
         option = option_table()[key]
         try:
             is_allowed = check({key: Override(key, read_typed(text, option), "", text)})[0] is not None

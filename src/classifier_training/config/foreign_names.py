@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from classifier_training.config.options import option_table
-from classifier_training.config.preset_groups import preset_names
+from classifier_training.config.preset_groups import PRESET_GROUPS, preset_names
 
 PHOTOS: Final = frozenset({"data", "data_dir", "data_path", "dataset", "images", "input", "photos", "root", "source"})
 """Names for the photos, which are an argument and not a setting here; as a setting they are ``data.root``."""
@@ -102,6 +102,8 @@ def translate(name: str, value: str | None) -> list[str] | None:
         return [SWITCHES[name][_TRUTH.get((value or "true").lower(), "true")]]
     if name in {"model", "model_name", "arch", "a", "backbone"} and value in preset_names("model"):
         return [f"model={value}"]
+    if name in PRESET_GROUPS and value in preset_names(name):
+        return [f"{name}={value}"]
     key = setting_of(name)
     if key is None:
         return None

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.config.overrides import OverrideLike
 from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import DataError, RunError, UserError
 from classifier_training.evaluation.evaluate import score_on_same_images
@@ -19,6 +19,9 @@ from classifier_training.results.scored_pass import LabelledImages
 from classifier_training.results.tables import read_predictions_csv
 from classifier_training.run.folder import RunFolder, ScoredFolder, open_run
 from classifier_training.types import Progress
+
+if TYPE_CHECKING:
+    from classifier_training.config.overrides import OverrideLike
 
 
 @dataclass(frozen=True, slots=True, eq=False)

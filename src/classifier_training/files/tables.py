@@ -110,7 +110,7 @@ def _raw_rows(path: Path) -> Iterator[list[str]]:
             if not header:
                 raise TableError("is empty")
             yield header
-            for row in rows:
+            for row in filter(None, rows):  # an editor may leave an empty line at the end
                 if len(row) != len(header):
                     raise TableError(f"has {len(row)} cells in line {rows.line_num} and not {len(header)}")
                 yield row

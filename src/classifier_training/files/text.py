@@ -29,7 +29,7 @@ def did_you_mean(path: str | os.PathLike[str]) -> str:
 
     Of the first part of the path that does not exist, the most similar name in its folder is tried.
     """
-    missing = Path(path).expanduser()
+    missing = Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser fails on an unknown ~user
     rest: list[str] = []
     while not os.path.lexists(missing.parent):
         rest.insert(0, missing.name)

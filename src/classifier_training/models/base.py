@@ -204,12 +204,16 @@ class BaseClassificationModel(lightning.LightningModule):
         self._log_epoch_metrics()  # none, unless only the validation of this epoch is left
 
     def configure_callbacks(self) -> list[lightning.Callback]:
-        """Freezing by the model's settings, in any Trainer; nothing where an earlier call has brought it."""
+        """Freezing by the model's settings, in any Trainer; one of the trainer's own acts where they ask for none."""
         epochs, keep_norm_stats = self.settings.freeze_epochs, self.settings.freeze_norm_stats
         callbacks = [one for one in cast("Any", self.trainer).callbacks if isinstance(one, FreezeBackbone)]
         if (epochs, keep_norm_stats) in {(one.epochs, one.keep_norm_stats) for one in callbacks}:
             return []
-        return [FreezeBackbone(epochs, keep_norm_stats=keep_norm_stats)]
+        if not (epochs or keep_norm_stats) and any(not one.is_of_model for one in callbacks):
+            return []
+        callback = FreezeBackbone(epochs, keep_norm_stats=keep_norm_stats)
+        callback.is_of_model = True
+        return [callback]
 
     def configure_optimizers(self) -> Any:
         """The configured optimizer, and its schedule stepped once an optimizer step."""

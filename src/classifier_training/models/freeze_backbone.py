@@ -34,6 +34,7 @@ class FreezeBackbone(lightning.Callback):
             raise ConfigError(f"FreezeBackbone: epochs={epochs}; allowed are 0, 1, 2, …")
         self.epochs = epochs
         self.keep_norm_stats = keep_norm_stats
+        self.is_of_model = False  # whether a model has brought it by its settings
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Makes sure before training that the module has a backbone whose head is known."""

@@ -24,6 +24,7 @@ def write_scored(folder: ScoredFolder, scored: ScoredPass) -> None:
         scored: The pass.
     """
     images = scored.images
+    folder.probabilities.unlink(missing_ok=True)  # a kill in between must not leave those of another pass
     write_predictions_csv(folder.predictions, scored.predictions, images.classes, images.files)
     write_probabilities(folder.probabilities, scored.predictions.probabilities)
     write_confusion_csv(folder.confusion, scored.scores.confusion, images.classes)
@@ -91,3 +92,5 @@ def read_scores(folder: ScoredFolder) -> ScoresFile:
         raise RunError(f"cannot read the scores from {folder.scores}: {reason}") from None
     except DamagedFileError as error:
         raise RunError(f"{folder.scores} {error}; evaluate the model again") from None
+    except ImportError:  # where only what deploys a model is installed
+        raise RunError(f"reading {folder.scores} needs pydantic; install it: pip install pydantic") from None

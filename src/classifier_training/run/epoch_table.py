@@ -24,7 +24,7 @@ class EpochTable:
     def read(self, num_epochs: int) -> None:
         """Takes over the rows of the first epochs from a file that an earlier process wrote; 0: none of them."""
         self.rows = []
-        if num_epochs > 0 and self.path.is_file():
+        if num_epochs > 0 and self.path.is_file() and self.path.stat().st_size:
             header, *rows = read_rows(self.path)
             by_name = (dict(zip(header, row, strict=True)) for row in rows)
             self.rows = [row for row in by_name if int(row["epoch"]) < num_epochs]

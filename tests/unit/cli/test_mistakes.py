@@ -85,6 +85,7 @@ def test_every_command_is_answered_with_one_that_exists(
         (["classify", "runs/a", "photo.jpg"], "predict runs/a photo.jpg"),
         (["classify", "train", "data=photos", "epochs=5"], "train photos trainer.max_epochs=5"),
         (["classify", "predict", "model=runs/a", "source=photos"], "predict runs/a photos"),
+        (["detect", "train", "data=photos", "epochs=5"], "train photos trainer.max_epochs=5"),
         (["trian", "photos"], "train photos"),
         (["infer", "photo.jpg"], "predict RUN photo.jpg"),
         (["diff", "runs/a", "runs/b"], "compare runs/a runs/b"),
@@ -199,3 +200,23 @@ def test_devices_are_chosen_before_the_command(answer: Callable[..., str]) -> No
 )
 def test_other_mistakes_in_the_arguments(answer: Callable[..., str], words: str, line: str) -> None:
     assert answer(*shlex.split(words)) == line
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["train", "", "--epochs", "5"], "train PHOTOS trainer.max_epochs=5"),  # as from an empty variable
+        (["train", "--resume", "--epochs", "5"], "train --resume trainer.max_epochs=5"),
+        (["train", "--resume", "runs/a", "--data", "photos"], "train --resume runs/a"),
+        (["train", "photos", "--data-path", "other"], "train photos"),
+        (["train", "--config=c.yaml", "--epochs", "5"], "train --config=c.yaml trainer.max_epochs=5"),
+        (["train", "photos", "--recipe", "finetune"], "train photos recipe=finetune"),
+        (["--epochs", "5", "train", "photos"], "train photos trainer.max_epochs=5"),
+    ],
+)
+def test_the_suggestion_has_each_path_once(answer: Callable[..., str], words: list[str], line: str) -> None:
+    assert answer(*words).endswith(f"; type: classifier-training {line}")
+
+
+def test_export_is_not_given_settings_that_it_refuses(answer: Callable[..., str]) -> None:
+    assert "there is no option --imgsz; export takes --format" in answer("export", "runs/a", "--imgsz", "64")

@@ -201,3 +201,8 @@ def test_class_names_stay_text(typed: str) -> None:
 def test_one_class_is_weighted_by_its_dotted_name(name: str) -> None:
     overrides = [f"data.class_weights.{name}=2", "data.balance_weighting=manual", "data.balance=sampler"]
     assert load_config(overrides).data.class_weights == {name: 2.0}
+
+
+@pytest.mark.parametrize(("value", "name"), [(7, "7"), (2024.5, "2024.5")])
+def test_a_number_names_a_run(value: float, name: str) -> None:
+    assert load_config(read_overrides({"run.name": value})).run.name == name

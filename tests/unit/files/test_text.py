@@ -39,3 +39,7 @@ def test_the_most_similar_existing_path_is_named(path: str, meant: str) -> None:
 )
 def test_nothing_is_named_where_nothing_is_similar(path: str) -> None:
     assert did_you_mean(path) == ""
+
+
+def test_an_unknown_user_has_no_similar_path() -> None:
+    assert did_you_mean("~nosuchuser/photos") == ""

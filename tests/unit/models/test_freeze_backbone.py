@@ -139,6 +139,16 @@ def test_a_negative_number_of_epochs_is_refused() -> None:
         FreezeBackbone(-1)
 
 
+def test_the_trainers_own_acts_where_the_model_asks_for_none(tmp_path: Path) -> None:
+    model = make_model(optimizer={"lr": 1e-2})
+    seen = Snapshots()
+
+    fit(model, tmp_path, FreezeBackbone(1), seen, max_epochs=1)
+
+    start, end = seen.states
+    assert changed(start, end) == HEAD
+
+
 def test_a_model_brings_its_own_once_into_any_trainer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     trainer = fit(make_model(model={"freeze_epochs": 2}), tmp_path)
     trainer.validate(make_model(model={"freeze_epochs": 2}), make_loader(1), verbose=False)

@@ -43,3 +43,13 @@ def test_a_new_run_takes_nothing_over(tmp_path: Path) -> None:
     missing = EpochTable(tmp_path / "none.csv", ())
     missing.read(5)
     assert not missing.rows
+
+
+def test_an_empty_file_and_an_empty_line_are_no_rows(tmp_path: Path) -> None:
+    table = EpochTable(tmp_path / "metrics.csv", ())
+    table.path.touch()
+    table.read(2)
+    assert table.rows == []
+    table.path.write_text("epoch,loss\n0,1.5\n\n", encoding="utf-8")
+    table.read(2)
+    assert table.rows == [{"epoch": "0", "loss": "1.5"}]

@@ -56,7 +56,7 @@ def unpack_images(source: Path, column: str, cache: Path, shown: str) -> Pack:
     status = source.stat()
     key = f"{FORMAT_VERSION}\0{source}\0{status.st_size}\0{status.st_mtime_ns}\0{column}"
     folder = cache / "unpacked" / hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    path = folder / f"{source.stem}.images"
+    path = folder / f"{source.stem}.pictures"  # as in version 0.1: the split.csv of its runs has this name
     pack = _existing(path)
     if pack is not None:
         return pack

@@ -54,7 +54,7 @@ def test_as_the_hub_lays_them_out(tmp_path: Path, cache: Path) -> None:
     assert listing.locations == dict.fromkeys(["train", "val", "test"], str(data))
     assert listing.layout == "4 Parquet files of images (train, val, test)"
     assert {str(data), *map(str, data.iterdir())} <= set(listing.watched)
-    assert str(listing.samples("train")[3].image).endswith("/train-00001-of-00002.images::00003.png")
+    assert str(listing.samples("train")[3].image).endswith("/train-00001-of-00002.pictures::00003.png")
     for root in (data, data / "train-{00000..00001}-of-00002.parquet"):
         assert read(list_found(root, cache), "train") == read(listing, "train")
 
@@ -293,7 +293,7 @@ def test_a_file_that_is_damaged_within(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(DataError, match=rf"^{path} is not a readable Parquet file: "):
         list_found(path, cache)
 
-    assert list(cache.rglob("*.images")) == []
+    assert list(cache.rglob("*.pictures")) == []
 
 
 def test_metadata_that_cannot_be_understood(tmp_path: Path, cache: Path) -> None:
