@@ -9,6 +9,8 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.plugins.layer_sync import LayerSync
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from tests.helpers.images import make_image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -92,6 +94,29 @@ def make_trainer(folder: Path, *callbacks: lightning.Callback, **options: Any) -
         "gradient_clip_val": 1.0,
     }
     return lightning.Trainer(callbacks=list(callbacks), **{**defaults, **options})
+
+
+class ConvertingStrategy(SingleDeviceStrategy):
+    """One CPU that converts BatchNorm when and as a strategy of several GPUs does, and reverts it afterwards."""
+
+    def __init__(self, layer_sync: LayerSync | None = None) -> None:
+        super().__init__()
+        self._layer_sync: LayerSync | None = None
+        self._own = layer_sync
+
+    def setup(self, trainer: lightning.Trainer) -> None:
+        """Converts before the model is moved to its device, and before the optimizer is made."""
+        self._layer_sync = self._own or self._layer_sync
+        if self._layer_sync is not None and trainer.state.fn == "fit" and self.model is not None:
+            self.model = self._layer_sync.apply(self.model)
+        super().setup(trainer)
+
+    def teardown(self) -> None:
+        """Reverts."""
+        module = self.lightning_module
+        if self._layer_sync is not None and module is not None and module.trainer.state.fn == "fit":
+            self.model = self._layer_sync.revert(module)
+        super().teardown()
 
 
 class KilledError(Exception):

@@ -119,6 +119,11 @@ class EMACallback(pl.Callback):
                 )
             self._handles.append(optimizer.register_step_post_hook(self._note_step))
 
+    @override
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._average is not None:
+            self._average.match_weights()
+
     def _note_step(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
         # The gradient scaler calls a fused optimizer in any case; the optimizer itself skips the step then.
         if not bool(getattr(optimizer, "found_inf", False)):

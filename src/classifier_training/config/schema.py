@@ -199,7 +199,9 @@ class TrainerConfig(Section):
 
     max_epochs: PositiveInt = Field(20, description="epochs to train")
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
-        "auto", description="arithmetic; auto: bf16-mixed or 16-mixed on a GPU, 32-true on a CPU"
+        "auto",
+        description="arithmetic; auto: 32-true on a CPU and on Apple's GPUs, bf16-mixed on a GPU that has it in"
+        " hardware, 16-mixed on an older one",
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field("auto", description="kind of device")
     devices: PositiveInt | Literal["auto"] = Field("auto", description="number of devices, or auto")

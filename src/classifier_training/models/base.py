@@ -16,6 +16,7 @@ from classifier_training.errors import ClassifierTrainingError, ConfigError
 from classifier_training.metrics.scores import Scores
 from classifier_training.models.backbone import backbone_preprocessing, create_backbone, head_parameters
 from classifier_training.models.freeze_backbone import FreezeBackbone
+from classifier_training.models.layer_sync import check_activations, keep_activations_in_sync, norms_with_activation
 from classifier_training.models.losses import ClassificationLoss
 from classifier_training.models.metrics import ExactMean
 from classifier_training.models.optim import build_optimizer, build_scheduler, parameter_groups
@@ -80,6 +81,7 @@ class BaseClassificationModel(lightning.LightningModule):
         self.save_hyperparameters(hyperparameters)
         drop_rates = self.settings.drop_rate, self.settings.drop_path_rate
         self.backbone = create_backbone(backbone, self.num_classes, self.preprocessing.image_size, *drop_rates)
+        self._norms_with_activation = norms_with_activation(self.backbone)
         self.task: Task = SingleLabelTask(self.num_classes)
         self.loss = ClassificationLoss(self.settings.loss or self.task.default_loss, class_weights, class_counts)
         self.train_loss = MeanMetric(nan_strategy="disable")  # a NaN must be seen, not left out
@@ -120,12 +122,17 @@ class BaseClassificationModel(lightning.LightningModule):
         return cast("Tensor", self(batch["images"]))
 
     def setup(self, stage: str) -> None:
-        """Chooses the memory format, before the model is shared among devices.
+        """Chooses the memory format and how BatchNorm is converted, before the model is shared among devices.
 
         torch's ``DistributedDataParallel`` lays out its buffers like the weights that it is given: were their format
         changed after that, it would hand out the gradients of its first step, or of all steps where it looks for
         unused parameters, in the wrong order.
+
+        Raises:
+            ConfigError: The backbone has lost activations to a converter.
         """
+        check_activations(self.backbone, self._norms_with_activation)
+        keep_activations_in_sync(self.trainer)
         self.use_memory_format()
 
     def on_fit_start(self) -> None:

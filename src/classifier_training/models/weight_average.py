@@ -10,13 +10,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from classifier_training.errors import ClassifierTrainingError
+
 
 class _Slot(NamedTuple):
-    """Where a weight is found: its submodule's table and its name there, and its name in the whole module."""
+    """Where a weight is found: the name of its submodule, its name there, and whether it is one of its buffers."""
 
-    table: dict[str, Any]
+    module: str
     name: str
-    key: str
+    is_buffer: bool
+
+    @property
+    def key(self) -> str:
+        """Its name in the whole module."""
+        return f"{self.module}.{self.name}" if self.module else self.name
 
 
 class _Group(NamedTuple):
@@ -31,8 +38,9 @@ class WeightAverage:
     """The average of the weights of one module, and the exchange of the two.
 
     Averaged are floating-point (and complex) parameters and persistent buffers, a tensor that several submodules
-    share only once. Weights of less than 32 bits are averaged in float32. Weights are looked up at every use,
-    because moving a module to a device replaces its buffers.
+    share only once. Weights of less than 32 bits are averaged in float32. Kept are the names of the weights: moving a
+    module to a device replaces its buffers, so they are looked up at every use, and a strategy that shares a model
+    among devices replaces submodules, so these are looked up by `match_weights` and at every exchange.
 
     Attributes:
         module: The module whose weights are averaged.
@@ -41,14 +49,34 @@ class WeightAverage:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self._slots = list(_averaged_slots(module))
+        self._tables: list[dict[str, Any]] = []  # that hold the weights, by slot
         self._training: list[Tensor] | None = None  # the training weights' memory while the average is in place
         self._groups: list[_Group] = []
+        self._find_tables()
         with torch.inference_mode(False), torch.no_grad():
             self._average = [weight.detach().clone() for weight in self._weights()]
         self.match_weights()
 
     def _weights(self) -> list[Tensor]:
-        return [table[name] for table, name, _ in self._slots]
+        return [table[slot.name] for table, slot in zip(self._tables, self._slots, strict=True)]
+
+    def _find_tables(self) -> None:
+        """Looks up the submodules of the weights, which may have been replaced.
+
+        Raises:
+            ClassifierTrainingError: A weight is gone.
+        """
+        modules, tables = dict(self.module.named_modules(remove_duplicate=False)), []
+        for slot in self._slots:
+            owner = modules.get(slot.module)
+            table: dict[str, Any] = {} if owner is None else owner._buffers if slot.is_buffer else owner._parameters
+            if table.get(slot.name) is None:
+                raise ClassifierTrainingError(
+                    f"the average of the weights holds {slot.key}, which {type(self.module).__name__} no longer has:"
+                    f" something has changed its submodules while it was trained; do that before the training starts"
+                )
+            tables.append(table)
+        self._tables = tables
 
     # Inference mode spares the many small tensors two thirds of their time; the average never meets autograd.
     @torch.inference_mode()
@@ -62,12 +90,22 @@ class WeightAverage:
             torch._foreach_lerp_(averages, group, 1.0 - decay)
 
     def match_weights(self) -> None:
-        """Moves the average to the weights' device and memory format, which may have changed since it was made."""
+        """Looks the weights up, and moves the average to their device and memory format, which may have changed.
+
+        Raises:
+            ClassifierTrainingError: A weight is gone, or has another shape than its average.
+        """
         if self._training is not None:
             return
+        self._find_tables()
         groups: defaultdict[tuple[torch.device, torch.dtype, torch.dtype], list[int]] = defaultdict(list)
         with torch.inference_mode(False), torch.no_grad():
             for index, (weight, average) in enumerate(zip(self._weights(), self._average, strict=True)):
+                if weight.shape != average.shape:
+                    raise ClassifierTrainingError(
+                        f"the average of {self._slots[index].key} has the shape {tuple(average.shape)}, but the weight"
+                        f" has {tuple(weight.shape)}: something has replaced it while it was trained"
+                    )
                 dtype = torch.float32 if weight.dtype.itemsize < torch.float32.itemsize else weight.dtype
                 if (average.device, average.dtype, average.stride()) != (weight.device, dtype, weight.stride()):
                     self._average[index] = torch.empty_like(weight, dtype=dtype).copy_(average)
@@ -96,6 +134,7 @@ class WeightAverage:
         """Puts the training weights back; does nothing when that is done already."""
         if self._training is None:
             return
+        self._find_tables()
         with torch.inference_mode(False), torch.no_grad():
             for weight, training in zip(self._weights(), self._training, strict=True):
                 weight.data = training
@@ -138,14 +177,14 @@ def _averaged_slots(module: nn.Module) -> Iterator[_Slot]:
     seen: set[int] = set()
     for prefix, part in module.named_modules():
         buffers = [name for name in part._buffers if name not in part._non_persistent_buffers_set]
-        for table, names in ((part._parameters, list(part._parameters)), (part._buffers, buffers)):
+        for is_buffer, names in ((False, list(part._parameters)), (True, buffers)):
             for name in names:
-                tensor = table[name]
+                tensor = part._buffers[name] if is_buffer else part._parameters[name]
                 if tensor is None or id(tensor) in seen:
                     continue
                 seen.add(id(tensor))
                 if _is_averaged(tensor):
-                    yield _Slot(table, name, f"{prefix}.{name}" if prefix else name)
+                    yield _Slot(prefix, name, is_buffer)
 
 
 def _is_averaged(tensor: Tensor) -> bool:

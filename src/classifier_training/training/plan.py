@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from classifier_training.config.schema import Config
 from classifier_training.data.cache.caches import reduced_side
 from classifier_training.data.photos import Photos, load_photos
@@ -15,7 +13,7 @@ from classifier_training.data.sources.detect import shown_root
 from classifier_training.errors import ConfigError
 from classifier_training.files.text import name_some
 from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
-from classifier_training.models.device import resolve_accelerator
+from classifier_training.models.device import auto_precision, resolve_accelerator
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import check_trackers
 from classifier_training.types import Preprocessing
@@ -141,10 +139,8 @@ def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accele
         "cache_size": reduced_side(config.data, preprocessing),
     }
     precision: str = config.trainer.precision
-    if precision == "auto" and accelerator == "cuda":
-        precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    elif precision == "auto":
-        precision = "32-true"
+    if precision == "auto":
+        precision = auto_precision(accelerator)
     return config.model_copy(
         update={
             "model": _filled(config.model, model, always=("weights",)),

@@ -10,6 +10,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from classifier_training.callbacks.checkpoint import AtomicCheckpointIO
 from classifier_training.callbacks.table import RunContext, build_callbacks
+from classifier_training.models.layer_sync import BatchNormSync
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.stop_requests import StopRequests
 from classifier_training.terminal.terminal import Terminal
@@ -27,7 +28,6 @@ def build_trainer(
         devices=_num_devices(plan),
         num_nodes=settings.num_nodes,
         strategy=_strategy(plan),
-        sync_batchnorm=plan.accelerator == "cuda" and _num_devices(plan) * settings.num_nodes > 1,
         precision=settings.precision,  # type: ignore[arg-type]  # "auto" has been decided
         max_epochs=settings.max_epochs,
         accumulate_grad_batches=settings.accumulate_grad_batches,
@@ -35,7 +35,7 @@ def build_trainer(
         deterministic="warn" if settings.deterministic else False,
         benchmark=not settings.deterministic,
         callbacks=build_callbacks(RunContext(run, plan.config, terminal, requests, trackers)),
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *_layer_sync(plan)],
         default_root_dir=run.root,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -50,6 +50,12 @@ def _num_devices(plan: Plan) -> int:
     if isinstance(devices, int):
         return devices
     return torch.cuda.device_count() if plan.accelerator == "cuda" else 1
+
+
+def _layer_sync(plan: Plan) -> list[BatchNormSync]:
+    """BatchNorm over all devices, where there are several that can: torch has it for GPUs only."""
+    is_shared = _num_devices(plan) * plan.config.trainer.num_nodes > 1
+    return [BatchNormSync()] if is_shared and plan.accelerator == "cuda" else []
 
 
 def _strategy(plan: Plan) -> Any:

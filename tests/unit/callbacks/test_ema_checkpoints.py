@@ -10,12 +10,15 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from tests.helpers.averages import EMA_NOTICES, Classifier, Recorder, Reference, floating, loader
-from tests.helpers.training import assert_same, snapshot
-from torch import Tensor
+from lightning.pytorch.plugins.layer_sync import LayerSync, TorchSyncBatchNorm
+from tests.helpers.averages import EMA_NOTICES, Classifier, Recorder, Reference, differs, floating, loader
+from tests.helpers.training import ConvertingStrategy, assert_same, snapshot
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import ConcatDataset, DataLoader
 
 from classifier_training.callbacks.ema import EMACallback
+from classifier_training.models.layer_sync import BatchNormSync
 
 pytestmark = EMA_NOTICES
 
@@ -62,6 +65,50 @@ def test_resumed_run_equals_uninterrupted_run(
     assert_same(resumed.ema_state_dict, ema.ema_state_dict)
     assert_same(snapshot(other), snapshot(model))
     assert resumed.state_dict() == ema.state_dict()
+
+
+class Copying(BatchNormSync):
+    """Converts as torch does, to layers with buffers of their own, as those that are moved to a GPU are."""
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        for name, layer in [(name, layer) for name, layer in model.named_modules() if isinstance(layer, _BatchNorm)]:
+            kind = nn.SyncBatchNorm if type(layer) is nn.BatchNorm1d else nn.BatchNorm1d
+            converted = kind(layer.num_features)
+            converted.load_state_dict(layer.state_dict())
+            converted.weight, converted.bias = layer.weight, layer.bias
+            model.set_submodule(name, converted.train(layer.training))
+        return model
+
+    revert = apply
+
+
+@pytest.mark.parametrize("layer_sync", [TorchSyncBatchNorm, BatchNormSync, Copying])
+def test_a_resumed_run_on_several_gpus_averages_what_the_uninterrupted_one_does(
+    make_trainer: Callable[..., pl.Trainer], tmp_path: Path, layer_sync: type[LayerSync]
+) -> None:
+    """Modules are replaced after the checkpoint was read, and put back after fit."""
+
+    def fit(model: Classifier, max_epochs: int, checkpoint: Path | None = None) -> EMACallback:
+        ema, reference = EMACallback(0.9), Reference(0.9)
+        strategy = ConvertingStrategy(layer_sync())
+        trainer = make_trainer(ema, reference, max_epochs=max_epochs, strategy=strategy, num_sanity_val_steps=0)
+        trainer.fit(model, loader(), loader(8), ckpt_path=checkpoint, weights_only=True)
+        if checkpoint is None:
+            torch.testing.assert_close(floating(ema.ema_state_dict), floating(reference.average))
+        trainer.save_checkpoint(tmp_path / f"{max_epochs}.ckpt")
+        return ema
+
+    whole, first, rest = Classifier(), Classifier(), Classifier(seed=5)
+    average = fit(whole, 4)
+    (tmp_path / "4.ckpt").unlink()
+    fit(first, 2)
+    resumed = fit(rest, 4, tmp_path / "2.ckpt")
+
+    assert_same(resumed.ema_state_dict, average.ema_state_dict)
+    assert_same(snapshot(rest), snapshot(whole))
+    assert differs(resumed.ema_state_dict, snapshot(rest))
+    assert isinstance(whole.net[1], nn.modules.batchnorm._BatchNorm)
+    assert not isinstance(whole.net[1], nn.SyncBatchNorm)
 
 
 def test_checkpoint_saved_after_fit_and_during_validation(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from classifier_training.errors import ClassifierTrainingError
 from classifier_training.models.weight_average import WeightAverage
 
 
@@ -86,3 +87,56 @@ def test_shared_weight_has_one_average_and_scratch_buffer_none() -> None:
     assert next(module.buffers()).data_ptr() == scratch
     state = average.averaged_state_dict()
     assert state["0.weight"].data_ptr() == state["1.weight"].data_ptr()
+
+
+def replace_norm(module: nn.Sequential, features: int = 8) -> None:
+    """What a strategy does to a module: another object of that name, with tensors of its own."""
+    state = module[1].state_dict()
+    module[1] = nn.SyncBatchNorm(features)
+    if features == 8:
+        module[1].load_state_dict(state)
+
+
+def test_a_replaced_submodule_is_looked_up_again() -> None:
+    module, untouched = make_module(), make_module()
+    average, expected = WeightAverage(module), WeightAverage(untouched)
+    replace_norm(module)
+    average.match_weights()
+    for one in (module, untouched):
+        with torch.no_grad():
+            for weight in [*one.parameters(), *(buffer for buffer in one.buffers() if buffer.is_floating_point())]:
+                weight.add_(1)
+    average.update(0.5)
+    expected.update(0.5)
+    state = average.averaged_state_dict()
+    torch.testing.assert_close(state, expected.averaged_state_dict(), rtol=0, atol=0)
+    assert not torch.equal(state["1.running_mean"], module.state_dict()["1.running_mean"])
+
+
+def test_submodules_that_are_replaced_while_the_average_is_in_them_are_found() -> None:
+    module = make_module()
+    average = WeightAverage(module)
+    move_weights(module)
+    moved = copy.deepcopy(module.state_dict())
+    average.swap_in()
+    replace_norm(module)
+    average.swap_out()
+    torch.testing.assert_close(dict(module.state_dict()), dict(moved), rtol=0, atol=0)
+
+
+def test_a_weight_that_is_gone_is_an_error_that_names_it() -> None:
+    module = make_module()
+    average = WeightAverage(module)
+    module[1] = nn.Identity()
+    with pytest.raises(ClassifierTrainingError, match=r"holds 1\.weight, which Sequential no longer has"):
+        average.match_weights()
+    with pytest.raises(ClassifierTrainingError, match=r"holds 1\.weight"):
+        average.swap_in()
+
+
+def test_a_weight_of_another_shape_is_an_error_that_names_both() -> None:
+    module = make_module()
+    average = WeightAverage(module)
+    replace_norm(module, features=1)
+    with pytest.raises(ClassifierTrainingError, match=r"1\.weight has the shape \(8,\), but the weight has \(1,\)"):
+        average.match_weights()

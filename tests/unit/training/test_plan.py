@@ -107,7 +107,7 @@ def test_a_gpu_computes_in_half_precision(
     photos: Path, monkeypatch: pytest.MonkeyPatch, has_bf16: bool, precision: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bf16)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16 or including_emulation)
     assert plan_of(photos, "trainer.accelerator=cuda").config.trainer.precision == precision
 
 

@@ -11,12 +11,13 @@ from tests.helpers.training import LIGHTNING_NOTICES, make_config
 from classifier_training.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
 from classifier_training.callbacks.ema import EMACallback
 from classifier_training.callbacks.graceful_stop import GracefulStop
+from classifier_training.models.layer_sync import BatchNormSync
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.stop_requests import StopRequests
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.trackers import Trackers
 from classifier_training.training.plan import Plan
-from classifier_training.training.trainer import build_trainer
+from classifier_training.training.trainer import _layer_sync, build_trainer
 
 pytestmark = LIGHTNING_NOTICES
 
@@ -76,3 +77,10 @@ def test_a_resumed_run_has_the_patience_of_its_settings(tmp_path: Path) -> None:
     after.load_state_dict(before.state_dict())
     assert (after.wait_count, after.patience) == (1, 5)
     assert before.state_key == after.state_key
+
+
+@pytest.mark.parametrize(("accelerator", "devices", "is_synchronised"), [("cuda", 2, 1), ("cuda", 1, 0), ("cpu", 2, 0)])
+def test_several_gpus_count_batch_norm_together(accelerator: str, devices: int, is_synchronised: bool) -> None:
+    config = make_config(trainer={"precision": "32-true", "devices": devices})
+    plan = Plan(config, cast("Any", None), cast("Any", None), accelerator)
+    assert [type(one) for one in _layer_sync(plan)] == [BatchNormSync] * is_synchronised
