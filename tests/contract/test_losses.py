@@ -134,6 +134,24 @@ def test_soft_targets_are_descended_like_labels(name: str, balance: dict[str, An
 
 
 @each
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("labels", [LABELS[:4] * 0 + 1, ONE_HOT[[1, 1]]], ids=["labels", "soft"])
+def test_a_batch_without_weight_costs_nothing_and_teaches_nothing(name: str, smoothing: float, labels: Tensor) -> None:
+    loss = make_loss(name, smoothing, class_weights=[1.0, 0.0, 2.0, 4.0])
+    logits = LOGITS[: len(labels)]
+    assert float(loss(logits, labels)) == 0.0
+    assert not gradient(loss, logits, labels).any()
+
+
+@each
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_weight_of_0_is_the_limit_of_small_ones(name: str, smoothing: float) -> None:
+    zero, small = (make_loss(name, smoothing, class_weights=[1.0, one, 2.0, 4.0]) for one in (0.0, 1e-6))
+    torch.testing.assert_close(zero(LOGITS, LABELS), small(LOGITS, LABELS))
+    torch.testing.assert_close(gradient(zero, LOGITS, LABELS), gradient(small, LOGITS, LABELS))
+
+
+@each
 @pytest.mark.parametrize(
     ("targets", "reason"),
     [

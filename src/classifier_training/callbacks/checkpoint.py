@@ -17,6 +17,7 @@ from classifier_training.errors import ConfigError
 from classifier_training.files.atomic import atomic_path
 from classifier_training.files.canonical import canonical
 from classifier_training.metrics.best_epoch import EpochScore, Mode, is_better
+from classifier_training.run.agreement import Agreement, agree_with_all
 from classifier_training.run.checkpoint_files import link_or_copy, replace_last_checkpoint
 
 VALIDATION_LEFT = "validation_left"
@@ -92,6 +93,7 @@ class RunCheckpoint(Checkpoint):
         self.best_loss: float | None = None
         self._last_saved_step = -1
         self._last_saved_at = 0.0
+        self._agreement: Agreement | None = None
 
     @property
     def best_model_path(self) -> str:
@@ -118,6 +120,18 @@ class RunCheckpoint(Checkpoint):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Counts steps and minutes from here: the state that a run resumes from is on disk."""
         self._note_saved(trainer)
+        if self.every_n_minutes is not None:
+            self._agreement = agree_with_all("save")
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Ends the agreement of the ranks on when to save."""
+        self._end_agreement()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Ends the agreement of the ranks on when to save."""
+        self._end_agreement()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -191,8 +205,17 @@ class RunCheckpoint(Checkpoint):
             return True
         if self.every_n_minutes is None:
             return False
-        is_old = trainer.is_global_zero and time.monotonic() - self._last_saved_at >= 60 * self.every_n_minutes
-        return trainer.strategy.reduce_boolean_decision(is_old, all=False)
+        is_old = time.monotonic() - self._last_saved_at >= 60 * self.every_n_minutes
+        if self._agreement is None:
+            return is_old
+        if is_old and trainer.is_global_zero:
+            self._agreement.request(1)
+        return self._agreement.reach() > 0
+
+    def _end_agreement(self) -> None:
+        if self._agreement is not None:
+            self._agreement.close()
+            self._agreement = None
 
     def is_best(self, trainer: lightning.Trainer) -> bool:
         """Whether this epoch is better than all before it.

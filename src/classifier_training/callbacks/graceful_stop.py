@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.errors import TrainingStopped
+from classifier_training.run.agreement import Agreement, agree_with_all
 from classifier_training.run.stop_requests import StopRequests
 
 
@@ -18,8 +19,9 @@ class GracefulStop(lightning.Callback):
 
     A signal in the middle of a step could leave half-updated weights. During validation the stop comes after the
     batch, with a checkpoint from which the validation is repeated. When one process of several was asked, all stop at
-    the same step. A stop for Ctrl-C is a ``KeyboardInterrupt``, one for SIGTERM or SIGUSR1 a `TrainingStopped`, which
-    ends a program that does not catch it with exit code 0: being preempted is not a failure.
+    the same step, the first that none of them has finished when they hear of it, a fraction of a second later: no step
+    waits for the other processes to ask them. A stop for Ctrl-C is a ``KeyboardInterrupt``, one for SIGTERM or SIGUSR1
+    a `TrainingStopped`, which ends a program that does not catch it with exit code 0: being preempted is not a failure.
 
     Args:
         requests: Where requests are noted; None: this callback's own, for SIGINT and SIGTERM, and for SIGUSR1 where
@@ -30,10 +32,15 @@ class GracefulStop(lightning.Callback):
         super().__init__()
         self.requests = requests or StopRequests()
         self._num_val_batches = 0.0
+        self._agreement: Agreement | None = None
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Takes over the signals."""
         self.requests.postpone()
+        self._agreement = agree_with_all("stop")
+        if self._agreement is not None:
+            # Lightning's loop asks rank 0 before every step whether it has had a SIGTERM, which comes here instead
+            cast("Any", trainer.fit_loop.epoch_loop)._broadcast_sigterm_tensor = _ask_nobody
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -66,23 +73,31 @@ class GracefulStop(lightning.Callback):
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Stops before the next epoch when asked to: the last one is on disk."""
         if trainer.global_step > 0:
-            self._stop_if_asked(trainer, save=False)
+            self._stop_if_asked(trainer, save=False, meet=True)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Restores the signal handlers, and stops before anything else is done with the trained model when asked to."""
         self.requests.end_postponement()
-        self._stop_if_asked(trainer, save=False)
+        try:
+            self._stop_if_asked(trainer, save=False, meet=True)
+        finally:
+            self._end_agreement(trainer)
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
         """Restores the signal handlers: Lightning calls no teardown after an exception."""
         self.requests.end_postponement()
+        self._end_agreement(trainer)
 
-    def _stop_if_asked(self, trainer: lightning.Trainer, *, save: bool) -> None:
-        """Stops all ranks when any was asked; on one device this costs nothing."""
+    def _stop_if_asked(self, trainer: lightning.Trainer, *, save: bool, meet: bool = False) -> None:
+        """Stops all ranks when any was asked; ``meet`` lets them wait for each other, to hear of every request."""
         number = int(self.requests.received or 0)
-        if trainer.world_size > 1:
+        if self._agreement is not None and not meet:
+            if number:
+                self._agreement.request(number)
+            number = self._agreement.reach()
+        elif trainer.world_size > 1:
             number = int(_reduce(trainer, number, "max"))
         if number == 0:
             return
@@ -92,6 +107,16 @@ class GracefulStop(lightning.Callback):
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise TrainingStopped(signal.Signals(number).name)
+
+    def _end_agreement(self, trainer: lightning.Trainer) -> None:
+        if self._agreement is not None:
+            self._agreement.close()
+            self._agreement = None
+            del cast("Any", trainer.fit_loop.epoch_loop)._broadcast_sigterm_tensor  # Lightning's is there again
+
+
+def _ask_nobody() -> None:
+    """In place of a broadcast of Lightning's."""
 
 
 def _reduce(trainer: lightning.Trainer, value: float, operation: str) -> float:

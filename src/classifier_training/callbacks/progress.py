@@ -186,7 +186,7 @@ class _LateNumber:
         if number is None:
             return
         if number.device.type != "cuda":
-            self.value = float(number)
+            self.value = float(number.float().numpy()) if number.device.type == "cpu" else float(number)
             return
         if self._copied is not None:
             if not self._copied.query():  # type: ignore[no-untyped-call]  # torch's own

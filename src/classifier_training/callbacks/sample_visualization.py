@@ -176,7 +176,7 @@ def _labels(labels: Any, classes: Sequence[str], number: int) -> list[tuple[str,
         return shown(str(classes[index]), 18) if 0 <= index < len(classes) else str(index)
 
     if values.ndim == 1:
-        return [(name(int(value)),) for value in values]
+        return [(name(int(value)),) for value in values.tolist()]
     if values.ndim != 2:
         return [()] * number
     lines = []

@@ -9,7 +9,6 @@ from typing import Any, Literal, cast
 import lightning
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from classifier_training.config.schema import Config
 from classifier_training.errors import ClassifierTrainingError, ConfigError
@@ -18,7 +17,7 @@ from classifier_training.models.backbone import backbone_preprocessing, create_b
 from classifier_training.models.freeze_backbone import FreezeBackbone
 from classifier_training.models.layer_sync import check_activations, keep_activations_in_sync, norms_with_activation
 from classifier_training.models.losses import ClassificationLoss
-from classifier_training.models.metrics import ExactMean
+from classifier_training.models.metrics import ExactMean, RunningMean
 from classifier_training.models.optim import build_optimizer, build_scheduler, parameter_groups
 from classifier_training.models.settings import ModelSettings
 from classifier_training.models.task import SingleLabelTask, Task
@@ -84,7 +83,7 @@ class BaseClassificationModel(lightning.LightningModule):
         self._norms_with_activation = norms_with_activation(self.backbone)
         self.task: Task = SingleLabelTask(self.num_classes)
         self.loss = ClassificationLoss(self.settings.loss or self.task.default_loss, class_weights, class_counts)
-        self.train_loss = MeanMetric(nan_strategy="disable")  # a NaN must be seen, not left out
+        self.train_loss = RunningMean()
         self.counts = self.task.build_metrics()
         self.evaluation_loss = ExactMean()
         self.scores: Scores | None = None

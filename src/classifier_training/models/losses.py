@@ -6,7 +6,8 @@ distributed as t says, so a one-hot target gives the loss of its label:
 
     L(z, t) = Σ_c t_c w_c ℓ(z, c) / Σ_c t_c w_c        over a batch: both sums run over all images
 
-with ℓ the loss of one image for the label c and w the class weights.
+with ℓ the loss of one image for the label c and w the class weights. A batch whose weights are all 0 has the loss 0,
+and no gradient.
 
 Letters: B batch size, K number of classes.
 """
@@ -40,12 +41,16 @@ def cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None, 
     Raises:
         ValueError: The soft targets are not probabilities.
     """
-    if labels.ndim == 1:
-        return F.cross_entropy(logits, labels, weight=weight, label_smoothing=label_smoothing)
+    if labels.ndim == 1 and weight is None:
+        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    if labels.ndim == 1 and weight is not None:
+        is_counted = weight[labels].sum() > 0
+        weight = torch.where(is_counted, weight, 1.0)
+        return F.cross_entropy(logits, labels, weight=weight, label_smoothing=label_smoothing) * is_counted
     _check_soft_targets(logits, labels)
     # torch averages soft targets over images, whatever the weights
     total = F.cross_entropy(logits, labels, weight=weight, label_smoothing=label_smoothing, reduction="sum")
-    return total / _weighted(labels, weight).sum()
+    return _divide(total, _weighted(labels, weight).sum())
 
 
 def focal_loss(
@@ -82,8 +87,8 @@ def focal_loss(
     miss = -torch.expm1(log_probability)
     modulated = miss.clamp(min=torch.finfo(miss.dtype).tiny).pow(gamma) * each
     if is_soft:
-        return (labels * modulated).sum() / _weighted(labels, weight).sum()
-    return modulated.mean() if weight is None else modulated.sum() / weight[labels].sum()
+        return _divide((labels * modulated).sum(), _weighted(labels, weight).sum())
+    return modulated.mean() if weight is None else _divide(modulated.sum(), weight[labels].sum())
 
 
 def binary_cross_entropy(
@@ -115,7 +120,7 @@ def binary_cross_entropy(
         shares = weighted if weights is None else weighted / weights.clamp(min=torch.finfo(weights.dtype).tiny)[:, None]
         targets = (1.0 - label_smoothing) * shares + label_smoothing / num_classes
     each = F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(dim=1)
-    return each.mean() if weights is None else (each * weights).sum() / weights.sum()
+    return each.mean() if weights is None else _divide((each * weights).sum(), weights.sum())
 
 
 def _check_soft_targets(logits: Tensor, targets: Tensor) -> None:
@@ -134,12 +139,18 @@ def _check_soft_targets(logits: Tensor, targets: Tensor) -> None:
     if targets.device.type != "cpu":
         return
     is_wrong = (targets < 0).any(dim=1) | ~((targets.sum(dim=1) - 1).abs() <= SUM_TOLERANCE)
-    if is_wrong.any():
+    if is_wrong.numpy().any():
         row = int(is_wrong.nonzero()[0])
         raise ValueError(
             f"the soft target of image {row} of the batch is not a distribution over the classes: smallest value"
             f" {float(targets[row].min()):.4g}, sum {float(targets[row].sum()):.4g}; it must be >= 0 and sum to 1"
         )
+
+
+def _divide(total: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean from its two sums; 0 without any weight. Nothing here waits for the device."""
+    is_counted = weights > 0
+    return total / torch.where(is_counted, weights, 1.0) * is_counted
 
 
 def _weighted(targets: Tensor, weight: Tensor | None) -> Tensor:

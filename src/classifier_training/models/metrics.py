@@ -87,6 +87,31 @@ def ranks_of_classes(logits: Tensor, labels: Tensor) -> Tensor:
     return ((logits > true_logits) | ((logits == true_logits) & is_lower_index)).sum(dim=1)
 
 
+class RunningMean(Metric):
+    """Mean of numbers by their weights, over all ranks; adding one never lets the host wait for the device.
+
+    Bit for bit torchmetrics' ``MeanMetric``, which copies each weight to the device. A number that is not finite
+    makes the mean so.
+    """
+
+    mean_value: Tensor
+    weight: Tensor
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.add_state("mean_value", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("weight", torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor, weight: float) -> None:
+        """Adds a number: float (), and its weight, which the host knows."""
+        self.mean_value += value * weight
+        self.weight += weight
+
+    def compute(self) -> Tensor:
+        """The mean, float32 ()."""
+        return self.mean_value / self.weight
+
+
 class ExactMean(Metric):
     """Mean of one value for each image, over all ranks, the same bits in whatever order they come.
 
