@@ -135,6 +135,12 @@ class Index:
         start, size = (batch.column(columns[column])[offset].as_py() for column in ("offset", "size"))
         return record_at(location, name, start, size, stamp)
 
+    def take(self, rows: NDArray[np.integer[Any]]) -> pa.RecordBatch:
+        """All columns of some rows, which lie in the same `ROWS_PER_BATCH` rows."""
+        import pyarrow as pa
+
+        return self._batches[int(rows[0]) // ROWS_PER_BATCH].take(pa.array(rows % ROWS_PER_BATCH))
+
     def keys(self) -> pa.ChunkedArray:
         """One text a row for the location of its bytes, for joining with another index of the same source."""
         import pyarrow as pa

@@ -14,8 +14,11 @@ from classifier_training.data.index.check import BadImage, Facts
 from classifier_training.data.index.table import Index, write_index
 from classifier_training.data.photos import Photos
 from classifier_training.data.sources.listing import Listing, RowWriter
-from classifier_training.data.splits.file import LEFT_OUT, read_digests, read_split, write_split
+from classifier_training.data.splits import file as file_module
+from classifier_training.data.splits import recorded as recorded_module
+from classifier_training.data.splits.file import COLUMNS, LEFT_OUT, read_digests, read_split, write_split
 from classifier_training.errors import DataError
+from classifier_training.files.tables import write_table
 from classifier_training.types import ImageRecord, Sample, Split
 
 NASTY = [
@@ -70,6 +73,45 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert read_split(path, "train") == train
     assert read_split(path, "val") == val
     assert set(read_digests(path, "val")) == {"/shards/0.tar::a/b.jpg"}
+
+
+def test_millions_of_rows_are_read_by_columns_and_give_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = [sample(f"/photos/{number}/ü,\n\r{number}.png", name) for number, name in enumerate(NASTY * 3)]
+    packed = [Sample(ImageRecord("/shards/0.tar", 512 * row, 100, f"a/{row}.jpg"), "x") for row in range(3)]
+    path = tmp_path / "split.csv"
+    write_split(path, make_photos(tmp_path, {"train": [*train, *packed], "val": packed[:1]}))
+    by_rows = read_split(path, "train")
+
+    monkeypatch.setattr(file_module, "MIN_BYTES_COLUMNAR", 0)
+    monkeypatch.setattr(recorded_module, "_BLOCK_BYTES", 400)
+    by_columns = read_split(path, "train")
+
+    assert by_columns == by_rows == [*train, *packed]
+    assert (by_columns.digests == by_rows.digests).all()
+    assert [by_columns[position] for position in (0, 20, -1)] == [by_rows[position] for position in (0, 20, -1)]
+    assert by_columns[3:7] == by_rows[3:7]
+    assert read_split(path, "val") == packed[:1]
+
+
+@pytest.mark.parametrize("cell", ["1.5", "x", "-1", "1_0", "99999999999999999999"])
+def test_an_offset_that_is_not_a_number_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str) -> None:
+    path = tmp_path / "split.csv"
+    path.write_text(f"split,label,path,digest,offset,size,member,reason\nval,a,/s.tar,,{cell},3,m.png,\n")
+    monkeypatch.setattr(file_module, "MIN_BYTES_COLUMNAR", 0)
+
+    with pytest.raises(DataError, match=rf"{path} is not the split file of a run: it has an offset or a size"):
+        read_split(path, "val")
+
+
+def test_lines_by_columns_are_those_of_the_table_writer(tmp_path: Path) -> None:
+    samples = [sample(f"/p,/{number}/{name.replace('/', '')}{number}", name) for number, name in enumerate(NASTY)]
+    write_split(tmp_path / "split.csv", make_photos(tmp_path, {"train": samples}))
+    rows = [("train", one.label, one.image.path, "0" * 32, "", "", "", "") for one in samples]
+    write_table(tmp_path / "rows.csv", COLUMNS, rows)
+
+    assert (tmp_path / "split.csv").read_bytes() == (tmp_path / "rows.csv").read_bytes()
 
 
 def test_a_file_of_the_first_version_is_read(tmp_path: Path) -> None:
