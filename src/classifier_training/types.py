@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ImageRecord:
     offset: int = 0
     size: int | None = None
     member: str = ""
-    stamp: int | None = None
+    stamp: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         """The path for messages, with the member after ``::``."""

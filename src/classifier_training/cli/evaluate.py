@@ -30,6 +30,9 @@ Arguments = Annotated[
 ScoredSplit = Annotated[
     Literal["train", "val", "test"] | None, typer.Option(help="Split to score; default: test, if there is one.")
 ]
+Current = Annotated[
+    bool, typer.Option("--current", help="Score the run's photos as they are now, with those added since.")
+]
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Folder to write; default: in the run, evaluations/...", metavar="FOLDER"),
@@ -49,6 +52,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JS
 def evaluate(
     arguments: Arguments,
     split: ScoredSplit = None,
+    current: Current = False,
     output: Output = None,
     minima: Minima = None,
     other: Other = None,
@@ -80,7 +84,14 @@ def evaluate(
         terminal.progress("scoring", "images") as scoring,
     ):
         evaluation = run_evaluation(
-            paths[0], photos, overrides, split=split, output=output, checking=checking, scoring=scoring
+            paths[0],
+            photos,
+            overrides,
+            split=split,
+            current=current,
+            output=output,
+            checking=checking,
+            scoring=scoring,
         )
         evaluation = _write_to_default(evaluation, terminal) if output is None else evaluation
         _show_evaluation(evaluation, terminal, as_json=as_json)

@@ -95,6 +95,7 @@ def _from_folder(folder: ScoredFolder, digests: Mapping[str, str], images: Label
     Raises:
         DataError: The images are not the same.
     """
+    content = read_scores(folder).content
     predicted = {row.file: row.predicted for row in read_predictions_csv(folder.predictions)}
     if digests and set(predicted) <= digests.keys():
         keys, how = images.digests, "paired by content"
@@ -106,6 +107,11 @@ def _from_folder(folder: ScoredFolder, digests: Mapping[str, str], images: Label
         raise DataError(
             f"{folder.root} is of other photos: {num_common} are in both ({how}), of {num_here} here and {len(other)}"
             " there; name the run or the model file instead, which is then scored on the same photos"
+        )
+    if how == "paired by file" and None not in (content, images.content) and content != images.content:
+        raise DataError(
+            f"{folder.root} is of other photos: the files have the same names, but not the content that was scored;"
+            " name the run or the model file instead, which is then scored on the photos as they are now"
         )
     names = [images.classes[label] for label in images.labels.tolist()]
     return Baseline(np.array([other[key] == name for key, name in zip(keys, names, strict=True)], bool), how)

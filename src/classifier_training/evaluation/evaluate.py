@@ -64,6 +64,7 @@ def evaluate(
     photos: str | os.PathLike[str] | None = None,
     *overrides: OverrideLike,
     split: Split | None = None,
+    current: bool = False,
     output: str | os.PathLike[str] | None = None,
     checking: Progress | None = None,
     scoring: Progress | None = None,
@@ -75,6 +76,8 @@ def evaluate(
         photos: A folder or a table; None: the photos of the model's own run.
         overrides: Settings that differ, such as ``"data.batch_size=64"``.
         split: ``train``, ``val`` or ``test``; None: test where there is one, else validation.
+        current: Score the run's photos as they are now: also those that have been added since it began, and with the
+            content that they have now.
         output: Folder of the evaluation: new, empty, or of an earlier evaluation, which is replaced; None: not written.
         checking: Called with the number of files that have been checked.
         scoring: Called with the number of images that have been scored.
@@ -93,7 +96,7 @@ def evaluate(
     settings = _settings(run, given, is_onnx=path.suffix == ".onnx")
     if output is not None:
         check_folder(Path(output))
-    selector = ImageSelector(run, photos, settings, split, checking)
+    selector = ImageSelector(run, photos, settings, split, checking, current)
     scored = _score(path, selector, settings, scoring)
     values = {field.name: getattr(scored, field.name) for field in fields(scored)}
     values["num_trained_on"] = _num_trained_on(run, scored.images)

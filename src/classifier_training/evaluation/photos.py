@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,9 @@ from classifier_training.data.sources.address import absolute_root, file_name, i
 from classifier_training.data.sources.detect import list_photos, shown_root
 from classifier_training.data.sources.listing import Listing
 from classifier_training.data.sources.table import Columns
-from classifier_training.data.splits.file import read_split
+from classifier_training.data.splits.recorded import check_contents
 from classifier_training.errors import ConfigError, DataError
+from classifier_training.evaluation.run_split import data_root, is_run_split, run_split
 from classifier_training.files.text import name_some
 from classifier_training.results.scored_pass import LabelledImages
 from classifier_training.run.folder import RunFolder
@@ -27,6 +27,8 @@ from classifier_training.types import SPLITS, Progress, Sample, Split
 
 if TYPE_CHECKING:
     from classifier_training.config.schema import Config
+
+_ADVICE: Final = "restore them, or score the photos as they are now with --current"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,13 @@ class Selection:
         samples: The images.
         description: Which images these are, human-readable.
         split: Which split they are; None where they belong to none.
+        digests: uint8 (N, 16), contents that they must have, zero where that is unknown; None: any.
     """
 
     samples: Sequence[Sample]
     description: str
     split: Split | None
+    digests: NDArray[np.uint8] | None = None
 
 
 def select_samples(
@@ -98,6 +102,8 @@ def check_labelled(
     facts = inspect_records(records, progress, max_pixels=max_pixels)
     bad = bad_images(records, facts.errors)
     check_bad(bad, len(records), policy or BadImagePolicy())
+    if chosen.digests is not None:
+        check_contents(description, samples, chosen.digests, facts.digests, _ADVICE)
     good = [position for position in range(len(samples)) if position not in facts.errors]
     if not good:
         raise DataError(f"{description}: no image can be read")
@@ -107,7 +113,8 @@ def check_labelled(
         classes=tuple(classes),
         description=description,
         split=chosen.split,
-        records=[records[position] for position in good],
+        # with its stamp: a file that changes from now on is refused when it is scored
+        records=[replace(records[position], stamp=int(facts.stamps[position])) for position in good],
         digests=tuple(facts.digests[position].tobytes().hex() for position in good),
         left_out=tuple(image.path for image in bad),
     )
@@ -145,6 +152,7 @@ class ImageSelector:
         settings: The settings of the evaluation; None: the defaults.
         split: The split that was named.
         checking: Called with the number of files that have been checked.
+        current: Whether photos are scored as they are now, even if they are those of the run.
     """
 
     run: RunFolder | None
@@ -152,6 +160,7 @@ class ImageSelector:
     settings: Config | None
     split: Split | None
     checking: Progress | None = None
+    current: bool = False
 
     def __call__(self, classes: tuple[str, ...]) -> LabelledImages:
         """Finds and checks the images for a model with these classes.
@@ -171,37 +180,26 @@ class ImageSelector:
     @property
     def uses_run_split(self) -> bool:
         """Whether to score on the run's split, so that no training photo is scored by mistake."""
-        if self.run is None or not self.run.split.is_file():
-            return False
-        return self.photos is None or absolute_root(self.photos) == _data_root(self.run)
+        return not self.current and is_run_split(self.run, self.photos)
 
     @property
     def name(self) -> str | None:
         """A short name of the photos that were named; None where the images are those of the run."""
         if self.photos is None or self.uses_run_split:
-            return None
+            return "current" if self.current and self.photos is None else None
         root = absolute_root(self.photos)
         return file_name(shown(root)) if is_remote(root) else Path(root).name
 
     def _choose(self, classes: tuple[str, ...]) -> Selection:
         if self.run is not None and self.uses_run_split:
-            split = self.split or _best_split(self.run)
-            samples = read_split(self.run.split, split)
-            self._restore(self.run, samples)
-            return Selection(samples, f"the {split} split of {self.run.root}", split)
-        if self.photos is None:
+            split, images = run_split(self.run, self.split, self._columns(), self._cache())
+            return Selection(images, f"the {split} split of {self.run.root}", split, images.digests)
+        photos = self.photos
+        if photos is None and self.run is not None:
+            photos = data_root(self.run)  # --current
+        if photos is None:
             raise DataError("this model belongs to no run folder; name photos to evaluate it on")
-        return select_samples(absolute_root(self.photos), self._columns(), self.split, classes, self._cache())
-
-    def _restore(self, run: RunFolder, samples: Iterable[Sample]) -> None:
-        """Restores images that were fetched or unpacked into the cache and have been removed from it since."""
-        missing = [file for file in {sample.image.path for sample in samples} if not Path(file).exists()]
-        root = _data_root(run)
-        if root is None or not missing:
-            return
-        cache = self._cache()
-        if any(Path(file).is_relative_to(cache) for file in missing):
-            list_photos(root, self._columns(), cache=cache)
+        return select_samples(absolute_root(photos), self._columns(), self.split, classes, self._cache())
 
     def _columns(self) -> Columns | None:
         data = None if self.settings is None else self.settings.data
@@ -217,17 +215,3 @@ class ImageSelector:
             return cache_folder(load_config([], file=self.run.config).data.cache_dir)
         except (ImportError, ConfigError):  # where an ONNX file is scored there may be no pydantic
             return cache_folder()
-
-
-def _data_root(run: RunFolder) -> str | None:
-    """The root of the photos of a run."""
-    root: str | None = json.loads(run.environment.read_text(encoding="utf-8")).get("data_root")
-    return root
-
-
-def _best_split(run: RunFolder) -> Split:
-    try:
-        read_split(run.split, "test")
-    except DataError:
-        return "val"
-    return "test"

@@ -13,11 +13,13 @@ from classifier_training.config import load_config
 from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike
 from classifier_training.config.schema import ExportConfig
+from classifier_training.data.index.check import content_digest
 from classifier_training.data.splits.file import read_split
+from classifier_training.data.splits.recorded import check_contents
 from classifier_training.errors import ConfigError, RunError
 from classifier_training.exporters.forms import DEFAULT_FORM, ExportSettings, check_form, export_form
 from classifier_training.exporters.verified import export_verified
-from classifier_training.imaging.decode import decode_image
+from classifier_training.imaging.decode import decode_image, read_image_bytes
 from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.models.checkpoint import load_model, read_checkpoint
@@ -74,7 +76,14 @@ def export_checkpoint(
     samples = read_split(run.split, "val")
     chosen = samples[:: max(1, len(samples) // NUM_VERIFICATION_IMAGES)][:NUM_VERIFICATION_IMAGES]
     max_pixels = load_config(file=run.config).data.max_image_pixels
-    decoded = (decode_image(sample.image, max_pixels=max_pixels) for sample in chosen)
+    recorded = samples.digests[:: max(1, len(samples) // NUM_VERIFICATION_IMAGES)][:NUM_VERIFICATION_IMAGES]
+    contents = [read_image_bytes(sample.image) for sample in chosen]
+    found = np.stack([content_digest(content) for content in contents])
+    check_contents(f"the val split of {run.root}", chosen, recorded, found, "restore them, then export again")
+    decoded = (
+        decode_image(content, sample.path, max_pixels=max_pixels)
+        for content, sample in zip(contents, chosen, strict=True)
+    )
     images = torch.from_numpy(np.stack([preprocess(image, model.preprocessing) for image in decoded]))
     figures = export_verified(
         model.to(memory_format=torch.contiguous_format),

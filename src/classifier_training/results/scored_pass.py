@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,6 +44,15 @@ class LabelledImages:
     records: Sequence[ImageRecord] | None = None
     digests: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+
+    @property
+    def content(self) -> str | None:
+        """Hash over the images' contents by their paths below the folder of all; None where contents are unknown."""
+        if not self.digests:
+            return None
+        start = len(os.path.dirname(os.path.commonprefix(self.files)))  # noqa: PTH120, RUF071 - of any machine
+        rows = sorted(f"{file[start:]}\0{digest}" for file, digest in zip(self.files, self.digests, strict=True))
+        return hashlib.blake2b("\0".join(rows).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

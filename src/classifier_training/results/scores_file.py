@@ -100,6 +100,7 @@ class ScoresFile:
         coverage: By ascending threshold; empty where it is not known.
         num_trained_on: How many of the images the model was trained on.
         left_out: Files that could not be read.
+        content: Hash over the images' contents and paths, see `LabelledImages.content`; None where it is not known.
     """
 
     format: Format = FORMAT
@@ -120,6 +121,7 @@ class ScoresFile:
     coverage: Items[CoveragePoint]
     num_trained_on: Count
     left_out: Items[str]
+    content: str | None = None
 
     def __post_init__(self) -> None:
         if not self.classes or tuple(row.name for row in self.per_class) != self.classes:

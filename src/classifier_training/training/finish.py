@@ -138,6 +138,7 @@ def score_best(
         description=f"the {split} split of {shown_root(photos.root)}",
         split=split,
         records=records,
+        digests=tuple(digest.tobytes().hex() for digest in photos.digests(split)),
         left_out=tuple(image.path for image in photos.bad),
     )
     with terminal.progress(f"scoring {split}", "images") as progress:

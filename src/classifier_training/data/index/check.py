@@ -164,8 +164,12 @@ def _inspect(
         return
     facts.widths[position], facts.heights[position] = min(width, _MAX_SIDE), min(height, _MAX_SIDE)
     facts.modes[position] = _MODE_CODES.get(mode, 0)
-    digest = hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
-    facts.digests[position] = np.frombuffer(digest, np.uint8)
+    facts.digests[position] = content_digest(content)
+
+
+def content_digest(content: bytes) -> NDArray[np.uint8]:
+    """uint8 (16,), the content hash of a file."""
+    return np.frombuffer(hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest(), np.uint8)
 
 
 def current_stamp(path: str) -> int:

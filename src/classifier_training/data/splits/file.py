@@ -54,6 +54,15 @@ def read_split(path: Path, split: Split) -> RecordedImages:
     return images
 
 
+def read_paths(path: Path, split: Split | None = None) -> Iterator[str]:
+    """The path of every image, of one split, or of all with those that were left out.
+
+    Raises:
+        DataError: The file is missing or not one that `write_split` wrote.
+    """
+    return (sample.path for name, sample, _ in _read(path) if split in (None, name))
+
+
 def read_digests(path: Path, split: Split | None = None) -> dict[str, str]:
     """The content hash of every image by its path, of one split or of all.
 

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any, Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier_training.errors import DataError
 from classifier_training.files.tables import unescape
+from classifier_training.files.text import name_some
 from classifier_training.types import ImageRecord, Sample, Split
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 DIGEST_BYTES: Final = 16
-_BLOCK_BYTES: Final = 1 << 23
+_BLOCK_BYTES: Final = 1 << 22
 _DIGEST: Final = re.compile(f"[0-9a-f]{{{2 * DIGEST_BYTES}}}")
 _NUMBER: Final = r"^[0-9]*$"
 _FOLDER_AND_NAME: Final = r"^(?P<folder>(?s:.*[/\\])?)(?P<name>(?s:[^/\\]*))$"
@@ -87,13 +89,15 @@ def read_columnar(path: Path, split: Split) -> RecordedImages | None:
             csv.ParseOptions(newlines_in_values=True),  # as version 0.1 wrote them
             csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
         )
-        parts = [_columns(batch, split) for batch in reader]
+        kept, digests = list[pa.RecordBatch](), bytearray()  # it grows in place
+        for batch in reader:
+            columns, of_batch = _columns(batch, split)
+            kept.append(columns)
+            digests += of_batch.data
     except (OSError, ValueError, KeyError):  # pyarrow's errors are among them
         return None
-    digests = [digests for _, digests in parts]
-    return RecordedImages(
-        [batch for batch, _ in parts], np.concatenate([np.zeros((0, DIGEST_BYTES), np.uint8), *digests])
-    )
+    pa.default_memory_pool().release_unused()
+    return RecordedImages(kept, np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES))
 
 
 def _columns(batch: pa.RecordBatch, split: Split) -> tuple[pa.RecordBatch, NDArray[np.uint8]]:
@@ -139,3 +143,27 @@ def _sample(row: dict[str, Any]) -> Sample:
     size = row.get("size")
     image = ImageRecord(path, row.get("offset") or 0, size, unescape(row.get("member") or ""))
     return Sample(image, unescape(row["label"]))
+
+
+def check_contents(
+    what: str, images: Sequence[Sample], recorded: NDArray[np.uint8], found: NDArray[np.uint8], advice: str
+) -> None:
+    """Refuses images whose content is not what a run recorded: their scores would not be those of the run's images.
+
+    Args:
+        what: Which images these are, for the message.
+        images: N images.
+        recorded: uint8 (N, 16), content hashes of the run; zero where it recorded none.
+        found: uint8 (N, 16), those of the files as they are; zero where a file cannot be read.
+        advice: What to do about it.
+
+    Raises:
+        DataError: Some have another content.
+    """
+    are_known = recorded.any(axis=1) & found.any(axis=1)
+    changed = np.flatnonzero(are_known & (recorded != found).any(axis=1))
+    if len(changed):
+        raise DataError(
+            f"{what}: {len(changed)} of {len(images)} images have another content than when the run began:"
+            f" {name_some(images[row].path for row in changed.tolist())}; {advice}"
+        )

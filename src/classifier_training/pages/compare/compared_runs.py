@@ -30,10 +30,12 @@ class Pairing:
     Attributes:
         are_same: Whether both are of the same images, all of them.
         comparison: On the common images; None where there are none, or they are not known.
+        were_replaced: Whether the files of the one have another content than those of the same names of the other.
     """
 
     are_same: bool
     comparison: PairedComparison | None
+    were_replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,8 +150,9 @@ def _photos(compared: ComparedRuns) -> Iterator[str]:
         if best.scored.predictions is None or run.scored.predictions is None:
             yield f"It is not known whether {best.quoted} and {run.quoted} were scored on the same photos: {names}."
         elif comparison is None:
+            how = "of other content at the same paths" if run.pairing.were_replaced else "at different paths"
             yield (
-                f"{best.quoted} and {run.quoted} were scored on photos at different paths, so it is not known whether"
+                f"{best.quoted} and {run.quoted} were scored on photos {how}, so it is not known whether"
                 f" they have any in common: {names}. evaluate --not-worse-than scores both on the same photos."
             )
         else:
@@ -220,6 +223,8 @@ def pair(first: ScoredData, second: ScoredData, *, are_same_photos: bool) -> Pai
     if first.predictions is None or second.predictions is None:
         return Pairing(are_same=False, comparison=None)
     ours, theirs = _are_correct(first, first.predictions.files), _are_correct(second, second.predictions.files)
+    if ours.keys() == theirs.keys() and None not in (first.content, second.content) and first.content != second.content:
+        return Pairing(are_same=False, comparison=None, were_replaced=True)
     if are_same_photos and ours.keys().isdisjoint(theirs):
         below = [_below_common_folder(predictions.files) for predictions in (first.predictions, second.predictions)]
         shortened = _are_correct(first, below[0]), _are_correct(second, below[1])

@@ -1,0 +1,88 @@
+"""The images of a run's own split: found again where they are now, and what has been added to them since."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from classifier_training.data.sources.address import absolute_root, is_remote
+from classifier_training.data.sources.detect import list_photos, shown_root
+from classifier_training.data.sources.table import Columns
+from classifier_training.data.splits.file import read_paths, read_split
+from classifier_training.data.splits.recorded import RecordedImages
+from classifier_training.errors import DataError
+from classifier_training.files.text import name_some
+from classifier_training.run.folder import RunFolder
+from classifier_training.types import Sample, Split
+
+_MAX_BYTES_COMPARED: Final = 500_000_000
+"""A split.csv of more bytes, five million images, is not compared with what its folder holds now."""
+
+
+def data_root(run: RunFolder) -> str | None:
+    """The root of the photos of a run."""
+    root: str | None = json.loads(run.environment.read_text(encoding="utf-8")).get("data_root")
+    return root
+
+
+def is_run_split(run: RunFolder | None, photos: object) -> bool:
+    """Whether photos are those of a run, so that its own split is scored and no training photo by mistake."""
+    if run is None or not run.split.is_file():
+        return False
+    return photos is None or absolute_root(str(photos)) == data_root(run)
+
+
+def run_split(
+    run: RunFolder, split: Split | None, columns: Columns | None, cache: Path
+) -> tuple[Split, RecordedImages]:
+    """The images of a split as the run recorded them; None: test where there is one, else validation.
+
+    Images that were fetched or unpacked into the cache and have been removed from it since are restored. Images that
+    the root holds besides are named in a warning.
+
+    Raises:
+        DataError: The run has no such split.
+    """
+    if split is None:
+        try:
+            split, images = "test", read_split(run.split, "test")
+        except DataError:
+            split, images = "val", read_split(run.split, "val")
+    else:
+        images = read_split(run.split, split)
+    root = data_root(run)
+    if root is not None:
+        _restore(root, images, columns, cache)
+        _warn_of_more(run, root, split, images, columns, cache)
+    return split, images
+
+
+def _restore(root: str, images: Iterable[Sample], columns: Columns | None, cache: Path) -> None:
+    missing = [file for file in {sample.image.path for sample in images} if not Path(file).exists()]
+    if any(Path(file).is_relative_to(cache) for file in missing):
+        list_photos(root, columns, cache=cache)
+
+
+def _warn_of_more(
+    run: RunFolder, root: str, split: Split, images: RecordedImages, columns: Columns | None, cache: Path
+) -> None:
+    """Of folders and tables on this machine; shards and addresses take long to list."""
+    if is_remote(root) or images[0].image.member or run.split.stat().st_size > _MAX_BYTES_COMPARED:
+        return
+    # a table needs the names of its columns, and any listing pyarrow: neither may be there for an ONNX file
+    with contextlib.suppress(DataError, ImportError, OSError):
+        listing = list_photos(root, columns, cache=cache)
+        of_split = split if listing.locations else None
+        recorded = set(read_paths(run.split, None))
+        more = [sample.path for sample in listing.samples(of_split) if sample.path not in recorded]
+        if more:
+            where = f"the {split} split of {shown_root(root)}" if listing.locations else shown_root(root)
+            warnings.warn(
+                f"{where} holds {len(more)} image(s) that the run did not have, and which are not scored:"
+                f" {name_some(more)}; --current scores all that it holds now",
+                stacklevel=2,
+            )
