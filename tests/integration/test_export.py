@@ -60,6 +60,25 @@ def test_exporting_again_gives_the_same_file(program: WarmProgram, copied: RunFo
     assert copied.labels_mapping.is_file()
 
 
+def test_images_that_have_been_replaced_verify_nothing(program: WarmProgram, copied: RunFolder) -> None:
+    before = copied.onnx.read_bytes()
+    rows = copied.split.read_text(encoding="utf-8").splitlines()
+    of_val = [number for number, row in enumerate(rows) if row.startswith("val,")]
+    first = rows[of_val[0]].split(",")
+    for number in of_val[:2]:  # as if the files had another content now
+        cells = rows[number].split(",")
+        rows[number] = ",".join([*cells[:3], "0" * 31 + "1", *cells[4:]])
+    copied.split.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+    finished = program("export", copied.root)
+
+    assert finished.code == 2
+    assert len(finished.err.splitlines()) == 1
+    assert f"error: the val split of {copied.root}: 2 of " in finished.err
+    assert f"{first[2]}, " in finished.err
+    assert copied.onnx.read_bytes() == before
+
+
 def test_a_form_is_named_or_refused(program: WarmProgram, copied: RunFolder) -> None:
     before = copied.onnx.read_bytes()
 

@@ -104,6 +104,34 @@ def interrupt(process: StartedProcess) -> Finished:
     return process.end()
 
 
+def test_a_run_whose_photos_have_moved_is_resumed_where_they_are_now(
+    program: WarmProgram, uninterrupted: RunFolder, photos: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(photos, tmp_path / "before" / "photos")
+    run = RunFolder(program.folder / "runs" / "moved")
+    words = ("train", root, *SETTINGS, "checkpoint.every_n_steps=1", "run.name=moved")
+    with program.started(*words) as process:
+        wait_until(process, lambda: steps(run) >= 3)
+        process.kill()
+    now = tmp_path / "after"
+    root.rename(now)
+    other = shutil.copytree(now, tmp_path / "other")
+    shutil.copyfile(other / "red" / "00.png", other / "red" / "01.png")
+    kept = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()}
+
+    refused = program("train", "--resume", run.root, f"data.root={other}")
+
+    assert refused.code == 2
+    (line,) = refused.err.splitlines()
+    assert f"photos in {other} are not those that {run.root} began with in {root}: red/01.png (other content)" in line
+    assert {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()} == kept
+    finished = program("train", "--resume", run.root, f"data.root={now}")
+    assert finished.code == 0, finished
+    assert_same(run, uninterrupted)
+    assert json.loads(run.environment.read_text(encoding="utf-8"))["data_root"] == str(now)
+    assert program("evaluate", run.root).code == 0
+
+
 @pytest.mark.parametrize("stop_at", [3, STEPS_PER_EPOCH + 3])
 def test_a_killed_run_is_finished_as_if_nothing_had_happened(
     program: WarmProgram, uninterrupted: RunFolder, stop_at: int

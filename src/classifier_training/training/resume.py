@@ -18,14 +18,13 @@ from classifier_training.config.flatten import flat_settings
 from classifier_training.config.overrides import OverrideLike, Overrides
 from classifier_training.config.schema import Config, ReportConfig, TrackingConfig
 from classifier_training.data.photos import Photos
-from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import CheckpointError, RunError, first_line
-from classifier_training.files.text import name_some
 from classifier_training.models.checkpoint import read_checkpoint
 from classifier_training.run.checkpoint_files import resumable_checkpoints
 from classifier_training.run.folder import RunFolder, latest_run, open_run
 from classifier_training.run.processes import slurm_job, was_requeued
 from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.same_photos import check_photos
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +223,7 @@ def _open(path: Path) -> RunFolder:
 
 RESUMABLE_SETTINGS: Final = frozenset(
     {
+        "data.root",  # where the same photos lie now: `check_photos` compares their contents
         "data.num_workers",
         "data.cache",
         "data.cache_dir",
@@ -264,26 +264,3 @@ def check_classes(checkpoint: Path, before: Sequence[str], now: Sequence[str]) -
             f"{checkpoint} was trained on {len(before)} classes ({', '.join(before[:5])} …), the photos now have"
             f" {len(now)} ({', '.join(now[:5])} …); start a new run"
         )
-
-
-def check_photos(run: RunFolder, photos: Photos) -> None:
-    """Raises a `RunError` where bytes, labels or splits have changed: scores before and after could not be compared."""
-    if not run.environment.is_file():  # killed before the first file was written
-        return
-    before = json.loads(run.environment.read_text(encoding="utf-8"))
-    same_order = before.get("data_order") in (photos.order, None)
-    if before.get("data_fingerprint") == photos.fingerprint and same_order:
-        return
-    old = read_digests(run.split) if run.split.is_file() else {}
-    new = {
-        str(record): digest.tobytes().hex()
-        for split in photos.rows
-        for record, digest in zip(photos.records(split), photos.digests(split), strict=True)
-    }
-    changed = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
-    how = {path: "new" if path not in old else "gone" if path not in new else "other content" for path in changed}
-    changes = name_some(f"{path} ({change})" for path, change in how.items())
-    raise RunError(
-        f"the photos have changed since {run.root} began: {changes or 'labels or splits differ'};"
-        " restore them, or start a new run"
-    )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from tests.helpers.scored import write_old_predictions
 from classifier_training.errors import CheckpointError, DataError, RunError
 from classifier_training.evaluation.baseline import baseline_is_correct, check_baseline
 from classifier_training.files.atomic import write_text
+from classifier_training.results.folder import read_scores
 from classifier_training.results.scored_pass import LabelledImages
 from classifier_training.run.folder import RunFolder, ScoredFolder
+from classifier_training.run.records import write_record
 
 RIGHT = [True, False, True, True, False, False]
 
@@ -74,6 +77,19 @@ def test_other_photos_are_refused(tmp_path: Path, images: LabelledImages) -> Non
 
     with pytest.raises(DataError, match=r"is of other photos: 4 are in both \(paired by file\), of 6 here and 4 there"):
         baseline_is_correct(folder, images)
+
+
+def test_files_that_were_replaced_since_the_other_evaluation_are_other_photos(
+    tmp_path: Path, images: LabelledImages
+) -> None:
+    folder = write_other(tmp_path / "other", images, RIGHT)
+    scores = read_scores(ScoredFolder(folder))
+    write_record(ScoredFolder(folder).scores, replace(scores, content=images.content))
+    assert baseline_is_correct(folder, images).is_correct.tolist() == RIGHT
+
+    swapped = replace(images, digests=images.digests[::-1])
+    with pytest.raises(DataError, match="is of other photos: the files have the same names, but not the content"):
+        baseline_is_correct(folder, swapped)
 
 
 @pytest.mark.parametrize("name", ["", "test"])

@@ -22,10 +22,10 @@ from classifier_training.run.folder import RunFolder
 CLASSES = ("cat", "dog")
 
 
-def make_run(folder: Path, photos: Path, cache: Path) -> tuple[RunFolder, Config]:
+def make_run(folder: Path, photos: Path, cache: Path, settings: str = "") -> tuple[RunFolder, Config]:
     """A run that has looked at its photos."""
     run = RunFolder(folder)
-    write_text(run.config, f"data:\n  cache_dir: {cache}\n  root: {photos}\n")
+    write_text(run.config, f"data:\n  cache_dir: {cache}\n  root: {photos}\n{settings}")
     config = load_config([], file=run.config)
     found = load_photos(config.data, config.seed)
     write_json(run.environment, {"data_root": found.root})

@@ -26,11 +26,11 @@ from classifier_training.run.folder import RunFolder, create_run
 from classifier_training.training.resume import (
     RESUMABLE_SETTINGS,
     check_classes,
-    check_photos,
     check_settings,
     read_resumed,
     requeued_run,
 )
+from classifier_training.training.same_photos import check_photos
 from classifier_training.types import Split
 
 

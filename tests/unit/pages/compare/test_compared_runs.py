@@ -49,6 +49,18 @@ def test_a_small_difference_may_be_chance(tmp_path: Path) -> None:
     assert "may be chance" in sentence
 
 
+def test_photos_that_were_replaced_between_two_evaluations_are_not_paired(tmp_path: Path) -> None:
+    one, other = (data.scored for data in read(tmp_path, good=GOOD, bad=BAD))
+    assert one is not None
+    assert other is not None
+
+    replaced = pair(replace(one, content="a" * 32), replace(other, content="b" * 32), are_same_photos=False)
+    same = pair(replace(one, content="a" * 32), replace(other, content="a" * 32), are_same_photos=False)
+
+    assert (replaced.were_replaced, replaced.are_same, replaced.comparison) == (True, False, None)
+    assert (same.were_replaced, same.are_same) == (False, True)
+
+
 def test_runs_of_other_photos_are_reported(tmp_path: Path) -> None:
     others = [f"/elsewhere/{number}.jpg" for number in range(60)]
 
