@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from tests.helpers.confusion import confusion_and_top5
 from tests.helpers.scored import make_pass
 
 from classifier_training.metrics.scores import (
     Predictions,
     Scores,
-    confusion_and_top5,
     predictions_from_logits,
     scores_from_confusion,
 )

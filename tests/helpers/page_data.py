@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from classifier_training.metrics.confusion import Confusion
 from classifier_training.metrics.scores import scores_from_confusion
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.scored_data import Example, ScoredData
@@ -49,7 +50,7 @@ def make_scored(confusion: Sequence[Sequence[int]] = ((90, 10), (5, 95)), **chan
         "coverage": (CoveragePoint(0.0, 1.0, scores.top1), CoveragePoint(0.8, 0.6, 0.99)),
         "num_trained_on": 0,
         "left_out": (),
-        "confusion": counts,
+        "confusion": Confusion.from_matrix(counts),
         "images": (),
         "predictions": None,
     }

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from tests.helpers.confusion import confusion_and_top5
 from tests.helpers.images import make_pixels
 from tests.helpers.scored import make_pass
 
@@ -19,7 +20,6 @@ from classifier_training.files.atomic import write_json, write_text
 from classifier_training.metrics.scores import (
     Predictions,
     Scores,
-    confusion_and_top5,
     predictions_from_logits,
     scores_from_confusion,
 )

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.helpers.confusion import confusion_and_top5
 
 from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import (
     Predictions,
     Scores,
-    confusion_and_top5,
     predictions_from_logits,
     scores_from_confusion,
 )

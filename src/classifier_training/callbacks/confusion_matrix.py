@@ -36,7 +36,7 @@ class ConfusionMatrixCallback(ReadsPredictions, DeferredPlot):
         others = trainer.callbacks  # type: ignore[attr-defined]
         if not any(isinstance(other, PredictionsCallback) and other.folder == self.folder for other in others):
             with warn_instead_of_raise(str(folder.confusion)):
-                write_confusion_csv(folder.confusion, scored.scores.confusion, scored.classes)
+                write_confusion_csv(folder.confusion, scored.scores.cells, scored.classes)
 
         def plot(_: PlottingBudget | None) -> None:
             with warn_instead_of_raise(f"the confusion matrix in {folder.root}"), self.budget.spending():

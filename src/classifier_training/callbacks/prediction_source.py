@@ -19,6 +19,7 @@ from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.data.index.table import RowRecords
 from classifier_training.data.photos import Photos
 from classifier_training.data.sources.detect import shown_root
+from classifier_training.metrics.confusion import Confusion
 from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import Predictions, scores_from_confusion
 from classifier_training.models.predictions import PredictionCollector
@@ -93,14 +94,14 @@ class PredictionSource:
     ) -> ScoredPass:
         labels, predicted, positions = predictions.labels, predictions.predicted, self._collector.positions
         num_classes = max(self._num_classes, int(labels.max()) + 1, int(predicted.max()) + 1)
-        confusion = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
         data, split = _data(trainer, stage, positions, labels)
         photos = None if data is None else data.photos
         records = None
         if photos is not None:
             of_split = photos.records(split)
             records = RowRecords(of_split.source, np.asarray(of_split.rows)[positions])
-        scores = scores_from_confusion(confusion.reshape(num_classes, num_classes), self._collector.num_top5)
+        cells = Confusion.from_pairs(labels, predicted, num_classes)
+        scores = scores_from_confusion(cells, self._collector.num_top5)
         images = LabelledImages(
             files=self._names.of(records, positions),
             labels=labels,

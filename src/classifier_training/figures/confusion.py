@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from classifier_training.figures.rendering import new_figure, save_figure
 from classifier_training.figures.text import shown
+from classifier_training.metrics.confusion import Confusion, as_confusion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +34,7 @@ _DARK: Final = 0.6  # share of the scale above which numbers are white
 
 
 def plot_confusion(
-    path: Path, confusion: NDArray[np.int64], classes: Sequence[str], *, normalized: bool, title: str
+    path: Path, confusion: Confusion | NDArray[np.int64], classes: Sequence[str], *, normalized: bool, title: str
 ) -> None:
     """Plots a confusion matrix; the row of a class without images is hatched.
 
@@ -42,32 +43,34 @@ def plot_confusion(
 
     Args:
         path: The PNG file.
-        confusion: int64 (K, K), rows are the true class, columns the predicted one.
+        confusion: The cells, or all of them, int64 (K, K), rows are the true class, columns the predicted one.
         classes: K names.
         normalized: Show percentages of the images of a class instead of counts.
         title: The title.
     """
-    plot = _plot_whole if len(classes) <= MAX_NAMES else _plot_block
-    save_figure(plot(confusion, classes, normalized=normalized, title=shown(title, 120)), path)
+    cells, title = as_confusion(confusion), shown(title, 120)
+    if len(classes) <= MAX_NAMES:
+        figure = _plot_whole(cells.matrix(), classes, normalized=normalized, title=title)
+    else:
+        figure = _plot_block(cells, classes, normalized=normalized, title=title)
+    save_figure(figure, path)
 
 
-def confused_pairs(confusion: NDArray[np.int64], num_pairs: int = NUM_PAIRS) -> list[tuple[int, int, int]]:
+def confused_pairs(confusion: Confusion | NDArray[np.int64], num_pairs: int = NUM_PAIRS) -> list[tuple[int, int, int]]:
     """The most frequent errors: true class, predicted class and count, most frequent first."""
-    errors = np.array(confusion)
-    np.fill_diagonal(errors, 0)
-    order = np.argsort(-errors, axis=None, kind="stable")[:num_pairs]
-    rows, columns = np.unravel_index(order, errors.shape)
-    pairs = zip(rows.tolist(), columns.tolist(), errors[rows, columns].tolist(), strict=True)
-    return [pair for pair in pairs if pair[2] > 0]
+    errors = as_confusion(confusion).errors()
+    order = np.argsort(-errors.counts, kind="stable")[:num_pairs]
+    columns = (errors.labels[order], errors.predicted[order], errors.counts[order])
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def most_confused(confusion: NDArray[np.int64], num_classes: int = BLOCK_SIZE) -> list[int]:
+def most_confused(confusion: Confusion | NDArray[np.int64], num_classes: int = BLOCK_SIZE) -> list[int]:
     """The classes of the most frequent errors, in class order; filled up with the classes with most images."""
-    chosen: dict[int, None] = {}
-    for true, predicted, _ in confused_pairs(confusion, num_classes**2):
+    cells, chosen = as_confusion(confusion), dict[int, None]()
+    for true, predicted, _ in confused_pairs(cells, num_classes**2):
         if len(chosen.keys() | {true, predicted}) <= num_classes:
             chosen |= {true: None, predicted: None}
-    for number in np.argsort(-confusion.sum(axis=1), kind="stable").tolist():
+    for number in np.argsort(-cells.support, kind="stable").tolist():
         if len(chosen) < num_classes:
             chosen[number] = None
     return sorted(chosen)
@@ -90,22 +93,25 @@ def _plot_whole(confusion: NDArray[np.int64], classes: Sequence[str], *, normali
     return figure
 
 
-def _plot_block(confusion: NDArray[np.int64], classes: Sequence[str], *, normalized: bool, title: str) -> Figure:
-    block = most_confused(confusion)
+def _plot_block(confusion: Confusion, classes: Sequence[str], *, normalized: bool, title: str) -> Figure:
+    block, support = most_confused(confusion), confusion.support
     figure = new_figure(17.5, 10.5)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[10.5, 7])[0]
     axes = left.add_subplot()
-    image = _heat_map(axes, confusion[np.ix_(block, block)], normalized=normalized, totals=confusion[block].sum(axis=1))
+    image = _heat_map(axes, confusion.part(block), normalized=normalized, totals=support[block])
     _name_axes(axes, [shown(classes[number]) for number in block], size=7)
     axes.set_title(f"the {len(block)} most confused of {len(classes)} classes", fontsize=10)
     left.colorbar(image, ax=axes, shrink=0.7, label="% of the true class" if normalized else "images")
     whole, listed = right.subplots(2, 1, height_ratios=[1.25, 1])
-    _heat_map(whole, confusion, normalized=normalized)
+    if len(classes) <= MAX_CELLS:
+        _heat_map(whole, confusion.matrix(), normalized=normalized)
+    else:
+        _reduced_heat_map(whole, confusion, support, normalized=normalized)
     whole.set_title(f"all {len(classes)} classes, in class order", fontsize=10)
     whole.set_xlabel("predicted class, by number", fontsize=8)
     whole.set_ylabel("true class, by number", fontsize=8)
     whole.tick_params(labelsize=7)
-    _list_pairs(listed, confusion, classes)
+    _list_pairs(listed, confusion, support, classes)
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -115,20 +121,12 @@ def _heat_map(
 ) -> AxesImage:
     """Colours by the square root of a value; ``totals`` are the images of each row, where columns are left out."""
     from matplotlib.collections import PatchCollection
-    from matplotlib.colors import PowerNorm
     from matplotlib.patches import Rectangle
 
     totals = confusion.sum(axis=1) if totals is None else totals
     values, top = _scaled(confusion, totals, normalized=normalized)
     values[totals == 0] = np.nan
-    side = len(confusion)
-    image = axes.imshow(
-        _reduced(values),
-        cmap=_COLOURS,
-        norm=PowerNorm(_GAMMA, 0, top),
-        interpolation="nearest",
-        extent=(-0.5, side - 0.5, side - 0.5, -0.5),
-    )
+    image = _show_values(axes, values, top, len(confusion))
     if len(totals) <= MAX_NAMES:
         diagonal = [Rectangle((position - 0.5, position - 0.5), 1, 1) for position in range(len(totals))]
         frames = PatchCollection(diagonal, facecolors="none", edgecolors="0.45", linewidths=0.8)
@@ -140,16 +138,33 @@ def _heat_map(
     return image
 
 
-def _reduced(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The largest value of each block of cells, where there are more cells than pixels, so that no error is lost."""
-    factor = -(-len(values) // MAX_CELLS)
-    if factor == 1:
-        return values
-    padded = np.pad(values, (0, -len(values) % factor), constant_values=np.nan)
-    side = len(padded) // factor
-    blocks = padded.reshape(side, factor, side, factor)
-    largest: NDArray[np.float64] = np.fmax.reduce(np.fmax.reduce(blocks, axis=3), axis=1)
-    return largest
+def _show_values(axes: Axes, values: NDArray[np.float64], top: float, side: int) -> AxesImage:
+    from matplotlib.colors import PowerNorm
+
+    return axes.imshow(
+        values,
+        cmap=_COLOURS,
+        norm=PowerNorm(_GAMMA, 0, top),
+        interpolation="nearest",
+        extent=(-0.5, side - 0.5, side - 0.5, -0.5),
+    )
+
+
+def _reduced_heat_map(axes: Axes, confusion: Confusion, totals: NDArray[np.int64], *, normalized: bool) -> None:
+    """The largest value of each block of cells, where there are more cells than pixels, so that no error is lost.
+
+    Blocks of classes without images are grey.
+    """
+    factor = -(-confusion.num_classes // MAX_CELLS)
+    side = -(-confusion.num_classes // factor)
+    has_images = np.zeros(side, np.bool_)
+    np.logical_or.at(has_images, np.arange(confusion.num_classes) // factor, totals > 0)
+    blocks = np.where(has_images[:, None], np.zeros((side, side)), np.nan)
+    values = 100 * confusion.counts / totals[confusion.labels] if normalized else confusion.counts.astype(np.float64)
+    np.maximum.at(blocks, (confusion.labels // factor, confusion.predicted // factor), values)
+    top = 100.0 if normalized else max(1.0, float(values.max(initial=0)))
+    axes.set_facecolor("0.96")  # imshow leaves what is not a number transparent
+    _show_values(axes, blocks, top, confusion.num_classes)
 
 
 def _scaled(
@@ -198,9 +213,8 @@ def _number(value: float, *, normalized: bool) -> str:
     return "<1" if round(value) == 0 else f"{value:.0f}"
 
 
-def _list_pairs(axes: Axes, confusion: NDArray[np.int64], classes: Sequence[str]) -> None:
+def _list_pairs(axes: Axes, confusion: Confusion, totals: NDArray[np.int64], classes: Sequence[str]) -> None:
     axes.axis("off")
-    totals = confusion.sum(axis=1)
     pairs = confused_pairs(confusion)
     axes.set_title("most frequent errors" if pairs else "no errors", fontsize=10, loc="left")
     for line, (true, predicted, count) in enumerate(pairs):

@@ -7,10 +7,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier_training.errors import DataError
+from classifier_training.metrics.confusion import Confusion
 from classifier_training.metrics.scores import (
     Predictions,
     Scores,
-    confusion_and_top5,
+    count_top5,
     predictions_from_logits,
     scores_from_confusion,
 )
@@ -31,7 +33,7 @@ class ScoringPass:
     """
 
     def __init__(self, num_classes: int, max_probabilities: int = MAX_PROBABILITIES) -> None:
-        self._confusion = np.zeros((num_classes, num_classes), np.int64)
+        self._num_classes = num_classes
         self.num_images = 0
         self._num_top5 = 0
         self._room = max_probabilities
@@ -44,10 +46,8 @@ class ScoringPass:
             logits: Float (B, K).
             labels: Integer (B,), class indices in [0, K).
         """
-        confusion, num_top5 = confusion_and_top5(logits, labels)
-        self._confusion += confusion
+        self._num_top5 += count_top5(logits, labels)
         self.num_images += len(labels)
-        self._num_top5 += num_top5
         part = predictions_from_logits(logits, labels)
         if self._room >= logits.size:
             self._room -= logits.size
@@ -62,9 +62,12 @@ class ScoringPass:
         Raises:
             DataError: There was no image.
         """
-        scores = scores_from_confusion(self._confusion, self._num_top5)
+        if not self.num_images:
+            raise DataError("there is no image to score")
         columns = ("labels", "predicted", "confidence", "losses")
         joined = {name: np.concatenate([getattr(part, name) for part in self._parts]) for name in columns}
+        cells = Confusion.from_pairs(joined["labels"], joined["predicted"], self._num_classes)
+        scores = scores_from_confusion(cells, self._num_top5)
         probabilities = [part.probabilities for part in self._parts if part.probabilities is not None]
         are_kept = len(probabilities) == len(self._parts)
         return scores, Predictions(**joined, probabilities=np.concatenate(probabilities) if are_kept else None)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier_training.metrics.confusion import Confusion, as_confusion
 from classifier_training.metrics.score_names import SCORE_TITLES
 from classifier_training.metrics.scores import Scores
 
@@ -55,9 +56,9 @@ def score_intervals(scores: Scores, *, bootstrap: bool = True) -> ScoreIntervals
     """
     num_images = scores.num_images
     top1, top5 = wilson_intervals(
-        np.array([scores.confusion.trace(), round(scores.top5 * num_images)]), np.array([num_images, num_images])
+        np.array([scores.cells.hits.sum(), round(scores.top5 * num_images)]), np.array([num_images, num_images])
     )
-    resampled = bootstrap_intervals(scores.confusion) if bootstrap else (None, None)
+    resampled = bootstrap_intervals(scores.cells) if bootstrap else (None, None)
     # without errors, or with nothing else, every resampled set is the same: that tells nothing about other images
     known = (None if ends is None or ends[0] == ends[1] else ends for ends in resampled)
     return ScoreIntervals((float(top1[0]), float(top1[1])), (float(top5[0]), float(top5[1])), *known)
@@ -87,7 +88,7 @@ def wilson_intervals(hits: NDArray[np.integer[Any]], totals: NDArray[np.integer[
 
 
 def bootstrap_intervals(
-    confusion: NDArray[np.integer[Any]], num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    confusion: Confusion | NDArray[np.integer[Any]], num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> tuple[Interval, Interval]:
     """Percentile intervals of balanced accuracy and macro F1 over resampled sets of images.
 
@@ -97,23 +98,22 @@ def bootstrap_intervals(
     errors stays without errors, so its intervals end where they begin.
 
     Args:
-        confusion: Integer (K, K), rows are the true class; not empty.
+        confusion: The cells, or all of them, integer (K, K), rows are the true class; not empty.
         num_resamples: How many sets to sample.
         seed: The same seed and matrix give the same intervals.
 
     Returns:
         The interval of balanced accuracy, and that of macro F1.
     """
-    errors = confusion.copy()
-    np.fill_diagonal(errors, 0)
-    rows, columns = np.nonzero(errors)
-    labels, predicted = (np.repeat(part, errors[rows, columns]) for part in (rows, columns))
+    cells = as_confusion(confusion)
+    errors = cells.errors()
+    labels, predicted = (np.repeat(part, errors.counts) for part in (errors.labels, errors.predicted))
     generator = np.random.default_rng(seed)
-    at_once = min(num_resamples, max(1, _MAX_VALUES // (len(confusion) + len(labels))))
+    at_once = min(num_resamples, max(1, _MAX_VALUES // (cells.num_classes + len(labels))))
     scores: list[NDArray[np.float64]] = []
     for start in range(0, num_resamples, at_once):
         count = min(at_once, num_resamples - start)
-        scores.append(_resampled_scores(generator, confusion.diagonal(), labels, predicted, count))
+        scores.append(_resampled_scores(generator, cells.hits, labels, predicted, count))
     tail = (1 - CONFIDENCE_LEVEL) / 2
     lower, upper = np.quantile(np.concatenate(scores, axis=1), [tail, 1 - tail], axis=1).tolist()
     return (lower[0], upper[0]), (lower[1], upper[1])

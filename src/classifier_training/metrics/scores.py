@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.errors import DataError
+from classifier_training.metrics.confusion import MAX_MATRIX_CLASSES, Confusion, as_confusion
 from classifier_training.metrics.score_names import SCORE_TITLES
 
 
@@ -44,7 +45,7 @@ class Scores:
         top5: Share whose true class is among the min(5, K) most probable.
         balanced_accuracy: Mean recall of the classes that have images.
         macro_f1: Mean F1 of the classes that occur as truth or as prediction.
-        confusion: int64 (K, K), rows are the true class, columns the predicted one.
+        cells: How often each class was predicted as each class.
         classes: One for each class, in class order.
     """
 
@@ -53,8 +54,13 @@ class Scores:
     top5: float
     balanced_accuracy: float
     macro_f1: float
-    confusion: NDArray[np.int64]
+    cells: Confusion
     classes: tuple[ClassScores, ...]
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """The confusion matrix, int64 (K, K), rows are the true class; made at every use (10,000 classes: 800 MB)."""
+        return self.cells.matrix()
 
     def by_name(self) -> dict[str, float]:
         """The scores of all images by the names in `SCORE_TITLES`."""
@@ -80,7 +86,7 @@ class Scores:
             "num_images": self.num_images,
             **self.by_name(),
             "classes": per_class,
-            "confusion": self.confusion.tolist(),
+            **plain_confusion(self.cells),
         }
 
 
@@ -114,7 +120,7 @@ class Predictions:
 def predictions_from_logits(logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> Predictions:
     """The predictions that follow from logits, with the probability of every class.
 
-    A NaN ranks last, as in `confusion_and_top5`; it has probability 0 and the loss of its image is infinite.
+    A NaN ranks last, as in `count_top5`; it has probability 0 and the loss of its image is infinite.
 
     Args:
         logits: Float (N, K).
@@ -138,22 +144,29 @@ def predictions_from_logits(logits: NDArray[np.floating[Any]], labels: NDArray[n
     )
 
 
-def scores_from_confusion(confusion: NDArray[np.int64], num_top5: int) -> Scores:
+def plain_confusion(cells: Confusion) -> dict[str, Any]:
+    """Plain values for JSON: ``confusion``, or ``confusion_cells`` with more than `MAX_MATRIX_CLASSES` classes."""
+    if cells.num_classes <= MAX_MATRIX_CLASSES:
+        return {"confusion": cells.matrix().tolist()}
+    columns = {"true": cells.labels, "predicted": cells.predicted, "count": cells.counts}
+    return {"confusion_cells": {name: values.tolist() for name, values in columns.items()}}
+
+
+def scores_from_confusion(confusion: Confusion | NDArray[np.int64], num_top5: int) -> Scores:
     """Computes every score from the counts of one pass; counts of several batches are simply added before.
 
     Args:
-        confusion: Integer (K, K), rows are the true class, columns the predicted one.
+        confusion: The cells, or all of them, integer (K, K), rows are the true class, columns the predicted one.
         num_top5: Number of images whose true class was among the min(5, K) most probable.
 
     Raises:
         DataError: There is no image to score.
     """
-    confusion = np.array(confusion, dtype=np.int64)
-    num_images = int(confusion.sum())
+    cells = as_confusion(confusion)
+    num_images = cells.num_images
     if num_images == 0:
         raise DataError("there is no image to score")
-    hits = confusion.diagonal()
-    support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    hits, support, predicted = cells.hits, cells.support, cells.num_predicted
     classes = tuple(
         _class_scores(*counts) for counts in zip(hits.tolist(), support.tolist(), predicted.tolist(), strict=True)
     )
@@ -163,15 +176,13 @@ def scores_from_confusion(confusion: NDArray[np.int64], num_top5: int) -> Scores
         top5=int(num_top5) / num_images,
         balanced_accuracy=_mean([scores.recall for scores in classes]),
         macro_f1=_mean([scores.f1 for scores in classes]),
-        confusion=confusion,
+        cells=cells,
         classes=classes,
     )
 
 
-def confusion_and_top5(
-    logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]
-) -> tuple[NDArray[np.int64], int]:
-    """Counts what `scores_from_confusion` needs.
+def count_top5(logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> int:
+    """The number of images whose true class is among the min(5, K) most probable.
 
     Of equal logits the lower class index comes first, so a model that gives every class the same does not count
     as correct; a NaN ranks last.
@@ -179,9 +190,6 @@ def confusion_and_top5(
     Args:
         logits: Float (N, K).
         labels: Integer (N,), class indices in [0, K).
-
-    Returns:
-        The confusion matrix, int64 (K, K), and the number of images with the true class among the first min(5, K).
 
     Raises:
         ValueError: The shapes do not fit, or a label is out of range.
@@ -193,12 +201,10 @@ def confusion_and_top5(
     if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
         raise ValueError(f"labels must be in [0, {num_classes}); got {labels.min()} to {labels.max()}")
     logits = np.where(np.isnan(logits), -np.inf, logits)
-    predictions = logits.argmax(axis=1)
-    confusion = np.bincount(labels * num_classes + predictions, minlength=num_classes**2)
     true_logits = np.take_along_axis(logits, labels[:, None], axis=1)
     is_lower_index = np.arange(num_classes) < labels[:, None]
     rank = ((logits > true_logits) | ((logits == true_logits) & is_lower_index)).sum(axis=1)
-    return confusion.reshape(num_classes, num_classes).astype(np.int64), int((rank < 5).sum())
+    return int((rank < 5).sum())
 
 
 def _class_scores(num_hits: int, support: int, num_predicted: int) -> ClassScores:

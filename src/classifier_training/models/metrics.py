@@ -1,24 +1,27 @@
-"""Validation metrics: torchmetrics counts on the device, the scores follow from the counts."""
+"""Validation metrics: pairs of classes on the device, the scores follow from the counts."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
-from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.utilities import dim_zero_cat
 
+from classifier_training.metrics.confusion import Confusion
 from classifier_training.metrics.scores import Scores, scores_from_confusion
+from classifier_training.run.processes import gather_by_rank
 
 
 class ClassificationCounts(nn.Module):
-    """Confusion matrix and top-5 hits over an epoch, summed over all ranks; no synchronisation per step.
+    """Confusion matrix and top-5 hits over an epoch, of all ranks; no synchronisation per step.
 
-    Counts exactly as `scores.confusion_and_top5` does, also where logits tie, as they often do in half precision: of
-    equal logits the lower class index comes first, a NaN ranks last.
+    Counts exactly as `scores.count_top5` does, also where logits tie, as they often do in half precision: of equal
+    logits the lower class index comes first, a NaN ranks last. The pairs of true and predicted class stay on the device
+    and are counted once, at the end: a matrix of 10,000 classes in each step would be 800 MB.
 
     Args:
         num_classes: K ≥ 2.
@@ -26,45 +29,32 @@ class ClassificationCounts(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
-        self.top5 = Top5Hits()
+        self.num_classes = num_classes
+        self._pairs: list[tuple[Tensor, Tensor, Tensor]] = []
 
     @torch.no_grad()
     def update(self, logits: Tensor, predicted: Tensor, labels: Tensor) -> None:
         """Adds a batch: logits float32 (B, K), predicted classes int64 (B,), labels int64 (B,)."""
-        # given the classes, torchmetrics has nothing to decide about ties
-        self.confusion.update(predicted, labels)
-        self.top5.update(logits.masked_fill(logits.isnan(), -torch.inf), labels)
+        # torchmetrics' top-k accuracy asks torch.topk, which breaks ties differently from device to device
+        is_in_top5 = ranks_of_classes(logits.masked_fill(logits.isnan(), -torch.inf), labels) < 5
+        self._pairs.append((labels.clone(), predicted, is_in_top5))
 
     def compute(self) -> Scores:
-        """The scores of everything since the last reset."""
-        return scores_from_confusion(self.confusion.compute().cpu().numpy(), int(self.top5.compute()))
+        """The scores of everything since the last reset; all ranks must call it."""
+        labels, predicted, is_in_top5 = (
+            torch.cat(column).cpu().numpy() if column else np.zeros(0, np.int64)
+            for column in ([pair[position] for pair in self._pairs] for position in range(3))
+        )
+        cells = Confusion.from_pairs(labels, predicted, self.num_classes)
+        gathered = gather_by_rank((cells.labels, cells.predicted, cells.counts, int(is_in_top5.sum())))
+        columns = (np.concatenate([of_rank[position] for of_rank in gathered]) for position in range(3))
+        labels, predicted, counts = columns
+        merged = Confusion.from_pairs(labels, predicted, self.num_classes, counts)
+        return scores_from_confusion(merged, sum(of_rank[3] for of_rank in gathered))
 
     def reset(self) -> None:
         """Starts a new epoch."""
-        self.confusion.reset()
-        self.top5.reset()
-
-
-class Top5Hits(Metric):
-    """Number of images whose true class is among the min(5, K) most probable ones.
-
-    torchmetrics' own top-k accuracy asks ``torch.topk``, which breaks ties differently from device to device.
-    """
-
-    hits: Tensor
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.add_state("hits", torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Adds a batch: logits float (B, K) without NaN, labels int64 (B,)."""
-        self.hits += (ranks_of_classes(logits, labels) < 5).sum()
-
-    def compute(self) -> Tensor:
-        """The number, int64 ()."""
-        return self.hits
+        self._pairs = []
 
 
 def most_probable_classes(logits: Tensor) -> Tensor:

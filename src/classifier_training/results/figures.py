@@ -51,7 +51,7 @@ def plot_scored(folder: ScoredFolder, scored: ScoredPass) -> None:
 
 def plot_confusion_figures(folder: ScoredFolder, scored: ScoredPass) -> None:
     """Plots the confusion matrix as counts and in percent."""
-    confusion, classes, title = scored.scores.confusion, scored.classes, scored.title
+    confusion, classes, title = scored.scores.cells, scored.classes, scored.title
     plot_confusion(folder.confusion_figure, confusion, classes, normalized=False, title=title)
     plot_confusion(folder.normalized_confusion_figure, confusion, classes, normalized=True, title=title)
 

@@ -27,7 +27,7 @@ def write_scored(folder: ScoredFolder, scored: ScoredPass) -> None:
     folder.probabilities.unlink(missing_ok=True)  # a kill in between must not leave those of another pass
     write_predictions_csv(folder.predictions, scored.predictions, images.classes, images.files)
     write_probabilities(folder.probabilities, scored.predictions.probabilities)
-    write_confusion_csv(folder.confusion, scored.scores.confusion, images.classes)
+    write_confusion_csv(folder.confusion, scored.scores.cells, images.classes)
     # last: whoever sees new scores finds the tables that they belong to
     write_record(folder.scores, scores_file(scored))
 
@@ -59,9 +59,9 @@ def scores_file(scored: ScoredPass) -> ScoresFile:
 
 def class_rows(scored: ScoredPass) -> tuple[ClassRow, ...]:
     """The scores of each class with their intervals."""
-    confusion = scored.scores.confusion
-    precision = wilson_intervals(confusion.diagonal(), confusion.sum(axis=0)).tolist()
-    recall = wilson_intervals(confusion.diagonal(), confusion.sum(axis=1)).tolist()
+    cells = scored.scores.cells
+    precision = wilson_intervals(cells.hits, cells.num_predicted).tolist()
+    recall = wilson_intervals(cells.hits, cells.support).tolist()
     return tuple(
         ClassRow(
             name=name,

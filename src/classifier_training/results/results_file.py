@@ -4,13 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import numpy as np
 
 from classifier_training.files.atomic import write_json
+from classifier_training.metrics.confusion import Confusion
+from classifier_training.metrics.scores import plain_confusion
 from classifier_training.results.folder import class_rows
 from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.results.scores_file import ClassRow
-from classifier_training.run.records import Count, Interval, Items, Number, Share, to_json
+from classifier_training.run.records import Count, Interval, Items, Limits, Number, Share, to_json
+
+CellColumn = Annotated[tuple[Count, ...], Limits(fail_fast=True, max_length=2**24)]
+"""A number for each cell: at most as many as there are images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfusionCells:
+    """The cells of a confusion matrix that are not empty, each a position in three lists of one length.
+
+    Attributes:
+        true: The index of the true class.
+        predicted: The index of the predicted class.
+        count: The number of images.
+    """
+
+    true: CellColumn
+    predicted: CellColumn
+    count: CellColumn
+
+    def __post_init__(self) -> None:
+        if not len(self.true) == len(self.predicted) == len(self.count):
+            raise ValueError("has cells of a confusion matrix in lists of different lengths")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +45,8 @@ class SplitScores:
 
     Attributes:
         classes: K of them.
-        confusion: K rows, the true classes, of K counts.
+        confusion: K rows, the true classes, of K counts; None with more than `MAX_MATRIX_CLASSES` classes.
+        confusion_cells: The cells of that matrix that are not empty, where it is None.
     """
 
     num_images: Count
@@ -28,12 +55,25 @@ class SplitScores:
     balanced_accuracy: Share
     macro_f1: Share
     classes: Items[ClassRow]
-    confusion: Items[Items[Count]]
+    confusion: Items[Items[Count]] | None = None
+    confusion_cells: ConfusionCells | None = None
     intervals: dict[str, Interval | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.classes or any(len(row) != len(self.classes) for row in (*self.confusion, self.confusion)):
-            raise ValueError(f"has a confusion matrix that is not {len(self.classes)} x {len(self.classes)}")
+        num_classes, rows, cells = len(self.classes), self.confusion, self.confusion_cells
+        if rows is not None and num_classes and all(len(row) == num_classes for row in (*rows, rows)):
+            return
+        if rows is not None or cells is None or max((*cells.true, *cells.predicted), default=-1) >= num_classes:
+            raise ValueError(f"has a confusion matrix that is not {num_classes} x {num_classes}")
+
+    @property
+    def cells(self) -> Confusion:
+        """The confusion matrix."""
+        if self.confusion_cells is None:
+            return Confusion.from_matrix(self.confusion or ())
+        columns = (self.confusion_cells.true, self.confusion_cells.predicted, self.confusion_cells.count)
+        labels, predicted, counts = (np.array(column, np.int64) for column in columns)
+        return Confusion.from_pairs(labels, predicted, len(self.classes), counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +137,24 @@ def split_scores(scored: ScoredPass) -> SplitScores:
         balanced_accuracy=scores.balanced_accuracy,
         macro_f1=scores.macro_f1,
         classes=class_rows(scored),
-        confusion=tuple(map(tuple, scores.confusion.tolist())),
+        **_confusion(scores.cells),
         intervals=scored.intervals.by_name(),
     )
 
 
+def _confusion(cells: Confusion) -> dict[str, Any]:
+    plain = plain_confusion(cells)
+    if "confusion" in plain:
+        return {"confusion": tuple(map(tuple, plain["confusion"]))}
+    return {
+        "confusion_cells": ConfusionCells(**{name: tuple(column) for name, column in plain["confusion_cells"].items()})
+    }
+
+
 def write_results(path: Path, results: ResultsFile) -> None:
-    """Writes the file atomically; a split that was not scored has no key."""
+    """Writes the file atomically; a split that was not scored, and a form that was not used, has no key."""
     values = to_json(results)
+    for split in ("test", "val"):
+        if values[split] is not None:
+            values[split] = {key: value for key, value in values[split].items() if value is not None}
     write_json(path, {key: value for key, value in values.items() if value is not None or key == "export"})

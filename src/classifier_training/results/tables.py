@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,14 @@ from numpy.typing import NDArray
 from classifier_training.errors import RunError
 from classifier_training.files.atomic import atomic_path
 from classifier_training.files.tables import TableError, read_columns, write_table
+from classifier_training.files.text import plain_text
+from classifier_training.metrics.confusion import MAX_MATRIX_CLASSES, Confusion
 from classifier_training.metrics.scores import Predictions
+from classifier_training.run.records import DamagedFileError, read_table
 
 _ROWS_AT_ONCE: Final = 4_096
+MATRIX_CORNER: Final = r"true \ predicted"
+CELL_COLUMNS: Final = ("true", "predicted", "images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,52 @@ def _rows(predictions: Predictions, classes: Sequence[str], files: Sequence[str]
             yield [file, classes[label], classes[predicted], f"{confidence:.7g}", f"{loss:.7g}"]
 
 
-def write_confusion_csv(path: Path, confusion: NDArray[np.integer[Any]], classes: Sequence[str]) -> None:
-    """Writes the counts, integer (K, K), atomically: a row a true class, a column a predicted one."""
-    rows = ([name, *counts.tolist()] for name, counts in zip(classes, confusion, strict=True))
-    write_table(path, [r"true \ predicted", *classes], rows, durable=False)
+def write_confusion_csv(path: Path, cells: Confusion, classes: Sequence[str]) -> None:
+    """Writes the counts atomically: a row a true class, a column a predicted one.
+
+    With more than `MAX_MATRIX_CLASSES` classes a row is a cell that is not empty: true class, predicted class, images.
+    """
+    if len(classes) <= MAX_MATRIX_CLASSES:
+        matrix = ([name, *counts.tolist()] for name, counts in zip(classes, cells.matrix(), strict=True))
+        write_table(path, [MATRIX_CORNER, *classes], matrix, durable=False)
+        return
+    columns = (cells.labels.tolist(), cells.predicted.tolist(), cells.counts.tolist())
+    listed = ([classes[label], classes[predicted], count] for label, predicted, count in zip(*columns, strict=True))
+    write_table(path, CELL_COLUMNS, listed, durable=False)
+
+
+def read_confusion_csv(path: Path, classes: Sequence[str]) -> Confusion:
+    """Reads ``confusion_matrix.csv`` in either form, for the class names that the scores have.
+
+    Raises:
+        DamagedFileError: The file is not such a table, or has other classes.
+        OSError: The file cannot be read.
+    """
+    rows = read_table(path)
+    header = next(rows)
+    try:
+        cells = _listed_cells(rows, classes) if tuple(header) == CELL_COLUMNS else _matrix(header, rows, classes)
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, DamagedFileError):
+            raise
+        raise DamagedFileError("contains values that are not whole numbers") from None
+    if cells.counts.min(initial=0) < 0:
+        raise DamagedFileError("contains negative numbers")
+    return cells
+
+
+def _matrix(header: Sequence[str], rows: Iterator[list[str]], classes: Sequence[str]) -> Confusion:
+    names, body = tuple(map(plain_text, header[1:])), list(rows)
+    if names != tuple(classes) or tuple(plain_text(row[0]) for row in body) != names:
+        raise DamagedFileError("has other classes than scores.json")
+    return Confusion.from_matrix(np.array([list(map(int, row[1:])) for row in body], dtype=np.int64))
+
+
+def _listed_cells(rows: Iterator[list[str]], classes: Sequence[str]) -> Confusion:
+    index_of = {name: index for index, name in enumerate(classes)}
+    try:
+        cells = [(index_of[plain_text(true)], index_of[plain_text(guess)], int(count)) for true, guess, count in rows]
+    except KeyError:
+        raise DamagedFileError("has other classes than scores.json") from None
+    labels, predicted, counts = np.array(cells, dtype=np.int64).reshape(-1, 3).T
+    return Confusion(len(classes), labels, predicted, counts)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from classifier_training.config.schema import Config
@@ -201,7 +200,7 @@ def finished_result(run: RunFolder, config: Config, *, num_epochs: int, best_epo
         if not is_as_configured or not all(path.is_file() for path in files):
             return None
     final = results.final
-    scores = scores_from_confusion(np.array(final.confusion), round(final.top5 * final.num_images))
+    scores = scores_from_confusion(final.cells, round(final.top5 * final.num_images))
     onnx = run.onnx if config.export.enabled else None
     return _train_result(run, results, scores, score_intervals(scores), onnx)
 

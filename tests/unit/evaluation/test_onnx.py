@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.helpers.confusion import confusion_and_top5
 from tests.helpers.images import make_image, make_pixels
 from tests.helpers.onnx_models import make_onnx
 
@@ -16,7 +17,7 @@ from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.classifier import Classifier, softmax
-from classifier_training.metrics.scores import confusion_and_top5, scores_from_confusion
+from classifier_training.metrics.scores import scores_from_confusion
 from classifier_training.results.scored_pass import LabelledImages
 from classifier_training.types import ImageRecord, Preprocessing
 

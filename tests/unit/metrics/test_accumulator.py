@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.helpers.confusion import confusion_and_top5
 
 from classifier_training.errors import DataError
 from classifier_training.metrics.accumulator import ScoringPass
-from classifier_training.metrics.scores import confusion_and_top5, predictions_from_logits, scores_from_confusion
+from classifier_training.metrics.scores import predictions_from_logits, scores_from_confusion
 
 
 @pytest.mark.parametrize(("room", "are_kept"), [(140, True), (139, False), (0, False)])

@@ -14,9 +14,10 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
     top_k_accuracy_score,
 )
+from tests.helpers.confusion import confusion_and_top5
 
 from classifier_training.errors import DataError
-from classifier_training.metrics.scores import Scores, confusion_and_top5, scores_from_confusion
+from classifier_training.metrics.scores import Scores, scores_from_confusion
 
 
 def score(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Scores:

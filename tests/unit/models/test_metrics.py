@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, top_k_accuracy_score
+from tests.helpers.confusion import confusion_and_top5
 from torch import Tensor
 
-from classifier_training.metrics.scores import Scores, confusion_and_top5, scores_from_confusion
+from classifier_training.metrics.scores import Scores, scores_from_confusion
 from classifier_training.models.metrics import ClassificationCounts, ExactMean, most_probable_classes
 
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests.helpers.confusion import confusion_and_top5
 
-from classifier_training.metrics.scores import confusion_and_top5, predictions_from_logits
+from classifier_training.metrics.scores import predictions_from_logits
 from classifier_training.models.predictions import PredictionCollector
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests.helpers.confusion import confusion_and_top5
 from tests.helpers.training import LIGHTNING_NOTICES, NUM_CLASSES, make_loader, make_model, make_trainer
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from classifier_training.metrics.scores import confusion_and_top5
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.task import SingleLabelTask
 

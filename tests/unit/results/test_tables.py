@@ -11,6 +11,7 @@ from tests.helpers.scored import NASTY_NAMES, make_scored, write_old_predictions
 
 from classifier_training.errors import RunError
 from classifier_training.files.tables import read_rows, unescape
+from classifier_training.metrics.confusion import Confusion
 from classifier_training.metrics.scores import Predictions
 from classifier_training.results.tables import (
     read_predictions_csv,
@@ -120,7 +121,7 @@ def test_the_counts_stand_between_the_names(tmp_path: Path) -> None:
     classes = list(NASTY_NAMES)
     confusion = np.random.default_rng(0).integers(0, 2_000, (len(classes), len(classes)))
 
-    write_confusion_csv(tmp_path / "confusion.csv", confusion, classes)
+    write_confusion_csv(tmp_path / "confusion.csv", Confusion.from_matrix(confusion), classes)
 
     header, *rows = read_rows(tmp_path / "confusion.csv")
     assert header == [r"true \ predicted", *classes]

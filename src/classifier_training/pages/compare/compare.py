@@ -25,6 +25,9 @@ from classifier_training.pages.wording import DASH, decimal, large_number, momen
 from classifier_training.results.scores_file import ClassRow
 from classifier_training.terminal.terminal import duration
 
+MOST_CLASSES = 1_000  # of more of them the table has those whose recall differs most
+NUM_DIFFERING = 200
+
 
 class Cell(NamedTuple):
     """A cell of the table of all runs: its text, the value it is sorted by (None comes last), and a second line."""
@@ -169,10 +172,10 @@ def compared_classes(compared: ComparedRuns) -> dict[str, Any] | None:
     shown = [compared.best, *(run for run in scored if run is not compared.best)]
     rows = [{row.name: row for row in run.scored.per_class} for run in shown if run.scored is not None]
     names = dict.fromkeys(name for one in rows for name in one)
-    return {
-        "labels": [run.label for run in shown],
-        "rows": [_class_row(name, [one.get(name) for one in rows]) for name in names],
-    }
+    class_rows = [_class_row(name, [one.get(name) for one in rows]) for name in names]
+    if len(class_rows) > MOST_CLASSES:
+        class_rows = sorted(class_rows, key=lambda row: -(row["spread"] or 0))[:NUM_DIFFERING]
+    return {"labels": [run.label for run in shown], "rows": class_rows, "num_classes": len(names)}
 
 
 def _class_row(name: str, rows: list[ClassRow | None]) -> dict[str, Any]:

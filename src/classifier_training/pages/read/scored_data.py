@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier_training.metrics.confusion import Confusion
 from classifier_training.results.scores_file import ScoresFile
 
 
@@ -55,14 +56,14 @@ class ScoredData(ScoresFile):
 
     Attributes:
         root: The folder that it was read from.
-        confusion: int64 (K, K), rows are the true class; None where it is not known.
+        confusion: How often each class was predicted as each class; None where it is not known.
         images: Those that are shown.
         predictions: One row an image; None where they are not read or not known.
         examples_epoch: Whose weights predicted the images that are shown, where that is not the epoch of the scores.
     """
 
     root: Path
-    confusion: NDArray[np.int64] | None = None
+    confusion: Confusion | None = None
     images: tuple[Example, ...] = ()
     predictions: PredictionColumns | None = None
     examples_epoch: int | None = None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from classifier_training.files.tables import TableError, read_columns
 from classifier_training.files.text import plain_text
@@ -19,9 +18,9 @@ from classifier_training.pages.read.scored_data import Example, PredictionColumn
 from classifier_training.results.examples_file import ExamplesFile
 from classifier_training.results.results_file import SplitScores
 from classifier_training.results.scores_file import CalibrationBins, ScoresFile
-from classifier_training.results.tables import COLUMNS
+from classifier_training.results.tables import COLUMNS, read_confusion_csv
 from classifier_training.run.folder import ScoredFolder
-from classifier_training.run.records import DamagedFileError, read_table
+from classifier_training.run.records import DamagedFileError
 
 
 def read_scored(
@@ -40,7 +39,7 @@ def read_scored(
         return None
     index_of = {name: index for index, name in enumerate(scores.classes)}
     confusion = reader.read(
-        folder.confusion, partial(_read_confusion, classes=scores.classes), "there is no confusion matrix"
+        folder.confusion, partial(read_confusion_csv, classes=scores.classes), "there is no confusion matrix"
     )
     file = reader.record(folder.images, ExamplesFile, "no images are shown")
     images = None if file is None else reader.read(folder.images, lambda path: _examples(reader, path, file, index_of))
@@ -83,23 +82,8 @@ def scores_of_results(root: Path, scores: SplitScores, *, split: str, epoch: int
         coverage=(),
         num_trained_on=0,
         left_out=(),
-        confusion=np.array(scores.confusion, dtype=np.int64),
+        confusion=scores.cells,
     )
-
-
-def _read_confusion(path: Path, classes: Sequence[str]) -> NDArray[np.int64]:
-    rows = read_table(path)
-    header = tuple(map(plain_text, next(rows)[1:]))
-    body = list(rows)
-    if header != tuple(classes) or tuple(plain_text(row[0]) for row in body) != header:
-        raise DamagedFileError("has other classes than scores.json")
-    try:
-        counts = np.array([list(map(int, row[1:])) for row in body], dtype=np.int64)
-    except (ValueError, OverflowError):
-        raise DamagedFileError("contains values that are not whole numbers") from None
-    if counts.min() < 0:
-        raise DamagedFileError("contains negative numbers")
-    return counts
 
 
 def _examples(reader: Reader, path: Path, file: ExamplesFile, index_of: Mapping[str, int]) -> tuple[Example, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from classifier_training.pages.charts.svg import one_line, quoted
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.scored_data import ScoredData
@@ -12,6 +14,8 @@ from classifier_training.results.scores_file import ClassRow
 KEY, TITLE = "classes", "Scores by class"
 FEW = 10  # images of a class, below which its scores are imprecise
 FILTER_FROM = 20  # classes, from which the table can be searched
+MOST_ROWS = 1_000  # classes; of more of them the table has the weakest ones
+NUM_WEAKEST = 200
 
 
 def classes_section(data: RunData) -> Section:
@@ -26,9 +30,10 @@ def classes_section(data: RunData) -> Section:
             "is_few": row.support < FEW,
             "scores": [(row.precision, row.precision_interval), (row.recall, row.recall_interval), (row.f1, None)],
         }
-        for row in scored.per_class
+        for row in _shown(scored.per_class)
     ]
     values = {
+        "num_classes": len(scored.per_class),
         "rows": rows,
         "level": percentage(scored.confidence_level, 0),
         "has_intervals": any(row.precision_interval or row.recall_interval for row in scored.per_class),
@@ -40,6 +45,13 @@ def classes_section(data: RunData) -> Section:
         "macro_f1": scored.macro_f1,
     }
     return Section(KEY, TITLE, lead=_lead(scored), values=values)
+
+
+def _shown(rows: Sequence[ClassRow]) -> Sequence[ClassRow]:
+    """All classes; of very many the weakest by F1, those without photos left out."""
+    if len(rows) <= MOST_ROWS:
+        return rows
+    return sorted((row for row in rows if row.support), key=lambda row: (row.f1 or 0, -row.support))[:NUM_WEAKEST]
 
 
 def _lead(scored: ScoredData) -> str:

@@ -21,6 +21,9 @@ from classifier_training.run.statistics import Quantity, Statistics
 
 KEY, TITLE = "photos", "Data and sampler"
 MANY_CLASSES = 40  # from which on a chart of all classes is shown above the table
+MOST_ROWS = 1_000  # classes; of more of them the table has the smallest and the largest ones
+NUM_EXTREMES = 100
+MOST_COLUMNS = 1_000
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _TITLES: dict[Quantity, str] = {
     "width": "Width, pixels",
@@ -39,7 +42,8 @@ def photos_section(data: RunData) -> Section:
     rows = _rows(statistics, sampler)
     sampled = [row["sampled"] for row in rows if row["sampled"] is not None]
     values: dict[str, Any] = {
-        "rows": rows,
+        "rows": _shown(rows),
+        "num_classes": len(rows),
         "splits": [name for name in SPLITS if statistics is not None and name in statistics.counts],
         "split_names": SPLITS,
         "has_samples": sampler is not None and len(sampler.epochs) > 0,
@@ -54,6 +58,14 @@ def photos_section(data: RunData) -> Section:
         "totals": {} if statistics is None else {name: sum(counts) for name, counts in statistics.counts.items()},
     }  # fmt: skip
     return Section(KEY, TITLE, is_of_training=True, lead=_lead(statistics, sampler), values=values)
+
+
+def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All classes; of very many the smallest ones and the largest ones, the smallest first."""
+    if len(rows) <= MOST_ROWS:
+        return rows
+    ordered = sorted(rows, key=lambda row: row["held"])
+    return [*ordered[:NUM_EXTREMES], *ordered[-NUM_EXTREMES:]]
 
 
 def _rows(statistics: Statistics | None, sampler: SamplerDistribution | None) -> list[dict[str, Any]]:
@@ -87,27 +99,35 @@ def _mean_sampled(sampler: SamplerDistribution | None, classes: tuple[str, ...])
 
 def _class_chart(rows: list[dict[str, Any]]) -> Markup:
     """Training photos of all classes, from the largest to the smallest, and how often they are sampled."""
-    ordered = sorted(rows, key=lambda row: -row["held"])
-    heights = [row["held"] for row in ordered]
-    sampled = [row["sampled"] for row in ordered]
+    groups = _groups(sorted(rows, key=lambda row: -row["held"]))
+    heights = [float(np.mean([row["held"] for row in group])) for group in groups]
+    known = all(row["sampled"] is not None for row in rows)
+    sampled = [float(np.mean([row["sampled"] for row in group])) for group in groups] if known else []
     axis = axis_over([*heights, *sampled], "{:,.0f}".format, low=0, num_ticks=3, whole=True)
     columns = []
-    for index, row in enumerate(ordered):
-        text = f"{row['name'][:60]}\ntraining photos\t{row['held']:,}"
-        text += "" if row["sampled"] is None else f"\nsampled per epoch\t{row['sampled']:,.0f}"
-        columns.append(Column(index, index + 1, row["held"], text))
+    for index, (group, height) in enumerate(zip(groups, heights, strict=True)):
+        name = group[0]["name"][:60] + ("" if len(group) == 1 else f" … {group[-1]['name'][:60]}, mean")
+        text = f"{name}\ntraining photos\t{height:,.0f}"
+        text += f"\nsampled per epoch\t{sampled[index]:,.0f}" if known else ""
+        columns.append(Column(index, index + 1, height, text))
     return column_chart(
         Frame(
             title="Training photos by class",
-            description=f"{len(rows)} classes, from {heights[0]:,} to {heights[-1]:,} training photos.",
+            description=f"{len(rows)} classes, from {heights[0]:,.0f} to {heights[-1]:,.0f} training photos.",
             x_name="classes, largest first",
         ),
         columns,
         x_axis=None,
         y_axis=axis,
         kind=3,
-        over=None if None in sampled else level(sampled, axis, 1),
+        over=level(sampled, axis, 1) if known else None,
     )
+
+
+def _groups(ordered: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Neighbouring classes that share a column, where there are more classes than columns."""
+    size = -(-len(ordered) // MOST_COLUMNS)
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
 def _histograms(statistics: Statistics) -> list[dict[str, Any]]:

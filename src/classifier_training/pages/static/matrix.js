@@ -4,7 +4,7 @@
   const canvas = document.getElementById("matrix-canvas");
   const source = document.getElementById("matrix-data");
   if (!canvas || !source) return;
-  const { classes, cells, block, strongest, weakest } = JSON.parse(source.textContent);
+  const { classes, cells, totals: photos, block, strongest, weakest } = JSON.parse(source.textContent);
   const stage = canvas.parentElement;
   const status = document.getElementById("matrix-status");
   const pen = canvas.getContext("2d");
@@ -14,8 +14,8 @@
     const [row, column, count] = [cells[index], cells[index + 1], cells[index + 2]];
     if (!rows.has(row)) rows.set(row, new Map());
     rows.get(row).set(column, count);
-    totals.set(row, (totals.get(row) ?? 0) + count);
   }
+  photos.forEach((number, row) => totals.set(row, number)); // of all classes, also where the page has some of them only
 
   const state = { order: block ?? classes.map((_, index) => index), shares: false, size: 20, x: 0, y: 0, at: null };
   let margin = { left: 120, top: 90 };

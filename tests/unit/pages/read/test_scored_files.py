@@ -43,7 +43,7 @@ def test_everything_that_was_written_is_read(folder: ScoredFolder) -> None:
     assert sum(one.count for one in scored.calibration.bins) == 30
     assert scored.calibration.expected_calibration_error is not None
     assert scored.coverage[0].coverage == 1
-    assert np.array_equal(scored.confusion, expected.scores.confusion)  # type: ignore[arg-type]  # it is there
+    assert np.array_equal(scored.confusion.matrix(), expected.scores.confusion)  # type: ignore[union-attr]  # it is there
     worst = max(scored.images, key=lambda image: image.loss or 0)
     assert worst.index == int(expected.predictions.losses.argmax())
     assert worst.true == expected.predictions.labels[worst.index]
@@ -150,7 +150,7 @@ def test_the_scores_of_old_results_are_read(tmp_path: Path) -> None:
     scored = scores_of_results(tmp_path, scores, split="test", epoch=4)
 
     assert (scored.classes, scored.top1, scored.epoch) == (expected.classes, expected.scores.top1, 4)
-    assert np.array_equal(scored.confusion, expected.scores.confusion)  # type: ignore[arg-type]  # it is there
+    assert np.array_equal(scored.confusion.matrix(), expected.scores.confusion)  # type: ignore[union-attr]  # it is there
     wrong: dict[str, Any]
     for wrong in ({"confusion": [[1]]}, {"classes": [], "confusion": []}):
         write_json(tmp_path / "scores.json", values | wrong)
