@@ -127,7 +127,7 @@ def test_validation_counts_the_same_and_once(written: Written) -> None:
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:
-        for part, of_part in zip(logits.split(128), labels.split(128), strict=True):
+        for part, of_part in zip(torch.split(logits, 128), torch.split(labels, 128), strict=True):
             counts.update(part, most_probable_classes(part), of_part)
     finally:
         torch.use_deterministic_algorithms(was_deterministic)
