@@ -18,6 +18,7 @@ class WebFolder:
     Attributes:
         address: Of the folder.
         failures: Answers to give in place of the file: status by path; each is used once, from the left.
+        redirects: Where a path has moved to.
         is_cutting: Whether every file ends too early.
         gets: How often each path was fetched.
     """
@@ -25,6 +26,7 @@ class WebFolder:
     def __init__(self, address: str) -> None:
         self.address = address
         self.failures: dict[str, list[int]] = {}
+        self.redirects: dict[str, str] = {}
         self.is_cutting = False
         self.gets: Counter[str] = Counter()
 
@@ -72,6 +74,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         return self.server.web  # type: ignore[attr-defined, no-any-return]
 
     def _fails(self) -> bool:
+        if self.path in self._web.redirects:
+            self.send_response(302)
+            self.send_header("Location", self._web.redirects[self.path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return True
         statuses = self._web.failures.get(self.path, [])
         if not statuses:
             return False

@@ -81,6 +81,9 @@ class DataConfig(Section):
     on_bad_image: OnBadImage = Field(
         "raise", description="a file that is not an image: stop, or leave it out and list it"
     )
+    on_missing_label: OnBadImage = Field(
+        "raise", description="an image whose label is missing or empty: stop, or leave it out and count it"
+    )
     max_bad_fraction: Fraction = Field(
         0.5, description="share of files that on_bad_image=skip may leave out; with more of them the run stops"
     )

@@ -164,5 +164,10 @@ def _check_images(index: Index, root: str, policy: BadImagePolicy) -> tuple[BadI
 def table_columns(config: DataConfig) -> Columns:
     """The names of a table's columns."""
     return Columns(
-        config.image_column, config.label_column, config.split_column, config.group_column, config.weight_column
+        config.image_column,
+        config.label_column,
+        config.split_column,
+        config.group_column,
+        config.weight_column,
+        config.on_missing_label,
     )

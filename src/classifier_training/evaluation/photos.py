@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.index.check import BadImagePolicy, bad_images, check_bad, inspect_records
 from classifier_training.data.sources.address import absolute_root, file_name, is_remote, shown
+from classifier_training.data.sources.class_names import match_class
 from classifier_training.data.sources.detect import list_photos, shown_root
 from classifier_training.data.sources.listing import Listing
 from classifier_training.data.sources.table import Columns
@@ -133,6 +134,10 @@ def for_classes(images: LabelledImages, classes: Sequence[str]) -> LabelledImage
 def _class_indices(names: Sequence[str], classes: Sequence[str], description: str) -> NDArray[np.int64]:
     """int64 (N,), the model's class index of each class name; an error where it does not know one."""
     index = {name: number for number, name in enumerate(classes)}
+    for name in set(names) - index.keys():
+        same = match_class(name, classes)
+        if same is not None:
+            index[name] = index[same]
     unknown = sorted(set(names) - index.keys())
     if unknown:
         raise DataError(
@@ -203,7 +208,9 @@ class ImageSelector:
 
     def _columns(self) -> Columns | None:
         data = None if self.settings is None else self.settings.data
-        return None if data is None else Columns(data.image_column, data.label_column, data.split_column)
+        if data is None:
+            return None
+        return Columns(data.image_column, data.label_column, data.split_column, on_missing_label=data.on_missing_label)
 
     def _cache(self) -> Path:
         """The cache folder; where nothing is set for the evaluation, that of the run."""

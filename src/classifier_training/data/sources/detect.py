@@ -10,29 +10,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from classifier_training.data.cache.folder import cache_folder
-from classifier_training.data.sources.address import is_remote, join, shown
-from classifier_training.data.sources.folder import list_class_folders, list_split_folders, split_folders
-from classifier_training.data.sources.hub_parquet import list_hub_parquet
+from classifier_training.data.sources.address import is_pattern, is_remote, join
+from classifier_training.data.sources.addresses_of_data import is_of_this_machine
+from classifier_training.data.sources.class_names import with_plain_names
+from classifier_training.data.sources.folder_layout import FolderLayout
 from classifier_training.data.sources.listing import Listing
+from classifier_training.data.sources.locations import extension_of, name_of, show
 from classifier_training.data.sources.remote import fetch
-from classifier_training.data.sources.remote_photos import list_remote_photos
-from classifier_training.data.sources.shards import list_shards
-from classifier_training.data.sources.table import (
-    TABLE_EXTENSIONS,
-    Columns,
-    find_annotations,
-    list_split_tables,
-    list_table,
-)
+from classifier_training.data.sources.shards import COMPRESSED
+from classifier_training.data.sources.table import list_table
+from classifier_training.data.sources.table_columns import TABLE_EXTENSIONS, Columns
 from classifier_training.errors import DataError, MissingFileError
 from classifier_training.files.text import did_you_mean
-from classifier_training.types import Progress, Split
+from classifier_training.types import Progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _THREADS: Final = 16  # they wait for the network
 _AT_ONCE: Final = 4096
+
+
+shown_root = show
+"""A root for a message: without the password or the signature that an address may hold."""
 
 
 def list_photos(
@@ -61,62 +61,30 @@ def list_photos(
         DataError: The root is missing, empty, ambiguous, or of no known layout.
     """
     columns, cache, location = columns or Columns(), cache or cache_folder(), os.fspath(root)
-    if is_remote(location):
-        listing = list_remote_photos(location, columns, cache=cache, progress=scanning, classes=classes)
-    else:
-        packed = _list_packed(location, columns, cache, classes, scanning)
-        listing = packed if packed is not None else _list_files(Path(location), columns, classes, scanning)
-    return with_local_images(_checked(listing, shown_root(location)), cache, fetching)
+    listing = list_source(location, FolderLayout(columns, cache, classes, scanning))
+    named_by = None if is_of_this_machine(location) else location
+    return with_local_images(
+        _checked(with_plain_names(listing), shown_root(location)), cache, fetching, named_by=named_by
+    )
 
 
-def shown_root(root: str) -> str:
-    """A root for a message: without the password or the signature that an address may hold."""
-    return shown(root) if is_remote(root) else root
-
-
-def _list_packed(
-    root: str, columns: Columns, cache: Path, classes: Collection[str] | None, scanning: Progress | None
-) -> Listing | None:
-    """Images in tar shards or Parquet files; None where the root has none."""
-    if Path(root).is_dir() and find_annotations(Path(root)) is not None:
-        return None
-    shards = list_shards(root, cache=cache, progress=scanning)
-    if shards is not None:
-        return shards
-    return list_hub_parquet(root, columns, cache=cache, progress=scanning, classes=classes)
-
-
-def _list_files(root: Path, columns: Columns, classes: Collection[str] | None, scanning: Progress | None) -> Listing:
-    if root.is_file():
-        if root.suffix.lower() not in TABLE_EXTENSIONS:
-            known = ", ".join((*TABLE_EXTENSIONS, ".tar"))
-            raise DataError(f"{root} is a file, but not a table; allowed are a folder or {known}")
-        return list_table(root, columns, classes=classes)
-    if not root.is_dir():
-        raise DataError(f"there is no folder {root}; name a folder of photos or a table file{did_you_mean(root)}")
-    table = find_annotations(root)
-    if table is not None:
-        return list_table(table, columns, classes=classes)
-    folders = split_folders(root)
-    return _list_splits(root, folders, columns, classes, scanning) if folders else list_class_folders(root, scanning)
-
-
-def _list_splits(
-    root: Path,
-    folders: dict[Split, Path],
-    columns: Columns,
-    classes: Collection[str] | None,
-    progress: Progress | None,
-) -> Listing:
-    tables = {split: table for split, folder in folders.items() if (table := find_annotations(folder)) is not None}
-    if not tables:
-        return list_split_folders(root, folders, progress)
-    for split, folder in folders.items():
-        if split not in tables:
-            raise DataError(
-                f"{folder} has no annotations file, but {next(iter(tables.values()))} exists; add or remove one"
-            )
-    return list_split_tables(tables, columns, classes=classes)
+def list_source(root: str, layout: FolderLayout) -> Listing:
+    """Lists a root, a path or an address, as `list_photos`, and fetches no images; ``layout`` lists folders."""
+    is_remote_root, extension = is_remote(root), extension_of(root)
+    if not is_remote_root and Path(root).is_dir():
+        return layout.list(root)
+    if extension == ".parquet" or is_pattern(root) or name_of(root).lower().endswith((".tar", *COMPRESSED)):
+        packed = layout.list_parquet(root) if extension == ".parquet" else layout.list_shards(root)
+        if packed is not None:
+            return packed
+    if extension in TABLE_EXTENSIONS and not is_pattern(root) and (is_remote_root or Path(root).is_file()):
+        return list_table(root, layout.columns, cache=layout.cache, classes=layout.classes)
+    if is_remote_root:
+        return layout.list(root)
+    if Path(root).is_file():
+        known = ", ".join((*TABLE_EXTENSIONS, ".tar"))
+        raise DataError(f"{root} is a file, but not a table; allowed are a folder or {known}")
+    raise DataError(f"there is no folder {root}; name a folder of photos or a table file{did_you_mean(root)}")
 
 
 def _checked(listing: Listing, root: str) -> Listing:
@@ -129,11 +97,14 @@ def _checked(listing: Listing, root: str) -> Listing:
     return listing
 
 
-def with_local_images(listing: Listing, cache: Path, progress: Progress | None = None) -> Listing:
+def with_local_images(
+    listing: Listing, cache: Path, progress: Progress | None = None, *, named_by: str | None = None
+) -> Listing:
     """A listing whose images are local copies where they were files at an address.
 
     An image that has been fetched before is not requested again. One that does not exist keeps its address, and
     fails when it is read. ``progress`` reports how many have been fetched; it is not called where none is remote.
+    ``named_by`` is as of `fetch`.
 
     Raises:
         DataError: An address cannot be reached, or the cache cannot be written.
@@ -148,7 +119,7 @@ def with_local_images(listing: Listing, cache: Path, progress: Progress | None =
     rows = np.flatnonzero(is_address[locations.indices.to_numpy()])
     new_locations, names = locations.to_pylist(), listing.rows.column("name").to_pylist()
     addresses = [join(new_locations[row], names[row]) for row in rows]
-    for done, (row, copy) in enumerate(zip(rows, _fetched(addresses, cache), strict=True), start=1):
+    for done, (row, copy) in enumerate(zip(rows, _fetched(addresses, cache, named_by), strict=True), start=1):
         if copy is not None:
             new_locations[row], names[row] = str(copy.parent.parent), f"{copy.parent.name}/{copy.name}"
         if progress is not None:
@@ -157,12 +128,12 @@ def with_local_images(listing: Listing, cache: Path, progress: Progress | None =
     return replace(listing, rows=_replaced(table, "name", pa.array(names, pa.string())))
 
 
-def _fetched(addresses: Sequence[str], cache: Path) -> Iterator[Path | None]:
+def _fetched(addresses: Sequence[str], cache: Path, named_by: str | None) -> Iterator[Path | None]:
     """The copy of every file, in order; None where the file does not exist."""
 
     def copy(address: str) -> Path | None:
         try:
-            return fetch(address, cache)
+            return fetch(address, cache, named_by=named_by)
         except MissingFileError:
             return None
 

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Final
 
 from classifier_training.data.cache.folder import cache_folder
-from classifier_training.data.sources.address import is_remote, resolve, shown, split_address
+from classifier_training.data.sources.address import is_remote, shown
+from classifier_training.data.sources.cell_paths import CellPaths
 from classifier_training.data.sources.listing import Listing, RowWriter
+from classifier_training.data.sources.locations import entries, name_of, parent_of
 from classifier_training.data.sources.parquet_columns import ImageColumns, image_columns, read_cells
 from classifier_training.data.sources.parquet_pack import Pack, unpack_images
 from classifier_training.data.sources.remote import fetch
-from classifier_training.data.sources.split_files import SplitFiles, entries, find_split_files, name_of, parent_of
-from classifier_training.data.sources.table_rows import Columns, fault
+from classifier_training.data.sources.split_files import SplitFiles, find_split_files
+from classifier_training.data.sources.table_rows import Columns, TableFile, Where, fault
 from classifier_training.errors import DataError
+from classifier_training.files.text import name_some
 from classifier_training.types import SPLITS, Progress, Split
 
 _THREADS_OF_REMOTE: Final = 4
@@ -95,28 +98,50 @@ class _Lister:
         self._writer = RowWriter()
         self._watched: list[str] = []
         self._splits: set[Split | None] = set()
+        self._first: tuple[str, list[str] | None] | None = None
+        self._num_unlabelled = 0
 
     def add(self, location: str, path: Path, found: ImageColumns, split: Split | None) -> None:
         pack = unpack_images(path, found.image, self._cache, shown(location))
         self._watched += [str(path), str(pack.path)]
-        cells = read_cells(path, found, split, shown(location), self._classes)
-        self._splits.update(cells.splits)
-        where = [_where(location, found.image, pack, row) for row in range(found.num_rows)]
-        start = 0
-        for (folder, row_split), run in groupby(zip((folder for folder, _ in where), cells.splits, strict=True)):
-            rows = slice(start, start + sum(1 for _ in run))
-            is_packed = pack.offsets[start] >= 0
+        self._check_class_names(found, location)
+        cells = read_cells(path, found, split, shown(location), self._classes, self._columns.on_missing_label)
+        kept = [row for row, label in enumerate(cells.labels) if label is not None]
+        self._num_unlabelled += len(cells.labels) - len(kept)
+        self._splits.update(cells.splits[row] for row in kept)
+        paths = CellPaths(
+            TableFile(path, parent_of(location), location if is_remote(location) else ""), found.image, ()
+        )
+        where = {row: _where((shown(location), row + 1), found.image, pack, row, paths) for row in kept}
+        for (folder, row_split, _), run in groupby(
+            kept, key=lambda row: (where[row][0], cells.splits[row], pack.offsets[row] >= 0)
+        ):
+            rows = list(run)
+            is_packed = pack.offsets[rows[0]] >= 0
             self._writer.add(
                 folder,
-                [name for _, name in where[rows]],
-                cells.labels[rows],
+                [where[row][1] for row in rows],
+                [cells.labels[row] or "" for row in rows],
                 split=row_split,
                 offsets=pack.offsets[rows].tolist() if is_packed else None,
                 sizes=pack.sizes[rows].tolist() if is_packed else None,
-                groups=cells.groups[rows] if cells.groups else None,
-                weights=cells.weights[rows] if cells.weights else None,
+                groups=[cells.groups[row] for row in rows] if cells.groups else None,
+                weights=[cells.weights[row] for row in rows] if cells.weights else None,
             )
-            start = rows.stop
+
+    def _check_class_names(self, found: ImageColumns, location: str) -> None:
+        """Refuses a file whose indices stand for other names than those of the first file."""
+        names = found.class_names.get(found.label)
+        if self._first is None:
+            self._first = (location, names)
+        elif names != self._first[1]:
+            one = "has no class names" if names is None else f"has the class names {name_some(map(repr, names))}"
+            other = self._first[1]
+            has = "has none" if other is None else f"has {name_some(map(repr, other))}"
+            raise DataError(
+                f"{shown(location)} {one} for the column {found.label!r}, and {shown(self._first[0])} {has}: an index"
+                " would mean two things; write the files with the same names"
+            )
 
     def listing(self, root: str, files: SplitFiles) -> Listing:
         if None in self._splits and len(self._splits) > 1:
@@ -125,19 +150,19 @@ class _Lister:
         count = len(files.all())
         layout = f"{count} Parquet file{'s' if count > 1 else ''} of images ({', '.join(locations) or 'no splits'})"
         watched = [*files.watched_folders(), *self._watched]
-        return Listing(layout, self._writer.table(), locations, list(files.warnings), watched)
+        left_out = f"{self._num_unlabelled} row(s) of {shown(root)} have no label and are left out"
+        warnings = [*files.warnings, *([left_out] if self._num_unlabelled else [])]
+        return Listing(layout, self._writer.table(), locations, warnings, watched)
 
 
-def _where(location: str, column: str, pack: Pack, row: int) -> tuple[str, str]:
+def _where(where: Where, column: str, pack: Pack, row: int, paths: CellPaths) -> tuple[str, str]:
     """Location and name of a row's image: in the pack, or a file next to the Parquet file."""
     name = pack.names[row]
     if pack.offsets[row] >= 0:
         return str(pack.path), name or f"row {row + 1}"
     if not name:
-        raise fault((shown(location), row + 1), f"the column {column!r} has no image")
-    if is_remote(location):
-        return split_address(resolve(parent_of(location), name))
-    file = Path(parent_of(location), name)
-    if not file.is_file():
-        raise fault((shown(location), row + 1), f"the column {column!r} has no bytes, and there is no file {file}")
-    return str(file.parent), file.name
+        raise fault(where, f"the column {column!r} has no image")
+    folder, file = paths.locate(where, name)
+    if not is_remote(folder) and not Path(folder, file).is_file():
+        raise fault(where, f"the column {column!r} has no bytes, and there is no file {Path(folder, file)}")
+    return folder, file

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from classifier_training.data.sources.class_names import check_distinct
 from classifier_training.data.sources.table_rows import (
     Columns,
     Where,
@@ -56,7 +58,10 @@ def image_columns(path: Path, columns: Columns, shown: str) -> ImageColumns | No
     image = _image_column(schema, columns, shown)
     if image is None:
         return None
-    class_names = _class_names(schema)
+    twice = [name for name, count in Counter(schema.names).items() if count > 1]
+    if twice:
+        raise DataError(f"{shown} has two columns of the name {twice[0]!r}; rename or remove one")
+    class_names = _class_names(schema, shown)
     label = _label_column(schema, columns, list(class_names), shown)
     for name, setting in ((columns.group, "data.group_column"), (columns.weight, "data.weight_column")):
         if name is not None and name not in schema.names:
@@ -96,19 +101,26 @@ def _holds_images(kind: pa.DataType) -> bool:
     return bool(types.is_binary(inner) or types.is_large_binary(inner))
 
 
-def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
-    """Class names by column, from the hub's metadata; what cannot be understood in it is left out."""
+def _class_names(schema: pa.Schema, shown: str) -> dict[str, list[str]]:
+    """Class names by column, from the hub's metadata; what cannot be understood in it is left out.
+
+    Raises:
+        DataError: A name is given to two indices.
+    """
     try:
         about: Any = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = about["info"]["features"]
         marked = {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return {
+    found = {
         column: names
         for column, names in marked.items()
         if column in schema.names and isinstance(names, list) and all(isinstance(name, str) for name in names)
     }
+    for column, names in found.items():
+        check_distinct(names, f"{shown}, the column {column!r},")
+    return found
 
 
 def _missing(schema: pa.Schema, name: str, setting: str, shown: str) -> DataError:
@@ -125,19 +137,24 @@ def _listed(names: list[str]) -> str:
 class RowCells:
     """The N rows of a file without their images; groups and weights are None where the file has no such column."""
 
-    labels: list[str]
+    labels: list[str | None]
     splits: list[Split | None]
     groups: list[str | None] | None
     weights: list[float | None] | None
 
 
 def read_cells(
-    path: Path, columns: ImageColumns, split: Split | None, shown: str, classes: Collection[str] | None = None
+    path: Path,
+    columns: ImageColumns,
+    split: Split | None,
+    shown: str,
+    classes: Collection[str] | None = None,
+    on_missing_label: Literal["raise", "skip"] = "raise",
 ) -> RowCells:
     """Reads everything but the images of a file that messages call ``shown``.
 
     Without a ``split`` of all rows, that of a column of the file counts, if it has one; ``classes`` are the class
-    names that there may be.
+    names that there may be. A row without a label is refused, or is None in the labels.
 
     Raises:
         DataError: A row has no label, an index without a name, a label that may not be, or no split.
@@ -148,10 +165,15 @@ def read_cells(
         with open_parquet(path, shown) as file:
             values = file.read(columns=[name]).column(0).to_pylist()
         class_names = columns.class_names.get(name)
+        may_skip = name == columns.label and on_missing_label == "skip"
         rows = enumerate(values, start=1)
-        return [((shown, row), _named(value, (shown, row), name, class_names)) for row, value in rows]
+        return [
+            ((shown, row), None if may_skip and value == -1 else _named(value, (shown, row), name, class_names))
+            for row, value in rows
+        ]
 
-    labels = [label_cell(text, where, columns.label, classes) for where, text in column(columns.label)]
+    named = Columns(label=columns.label, on_missing_label=on_missing_label)
+    labels = [label_cell(text, where, named, classes) for where, text in column(columns.label)]
     splits: list[Split | None] = [split] * len(labels)
     if split is None and columns.split is not None:
         splits = [split_cell(text, where, columns.split) for where, text in column(columns.split)]

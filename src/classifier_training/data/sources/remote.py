@@ -6,6 +6,7 @@ that is out of date is known by its own size and time, and one that was removed 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -17,8 +18,9 @@ from typing import Any, Final, NamedTuple
 
 from classifier_training.data.cache.folder import one_at_a_time, writing_to
 from classifier_training.data.sources.address import WEB, file_name, is_remote, join, shown
+from classifier_training.data.sources.addresses_of_data import guarded_sockets
 from classifier_training.data.sources.retry import with_retries
-from classifier_training.errors import DataError, first_line
+from classifier_training.errors import DataError, MissingFileError, first_line
 from classifier_training.files.atomic import atomic_path
 
 Sleep = Callable[[float], None]
@@ -41,7 +43,13 @@ class Entries(NamedTuple):
 
 
 def fetch(
-    address: str, cache: Path, *, revalidate: bool = False, attempts: int = ATTEMPTS, sleep: Sleep = time.sleep
+    address: str,
+    cache: Path,
+    *,
+    revalidate: bool = False,
+    named_by: str | None = None,
+    attempts: int = ATTEMPTS,
+    sleep: Sleep = time.sleep,
 ) -> Path:
     """Gives a local copy of a remote file; what is local already is not copied.
 
@@ -52,6 +60,7 @@ def fetch(
         address: Where the file is; a path is returned as it is.
         cache: The cache folder; copies lie in ``remote/`` below it.
         revalidate: Check whether an existing copy is still the current version.
+        named_by: The data set from elsewhere that names the file, which may lead to no private host; None: the user.
         attempts: How often a connection that fails is tried.
         sleep: Waits between attempts, seconds.
 
@@ -70,12 +79,25 @@ def fetch(
     def tried(action: Callable[[], Any]) -> Any:
         return with_retries(action, f"cannot fetch {shown(address)}", cache, attempts, sleep)
 
-    version = tried(lambda: _version(address))
+    version = tried(lambda: _version(address, named_by))
     if not version.is_of(copy):
         with writing_to(cache), one_at_a_time(copy):
             if not version.is_of(copy):  # another process may have been first
-                tried(lambda: _download(address, copy, version))
+                tried(lambda: _download(address, copy, version, named_by))
     return copy
+
+
+def exists(address: str, named_by: str | None = None) -> bool:
+    """Whether there is a file at an address.
+
+    Raises:
+        DataError: It may not be read, or cannot be reached.
+    """
+    try:
+        with_retries(lambda: _version(address, named_by), f"cannot fetch {shown(address)}", None, ATTEMPTS, time.sleep)
+    except MissingFileError:
+        return False
+    return True
 
 
 def copy_path(address: str, cache: Path) -> Path:
@@ -95,6 +117,8 @@ def list_folder(address: str, *, attempts: int = ATTEMPTS, sleep: Sleep = time.s
     found = with_retries(lambda: _listed(address), f"cannot list {shown(address)}", None, attempts, sleep)
     entries: dict[str, list[str]] = {"file": [], "directory": []}
     for kind, name in found:
+        if "::" in name:
+            raise DataError(f"{shown(address)} holds {name!r}: a name with '::' in it cannot be read; rename it")
         if kind in entries and name and not name.startswith((".", "?")):
             entries[kind].append(join(address, name))
     # by the displayed names, so that the order is that of the same folder on a disk
@@ -127,8 +151,8 @@ class _Version:
         return status.st_mtime_ns == self.time_ns and self.size in {None, status.st_size}
 
 
-def _version(address: str) -> _Version:
-    system, path = _open(address)
+def _version(address: str, named_by: str | None = None) -> _Version:
+    system, path = _open(address, named_by)
     info = system.info(path)
     if info["type"] == "directory":
         raise IsADirectoryError("it is a folder")
@@ -138,8 +162,8 @@ def _version(address: str) -> _Version:
     return _Version(info.get("size"), number % _SECONDS_OF_VERSIONS // 2 * 2 * 10**9)
 
 
-def _download(address: str, copy: Path, version: _Version) -> None:
-    system, path = _open(address)
+def _download(address: str, copy: Path, version: _Version, named_by: str | None) -> None:
+    system, path = _open(address, named_by)
     with atomic_path(copy) as temporary:
         system.get_file(path, str(temporary))
         size = temporary.stat().st_size
@@ -161,7 +185,7 @@ def _listed(address: str) -> list[tuple[str, str]]:
     return [(kind, name) for kind, parent, _, name in found if parent == folder] if is_web else direct
 
 
-def _open(address: str) -> tuple[Any, str]:
+def _open(address: str, named_by: str | None = None) -> tuple[Any, str]:
     """The file system, and the path in it; the listing of an earlier call is not used again."""
     from fsspec.core import url_to_fs
 
@@ -173,11 +197,21 @@ def _open(address: str) -> tuple[Any, str]:
             # a large file may take hours, but not without a byte
             limit = ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
             options["client_kwargs"] = {"timeout": limit}
+            if named_by is not None:
+                options["get_client"] = functools.partial(_guarded_client, named_by)
         return url_to_fs(address, **options)  # type: ignore[no-any-return]
     except ImportError as error:
         raise DataError(_driver_advice(address, error)) from None
     except ValueError as error:
         raise DataError(f"{shown(address)} is not an address that can be read: {first_line(error)}") from None
+
+
+async def _guarded_client(named_by: str, **options: Any) -> Any:
+    """A web client that connects to no private host, whatever a name resolves to or an answer redirects to."""
+    from aiohttp import ClientSession, TCPConnector
+
+    options.pop("loop", None)
+    return ClientSession(connector=TCPConnector(socket_factory=guarded_sockets(named_by)), **options)
 
 
 def _driver_advice(address: str, error: ImportError) -> str:

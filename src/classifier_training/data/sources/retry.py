@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from classifier_training.data.cache.folder import is_cache_error
+from classifier_training.data.sources.addresses_of_data import PrivateHostError
 from classifier_training.errors import DataError, MissingFileError, first_line
 
 FIRST_WAIT_SECONDS: Final = 0.5
@@ -74,6 +75,8 @@ def _status(error: BaseException) -> object:
 def _permanent_reason(error: BaseException) -> str | None:
     """Why another attempt would fail too; None: it might not."""
     status = _status(error)
+    if isinstance(error, PrivateHostError):
+        return str(error)
     if isinstance(error, PermissionError) or status in {401, 403} or "Credential" in type(error).__name__:
         return f"it may not be read ({first_line(error)})"
     if isinstance(error, IsADirectoryError | NotADirectoryError):

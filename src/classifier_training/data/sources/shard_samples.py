@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
-from typing import IO, Final
+from typing import IO, Final, Literal
 
 from classifier_training.data.sources.tar_members import Member, tar_members
 from classifier_training.errors import DataError
@@ -30,6 +29,7 @@ class ShardSamples:
         offsets: Where it begins, bytes.
         sizes: How long it is, bytes.
         key_hashes: `hash` of its key.
+        num_unlabelled: How many images without a label were left out.
     """
 
     names: list[str] = field(default_factory=list)
@@ -37,27 +37,30 @@ class ShardSamples:
     offsets: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     key_hashes: list[int] = field(default_factory=list)
+    num_unlabelled: int = 0
 
 
-def read_shard(path: str) -> ShardSamples:
-    """Lists the images of a shard, reading headers and labels only.
+def read_shard(path: str, on_missing_label: Literal["raise", "skip"] = "raise") -> ShardSamples:
+    """Lists the images of a shard, reading headers and labels only; the files of a key may lie anywhere in it.
 
     Args:
         path: A tar file of ``key.jpg`` and ``key.cls``, or ``key.json`` with a label in it.
+        on_missing_label: What to do about an image without a label: stop, or leave it out.
 
     Raises:
-        DataError: The shard is damaged or hostile; a key has no image, no label, or two of them, or comes twice.
+        DataError: The shard is damaged or hostile; a key has no image, no label, or two of them.
     """
     samples = ShardSamples()
-    keys: set[str] = set()
-    for key, parts in groupby(_parts(path), key=lambda part: part.key):
-        if key in keys:
-            raise DataError(
-                f"{path}: the key {key!r} comes twice, with others between; the files of one key must follow each"
-                " other, and no two images may share one"
-            )
-        keys.add(key)
+    by_key: dict[str, list[_Part]] = {}
+    for part in _parts(path):
+        by_key.setdefault(part.key, []).append(part)
+    for key, parts in by_key.items():
         image, label = _sample(path, key, parts)
+        if not label or not label.strip():
+            if on_missing_label == "raise":
+                raise _unlabelled(path, key, parts, is_empty=label is not None)
+            samples.num_unlabelled += 1
+            continue
         samples.names.append(image.name)
         samples.labels.append(label)
         samples.offsets.append(image.offset)
@@ -77,17 +80,18 @@ class _Part:
     key: str
     extension: str
     member: Member
-    content: bytes | None
+    label: str | None
 
 
 def _parts(path: str) -> Iterator[_Part]:
-    """The members that belong to a key, in their order, with the bytes of those that may hold a label."""
+    """The members that belong to a key, in their order, with the label of those that hold one."""
     for member, file in tar_members(path):
         found = _KEY.fullmatch(member.name)
         if found is not None:
-            extension = found[2].lower()
-            content = _label_bytes(path, member, file) if extension in {"cls", "json"} else None
-            yield _Part(found[1], extension, member, content)
+            extension, label = found[2].lower(), None
+            if extension in {"cls", "json"}:
+                label = _label(f"{path}::{member.name}", extension, _label_bytes(path, member, file))
+            yield _Part(found[1], extension, member, label)
 
 
 def _label_bytes(path: str, member: Member, file: IO[bytes]) -> bytes:
@@ -97,34 +101,33 @@ def _label_bytes(path: str, member: Member, file: IO[bytes]) -> bytes:
     return file.read(member.size)
 
 
-def _sample(path: str, key: str, parts: Iterator[_Part]) -> tuple[Member, str]:
-    image: Member | None = None
-    labels: dict[str, str] = {}
-    extensions: set[str] = set()
-    for part in parts:
-        if part.extension in extensions:
-            raise DataError(f"{path}: the key {key!r} has two files with the extension .{part.extension}")
-        extensions.add(part.extension)
-        if f".{part.extension}" in IMAGE_EXTENSIONS:
-            if image is not None:
-                raise DataError(f"{path}: the key {key!r} has two images, {image.name} and {part.member.name}")
-            image = part.member
-        elif part.content is not None:
-            label = _label(f"{path}::{part.member.name}", part.extension, part.content)
-            if label is not None:
-                labels[part.extension] = label
-    label = labels.get("cls", labels.get("json"))
-    if image is None or label is None:
-        raise _incomplete(path, key, extensions, is_image_missing=image is None)
-    return image, label
-
-
-def _incomplete(path: str, key: str, extensions: set[str], *, is_image_missing: bool) -> DataError:
-    present = ", ".join(f".{extension}" for extension in sorted(extensions))
-    if is_image_missing:
-        return DataError(
+def _sample(path: str, key: str, parts: Sequence[_Part]) -> tuple[Member, str | None]:
+    """The image of a key, and its label."""
+    extensions = [part.extension for part in parts]
+    twice = next((part.extension for part in parts if extensions.count(part.extension) > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"{path}: the key {key!r} has two files with the extension .{twice}; no two images may share a key"
+        )
+    images = [part.member for part in parts if f".{part.extension}" in IMAGE_EXTENSIONS]
+    if len(images) > 1:
+        raise DataError(f"{path}: the key {key!r} has two images, {images[0].name} and {images[1].name}")
+    if not images:
+        present = ", ".join(f".{extension}" for extension in sorted(extensions))
+        raise DataError(
             f"{path}: the key {key!r} has no image, only {present} (the key is the name up to its first dot)"
         )
+    labels = {part.extension: part.label for part in parts if part.label is not None}
+    return images[0], labels.get("cls", labels.get("json"))
+
+
+def _unlabelled(path: str, key: str, parts: Sequence[_Part], *, is_empty: bool) -> DataError:
+    if is_empty:
+        return DataError(
+            f"{path}: the label of the key {key!r} is empty; write it, or leave such images out with"
+            " data.on_missing_label=skip"
+        )
+    present = ", ".join(f".{extension}" for extension in sorted(part.extension for part in parts))
     return DataError(
         f"{path}: the key {key!r} has an image and no label, only {present}; expected {key}.cls, or {key}.json with"
         f" one of the fields {', '.join(LABEL_FIELDS)}"

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
 from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.sources.address import is_remote, shown
+from classifier_training.data.sources.class_names import check_distinct, plain_name
 from classifier_training.data.sources.listing import Listing, RowWriter, record_at
+from classifier_training.data.sources.locations import entries, name_of
 from classifier_training.data.sources.remote import fetch
 from classifier_training.data.sources.shard_manifest import MANIFEST, check_shards, read_manifest
 from classifier_training.data.sources.shard_samples import ShardSamples, read_shard
-from classifier_training.data.sources.split_files import SplitFiles, entries, find_split_files, name_of
+from classifier_training.data.sources.split_files import SplitFiles, find_split_files
 from classifier_training.errors import DataError
 from classifier_training.types import Progress, Split
 
@@ -26,12 +29,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _THREADS_OF_REMOTE: Final = 8
-_COMPRESSED: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+COMPRESSED: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 NAMES_FILES: Final = ("classes.json", "classes.txt", "classnames.txt", "labels_mapping.json")
 _INDEX: Final = re.compile(r"0|[1-9][0-9]*")
 
 
-def list_shards(root: str, *, cache: Path | None = None, progress: Progress | None = None) -> Listing | None:
+def list_shards(
+    root: str,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    on_missing_label: Literal["raise", "skip"] = "raise",
+) -> Listing | None:
     """Lists the images in the tar shards of a root; None where it has none.
 
     A label is the text of ``key.cls``, or of a field of ``key.json``. Where all labels are indices and a file of
@@ -42,11 +51,12 @@ def list_shards(root: str, *, cache: Path | None = None, progress: Progress | No
             ``shards/train-{000..009}.tar``. Each may be an address.
         cache: The cache folder; None: the user's.
         progress: Reports how many shards have been listed.
+        on_missing_label: What to do about an image without a label: stop, or leave it out.
 
     Raises:
         DataError: A shard is missing, empty, cut off, hostile, or holds images without labels.
     """
-    if name_of(root).lower().endswith(_COMPRESSED):
+    if name_of(root).lower().endswith(COMPRESSED):
         raise _compressed(root)
     shards = find_split_files(root, ".tar", _tars)
     if shards is None:
@@ -55,12 +65,17 @@ def list_shards(root: str, *, cache: Path | None = None, progress: Progress | No
     cache = cache or cache_folder()
     rows, paths, warnings = RowWriter(), list[str](), list(shards.warnings)
     hashes: dict[Split | None, list[np.ndarray[Any, Any]]] = {}
-    for (split, shard), (path, found) in zip(flat, _read_all(flat, cache, progress), strict=True):
+    found_in = _read_all(flat, cache, progress, on_missing_label)
+    num_unlabelled = 0
+    for (split, shard), (path, found) in zip(flat, found_in, strict=True):
         paths.append(path)
+        num_unlabelled += found.num_unlabelled
         if not found.names:
             warnings.append(f"the shard {shown(shard)} holds no images")
         rows.add(path, found.names, found.labels, split=split, offsets=found.offsets, sizes=found.sizes)
         hashes.setdefault(split, []).append(np.array(found.key_hashes, np.int64))
+    if num_unlabelled:
+        warnings.append(f"{num_unlabelled} image(s) of {shown(root)} have no label and are left out")
     if shards.folder == root:
         _check_manifest(root, [(shard, path) for (_, shard), path in zip(flat, paths, strict=True)], cache)
     table = rows.table()
@@ -74,13 +89,16 @@ def list_shards(root: str, *, cache: Path | None = None, progress: Progress | No
 
 
 def _read_all(
-    shards: list[tuple[Split | None, str]], cache: Path, progress: Progress | None
+    shards: list[tuple[Split | None, str]],
+    cache: Path,
+    progress: Progress | None,
+    on_missing_label: Literal["raise", "skip"],
 ) -> Iterator[tuple[str, ShardSamples]]:
     """Path and images of each shard, in order, while others are read or fetched."""
 
     def read(shard: str) -> tuple[str, ShardSamples]:
         path = str(fetch(shard, cache, revalidate=True))
-        return path, read_shard(path)
+        return path, read_shard(path, on_missing_label)
 
     is_any_remote = any(is_remote(shard) for _, shard in shards)
     with ThreadPoolExecutor(_THREADS_OF_REMOTE if is_any_remote else os.cpu_count() or 1) as pool:
@@ -138,7 +156,7 @@ def _tars(files: Sequence[str], folders: Sequence[str]) -> list[str]:
     """The shards in a folder; an archive next to folders that were unpacked from it is not one."""
     if folders:
         return []
-    compressed = [file for file in files if name_of(file).lower().endswith(_COMPRESSED)]
+    compressed = [file for file in files if name_of(file).lower().endswith(COMPRESSED)]
     if compressed:
         raise _compressed(compressed[0])
     return [file for file in files if name_of(file).lower().endswith(".tar")]
@@ -149,6 +167,14 @@ def _compressed(shard: str) -> DataError:
         f"{shown(shard)} is compressed, so that no image in it can be read on its own; make a plain .tar of it:"
         " images do not get smaller by it"
     )
+
+
+def _check_numbers(numbers: Mapping[str, int], path: Path) -> None:
+    names: dict[int, str] = {}
+    for name, number in numbers.items():
+        if number in names:
+            raise DataError(f"{path} gives the number {number} to two classes, {names[number]!r} and {name!r}")
+        names[number] = name
 
 
 class ClassNames(NamedTuple):
@@ -170,13 +196,7 @@ def find_class_names(folder: str, cache: Path) -> ClassNames | None:
         return None
     path = fetch(file, cache, revalidate=True)
     names = _read(path)
-    first: dict[str, int] = {}
-    for index, name in enumerate(names):
-        if name in first:
-            raise DataError(
-                f"{path} names two classes {name!r}, the indices {first[name]} and {index}; make them differ"
-            )
-        first[name] = index
+    check_distinct(names, str(path))
     return ClassNames(path, tuple(names))
 
 
@@ -192,9 +212,9 @@ def with_class_names(table: pa.Table, names: ClassNames) -> tuple[pa.Table, list
 
     column = table.column("label").combine_chunks()
     labels: list[str] = column.dictionary.to_pylist()
-    if set(labels) <= set(names.names):
+    if {plain_name(label) for label in labels} <= {plain_name(name) for name in names.names}:
         return table, []
-    if not all(map(_INDEX.fullmatch, labels)):
+    if not all(_INDEX.fullmatch(label.strip()) for label in labels):
         return table, [f"{names.path} is not used: the labels are text and not indices"]
     for code, label in enumerate(labels):
         if int(label) >= len(names.names):
@@ -220,7 +240,7 @@ def _read(path: Path) -> Sequence[str]:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix != ".json":
             return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-        names = _names_in(json.loads(text))
+        names = _names_in(json.loads(text, object_pairs_hook=lambda pairs: _distinct(pairs, path)), path)
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
@@ -232,12 +252,21 @@ def _read(path: Path) -> Sequence[str]:
     return names
 
 
-def _names_in(values: Any) -> list[str] | None:
+def _distinct(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
+    """A JSON object; of a key that comes twice, only the last value would be seen."""
+    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    if twice:
+        raise DataError(f"{path} holds the key {twice[0]!r} twice; remove one")
+    return dict(pairs)
+
+
+def _names_in(values: Any, path: Path) -> list[str] | None:
     """The names in a list, in ``{"0": "cat"}``, in ``{"cat": 0}`` or in a ``labels_mapping.json``."""
     if isinstance(values, dict):
         values = values.get("class_to_idx", values)
     if isinstance(values, dict):
-        if all(isinstance(index, int) for index in values.values()):
+        if all(isinstance(index, int) and not isinstance(index, bool) for index in values.values()):
+            _check_numbers(values, path)
             values = {str(index): name for name, index in values.items()}
         values = [values.get(str(index)) for index in range(len(values))]
     if isinstance(values, list) and values and all(isinstance(name, str) for name in values):

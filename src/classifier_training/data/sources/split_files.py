@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from classifier_training.data.sources.address import file_name, is_pattern, is_remote, shown, split_address
+from classifier_training.data.sources.address import is_pattern, is_remote, shown
 from classifier_training.data.sources.listing import SPLIT_OF_NAME
-from classifier_training.data.sources.remote import Entries, list_folder
+from classifier_training.data.sources.locations import entries, name_of, parent_of
 from classifier_training.errors import DataError
 from classifier_training.files.text import name_some
 from classifier_training.types import SPLITS, Split
@@ -152,29 +152,3 @@ def _first_split(name: str) -> Split | None:
 def _only_split(name: str) -> Split | None:
     found = {SPLIT_OF_NAME[word] for word in _WORD.findall(name.lower())}
     return found.pop() if len(found) == 1 else None
-
-
-def entries(folder: str) -> Entries:
-    """The visible files and folders in a folder or at an address, in lexicographic order.
-
-    Raises:
-        DataError: The folder cannot be read.
-    """
-    if is_remote(folder):
-        return list_folder(folder)
-    try:
-        visible = [path for path in sorted(Path(folder).iterdir()) if not path.name.startswith(".")]
-    except OSError as error:
-        raise DataError(f"cannot read the folder {folder}: {error.strerror}") from None
-    folders = [str(path) for path in visible if path.is_dir()]
-    return Entries([str(path) for path in visible if not path.is_dir()], folders)
-
-
-def name_of(location: str) -> str:
-    """The last part of a path or an address."""
-    return file_name(location) if is_remote(location) else Path(location).name
-
-
-def parent_of(location: str) -> str:
-    """The folder of a path or an address."""
-    return split_address(location)[0] if is_remote(location) else str(Path(location).parent)

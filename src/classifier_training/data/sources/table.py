@@ -1,26 +1,28 @@
 """Tables of images: CSV, JSON lines or Parquet with an image, a label and an optional split column.
 
-Class names are text, always: ``00``, ``1e3`` and ``no`` stay as they are in the file, and so does the empty text.
+Class names are text, always: ``00``, ``1e3`` and ``no`` stay as they are in the file.
 An image is a path relative to the table's folder, an absolute one, or an address such as ``s3://bucket/cat.jpg``.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
 from classifier_training.data.cache.folder import cache_folder
-from classifier_training.data.sources.address import is_remote, resolve, split_address
-from classifier_training.data.sources.listing import Listing, RowWriter
+from classifier_training.data.sources.address import is_remote, split_address
+from classifier_training.data.sources.cell_paths import NUM_FIRST_CELLS, CellPaths
+from classifier_training.data.sources.listing import SPLIT_OF_NAME, Listing, RowWriter
+from classifier_training.data.sources.locations import entries, name_of, show
 from classifier_training.data.sources.remote import fetch
-from classifier_training.data.sources.table_rows import Columns as Columns
+from classifier_training.data.sources.table_columns import TABLE_EXTENSIONS as TABLE_EXTENSIONS
+from classifier_training.data.sources.table_columns import Columns as Columns
 from classifier_training.data.sources.table_rows import (
     Row,
     TableFile,
     Where,
-    fault,
     label_cell,
     split_cell,
     table_rows,
@@ -29,25 +31,29 @@ from classifier_training.data.sources.table_rows import (
 from classifier_training.errors import DataError
 from classifier_training.types import SPLITS, Split
 
-TABLE_EXTENSIONS: Final = (".jsonl", ".csv", ".parquet")
 _LONGEST_RUN: Final = 65_536
 
 
-def find_annotations(folder: Path) -> Path | None:
-    """The folder's ``annotations.{jsonl,csv,parquet}``, or None.
+def find_table(folder: str, stem: str = "annotations") -> str | None:
+    """The ``<stem>.{jsonl,csv,parquet}`` in a folder, a path or an address, or None.
 
     Raises:
         DataError: There are several.
     """
-    found = [path for suffix in TABLE_EXTENSIONS if (path := folder / f"annotations{suffix}").is_file()]
+    by_name = {name_of(file): file for file in entries(folder).files}
+    found = [by_name[name] for extension in TABLE_EXTENSIONS if (name := f"{stem}{extension}") in by_name]
     if len(found) > 1:
-        names = " and ".join(path.name for path in found)
-        raise DataError(f"{folder} has both {names}; keep one of them")
+        raise DataError(f"{show(folder)} has both {' and '.join(map(name_of, found))}; keep one of them")
     return found[0] if found else None
 
 
 def list_table(
-    table: str | Path, columns: Columns, *, cache: Path | None = None, classes: Collection[str] | None = None
+    table: str | Path,
+    columns: Columns,
+    *,
+    cache: Path | None = None,
+    classes: Collection[str] | None = None,
+    splits_by_folder: bool = False,
 ) -> Listing:
     """Lists a table; with a split column it defines the splits, without one it is unsplit.
 
@@ -56,19 +62,22 @@ def list_table(
         columns: Names of its columns.
         cache: The cache folder that a remote table is fetched into; None: the user's.
         classes: The class names that there may be; None: any.
+        splits_by_folder: Where no column gives the splits and all paths begin with a split folder, that is the split.
 
     Raises:
         DataError: The table cannot be read, or a row of it is invalid.
     """
-    file = _open(table, cache)
+    file = open_table(table, cache)
     rows = _TableRows(file, columns, classes)
+    rows.by_folder = splits_by_folder and _all_in_split_folders(file, columns)
     rows.add_all()
     if rows.splits and rows.num_unsplit:
         raise DataError(
             f"{file}: {rows.num_unsplit} row(s) have no {columns.split!r}, the others do; give it to all or to none"
         )
     locations = {split: str(file) for split in SPLITS if split in rows.splits}
-    return Listing(f"table {_parts(table)[-1]}", rows.writer.table(), locations, watched=[str(file.path)])
+    layout = f"table {_shown_parts(table)[-1]}"
+    return Listing(layout, rows.writer.table(), locations, rows.warnings(), watched=[str(file.path)])
 
 
 def list_split_tables(
@@ -79,14 +88,16 @@ def list_split_tables(
     classes: Collection[str] | None = None,
 ) -> Listing:
     """Lists one table for each split, as `list_table`; a split column in them is ignored, the folder decides."""
-    writer = RowWriter()
-    files = {split: _open(tables[split], cache) for split in SPLITS if split in tables}
+    writer, warnings = RowWriter(), list[str]()
+    files = {split: open_table(tables[split], cache) for split in SPLITS if split in tables}
     for split, file in files.items():
-        _TableRows(file, columns, classes, writer, split).add_all()
-    names = ", ".join("/".join(_parts(table)[-2:]) for table in tables.values())
+        rows = _TableRows(file, columns, classes, writer, split)
+        rows.add_all()
+        warnings += rows.warnings()
+    names = ", ".join("/".join(_shown_parts(table)[-2:]) for table in tables.values())
     locations = {split: str(file) for split, file in files.items()}
     watched = [str(file.path) for file in files.values()]
-    return Listing(f"one table a split ({names})", writer.table(), locations, watched=watched)
+    return Listing(f"one table a split ({names})", writer.table(), locations, warnings, watched)
 
 
 class _TableRows:
@@ -103,6 +114,7 @@ class _TableRows:
         self.writer = writer or RowWriter()
         self.splits: set[Split] = set()
         self.num_unsplit = 0
+        self.by_folder = False
         self._file = file
         self._columns = columns
         self._classes = classes
@@ -111,42 +123,51 @@ class _TableRows:
         self._labels: list[str] = []
         self._groups: list[str | None] = []
         self._weights: list[float | None] = []
+        self._notes: list[str] = []
+        self._num_unlabelled = 0
 
     def add_all(self) -> None:
         run: tuple[str, Split | None] | None = None
         for location, name, split, where, row in self._checked():
+            label = label_cell(row.get(self._columns.label), where, self._columns, self._classes)
+            if label is None:
+                self._num_unlabelled += 1
+                continue
+            if split is None:
+                self.num_unsplit += 1
+            elif self._split is None:
+                self.splits.add(split)
             if run != (location, split) or len(self._names) >= _LONGEST_RUN:
                 self._write(run)
                 run = (location, split)
             self._names.append(name)
-            self._labels.append(label_cell(row.get(self._columns.label), where, self._columns.label, self._classes))
+            self._labels.append(label)
             if self._columns.group is not None:
                 self._groups.append(row.get(self._columns.group) or None)
             if self._columns.weight is not None:
                 self._weights.append(weight_cell(row.get(self._columns.weight), where, self._columns.weight))
         self._write(run)
 
+    def warnings(self) -> list[str]:
+        """What the user should know about the table that was read."""
+        unlabelled = f"{self._num_unlabelled} row(s) of {self._file} have no label and are left out"
+        return [*self._notes, *([unlabelled] if self._num_unlabelled else [])]
+
     def _checked(self) -> Iterator[tuple[str, str, Split | None, Where, Row]]:
         """Location, name and split of every row, where it is, and its cells."""
-        for number, row in table_rows(self._file, self._columns):
+        rows = table_rows(self._file, self._columns, needs_split=self._split is None, hints=self._notes)
+        first = list(islice(rows, NUM_FIRST_CELLS))
+        paths = CellPaths(self._file, self._columns.image, [row.get(self._columns.image) or "" for _, row in first])
+        self._notes += paths.notes
+        for number, row in chain(first, rows):
             where = self._file, number
-            location, name = self._location(where, row.get(self._columns.image))
+            location, name = paths.locate(where, row.get(self._columns.image))
             split = self._split
             if split is None and self._columns.split in row:
                 split = split_cell(row[self._columns.split], where, self._columns.split)
-                self.splits.add(split)
-            elif split is None:
-                self.num_unsplit += 1
+            elif split is None and self.by_folder:
+                split = _folder_split(row.get(self._columns.image))
             yield location, name, split, where, row
-
-    def _location(self, where: Where, image: str | None) -> tuple[str, str]:
-        if not image:
-            raise fault(where, f"the column {self._columns.image!r} is empty")
-        if "://" in image and is_remote(image):
-            return split_address(image)
-        if self._file.address:
-            return split_address(resolve(self._file.folder, image))
-        return os.path.split(os.path.join(self._file.folder, image))  # noqa: PTH118 - a Path a row takes minutes
 
     def _write(self, run: tuple[str, Split | None] | None) -> None:
         if run is None:
@@ -164,7 +185,25 @@ class _TableRows:
         self._names, self._labels, self._groups, self._weights = [], [], [], []
 
 
-def _open(table: str | Path, cache: Path | None) -> TableFile:
+def _all_in_split_folders(file: TableFile, columns: Columns) -> bool:
+    """Whether the paths of a table without a split column all begin with a folder such as ``train/``."""
+    found = [
+        None if columns.split in row else _folder_split(row.get(columns.image)) for _, row in table_rows(file, columns)
+    ]
+    return "train" in found and None not in found
+
+
+def _folder_split(image: str | None) -> Split | None:
+    first, slash, _ = (image or "").replace("\\", "/").removeprefix("./").partition("/")
+    return SPLIT_OF_NAME.get(first.lower()) if slash else None
+
+
+def open_table(table: str | Path, cache: Path | None) -> TableFile:
+    """A table, or the copy of one at an address.
+
+    Raises:
+        DataError: It cannot be fetched.
+    """
     if not is_remote(str(table)):
         path = Path(table)
         return TableFile(path, str(path.parent))
@@ -173,5 +212,6 @@ def _open(table: str | Path, cache: Path | None) -> TableFile:
     return TableFile(copy, split_address(address)[0], address)
 
 
-def _parts(table: str | Path) -> list[str]:
-    return str(table).replace("\\", "/").split("/")
+def _shown_parts(table: str | Path) -> list[str]:
+    location = str(table)
+    return show(location).partition("?")[0].replace("\\", "/").split("/")

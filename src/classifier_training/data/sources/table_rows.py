@@ -2,54 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from classifier_training.data.sources.address import shown
+from classifier_training.data.sources.class_names import match_class, plain_name
 from classifier_training.data.sources.listing import SPLIT_OF_NAME
+from classifier_training.data.sources.table_columns import Columns as Columns
+from classifier_training.data.sources.table_columns import find_columns
 from classifier_training.errors import DataError, first_line
 from classifier_training.types import Split
 
 Row = Mapping[str, str | None]
 Where = tuple[object, int]
 """The table, as messages show it, and the number of the row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Names of a table's columns.
-
-    Attributes:
-        image: A path or an address.
-        label: The class name.
-        split: The split; a table need not have it.
-        group: What must stay in one split together; None: no such column.
-        weight: Sampling weight; None: no such column.
-    """
-
-    image: str = "image"
-    label: str = "label"
-    split: str = "split"
-    group: str | None = None
-    weight: str | None = None
-
-    def required(self) -> dict[str, str]:
-        """The setting that names each column which a table must have."""
-        return {f"data.{name}_column": column for name, column in self._named() if name != "split"}
-
-    def names(self) -> list[str]:
-        """All of them."""
-        return [column for _, column in self._named()]
-
-    def _named(self) -> list[tuple[str, str]]:
-        named = [(name, getattr(self, name)) for name in ("image", "label", "split", "group", "weight")]
-        return [(name, column) for name, column in named if column is not None]
+Find = Callable[[Sequence[str]], dict[str, str]]
+"""Given the columns of a table: the one that each name means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +46,13 @@ class TableFile:
         return shown(self.address) if self.address else str(self.path)
 
 
-def table_rows(table: TableFile, columns: Columns) -> Iterator[tuple[int, Row]]:
+def table_rows(
+    table: TableFile, columns: Columns, *, needs_split: bool = True, hints: list[str] | None = None
+) -> Iterator[tuple[int, Row]]:
     """Yields the rows of a table, with the number that an editor shows for each.
 
-    A cell is the text in the file; None where it has no value, and absent where a row lacks it.
+    A cell is the text in the file; None where it has no value, and absent where a row lacks it. Its name is that of
+    ``columns``. Other arguments as of `find_columns`.
 
     Raises:
         DataError: The table cannot be read, or lacks a column.
@@ -83,46 +61,82 @@ def table_rows(table: TableFile, columns: Columns) -> Iterator[tuple[int, Row]]:
     reader = readers.get(table.path.suffix.lower())
     if reader is None:
         raise DataError(f"{table} is not a table that can be read; allowed are {', '.join(readers)}")
+
+    def find(present: Sequence[str]) -> dict[str, str]:
+        return find_columns(table, present, columns, needs_split=needs_split, hints=hints)
+
+    with _one_line(table):
+        yield from reader(table, find)
+
+
+def column_names(table: TableFile) -> list[str]:
+    """The columns of a table; of JSON lines, those of the first one.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    with _one_line(table):
+        if table.path.suffix.lower() == ".parquet":
+            with _parquet(table) as file:
+                return list(file.schema_arrow.names)
+        with table.path.open(encoding="utf-8-sig", newline="") as lines:
+            if table.path.suffix.lower() == ".csv":
+                return next(_csv_reader(lines), [])
+            first = next((line for line in lines if line.strip()), "{}")
+            try:
+                values = json.loads(first)
+            except ValueError:
+                return []
+            return list(values) if isinstance(values, dict) else []
+
+
+@contextlib.contextmanager
+def _one_line(table: TableFile) -> Iterator[None]:
+    """Turns what goes wrong while a table is read into one line."""
     try:
-        yield from reader(table, columns)
+        yield
     except UnicodeDecodeError as error:
         raise DataError(f"{table} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except OSError as error:
         raise DataError(f"cannot read the table {table}: {error.strerror or error}") from None
 
 
-def _require(table: TableFile, present: list[str], columns: Columns) -> None:
-    for setting, name in columns.required().items():
-        if name not in present:
-            raise DataError(
-                f"{table} has no column {name!r}; its columns are {', '.join(map(repr, present)) or 'none'}; name the"
-                f" correct one with {setting}"
-            )
+def _csv_reader(file: IO[str]) -> Any:
+    header = file.readline()
+    delimiter = max(",;\t", key=header.count)
+    file.seek(0)
+    return csv.reader(file, delimiter=delimiter, strict=True)
 
 
-def _csv_rows(table: TableFile, columns: Columns) -> Iterator[tuple[int, Row]]:
+def _csv_rows(table: TableFile, find: Find) -> Iterator[tuple[int, Row]]:
     with table.path.open(encoding="utf-8-sig", newline="") as file:
-        header = file.readline()
-        delimiter = max(",;\t", key=header.count)
-        file.seek(0)
-        reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+        reader = _csv_reader(file)
         try:
-            _require(table, list(reader.fieldnames or []), columns)
+            header: list[str] = next(reader, [])
+            cells = [(name, header.index(column)) for name, column in find(header).items()]
             for row in reader:
-                if any(row.pop(None, ())):  # a name with the delimiter in it would shift the label
+                if not row:
+                    continue
+                if any(row[len(header) :]):  # a name with the delimiter in it would shift the label
                     raise DataError(
-                        f"{table}, row {reader.line_num}: more cells than columns; quote what holds a {delimiter!r}"
+                        f"{table}, row {reader.line_num}: more cells than columns; quote what holds a"
+                        f" {reader.dialect.delimiter!r}"
                     )
-                yield reader.line_num, row
+                yield reader.line_num, {name: row[at] if at < len(row) else None for name, at in cells}
         except csv.Error as error:
-            raise DataError(f"{table}, line {reader.reader.line_num}: {error}") from None
+            raise DataError(f"{table}, line {reader.line_num}: {error}") from None
 
 
-def _jsonl_rows(table: TableFile, columns: Columns) -> Iterator[tuple[int, Row]]:
-    wanted = columns.names()
-    required = set(columns.required().values())
+def _jsonl_rows(table: TableFile, find: Find) -> Iterator[tuple[int, Row]]:
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(found)
+        if len(values) < len(found):
+            find([name for name, _ in found])  # refuses two of one name
+        return values
+
     # numbers keep their text: 1e3 is a class name, not 1000.0
-    decode = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str).decode
+    decode = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=pairs).decode
+    named: dict[str, str] = {}
     with table.path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -133,31 +147,37 @@ def _jsonl_rows(table: TableFile, columns: Columns) -> Iterator[tuple[int, Row]]
                 raise DataError(f"{table}, line {number}: not JSON: {getattr(error, 'msg', error)}") from None
             if not isinstance(values, dict):
                 raise DataError(f"{table}, line {number}: not a JSON object")
-            if not required <= values.keys():
-                _require(table, list(values), columns)
-            yield number, _texts(table, number, values, wanted)
+            if not named or not values.keys() >= set(named.values()):
+                named = find(list(values))
+            yield number, _texts(table, number, values, named)
 
 
-def _parquet_rows(table: TableFile, columns: Columns) -> Iterator[tuple[int, Row]]:
+def _parquet_rows(table: TableFile, find: Find) -> Iterator[tuple[int, Row]]:
+    with _parquet(table) as file:
+        named = find(file.schema_arrow.names)
+        number = 0
+        for batch in file.iter_batches(columns=sorted(set(named.values()))):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, _texts(table, number, row, named)
+
+
+@contextlib.contextmanager
+def _parquet(table: TableFile) -> Iterator[Any]:
     from pyarrow import ArrowException, parquet
 
     try:
         with parquet.ParquetFile(table.path) as file:
-            present = file.schema_arrow.names
-            _require(table, present, columns)
-            wanted = [name for name in columns.names() if name in present]
-            number = 0
-            for batch in file.iter_batches(columns=wanted):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, _texts(table, number, row, wanted)
+            yield file
     except ArrowException as error:
         raise DataError(f"{table} is not a readable Parquet file: {first_line(error)}") from None
 
 
-def _texts(table: TableFile, number: int, values: Mapping[str, Any], wanted: list[str]) -> Row:
-    """The cells that matter, as text."""
-    return {name: cell_text(values[name], (table, number), name) for name in wanted if name in values}
+def _texts(table: TableFile, number: int, values: Mapping[str, Any], named: Mapping[str, str]) -> Row:
+    """The cells that matter, as text, by the names that were looked for."""
+    return {
+        name: cell_text(values[column], (table, number), column) for name, column in named.items() if column in values
+    }
 
 
 def fault(where: Where, what: str) -> DataError:
@@ -181,18 +201,25 @@ def cell_text(value: Any, where: Where, column: str) -> str | None:
     return str(value)
 
 
-def label_cell(label: str | None, where: Where, column: str, classes: Collection[str] | None) -> str:
-    """The label of a row.
+def label_cell(label: str | None, where: Where, columns: Columns, classes: Collection[str] | None) -> str | None:
+    """The label of a row; None: it has none, and may be left out.
 
     Raises:
         DataError: The label is missing, or not one of the ``classes`` that there may be; None: any.
     """
-    if label is None:
-        raise fault(where, f"the column {column!r} has no value")
-    if classes is not None and label not in classes:
+    if label is None or not plain_name(label):
+        if columns.on_missing_label == "skip":
+            return None
+        what = "has no value" if label is None else "is empty"
+        raise fault(
+            where,
+            f"the column {columns.label!r} {what}; write the label, or leave such rows out with"
+            " data.on_missing_label=skip",
+        )
+    if classes is not None and match_class(label, classes) is None:
         near = difflib.get_close_matches(label, classes, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise fault(where, f"{label!r} in the column {column!r} is not one of the {len(classes)} classes{hint}")
+        raise fault(where, f"{label!r} in the column {columns.label!r} is not one of the {len(classes)} classes{hint}")
     return label
 
 

@@ -107,7 +107,7 @@ def test_groups_and_weights(tmp_path: Path, cache: Path) -> None:
 
 @pytest.mark.parametrize(
     ("labels", "expected"),
-    [([7, 1_000], ["7", "1000"]), (["007", ""], ["007", ""]), ([True, False], ["true", "false"])],
+    [([7, 1_000], ["7", "1000"]), (["007", "x"], ["007", "x"]), ([True, False], ["true", "false"])],
 )
 def test_labels_without_class_names(tmp_path: Path, cache: Path, labels: list[object], expected: list[str]) -> None:
     listing = list_found(write_hub_parquet(tmp_path / "x.parquet", labels), cache)

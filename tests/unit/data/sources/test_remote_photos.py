@@ -10,9 +10,10 @@ from tests.helpers.shards import write_hub_parquet, write_shard
 from tests.helpers.web import WebFolder, serve
 
 from classifier_training.data.sources.address import join
+from classifier_training.data.sources.detect import list_source
+from classifier_training.data.sources.folder_layout import FolderLayout
 from classifier_training.data.sources.listing import Listing
 from classifier_training.data.sources.remote import fetch
-from classifier_training.data.sources.remote_photos import list_remote_photos
 from classifier_training.data.sources.table import Columns
 from classifier_training.errors import DataError
 
@@ -48,7 +49,7 @@ def test_split_folders_with_class_folders(served: Path, cache: Path, web: WebFol
     (served / "my photos" / "train" / "big cat").mkdir()
     (served / "my photos" / "train" / "big cat" / "notes.txt").touch()
 
-    listing = list_remote_photos(f"{web.address}/my photos", Columns(), cache=cache)
+    listing = list_source(f"{web.address}/my photos", FolderLayout(Columns(), cache))
 
     files = [
         (split, label, path)
@@ -58,10 +59,10 @@ def test_split_folders_with_class_folders(served: Path, cache: Path, web: WebFol
     ]
     assert images(listing, cache) == [(split, label, path.read_bytes()) for split, label, path in files]
     assert listing.locations["val"] == f"{web.address}/my photos/val"
-    assert listing.layout == "remote split folders (train, val, test) with one folder per class"
+    assert listing.layout == "split folders (train, val, test) with one folder per class"
     assert listing.warnings == [
         f"class folder {web.address}/my photos/train/big%20cat holds no images; the class is left out",
-        f"files below {web.address}/my photos that are not images are ignored: 1 × .txt",
+        f"files below {web.address}/my photos/train that are not images are ignored: 1 × .txt",
     ]
     assert listing.watched == []
 
@@ -70,11 +71,10 @@ def test_class_folders_with_deeper_ones(served: Path, cache: Path, web: WebFolde
     make_photos(served, {"train": 1, "Ünï #1/deep/er": 2, "Ünï #1": 1})
     messages: list[tuple[int, int]] = []
 
-    listing = list_remote_photos(
-        web.address, Columns(), cache=cache, progress=lambda done, total: messages.append((done, total))
-    )
+    layout = FolderLayout(Columns(), cache, progress=lambda done, total: messages.append((done, total)))
+    listing = list_source(web.address, layout)
 
-    assert listing.layout == "remote folder, no splits with one folder per class"
+    assert listing.layout == "one folder per class, no splits"
     assert [label for _, label, _ in images(listing, cache)] == ["train", "Ünï #1", "Ünï #1", "Ünï #1"]
     assert messages == [(1, 2), (2, 2)]
 
@@ -84,7 +84,7 @@ def test_in_a_store(tmp_path: Path, cache: Path) -> None:
     for path in make_photos(tmp_path / "p", {"a": 1, "b": 2}).rglob("*.png"):
         memory.pipe(f"/test_in_a_store/{path.relative_to(tmp_path / 'p')}", path.read_bytes())
 
-    listing = list_remote_photos("memory:///test_in_a_store", Columns(), cache=cache)
+    listing = list_source("memory:///test_in_a_store", FolderLayout(Columns(), cache))
 
     assert [label for _, label, _ in images(listing, cache)] == ["a", "b", "b"]
 
@@ -105,7 +105,7 @@ def test_everything_that_may_lie_at_an_address(served: Path, cache: Path, web: W
     }  # fmt: skip
 
     for name, layout in layouts.items():
-        listing = list_remote_photos(f"{web.address}/{name}", Columns(), cache=cache)
+        listing = list_source(f"{web.address}/{name}", FolderLayout(Columns(), cache))
 
         assert (listing.layout, listing.rows.num_rows) == (layout, 1)
 
@@ -114,22 +114,24 @@ def test_a_split_without_a_table(served: Path, cache: Path, web: WebFolder) -> N
     write_table(served / "train" / "annotations.csv", [{"image": "x.png", "label": "cat"}])
     make_photos(served, {"val/cat": 1})
 
-    with pytest.raises(DataError, match=rf"^{web.address}/val has no annotations file, but another split has one"):
-        list_remote_photos(web.address, Columns(), cache=cache)
+    with pytest.raises(
+        DataError, match=rf"^{web.address}/val has no annotations file, but .* exists; add or remove one"
+    ):
+        list_source(web.address, FolderLayout(Columns(), cache))
 
 
 def test_what_is_ambiguous(served: Path, cache: Path, web: WebFolder) -> None:
     make_photos(served, {"val/cat": 1, "valid/cat": 1})
-    with pytest.raises(DataError, match="two folders that could both be the val split: val and valid; rename one"):
-        list_remote_photos(web.address, Columns(), cache=cache)
+    with pytest.raises(DataError, match="two folders that could both be the val split: val and valid; rename or"):
+        list_source(web.address, FolderLayout(Columns(), cache))
 
     for name in ("annotations.csv", "annotations.jsonl"):
         (served / name).touch()
-    with pytest.raises(DataError, match=r"has both annotations\.csv and annotations\.jsonl; keep one of them"):
-        list_remote_photos(web.address, Columns(), cache=cache)
+    with pytest.raises(DataError, match=r"has both annotations\.jsonl and annotations\.csv; keep one of them"):
+        list_source(web.address, FolderLayout(Columns(), cache))
 
 
 def test_a_missing_root(cache: Path, web: WebFolder) -> None:
     for name in ("nowhere", "nowhere.csv", "nowhere.tar", "nowhere.parquet"):
         with pytest.raises(DataError, match=rf"^cannot (list|fetch) {web.address}/{name}: it does not exist$"):
-            list_remote_photos(f"{web.address}/{name}", Columns(), cache=cache)
+            list_source(f"{web.address}/{name}", FolderLayout(Columns(), cache))

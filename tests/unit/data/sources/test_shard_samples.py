@@ -53,7 +53,7 @@ def test_keys_are_webdatasets(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "label"),
     [
-        (b"cat", "cat"), (b"cat\n", "cat"), (b"cat\r\n", "cat"), (b"cat\n\n", "cat\n"), (b" cat ", " cat "), (b"", ""),
+        (b"cat", "cat"), (b"cat\n", "cat"), (b"cat\r\n", "cat"), (b"cat\n\n", "cat\n"), (b" cat ", " cat "),
         (b"\xef\xbb\xbfcat", "cat"), (b"7\n", "7"), (b"007", "007"), (b"two\nlines", "two\nlines"),
     ],
 )  # fmt: skip
@@ -66,11 +66,27 @@ def test_the_text_of_a_label_stays(tmp_path: Path, content: bytes, label: str) -
     [
         ('{"label": "cat"}', "cat"), ('{"cls": 7}', "7"), ('{"class": "cat", "width": 5}', "cat"),
         ('{"class": "third", "cls": "second", "label": "first"}', "first"), ('{"label": null, "cls": "b"}', "b"),
-        ('{"label": 1e3}', "1e3"), ('{"label": true}', "true"), ('{"label": ""}', ""),
+        ('{"label": 1e3}', "1e3"), ('{"label": true}', "true"),
     ],
 )  # fmt: skip
 def test_labels_in_json(tmp_path: Path, values: str, label: str) -> None:
     assert labels(tmp_path, ("a.jpg", PICTURE), ("a.json", values.encode())) == [label]
+
+
+def test_the_files_of_a_key_may_lie_apart(tmp_path: Path) -> None:
+    members = [("a.jpg", PICTURE), ("b.cls", b"dog"), ("c.txt", b""), ("a.cls", b"cat"), ("c.jpg", PICTURE)]
+
+    found = read_shard(str(write_tar(tmp_path / "x.tar", [*members, ("b.png", PICTURE), ("c.cls", b"cow")])))
+
+    assert list(zip(found.names, found.labels, strict=True)) == [("a.jpg", "cat"), ("b.png", "dog"), ("c.jpg", "cow")]
+
+
+def test_images_without_a_label_may_be_left_out(tmp_path: Path) -> None:
+    members = [("a.jpg", PICTURE), ("a.cls", b" "), ("b.jpg", PICTURE), ("b.cls", b"cat"), ("c.jpg", PICTURE)]
+
+    found = read_shard(str(write_tar(tmp_path / "x.tar", members)), "skip")
+
+    assert (found.names, found.num_unlabelled) == (["b.jpg"], 2)
 
 
 def test_cls_wins_over_json(tmp_path: Path) -> None:
@@ -101,8 +117,10 @@ def test_cls_wins_over_json(tmp_path: Path) -> None:
                 ("a.jpg", PICTURE),
                 ("a.cls", b"c"),
             ],
-            "the key 'a' comes twice, with others between",
+            "the key 'a' has two files with the extension .jpg; no two images may share a key",
         ),
+        ([("a.jpg", PICTURE), ("a.cls", b"\n")], "the label of the key 'a' is empty; write it, or leave such"),
+        ([("a.jpg", PICTURE), ("a.json", b'{"label": ""}')], "the label of the key 'a' is empty"),
         ([("a.jpg", PICTURE), ("a.cls", b"\xff\xfe")], "x.tar::a.cls holds a label that is not UTF-8 text"),
         ([("a.jpg", PICTURE), ("a.json", b"{")], "x.tar::a.json is not JSON"),
         ([("a.jpg", PICTURE), ("a.json", b"[" * 100_000)], "x.tar::a.json is not JSON"),

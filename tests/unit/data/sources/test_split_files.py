@@ -5,14 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from classifier_training.data.sources.split_files import (
-    SplitFiles,
-    entries,
-    expand_braces,
-    find_split_files,
-    name_of,
-    parent_of,
-)
+from classifier_training.data.sources.locations import entries, name_of, parent_of
+from classifier_training.data.sources.split_files import SplitFiles, expand_braces, find_split_files
 from classifier_training.errors import DataError
 
 

@@ -10,12 +10,12 @@ from tests.helpers.photos import write_table
 from tests.helpers.web import serve
 
 from classifier_training.data.sources.listing import Listing
-from classifier_training.data.sources.table import Columns, find_annotations, list_split_tables, list_table
+from classifier_training.data.sources.table import Columns, find_table, list_split_tables, list_table
 from classifier_training.errors import DataError
 from classifier_training.types import ImageRecord, Sample, Split
 
 NAMES = ["annotations.csv", "annotations.jsonl", "annotations.parquet"]
-CLASS_NAMES = ["00", "012", "no", "1e3", "", "null", "NaN", "None", "true", "Ünï", "日本語", "🐈", "a,b", 'q"q', " x "]
+CLASS_NAMES = ["00", "012", "no", "1e3", "null", "NaN", "None", "true", "Ünï", "日本語", "🐈", "a,b", 'q"q', " x "]
 
 
 def labels(path: Path, columns: Columns | None = None) -> list[str]:
@@ -86,13 +86,13 @@ def test_a_missing_column_is_named_with_the_existing_ones(
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("bom", [False, True])
 def test_csv_as_spreadsheets_write_it(tmp_path: Path, delimiter: str, bom: bool) -> None:
-    rows = [{"image": "a;b,c.png", "label": "x\ty", "split": "train"}, {"image": "é.png", "label": "", "split": "val"}]
+    rows = [{"image": "a;b,c.png", "label": "x\ty", "split": "train"}, {"image": "é.png", "label": "-", "split": "val"}]
 
     listing = list_table(write_table(tmp_path / "t.csv", rows, delimiter=delimiter, bom=bom), Columns())
 
     assert by_split(listing) == {
         "train": [sample(tmp_path / "a;b,c.png", "x\ty")],
-        "val": [sample(tmp_path / "é.png", "")],
+        "val": [sample(tmp_path / "é.png", "-")],
     }
 
 
@@ -261,12 +261,12 @@ def test_one_table_a_split_follows_the_folder_not_the_column(tmp_path: Path, nam
 
 
 def test_finding_annotations(tmp_path: Path) -> None:
-    assert find_annotations(tmp_path) is None
+    assert find_table(str(tmp_path)) is None
     (tmp_path / "annotations.csv").write_text("")
-    assert find_annotations(tmp_path) == tmp_path / "annotations.csv"
+    assert find_table(str(tmp_path)) == str(tmp_path / "annotations.csv")
     (tmp_path / "annotations.jsonl").write_text(json.dumps({}))
     with pytest.raises(DataError, match=r"has both annotations\.jsonl and annotations\.csv; keep one"):
-        find_annotations(tmp_path)
+        find_table(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", NAMES)
