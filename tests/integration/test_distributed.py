@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 import zlib
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import numpy as np
@@ -16,10 +17,12 @@ from tests.helpers.photos import make_photos
 from tests.helpers.ranks import gloo, run_ranks
 from tests.helpers.training import IMAGE_SIZE, make_model, make_trainer
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
 from classifier_training.callbacks.ema import EMACallback
 from classifier_training.data import ImageFolderDataModule, TrackingWeightedRandomSampler
+from classifier_training.models import freeze_backbone
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.types import ClassificationBatch
@@ -342,19 +345,77 @@ class GradientCheck(lightning.Callback):
         self.largest_differences.append(float(max(differences)))
 
 
-def check_gradients(folder: Path, world_size: int, images: str, *, freeze_epochs: int) -> list[float]:
+class SharedParameters(lightning.Callback):
+    """How each step shares gradients: of how many parameters, of how many that are trained, whether it looks for more.
+
+    Counted are also the wrappers of the module that are still alive, each with its own hooks on the gradients.
+    """
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, int]] = []
+        self.wrappers: list[weakref.ref[Any]] = []
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, model: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        wrapper = trainer.strategy.model
+        assert isinstance(wrapper, DistributedDataParallel)
+        if not any(one() is wrapper for one in self.wrappers):
+            self.wrappers.append(weakref.ref(wrapper))
+        logged = cast("Any", wrapper)._get_ddp_logging_data()
+        self.seen.append(
+            {
+                "shared": logged["num_parameter_tensors"],
+                "trained": sum(one.requires_grad for one in model.parameters()),
+                "looks_for_unused": int(wrapper.find_unused_parameters),
+                "alive": sum(one() is not None for one in self.wrappers),
+            }
+        )
+
+
+def fit_frozen(
+    folder: Path,
+    world_size: int,
+    images: str,
+    *,
+    freeze_epochs: int,
+    as_before: bool = False,
+    stop_at: int | None = None,
+) -> dict[str, Any]:
+    """Trains two epochs, of which the first may be frozen; from where an earlier call stopped, if one did.
+
+    Args:
+        folder: Of this call and the one before.
+        world_size: Number of processes.
+        images: Folder.
+        freeze_epochs: Of the model.
+        as_before: Look for unused parameters at every step, as version 0.1 did, and wrap the model once.
+        stop_at: Save after this step, and end there.
+    """
+    checkpoint = folder / "stopped.ckpt"
+    before = checkpoint if checkpoint.is_file() else None
     data = make_scored_data(images, 8)
     data.setup("fit")
     torch.manual_seed(5)
     settings = {"freeze_epochs": freeze_epochs, "channels_last": True}
     model = BaseClassificationModel("test_resnet", data.classes, settings=settings, preprocessing=data.preprocessing)
-    check = GradientCheck()
-    strategy = gloo(find_unused_parameters=bool(freeze_epochs), broadcast_buffers=False)
+    check, shared = GradientCheck(), SharedParameters()
+    stop = [] if stop_at is None else [StopAt(stop_at, checkpoint)]
+    options = {"find_unused_parameters": True} if as_before else {"gradient_as_bucket_view": True}
+    if as_before:  # this process is forked for this call
+        freeze_backbone.__dict__["_share_gradients_anew"] = lambda _: None
     trainer = make_trainer(
-        folder, check, strategy=strategy, devices=world_size, limit_val_batches=0, max_epochs=2, gradient_clip_val=0
+        folder,
+        *(check, shared, *stop),
+        strategy=gloo(broadcast_buffers=False, **options),
+        devices=world_size,
+        limit_val_batches=0,
+        max_epochs=2,
+        gradient_clip_val=0,
     )
-    trainer.fit(model, datamodule=data)
-    return check.largest_differences
+    trainer.fit(model, datamodule=data, ckpt_path=before, weights_only=True)
+    state = {key: zlib.crc32(value.contiguous().numpy().tobytes()) for key, value in model.state_dict().items()}
+    return {"differences": check.largest_differences, "shared": shared.seen, "state": state}
 
 
 @pytest.mark.parametrize("freeze_epochs", [0, 1])
@@ -362,8 +423,29 @@ def test_the_gradients_of_every_step_are_the_mean_over_the_ranks(
     program: WarmProgram, images: Path, tmp_path: Path, freeze_epochs: int
 ) -> None:
     """With weights in another memory format than the one that they were made in."""
-    ranks = run_ranks(program, check_gradients, 2, tmp_path, images=str(images), freeze_epochs=freeze_epochs)
+    ranks = run_ranks(program, fit_frozen, 2, tmp_path, images=str(images), freeze_epochs=freeze_epochs)
 
-    for differences in ranks:
-        assert len(differences) == 6
-        assert max(differences) < 1e-4
+    for rank in ranks:
+        assert len(rank["differences"]) == 6
+        assert max(rank["differences"]) < 1e-4
+
+
+def test_a_frozen_backbone_costs_no_search_for_unused_parameters(
+    program: WarmProgram, images: Path, tmp_path: Path
+) -> None:
+    """Neither while it is frozen nor after; the weights are those that the search gave, also after a resume."""
+    options: dict[str, Any] = {"images": str(images), "freeze_epochs": 1}
+    ranks = run_ranks(program, fit_frozen, 2, tmp_path / "now", **options)
+    searched = run_ranks(program, fit_frozen, 2, tmp_path / "before", as_before=True, **options)
+    for stop_at in (1, None):
+        resumed = run_ranks(program, fit_frozen, 2, tmp_path / "resumed", stop_at=stop_at, **options)
+
+    frozen, free = ranks[0]["shared"][:3], ranks[0]["shared"][3:]
+    assert [step["shared"] for step in frozen] == [2, 2, 2]
+    assert {step["shared"] for step in free} == {searched[0]["shared"][0]["shared"]}
+    for step in ranks[0]["shared"] + resumed[0]["shared"]:
+        assert step["shared"] == step["trained"]
+        assert (step["looks_for_unused"], step["alive"]) == (0, 1)
+    assert all(step["looks_for_unused"] for step in searched[0]["shared"])
+    for rank, rank_searched, rank_resumed in zip(ranks, searched, resumed, strict=True):
+        assert rank["state"] == rank_searched["state"] == rank_resumed["state"]

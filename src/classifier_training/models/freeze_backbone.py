@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import lightning
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 
 from classifier_training.errors import ConfigError
 from classifier_training.models.backbone import head_parameters
@@ -16,6 +18,8 @@ class FreezeBackbone(lightning.Callback):
     """Trains the head alone for some epochs, and everything after them.
 
     A frozen backbone is in evaluation mode and gets no gradients; the optimizer's parameter groups stay as they are.
+    Where processes share gradients, those of the trained parameters alone are shared, so no strategy has to look for
+    unused parameters at every step.
     What is frozen follows from the number of the epoch, so a resumed run needs no state. A `BaseClassificationModel`
     brings this callback into any Trainer, by its own settings, which is why it is defined in this package.
 
@@ -53,8 +57,11 @@ class FreezeBackbone(lightning.Callback):
         backbone = cast("nn.Module", pl_module.backbone)
         is_frozen = trainer.current_epoch < self.epochs
         head = {id(parameter) for parameter in head_parameters(backbone)}
+        before = [parameter.requires_grad for parameter in backbone.parameters()]
         for parameter in backbone.parameters():
             parameter.requires_grad_(not is_frozen or id(parameter) in head)
+        if before != [parameter.requires_grad for parameter in backbone.parameters()]:
+            _share_gradients_anew(trainer)
         pl_module.train()
         if is_frozen:
             backbone.eval()
@@ -62,3 +69,12 @@ class FreezeBackbone(lightning.Callback):
             for module in backbone.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
+
+
+def _share_gradients_anew(trainer: lightning.Trainer) -> None:
+    """Lets data-parallel processes share the gradients of what is trained now: torch decides that when it wraps."""
+    strategy = trainer.strategy
+    if isinstance(strategy, DDPStrategy) and isinstance(strategy.model, DistributedDataParallel):
+        cast("Any", strategy.model)._remove_autograd_hooks()
+        strategy.model = strategy.lightning_module
+        strategy.configure_ddp()

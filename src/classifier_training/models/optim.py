@@ -40,10 +40,17 @@ def build_optimizer(groups: list[dict[str, Any]], config: OptimizerConfig, *, is
     """Builds the configured optimizer over `parameter_groups`, for automatic mixed precision or not."""
     if config.name == "sgd":
         return SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
-    # the fused kernel is much the fastest on a CPU; in mixed precision it unscales gradients itself, which Lightning
-    # refuses together with clipping
-    on_cpu = all(parameter.device.type == "cpu" for group in groups for parameter in group["params"])
-    return AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=(on_cpu and not is_mixed) or None)
+    kinds = {parameter.device.type for group in groups for parameter in group["params"]}
+    optimizer = AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=_is_fused(kinds, is_mixed=is_mixed))
+    # a fused optimizer offers to unscale gradients itself, so Lightning refuses to clip them in mixed precision, also
+    # where nothing scales them; without the offer they are unscaled before they are clipped, as for other optimizers
+    optimizer._step_supports_amp_scaling = False
+    return optimizer
+
+
+def _is_fused(kinds: set[str], *, is_mixed: bool) -> bool | None:
+    """Whether parameters on such devices are updated by one fused kernel, much the fastest; None: as torch does."""
+    return True if kinds == {"cuda"} or (kinds == {"cpu"} and not is_mixed) else None
 
 
 def lr_factor(step: int, *, total_steps: int, warmup_steps: int, min_lr_ratio: float, cosine: bool = True) -> float:

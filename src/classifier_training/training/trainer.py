@@ -61,5 +61,5 @@ def _layer_sync(plan: Plan) -> list[BatchNormSync]:
 def _strategy(plan: Plan) -> Any:
     if _num_devices(plan) * plan.config.trainer.num_nodes == 1:
         return "auto"
-    # the frozen backbone gets no gradients; the model shares its buffers itself, once before each evaluation
-    return DDPStrategy(find_unused_parameters=bool(plan.config.model.freeze_epochs), broadcast_buffers=False)
+    # the model shares its buffers itself, once before each evaluation; views save a copy of all gradients
+    return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)

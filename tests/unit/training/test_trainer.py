@@ -17,7 +17,7 @@ from classifier_training.run.stop_requests import StopRequests
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.trackers import Trackers
 from classifier_training.training.plan import Plan
-from classifier_training.training.trainer import _layer_sync, build_trainer
+from classifier_training.training.trainer import _layer_sync, _strategy, build_trainer
 
 pytestmark = LIGHTNING_NOTICES
 
@@ -84,3 +84,10 @@ def test_several_gpus_count_batch_norm_together(accelerator: str, devices: int, 
     config = make_config(trainer={"precision": "32-true", "devices": devices})
     plan = Plan(config, cast("Any", None), cast("Any", None), accelerator)
     assert [type(one) for one in _layer_sync(plan)] == [BatchNormSync] * is_synchronised
+
+
+@pytest.mark.parametrize("freeze_epochs", [0, 2])
+def test_gradients_are_shared_in_place_and_without_a_search_for_unused_ones(freeze_epochs: int) -> None:
+    config = make_config(trainer={"precision": "32-true", "devices": 2}, model={"freeze_epochs": freeze_epochs})
+    strategy = _strategy(Plan(config, cast("Any", None), cast("Any", None), "cpu"))
+    assert strategy._ddp_kwargs == {"broadcast_buffers": False, "gradient_as_bucket_view": True}
