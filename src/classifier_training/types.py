@@ -18,6 +18,8 @@ Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
 OnBadImage = Literal["raise", "skip"]
 """What to do about a file that is not an image: stop, or leave it out."""
+OnGroupOverlap = Literal["raise", "warn"]
+"""What to do about a group that the source has put into two splits: stop, or only say so."""
 Progress = Callable[[int, int], None]
 """Called with the number of items done and the number of all items."""
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]

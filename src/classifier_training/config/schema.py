@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from classifier_training.types import OPSET_VERSIONS, Exporter, OnBadImage
+from classifier_training.types import OPSET_VERSIONS, Exporter, OnBadImage, OnGroupOverlap
 
 _OPSETS = sorted({version for versions in OPSET_VERSIONS.values() for version in versions})
 CONFLICT = "conflict"  # pydantic's error type for settings that are valid on their own and contradict each other
@@ -109,6 +109,9 @@ class DataConfig(Section):
     split_column: str = Field("split", min_length=1, description="optional column of a table with the split")
     group_column: NonEmptyText | None = Field(
         None, description="column of a table with what must stay in one split together, such as a patient"
+    )
+    on_group_overlap: OnGroupOverlap = Field(
+        "raise", description="a group that a source with given splits has in two of them: stop, or only warn"
     )
     weight_column: NonEmptyText | None = Field(
         None, description="column of a table with sampling weights; training then draws with replacement by them"

@@ -17,7 +17,7 @@ from classifier_training.data.index.table import Index, RowRecords
 from classifier_training.data.sources.address import absolute_root
 from classifier_training.data.sources.detect import shown_root
 from classifier_training.data.sources.table import Columns
-from classifier_training.data.splits.make import Rows, make_splits
+from classifier_training.data.splits.make import SPLIT_RULE, Rows, make_splits
 from classifier_training.errors import DataError
 from classifier_training.files.text import name_some
 from classifier_training.types import SPLITS, Progress, Sample, Split
@@ -37,6 +37,7 @@ class Photos:
         warnings: What the user should know.
         fingerprint: Hash over every image's content, label and split.
         order: Hash over the training images' contents in their order.
+        split_rule: How the splits were made, see `SPLIT_RULE`.
     """
 
     root: str
@@ -48,6 +49,7 @@ class Photos:
     warnings: tuple[str, ...]
     fingerprint: str
     order: str
+    split_rule: int = SPLIT_RULE
 
     @property
     def layout(self) -> str:
@@ -112,6 +114,7 @@ def load_photos(
     *,
     scanning: Progress | None = None,
     fetching: Progress | None = None,
+    split_rule: int = SPLIT_RULE,
 ) -> Photos:
     """Finds, checks and splits the photos of ``config.root``.
 
@@ -121,6 +124,7 @@ def load_photos(
         progress: Reports how many files have been checked.
         scanning: Reports how many folders or shards have been scanned.
         fetching: Reports how many remote images have been fetched.
+        split_rule: That of the version that a resumed run was started with.
 
     Raises:
         DataError: There are no photos, broken ones, one class only, or classes that the training split lacks.
@@ -139,10 +143,18 @@ def load_photos(
         fetching=fetching,
     )
     bad = _check_images(index, shown_root(root), BadImagePolicy(config.on_bad_image, config.max_bad_fraction))
-    splits = make_splits(index, shown_root(root), config.val_fraction, config.test_fraction, seed)
+    splits = make_splits(
+        index,
+        shown_root(root),
+        config.val_fraction,
+        config.test_fraction,
+        seed,
+        on_group_overlap=config.on_group_overlap if split_rule > 1 else "warn",  # as that version had no such setting
+        rule=split_rule,
+    )
     warnings = (*index.metadata["warnings"], *splits.warnings)
     classes, rows, notes = splits.classes, splits.rows, splits.notes
-    return Photos(root, classes, index, rows, bad, notes, warnings, splits.fingerprint, splits.order)
+    return Photos(root, classes, index, rows, bad, notes, warnings, splits.fingerprint, splits.order, split_rule)
 
 
 def _check_images(index: Index, root: str, policy: BadImagePolicy) -> tuple[BadImage, ...]:

@@ -43,6 +43,7 @@ class Environment:
         data_root: Where the images are.
         data_fingerprint: Hash of the images, their labels and their splits.
         data_order: Hash of the training images in their order.
+        data_split_rule: How images without given splits were split; None: by the first rule.
         command: The command line.
         python: Version.
         platform: Operating system.
@@ -60,6 +61,7 @@ class Environment:
     data_root: str | None = None
     data_fingerprint: str | None = None
     data_order: str | None = None
+    data_split_rule: int | None = None
     command: tuple[str, ...] = ()
     python: str | None = None
     platform: str | None = None
@@ -73,7 +75,14 @@ class Environment:
 
 
 def describe_environment(
-    *, seed: int, data_root: str, fingerprint: str, order: str, started: str, slurm_job: str | None = None
+    *,
+    seed: int,
+    data_root: str,
+    fingerprint: str,
+    order: str,
+    started: str,
+    slurm_job: str | None = None,
+    split_rule: int | None = None,
 ) -> Environment:
     """The environment of this process; arguments as of `Environment`."""
     import psutil
@@ -85,6 +94,7 @@ def describe_environment(
         data_root=data_root,
         data_fingerprint=fingerprint,
         data_order=order,
+        data_split_rule=split_rule,
         command=tuple(map(plain_text, sys.argv)),
         python=platform.python_version(),
         platform=platform.platform(),

@@ -10,6 +10,7 @@ from classifier_training.config.schema import Config
 from classifier_training.data.cache.caches import reduced_side
 from classifier_training.data.photos import Photos, load_photos
 from classifier_training.data.sources.detect import shown_root
+from classifier_training.data.splits.make import SPLIT_RULE
 from classifier_training.errors import ConfigError
 from classifier_training.files.text import name_some
 from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
@@ -36,8 +37,8 @@ class Plan:
     accelerator: str
 
 
-def make_plan(config: Config, terminal: Terminal) -> Plan:
-    """Checks the backbone and the photos, and decides what was left automatic.
+def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE) -> Plan:
+    """Checks the backbone and the photos, and decides what was left automatic; ``split_rule`` is that of the run.
 
     Raises:
         UserError: The backbone, the device or the photos cannot be used as configured.
@@ -53,7 +54,9 @@ def make_plan(config: Config, terminal: Terminal) -> Plan:
         terminal.progress("fetching photos", "files") as fetching,
         terminal.progress("checking photos", "files") as progress,
     ):
-        photos = load_photos(config.data, config.seed, progress, scanning=scanning, fetching=fetching)
+        photos = load_photos(
+            config.data, config.seed, progress, scanning=scanning, fetching=fetching, split_rule=split_rule
+        )
     return Plan(_decide(config, photos, preprocessing, accelerator), photos, preprocessing, accelerator)
 
 

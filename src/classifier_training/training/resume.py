@@ -18,6 +18,7 @@ from classifier_training.config.flatten import flat_settings
 from classifier_training.config.overrides import OverrideLike, Overrides
 from classifier_training.config.schema import Config, ReportConfig, TrackingConfig
 from classifier_training.data.photos import Photos
+from classifier_training.data.splits.make import SPLIT_RULE
 from classifier_training.errors import CheckpointError, RunError, first_line
 from classifier_training.models.checkpoint import read_checkpoint
 from classifier_training.run.checkpoint_files import resumable_checkpoints
@@ -42,6 +43,7 @@ class Resumed:
         stopped_early: Whether early stopping, with the present patience, has ended the training.
         best: Epoch of the best weights, from 0, and their monitored metric; None where there are none yet.
         unusable: What is wrong with the later checkpoints that cannot be used, a message each.
+        split_rule: How the photos are split, see `SPLIT_RULE`.
     """
 
     run: RunFolder
@@ -54,6 +56,7 @@ class Resumed:
     stopped_early: bool = False
     best: tuple[int, float] | None = None
     unusable: tuple[str, ...] = ()
+    split_rule: int = SPLIT_RULE
 
     @property
     def is_trained(self) -> bool:
@@ -144,7 +147,7 @@ def read_resumed(run: str | Path | bool, overrides: OverrideLike, parent: Path) 
     check_settings(load_config(file=folder.config), config)
     checkpoint, content, unusable = _last_whole(folder)
     if checkpoint is None:
-        return Resumed(folder, config, None)
+        return Resumed(folder, config, None, split_rule=_split_rule(folder))
     position = content.get("ImageFolderDataModule", {"epoch": content["epoch"] + 1, "batch": 0})
     states = content.get("callbacks", {})
     best = states.get(RunCheckpoint.__qualname__, {})
@@ -160,7 +163,16 @@ def read_resumed(run: str | Path | bool, overrides: OverrideLike, parent: Path) 
         stopped_early=_has_stopped_early(states, config.trainer.early_stopping_patience),
         best=None if best_epoch is None or best_score is None else (best_epoch, best_score),
         unusable=unusable,
+        split_rule=_split_rule(folder),
     )
+
+
+def _split_rule(run: RunFolder) -> int:
+    """The rule by which a run's photos were split; that of this version where the run has not split them yet."""
+    if not run.environment.is_file():
+        return SPLIT_RULE
+    rule = json.loads(run.environment.read_text(encoding="utf-8")).get("data_split_rule")
+    return rule if isinstance(rule, int) else 1
 
 
 def requeued_run(parent: Path, job: str) -> RunFolder | None:
@@ -224,6 +236,7 @@ def _open(path: Path) -> RunFolder:
 RESUMABLE_SETTINGS: Final = frozenset(
     {
         "data.root",  # where the same photos lie now: `check_photos` compares their contents
+        "data.on_group_overlap",
         "data.num_workers",
         "data.cache",
         "data.cache_dir",

@@ -13,6 +13,7 @@ from classifier_training.config.overrides import Overrides
 from classifier_training.config.schema import Config
 from classifier_training.data.photos import Photos
 from classifier_training.data.splits.file import write_split
+from classifier_training.data.splits.make import SPLIT_RULE
 from classifier_training.files.atomic import write_text
 from classifier_training.run.checkpoint_files import link_or_copy
 from classifier_training.run.environment import describe_environment
@@ -43,6 +44,7 @@ class New:
     epoch: int = 0
     best: None = None
     is_trained: bool = False
+    split_rule: int = SPLIT_RULE
 
     def check(self, photos: Photos) -> None:
         """A new run takes any photos."""
@@ -109,6 +111,7 @@ def create_run_folder(run: RunFolder, plan: Plan, checkpoint: Path | None) -> No
         order=plan.photos.order,
         started=started,
         slurm_job=slurm_job(),
+        split_rule=plan.photos.split_rule,
     )
     write_record(run.environment, environment)
     write_split(run.split, plan.photos)

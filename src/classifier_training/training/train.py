@@ -91,7 +91,7 @@ def train(
                     f"{done.run} is finished, there is nothing left to do: {done.split} top-1 {done.test.top1:.2%}"
                 )
                 return done
-            plan = make_plan(start.config, terminal)
+            plan = make_plan(start.config, terminal, start.split_rule)
             start.check(plan.photos)
             describe_plan(plan, terminal)
             model = _build_model(plan, terminal, load_weights=start.checkpoint is None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,14 +14,19 @@ from numpy.typing import NDArray
 
 from classifier_training.data.index.table import Index
 from classifier_training.data.sources.listing import NO_SPLIT
+from classifier_training.data.splits.caveats import Rows as Rows
+from classifier_training.data.splits.caveats import group_warnings, split_warnings
+from classifier_training.data.splits.together import group_codes, group_digest, joined_positions
 from classifier_training.errors import DataError
 from classifier_training.files.atomic import atomic_path
 from classifier_training.files.text import name_some
-from classifier_training.types import SPLITS, Split
+from classifier_training.types import SPLITS, OnGroupOverlap, Split
 
-Rows = NDArray[np.int64]
 MIN_ROWS_STORED: Final = 100_000
 """From this many images on, splitting takes long enough to keep the result."""
+SPLIT_RULE: Final = 2
+"""How photos without given splits are split; a run is resumed by the rule that it was started with. With 1, copies of
+one photo in two groups, or under two labels, could be in two splits."""
 TRAIN, VAL, TEST = (SPLITS.index(split) for split in SPLITS)
 
 
@@ -46,26 +51,57 @@ class Splits:
     order: str
 
 
-def make_splits(index: Index, root: str, val_fraction: float, test_fraction: float, seed: int) -> Splits:
-    """Splits the good images of an index, whose ``root`` is for messages; the shares count where no split is given.
+def make_splits(
+    index: Index,
+    root: str,
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
+    *,
+    on_group_overlap: OnGroupOverlap = "raise",
+    rule: int = SPLIT_RULE,
+) -> Splits:
+    """Splits the good images of an index.
+
+    Args:
+        index: The images.
+        root: Where they are, for messages.
+        val_fraction: Share of validation where no such split is given.
+        test_fraction: Share of the test where no split is given.
+        seed: Of the run.
+        on_group_overlap: What to do about a group that the source has put into two splits.
+        rule: `SPLIT_RULE`, or that of the version that a run was started with.
 
     Raises:
-        DataError: No images to train or to validate on, one class only, or a class that training lacks.
+        DataError: No images to train or to validate on, one class only, or a class that training lacks; or a group is
+            in two splits.
     """
+    how = _Rules(val_fraction, test_fraction, seed, on_group_overlap, rule)
     if len(index) < MIN_ROWS_STORED:
-        return _make(index, root, val_fraction, test_fraction, seed)
-    key = [index.metadata.get("made_at_ns"), val_fraction, test_fraction, seed]
+        return _make(index, root, how)
+    key = [index.metadata.get("made_at_ns"), *astuple(how)]
     name = hashlib.blake2b(json.dumps(key).encode(), digest_size=8).hexdigest()
     path = index.path.with_name(f"{index.path.stem}.{name}.splits.npz")
     stored = _read(path)
     if stored is None:
-        stored = _make(index, root, val_fraction, test_fraction, seed)
+        stored = _make(index, root, how)
         _write(path, stored)
     return stored
 
 
-def _make(index: Index, root: str, val_fraction: float, test_fraction: float, seed: int) -> Splits:
-    splits, notes = _split(index, val_fraction, test_fraction, seed)
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What decides the splits, besides the images."""
+
+    val_fraction: float
+    test_fraction: float
+    seed: int
+    on_group_overlap: OnGroupOverlap
+    rule: int
+
+
+def _make(index: Index, root: str, how: _Rules) -> Splits:
+    splits, notes = _split(index, how)
     classes = _classes(index, splits, root)
     lost = sorted(set(index.label_names) - set(classes))
     lost_classes = [f"class {name!r} has no image that can be read; the class is left out" for name in lost]
@@ -73,7 +109,11 @@ def _make(index: Index, root: str, val_fraction: float, test_fraction: float, se
         rows=splits,
         classes=classes,
         notes=tuple(notes),
-        warnings=(*lost_classes, *_split_warnings(index, splits, classes)),
+        warnings=(
+            *lost_classes,
+            *split_warnings(index, splits, classes),
+            *group_warnings(index, splits, how.on_group_overlap),
+        ),
         fingerprint=_fingerprint(index, splits),
         order=_hash(index.digests[splits["train"]]),
     )
@@ -97,16 +137,16 @@ def _read(path: Path) -> Splits | None:
     return Splits(rows=rows, fingerprint=about["fingerprint"], order=about["order"], **lists)
 
 
-def _split(index: Index, val_fraction: float, test_fraction: float, seed: int) -> tuple[dict[Split, Rows], list[str]]:
+def _split(index: Index, how: _Rules) -> tuple[dict[Split, Rows], list[str]]:
     """The rows of the final splits, and notes on them."""
     good = np.ones(len(index), bool)
     good[list(index.errors)] = False
     given, rows = index.splits[good], np.flatnonzero(good)
     if (given == NO_SPLIT).all():
-        found = _assign(index, rows, seed, val_fraction, test_fraction)
-        shares = f"{val_fraction:.0%} validation, {test_fraction:.0%} test"
-        note = f"no splits given: each photo's content and seed {seed} decide its split ({shares})"
-        return _by_split(rows, found, always=(TRAIN, VAL, *((TEST,) if test_fraction else ()))), [note]
+        found, notes = _assign(index, rows, how.seed, how.val_fraction, how.test_fraction, how.rule)
+        shares = f"{how.val_fraction:.0%} validation, {how.test_fraction:.0%} test"
+        note = f"no splits given: each photo's content and seed {how.seed} decide its split ({shares})"
+        return _by_split(rows, found, always=(TRAIN, VAL, *((TEST,) if how.test_fraction else ()))), [note, *notes]
     if not (given == TRAIN).any():
         present = [split for split in SPLITS if split in index.metadata["places"]]
         if "train" not in present:
@@ -117,9 +157,9 @@ def _split(index: Index, val_fraction: float, test_fraction: float, seed: int) -
         return _by_split(rows, given, always=tuple(SPLITS.index(name) for name in index.metadata["places"])), []
     trained = given == TRAIN
     given = given.copy()
-    given[trained] = _assign(index, rows[trained], seed, val_fraction, 0.0)
-    note = f"no validation split given: {val_fraction:.0%} of the training photos are held out for it"
-    return _by_split(rows, given), [note]
+    given[trained], notes = _assign(index, rows[trained], how.seed, how.val_fraction, 0.0, how.rule)
+    note = f"no validation split given: {how.val_fraction:.0%} of the training photos are held out for it"
+    return _by_split(rows, given), [note, *notes]
 
 
 def _by_split(rows: Rows, codes: NDArray[np.int8], always: tuple[int, ...] = ()) -> dict[Split, Rows]:
@@ -127,15 +167,33 @@ def _by_split(rows: Rows, codes: NDArray[np.int8], always: tuple[int, ...] = ())
     return {SPLITS[code]: some for code, some in found.items() if len(some) or code in always}
 
 
-def _assign(index: Index, rows: Rows, seed: int, val_fraction: float, test_fraction: float) -> NDArray[np.int8]:
-    digests, groups = index.digests[rows], index.groups()
+def _assign(
+    index: Index, rows: Rows, seed: int, val_fraction: float, test_fraction: float, rule: int
+) -> tuple[NDArray[np.int8], list[str]]:
+    """The split of each of some rows, and notes on photos that train although their position says otherwise."""
+    digests, labels, groups = index.digests[rows], index.labels[rows], index.groups()
+    keys = digests
     if groups is not None:  # a group's name decides instead of its images' contents
-        for position, row in enumerate(rows):
-            group = groups[row]
-            if group is not None:
-                digests[position] = np.frombuffer(hashlib.blake2b(group.encode(), digest_size=16).digest(), np.uint8)
-    positions = split_positions(digests, seed)
-    return split_by_content(index.labels[rows], positions, val_fraction=val_fraction, test_fraction=test_fraction)
+        codes, names = group_codes([groups[row] for row in rows])
+        of_groups = np.array([group_digest(name) for name in names]).reshape(-1, digests.shape[1])
+        keys = digests.copy()
+        keys[codes >= 0] = of_groups[codes[codes >= 0]]
+    positions = split_positions(keys, seed)
+    if groups is not None and rule > 1:
+        positions = joined_positions(positions, digests, codes)
+    found = split_by_content(
+        labels, positions, val_fraction=val_fraction, test_fraction=test_fraction, whole_sets=rule > 1
+    )
+    moved = (found == TRAIN) & (positions < test_fraction + val_fraction)
+    if not moved.any():
+        return found, []
+    without = np.setdiff1d(labels, labels[positions >= test_fraction + val_fraction])
+    classes = name_some(sorted(repr(index.label_names[code]) for code in without))
+    note = (
+        f"too few photos to have any in training by chance: class {classes}; {int(moved.sum())} photo(s) of them, and"
+        " what must stay together with these, train instead"
+    )
+    return found, [note]
 
 
 def _names(index: Index, rows: Rows) -> set[str]:
@@ -166,29 +224,6 @@ def _classes(index: Index, splits: Mapping[Split, Rows], root: str) -> tuple[str
     return classes
 
 
-def _split_warnings(index: Index, splits: Mapping[Split, Rows], classes: Sequence[str]) -> list[str]:
-    """Classes that a split lacks, and photos that leak from training into a score."""
-    warnings = []
-    trained = _words(index.digests[splits["train"]])
-    for split in ("val", "test"):
-        rows = splits.get(split)
-        if rows is None:
-            continue
-        missing = sorted(set(classes) - _names(index, rows))
-        if missing:
-            warnings.append(f"no {split} images of class {name_some(map(repr, missing))}")
-        leaked = rows[np.isin(_words(index.digests[rows]), trained)]
-        if len(leaked):
-            first = name_some(str(index.record(row)) for row in leaked)
-            warnings.append(f"{len(leaked)} {split} image(s) are also in train, byte for byte: {first}")
-    return warnings
-
-
-def _words(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """The first half of each content hash; 64 bits distinguish a billion images."""
-    return np.ascontiguousarray(digests[:, :8]).view(np.uint64).ravel()
-
-
 def _fingerprint(index: Index, splits: Mapping[Split, Rows]) -> str:
     """Independent of the order of the images: a file that was renamed is the same image."""
     names = [hashlib.blake2b(name.encode(), digest_size=16).digest() for name in index.label_names]
@@ -213,18 +248,25 @@ def _hash(values: NDArray[Any]) -> str:
 
 
 def split_by_content(
-    labels: NDArray[np.integer[Any]], positions: NDArray[np.float64], *, val_fraction: float, test_fraction: float
+    labels: NDArray[np.integer[Any]],
+    positions: NDArray[np.float64],
+    *,
+    val_fraction: float,
+    test_fraction: float,
+    whole_sets: bool = True,
 ) -> NDArray[np.int8]:
     """Splits photos by their positions: below test_fraction is the test, the next val_fraction is validation.
 
-    Each class is split in these proportions in expectation; adding or removing photos moves no other, and identical
-    photos always share a split. Of a class without a training photo, the nearest to it trains.
+    Each class is split in these proportions in expectation; adding or removing photos moves no other, and photos of one
+    position always share a split. Of a class without a training photo, the nearest to it trains, and with it all photos
+    of its position, whatever their class: so only photos of a class that is as small as that can move with another.
 
     Args:
         labels: int (N,), the class of each photo, ≥ 0.
         positions: float64 (N,) of `split_positions`.
         val_fraction: Share of validation, in [0, 1).
         test_fraction: Share of the test, in [0, 1).
+        whole_sets: False: only those of its own class train with it, as up to `SPLIT_RULE` 1.
 
     Returns:
         int8 (N,), positions in `SPLITS`.
@@ -234,8 +276,9 @@ def split_by_content(
     splits[positions < test_fraction] = TEST
     nearest = np.zeros(int(labels.max(initial=-1)) + 1)
     np.maximum.at(nearest, labels, positions)
-    # the photo of its class that is nearest to training trains in any case, and so do its copies
-    splits[positions == nearest[labels]] = TRAIN
+    # the photo of its class that is nearest to training trains in any case, and so does what stays together with it
+    is_nearest = positions == nearest[labels]
+    splits[np.isin(positions, positions[is_nearest & (splits != TRAIN)]) if whole_sets else is_nearest] = TRAIN
     return splits
 
 
