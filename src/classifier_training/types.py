@@ -6,6 +6,7 @@ Torch is imported for type checkers only: everything here is also used where a m
 from __future__ import annotations
 
 import os
+import stat
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -71,6 +72,7 @@ class ImageRecord:
         Raises:
             OSError: The file is missing, ends before the image does, or has changed since it was checked.
         """
+        refuse_special(self.path)
         with open(self.path, "rb") as file:  # noqa: PTH123 - a Path for each of a million files takes seconds
             if self.stamp is not None and file_stamp(os.fstat(file.fileno())) != self.stamp:
                 raise OSError("the file has changed since it was checked; start again")
@@ -79,6 +81,18 @@ class ImageRecord:
         if self.size is not None and len(content) < self.size:
             raise OSError(f"the file ends {self.size - len(content)} bytes before the image does")
         return content
+
+
+def refuse_special(path: str | os.PathLike[str]) -> None:
+    """Refuses what is not a plain file, without opening it; a missing file and a folder are left to the opener.
+
+    Raises:
+        OSError: It is a FIFO, a device or a socket.
+    """
+    mode = os.stat(path).st_mode  # noqa: PTH116 - a Path for each of a million files takes seconds
+    kinds = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+    if stat.S_IFMT(mode) in kinds:
+        raise OSError(f"it is a {kinds[stat.S_IFMT(mode)]} and not a plain file")
 
 
 def file_stamp(status: os.stat_result) -> int:

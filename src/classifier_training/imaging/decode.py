@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from classifier_training.errors import BadImageError
 from classifier_training.imaging.pillow_state import pixel_limit, refuse_too_many_pixels, silenced
-from classifier_training.types import ImageRecord
+from classifier_training.types import ImageRecord, refuse_special
 
 ImageSource = str | Path | bytes | ImageRecord
 """A file, the bytes of one, or where they are."""
@@ -165,7 +165,10 @@ def _reported_as(name: str) -> Iterator[None]:
 def _open(source: ImageSource) -> IO[bytes]:
     if isinstance(source, ImageRecord):
         return io.BytesIO(source.read())
-    return io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    refuse_special(source)
+    return Path(source).open("rb")
 
 
 @functools.cache

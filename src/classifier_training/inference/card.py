@@ -70,6 +70,12 @@ class DeploymentCard:
         classes = _read_json(metadata, "class_names", source)
         if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
             raise CheckpointError(f"{source}: class_names in the metadata must be a list of texts, not {classes!r:.80}")
+        twice = next((name for name in classes if classes.count(name) > 1), None)
+        if twice is not None:
+            raise CheckpointError(
+                f"{source}: class_names in the metadata names the class {twice!r} twice, so a prediction of it could"
+                " mean two things; export the model again with names that differ"
+            )
         names = () if version is None else _OPTIONAL  # in a file of version 0.1 they would be its owner's own
         optional = {name: _read_json(metadata, name, source) for name in names}
         for name, value in optional.items():

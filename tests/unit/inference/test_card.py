@@ -69,6 +69,7 @@ def test_a_newer_major_version_is_refused_in_one_line() -> None:
         ("class_names", "[", "class_names in the metadata is not JSON"),
         ("class_names", "{}", "class_names in the metadata must be a list of texts"),
         ("class_names", "[]", "class_names in the metadata must be a list of texts"),
+        ("class_names", '["a", "b", "a"]', "class_names in the metadata names the class 'a' twice"),
         ("class_names", "[0, 1]", "class_names in the metadata must be a list of texts"),
         ("preprocessing", "null", "has no preprocessing"),
         ("preprocessing", '{"image_size": 0}', "preprocessing.image_size is 0"),

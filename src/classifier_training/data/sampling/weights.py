@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from classifier_training.data.sources.class_names import match_class
 from classifier_training.errors import ConfigError
 
 Weighting = Literal["inverse", "inverse_sqrt", "effective_number", "manual"]
@@ -51,18 +52,25 @@ def class_weights(
 
 
 def weights_by_name(classes: Sequence[str], weights: Mapping[str, float]) -> list[float]:
-    """Puts weights by class name into class order.
+    """Puts weights by class name into class order; white space around names and their Unicode form do not count.
 
     Raises:
-        ConfigError: A class has no weight, or a weight names an unknown class.
+        ConfigError: A class has no weight, or two, or a weight names an unknown class.
     """
-    missing = [name for name in classes if name not in weights]
-    unknown = [name for name in weights if name not in classes]
+    meant = {name: match_class(name, classes) for name in weights}
+    by_class: dict[str, float] = {}
+    for name, known in meant.items():
+        if known in by_class:
+            raise ConfigError(f"data.class_weights gives two weights to the class {known!r}; remove one")
+        if known is not None:
+            by_class[known] = weights[name]
+    missing = [name for name in classes if name not in by_class]
+    unknown = [name for name, known in meant.items() if known is None]
     if missing or unknown:
         parts = [f"lacks {', '.join(map(repr, missing))}"] if missing else []
         parts += [f"names {', '.join(map(repr, unknown))}, which is not a class"] if unknown else []
         raise ConfigError(f"data.class_weights {' and '.join(parts)}; the classes are {', '.join(map(repr, classes))}")
-    return [weights[name] for name in classes]
+    return [by_class[name] for name in classes]
 
 
 def sample_weights(labels: Sequence[int], weights: Sequence[float]) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from classifier_training.data.sources.listing import Listing
 from classifier_training.errors import DataError
@@ -60,14 +60,16 @@ def alike_but_for_case(names: Iterable[str]) -> list[tuple[str, ...]]:
     return [tuple(names) for names in found.values() if len(names) > 1]
 
 
-def with_plain_names(listing: Listing) -> Listing:
+def with_plain_names(listing: Listing, on_missing_label: Literal["raise", "skip"] = "raise") -> Listing:
     """A listing whose classes have plain names, so that names which look alike are one class; with a warning of it.
 
     Raises:
-        DataError: A class has no name.
+        DataError: A class has no name, and its images may not be left out.
     """
     import pyarrow as pa
 
+    if on_missing_label == "skip":
+        listing = _without_nameless(listing)
     column = listing.rows.column("label").combine_chunks()
     names: list[str] = column.dictionary.to_pylist()
     plain = [plain_name(name) for name in names]
@@ -85,6 +87,20 @@ def with_plain_names(listing: Listing) -> Listing:
         both = " and ".join(map(repr, alike))
         warnings.append(f"the classes {both} differ in upper and lower case only; if they are one, rename one of them")
     return replace(listing, rows=rows, warnings=warnings)
+
+
+def _without_nameless(listing: Listing) -> Listing:
+    import pyarrow as pa
+
+    column = listing.rows.column("label").combine_chunks()
+    is_named = pa.array([bool(plain_name(name)) for name in column.dictionary.to_pylist()], pa.bool_())
+    named = listing.rows.filter(is_named.take(column.indices))
+    count = listing.rows.num_rows - named.num_rows
+    if not count:
+        return listing
+    labels = named.column("label").combine_chunks().dictionary_decode().dictionary_encode()
+    rows = named.set_column(named.schema.get_field_index("label"), named.schema.field("label"), labels)
+    return replace(listing, rows=rows, warnings=[*listing.warnings, f"{count} image(s) have no label and are left out"])
 
 
 def _nameless(rows: pa.Table, code: int) -> DataError:

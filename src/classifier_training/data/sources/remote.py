@@ -22,6 +22,7 @@ from classifier_training.data.sources.addresses_of_data import guarded_sockets
 from classifier_training.data.sources.retry import with_retries
 from classifier_training.errors import DataError, MissingFileError, first_line
 from classifier_training.files.atomic import atomic_path
+from classifier_training.types import refuse_special
 
 Sleep = Callable[[float], None]
 
@@ -68,10 +69,10 @@ def fetch(
         DataError: The file does not exist, may not be read or cannot be reached, or the cache cannot be written.
     """
     if not is_remote(address):
-        return Path(address)
+        return _plain_file(address)
     scheme, _, path = address.partition("://")
-    if scheme in {"file", "local"} and "::" not in address:
-        return Path(path)
+    if scheme.lower() in {"file", "local"} and "::" not in address:
+        return _plain_file(path)
     copy = copy_path(address, cache)
     if copy.is_file() and not revalidate:
         return copy
@@ -85,6 +86,17 @@ def fetch(
             if not version.is_of(copy):  # another process may have been first
                 tried(lambda: _download(address, copy, version, named_by))
     return copy
+
+
+def _plain_file(path: str) -> Path:
+    """A file of this machine; one that is missing is reported by whoever reads it."""
+    try:
+        refuse_special(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        pass
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    return Path(path)
 
 
 def exists(address: str, named_by: str | None = None) -> bool:

@@ -205,7 +205,7 @@ def open_table(table: str | Path, cache: Path | None) -> TableFile:
         DataError: It cannot be fetched.
     """
     if not is_remote(str(table)):
-        path = Path(table)
+        path = fetch(str(table), cache or cache_folder())
         return TableFile(path, str(path.parent))
     address = str(table)
     copy = fetch(address, cache or cache_folder(), revalidate=True)

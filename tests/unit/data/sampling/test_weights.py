@@ -68,6 +68,12 @@ def test_weights_by_name_come_in_class_order() -> None:
     assert weights_by_name(["", "00", "b"], {"b": 3.0, "": 1.0, "00": 2.0}) == [1.0, 2.0, 3.0]
 
 
+def test_names_that_look_alike_are_one_class() -> None:
+    assert weights_by_name(["caf\u00e9", "b"], {" b": 3.0, "cafe\u0301": 1.0}) == [1.0, 3.0]
+    with pytest.raises(ConfigError, match=r"two weights to the class 'b'; remove one"):
+        weights_by_name(["a", "b"], {"a": 1.0, "b": 1.0, "b ": 2.0})
+
+
 def test_names_that_do_not_fit_are_named() -> None:
     with pytest.raises(ConfigError, match=r"lacks 'b' and names 'c', which is not a class; the classes are 'a', 'b'$"):
         weights_by_name(["a", "b"], {"a": 1.0, "c": 2.0})
