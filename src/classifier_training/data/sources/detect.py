@@ -63,9 +63,8 @@ def list_photos(
     columns, cache, location = columns or Columns(), cache or cache_folder(), os.fspath(root)
     listing = list_source(location, FolderLayout(columns, cache, classes, scanning))
     named_by = None if is_of_this_machine(location) else location
-    return with_local_images(
-        _checked(with_plain_names(listing), shown_root(location)), cache, fetching, named_by=named_by
-    )
+    named = with_plain_names(listing, columns.on_missing_label)
+    return with_local_images(_checked(named, shown_root(location)), cache, fetching, named_by=named_by)
 
 
 def list_source(root: str, layout: FolderLayout) -> Listing:
