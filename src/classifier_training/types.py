@@ -9,7 +9,7 @@ import os
 import stat
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 if TYPE_CHECKING:
@@ -119,6 +119,23 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Decoding:
+    """What the pixels of an image depend on besides its file.
+
+    Attributes:
+        max_pixels: An image with more is refused; None: as Pillow does.
+        background: RGB, in [0, 255] each, that transparent pixels are composed on; None: transparency is dropped, and
+            the colour under it is kept.
+        integer_range: The values that become black and white in grey images of more than 8 bits; None: the range of
+            their number of bits.
+    """
+
+    max_pixels: int | None = None
+    background: tuple[int, int, int] | None = None
+    integer_range: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Preprocessing:
     """How an upright RGB image becomes the model's input. Made once, used everywhere.
 
@@ -131,6 +148,9 @@ class Preprocessing:
         interpolation: Filter of the resize.
         mean: Per channel, on the scale [0, 1].
         std: Per channel, on the scale [0, 1].
+        max_image_pixels: As `Decoding.max_pixels`.
+        background: As of `Decoding`.
+        integer_range: As of `Decoding`.
     """
 
     image_size: int = 224
@@ -138,6 +158,23 @@ class Preprocessing:
     interpolation: Interpolation = "bicubic"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    max_image_pixels: int | None = None
+    background: tuple[int, int, int] | None = None
+    integer_range: tuple[float, float] | None = None
+
+    @property
+    def decoding(self) -> Decoding:
+        """How an image's file becomes the upright RGB image."""
+        return Decoding(self.max_image_pixels, self.background, self.integer_range)
+
+    def decoded_as(self, decoding: Decoding) -> Preprocessing:
+        """The same preprocessing of images that are decoded in another way."""
+        return replace(
+            self,
+            max_image_pixels=decoding.max_pixels,
+            background=decoding.background,
+            integer_range=decoding.integer_range,
+        )
 
     @property
     def resize_size(self) -> int:
@@ -146,8 +183,8 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON and checkpoints; `from_dict` reads them back."""
-        values = asdict(self)
-        return {**values, "mean": list(self.mean), "std": list(self.std)}
+        values = {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:

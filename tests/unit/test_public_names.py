@@ -35,7 +35,7 @@ PUBLIC = {
     "classifier_training.data.packing": ["prepare"],
     "classifier_training.evaluation": ["Evaluation", "evaluate"],
     "classifier_training.exporters": ["export"],
-    "classifier_training.inference": ["Classifier", "predict"],
+    "classifier_training.inference": ["OnnxClassifier", "predict"],
     "classifier_training.pages": ["compare", "report"],
     "classifier_training.training": ["TrainResult", "train"],
     "classifier_training.models": ["BaseClassificationModel", "ClassificationLoss", "focal_loss", "load_model"],

@@ -129,7 +129,7 @@ class SampleVisualizationCallback(ReadsPredictions, DeferredPlot):
         folder = scored_folder(self.folder, scored)
         with warn_instead_of_raise(f"the images in {folder.root}"):
             with self.budget.spending():
-                plot_example_figures(folder, scored, pixels_of_records(folder, scored, records, preprocessing))
+                plot_example_figures(folder, scored, pixels_of_records(folder, records, preprocessing))
             if not write_examples(folder, scored, records, preprocessing, budget):
                 self._postponed = partial(self._plot_photos, scored, records, preprocessing)
 

@@ -34,16 +34,16 @@ def predict(
     terminal = Terminal(quiet=quiet)
     if output is not None:
         check_output(output)
-    classifier, paths = open_predictor(model, images)
+    classifier, sources = open_predictor(model, images, terminal.warn)
     predictions = []
     with terminal.progress("predicting", "images") as progress:
         for prediction in classifier.predict_files(
-            paths, batch_size, on_bad_image, lambda _, error: terminal.warn(f"left out: {error}")
+            sources, batch_size, on_bad_image, lambda _, error: terminal.warn(f"left out: {error}")
         ):
             predictions.append(prediction)
-            progress(len(predictions), len(paths))
+            progress(len(predictions), len(sources))
     if output is None:  # the table is the result, so it is printed even with --quiet
         Terminal().table("predictions", ["file", "label", "probability"], list(table_rows(predictions)))
     else:
         write_predictions(output, predictions, classifier.classes)
-        terminal.result(f"{len(predictions)} of {len(paths)} predictions written to {output}")
+        terminal.result(f"{len(predictions)} of {len(sources)} predictions written to {output}")

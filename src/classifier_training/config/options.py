@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_orig
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from classifier_training.config.schema import Config
+from classifier_training.config.schema import BYTE_COUNT, HEX_COLOUR, Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,10 @@ def show_value(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {show_value(item)}" for key, item in value.items()) + "}"
     return str(value)
+
+
+_EXAMPLES = {BYTE_COUNT: "such as 500MB or 20GB", HEX_COLOUR: "such as #ffffff"}
+"""What a text of a pattern may look like."""
 
 
 def _is_section(annotation: object) -> TypeGuard[type[BaseModel]]:
@@ -150,6 +154,6 @@ def _range(limits: list[Any]) -> list[str]:
     text = " and ".join(f"{word} {int(bound) if bound == int(bound) else bound}" for word, bound in bounds)
     if any(getattr(limit, "min_length", 0) for limit in limits):
         text = "not empty"
-    if any(getattr(limit, "pattern", None) for limit in limits):
-        text = "such as 500MB or 20GB"
+    for limit in limits:
+        text = _EXAMPLES.get(getattr(limit, "pattern", None) or "", text)
     return [text] if text else []

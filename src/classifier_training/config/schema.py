@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from classifier_training.types import OPSET_VERSIONS, Exporter, OnBadImage, OnGroupOverlap
+from classifier_training.types import OPSET_VERSIONS, Decoding, Exporter, OnBadImage, OnGroupOverlap
 
 _OPSETS = sorted({version for versions in OPSET_VERSIONS.values() for version in versions})
 CONFLICT = "conflict"  # pydantic's error type for settings that are valid on their own and contradict each other
@@ -24,7 +24,16 @@ NonNegativeFloat = Annotated[float, Field(ge=0.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 NonEmptyText = Annotated[str, Field(min_length=1)]
-ByteCount = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)? ?([kKMGT]i?)?B$")]
+BYTE_COUNT = r"^[0-9]+(\.[0-9]+)? ?([kKMGT]i?)?B$"
+HEX_COLOUR = r"^#[0-9a-fA-F]{6}$"
+ByteCount = Annotated[str, Field(pattern=BYTE_COUNT)]
+Level = Annotated[int, Field(ge=0, le=255)]
+Colour = (
+    Literal["white", "black", "gray"]
+    | Annotated[str, Field(pattern=HEX_COLOUR)]
+    | Annotated[tuple[Level, Level, Level], Field(strict=False)]
+)
+_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "gray": (128, 128, 128)}
 
 
 class Section(BaseModel):
@@ -90,6 +99,14 @@ class DataConfig(Section):
     max_image_pixels: PositiveInt = Field(
         178_956_970, description="an image with more pixels is refused, as it could exhaust the memory"
     )
+    background: Colour | None = Field(
+        None, description="colour that transparent images are composed on; null: the colour under the transparency"
+    )
+    integer_range: Annotated[tuple[float, float], Field(strict=False)] | None = Field(
+        None,
+        description="values that are black and white in grey images of more than 8 bits, such as [0, 4095]; null: the"
+        " range of their number of bits",
+    )
     cache: Literal["auto", "none", "memory", "disk"] = Field(
         "auto", description="where decoded images are kept for the next epochs and runs; never changes the result"
     )
@@ -130,10 +147,20 @@ class DataConfig(Section):
     color_jitter: Fraction = Field(0.2, description="strength of brightness, contrast and saturation jitter")
     random_erasing: Fraction = Field(0.0, description="probability of random erasing in training")
 
+    @property
+    def decoding(self) -> Decoding:
+        """How images are decoded."""
+        colour = self.background
+        if isinstance(colour, str):
+            colour = _COLOURS.get(colour) or (int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16))
+        return Decoding(self.max_image_pixels, colour, self.integer_range)
+
     def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Fractions that leave nothing, ranges that fall, weights that nobody uses."""
         if self.val_fraction + self.test_fraction >= 1:
             yield ("val_fraction", "test_fraction"), "leave no photo for training; their sum must be below 1"
+        if self.integer_range is not None and self.integer_range[0] >= self.integer_range[1]:
+            yield ("integer_range",), "must rise, as [black, white]"
         for name in ("train_scale", "train_ratio"):
             low, high = getattr(self, name)
             if low > high:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from classifier_training.errors import ConfigError, DataError
 from classifier_training.files.atomic import write_json
 from classifier_training.inference.labels import labels_mapping
 from classifier_training.run.folder import ExportFolder
-from classifier_training.types import ClassificationBatch, Preprocessing, Progress, Split
+from classifier_training.types import ClassificationBatch, Decoding, Preprocessing, Progress, Split
 
 
 class ImageFolderDataModule(lightning.LightningDataModule):
@@ -204,7 +205,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             self.seed,
             cache=None if train_cache is None else train_cache.cache,
             reduce_to=reduced_side(self.config, self.preprocessing),
-            max_pixels=self.config.max_image_pixels,
+            decoding=self._decoding,
         )
         loader = train_loader(
             dataset, batches, num_workers=self.config.num_workers, normalization=self._loader_normalization()
@@ -254,9 +255,8 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         dataset = EvaluationDataset(
             self.photos.records(split),
             self.photos.labels(split),
-            self.preprocessing,
+            self.preprocessing.decoded_as(self._decoding),
             cache=self.caches.val.cache if split == "val" else None,
-            max_pixels=self.config.max_image_pixels,
         )
         return evaluation_loader(
             dataset,
@@ -266,6 +266,10 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             world_size=world_size,
             as_float=self._loader_normalization() is not None,
         )
+
+    @property
+    def _decoding(self) -> Decoding:
+        return replace(self.preprocessing.decoding, max_pixels=self.config.max_image_pixels)
 
     def _rank(self) -> tuple[int, int]:
         trainer = self.trainer
@@ -306,7 +310,13 @@ def _with_settings(config: DataConfig, settings: Mapping[str, Any]) -> DataConfi
 
 def _merged_preprocessing(preprocessing: Preprocessing | None, config: DataConfig) -> Preprocessing:
     """The given preprocessing, unless the settings contradict it, else the usual one with the settings in it."""
-    wanted = {"image_size": config.image_size, "crop_pct": config.crop_pct}
+    decoding = config.decoding
+    wanted = {
+        "image_size": config.image_size,
+        "crop_pct": config.crop_pct,
+        "background": decoding.background,
+        "integer_range": decoding.integer_range,
+    }
     settings: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
     if preprocessing is None:
         return Preprocessing(**settings)

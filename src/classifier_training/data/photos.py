@@ -13,6 +13,7 @@ from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.index.cache import load_index
 from classifier_training.data.index.check import BadImage, BadImagePolicy, bad_images, check_bad
+from classifier_training.data.index.flat_images import flat_image_warnings
 from classifier_training.data.index.table import Index, RowRecords
 from classifier_training.data.sources.address import absolute_root
 from classifier_training.data.sources.detect import shown_root
@@ -137,7 +138,7 @@ def load_photos(
         root,
         table_columns(config),
         cache_folder(config.cache_dir),
-        max_pixels=config.max_image_pixels,
+        decoding=config.decoding,
         checking=progress,
         scanning=scanning,
         fetching=fetching,
@@ -152,7 +153,8 @@ def load_photos(
         on_group_overlap=config.on_group_overlap if split_rule > 1 else "warn",  # as that version had no such setting
         rule=split_rule,
     )
-    warnings = (*index.metadata["warnings"], *splits.warnings)
+    flat = flat_image_warnings(index, config.decoding)
+    warnings = (*index.metadata["warnings"], *flat, *splits.warnings)
     classes, rows, notes = splits.classes, splits.rows, splits.notes
     return Photos(root, classes, index, rows, bad, notes, warnings, splits.fingerprint, splits.order, split_rule)
 

@@ -14,55 +14,58 @@ from classifier_training.config.schema import Config
 from classifier_training.data.loading.dataset import EvaluationDataset
 from classifier_training.data.loading.loaders import evaluation_loader
 from classifier_training.data.loading.normalize import normalize_images
+from classifier_training.evaluation.photos import Chooser, with_limit
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import Predictions, Scores
 from classifier_training.models.checkpoint import load_model, read_checkpoint
 from classifier_training.models.device import resolve_accelerator
 from classifier_training.models.grad_cam import cam_function
-from classifier_training.results.scored_pass import LabelledImages, ScoredPass
+from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.types import ClassificationBatch, Preprocessing, Progress
 
 
 def score_checkpoint(
     path: Path,
-    choose: Callable[[tuple[str, ...]], LabelledImages],
+    choose: Chooser,
     config: Config,
     *,
     device: torch.device | None = None,
     precision: Precision | None = None,
+    max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> ScoredPass:
     """Scores the weights of a checkpoint on the images that ``choose`` gives once the classes are known.
 
-    Device and precision are as configured where they are None. ``progress`` may raise to stop.
+    Device and precision are as configured where they are None, and images of more than ``max_pixels``, or than the
+    model was trained with, are refused. ``progress`` may raise to stop.
     """
     device = device or torch.device(resolve_accelerator(config.trainer.accelerator))
     model = load_model(path)
-    images = choose(model.classes)
-    records, max_pixels = images.records or (), config.data.max_image_pixels
-    dataset = EvaluationDataset(records, images.labels, model.preprocessing, max_pixels=max_pixels)
+    preprocessing = with_limit(model.preprocessing, config, max_pixels)
+    images = choose(model.classes, preprocessing.decoding)
+    records = images.records or ()
+    dataset = EvaluationDataset(records, images.labels, preprocessing)
     scores, predictions = score_model(
         model,
         evaluation_loader(dataset, config.data.batch_size, num_workers=config.data.num_workers, as_float=False),
         len(model.classes),
         device=device,
         precision=precision or _configured_precision(config, device),
-        preprocessing=model.preprocessing,
+        preprocessing=preprocessing,
         progress=None if progress is None else lambda done: progress(done, len(images.files)),
     )
-    cam = cam_function(model, records, predictions, device, max_pixels=max_pixels)
+    cam = cam_function(model, records, predictions, device, decoding=preprocessing.decoding)
     return ScoredPass(
         images=images,
         model=str(path),
         scores=scores,
         predictions=predictions,
         intervals=score_intervals(scores),
-        preprocessing=model.preprocessing,
+        preprocessing=preprocessing,
         epoch=int(read_checkpoint(path)["epoch"]),
         cam=cam if config.report.grad_cam else None,
         num_examples=config.report.num_pictures,
-        max_pixels=max_pixels,
     )
 
 

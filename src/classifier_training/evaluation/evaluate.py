@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import CheckpointError
 from classifier_training.evaluation.folder import check_folder, make_free_folder, replaced_folder
 from classifier_training.evaluation.onnx import score_onnx
-from classifier_training.evaluation.photos import ImageSelector, for_classes
+from classifier_training.evaluation.photos import Chooser, ImageSelector, for_classes
 from classifier_training.files.text import did_you_mean
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL
 from classifier_training.results.folder import class_rows, write_scored
@@ -97,7 +95,7 @@ def evaluate(
     if output is not None:
         check_folder(Path(output))
     selector = ImageSelector(run, photos, settings, split, checking, current)
-    scored = _score(path, selector, settings, scoring)
+    scored = _score(path, selector, settings, scoring, _given_limit(given))
     values = {field.name: getattr(scored, field.name) for field in fields(scored)}
     values["num_trained_on"] = _num_trained_on(run, scored.images)
     evaluation = Evaluation(**values, name=selector.name or scored.images.split or "photos")
@@ -113,8 +111,9 @@ def score_on_same_images(
         UserError: The model cannot be used, or does not know a class of the images.
     """
     path = _model_file(Path(model))
-    settings = _settings(_run_of(path), _read(overrides), is_onnx=path.suffix == ".onnx")
-    return _score(path, partial(for_classes, images), settings, scoring)
+    given = _read(overrides)
+    settings = _settings(_run_of(path), given, is_onnx=path.suffix == ".onnx")
+    return _score(path, lambda classes, _: for_classes(images, classes), settings, scoring, _given_limit(given))
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path | None = None) -> Evaluation:
@@ -148,14 +147,20 @@ def write_evaluation(evaluation: Evaluation, folder: Path | None = None) -> Eval
 
 
 def _score(
-    path: Path, choose: Callable[[tuple[str, ...]], LabelledImages], settings: Config | None, scoring: Progress | None
+    path: Path, choose: Chooser, settings: Config | None, scoring: Progress | None, max_pixels: int | None
 ) -> ScoredPass:
     if path.suffix == ".onnx":
-        return score_onnx(path, choose, settings, progress=scoring)
+        return score_onnx(path, choose, settings, max_pixels=max_pixels, progress=scoring)
     from classifier_training.config.schema import Config
     from classifier_training.evaluation.checkpoint import score_checkpoint
 
-    return score_checkpoint(path, choose, settings or Config(), progress=scoring)
+    return score_checkpoint(path, choose, settings or Config(), max_pixels=max_pixels, progress=scoring)
+
+
+def _given_limit(overrides: Overrides | None) -> int | None:
+    """``data.max_image_pixels``, if it is among the settings that were given."""
+    given = overrides.last("data.max_image_pixels") if overrides else None
+    return given.value if given is not None and isinstance(given.value, int) else None
 
 
 def _num_trained_on(run: RunFolder | None, images: LabelledImages) -> int:

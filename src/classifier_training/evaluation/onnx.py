@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classifier_training.inference.classifier import Classifier
+from classifier_training.evaluation.photos import Chooser, with_limit
+from classifier_training.inference.classifier import OnnxClassifier
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.intervals import score_intervals
-from classifier_training.results.scored_pass import NUM_EXAMPLES, LabelledImages, ScoredPass
+from classifier_training.results.scored_pass import NUM_EXAMPLES, ScoredPass
 from classifier_training.types import Progress
 
 if TYPE_CHECKING:
@@ -18,22 +18,26 @@ if TYPE_CHECKING:
 
 def score_onnx(
     path: Path,
-    choose: Callable[[tuple[str, ...]], LabelledImages],
+    choose: Chooser,
     config: Config | None = None,
     *,
+    max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> ScoredPass:
     """Scores an ONNX file on the images that ``choose`` gives once the classes are known; None: default settings.
+
+    An image of more than ``max_pixels`` is refused; None: than the model was trained with.
 
     Raises:
         BadImageError: A file is not an image.
         DataError: There is no image to score.
     """
-    classifier = Classifier(path)
-    images = choose(classifier.classes)
+    classifier = OnnxClassifier(path)
+    preprocessing = with_limit(classifier.preprocessing, config, max_pixels)
+    images = choose(classifier.classes, preprocessing.decoding)
     records, scoring = images.records or (), ScoringPass(len(classifier.classes))
     batch_size = 32 if config is None else config.data.batch_size
-    for positions, logits in classifier.logits_of_files(records, batch_size):
+    for positions, logits in classifier.logits_of_files(records, batch_size, decoding=preprocessing.decoding):
         scoring.update(logits, images.labels[positions])
         if progress is not None:
             progress(scoring.num_images, len(records))
@@ -44,7 +48,6 @@ def score_onnx(
         scores=scores,
         predictions=predictions,
         intervals=score_intervals(scores),
-        preprocessing=classifier.preprocessing,
+        preprocessing=preprocessing,
         num_examples=NUM_EXAMPLES if config is None else config.report.num_pictures,
-        max_pixels=None if config is None else config.data.max_image_pixels,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,14 +22,31 @@ from classifier_training.data.splits.recorded import check_contents
 from classifier_training.errors import ConfigError, DataError
 from classifier_training.evaluation.run_split import data_root, is_run_split, run_split
 from classifier_training.files.text import name_some
+from classifier_training.imaging.decode import DEFAULT
 from classifier_training.results.scored_pass import LabelledImages
 from classifier_training.run.folder import RunFolder
-from classifier_training.types import SPLITS, Progress, Sample, Split
+from classifier_training.types import SPLITS, Decoding, Preprocessing, Progress, Sample, Split
 
 if TYPE_CHECKING:
     from classifier_training.config.schema import Config
 
 _ADVICE: Final = "restore them, or score the photos as they are now with --current"
+
+
+Chooser = Callable[[tuple[str, ...], Decoding], LabelledImages]
+"""Gives the images to score, once the classes of a model and how it decodes images are known."""
+
+
+def with_limit(preprocessing: Preprocessing, config: Config | None, max_pixels: int | None) -> Preprocessing:
+    """A model's preprocessing with the limit of pixels that applies.
+
+    Args:
+        preprocessing: Of the model; it has no limit in files that were written before the limit travelled with them.
+        config: The settings, for such files.
+        max_pixels: The limit that was given for this evaluation; None: none was.
+    """
+    limit = max_pixels or preprocessing.max_image_pixels or (config.data.max_image_pixels if config else None)
+    return replace(preprocessing, max_image_pixels=limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +103,12 @@ def check_labelled(
     classes: Sequence[str],
     *,
     policy: BadImagePolicy | None = None,
-    max_pixels: int | None = None,
+    decoding: Decoding = DEFAULT,
     progress: Progress | None = None,
 ) -> LabelledImages:
     """Checks the files, and turns class names into the indices of the model's classes.
 
-    Without a policy a file that is not an image is refused; without ``max_pixels`` Pillow decides what is too large.
+    Without a policy a file that is not an image is refused.
 
     Raises:
         DataError: A file is broken and not to be skipped, or the model does not know a class.
@@ -100,7 +117,7 @@ def check_labelled(
     names = [sample.label for sample in samples]
     labels = _class_indices(names, classes, description)
     records = [sample.image for sample in samples]
-    facts = inspect_records(records, progress, max_pixels=max_pixels)
+    facts = inspect_records(records, progress, decoding=decoding)
     bad = bad_images(records, facts.errors)
     check_bad(bad, len(records), policy or BadImagePolicy())
     if chosen.digests is not None:
@@ -167,8 +184,8 @@ class ImageSelector:
     checking: Progress | None = None
     current: bool = False
 
-    def __call__(self, classes: tuple[str, ...]) -> LabelledImages:
-        """Finds and checks the images for a model with these classes.
+    def __call__(self, classes: tuple[str, ...], decoding: Decoding = DEFAULT) -> LabelledImages:
+        """Finds and checks the images for a model with these classes, which decodes images like this.
 
         Raises:
             DataError: They are missing or cannot be used.
@@ -178,7 +195,7 @@ class ImageSelector:
             self._choose(classes),
             classes,
             policy=None if data is None else BadImagePolicy(data.on_bad_image, data.max_bad_fraction),
-            max_pixels=None if data is None else data.max_image_pixels,
+            decoding=decoding,
             progress=self.checking,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +76,15 @@ def export_checkpoint(
     # images from all over the validation split, float32 (n, 3, S, S)
     samples = read_split(run.split, "val")
     chosen = samples[:: max(1, len(samples) // NUM_VERIFICATION_IMAGES)][:NUM_VERIFICATION_IMAGES]
-    max_pixels = load_config(file=run.config).data.max_image_pixels
     recorded = samples.digests[:: max(1, len(samples) // NUM_VERIFICATION_IMAGES)][:NUM_VERIFICATION_IMAGES]
     contents = [read_image_bytes(sample.image) for sample in chosen]
     found = np.stack([content_digest(content) for content in contents])
     check_contents(f"the val split of {run.root}", chosen, recorded, found, "restore them, then export again")
+    decoding = model.preprocessing.decoding
+    if decoding.max_pixels is None:  # a checkpoint of version 0.1
+        decoding = replace(decoding, max_pixels=load_config(file=run.config).data.max_image_pixels)
     decoded = (
-        decode_image(content, sample.path, max_pixels=max_pixels)
-        for content, sample in zip(contents, chosen, strict=True)
+        decode_image(content, sample.path, decoding=decoding) for content, sample in zip(contents, chosen, strict=True)
     )
     images = torch.from_numpy(np.stack([preprocess(image, model.preprocessing) for image in decoded]))
     figures = export_verified(

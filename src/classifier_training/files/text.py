@@ -17,6 +17,21 @@ def plain_text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether there is something at a path; a text that cannot be one, as it is too long, names nothing.
+
+    Raises:
+        PermissionError: A folder on the way may not be searched.
+    """
+    try:
+        Path(path).stat()
+    except PermissionError:
+        raise
+    except (OSError, ValueError):  # a NUL in it is a ValueError
+        return False
+    return True
+
+
 def name_some(names: Iterable[str]) -> str:
     """The first few names, and how many more there are."""
     listed = list(names)

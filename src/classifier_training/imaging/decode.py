@@ -13,18 +13,22 @@ import functools
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from classifier_training.errors import BadImageError
+from classifier_training.imaging.colours import is_flat, to_rgb
+from classifier_training.imaging.in_memory import image_of_array
 from classifier_training.imaging.pillow_state import pixel_limit, refuse_too_many_pixels, silenced
-from classifier_training.types import ImageRecord, refuse_special
+from classifier_training.types import Decoding, ImageRecord, refuse_special
 
-ImageSource = str | Path | bytes | ImageRecord
-"""A file, the bytes of one, or where they are."""
+ImageSource = str | Path | bytes | ImageRecord | Image.Image | NDArray[Any]
+"""A file, the bytes of one, where they are, or an image that is in memory."""
+DEFAULT: Final = Decoding()
+"""Transparency is dropped, deep images are scaled by their number of bits."""
 IMAGE_EXTENSIONS = frozenset(
     {
         ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp",
@@ -49,17 +53,18 @@ _UPRIGHT = {
 _SWAPS_SIDES = {5, 6, 7, 8}
 
 
-def decode_image(source: ImageSource, name: str | None = None, *, max_pixels: int | None = None) -> NDArray[np.uint8]:
+def decode_image(source: ImageSource, name: str | None = None, *, decoding: Decoding = DEFAULT) -> NDArray[np.uint8]:
     """Reads an image as upright RGB.
 
-    The EXIF orientation is applied; a broken EXIF block is ignored. An alpha channel or a transparent palette
-    entry is dropped and the colour under it kept, exactly as PIL's ``convert("RGB")`` does. More than 8 bits are
-    scaled, not clipped. Of an animation, the first frame is read.
+    The EXIF orientation is applied; a broken EXIF block is ignored. Without a background, an alpha channel or a
+    transparent palette entry is dropped and the colour under it kept, exactly as PIL's ``convert("RGB")`` does. More
+    than 8 bits are scaled, not clipped. Of an animation, the first frame is read.
 
     Args:
-        source: A file, a record of one, or the bytes of one.
+        source: A file, a record of one, the bytes of one, a PIL image, or an array: uint8 (H, W), (H, W, 1), (H, W, 3)
+            or (H, W, 4), or uint16 (H, W).
         name: What an error calls it; None: the file.
-        max_pixels: An image with more is refused; None: as Pillow does.
+        decoding: What to do about large, transparent and deep images.
 
     Returns:
         uint8 (H, W, 3), RGB, writable.
@@ -75,9 +80,9 @@ def decode_image(source: ImageSource, name: str | None = None, *, max_pixels: in
         >>> decode_image(file.getvalue()).shape
         (2, 4, 3)
     """
-    with _image(source, name, max_pixels) as image:
+    with _image(source, name, decoding.max_pixels) as image:
         image.load()
-        return np.array(upright(to_rgb(image), read_orientation(image)))
+        return np.array(upright(to_rgb(image, decoding), read_orientation(image)))
 
 
 class CheckedImage(NamedTuple):
@@ -86,39 +91,49 @@ class CheckedImage(NamedTuple):
     Attributes:
         size: Width and height of the upright image, pixels.
         mode: How its file stores colours, by Pillow's name, such as ``RGB``, ``L`` or ``CMYK``.
+        is_flat: Whether a transparent or deep image is decoded to (nearly) one colour, although its file holds more.
     """
 
     size: tuple[int, int]
     mode: str
+    is_flat: bool = False
 
 
-def check_image(source: ImageSource, name: str | None = None, *, max_pixels: int | None = None) -> CheckedImage:
+def check_image(source: ImageSource, name: str | None = None, *, decoding: Decoding = DEFAULT) -> CheckedImage:
     """Reads all of an image's data, as cheaply as that can be done, to learn whether `decode_image` could.
 
     A JPEG is decoded at an eighth of its size: every byte is still read, so truncation is found, at less than
-    half of the time.
+    half of the time. What cannot be decoded like that is decoded whole before it is refused.
 
     Args:
         source: A file, a record of one, or the bytes of one.
         name: What an error calls it; None: the file.
-        max_pixels: An image with more is refused; None: as Pillow does.
+        decoding: As of `decode_image`.
 
     Raises:
         BadImageError: As `decode_image`.
     """
-    with _image(source, name, max_pixels) as image:
+    with contextlib.suppress(BadImageError):
+        return _check(source, name, decoding, cheaply=True)
+    return _check(source, name, decoding, cheaply=False)
+
+
+def _check(source: ImageSource, name: str | None, decoding: Decoding, *, cheaply: bool) -> CheckedImage:
+    with _image(source, name, decoding.max_pixels) as image:
         size, mode = image.size, image.mode
-        if image.draft(None, (image.width // 8, image.height // 8)) is None:
+        smaller = (max(1, image.width // 8), max(1, image.height // 8))
+        if not cheaply or image.draft(None, smaller) is None:
             image.load()
             # A TIFF is turned upright by Pillow while it loads.
             size = image.size
         image.load()
-        return CheckedImage(upright_size(size, read_orientation(image)), mode)
+        colours = to_rgb(image, decoding)
+        return CheckedImage(upright_size(size, read_orientation(image)), mode, is_flat(image, colours))
 
 
-def image_orientation(source: ImageSource, name: str | None = None, *, max_pixels: int | None = None) -> int:
+def image_orientation(source: ImageSource, name: str | None = None, *, decoding: Decoding = DEFAULT) -> int:
     """The EXIF orientation that `decode_image` applies, 1 (upright) where it is missing; arguments as there."""
-    with _image(source, name, max_pixels) as image:
+    with _image(source, name, decoding.max_pixels) as image:
         return read_orientation(image)
 
 
@@ -132,21 +147,34 @@ def read_image_bytes(record: ImageRecord) -> bytes:
         return record.read()
 
 
+def is_in_memory(source: ImageSource) -> bool:
+    """Whether an image has no file that could be named."""
+    return isinstance(source, bytes | Image.Image | np.ndarray)
+
+
 def describe(source: ImageSource) -> str:
     """What an error message calls an image."""
-    return f"image of {len(source)} bytes" if isinstance(source, bytes) else str(source)
+    if isinstance(source, bytes):
+        return f"image of {len(source)} bytes"
+    return "image in memory" if is_in_memory(source) else str(source)
 
 
 @contextlib.contextmanager
 def _image(source: ImageSource, name: str | None, max_pixels: int | None) -> Iterator[Image.Image]:
     """Opens an image and turns every error into `BadImageError`."""
-    with _reported_as(name or describe(source)), silenced(), pixel_limit(max_pixels), _open(source) as file:
-        if not file.read(1):
-            raise ValueError("the file is empty")
-        file.seek(0)
-        with Image.open(file, formats=_formats()) as image:
+    with _reported_as(name or describe(source)), silenced(), pixel_limit(max_pixels):
+        if isinstance(source, Image.Image | np.ndarray):
+            image = source if isinstance(source, Image.Image) else image_of_array(source)
             refuse_too_many_pixels(image.size, max_pixels)
-            yield image
+            yield image  # it stays open: it belongs to the caller
+            return
+        with _open(source) as file:
+            if not file.read(1):
+                raise ValueError("the file is empty")
+            file.seek(0)
+            with Image.open(file, formats=_formats()) as image:
+                refuse_too_many_pixels(image.size, max_pixels)
+                yield image
 
 
 @contextlib.contextmanager
@@ -162,7 +190,7 @@ def _reported_as(name: str) -> Iterator[None]:
         raise BadImageError(f"cannot read {name}: {_reason(error)}") from None
 
 
-def _open(source: ImageSource) -> IO[bytes]:
+def _open(source: str | Path | bytes | ImageRecord) -> IO[bytes]:
     if isinstance(source, ImageRecord):
         return io.BytesIO(source.read())
     if isinstance(source, bytes):
@@ -184,38 +212,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Converts a loaded image to mode RGB.
-
-    Modes of 8 bits and less are Pillow's ``convert("RGB")``, which drops alpha. Pillow clips the deeper ones to
-    255, which turns a 16-bit photograph white; they are scaled here instead.
-    """
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return _grey(_integer_to_8_bit(np.asarray(image).astype(np.int64)))
-    if image.mode == "F":
-        return _grey(_float_to_8_bit(np.asarray(image, dtype=np.float64)))
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _integer_to_8_bit(values: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Keeps the upper 8 of 16 bits, as Pillow does for 16-bit colour; of more bits, if the values need more."""
-    values = values.clip(min=0)
-    num_bits = max(16, int(values.max()).bit_length())
-    return (values >> (num_bits - 8)).astype(np.uint8)
-
-
-def _float_to_8_bit(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Scales from the smallest usual full scale that holds all values: 1, 255, 65535, else the largest value."""
-    values = np.where(np.isfinite(values), values, 0.0).clip(min=0.0)
-    largest = float(values.max())
-    full_scale = next((scale for scale in (1.0, 255.0, 65535.0) if largest <= scale), largest)
-    return np.rint(values * (255.0 / full_scale)).astype(np.uint8)
-
-
-def _grey(values: NDArray[np.uint8]) -> Image.Image:
-    return Image.fromarray(values).convert("RGB")
 
 
 def read_orientation(image: Image.Image) -> int:

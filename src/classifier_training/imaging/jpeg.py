@@ -14,8 +14,9 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from classifier_training.imaging.decode import decode_image, image_orientation, upright, upright_size
+from classifier_training.imaging.decode import DEFAULT, decode_image, image_orientation, upright, upright_size
 from classifier_training.imaging.pillow_state import has_too_many_pixels
+from classifier_training.types import Decoding
 
 SHRINKS: Final = (8, 4, 2)
 """What the sides of an image can be divided by while it is decoded."""
@@ -30,7 +31,7 @@ class EncodedImage:
     Args:
         content: The bytes of its file.
         name: What an error calls it.
-        max_pixels: An image with more is refused; None: as Pillow does.
+        decoding: As of `decode_image`.
 
     Attributes:
         size: Width and height of the upright image, pixels.
@@ -39,19 +40,19 @@ class EncodedImage:
         BadImageError: It is not an image, or too large.
     """
 
-    def __init__(self, content: bytes, name: str, *, max_pixels: int | None = None) -> None:
+    def __init__(self, content: bytes, name: str, *, decoding: Decoding = DEFAULT) -> None:
         self._content = content
         self._name = name
-        self._max_pixels = max_pixels
+        self._decoding = decoding
         self._pixels: NDArray[np.uint8] | None = None
         self._orientation = 1
         self._stored_size = _plain_jpeg_size(content)
-        if self._stored_size is None or has_too_many_pixels(self._stored_size, max_pixels):
+        if self._stored_size is None or has_too_many_pixels(self._stored_size, decoding.max_pixels):
             self._pixels = self._decode_whole()
             self.size = self._pixels.shape[1], self._pixels.shape[0]
         else:
             if _has_app1(content):  # opening by Pillow takes longer than a resize; most files have nothing to find
-                self._orientation = image_orientation(content, name, max_pixels=max_pixels)
+                self._orientation = image_orientation(content, name, decoding=decoding)
             self.size = upright_size(self._stored_size, self._orientation)
 
     def decode(self, shrink: int = 1) -> NDArray[np.uint8]:
@@ -76,7 +77,7 @@ class EncodedImage:
         return self._pixels if shrink == 1 else np.asarray(Image.fromarray(self._pixels).reduce(shrink))
 
     def _decode_whole(self) -> NDArray[np.uint8]:
-        return decode_image(self._content, self._name, max_pixels=self._max_pixels)
+        return decode_image(self._content, self._name, decoding=self._decoding)
 
 
 def largest_shrink(side: int, needed: int) -> int:

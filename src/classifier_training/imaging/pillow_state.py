@@ -14,11 +14,14 @@ from typing import Any, cast
 
 from PIL import Image
 
+from classifier_training.imaging.library_messages import hold_messages, release_messages
+
 _lock = threading.Lock()
 _limits: list[int] = []
 _pillows_own: int | None = None
 _num_inside = 0
 _filter: Any = None
+_held: Any = None
 
 
 class TooManyPixelsError(ValueError):
@@ -89,16 +92,17 @@ def _too_many(max_pixels: int | None) -> TooManyPixelsError:
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """Ignores warnings that Pillow raises, in whichever thread, until the last thread has left the block.
+    """Ignores warnings of Pillow and messages of its libraries, in any thread, until the last one has left the block.
 
     ``warnings.catch_warnings`` saves and restores the process's whole filter list, so two threads whose blocks
     overlap can leave each other's filters behind for good. This adds and removes one entry and touches no other.
     """
-    global _num_inside, _filter
+    global _num_inside, _filter, _held
     with _lock:
         if _num_inside == 0:
             warnings.filterwarnings("ignore", module=r"PIL\.")
             _filter = warnings.filters[0]
+            _held = hold_messages()
         _num_inside += 1
     try:
         yield
@@ -106,6 +110,7 @@ def silenced() -> Iterator[None]:
         with _lock:
             _num_inside -= 1
             if _num_inside == 0:
+                release_messages(_held)
                 # Somebody else may have put back an older list meanwhile; then the entry is gone already.
                 with contextlib.suppress(ValueError):
                     cast("list[Any]", warnings.filters).remove(_filter)

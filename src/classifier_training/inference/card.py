@@ -24,7 +24,7 @@ class DeploymentCard:
     Attributes:
         classes: K class names, in the order of the logits. Always text.
         preprocessing: How an image becomes the input.
-        temperature: `Classifier` divides the logits by it.
+        temperature: `OnnxClassifier` divides the logits by it.
         thresholds: The probability, in [0, 1], below which a prediction of a class is not to be trusted; by class.
         prediction_set_quantile: Quantile of conformal prediction sets, in [0, 1].
         reference_features: Statistics of the training photos, to recognise photos that are unlike them.
@@ -96,11 +96,16 @@ def read_preprocessing(values: object, source: str) -> Preprocessing:
     if not isinstance(values, dict):
         raise CheckpointError(f"{source} does not describe how images are prepared: it has no preprocessing")
     is_valid: dict[str, Callable[[Any], bool]] = {
-        "image_size": lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
+        "image_size": lambda value: _is_whole(value) and value > 0,
         "crop_pct": lambda value: _is_number(value) and 0 < value <= 1,
         "interpolation": lambda value: value in get_args(Interpolation),
         "mean": _is_triple,
         "std": lambda value: _is_triple(value) and all(number > 0 for number in value),
+        "max_image_pixels": lambda value: value is None or (_is_whole(value) and value > 0),
+        "background": lambda value: (
+            value is None or (_is_triple(value) and all(_is_whole(one) and 0 <= one <= 255 for one in value))
+        ),
+        "integer_range": lambda value: value is None or (_is_pair(value) and value[0] < value[1]),
     }
     for name, check in is_valid.items():
         if not check(values.get(name)):
@@ -134,6 +139,14 @@ def _check_version(version: object, source: str) -> None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(_is_number(one) and math.isfinite(one) for one in value)
 
 
 def _is_fraction(value: Any) -> bool:

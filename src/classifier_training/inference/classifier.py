@@ -14,20 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.errors import BadImageError, CheckpointError
-from classifier_training.imaging.decode import decode_image
+from classifier_training.imaging.decode import ImageSource, decode_image, is_in_memory
 from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.labels import read_labels_mapping
 from classifier_training.inference.session import open_session
 from classifier_training.run.folder import ExportFolder
-from classifier_training.types import ImageRecord, OnBadImage, Prediction, Preprocessing
+from classifier_training.types import Decoding, OnBadImage, Prediction, Preprocessing
 
 # Pillow lets go of the interpreter while it decodes and resizes; more threads would only take the model's cores.
 _MAX_THREADS = 4
 _logger = logging.getLogger(__name__)
 
 
-class Classifier:
+class OnnxClassifier:
     """An exported classifier, with its deployment card.
 
     The card is read from the file's metadata; a file without one gets classes and preprocessing from the
@@ -50,7 +50,7 @@ class Classifier:
     Example:
         .. code-block:: python
 
-            classifier = Classifier("export/model.onnx")
+            classifier = OnnxClassifier("export/model.onnx")
             for prediction in classifier.predict_files(["shirt.jpg"]):
                 print(prediction.label, prediction.probability)
     """
@@ -78,22 +78,22 @@ class Classifier:
         temperature = self.card.temperature
         return cast("NDArray[np.float32]", logits if temperature is None else logits / temperature)
 
-    def predict_images(self, images: Sequence[NDArray[np.uint8]], batch_size: int = 32) -> list[Prediction]:
-        """Predicts images that are in memory.
+    def predict_images(self, images: Sequence[ImageSource], batch_size: int = 32) -> list[Prediction]:
+        """Predicts images that are in memory, as `predict_files` does files.
 
         Args:
-            images: uint8 (H, W, 3) each, upright RGB.
+            images: PIL images, the bytes of image files, or arrays: uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4),
+                or uint16 (H, W).
             batch_size: Images per run of the model.
+
+        Raises:
+            BadImageError: One cannot be read as an image.
         """
-        predictions: list[Prediction] = []
-        for start in range(0, len(images), batch_size):
-            batch = np.stack([preprocess(image, self.preprocessing) for image in images[start : start + batch_size]])
-            predictions.extend(self._prediction(row, None) for row in self.logits(batch))
-        return predictions
+        return list(self.predict_files(images, batch_size))
 
     def predict_files(
         self,
-        paths: Sequence[str | Path | ImageRecord],
+        paths: Sequence[ImageSource],
         batch_size: int = 32,
         on_bad_image: OnBadImage = "raise",
         on_skip: Callable[[str, BadImageError], None] | None = None,
@@ -101,26 +101,30 @@ class Classifier:
         """Predicts files, in order, decoding ahead of the model.
 
         Args:
-            paths: Image files, or records of them.
+            paths: Image files, records of them, or what `predict_images` takes.
             batch_size: Images per run of the model.
             on_bad_image: ``raise`` stops at a file that is not an image; ``skip`` yields nothing for it.
-            on_skip: Called with the path and the error of a file left out; None logs a warning.
+            on_skip: Called with the name and the error of a file left out; None logs a warning.
 
         Raises:
             BadImageError: A file is not an image and ``on_bad_image`` is ``raise``.
         """
         for positions, logits in self.logits_of_files(paths, batch_size, on_bad_image, on_skip):
             for position, row in zip(positions, logits, strict=True):
-                yield self._prediction(row, str(paths[position]))
+                source = paths[position]
+                yield self._prediction(row, None if is_in_memory(source) else str(source))
 
     def logits_of_files(
         self,
-        paths: Sequence[str | Path | ImageRecord],
+        paths: Sequence[ImageSource],
         batch_size: int = 32,
         on_bad_image: OnBadImage = "raise",
         on_skip: Callable[[str, BadImageError], None] | None = None,
+        decoding: Decoding | None = None,
     ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         """Runs the model on files, in order, batch by batch; arguments and errors as `predict_files`.
+
+        ``decoding`` replaces that of `preprocessing`; None: it stays.
 
         Yields:
             The positions in ``paths`` of the n images of a batch, and their logits, float32 (n, K).
@@ -128,14 +132,15 @@ class Classifier:
         _check_arguments(batch_size, on_bad_image)
         positions: list[int] = []
         batch: list[NDArray[np.float32]] = []
-        for position, image in enumerate(_read_ahead(paths, self.preprocessing, 2 * batch_size)):
+        preprocessing = self.preprocessing if decoding is None else self.preprocessing.decoded_as(decoding)
+        for position, image in enumerate(_read_ahead(paths, preprocessing, 2 * batch_size)):
             if isinstance(image, BadImageError):
                 if on_bad_image == "raise":
                     raise image
                 if on_skip is None:
                     _logger.warning("left out: %s", image)
                 else:
-                    on_skip(str(paths[position]), image)
+                    on_skip(_name(paths[position], position), image)
                 continue
             positions.append(position)
             batch.append(image)
@@ -201,7 +206,7 @@ def _check_arguments(batch_size: int, on_bad_image: str) -> None:
 
 
 def _read_ahead(
-    paths: Sequence[str | Path | ImageRecord], preprocessing: Preprocessing, num_ahead: int
+    paths: Sequence[ImageSource], preprocessing: Preprocessing, num_ahead: int
 ) -> Iterator[NDArray[np.float32] | BadImageError]:
     """Yields every image as the model's input, float32 (3, S, S), in order, or the error that it gave.
 
@@ -210,8 +215,8 @@ def _read_ahead(
     executor = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="decode")
     waiting: deque[Future[NDArray[np.float32] | BadImageError]] = deque()
     try:
-        for path in paths:
-            waiting.append(executor.submit(_read, path, preprocessing))
+        for position, path in enumerate(paths):
+            waiting.append(executor.submit(_read, path, _name(path, position), preprocessing))
             if len(waiting) > num_ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -220,8 +225,13 @@ def _read_ahead(
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(path: str | Path | ImageRecord, preprocessing: Preprocessing) -> NDArray[np.float32] | BadImageError:
+def _name(source: ImageSource, position: int) -> str:
+    """What an error calls an image."""
+    return f"images[{position}]" if is_in_memory(source) else str(source)
+
+
+def _read(source: ImageSource, name: str, preprocessing: Preprocessing) -> NDArray[np.float32] | BadImageError:
     try:
-        return preprocess(decode_image(path), preprocessing)
+        return preprocess(decode_image(source, name, decoding=preprocessing.decoding), preprocessing)
     except BadImageError as error:
         return error

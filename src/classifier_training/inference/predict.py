@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, Final, NoReturn, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from classifier_training.errors import BadImageError, DataError, RunError, UserError
 from classifier_training.files.atomic import write_text
 from classifier_training.files.tables import write_table
-from classifier_training.files.text import did_you_mean
-from classifier_training.imaging.decode import IMAGE_EXTENSIONS
-from classifier_training.inference.classifier import Classifier
+from classifier_training.files.text import did_you_mean, exists
+from classifier_training.imaging.decode import IMAGE_EXTENSIONS, ImageSource
+from classifier_training.imaging.ignored import describe_ignored
+from classifier_training.inference.classifier import OnnxClassifier
 from classifier_training.run.folder import open_run
 from classifier_training.types import OnBadImage, Prediction
 
-Images = str | os.PathLike[str]
+AnyImage = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any]
+"""A file or folder, the bytes of an image file, a PIL image, or an array as `OnnxClassifier.predict_images` takes."""
+_ALLOWED: Final = "give a path, a PIL image, an array (uint8 or uint16), the bytes of an image file, or a list of these"
+_logger = logging.getLogger(__name__)
 
 
 def predict(
     model: str | os.PathLike[str],
-    images: Images | Sequence[Images],
+    images: AnyImage | Iterable[AnyImage],
     *,
     batch_size: int = 32,
     on_bad_image: OnBadImage = "raise",
@@ -31,7 +42,9 @@ def predict(
 
     Args:
         model: A run folder (its ``export/model.onnx``) or an ``.onnx`` file.
-        images: Image files and folders of them.
+        images: Image files, folders of them, bytes of image files, PIL images, arrays, or a list of any of these. An
+            array is uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint16 (H, W), or has one more dimension in front
+            for several images. All are decoded alike: EXIF orientation, transparency and depth are handled.
         batch_size: Images per run of the model.
         on_bad_image: ``raise`` stops at a file that is not an image; ``skip`` leaves it out.
         on_skip: Called with the path and the error of a file left out; None logs a warning.
@@ -45,14 +58,46 @@ def predict(
     Example:
         >>> predict("runs/shirts", ["shirt.jpg"])[0].label  # doctest: +SKIP
     """
-    classifier, paths = open_predictor(model, images)
-    return list(classifier.predict_files(paths, batch_size, on_bad_image, on_skip))
+    classifier, sources = open_predictor(model, images)
+    return list(classifier.predict_files(sources, batch_size, on_bad_image, on_skip))
 
 
-def open_predictor(model: str | os.PathLike[str], images: Images | Sequence[Images]) -> tuple[Classifier, list[Path]]:
-    """The classifier of a run or an ONNX file, and the image files that were named."""
-    named = [images] if isinstance(images, str | os.PathLike) else list(images)
-    return Classifier(_onnx_file(Path(model))), find_images([Path(image) for image in named])
+def open_predictor(
+    model: str | os.PathLike[str],
+    images: AnyImage | Iterable[AnyImage],
+    on_ignored: Callable[[str], None] = _logger.warning,
+) -> tuple[OnnxClassifier, list[ImageSource]]:
+    """The classifier of a run or an ONNX file, and the images that were named; arguments as of `find_images`."""
+    classifier, given = OnnxClassifier(_onnx_file(Path(model))), _listed(images)
+    found: list[ImageSource] = []
+    for source in given:
+        found += _images_at(source, on_ignored) if isinstance(source, Path) else [source]
+    _check_found(found, [source for source in given if isinstance(source, Path)])
+    return classifier, found
+
+
+def _listed(images: AnyImage | Iterable[AnyImage]) -> list[ImageSource]:
+    """The images one by one; paths as `Path`.
+
+    Raises:
+        DataError: One is of a type that is not an image.
+    """
+    is_one = isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image)
+    is_one = is_one or (isinstance(images, np.ndarray) and images.ndim in {2, 3})
+    if not is_one and not isinstance(images, Iterable):
+        raise DataError(f"images={images!r:.80} is not an image: {_ALLOWED}")
+    given: list[Any] = [images] if is_one else list(cast("Iterable[Any]", images))
+    listed: list[ImageSource] = []
+    for position, image in enumerate(given):
+        if isinstance(image, str | os.PathLike):
+            listed.append(Path(image))
+        elif isinstance(image, bytes | bytearray | memoryview):
+            listed.append(bytes(image))
+        elif isinstance(image, Image.Image | np.ndarray):
+            listed.append(image)
+        else:
+            raise DataError(f"images[{position}]={image!r:.80} is not an image: {_ALLOWED}")
+    return listed
 
 
 def table_rows(predictions: Sequence[Prediction]) -> Iterator[list[str]]:
@@ -112,36 +157,52 @@ def _onnx_file(path: Path) -> Path:
     return onnx
 
 
-def find_images(paths: Iterable[str | Path]) -> list[Path]:
+def find_images(paths: Iterable[str | Path], on_ignored: Callable[[str], None] = _logger.warning) -> list[Path]:
     """Lists the images in files and folders, in the order given.
 
     A file is taken with any name; a folder is searched with all its subfolders for files with an image's
     extension, in sorted order, hidden ones ignored.
 
+    Args:
+        paths: Files and folders.
+        on_ignored: Called with a warning about files in a folder that are not read.
+
     Raises:
         DataError: One does not exist, or none of them has an image.
     """
     sources = [Path(path) for path in paths]
-    found: list[Path] = []
-    for source in sources:
-        if source.is_dir():
-            found.extend(sorted(_images_below(source)))
-        elif source.exists():
-            found.append(source)
-        else:
-            raise DataError(f"no such file or folder: {source}{did_you_mean(source)}")
-    if not found:
-        if not sources:
-            raise DataError("no image was named; name image files, or folders of them")
-        extensions = ", ".join(sorted(IMAGE_EXTENSIONS))
-        raise DataError(f"no images in {', '.join(map(str, sources))}; searched for files that end in {extensions}")
+    found = [image for source in sources for image in _images_at(source, on_ignored)]
+    _check_found(found, sources)
     return found
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
+def _check_found(found: Sequence[object], sources: Sequence[Path]) -> None:
+    if found:
+        return
+    if not sources:
+        raise DataError("no image was named; name image files, or folders of them")
+    extensions = ", ".join(sorted(IMAGE_EXTENSIONS))
+    raise DataError(f"no images in {', '.join(map(str, sources))}; searched for files that end in {extensions}")
+
+
+def _images_at(source: Path, on_ignored: Callable[[str], None]) -> list[Path]:
+    """The file itself, or the images below the folder."""
+    if not exists(source):
+        raise DataError(f"no such file or folder: {source}{did_you_mean(source)}")
+    if not source.is_dir():
+        return [source]
+    images, others = _files_below(source)
+    if others:
+        on_ignored(describe_ignored(str(source), others))
+    return sorted(images)
+
+
+def _files_below(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """The images below a folder, and how many other files there are of each extension."""
+    images, others = list[Path](), Counter[str]()
     # Folders of photos are often links to other disks; a link back to a parent must not be walked for ever.
     visited: set[str] = set()
-    for parent, names, files in os.walk(folder, followlinks=True):
+    for parent, names, files in os.walk(folder, followlinks=True, onerror=_refuse_unreadable):
         real = os.path.realpath(parent)
         if real in visited:
             names.clear()
@@ -149,5 +210,15 @@ def _images_below(folder: Path) -> Iterator[Path]:
         visited.add(real)
         names[:] = sorted(name for name in names if not name.startswith("."))
         for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_EXTENSIONS:
-                yield Path(parent, name)
+            extension = Path(name).suffix.lower()
+            if name.startswith("."):
+                continue
+            if extension in IMAGE_EXTENSIONS:
+                images.append(Path(parent, name))
+            else:
+                others[extension or "no extension"] += 1
+    return images, others
+
+
+def _refuse_unreadable(error: OSError) -> NoReturn:
+    raise DataError(f"cannot read the folder {error.filename}: {error.strerror}") from None

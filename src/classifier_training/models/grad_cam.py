@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
 from classifier_training.metrics.scores import Predictions
-from classifier_training.types import ImageRecord
+from classifier_training.types import Decoding, ImageRecord
 from classifier_training.warn import warn_instead_of_raise
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def cam_function(
     predictions: Predictions,
     device: torch.device,
     *,
-    max_pixels: int | None = None,
+    decoding: Decoding | None = None,
 ) -> Callable[[list[int]], Mapping[int, NDArray[np.float32]]]:
     """Makes the function that computes the maps of some images, each for its predicted class.
 
@@ -85,17 +85,15 @@ def cam_function(
         records: Where the N images of the split are.
         predictions: Those of the model, whose classes are explained.
         device: Where to compute.
-        max_pixels: An image with more is refused; None: as Pillow does.
+        decoding: As of `decode_image`; None: the model's own.
     """
+    how = decoding or model.preprocessing.decoding
 
     def maps_of(indices: list[int]) -> Mapping[int, NDArray[np.float32]]:
         if not indices:
             return {}
         with warn_instead_of_raise("Grad-CAM"):
-            inputs = [
-                preprocess(decode_image(records[index], max_pixels=max_pixels), model.preprocessing)
-                for index in indices
-            ]
+            inputs = [preprocess(decode_image(records[index], decoding=how), model.preprocessing) for index in indices]
             images = torch.from_numpy(np.stack(inputs)).to(device)
             targets = torch.from_numpy(predictions.predicted[indices]).to(device)
             maps = grad_cam_maps(model.backbone, images, targets)

@@ -15,6 +15,7 @@ from classifier_training.imaging.decode import decode_image
 from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.read.scored_data import Example
 from classifier_training.pages.wording import percentage
+from classifier_training.types import Decoding
 
 LARGEST_BYTES = 512 * 1024  # a thumbnail has a few kilobytes
 _LARGEST_FIGURE_PIXELS = 2**24
@@ -102,7 +103,7 @@ def figure_url(path: Path | None) -> str | None:
 def _smaller(path: Path, _: int) -> str:
     """Cached: a page is rewritten after every epoch, and its figures are nearly always the same."""
     content = io.BytesIO()
-    image = Image.fromarray(decode_image(path, max_pixels=_LARGEST_FIGURE_PIXELS))
+    image = Image.fromarray(decode_image(path, decoding=Decoding(_LARGEST_FIGURE_PIXELS)))
     image.save(content, "JPEG", quality=_FIGURE_QUALITY)
     return _address(content.getvalue())
 

@@ -52,7 +52,7 @@ def write_examples(
         Whether nothing was postponed for lack of time.
     """
     chosen = choose_examples(scored.predictions, scored.num_examples)
-    thumbnails = Thumbnails(folder.thumbnails, records, preprocessing, max_pixels=scored.max_pixels)
+    thumbnails = Thumbnails(folder.thumbnails, records, preprocessing)
     sides = {index: CELL_SIDE if reasons == ["cell"] else LARGE_SIDE for index, reasons in chosen.items()}
     small = {index: _relative(folder, path) for index, path in thumbnails.make_all(sides, budget).items()}
     worst = [index for index, reasons in chosen.items() if "worst" in reasons and small[index] is not None]

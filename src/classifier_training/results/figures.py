@@ -46,7 +46,7 @@ def plot_scored(folder: ScoredFolder, scored: ScoredPass) -> None:
     with warn_instead_of_raise(f"the small images in {folder.root}"):
         write_examples(folder, scored, records, preprocessing)
     with warn_instead_of_raise(f"the figures of images in {folder.root}"):
-        plot_example_figures(folder, scored, pixels_of_records(folder, scored, records, preprocessing))
+        plot_example_figures(folder, scored, pixels_of_records(folder, records, preprocessing))
 
 
 def plot_confusion_figures(folder: ScoredFolder, scored: ScoredPass) -> None:
@@ -125,9 +125,7 @@ def spread(num_images: int, number: int) -> list[int]:
     return [int(position) for position in (np.arange(number) + 0.5) * num_images / number]
 
 
-def pixels_of_records(
-    folder: ScoredFolder, scored: ScoredPass, records: Sequence[ImageRecord], preprocessing: Preprocessing
-) -> Pixels:
+def pixels_of_records(folder: ScoredFolder, records: Sequence[ImageRecord], preprocessing: Preprocessing) -> Pixels:
     """Reads images as the model saw them, made smaller; arguments as of `write_examples`."""
-    thumbnails = Thumbnails(folder.thumbnails, records, preprocessing, max_pixels=scored.max_pixels)
+    thumbnails = Thumbnails(folder.thumbnails, records, preprocessing)
     return lambda index: thumbnails.pixels(index, SIDE)

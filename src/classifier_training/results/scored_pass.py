@@ -71,7 +71,6 @@ class ScoredPass:
         num_trained_on: How many of the images the model was trained on, byte for byte.
         cam: Gives the Grad-CAM maps of some images; None: they are not shown.
         num_examples: How many of the worst errors and of the least certain images are shown.
-        max_pixels: An image with more pixels is not shown; None: as Pillow does.
     """
 
     images: LabelledImages
@@ -85,7 +84,6 @@ class ScoredPass:
     num_trained_on: int = 0
     cam: Cam | None = None
     num_examples: int = NUM_EXAMPLES
-    max_pixels: int | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

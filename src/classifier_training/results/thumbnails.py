@@ -38,7 +38,6 @@ class Thumbnails:
         folder: Where they are.
         records: Where the images are, by position in the split.
         preprocessing: How the model saw them.
-        max_pixels: An image with more is taken for unreadable; None: as Pillow does.
 
     Attributes:
         num_postponed: How many were requested while there was no time to make them.
@@ -49,13 +48,10 @@ class Thumbnails:
         folder: Path,
         records: Sequence[ImageRecord],
         preprocessing: Preprocessing,
-        *,
-        max_pixels: int | None = None,
     ) -> None:
         self.folder = folder
         self.records = records
         self.preprocessing = preprocessing
-        self.max_pixels = max_pixels
         self.num_postponed = 0
 
     def make(self, index: int, side: int, budget: PlottingBudget | None = None) -> Path | None:
@@ -98,7 +94,7 @@ class Thumbnails:
         smaller = replace(self.preprocessing, image_size=side)
         record = self.records[index]
         try:
-            image = EncodedImage(read_image_bytes(record), str(record), max_pixels=self.max_pixels)
+            image = EncodedImage(read_image_bytes(record), str(record), decoding=self.preprocessing.decoding)
             decoded = image.decode(largest_shrink(min(image.size), smaller.resize_size))
         except BadImageError:
             return None
@@ -152,7 +148,8 @@ class Thumbnails:
             return None
         place = (record.path, record.offset, record.size, record.member, stamp)
         prepared = (self.preprocessing.crop_pct, self.preprocessing.interpolation, self.preprocessing.image_size)
-        return f"{zlib.crc32(repr((place, prepared)).encode('utf-8', 'surrogateescape')):08x}"
+        colours = (self.preprocessing.background, self.preprocessing.integer_range)
+        return f"{zlib.crc32(repr((place, prepared, *filter(None, colours))).encode('utf-8', 'surrogateescape')):08x}"
 
     def _has(self, path: Path, mark: str, side: int) -> bool:
         try:

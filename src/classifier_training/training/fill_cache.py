@@ -74,6 +74,7 @@ def prepare_cache(
     config = load_config(read_overrides(*overrides, target, photos=photos))
     check_backbone_name(config.model.name)
     preprocessing = backbone_preprocessing(config.model.name, config.data.image_size, config.data.crop_pct)
+    preprocessing = preprocessing.decoded_as(config.data.decoding)
     found = load_photos(config.data, config.seed, checking)
     with contextlib.closing(open_caches(found, config.data, preprocessing)) as caches:
         return _fill(caches, found, config.data, preprocessing, storing)
@@ -82,16 +83,16 @@ def prepare_cache(
 def _fill(
     caches: Caches, photos: Photos, config: DataConfig, preprocessing: Preprocessing, storing: Progress | None
 ) -> PreparedCache:
-    side, limit = reduced_side(config, preprocessing), config.max_image_pixels
+    side, decoding = reduced_side(config, preprocessing), config.decoding
     records, val_records = photos.records("train"), photos.records("val")
 
     def train_image(position: int) -> NDArray[np.uint8]:
         record = records[position]
-        image = EncodedImage(read_image_bytes(record), str(record), max_pixels=limit)
+        image = EncodedImage(read_image_bytes(record), str(record), decoding=decoding)
         return reduce_image(image, side or 0)
 
     def val_image(position: int) -> NDArray[np.uint8]:
-        return resized_for_evaluation(decode_image(val_records[position], max_pixels=limit), preprocessing)
+        return resized_for_evaluation(decode_image(val_records[position], decoding=decoding), preprocessing)
 
     num_made = 0
     if caches.train is not None and caches.train.cache is not None:

@@ -148,7 +148,7 @@ def score_best(
 
         scored = score_checkpoint(
             run.best_checkpoint,
-            lambda _: images,
+            lambda *_: images,
             plan.config,
             device=device,
             precision=plan.config.trainer.precision,  # type: ignore[arg-type]  # "auto" has been decided

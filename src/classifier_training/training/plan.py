@@ -13,6 +13,7 @@ from classifier_training.data.sources.detect import shown_root
 from classifier_training.data.splits.make import SPLIT_RULE
 from classifier_training.errors import ConfigError
 from classifier_training.files.text import name_some
+from classifier_training.imaging.library_messages import num_messages
 from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
 from classifier_training.models.device import auto_precision, resolve_accelerator
 from classifier_training.terminal.terminal import Terminal
@@ -49,14 +50,18 @@ def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE) 
     if config.trainer.precision == "16-mixed" and accelerator == "cpu":
         raise ConfigError("trainer.precision=16-mixed needs a GPU; a CPU takes bf16-mixed or 32-true")
     preprocessing = backbone_preprocessing(config.model.name, config.data.image_size, config.data.crop_pct)
+    preprocessing = preprocessing.decoded_as(config.data.decoding)
     with (
         terminal.progress("looking for photos", "folders") as scanning,
         terminal.progress("fetching photos", "files") as fetching,
         terminal.progress("checking photos", "files") as progress,
     ):
+        already = num_messages()
         photos = load_photos(
             config.data, config.seed, progress, scanning=scanning, fetching=fetching, split_rule=split_rule
         )
+    if num_messages() > already:
+        terminal.log_line(f"image libraries gave {num_messages() - already} message(s) while the photos were checked")
     return Plan(_decide(config, photos, preprocessing, accelerator), photos, preprocessing, accelerator)
 
 

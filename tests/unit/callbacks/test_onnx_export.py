@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from classifier_training.callbacks.onnx_export import ONNXExportCallback
 from classifier_training.errors import ClassifierTrainingError, ConfigError, VerificationError
-from classifier_training.inference.classifier import Classifier
+from classifier_training.inference.classifier import OnnxClassifier
 from classifier_training.types import Exporter, Preprocessing
 
 pytestmark = [
@@ -204,7 +204,7 @@ def test_a_data_module_gives_the_labels(tmp_path: Path) -> None:
     make_trainer(tmp_path, callback).fit(Foreign(), datamodule=datamodule)
 
     assert files_in(tmp_path / "onnx") == ["labels_mapping.json", "model.onnx", "verification.json"]
-    classifier = Classifier(callback.path)
+    classifier = OnnxClassifier(callback.path)
     assert (classifier.classes, classifier.preprocessing) == (datamodule.classes, datamodule.preprocessing)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ from classifier_training.evaluation.onnx import score_onnx
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.card import DeploymentCard
-from classifier_training.inference.classifier import Classifier, softmax
+from classifier_training.inference.classifier import OnnxClassifier, softmax
 from classifier_training.metrics.scores import scores_from_confusion
 from classifier_training.results.scored_pass import LabelledImages
-from classifier_training.types import ImageRecord, Preprocessing
+from classifier_training.types import Decoding, ImageRecord, Preprocessing
 
 CLASSES = tuple("abcdefg")
 PREPROCESSING = Preprocessing(image_size=16)
@@ -42,13 +43,13 @@ def labelled(files: list[str], classes: tuple[str, ...] = CLASSES) -> LabelledIm
 
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
 def test_the_scores_are_those_of_the_logits(model: Path, files: list[str], batch_size: int) -> None:
-    classifier, images = Classifier(model, num_threads=1), labelled(files)
+    classifier, images = OnnxClassifier(model, num_threads=1), labelled(files)
     logits = classifier.logits(np.stack([preprocess(decode_image(file), PREPROCESSING) for file in files]))
     expected = scores_from_confusion(*confusion_and_top5(logits, images.labels))
     progress: list[tuple[int, int]] = []
     config = Config.model_validate({"data": {"batch_size": batch_size}, "report": {"num_pictures": 3}})
 
-    scored = score_onnx(model, lambda _: images, config, progress=lambda *done: progress.append(done))
+    scored = score_onnx(model, lambda *_: images, config, progress=lambda *done: progress.append(done))
 
     assert scored.scores.to_dict(CLASSES) == expected.to_dict(CLASSES)
     np.testing.assert_array_equal(scored.predictions.labels, images.labels)
@@ -57,28 +58,29 @@ def test_the_scores_are_those_of_the_logits(model: Path, files: list[str], batch
     np.testing.assert_allclose(scored.predictions.probabilities, softmax(logits), rtol=1e-5)
     assert progress[-1] == (23, 23)
     assert progress[0] == (min(batch_size, 23), 23)
-    assert (scored.model, scored.preprocessing, scored.num_examples) == (str(model), PREPROCESSING, 3)
+    limited = replace(PREPROCESSING, max_image_pixels=config.data.max_image_pixels)
+    assert (scored.model, scored.preprocessing, scored.num_examples) == (str(model), limited, 3)
 
 
 def test_without_a_configuration_the_defaults_are_used(model: Path, files: list[str]) -> None:
-    seen: list[tuple[str, ...]] = []
+    seen: list[tuple[tuple[str, ...], Decoding]] = []
 
-    def choose(classes: tuple[str, ...]) -> LabelledImages:
-        seen.append(classes)
+    def choose(classes: tuple[str, ...], decoding: Decoding) -> LabelledImages:
+        seen.append((classes, decoding))
         return labelled(files, classes)
 
     scored = score_onnx(model, choose)
 
-    assert (seen, scored.num_examples, scored.max_pixels) == ([CLASSES], 24, None)
+    assert (seen, scored.num_examples) == ([(CLASSES, Decoding())], 24)
 
 
 def test_a_bad_image_stops(model: Path, files: list[str]) -> None:
     Path(files[4]).write_bytes(b"no image")
 
     with pytest.raises(BadImageError, match=r"4\.png"):
-        score_onnx(model, lambda _: labelled(files))
+        score_onnx(model, lambda *_: labelled(files))
 
 
 def test_nothing_to_score(model: Path) -> None:
     with pytest.raises(DataError, match="no image to score"):
-        score_onnx(model, lambda _: labelled([]))
+        score_onnx(model, lambda *_: labelled([]))

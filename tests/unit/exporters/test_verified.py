@@ -14,7 +14,7 @@ from classifier_training.exporters.forms import ExportSettings
 from classifier_training.exporters.onnx import FORM
 from classifier_training.exporters.verified import export_verified
 from classifier_training.inference.card import DeploymentCard
-from classifier_training.inference.classifier import Classifier
+from classifier_training.inference.classifier import OnnxClassifier
 from classifier_training.run.folder import ExportFolder
 from classifier_training.run.records import read_record
 from classifier_training.run.verification import Verification
@@ -56,7 +56,7 @@ def test_everything_that_deployment_needs_is_written(tmp_path: Path) -> None:
     assert figures["passed"] is True
     assert (figures["form"], figures["exporter"], figures["opset_version"]) == ("onnx", "torchscript", 18)
     assert json.loads((tmp_path / "out" / "labels_mapping.json").read_text())["class_to_idx"]["猫"] == 3
-    classifier = Classifier(tmp_path / "out" / "model.onnx")
+    classifier = OnnxClassifier(tmp_path / "out" / "model.onnx")
     assert classifier.card == CARD
     assert (classifier.classes, classifier.preprocessing) == (CARD.classes, CARD.preprocessing)
     assert set(json.loads(classifier.metadata["versions"])) >= {"torch", "onnx"}

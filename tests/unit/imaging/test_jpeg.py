@@ -12,6 +12,7 @@ from tests.helpers.images import jpeg_bytes, make_image, make_pixels
 from classifier_training.errors import BadImageError
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.jpeg import SHRINKS, EncodedImage, largest_shrink
+from classifier_training.types import Decoding
 
 PHOTOS = sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
 ODD_SIZES = [(1, 1), (8, 8), (7, 9), (16, 17), (33, 31), (1, 70), (70, 3), (64, 48)]
@@ -136,13 +137,13 @@ def test_too_many_pixels_are_refused_before_decoding(format_name: str, monkeypat
     Image.fromarray(make_pixels(48, 32)).save(file, format_name)
 
     with pytest.raises(BadImageError, match=r"a: it has more than 1535 pixels; raise data\.max_image_pixels"):
-        EncodedImage(file.getvalue(), "a", max_pixels=48 * 32 - 1)
-    assert EncodedImage(file.getvalue(), "a", max_pixels=48 * 32).decode().shape == (32, 48, 3)
+        EncodedImage(file.getvalue(), "a", decoding=Decoding(48 * 32 - 1))
+    assert EncodedImage(file.getvalue(), "a", decoding=Decoding(48 * 32)).decode().shape == (32, 48, 3)
 
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)
     with pytest.raises(BadImageError, match="more than 1400 pixels, the safe limit of Pillow"):
         EncodedImage(file.getvalue(), "a")
-    assert EncodedImage(file.getvalue(), "a", max_pixels=48 * 32).decode().shape == (32, 48, 3)
+    assert EncodedImage(file.getvalue(), "a", decoding=Decoding(48 * 32)).decode().shape == (32, 48, 3)
 
 
 def test_the_largest_shrink_covers_what_is_needed() -> None:

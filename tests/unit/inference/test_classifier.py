@@ -16,7 +16,7 @@ from classifier_training.errors import BadImageError, CheckpointError
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.card import DeploymentCard
-from classifier_training.inference.classifier import Classifier, softmax
+from classifier_training.inference.classifier import OnnxClassifier, softmax
 from classifier_training.inference.labels import labels_mapping
 from classifier_training.types import Preprocessing
 
@@ -26,8 +26,8 @@ METADATA = DeploymentCard(CLASSES, PREPROCESSING).to_metadata()
 
 
 @pytest.fixture
-def classifier(tmp_path: Path) -> Classifier:
-    return Classifier(make_onnx(tmp_path / "model.onnx", 4, metadata=METADATA), num_threads=1)
+def classifier(tmp_path: Path) -> OnnxClassifier:
+    return OnnxClassifier(make_onnx(tmp_path / "model.onnx", 4, metadata=METADATA), num_threads=1)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def photos(tmp_path: Path) -> list[Path]:
     return [make_image(tmp_path / "photos" / f"{seed}.png", make_pixels(40, 30, seed)) for seed in range(7)]
 
 
-def test_classes_and_preprocessing_come_from_the_metadata(classifier: Classifier) -> None:
+def test_classes_and_preprocessing_come_from_the_metadata(classifier: OnnxClassifier) -> None:
     assert classifier.classes == CLASSES
     assert classifier.preprocessing == PREPROCESSING
     assert classifier.metadata == METADATA
@@ -44,7 +44,7 @@ def test_classes_and_preprocessing_come_from_the_metadata(classifier: Classifier
 def test_or_from_the_labels_mapping_in_its_folder(tmp_path: Path) -> None:
     (tmp_path / "labels_mapping.json").write_text(json.dumps(labels_mapping(CLASSES, PREPROCESSING)), encoding="utf-8")
 
-    classifier = Classifier(make_onnx(tmp_path / "model.onnx", 4))
+    classifier = OnnxClassifier(make_onnx(tmp_path / "model.onnx", 4))
 
     assert (classifier.classes, classifier.preprocessing) == (CLASSES, PREPROCESSING)
 
@@ -52,7 +52,7 @@ def test_or_from_the_labels_mapping_in_its_folder(tmp_path: Path) -> None:
 def test_the_temperature_of_the_card_changes_probabilities_and_no_label(tmp_path: Path) -> None:
     image = make_pixels(40, 30)
     plain, warm = (
-        Classifier(
+        OnnxClassifier(
             make_onnx(
                 tmp_path / f"{temperature}.onnx",
                 4,
@@ -68,7 +68,7 @@ def test_the_temperature_of_the_card_changes_probabilities_and_no_label(tmp_path
     np.testing.assert_allclose(sharpened, plain.probabilities, rtol=1e-5)
 
 
-def test_logits_are_those_of_the_model(classifier: Classifier) -> None:
+def test_logits_are_those_of_the_model(classifier: OnnxClassifier) -> None:
     images = np.random.default_rng(0).random((5, 3, 16, 16), dtype=np.float32)
 
     logits = classifier.logits(images)
@@ -80,7 +80,7 @@ def test_logits_are_those_of_the_model(classifier: Classifier) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
-def test_files_are_predicted_in_order(classifier: Classifier, photos: list[Path], batch_size: int) -> None:
+def test_files_are_predicted_in_order(classifier: OnnxClassifier, photos: list[Path], batch_size: int) -> None:
     predictions = list(classifier.predict_files(photos, batch_size))
 
     assert [prediction.file for prediction in predictions] == list(map(str, photos))
@@ -94,7 +94,7 @@ def test_files_are_predicted_in_order(classifier: Classifier, photos: list[Path]
         assert sum(prediction.probabilities) == pytest.approx(1.0, abs=1e-12)
 
 
-def test_images_in_memory_give_what_files_give(classifier: Classifier, photos: list[Path]) -> None:
+def test_images_in_memory_give_what_files_give(classifier: OnnxClassifier, photos: list[Path]) -> None:
     from_files = list(classifier.predict_files(photos, 2))
 
     from_memory = classifier.predict_images([decode_image(path) for path in photos], 2)
@@ -103,7 +103,7 @@ def test_images_in_memory_give_what_files_give(classifier: Classifier, photos: l
     assert {one.file for one in from_memory} == {None}
 
 
-def test_a_bad_image_stops_the_run(classifier: Classifier, photos: list[Path]) -> None:
+def test_a_bad_image_stops_the_run(classifier: OnnxClassifier, photos: list[Path]) -> None:
     photos[3].write_bytes(b"no image")
 
     with pytest.raises(BadImageError, match=r"3\.png"):
@@ -111,7 +111,7 @@ def test_a_bad_image_stops_the_run(classifier: Classifier, photos: list[Path]) -
 
 
 def test_a_bad_image_is_left_out_and_reported(
-    classifier: Classifier, photos: list[Path], caplog: pytest.LogCaptureFixture
+    classifier: OnnxClassifier, photos: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = [one for number, one in enumerate(classifier.predict_files(photos)) if number != 3]
     photos[3].write_bytes(b"no image")
@@ -127,7 +127,7 @@ def test_a_bad_image_is_left_out_and_reported(
     assert "3.png" in caplog.text
 
 
-def test_files_are_read_only_so_far_ahead(classifier: Classifier, photos: list[Path]) -> None:
+def test_files_are_read_only_so_far_ahead(classifier: OnnxClassifier, photos: list[Path]) -> None:
     many = photos * 20
     predictions = classifier.predict_files(many, 1)
     next(predictions)
@@ -140,7 +140,7 @@ def test_files_are_read_only_so_far_ahead(classifier: Classifier, photos: list[P
 
 
 @pytest.mark.parametrize(("batch_size", "on_bad_image"), [(0, "raise"), (1, "replace")])
-def test_wrong_arguments(classifier: Classifier, batch_size: int, on_bad_image: str) -> None:
+def test_wrong_arguments(classifier: OnnxClassifier, batch_size: int, on_bad_image: str) -> None:
     with pytest.raises(ValueError, match="must be"):
         list(classifier.predict_files([], batch_size, on_bad_image))  # type: ignore[arg-type]  # that is the test
 
@@ -160,26 +160,26 @@ def test_a_missing_a_foreign_and_a_truncated_file(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "picture.onnx", "PNG")
 
     with pytest.raises(CheckpointError, match=r"no such file: .*nothing"):
-        Classifier(tmp_path / "nothing.onnx")
+        OnnxClassifier(tmp_path / "nothing.onnx")
     for name in ("foreign", "empty", "truncated", "picture"):
         with pytest.raises(CheckpointError, match=rf"{name}\.onnx is not an ONNX model") as caught:
-            Classifier(tmp_path / f"{name}.onnx")
+            OnnxClassifier(tmp_path / f"{name}.onnx")
         assert "\n" not in str(caught.value)
 
 
 def test_what_is_not_an_image_classifier(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="2 outputs"):
-        Classifier(make_onnx(tmp_path / "a.onnx", num_outputs=2))
+        OnnxClassifier(make_onnx(tmp_path / "a.onnx", num_outputs=2))
     with pytest.raises(CheckpointError, match=r"its input is tensor\(float\) \['N', 3, 'L'\]"):
-        Classifier(make_onnx(tmp_path / "b.onnx", input_shape=("N", 3, "L")))
+        OnnxClassifier(make_onnx(tmp_path / "b.onnx", input_shape=("N", 3, "L")))
     with pytest.raises(CheckpointError, match="exactly 4 images at a time"):
-        Classifier(make_onnx(tmp_path / "c.onnx", input_shape=(4, 3, "H", "W")))
+        OnnxClassifier(make_onnx(tmp_path / "c.onnx", input_shape=(4, 3, "H", "W")))
 
 
 def test_labels_that_are_missing_or_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no class_names in its metadata, and no labels_mapping\.json in its"):
-        Classifier(make_onnx(tmp_path / "a.onnx", 4))
+        OnnxClassifier(make_onnx(tmp_path / "a.onnx", 4))
     with pytest.raises(CheckpointError, match="5 outputs, but 4 class names"):
-        Classifier(make_onnx(tmp_path / "b.onnx", 5, metadata=METADATA))
+        OnnxClassifier(make_onnx(tmp_path / "b.onnx", 5, metadata=METADATA))
     with pytest.raises(CheckpointError, match="takes images of 32 x 32 pixels, but its preprocessing makes 16 x 16"):
-        Classifier(make_onnx(tmp_path / "c.onnx", 4, metadata=METADATA, input_shape=("N", 3, 32, 32)))
+        OnnxClassifier(make_onnx(tmp_path / "c.onnx", 4, metadata=METADATA, input_shape=("N", 3, 32, 32)))

@@ -16,11 +16,11 @@ from classifier_training.types import Preprocessing
 SOURCE = Path(__file__).parents[3] / "src"
 
 PREDICT = """
-from classifier_training.inference.classifier import Classifier
+from classifier_training.inference.classifier import OnnxClassifier
 from classifier_training.inference.predict import find_images, predict
 from classifier_training.metrics.accumulator import ScoringPass
 
-classifier, images = Classifier(sys.argv[1]), find_images([sys.argv[2]])
+classifier, images = OnnxClassifier(sys.argv[1]), find_images([sys.argv[2]])
 (prediction,) = predict(sys.argv[1], images)
 scoring = ScoringPass(len(classifier.classes))
 for positions, logits in classifier.logits_of_files(images):

@@ -1,15 +1,24 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.helpers.images import make_image
 from tests.helpers.onnx_models import make_onnx
 
 from classifier_training.errors import BadImageError, DataError, RunError, UserError
 from classifier_training.files.tables import read_columns
 from classifier_training.inference.card import DeploymentCard
-from classifier_training.inference.predict import check_output, find_images, predict, table_rows, write_predictions
+from classifier_training.inference.predict import (
+    AnyImage,
+    check_output,
+    find_images,
+    predict,
+    table_rows,
+    write_predictions,
+)
 from classifier_training.types import Prediction, Preprocessing
 
 CLASSES = ("red, really", 'green "leaf"', "bläu\n012")
@@ -182,3 +191,57 @@ def test_a_folder_without_images_is_named(tmp_path: Path) -> None:
         find_images([tmp_path])
     with pytest.raises(DataError, match="no image was named"):
         find_images([])
+
+
+def test_images_in_memory_are_predicted_as_their_files(model: Path, photos: Path) -> None:
+    files = sorted(photos.iterdir())
+    expected = [one.probabilities for one in predict(model, files)]
+    arrays = []
+    for file in files:
+        with Image.open(file) as image:
+            arrays.append(np.asarray(image))
+    pictures = [Image.open(file) for file in files]
+
+    for images in (arrays, np.stack(arrays), [file.read_bytes() for file in files], pictures, iter(files)):
+        assert [one.probabilities for one in predict(model, images)] == expected
+    mixed = predict(model, [files[0], arrays[1], bytearray(files[2].read_bytes()), photos])
+    assert [one.file for one in mixed] == [str(files[0]), None, None, *map(str, files)]
+    assert [one.probabilities for one in mixed] == expected + expected
+    singles: list[AnyImage] = [arrays[0], pictures[0], files[0].read_bytes()]
+    for single in singles:
+        assert [one.probabilities for one in predict(model, single)] == expected[:1]
+    assert len(predict(model, arrays[0][..., 0])) == 1  # grey
+    for picture in pictures:
+        picture.close()
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (3, r"images=3 is not an image: give a path, a PIL image, an array"),
+        ([None], r"images\[0\]=None is not an image: give a path"),
+        ([np.zeros((9, 9, 3), np.float32)], r"cannot read images\[0\]: an array of float32 is not an image"),
+        ([np.zeros((9, 9), np.uint8), b"text"], r"cannot read images\[1\]: it is not an image"),
+        ([], "no image was named"),
+    ],
+)
+def test_what_is_not_an_image_is_refused(model: Path, images: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        predict(model, images)
+
+
+def test_files_that_are_not_read_are_warned_of(photos: Path) -> None:
+    make_files(photos, "a.HEIC", "b.heic", "notes.txt", "plain", ".hidden.heic")
+    warnings: list[str] = []
+
+    assert len(find_images([photos], warnings.append)) == 3
+    (warning,) = warnings
+    assert warning == (
+        f"files below {photos} that are not images are ignored: 2 × .heic, 1 × .txt, 1 × no extension; to use the .heic"
+        " files, convert them to JPEG or PNG"
+    )
+
+
+def test_a_name_that_is_too_long_is_not_there(photos: Path) -> None:
+    with pytest.raises(DataError, match="no such file or folder"):
+        find_images([photos / ("x" * 300)])

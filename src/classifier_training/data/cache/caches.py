@@ -66,13 +66,16 @@ def reduced_side(config: DataConfig, preprocessing: Preprocessing) -> int | None
 def open_caches(photos: Photos, config: DataConfig, preprocessing: Preprocessing) -> Caches:
     """Decides where the images of a run are kept, and opens the caches; ``preprocessing`` is that of evaluation."""
     side = reduced_side(config, preprocessing)
+    # what transparent and deep images look like depends on these
+    colours = [repr(one) for one in (preprocessing.background, preprocessing.integer_range) if one is not None]
     train = None
     if side is not None:
         # torch's kernels differ in their last bit from one instruction set to the next
         capability = torch.backends.cpu.get_cpu_capability()
-        maker = f"{simplejpeg.__version__} {torch.__version__} {capability}"
+        maker = " ".join([simplejpeg.__version__, torch.__version__, capability, *colours])
         train = _open(photos, "train", config, StoredForm("train", side, "bicubic", maker))
-    form = StoredForm("evaluation", preprocessing.resize_size, preprocessing.interpolation, PIL.__version__)
+    maker = " ".join([PIL.__version__, *colours])
+    form = StoredForm("evaluation", preprocessing.resize_size, preprocessing.interpolation, maker)
     return Caches(train, _open(photos, "val", config, form))
 
 

@@ -26,7 +26,8 @@ from classifier_training.data.sources.address import is_remote
 from classifier_training.data.sources.detect import list_photos
 from classifier_training.data.sources.listing import Listing
 from classifier_training.data.sources.table import Columns
-from classifier_training.types import Progress
+from classifier_training.imaging.decode import DEFAULT
+from classifier_training.types import Decoding, Progress
 
 MAX_FILES_COMPARED: Final = 100_000
 """Up to this many files, each one's size and time of change is compared at every start, which takes half a second.
@@ -39,7 +40,7 @@ def load_index(
     columns: Columns,
     cache: Path,
     *,
-    max_pixels: int | None = None,
+    decoding: Decoding = DEFAULT,
     checking: Progress | None = None,
     scanning: Progress | None = None,
     fetching: Progress | None = None,
@@ -50,7 +51,7 @@ def load_index(
         root: The source, an absolute path or an address.
         columns: Names of a table's columns.
         cache: The cache folder; where it cannot be written, the index is rebuilt at every start.
-        max_pixels: An image with more is rejected; None: as Pillow does.
+        decoding: What to do about large, transparent and deep images.
         checking: Reports how many images have been checked.
         scanning: Reports how many folders or shards have been scanned.
         fetching: Reports how many remote images have been fetched.
@@ -58,7 +59,7 @@ def load_index(
     Raises:
         DataError: The source cannot be listed.
     """
-    path = cache / "index" / f"{_name(root, columns, max_pixels)}.arrow"
+    path = cache / "index" / f"{_name(root, columns, decoding)}.arrow"
     find = functools.partial(list_photos, root, columns, cache=cache, scanning=scanning, fetching=fetching)
     index = _current(path, root)
     if index is None:
@@ -66,23 +67,23 @@ def load_index(
             with one_at_a_time(path):  # the other ranks of a run wait, instead of reading all images as well
                 index = _current(path, root)
                 if index is None:
-                    return _build(path, find, _open(path), max_pixels, checking)
+                    return _build(path, find, _open(path), decoding, checking)
         except OSError as error:
             if not is_cache_error(error, cache):
                 raise
-            return _build(_elsewhere(cache, error) / path.name, find, _open(path), max_pixels, checking)
+            return _build(_elsewhere(cache, error) / path.name, find, _open(path), decoding, checking)
     if checking is not None:
         checking(len(index), len(index))
     return index
 
 
 def _build(
-    path: Path, find: Callable[[], Listing], stored: Index | None, max_pixels: int | None, checking: Progress | None
+    path: Path, find: Callable[[], Listing], stored: Index | None, decoding: Decoding, checking: Progress | None
 ) -> Index:
     """Lists and checks all images, and writes their index; what the stored one knows of them is taken from it."""
     started = time.time_ns()  # anything that changes from now on makes the index old
     listing = find()
-    facts = _inspect(path, listing, stored, max_pixels, checking)
+    facts = _inspect(path, listing, stored, decoding, checking)
     watched = [[watched, *_state(watched)] for watched in listing.watched]
     write_index(path, listing, facts, watched=watched, made_at_ns=started)
     return Index(path)
@@ -108,7 +109,7 @@ def _elsewhere(cache: Path, error: OSError) -> Path:
 
 
 def _inspect(
-    path: Path, listing: Listing, stored: Index | None, max_pixels: int | None, progress: Progress | None
+    path: Path, listing: Listing, stored: Index | None, decoding: Decoding, progress: Progress | None
 ) -> Facts:
     """The facts of all images; those of files that the stored index knows are taken from it."""
     # the rows are read from a file too, so that they take no memory while the images are read
@@ -119,7 +120,7 @@ def _inspect(
         records = RowRecords(Index(unchecked), np.arange(count))
         facts = Facts.empty(count)
         known = None if stored is None else _known(listing, stored, facts)
-        return inspect_records(records, progress, known, facts, max_pixels=max_pixels)
+        return inspect_records(records, progress, known, facts, decoding=decoding)
     finally:
         unchecked.unlink()
 
@@ -132,21 +133,22 @@ def _known(listing: Listing, stored: Index, facts: Facts) -> Callable[[int, int]
         pc.fill_null(pc.index_in(listing_keys(listing.rows), stored.keys()), -1).combine_chunks().to_numpy()
     )
     stamps, widths, heights = stored.stamps, stored.widths, stored.heights
-    digests, modes = stored.digests, stored.modes
+    digests, modes, flat = stored.digests, stored.modes, stored.flat
 
     def copy(position: int, stamp: int) -> bool:
         row = found[position]
         if row < 0 or stamps[row] != stamp or widths[row] == 0:
             return False
         facts.stamps[position], facts.digests[position] = stamp, digests[row]
-        facts.widths[position], facts.heights[position], facts.modes[position] = widths[row], heights[row], modes[row]
+        facts.widths[position], facts.heights[position] = widths[row], heights[row]
+        facts.modes[position], facts.flat[position] = modes[row], flat[row]
         return True
 
     return copy
 
 
-def _name(root: str, columns: Columns, max_pixels: int | None) -> str:
-    text = json.dumps([root, asdict(columns), max_pixels])
+def _name(root: str, columns: Columns, decoding: Decoding) -> str:
+    text = json.dumps([root, asdict(columns), *asdict(decoding).values()])
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from classifier_training.errors import BadImageError, DataError
 from classifier_training.files.text import name_some
-from classifier_training.imaging.decode import check_image, read_image_bytes
-from classifier_training.types import ImageRecord, OnBadImage, Progress, file_stamp
+from classifier_training.imaging.decode import DEFAULT, check_image, read_image_bytes
+from classifier_training.types import Decoding, ImageRecord, OnBadImage, Progress, file_stamp
 
 DIGEST_BYTES: Final = 16
 MODES: Final = (
@@ -41,6 +41,7 @@ class Facts:
         heights: uint16 (N,), likewise.
         stamps: uint32 (N,), `file_stamp` of each image's file; 0 where the file is missing.
         modes: uint8 (N,), positions in `MODES`; 0 also where it is not an image.
+        flat: uint8 (N,), 1 where a transparent or deep image is decoded to (nearly) one colour.
         errors: Why a file is not an image, by position; names the file.
     """
 
@@ -49,6 +50,7 @@ class Facts:
     heights: NDArray[np.uint16]
     stamps: NDArray[np.uint32]
     modes: NDArray[np.uint8]
+    flat: NDArray[np.uint8]
     errors: dict[int, str]
 
     @classmethod
@@ -59,6 +61,7 @@ class Facts:
             np.zeros(count, np.uint16),
             np.zeros(count, np.uint16),
             np.zeros(count, np.uint32),
+            np.zeros(count, np.uint8),
             np.zeros(count, np.uint8),
             {},
         )
@@ -78,7 +81,7 @@ def inspect_records(
     known: Callable[[int, int], bool] | None = None,
     into: Facts | None = None,
     *,
-    max_pixels: int | None = None,
+    decoding: Decoding = DEFAULT,
 ) -> Facts:
     """Reads and checks images in parallel.
 
@@ -87,7 +90,7 @@ def inspect_records(
         progress: Reports the progress.
         known: Given a position and the stamp of its file: whether ``into`` holds the facts of that image already.
         into: Facts to complete; None: all are missing.
-        max_pixels: An image with more is rejected; None: as Pillow does.
+        decoding: What to do about large, transparent and deep images.
     """
     facts = into or Facts.empty(len(records))
     size = max(1, min(_RECORDS_PER_TASK, len(records) // 1000))
@@ -95,7 +98,7 @@ def inspect_records(
     def inspect_some(first: int) -> int:
         stop = min(first + size, len(records))
         for position in range(first, stop):
-            _inspect(records[position], position, facts, known, max_pixels)
+            _inspect(records[position], position, facts, known, decoding)
         return stop
 
     # decoding releases the interpreter lock, so threads use all cores and nothing is pickled
@@ -150,7 +153,7 @@ def _inspect(
     position: int,
     facts: Facts,
     known: Callable[[int, int], bool] | None,
-    max_pixels: int | None,
+    decoding: Decoding,
 ) -> None:
     try:
         stamp = current_stamp(record.path)
@@ -158,12 +161,12 @@ def _inspect(
             return
         facts.stamps[position] = stamp
         content = read_image_bytes(record)
-        (width, height), mode = check_image(content, str(record), max_pixels=max_pixels)
+        (width, height), mode, is_flat = check_image(content, str(record), decoding=decoding)
     except BadImageError as error:
         facts.errors[position] = str(error)
         return
     facts.widths[position], facts.heights[position] = min(width, _MAX_SIDE), min(height, _MAX_SIDE)
-    facts.modes[position] = _MODE_CODES.get(mode, 0)
+    facts.modes[position], facts.flat[position] = _MODE_CODES.get(mode, 0), is_flat
     facts.digests[position] = content_digest(content)
 
 

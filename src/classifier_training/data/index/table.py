@@ -23,7 +23,7 @@ from classifier_training.types import ImageRecord
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 ROWS_PER_BATCH: Final = 65_536
 _METADATA: Final = b"classifier_training"
 
@@ -110,6 +110,11 @@ class Index:
         return self._numbers("mode", np.uint8)
 
     @property
+    def flat(self) -> NDArray[np.uint8]:
+        """uint8 (N,), 1 where a transparent or deep image is decoded to (nearly) one colour."""
+        return self._numbers("flat", np.uint8)
+
+    @property
     def weights(self) -> NDArray[np.float32] | None:
         """float32 (N,), sampling weights; None where the source has none, NaN where a row has none."""
         if "weight" not in self._columns:
@@ -192,7 +197,8 @@ def write_index(path: Path, listing: Listing, facts: Facts, **metadata: Any) -> 
         pa.binary(DIGEST_BYTES), rows.num_rows, [None, pa.py_buffer(np.ascontiguousarray(facts.digests))]
     )
     table = rows.select(kept).append_column("digest", digests)
-    columns = {"width": facts.widths, "height": facts.heights, "stamp": facts.stamps, "mode": facts.modes}
+    columns = {"width": facts.widths, "height": facts.heights, "stamp": facts.stamps}
+    columns |= {"mode": facts.modes, "flat": facts.flat}
     for name, values in columns.items():
         table = table.append_column(name, pa.array(values))
     about = {

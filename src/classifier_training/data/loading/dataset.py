@@ -15,10 +15,10 @@ from classifier_training.data.loading.batch_memory import BatchMemory, make_batc
 from classifier_training.data.loading.resampling import reduced
 from classifier_training.data.loading.transforms import Randomness, TrainTransform, random_uniforms
 from classifier_training.data.sampling.batches import SampledIndices
-from classifier_training.imaging.decode import decode_image, read_image_bytes
+from classifier_training.imaging.decode import DEFAULT, decode_image, read_image_bytes
 from classifier_training.imaging.jpeg import EncodedImage, largest_shrink
 from classifier_training.imaging.preprocess import can_be_resized_whole, center_crop, resize, resize_and_crop
-from classifier_training.types import ClassificationBatch, ImageRecord, Preprocessing
+from classifier_training.types import ClassificationBatch, Decoding, ImageRecord, Preprocessing
 
 
 class Cache(Protocol):
@@ -39,7 +39,7 @@ class ImageDataset(Dataset[ClassificationBatch]):
         labels: int64 (N,), their class indices.
         image_size: Side S of the images.
         cache: Holds images that were decoded before; None: every image is decoded.
-        max_pixels: An image with more is refused; None: as Pillow does.
+        decoding: What to do about large, transparent and deep images.
 
     Attributes:
         memory: Where loader processes write batches; None: in memory of their own.
@@ -51,13 +51,13 @@ class ImageDataset(Dataset[ClassificationBatch]):
         labels: NDArray[np.int64],
         image_size: int,
         cache: Cache | None,
-        max_pixels: int | None,
+        decoding: Decoding,
     ) -> None:
         self.records = records
         self.labels = labels
         self.image_size = image_size
         self.cache = cache
-        self.max_pixels = max_pixels
+        self.decoding = decoding
         self.memory: BatchMemory | None = None
 
     def __len__(self) -> int:
@@ -90,7 +90,7 @@ class TrainDataset(ImageDataset):
         seed: The run's seed.
         cache: Holds images as ``reduce_to`` makes them; None: every image is decoded.
         reduce_to: Shorter side that images are reduced to before the random crop, pixels; None: not reduced.
-        max_pixels: An image with more is refused; None: as Pillow does.
+        decoding: What to do about large, transparent and deep images.
 
     Raises:
         ValueError: There is a cache, but images are not reduced: how much of a JPEG is decoded then depends on the
@@ -106,11 +106,11 @@ class TrainDataset(ImageDataset):
         *,
         cache: Cache | None = None,
         reduce_to: int | None = None,
-        max_pixels: int | None = None,
+        decoding: Decoding = DEFAULT,
     ) -> None:
         if cache is not None and reduce_to is None:
             raise ValueError("a cache of training images needs reduce_to, the size that they are kept in")
-        super().__init__(records, labels, transform.image_size, cache, max_pixels)
+        super().__init__(records, labels, transform.image_size, cache, decoding)
         self.transform = transform
         self.seed = seed
         self.reduce_to = reduce_to
@@ -140,7 +140,7 @@ class TrainDataset(ImageDataset):
 
     def _open(self, position: int) -> EncodedImage:
         record = self.records[position]
-        return EncodedImage(read_image_bytes(record), str(record), max_pixels=self.max_pixels)
+        return EncodedImage(read_image_bytes(record), str(record), decoding=self.decoding)
 
 
 class EvaluationDataset(ImageDataset):
@@ -151,7 +151,6 @@ class EvaluationDataset(ImageDataset):
         labels: int64 (N,), their class indices.
         preprocessing: The model's preprocessing.
         cache: Holds images resized for evaluation, or whole where they are smaller; None: every image is decoded.
-        max_pixels: As of `TrainDataset`.
     """
 
     def __init__(
@@ -161,9 +160,8 @@ class EvaluationDataset(ImageDataset):
         preprocessing: Preprocessing,
         *,
         cache: Cache | None = None,
-        max_pixels: int | None = None,
     ) -> None:
-        super().__init__(records, labels, preprocessing.image_size, cache, max_pixels)
+        super().__init__(records, labels, preprocessing.image_size, cache, preprocessing.decoding)
         self.preprocessing = preprocessing
 
     def __getitems__(self, positions: Sequence[int]) -> ClassificationBatch:
@@ -179,7 +177,7 @@ class EvaluationDataset(ImageDataset):
 
     def _square(self, position: int) -> NDArray[np.uint8]:
         def resized() -> NDArray[np.uint8]:
-            decoded = decode_image(self.records[position], max_pixels=self.max_pixels)
+            decoded = decode_image(self.records[position], decoding=self.decoding)
             return resized_for_evaluation(decoded, self.preprocessing)
 
         kept = self._cached(position, resized)

@@ -18,9 +18,9 @@ from classifier_training.data.packing.shard_writing import PackedSample, ShardKe
 from classifier_training.data.photos import Photos
 from classifier_training.data.sources.shard_manifest import Manifest, ShardEntry
 from classifier_training.files.atomic import write_json
-from classifier_training.imaging.decode import IMAGE_EXTENSIONS, decode_image, read_image_bytes
+from classifier_training.imaging.decode import DEFAULT, IMAGE_EXTENSIONS, decode_image, read_image_bytes
 from classifier_training.imaging.pillow_state import silenced
-from classifier_training.types import SPLITS, Progress, Split
+from classifier_training.types import SPLITS, Decoding, Progress, Split
 
 CLASSES_FILE: Final = "classes.json"
 JPEG_QUALITY: Final = 95
@@ -35,12 +35,12 @@ class Packing:
     Attributes:
         short_side: Longer short sides are reduced to this, pixels; None: no image is changed.
         shard_bytes: A shard is full when it has as many bytes.
-        max_pixels: An image with more is refused.
+        decoding: What to do about large, transparent and deep images that are reduced.
     """
 
     short_side: int | None
     shard_bytes: int
-    max_pixels: int | None = None
+    decoding: Decoding = DEFAULT
 
 
 def pack(
@@ -165,18 +165,18 @@ class _SplitSource:
         label = self._classes[self._labels[position]]
         side = self._packing.short_side
         if side is not None and min(self._widths[position], self._heights[position]) > side:
-            reduced = shrink_image(content, side, str(record), self._packing.max_pixels)
+            reduced = shrink_image(content, side, str(record), self._packing.decoding)
             return PackedSample(self._keys[position], ".jpg", reduced, label)
         return PackedSample(self._keys[position], _extension(record.member or record.path, content), content, label)
 
 
-def shrink_image(content: bytes, short_side: int, name: str, max_pixels: int | None = None) -> bytes:
+def shrink_image(content: bytes, short_side: int, name: str, decoding: Decoding = DEFAULT) -> bytes:
     """A smaller image, upright, as a JPEG file with all of its colour, from one with longer sides; see `decode_image`.
 
     Raises:
         BadImageError: It cannot be read.
     """
-    decoded = Image.fromarray(decode_image(content, name, max_pixels=max_pixels))
+    decoded = Image.fromarray(decode_image(content, name, decoding=decoding))
     scale = short_side / min(decoded.size)
     width, height = (max(short_side, round(side * scale)) for side in decoded.size)
     file = io.BytesIO()

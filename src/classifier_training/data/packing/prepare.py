@@ -20,7 +20,7 @@ from classifier_training.data.sources.address import is_remote
 from classifier_training.data.sources.shard_manifest import MANIFEST, Manifest, read_manifest
 from classifier_training.errors import ConfigError, DataError
 from classifier_training.terminal.terminal import Terminal
-from classifier_training.types import SPLITS, Split
+from classifier_training.types import SPLITS, Decoding, Split
 
 DEFAULT_SHARD_SIZE: Final = "256MB"
 
@@ -73,7 +73,7 @@ def prepare(
         >>> prepare("photos", to="shards", size=320)  # doctest: +SKIP
     """
     config = load_config(read_overrides(*overrides, photos=photos))
-    how = _packing(size, shard_size, config.data.max_image_pixels)
+    how = _packing(size, shard_size, config.data.decoding)
     folder = Path(to).expanduser().absolute()
     _refuse_own_source(folder, config.data.root)
     terminal = Terminal(quiet=quiet)
@@ -174,7 +174,7 @@ def _left_behind(photos: Photos) -> list[str]:
     return [*bad, *(f"{name} are not packed: shards hold images and class names only" for name in lost)]
 
 
-def _packing(size: int | None, shard_size: str, max_pixels: int | None) -> Packing:
+def _packing(size: int | None, shard_size: str, decoding: Decoding) -> Packing:
     if size is not None and size < 1:
         raise ConfigError(f"size={size} is not a length in pixels; give 1 or more")
     try:
@@ -183,4 +183,4 @@ def _packing(size: int | None, shard_size: str, max_pixels: int | None) -> Packi
         num_bytes = 0
     if num_bytes < 1:
         raise ConfigError(f"shard_size={shard_size!r} is not a number of bytes; give one such as 256MB or 1GiB")
-    return Packing(size, num_bytes, max_pixels)
+    return Packing(size, num_bytes, decoding)

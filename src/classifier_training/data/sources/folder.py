@@ -22,6 +22,7 @@ from classifier_training.data.sources.locations import (
 from classifier_training.data.sources.table_columns import TABLE_EXTENSIONS
 from classifier_training.errors import DataError
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS
+from classifier_training.imaging.ignored import describe_ignored
 from classifier_training.types import SPLITS, Progress, Split
 
 _THREADS_OF_REMOTE: Final = 8
@@ -132,8 +133,7 @@ def _add_classes(
             warnings.append(f"class folder {show(scan.folder)} holds no images{left_out}")
     _warn_of_stray_images(root, warnings)
     if others:
-        kinds = ", ".join(f"{count} × {kind}" for kind, count in sorted(others.items()))
-        warnings.append(f"files below {show(root)} that are not images are ignored: {kinds}")
+        warnings.append(describe_ignored(show(root), others))
 
 
 def _warn_of_stray_images(root: str, warnings: list[str]) -> None:

@@ -18,6 +18,7 @@ from classifier_training.data.index.check import MODES
 from classifier_training.data.index.table import Index
 from classifier_training.data.sources.table import Columns
 from classifier_training.imaging import decode
+from classifier_training.types import Decoding
 
 
 class Source:
@@ -157,7 +158,7 @@ def test_without_a_writable_cache_folder_it_warns_and_works(source: Source, tmp_
 
 
 def test_another_pixel_limit_is_another_index(source: Source) -> None:
-    limited = load_index(str(source.root), Columns(), source.cache, max_pixels=100)
+    limited = load_index(str(source.root), Columns(), source.cache, decoding=Decoding(100))
 
     assert len(limited.errors) == 5
     assert "data.max_image_pixels" in limited.errors[0]

@@ -31,7 +31,7 @@ from classifier_training.errors import BadImageError
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.jpeg import EncodedImage
 from classifier_training.imaging.preprocess import resize_and_crop
-from classifier_training.types import ClassificationBatch, ImageRecord, Preprocessing
+from classifier_training.types import ClassificationBatch, Decoding, ImageRecord, Preprocessing
 
 SMALL = Preprocessing(image_size=16, crop_pct=0.8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
 STRONG = DataConfig(vflip=0.5, auto_augment="randaugment", color_jitter=0.5, random_erasing=0.5)
@@ -254,9 +254,12 @@ def test_a_file_that_breaks_during_training_is_named_and_not_replaced(tmp_path: 
 @pytest.mark.parametrize("sample", [2, 3])
 def test_too_many_pixels_are_refused(tmp_path: Path, sample: int) -> None:
     width, height = SIZES[sample]
-    allowing, refusing = (make_train_dataset(tmp_path, max_pixels=width * height - less) for less in (0, 1))
+    allowing, refusing = (make_train_dataset(tmp_path, decoding=Decoding(width * height - less)) for less in (0, 1))
     scoring, refusing_to_score = (
-        make_evaluation_dataset(make_records(tmp_path), max_pixels=width * height - less) for less in (0, 1)
+        EvaluationDataset(
+            make_records(tmp_path), np.arange(len(SIZES)), SMALL.decoded_as(Decoding(width * height - less))
+        )
+        for less in (0, 1)
     )
 
     assert len(allowing.__getitems__(sampled([sample]))["labels"]) == 1

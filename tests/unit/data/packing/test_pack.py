@@ -11,6 +11,7 @@ from tests.helpers.images import make_pixels
 from classifier_training.data.packing.pack import shrink_image
 from classifier_training.errors import BadImageError
 from classifier_training.imaging.decode import decode_image
+from classifier_training.types import Decoding
 
 
 def encoded(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], kind: str = "PNG", orientation: int = 1) -> bytes:
@@ -56,4 +57,4 @@ def test_what_cannot_be_read_is_named() -> None:
     with pytest.raises(BadImageError, match=re.escape("cannot read /p/a.jpg: ")):
         shrink_image(b"no image", 10, "/p/a.jpg")
     with pytest.raises(BadImageError, match="cannot read a bomb: "):
-        shrink_image(encoded(make_pixels(100, 100)), 10, "a bomb", max_pixels=5000)
+        shrink_image(encoded(make_pixels(100, 100)), 10, "a bomb", decoding=Decoding(5000))
