@@ -249,6 +249,31 @@ class TestGoingOn:
         assert (run.root / missing).is_file()
         assert run.onnx.read_bytes() == trained.run.onnx.read_bytes()
 
+    @pytest.mark.parametrize("has_score", [True, False])
+    def test_best_weights_of_an_epoch_that_the_run_does_not_know_are_named(
+        self, program: WarmProgram, trained: Trained, tmp_path: Path, has_score: bool
+    ) -> None:
+        """As after a kill between the two checkpoints of an epoch, which a GPU then repeats with another score."""
+        run = RunFolder(shutil.copytree(trained.run.root, tmp_path / "run"))
+        content = torch.load(run.best_checkpoint, weights_only=True)
+        recorded = content["callbacks"]["RunCheckpoint"]["best_epoch"]
+        content["epoch"] = 7
+        content["callbacks"]["RunCheckpoint"] |= {"best_epoch": 7 if has_score else 5, "best_model_score": 0.875}
+        torch.save(content, run.best_checkpoint)
+        run.results.unlink()
+
+        finished = program("train", "--resume", run.root)
+
+        assert finished.code == 0, finished
+        known = "which scored 0.8750 then" if has_score else "whose score is not known"
+        expected = f"warning: {run.best_checkpoint} holds the weights of epoch 8, {known}; this run recorded epoch"
+        assert f"{expected} {recorded + 1} with" in " ".join(f"{finished.out} {finished.err}".split()), finished
+        best = json.loads(run.results.read_text())["best"]
+        assert (best["epoch"], best["val/top1"] == 0.875) == ((7, True) if has_score else (recorded, False))
+        assert json.loads(run.verification.read_text())["epoch"] == 7
+        again = program("train", "--resume", run.root)
+        assert "there is nothing left to do" in again.out
+
     @pytest.mark.parametrize("setting", ["export.opset_version=17", "export.tolerance=0.01"])
     def test_a_finished_run_that_is_to_be_exported_otherwise_is(
         self, program: WarmProgram, trained: Trained, tmp_path: Path, setting: str

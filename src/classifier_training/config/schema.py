@@ -241,7 +241,9 @@ class TrainerConfig(Section):
     num_nodes: PositiveInt = Field(1, description="number of machines")
     accumulate_grad_batches: PositiveInt = Field(1, description="batches per optimizer step")
     gradient_clip_val: NonNegativeFloat | None = Field(1.0, description="maximal gradient norm; null: no clipping")
-    deterministic: bool = Field(True, description="the same seed gives the same bits")
+    deterministic: bool = Field(
+        True, description="the same seed gives the same bits; on a GPU with slower kernels, attention's above all"
+    )
     early_stopping_patience: PositiveInt | None = Field(
         None, description="stop after this many epochs without a better monitored metric; null: never"
     )

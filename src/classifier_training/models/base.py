@@ -13,6 +13,7 @@ from torch import Tensor
 from classifier_training.config.schema import Config
 from classifier_training.errors import ClassifierTrainingError, ConfigError
 from classifier_training.metrics.scores import Scores
+from classifier_training.models.attention import repeatable_attention
 from classifier_training.models.backbone import backbone_preprocessing, create_backbone, head_parameters
 from classifier_training.models.freeze_backbone import FreezeBackbone
 from classifier_training.models.layer_sync import check_activations, keep_activations_in_sync, norms_with_activation
@@ -99,7 +100,8 @@ class BaseClassificationModel(lightning.LightningModule):
         """Images float32 (B, 3, S, S) to logits float32 (B, K)."""
         if self.settings.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        return cast("Tensor", self.backbone(images)).float()
+        with repeatable_attention(images.device):
+            return cast("Tensor", self.backbone(images)).float()
 
     def training_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""

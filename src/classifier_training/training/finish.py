@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,14 +10,17 @@ from pathlib import Path
 
 import torch
 
+from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.config.schema import Config
 from classifier_training.data.sources.detect import shown_root
+from classifier_training.errors import CheckpointError
 from classifier_training.evaluation.checkpoint import score_checkpoint
 from classifier_training.exporters.export import export_checkpoint
 from classifier_training.exporters.forms import DEFAULT_FORM
 from classifier_training.files.text import plain_text
 from classifier_training.metrics.intervals import ScoreIntervals, score_intervals
 from classifier_training.metrics.scores import Scores, scores_from_confusion
+from classifier_training.models.checkpoint import read_checkpoint
 from classifier_training.pages.write import report
 from classifier_training.results.figures import plot_scored
 from classifier_training.results.folder import write_scored
@@ -93,6 +97,7 @@ def finish_run(
     """
     config = plan.config
     scored = score_best(run, plan, terminal, device, check_stop)
+    trained = check_best(run, trained, terminal)
     check_stop()
     results = results_of(plan, trained, scored)
     write_results(run.results, results)  # before anything else can fail
@@ -157,6 +162,29 @@ def score_best(
     return replace(scored, model=run.best_checkpoint.relative_to(run.root).as_posix())
 
 
+def check_best(run: RunFolder, trained: Trained, terminal: Terminal) -> Trained:
+    """What is known of the weights in ``best.ckpt``, with a warning where they are not those that the run recorded.
+
+    A run that is killed between its writing of ``best.ckpt`` and of ``last.ckpt`` repeats an epoch when it is resumed.
+    Where the repetition scores otherwise, as on a GPU it may, the weights in the file are of an epoch that this run
+    does not know, and the earlier best ones are lost.
+    """
+    checkpoint = read_checkpoint(run.best_checkpoint)
+    epoch = int(checkpoint["epoch"])
+    if epoch == trained.best_epoch:
+        return trained
+    own = checkpoint.get("callbacks", {}).get(RunCheckpoint.__qualname__, {})
+    score = own.get("best_model_score") if own.get("best_epoch") == epoch else None
+    known = "whose score is not known" if score is None else f"which scored {score:.4f} then"
+    terminal.warn(
+        f"{run.best_checkpoint} holds the weights of epoch {epoch + 1}, {known}; this run recorded epoch"
+        f" {trained.best_epoch + 1} with {trained.best_score:.4f} as its best, and these weights are no longer there:"
+        f" the training was stopped while it wrote its checkpoints, or the file was replaced; scores and export are"
+        f" those of epoch {epoch + 1}; to be sure of the best weights, train again"
+    )
+    return trained if score is None else replace(trained, best_epoch=epoch, best_score=float(score))
+
+
 def results_of(plan: Plan, trained: Trained, scored: ScoredPass) -> ResultsFile:
     """The content of ``results.json`` before the export."""
     monitor, scores = plan.config.checkpoint.monitor, split_scores(scored)
@@ -192,7 +220,9 @@ def finished_result(run: RunFolder, config: Config, *, num_epochs: int, best_epo
         results = read_record(run.results, ResultsFile)
     except DamagedFileError:
         return None
-    if results.epochs != num_epochs or results.best_epoch != best_epoch or results.final is None:
+    if results.epochs != num_epochs or results.final is None:
+        return None
+    if results.best_epoch not in (best_epoch, _epoch_of(run.best_checkpoint)):
         return None
     if config.export.enabled:
         wanted, files = config.export.model_dump(exclude={"enabled"}), (run.onnx, run.labels_mapping, run.verification)
@@ -203,6 +233,13 @@ def finished_result(run: RunFolder, config: Config, *, num_epochs: int, best_epo
     scores = scores_from_confusion(final.cells, round(final.top5 * final.num_images))
     onnx = run.onnx if config.export.enabled else None
     return _train_result(run, results, scores, score_intervals(scores), onnx)
+
+
+def _epoch_of(checkpoint: Path) -> int | None:
+    """The epoch of the weights in a checkpoint; None where it cannot be read."""
+    with contextlib.suppress(CheckpointError):
+        return int(read_checkpoint(checkpoint)["epoch"])
+    return None
 
 
 def _train_result(
