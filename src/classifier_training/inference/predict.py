@@ -16,6 +16,7 @@ from PIL import Image
 
 from classifier_training.errors import BadImageError, DataError, RunError, UserError
 from classifier_training.files.atomic import write_text
+from classifier_training.files.hidden import is_skipped
 from classifier_training.files.tables import write_table
 from classifier_training.files.text import did_you_mean, exists
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS, ImageSource
@@ -208,10 +209,10 @@ def _files_below(folder: Path) -> tuple[list[Path], Counter[str]]:
             names.clear()
             continue
         visited.add(real)
-        names[:] = sorted(name for name in names if not name.startswith("."))
+        names[:] = sorted(name for name in names if not is_skipped(name))
         for name in files:
             extension = Path(name).suffix.lower()
-            if name.startswith("."):
+            if is_skipped(name):
                 continue
             if extension in IMAGE_EXTENSIONS:
                 images.append(Path(parent, name))

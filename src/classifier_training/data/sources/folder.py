@@ -21,6 +21,7 @@ from classifier_training.data.sources.locations import (
 )
 from classifier_training.data.sources.table_columns import TABLE_EXTENSIONS
 from classifier_training.errors import DataError
+from classifier_training.files.hidden import skipped_notice
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS
 from classifier_training.imaging.ignored import describe_ignored
 from classifier_training.types import SPLITS, Progress, Split
@@ -63,16 +64,19 @@ def list_split_folders(
 ) -> Listing:
     """Lists ``{train, val, test}/<class>/…``; what else lies in ``root`` is only warned of."""
     root = os.fspath(root)
-    rows, warnings, watched = RowWriter(), list[str](), [root]
-    classes = {split: entries(folders[split]).folders for split in SPLITS if split in folders}
-    scans = _scan([folder for found in classes.values() for folder in found], progress)
+    rows, warnings, watched, skipped = RowWriter(), list[str](), [root], set[str]()
+    classes = {split: entries(folders[split], skipped).folders for split in SPLITS if split in folders}
+    scans = _scan([folder for found in classes.values() for folder in found], progress, skipped)
     for split, found in classes.items():
         watched.append(folders[split])
         _add_classes(rows, folders[split], [next(scans) for _ in found], split, warnings, watched)
-    ignored = [folder for folder in entries(root).folders if folder not in folders.values() and holds_images(folder)]
+    ignored = [
+        folder for folder in entries(root, skipped).folders if folder not in folders.values() and holds_images(folder)
+    ]
     if ignored:
         warnings.append(f"images next to the split folders are ignored: {', '.join(map(show, ignored))}")
     _warn_of_stray_images(root, warnings)
+    warnings += skipped_notice(show(root), skipped)
     names = ", ".join(name_of(folders[split]) for split in classes)
     locations = {split: show(folders[split]) for split in classes}
     layout = f"split folders ({names}) with one folder per class"
@@ -82,11 +86,14 @@ def list_split_folders(
 def list_class_folders(root: str | os.PathLike[str], progress: Progress | None = None) -> Listing:
     """Lists ``root/<class>/…``, classes and files in lexicographic order; ``root`` is a path or an address.
 
-    Hidden files and folders are ignored. Images may lie deeper below their class folder.
+    Hidden files and folders are ignored, and so is what systems and programs leave behind, with a warning. Images may
+    lie deeper below their class folder.
     """
     root = os.fspath(root)
-    rows, warnings, watched = RowWriter(), list[str](), [root]
-    _add_classes(rows, root, list(_scan(entries(root).folders, progress)), None, warnings, watched)
+    rows, warnings, watched, skipped = RowWriter(), list[str](), [root], set[str]()
+    scans = list(_scan(entries(root, skipped).folders, progress, skipped))
+    _add_classes(rows, root, scans, None, warnings, watched)
+    warnings += skipped_notice(show(root), skipped)
     return Listing("one folder per class, no splits", rows.table(), {}, warnings, _on_disk(watched))
 
 
@@ -99,20 +106,20 @@ class _Scan:
     others: Counter[str]
 
 
-def _scan(folders: Sequence[str], progress: Progress | None) -> Iterator[_Scan]:
+def _scan(folders: Sequence[str], progress: Progress | None, skipped: set[str]) -> Iterator[_Scan]:
     """Scans class folders in parallel; the order stays."""
     is_any_remote = any(map(is_remote, folders[:1]))
     threads = _THREADS_OF_REMOTE if is_any_remote else min(32, 4 * (os.cpu_count() or 1))
     with ThreadPoolExecutor(threads) as pool:
-        for number, scan in enumerate(pool.map(_scan_class, folders), start=1):
+        for number, scan in enumerate(pool.map(lambda folder: _scan_class(folder, skipped), folders), start=1):
             if progress is not None:
                 progress(number, len(folders))
             yield scan
 
 
-def _scan_class(folder: str) -> _Scan:
+def _scan_class(folder: str, skipped: set[str]) -> _Scan:
     images, others = list[tuple[str, list[str]]](), Counter[str]()
-    for parent, files in files_below(folder):
+    for parent, files in files_below(folder, skipped):
         endings = [extension_of(name, parent) for name in files]
         images.append((parent, [name for name, end in zip(files, endings, strict=True) if end in IMAGE_EXTENSIONS]))
         others.update(end or "no extension" for end in endings if end not in IMAGE_EXTENSIONS)

@@ -13,38 +13,47 @@ from typing import NoReturn
 from classifier_training.data.sources.address import file_name, is_remote, join, shown, split_address
 from classifier_training.data.sources.remote import Entries, list_folder
 from classifier_training.errors import DataError
+from classifier_training.files.hidden import is_skipped
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS
 
 
-def entries(folder: str) -> Entries:
+def entries(folder: str, skipped: set[str] | None = None) -> Entries:
     """The visible files and folders in a folder or at an address, in lexicographic order.
+
+    Args:
+        folder: A path or an address.
+        skipped: Takes the others, hidden or left behind by a system.
 
     Raises:
         DataError: The folder cannot be read.
     """
     if is_remote(folder):
-        return list_folder(folder)
+        return list_folder(folder, skipped=skipped)
     try:
-        visible = [path for path in sorted(Path(folder).iterdir()) if not path.name.startswith(".")]
+        found = sorted(Path(folder).iterdir())
     except OSError as error:
         refuse_unreadable(error)
+    visible = [path for path in found if not is_skipped(path.name)]
+    if skipped is not None:
+        skipped.update(str(path) for path in found if is_skipped(path.name))
     folders = [str(path) for path in visible if path.is_dir()]
     return Entries([str(path) for path in visible if not path.is_dir()], folders)
 
 
-def files_below(folder: str) -> Iterator[tuple[str, list[str]]]:
+def files_below(folder: str, skipped: set[str] | None = None) -> Iterator[tuple[str, list[str]]]:
     """Every folder below, itself first, with the names of its visible files, both in a stable order.
 
-    Links to folders are followed, once each. The names of an address are those that `join` adds to it.
+    Links to folders are followed, once each. The names of an address are those that `join` adds to it. What is hidden,
+    or was left behind by a system, goes into ``skipped``.
 
     Raises:
         DataError: A folder cannot be read.
     """
     if is_remote(folder):
-        found = list_folder(folder)
+        found = list_folder(folder, skipped=skipped)
         yield folder, [split_address(file)[1] for file in found.files]
         for below in found.folders:
-            yield from files_below(below)
+            yield from files_below(below, skipped)
         return
     visited: set[str] = set()
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=refuse_unreadable):
@@ -53,8 +62,10 @@ def files_below(folder: str) -> Iterator[tuple[str, list[str]]]:
             folders.clear()
             continue
         visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield parent, sorted(name for name in files if not name.startswith("."))
+        if skipped is not None:
+            skipped.update(os.path.join(parent, name) for name in (*folders, *files) if is_skipped(name))  # noqa: PTH118
+        folders[:] = sorted(name for name in folders if not is_skipped(name))
+        yield parent, sorted(name for name in files if not is_skipped(name))
 
 
 def refuse_unreadable(error: OSError) -> NoReturn:

@@ -22,6 +22,7 @@ from classifier_training.data.sources.addresses_of_data import guarded_sockets
 from classifier_training.data.sources.retry import with_retries
 from classifier_training.errors import DataError, MissingFileError, first_line
 from classifier_training.files.atomic import atomic_path
+from classifier_training.files.hidden import is_skipped
 from classifier_training.types import refuse_special
 
 Sleep = Callable[[float], None]
@@ -120,8 +121,10 @@ def copy_path(address: str, cache: Path) -> Path:
     return cache / "remote" / digest / (name or "file")
 
 
-def list_folder(address: str, *, attempts: int = ATTEMPTS, sleep: Sleep = time.sleep) -> Entries:
-    """What lies directly in a folder at an address, or in a local one.
+def list_folder(
+    address: str, *, attempts: int = ATTEMPTS, sleep: Sleep = time.sleep, skipped: set[str] | None = None
+) -> Entries:
+    """What lies directly in a folder at an address, or in a local one; ``skipped`` takes what is not visible.
 
     Raises:
         DataError: The folder does not exist, may not be read or cannot be reached.
@@ -131,7 +134,10 @@ def list_folder(address: str, *, attempts: int = ATTEMPTS, sleep: Sleep = time.s
     for kind, name in found:
         if "::" in name:
             raise DataError(f"{shown(address)} holds {name!r}: a name with '::' in it cannot be read; rename it")
-        if kind in entries and name and not name.startswith((".", "?")):
+        plain = file_name(join(address, name)) if name else ""
+        if skipped is not None and is_skipped(plain):
+            skipped.add(f"{address}/{plain}")
+        if kind in entries and name and not is_skipped(plain) and not name.startswith((".", "?")):
             entries[kind].append(join(address, name))
     # by the displayed names, so that the order is that of the same folder on a disk
     return Entries(sorted(entries["file"], key=file_name), sorted(entries["directory"], key=file_name))

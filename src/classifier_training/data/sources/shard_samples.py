@@ -10,6 +10,7 @@ from typing import IO, Final, Literal
 
 from classifier_training.data.sources.tar_members import Member, tar_members
 from classifier_training.errors import DataError
+from classifier_training.files.hidden import is_left_behind
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS
 
 LABEL_FIELDS: Final = ("label", "cls", "class")
@@ -30,6 +31,7 @@ class ShardSamples:
         sizes: How long it is, bytes.
         key_hashes: `hash` of its key.
         num_unlabelled: How many images without a label were left out.
+        skipped: What systems and programs have left in it.
     """
 
     names: list[str] = field(default_factory=list)
@@ -38,6 +40,7 @@ class ShardSamples:
     sizes: list[int] = field(default_factory=list)
     key_hashes: list[int] = field(default_factory=list)
     num_unlabelled: int = 0
+    skipped: set[str] = field(default_factory=set)
 
 
 def read_shard(path: str, on_missing_label: Literal["raise", "skip"] = "raise") -> ShardSamples:
@@ -52,7 +55,7 @@ def read_shard(path: str, on_missing_label: Literal["raise", "skip"] = "raise") 
     """
     samples = ShardSamples()
     by_key: dict[str, list[_Part]] = {}
-    for part in _parts(path):
+    for part in _parts(path, samples.skipped):
         by_key.setdefault(part.key, []).append(part)
     for key, parts in by_key.items():
         image, label = _sample(path, key, parts)
@@ -83,9 +86,14 @@ class _Part:
     label: str | None
 
 
-def _parts(path: str) -> Iterator[_Part]:
+def _parts(path: str, skipped: set[str]) -> Iterator[_Part]:
     """The members that belong to a key, in their order, with the label of those that hold one."""
     for member, file in tar_members(path):
+        *folders, _ = member.name.split("/")
+        behind = next((folder for folder in folders if is_left_behind(folder) or folder == ".ipynb_checkpoints"), None)
+        if behind is not None:
+            skipped.add(f"{member.name}/{behind}")
+            continue
         found = _KEY.fullmatch(member.name)
         if found is not None:
             extension, label = found[2].lower(), None

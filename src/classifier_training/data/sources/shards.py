@@ -23,6 +23,7 @@ from classifier_training.data.sources.shard_manifest import MANIFEST, check_shar
 from classifier_training.data.sources.shard_samples import ShardSamples, read_shard
 from classifier_training.data.sources.split_files import SplitFiles, find_split_files
 from classifier_training.errors import DataError
+from classifier_training.files.hidden import skipped_notice
 from classifier_training.types import Progress, Split
 
 if TYPE_CHECKING:
@@ -66,14 +67,16 @@ def list_shards(
     rows, paths, warnings = RowWriter(), list[str](), list(shards.warnings)
     hashes: dict[Split | None, list[np.ndarray[Any, Any]]] = {}
     found_in = _read_all(flat, cache, progress, on_missing_label)
-    num_unlabelled = 0
+    num_unlabelled, skipped = 0, list[str]()
     for (split, shard), (path, found) in zip(flat, found_in, strict=True):
         paths.append(path)
         num_unlabelled += found.num_unlabelled
+        skipped += found.skipped
         if not found.names:
             warnings.append(f"the shard {shown(shard)} holds no images")
         rows.add(path, found.names, found.labels, split=split, offsets=found.offsets, sizes=found.sizes)
         hashes.setdefault(split, []).append(np.array(found.key_hashes, np.int64))
+    warnings += skipped_notice(shown(root), skipped)
     if num_unlabelled:
         warnings.append(f"{num_unlabelled} image(s) of {shown(root)} have no label and are left out")
     if shards.folder == root:

@@ -114,6 +114,18 @@ def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
     assert classes_in(tmp_path) == ({"a": 1, "b": 1}, [])
 
 
+def test_what_systems_leave_behind_is_no_class_and_is_named(tmp_path: Path) -> None:
+    make_photos(tmp_path, {"a": 1, "b": 1, "@eaDir/a": 2, "b/@eaDir": 1, "__MACOSX": 1, "$RECYCLE.BIN": 1})
+
+    counts, warnings = classes_in(tmp_path)
+
+    kinds = "$RECYCLE.BIN (1), @eaDir (2), __MACOSX (1)"
+    assert counts == {"a": 1, "b": 1}
+    assert warnings == [
+        f"what systems and programs have left below {tmp_path} is skipped: {kinds}",
+    ]
+
+
 def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
     make_photos(tmp_path, {"a": 1, "b": 1, "c": 0, "d/.hidden": 1})
 

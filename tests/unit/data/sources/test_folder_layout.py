@@ -62,6 +62,13 @@ LAYOUTS: dict[str, Callable[[Path], object]] = {
     "splits with images in them": lambda root: (
         make_split_photos(root, 2, 1, 0), make_photo(root / "train" / "stray.png", 90), make_photo(root / "s.JPG", 91)
     ),
+    "what systems leave behind": lambda root: (
+        make_photos(root, {"a": 2, "b": 1, "b/@eaDir": 2, "__MACOSX/a": 1, "lost+found": 1, "a/.ipynb_checkpoints": 1}),
+        _files(root, "a/Thumbs.db", "b/._0.png"),
+    ),
+    "splits on a Synology": lambda root: (
+        make_split_photos(root, 1, 1, 1), make_photos(root, {"@eaDir/cat": 1, "train/@eaDir": 1, "#recycle/dog": 1}),
+    ),
     "an unlabelled test": lambda root: make_photos(root, {"Train/a": 1, "Train/b": 1, "valid/a": 1, "test": 2}),
     "an empty split": lambda root: (make_photos(root, {"train/a": 1, "train/b": 1}), _files(root, "val/.keep")),
     "two that could be a split": lambda root: make_photos(root, {"train/a": 1, "val/a": 1, "valid/a": 1}),

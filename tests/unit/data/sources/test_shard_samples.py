@@ -10,6 +10,7 @@ from tests.helpers.shards import photo_bytes, write_shard, write_tar
 from classifier_training.data.sources import shard_samples
 from classifier_training.data.sources.shard_samples import read_shard
 from classifier_training.errors import DataError
+from classifier_training.files.hidden import skipped_notice
 
 PICTURE = photo_bytes(0)
 
@@ -31,6 +32,16 @@ def test_images_and_their_labels(tmp_path: Path, as_json: bool, webdataset: bool
     content = path.read_bytes()
     for number, (offset, size) in enumerate(zip(found.offsets, found.sizes, strict=True)):
         assert content[offset : offset + size] == photo_bytes(number)
+
+
+def test_what_systems_leave_behind_is_no_image(tmp_path: Path) -> None:
+    members = [("a.png", PICTURE), ("a.cls", b"cat"), ("__MACOSX/._a.png", b"x"), ("__MACOSX/a.png", b"x")]
+    path = write_tar(tmp_path / "x.tar", [*members, ("b/.ipynb_checkpoints/a.png", PICTURE)])
+
+    found = read_shard(str(path))
+
+    assert found.names == ["a.png"]
+    assert "what systems and programs have left below x is skipped: __MACOSX (2)" in skipped_notice("x", found.skipped)
 
 
 @pytest.mark.parametrize("extension", ["jpg", "JPEG", "png", "webp", "Tiff", "bmp"])
