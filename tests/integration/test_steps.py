@@ -47,9 +47,18 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("sections", "model_options"),
     [
         ({"model": {"freeze_epochs": 1, "drop_rate": 0.2}, "trainer": {"accumulate_grad_batches": 2}}, {}),
-        ({"data": {"balance": "sampler"}, "loss": {"name": "focal"}}, {"class_weights": [0.0, 1.0]}),
-        ({"loss": {"name": "bce"}, "optimizer": {"name": "sgd"}}, {"class_weights": [0.5, 1.0]}),
-        ({"model": {"freeze_norm_stats": True}, "ema": {"warmup_steps": 3}}, {"class_counts": [3, 4]}),
+        (
+            {"report": {"enabled": False}, "data": {"balance": "sampler"}, "loss": {"name": "focal"}},
+            {"class_weights": [0.0, 1.0]},
+        ),
+        (
+            {"report": {"enabled": False}, "loss": {"name": "bce"}, "optimizer": {"name": "sgd"}},
+            {"class_weights": [0.5, 1.0]},
+        ),
+        (
+            {"report": {"enabled": False}, "model": {"freeze_norm_stats": True}, "ema": {"warmup_steps": 3}},
+            {"class_counts": [3, 4]},
+        ),
     ],
     ids=["accumulated", "focal", "bce", "adjusted"],
 )

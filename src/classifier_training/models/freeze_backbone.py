@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, cast
 
 import lightning
+import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parallel import DistributedDataParallel
 
 from classifier_training.errors import ConfigError
@@ -17,11 +19,12 @@ from classifier_training.models.backbone import head_parameters
 class FreezeBackbone(lightning.Callback):
     """Trains the head alone for some epochs, and everything after them.
 
-    A frozen backbone is in evaluation mode and gets no gradients; the optimizer's parameter groups stay as they are.
-    Where processes share gradients, those of the trained parameters alone are shared, so no strategy has to look for
-    unused parameters at every step.
-    What is frozen follows from the number of the epoch, so a resumed run needs no state. A `BaseClassificationModel`
-    brings this callback into any Trainer, by its own settings, which is why it is defined in this package.
+    A frozen backbone is in evaluation mode and gets no gradients; dropout before the head stays on, and the optimizer's
+    parameter groups stay as they are. Where processes share gradients, those of the trained parameters alone are shared,
+    so no strategy has to look for unused parameters at every step. What is frozen follows from the number of the epoch,
+    so a resumed run needs no state. After ``fit``, however it ended, everything is as trainable as before, also for
+    another ``fit``; parameters that somebody else has frozen stay so. A `BaseClassificationModel` brings this callback
+    into any Trainer, by its own settings, which is why it is defined in this package.
 
     Args:
         epochs: Epochs that train the head alone.
@@ -39,6 +42,8 @@ class FreezeBackbone(lightning.Callback):
         self.epochs = epochs
         self.keep_norm_stats = keep_norm_stats
         self.is_of_model = False  # whether a model has brought it by its settings
+        self._frozen: list[nn.Parameter] = []
+        self._modes: list[tuple[nn.Module, bool]] = []  # of all modules, as they were before the training
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Makes sure before training that the module has a backbone whose head is known."""
@@ -50,25 +55,50 @@ class FreezeBackbone(lightning.Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Freezes an epoch that is resumed in its middle: it does not start again."""
+        self._modes = [(module, module.training) for module in pl_module.modules()]
         self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Freezes or unfreezes the backbone for this epoch."""
         backbone = cast("nn.Module", pl_module.backbone)
-        is_frozen = trainer.current_epoch < self.epochs
-        head = {id(parameter) for parameter in head_parameters(backbone)}
         before = [parameter.requires_grad for parameter in backbone.parameters()]
-        for parameter in backbone.parameters():
-            parameter.requires_grad_(not is_frozen or id(parameter) in head)
+        self._unfreeze()
+        pl_module.train()
+        if trainer.current_epoch < self.epochs:
+            head = {id(parameter) for parameter in head_parameters(backbone)}
+            body = [parameter for parameter in backbone.parameters() if id(parameter) not in head]
+            self._frozen = [parameter for parameter in body if parameter.requires_grad]
+            for parameter in self._frozen:
+                parameter.requires_grad_(False)
+            backbone.eval()
+            _let_head_drop(backbone, getattr(getattr(pl_module, "preprocessing", None), "image_size", None))
         if before != [parameter.requires_grad for parameter in backbone.parameters()]:
             _share_gradients_anew(trainer)
-        pl_module.train()
-        if is_frozen:
-            backbone.eval()
         if self.keep_norm_stats:
             for module in backbone.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Leaves the module as it was."""
+        self._end()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Leaves the module as it was."""
+        self._end()
+
+    def _end(self) -> None:
+        self._unfreeze()
+        for module, was_training in self._modes:
+            module.training = was_training
+        self._modes = []
+
+    def _unfreeze(self) -> None:
+        for parameter in self._frozen:
+            parameter.requires_grad_(True)
+        self._frozen = []
 
 
 def _share_gradients_anew(trainer: lightning.Trainer) -> None:
@@ -78,3 +108,25 @@ def _share_gradients_anew(trainer: lightning.Trainer) -> None:
         cast("Any", strategy.model)._remove_autograd_hooks()
         strategy.model = strategy.lightning_module
         strategy.configure_ddp()
+
+
+def _let_head_drop(backbone: nn.Module, image_size: int | None) -> None:
+    """Puts the dropout between features and head into training mode, everything else being in evaluation mode.
+
+    Timm's models have it in layers, or as a function that looks at the mode of the whole model.
+    """
+    parts = cast("Any", backbone)
+    layers = [module for module in backbone.modules() if isinstance(module, _DropoutNd) and module.p > 0]
+    if not (layers or getattr(parts, "drop_rate", 0)) or not hasattr(parts, "forward_head"):
+        return
+    channels, *default_size = getattr(parts, "default_cfg", {}).get("input_size", (3, 224, 224))
+    size = default_size if image_size is None else (image_size, image_size)
+    in_head: list[nn.Module] = []
+    with torch.no_grad():
+        features = parts.forward_features(torch.zeros(1, channels, *size, device=next(backbone.parameters()).device))
+        handles = [layer.register_forward_hook(lambda module, *_: in_head.append(module)) for layer in layers]
+        parts.forward_head(features)
+    for handle in handles:
+        handle.remove()
+    for module in (backbone, *in_head):
+        module.training = True

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 from pathlib import Path
@@ -83,6 +84,72 @@ def test_a_frozen_backbone_stays_frozen_when_an_epoch_is_resumed_in_its_middle(t
     assert trainer.global_step == 4
     assert changed(seen.states[0], seen.states[1]) == HEAD
     assert not any(seen.norm_modes)
+
+
+def free(model: BaseClassificationModel) -> set[str]:
+    return {name for name, parameter in model.backbone.named_parameters() if parameter.requires_grad}
+
+
+@pytest.mark.parametrize("callbacks", [[], [KillAfter(1)]], ids=["ended", "killed"])
+def test_a_second_fit_of_a_frozen_model_trains_all_of_it(tmp_path: Path, callbacks: list[lightning.Callback]) -> None:
+    model = make_model(model={"freeze_epochs": 1}, optimizer={"lr": 1e-2})
+    parameters = dict(model.backbone.named_parameters())
+    with pytest.raises(KilledError) if callbacks else contextlib.nullcontext():
+        fit(model, tmp_path, *callbacks)
+    assert free(model) == set(parameters)
+    assert all(module.training for module in model.modules())
+
+    seen = Snapshots()
+    trainer = fit(model, tmp_path, seen, max_epochs=2)
+
+    assert sum(len(group["params"]) for group in trainer.optimizers[0].param_groups) == len(parameters)
+    assert changed(seen.states[0], seen.states[1]) == HEAD
+    assert changed(seen.states[1], seen.states[2]) >= set(parameters)
+
+
+def test_what_somebody_else_has_frozen_stays_frozen(tmp_path: Path) -> None:
+    model = make_model(model={"freeze_epochs": 1}, optimizer={"lr": 1e-2})
+    model.backbone.get_parameter("conv1.0.weight").requires_grad_(False)
+    before = free(model)
+    seen = Snapshots()
+    fit(model, tmp_path, seen, max_epochs=2)
+    assert free(model) == before
+    assert "conv1.0.weight" not in changed(seen.states[0], seen.states[2])
+
+
+class Modes(lightning.Callback):
+    """The dropout layers that are on, and the share of the head's inputs that were dropped."""
+
+    def __init__(self) -> None:
+        self.on: set[str] = set()
+        self.dropped = 0.0
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, *arguments: Any) -> None:
+        modules = pl_module.backbone.named_modules()
+        self.on = {name for name, module in modules if isinstance(module, nn.Dropout) and module.training}
+        heads = pl_module.backbone.get_classifier()
+
+        def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if torch.is_grad_enabled():
+                self.dropped = float((inputs[0] == 0).float().mean())
+
+        heads.register_forward_pre_hook(note)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "on"),
+    [("test_resnet", set()), ("test_vit", {"head_drop"}), ("test_convnext", {"head.drop"})],
+)
+def test_the_dropout_of_the_head_is_on_while_the_backbone_is_frozen(
+    tmp_path: Path, backbone: str, on: set[str]
+) -> None:
+    model = make_model(backbone, model={"freeze_epochs": 1, "drop_rate": 0.9})
+    others = [module for module in model.backbone.modules() if isinstance(module, nn.Dropout)]
+    seen = Modes()
+    fit(model, tmp_path, seen)
+    assert seen.on == on
+    assert len(others) > len(on) or not on
+    assert seen.dropped > 0.7
 
 
 @pytest.mark.parametrize("kept", [True, False])
