@@ -67,6 +67,21 @@ class TestSettings:
 
         assert refused(*command.split(), *places, *settings) == lines
 
+    @pytest.mark.parametrize(
+        ("settings", "words"),
+        [
+            (["scheduler.warmup_epochs=2"], ["scheduler.warmup_epochs=2 is as long as", "trainer.max_epochs=2"]),
+            (["data.balance=logit_adjustment", "loss.name=bce"], ["logit_adjustment", "loss.name=bce", "Menon"]),
+            (["data.balance=logit_adjustment", "loss.name=focal"], ["logit_adjustment", "loss.name=focal"]),
+        ],
+        ids=["warm-up", "bce", "focal"],
+    )
+    def test_what_no_training_can_do(
+        self, refused: Callable[..., list[str]], photos: Path, settings: list[str], words: list[str]
+    ) -> None:
+        (line,) = refused("train", photos, *TINY, "trainer.max_epochs=2", *settings)
+        assert all(word in line for word in words)
+
     def test_an_unknown_backbone(self, refused: Callable[..., list[str]], photos: Path) -> None:
         (line,) = refused("train", photos, "model.name=resnet19")
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.callbacks.epoch_metrics import EpochMetrics
 from classifier_training.callbacks.throughput import Throughput
+from classifier_training.models.base import BaseClassificationModel
+from classifier_training.models.steps import num_accumulated
 from classifier_training.terminal.terminal import SECONDS_BETWEEN_LINES, Terminal, duration
 
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -70,7 +72,10 @@ class TrainingProgress(lightning.Callback):
         if not trainer.is_global_zero or not is_time_to_look:
             return
         self._last_look = now
-        self._loss.update(_loss_of(outputs, trainer.accumulate_grad_batches))
+        # Lightning divides by the full number, which only our model corrects at the end of an epoch
+        is_ours = isinstance(pl_module, BaseClassificationModel)
+        divided_by = num_accumulated(trainer, batch_idx) if is_ours else trainer.accumulate_grad_batches
+        self._loss.update(_loss_of(outputs, divided_by))
         if self._bar is not None:
             self._bar.update(
                 self._training,
@@ -199,10 +204,10 @@ class _LateNumber:
         self._copied.record(torch.cuda.current_stream(number.device))
 
 
-def _loss_of(outputs: Any, num_accumulated: int) -> Tensor | None:
-    """The loss of a training step, which Lightning has divided by the number of batches that are accumulated."""
+def _loss_of(outputs: Any, divided_by: int) -> Tensor | None:
+    """The loss of a training step, which is divided by the number of batches that are accumulated."""
     loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-    return loss.detach() * num_accumulated if isinstance(loss, Tensor) and loss.numel() == 1 else None
+    return loss.detach() * divided_by if isinstance(loss, Tensor) and loss.numel() == 1 else None
 
 
 def _count(total: int | None) -> str:

@@ -223,7 +223,9 @@ class SchedulerConfig(Section):
     """Linear warm-up, then cosine, stepped once per optimizer step."""
 
     name: Literal["cosine", "constant"] = Field("cosine", description="shape after the warm-up")
-    warmup_epochs: NonNegativeFloat = Field(1.0, description="length of the linear warm-up, epochs")
+    warmup_epochs: NonNegativeFloat | None = Field(
+        None, description="length of the linear warm-up, epochs; null: 1, or half of a training of one epoch"
+    )
     min_lr_ratio: Fraction = Field(0.01, description="last learning rate as a share of the peak")
 
 

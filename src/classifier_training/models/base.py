@@ -21,7 +21,9 @@ from classifier_training.models.losses import ClassificationLoss
 from classifier_training.models.metrics import ExactMean, RunningMean
 from classifier_training.models.optim import build_optimizer, build_scheduler, parameter_groups
 from classifier_training.models.settings import ModelSettings
+from classifier_training.models.steps import num_accumulated, training_length
 from classifier_training.models.task import SingleLabelTask, Task
+from classifier_training.models.training_checks import check_adjustment, check_class_numbers, check_warmup
 from classifier_training.run.processes import gather_by_rank
 from classifier_training.seeding import mix_seed
 from classifier_training.types import ClassificationBatch, Preprocessing
@@ -108,7 +110,11 @@ class BaseClassificationModel(lightning.LightningModule):
         targets = self.task.encode_targets(batch["labels"])
         loss = cast("Tensor", self.loss(self(batch["images"]), targets))
         self.train_loss.update(loss.detach(), len(targets))
-        return loss
+        if self._trainer is None:  # outside of a Trainer nothing is accumulated
+            return loss
+        # Lightning divides the gradients of every optimizer step by the full number of batches
+        full, real = self._trainer.accumulate_grad_batches, num_accumulated(self._trainer, batch_idx)
+        return loss if real == full else loss * (full / real)
 
     def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:
         """Counts one validation batch; gives its ``logits`` float32 (B, K) to the callbacks."""
@@ -229,9 +235,19 @@ class BaseClassificationModel(lightning.LightningModule):
         scale = settings.optimizer.backbone_lr_scale or 1.0
         groups = parameter_groups(self.backbone, head_parameters(self.backbone), settings.optimizer, scale)
         optimizer = build_optimizer(groups, settings.optimizer, is_mixed="mixed" in str(self.trainer.precision))
-        total_steps, max_epochs = int(self.trainer.estimated_stepping_batches), self.trainer.max_epochs or 1
+        total_steps, max_epochs = training_length(self.trainer)
+        if self.trainer.ckpt_path is None and not cast("Any", self.trainer).fast_dev_run:
+            self._check_training(max_epochs)
         scheduler = build_scheduler(optimizer, settings.scheduler, total_steps=total_steps, max_epochs=max_epochs)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _check_training(self, max_epochs: float) -> None:
+        """Refuses what a new training cannot do; one that was begun like this is finished."""
+        weights, counts = self.hparams["class_weights"], self.hparams["class_counts"]
+        check_warmup(self.settings.scheduler, max_epochs)
+        check_class_numbers(self.num_classes, weights, counts)
+        if counts is not None:
+            check_adjustment(self.loss.config)
 
     def _log_epoch_metrics(self) -> None:
         for name, value in self._epoch_metrics.items():

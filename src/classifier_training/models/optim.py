@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]  # public, but not in its __all__
@@ -71,15 +71,95 @@ def lr_factor(step: int, *, total_steps: int, warmup_steps: int, min_lr_ratio: f
     return min_lr_ratio + (1.0 - min_lr_ratio) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
+class Schedule:
+    """The factor on the peak learning rate at each optimizer step, as `lr_factor` gives it.
+
+    A checkpoint keeps its attributes, which are plain values. A training that resumes with another number of steps
+    continues its curve: from the factor of the step where it resumes, a cosine falls to the end.
+
+    Attributes:
+        total_steps: Optimizer steps of the whole training.
+        max_epochs: Its epochs.
+        warmup_steps: Optimizer steps of the warm-up.
+        min_lr_ratio: Factor at the end.
+        is_cosine: Whether the factor falls after the warm-up.
+        start_step: Where the number of steps was changed; 0: nowhere.
+        start_factor: The factor there.
+    """
+
+    def __init__(
+        self, *, total_steps: int, max_epochs: float, warmup_steps: int, min_lr_ratio: float, is_cosine: bool
+    ) -> None:
+        self.total_steps = total_steps
+        self.max_epochs = max_epochs
+        self.warmup_steps = warmup_steps
+        self.min_lr_ratio = min_lr_ratio
+        self.is_cosine = is_cosine
+        self.start_step = 0
+        self.start_factor = 1.0
+
+    def __call__(self, step: int) -> float:
+        """The factor at a step."""
+        if self.start_step and step >= self.start_step:
+            if not self.is_cosine:
+                return self.start_factor
+            progress = min(1.0, (step - self.start_step) / max(1, self.total_steps - self.start_step))
+            low = min(self.min_lr_ratio, self.start_factor)
+            return low + (self.start_factor - low) * 0.5 * (1.0 + math.cos(math.pi * progress))
+        return lr_factor(
+            step,
+            total_steps=self.total_steps,
+            warmup_steps=self.warmup_steps,
+            min_lr_ratio=self.min_lr_ratio,
+            cosine=self.is_cosine,
+        )
+
+    def continue_from(self, step: int, factor: float) -> None:
+        """Lets the curve go on from a step; in the warm-up it does so by itself."""
+        if step > self.warmup_steps:
+            self.start_step, self.start_factor = step, factor
+
+
+class ResumableLR(LambdaLR):
+    """A schedule whose curve goes on without a jump where a training resumes with another number of steps."""
+
+    def __init__(self, optimizer: Optimizer, schedule: Schedule) -> None:
+        super().__init__(optimizer, schedule)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores the step and the past of the curve; its settings are those that it was built with."""
+        schedule = cast("Schedule", self.lr_lambdas[0])
+        present = vars(schedule).copy()
+        super().load_state_dict(state_dict)
+        past = vars(schedule).copy()
+        saved, step = state_dict["lr_lambdas"][0], self.last_epoch
+        # before there were schedules with attributes, a checkpoint held the rates alone
+        factor = schedule(step) if saved else float(self._last_lr[0]) / float(self.base_lrs[0])
+        vars(schedule).update({**present, "start_step": past["start_step"], "start_factor": past["start_factor"]})
+        has_changed = saved["total_steps"] != schedule.total_steps if saved else not _are_close(factor, schedule(step))
+        if has_changed:
+            schedule.continue_from(step, factor)
+
+
+def _are_close(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-12)
+
+
+def default_warmup_epochs(max_epochs: float) -> float:
+    """Length of the warm-up where none is set: an epoch, or half of a training of one epoch."""
+    return min(1.0, max_epochs / 2)
+
+
 def build_scheduler(
-    optimizer: torch.optim.Optimizer, config: SchedulerConfig, *, total_steps: int, max_epochs: int
-) -> LambdaLR:
+    optimizer: torch.optim.Optimizer, config: SchedulerConfig, *, total_steps: int, max_epochs: float
+) -> ResumableLR:
     """Builds the schedule; it is stepped once after every optimizer step."""
-    warmup_steps = min(total_steps - 1, round(config.warmup_epochs * total_steps / max_epochs))
-    is_cosine, ratio = config.name == "cosine", config.min_lr_ratio
-    return LambdaLR(
-        optimizer,
-        lambda step: lr_factor(
-            step, total_steps=total_steps, warmup_steps=warmup_steps, min_lr_ratio=ratio, cosine=is_cosine
-        ),
+    warmup = default_warmup_epochs(max_epochs) if config.warmup_epochs is None else config.warmup_epochs
+    schedule = Schedule(
+        total_steps=total_steps,
+        max_epochs=max_epochs,
+        warmup_steps=min(total_steps - 1, round(warmup * total_steps / max_epochs)),
+        min_lr_ratio=config.min_lr_ratio,
+        is_cosine=config.name == "cosine",
     )
+    return ResumableLR(optimizer, schedule)

@@ -16,6 +16,7 @@ from classifier_training.files.text import name_some
 from classifier_training.imaging.library_messages import num_messages
 from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
 from classifier_training.models.device import auto_precision, resolve_accelerator
+from classifier_training.models.optim import default_warmup_epochs
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import check_trackers
 from classifier_training.types import Preprocessing
@@ -123,6 +124,8 @@ def _schedule(config: Config) -> str:
     """What is trained when."""
     frozen, statistics = config.model.freeze_epochs, "frozen" if config.model.freeze_norm_stats else "updated"
     first = f"head only for {_counted(frozen, 'epoch')}, then all layers" if frozen else "all layers from the start"
+    if frozen and frozen >= config.trainer.max_epochs:
+        first = "head only"
     warmup = f"warm-up {_counted(config.scheduler.warmup_epochs, 'epoch')}, then {config.scheduler.name}"
     return f"{first}; BatchNorm statistics {statistics}; {warmup}"
 
@@ -153,6 +156,7 @@ def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accele
         update={
             "model": _filled(config.model, model, always=("weights",)),
             "data": _filled(config.data, data, always=("root",)),
+            "scheduler": _filled(config.scheduler, {"warmup_epochs": default_warmup_epochs(epochs)}),
             "optimizer": _filled(config.optimizer, {"backbone_lr_scale": 0.1 if from_weights else 1.0}),
             "trainer": config.trainer.model_copy(update={"precision": precision}),
         }

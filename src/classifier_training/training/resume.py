@@ -25,6 +25,7 @@ from classifier_training.run.checkpoint_files import resumable_checkpoints
 from classifier_training.run.folder import RunFolder, latest_run, open_run
 from classifier_training.run.processes import slurm_job, was_requeued
 from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.extension import describe_extension
 from classifier_training.training.same_photos import check_photos
 
 
@@ -42,6 +43,7 @@ class Resumed:
         validation_left: Whether it resumes with the validation of the last trained epoch.
         stopped_early: Whether early stopping, with the present patience, has ended the training.
         best: Epoch of the best weights, from 0, and their monitored metric; None where there are none yet.
+        schedule: What becomes of the learning rate with another number of epochs, a message; None: nothing changes.
         unusable: What is wrong with the later checkpoints that cannot be used, a message each.
         split_rule: How the photos are split, see `SPLIT_RULE`.
     """
@@ -55,6 +57,7 @@ class Resumed:
     validation_left: bool = False
     stopped_early: bool = False
     best: tuple[int, float] | None = None
+    schedule: str | None = None
     unusable: tuple[str, ...] = ()
     split_rule: int = SPLIT_RULE
 
@@ -95,6 +98,8 @@ class Resumed:
         else:
             batch = f", batch {self.batch + 1}" if self.batch else ""
             terminal.info(f"resuming at epoch {self.epoch + 1}{batch}")
+            if self.schedule is not None:
+                terminal.info(self.schedule)
 
 
 def find_resumed(resume: str | os.PathLike[str] | bool, overrides: Overrides, config: Path | None) -> Resumed | None:
@@ -144,7 +149,8 @@ def read_resumed(run: str | Path | bool, overrides: OverrideLike, parent: Path) 
     """
     folder = latest_run(parent) if isinstance(run, bool) else _open(Path(run))
     config = load_config(overrides, file=folder.config)
-    check_settings(load_config(file=folder.config), config)
+    before = load_config(file=folder.config)
+    check_settings(before, config)
     checkpoint, content, unusable = _last_whole(folder)
     if checkpoint is None:
         return Resumed(folder, config, None, split_rule=_split_rule(folder))
@@ -162,6 +168,7 @@ def read_resumed(run: str | Path | bool, overrides: OverrideLike, parent: Path) 
         validation_left=content.get(VALIDATION_LEFT, False),
         stopped_early=_has_stopped_early(states, config.trainer.early_stopping_patience),
         best=None if best_epoch is None or best_score is None else (best_epoch, best_score),
+        schedule=describe_extension(content, before, config),
         unusable=unusable,
         split_rule=_split_rule(folder),
     )

@@ -15,6 +15,7 @@ from classifier_training.data.photos import Photos
 from classifier_training.data.splits.file import write_split
 from classifier_training.data.splits.make import SPLIT_RULE
 from classifier_training.files.atomic import write_text
+from classifier_training.models.training_checks import check_adjustment, check_warmup
 from classifier_training.run.checkpoint_files import link_or_copy
 from classifier_training.run.environment import describe_environment
 from classifier_training.run.folder import RunFolder, check_run_name, create_run
@@ -81,10 +82,14 @@ def find_start(
 
     Raises:
         RunError: The name of a new run is taken.
+        ConfigError: A new run could not be trained with its settings.
     """
     resumed = find_resumed(resume, overrides, config)
     if resumed is None:
         settings = load_config(overrides, file=config)
+        check_warmup(settings.scheduler, settings.trainer.max_epochs)
+        if settings.data.balance == "logit_adjustment":
+            check_adjustment(settings.loss)
         # the config.yaml of a run holds its name; repeating that run makes a second one next to it
         may_rename = config is not None and overrides.last("run.name") is None
         if is_main_process():

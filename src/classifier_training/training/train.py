@@ -14,7 +14,7 @@ from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks.early_stopping import EarlyStopping, EarlyStoppingReason
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.config.arguments import read_overrides
@@ -182,11 +182,17 @@ def _best(trainer: lightning.Trainer, run: RunFolder, terminal: Terminal) -> tup
     """Epoch and score of the best weights, after training."""
     stopping = trainer.early_stopping_callback
     if isinstance(stopping, EarlyStopping) and trainer.should_stop:
-        terminal.info(f"stopped early: no better {stopping.monitor} in {stopping.patience} epoch(s)")
+        terminal.info(_why_stopped_early(stopping))
     best = trainer.checkpoint_callback
     if not isinstance(best, RunCheckpoint) or best.best_epoch is None or best.best_model_score is None:
         raise RunError(f"{run.root} has no best checkpoint; nothing was trained")
     return best.best_epoch, best.best_model_score
+
+
+def _why_stopped_early(stopping: EarlyStopping) -> str:
+    if stopping.stopping_reason == EarlyStoppingReason.NON_FINITE_METRIC:
+        return f"stopped early: {stopping.monitor} of epoch {stopping.stopped_epoch + 1} is not a finite number"
+    return f"stopped early: no better {stopping.monitor} in {stopping.patience} epoch(s)"
 
 
 def _reached(trainer: lightning.Trainer, plan: Plan, *, is_trained: bool) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import math
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,10 +16,18 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim import SGD, AdamW
 
-from classifier_training.config.schema import OptimizerConfig
+from classifier_training.config.schema import OptimizerConfig, SchedulerConfig
+from classifier_training.errors import ConfigError
 from classifier_training.models import optim
 from classifier_training.models.backbone import head_parameters
-from classifier_training.models.optim import build_optimizer, lr_factor, parameter_groups
+from classifier_training.models.optim import (
+    ResumableLR,
+    build_optimizer,
+    build_scheduler,
+    default_warmup_epochs,
+    lr_factor,
+    parameter_groups,
+)
 
 pytestmark = LIGHTNING_NOTICES
 
@@ -161,8 +170,121 @@ def test_the_schedule_counts_optimizer_steps(tmp_path: Path, accumulate: int) ->
     assert seen.rates == pytest.approx([lr_factor(step, **options) for step in range(total)])
 
 
-def test_a_warmup_longer_than_the_training_leaves_a_last_step_at_the_peak(tmp_path: Path) -> None:
-    model = make_model(optimizer={"lr": 1.0}, scheduler={"warmup_epochs": 100.0})
+@pytest.mark.parametrize("warmup", [1.0, 1.5, 100.0])
+def test_a_warmup_as_long_as_the_training_is_refused(tmp_path: Path, warmup: float) -> None:
+    model = make_model(scheduler={"warmup_epochs": warmup})
+    with pytest.raises(ConfigError, match=f"warmup_epochs={warmup:g} is as long as the training, trainer.max_epochs=1"):
+        make_trainer(tmp_path).fit(model, make_loader(4, 2), make_loader(1, 4))
+
+
+def test_a_warmup_that_nobody_set_takes_half_of_a_single_epoch(tmp_path: Path) -> None:
     seen = LearningRates()
-    make_trainer(tmp_path, seen).fit(model, make_loader(4, 2), make_loader(1, 4))
-    assert seen.rates == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    make_trainer(tmp_path, seen).fit(make_model(optimizer={"lr": 1.0}), make_loader(6, 2), make_loader(1, 4))
+    assert seen.rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert max(seen.rates[4:]) < 1.0
+    assert [default_warmup_epochs(epochs) for epochs in (1, 2, 3, 20)] == [0.5, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("options", [{"max_steps": 6, "max_epochs": None}, {"max_steps": 6, "max_epochs": 9}])
+def test_a_training_that_is_measured_in_steps_has_its_schedule(tmp_path: Path, options: dict[str, Any]) -> None:
+    seen = LearningRates()
+    model = make_model(optimizer={"lr": 1.0}, scheduler={"warmup_epochs": 0.5})
+    make_trainer(tmp_path, seen, **options).fit(model, make_loader(4, 2), make_loader(1, 4))
+    schedule: Any = {"total_steps": 6, "warmup_steps": 2, "min_lr_ratio": 0.01}
+    assert seen.rates == pytest.approx([lr_factor(step, **schedule) for step in range(6)])
+
+
+def test_a_training_without_an_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give the Trainer max_epochs or max_steps"):
+        make_trainer(tmp_path, max_epochs=-1).fit(make_model(), make_loader(4, 2), make_loader(1, 4))
+
+
+# -- another number of epochs ------------------------------------------------------------------------------------
+
+
+def schedule_of(total_steps: int, *, name: Any = "cosine", warmup: float = 2) -> tuple[SGD, ResumableLR]:
+    """Ten steps an epoch; the peak is 0.5."""
+    optimizer = SGD(one_group(), lr=0.5)
+    config = SchedulerConfig(name=name, warmup_epochs=warmup, min_lr_ratio=0.1)
+    return optimizer, build_scheduler(optimizer, config, total_steps=total_steps, max_epochs=total_steps / 10)
+
+
+def run_on(optimizer: SGD, scheduler: ResumableLR, until: int) -> list[float]:
+    """The rates of the steps from the present one."""
+    rates = []
+    while scheduler.last_epoch < until:
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        scheduler.step()
+    return [*rates, float(optimizer.param_groups[0]["lr"])]
+
+
+def resume(before: tuple[SGD, ResumableLR], total_steps: int, **options: Any) -> tuple[SGD, ResumableLR]:
+    optimizer, scheduler = schedule_of(total_steps, **options)
+    optimizer.load_state_dict(before[0].state_dict())
+    state = before[1].state_dict()
+    torch.save(state, file := io.BytesIO())
+    file.seek(0)
+    scheduler.load_state_dict(torch.load(file, weights_only=True))
+    return optimizer, scheduler
+
+
+@pytest.mark.parametrize(("at", "total"), [(60, 200), (100, 200), (60, 80), (20, 200), (21, 500)])
+def test_a_resumed_training_of_another_length_goes_on_from_its_learning_rate(at: int, total: int) -> None:
+    before = schedule_of(100)
+    present = run_on(*before, at)[-1]
+
+    rates = run_on(*resume(before, total), total)
+
+    assert rates[0] == present
+    assert rates[-1] == pytest.approx(0.05)
+    share = [0.5 * (1 + math.cos(math.pi * step / (total - at))) for step in range(total - at + 1)]
+    assert rates == pytest.approx([0.05 + (present - 0.05) * part for part in share])
+
+
+def test_a_warmup_that_is_resumed_goes_on_to_the_new_end() -> None:
+    before = schedule_of(100)
+    run_on(*before, 10)
+    assert run_on(*resume(before, 200), 200) == pytest.approx(run_on(*schedule_of(200), 200)[10:])
+
+
+def test_a_learning_rate_that_stays_stays() -> None:
+    before = schedule_of(100, name="constant")
+    run_on(*before, 100)
+    assert set(run_on(*resume(before, 200, name="constant"), 200)) == {0.5}
+
+
+def test_an_extended_training_that_is_killed_ends_as_if_it_had_not_been() -> None:
+    before = schedule_of(100)
+    run_on(*before, 60)
+    whole = run_on(*resume(before, 200), 200)
+    halfway = resume(before, 200)
+    first = run_on(*halfway, 90)
+    assert first[:-1] + run_on(*resume(halfway, 200), 200) == whole
+
+
+def test_a_training_that_is_extended_twice_goes_on_each_time() -> None:
+    before = schedule_of(100)
+    run_on(*before, 60)
+    once = resume(before, 200)
+    present = run_on(*once, 130)[-1]
+    rates = run_on(*resume(once, 300), 300)
+    assert rates[0] == present
+    assert max(rates) == present
+    assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize(("total", "jumps"), [(100, False), (200, True)])
+def test_a_checkpoint_of_an_earlier_version_holds_the_rates_alone(total: int, jumps: bool) -> None:
+    before = schedule_of(100)
+    present = run_on(*before, 60)[-1]
+    state = before[1].state_dict()
+    state["lr_lambdas"] = [None]
+    optimizer, scheduler = schedule_of(total)
+    optimizer.load_state_dict(before[0].state_dict())
+    scheduler.load_state_dict(state)
+    rates = run_on(optimizer, scheduler, total)
+    assert rates[0] == present
+    assert present * 0.95 < rates[1] < present
+    if not jumps:
+        assert rates == run_on(*schedule_of(100), 100)[60:]
