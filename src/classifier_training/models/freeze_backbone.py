@@ -20,11 +20,11 @@ class FreezeBackbone(lightning.Callback):
     """Trains the head alone for some epochs, and everything after them.
 
     A frozen backbone is in evaluation mode and gets no gradients; dropout before the head stays on, and the optimizer's
-    parameter groups stay as they are. Where processes share gradients, those of the trained parameters alone are shared,
-    so no strategy has to look for unused parameters at every step. What is frozen follows from the number of the epoch,
-    so a resumed run needs no state. After ``fit``, however it ended, everything is as trainable as before, also for
-    another ``fit``; parameters that somebody else has frozen stay so. A `BaseClassificationModel` brings this callback
-    into any Trainer, by its own settings, which is why it is defined in this package.
+    parameter groups stay as they are. Where processes share gradients, those of the trained parameters alone are
+    shared, so no strategy has to look for unused parameters at every step. What is frozen follows from the number of
+    the epoch, so a resumed run needs no state. After ``fit``, however it ended, everything is as trainable as before,
+    also for another ``fit``; parameters that somebody else has frozen stay so. A `BaseClassificationModel` brings this
+    callback into any Trainer, by its own settings, which is why it is defined in this package.
 
     Args:
         epochs: Epochs that train the head alone.
