@@ -117,7 +117,8 @@ def _let_head_drop(backbone: nn.Module, image_size: int | None) -> None:
     """
     parts = cast("Any", backbone)
     layers = [module for module in backbone.modules() if isinstance(module, _DropoutNd) and module.p > 0]
-    if not (layers or getattr(parts, "drop_rate", 0)) or not hasattr(parts, "forward_head"):
+    drops = bool(layers) or getattr(parts, "drop_rate", 0.0) > 0
+    if not drops or not hasattr(parts, "forward_head"):
         return
     channels, *default_size = getattr(parts, "default_cfg", {}).get("input_size", (3, 224, 224))
     size = default_size if image_size is None else (image_size, image_size)

@@ -126,7 +126,7 @@ def _schedule(config: Config) -> str:
     first = f"head only for {_counted(frozen, 'epoch')}, then all layers" if frozen else "all layers from the start"
     if frozen and frozen >= config.trainer.max_epochs:
         first = "head only"
-    warmup = f"warm-up {_counted(config.scheduler.warmup_epochs, 'epoch')}, then {config.scheduler.name}"
+    warmup = f"warm-up {_counted(config.scheduler.warmup_epochs or 0, 'epoch')}, then {config.scheduler.name}"
     return f"{first}; BatchNorm statistics {statistics}; {warmup}"
 
 
