@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from classifier_training.errors import ConfigError
+from classifier_training.files.text import exists
 
 if TYPE_CHECKING:
     from classifier_training.config.overrides import Overrides
@@ -33,7 +34,7 @@ def split_arguments(arguments: list[str] | None, most: int = 1) -> tuple[list[st
     paths: list[str] = []
     settings: list[str] = []
     for argument in arguments or []:
-        is_path = "=" not in argument or "://" in argument.partition("=")[0] or Path(argument).exists()
+        is_path = "=" not in argument or "://" in argument.partition("=")[0] or exists(argument)
         (paths if is_path else settings).append(argument)
     if len(paths) > most:
         expected = "one folder is expected" if most == 1 else f"at most {most} paths are expected"
@@ -67,5 +68,5 @@ def check_settings(overrides: Overrides, config: Path | None, photos: str | None
         )
     # an address is checked later, when it is opened
     path = Path(os.path.expanduser(root))  # noqa: PTH111 - Path.expanduser fails on an unknown ~user
-    if not (is_remote(root) or is_pattern(root) or path.exists()):
+    if not (is_remote(root) or is_pattern(root) or exists(path)):
         raise ConfigError(f"there is no folder {root}; name a folder of photos or a table file{did_you_mean(root)}")

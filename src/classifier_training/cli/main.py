@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -19,9 +20,10 @@ from classifier_training.cli.predict import predict
 from classifier_training.cli.prepare import prepare
 from classifier_training.cli.report import report
 from classifier_training.cli.train import train
-from classifier_training.errors import ClassifierTrainingError, UserError
+from classifier_training.errors import ClassifierTrainingError, UserError, first_line
 
 EXIT_INTERRUPTED = 130
+_LONGEST_NAME = 200
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train and score": (train, evaluate),
     "Use a model": (predict, export),
@@ -96,11 +98,9 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(EXIT_INTERRUPTED)
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}:
-            raise
-        where = f" {error.filename}" if error.filename else ""
-        _fail(f"cannot write{where}: {error.strerror}; files written before are complete", UserError.exit_code)
+    except (OSError, ValueError) as error:
+        _end_of_file_error(error)
+        raise
     except Exception as error:
         # Typer's own errors about the arguments; the class they share has moved between its versions
         if not hasattr(error, "format_message"):
@@ -111,6 +111,31 @@ def main(arguments: list[str] | None = None) -> None:
     if isinstance(code, int) and code:  # Typer turns an interrupt into its exit code
         sys.stderr.write("interrupted\n")
         sys.exit(code)
+
+
+def _end_of_file_error(error: OSError | ValueError) -> None:
+    """Ends the process where a file, a path or a connection is at fault."""
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        # the program that read the output has ended, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(UserError.exit_code)
+    if isinstance(error, OSError):
+        _fail(explain_os_error(error), UserError.exit_code)
+    if "embedded null" in str(error):
+        _fail("a path holds a NUL character, which no path can", UserError.exit_code)
+
+
+def explain_os_error(error: OSError) -> str:
+    """One line about a file that could not be read or written, or about a connection."""
+    where = f" {_shortened(os.fsdecode(error.filename))}" if isinstance(error.filename, str | bytes) else ""
+    reason = error.strerror or first_line(error)
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}:
+        return f"cannot write{where}: {reason}; files written before are complete"
+    return f"cannot read or write{where}: {reason}"
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
 
 
 def _fail(message: str, code: int) -> None:

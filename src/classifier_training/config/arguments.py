@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from classifier_training.config.explain import fault, unknown_key, unknown_preset
-from classifier_training.config.options import Option, option_table, show_value
+from classifier_training.config.options import Option, option_table, section_names, show_value
 from classifier_training.config.overrides import Override, OverrideLike, Overrides
 from classifier_training.config.preset_groups import PRESET_GROUPS, preset_names
 from classifier_training.config.values import UnreadableValueError, read_typed
@@ -23,8 +23,8 @@ def read_overrides(
     """Reads settings; anything wrong with their form is among the faults, not raised.
 
     Args:
-        arguments: ``"data.batch_size=64"``, a list of such texts, ``{"data.batch_size": 64}``, or `Overrides`, which
-            keep their origins.
+        arguments: ``"data.batch_size=64"``, a list of such texts, ``{"data.batch_size": 64}`` or
+            ``{"data": {"batch_size": 64}}``, or `Overrides`, which keep their origins.
         photos: Becomes ``data.root``, before everything else.
         origin: Where they were given, for messages.
 
@@ -37,7 +37,7 @@ def read_overrides(
         if isinstance(argument, Overrides):
             read += [*argument.settings, *argument.faults]
         elif isinstance(argument, Mapping):
-            read += [_read_item(str(key), value, origin) for key, value in argument.items()]
+            read += _read_mapping("", argument, origin)
         else:
             texts = [argument] if isinstance(argument, str) else argument
             read += [_read_text(text, origin) for text in texts]
@@ -61,12 +61,24 @@ def _read_text(text: str, origin: str) -> Override | str:
         return fault(text, origin, f"{error.message}; must be {option.allowed}")
 
 
+def _read_mapping(prefix: str, values: Mapping[Any, object], origin: str) -> list[Override | str]:
+    """Reads the items of a mapping; one whose key is a section holds the settings of that section, as in YAML."""
+    read: list[Override | str] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if name in section_names() and isinstance(value, Mapping):
+            read += _read_mapping(f"{name}.", value, origin)
+        else:
+            read.append(_read_item(name, value, origin))
+    return read
+
+
 def _read_item(key: str, value: object, origin: str) -> Override | str:
     """Reads an item of a mapping: text as on the command line, any other value as it is."""
     if isinstance(value, str | os.PathLike):
         return _read_text(f"{key}={os.fsdecode(value)}", origin)
     try:
-        plain = _plain(value)
+        plain = plain_value(value)
     except TypeError:
         return fault(f"{key}={value!r}", origin, "a setting is text, a number, a truth value, a list or a mapping")
     if key in PRESET_GROUPS:
@@ -110,19 +122,26 @@ def _find(key: str) -> tuple[Option | None, str | None]:
     return None, None
 
 
-def _plain(value: object) -> object:
-    """A copy made of plain values alone; also of a subclass, such as ``np.float64``.
+def plain_value(value: object) -> object:
+    """A copy made of plain values alone; also of NumPy's numbers and arrays, and of paths.
 
     Raises:
         TypeError: It is of a type that no setting has.
     """
-    if value is None or isinstance(value, bool | str):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return str(value)
     for kind in (int, float):
         if isinstance(value, kind):
             return kind(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    if isinstance(value, list | tuple | range):
+        return [plain_value(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(item) for key, item in value.items()}
+    to_list = getattr(value, "tolist", None)  # arrays and their numbers; NumPy itself need not be imported
+    if callable(to_list) and not isinstance(plain := to_list(), type(value)):
+        return plain_value(plain)
     raise TypeError

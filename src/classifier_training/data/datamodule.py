@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerStatus
 from torch.utils.data import DataLoader
 
-from classifier_training.config.arguments import ARGUMENT
+from classifier_training.config.arguments import ARGUMENT, plain_value
 from classifier_training.config.explain import check, unknown_key
 from classifier_training.config.options import show_value
 from classifier_training.config.overrides import Override
@@ -298,7 +298,7 @@ def _with_settings(config: DataConfig, settings: Mapping[str, Any]) -> DataConfi
         if name not in DataConfig.model_fields
     ]
     given = {
-        f"data.{name}": Override(f"data.{name}", value, ARGUMENT)
+        f"data.{name}": Override(f"data.{name}", _plain(value), ARGUMENT)
         for name, value in {**config.model_dump(), **settings}.items()
         if name in DataConfig.model_fields
     }
@@ -306,6 +306,14 @@ def _with_settings(config: DataConfig, settings: Mapping[str, Any]) -> DataConfi
     if checked is None or faults:
         raise ConfigError("\n".join([*faults, *lines]))
     return checked.data
+
+
+def _plain(value: object) -> object:
+    """NumPy's numbers as plain ones; what no setting can be stays, for the message."""
+    try:
+        return plain_value(value)
+    except TypeError:
+        return value
 
 
 def _merged_preprocessing(preprocessing: Preprocessing | None, config: DataConfig) -> Preprocessing:

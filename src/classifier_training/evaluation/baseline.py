@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import DataError, RunError, UserError
 from classifier_training.evaluation.evaluate import score_on_same_images
+from classifier_training.files.text import is_file, is_folder
 from classifier_training.results.folder import read_scores
 from classifier_training.results.scored_pass import LabelledImages
 from classifier_training.results.tables import read_predictions_csv
@@ -44,15 +45,15 @@ def check_baseline(path: Path) -> None:
         RunError: It is not a run folder, model file or evaluation folder.
     """
     scored = ScoredFolder(path)
-    if path.is_dir() and RunFolder(path).config.is_file():
+    if is_folder(path) and RunFolder(path).config.is_file():
         best = open_run(path).best_checkpoint
         if not best.is_file():
             raise RunError(f"{path} has no checkpoints/best.ckpt; finish it: train --resume {path}")
-    elif path.is_dir() and scored.scores.is_file():
+    elif is_folder(path) and scored.scores.is_file():
         read_scores(scored)
         if not scored.predictions.is_file():
             raise RunError(f"{path} has no {scored.predictions.name}; evaluate that model again")
-    elif not (path.is_file() and path.suffix in {".ckpt", ".onnx"}):
+    elif not (is_file(path) and path.suffix in {".ckpt", ".onnx"}):
         raise RunError(f"{path} cannot be compared with; name a run folder, a .ckpt or .onnx file, or an evaluation")
 
 
@@ -64,9 +65,9 @@ def baseline_is_correct(
     Raises:
         UserError: An evaluation folder is of other images, or the model cannot be scored on these.
     """
-    if path.is_dir() and not RunFolder(path).config.is_file():
+    if is_folder(path) and not RunFolder(path).config.is_file():
         return _from_folder(ScoredFolder(path), _digests_of_run(path), images)
-    if path.is_dir():
+    if is_folder(path):
         with contextlib.suppress(UserError):  # then it is scored again
             return _from_run(RunFolder(path), images)
     predictions = score_on_same_images(path, images, overrides, scoring=scoring).predictions

@@ -16,7 +16,7 @@ from classifier_training.errors import CheckpointError
 from classifier_training.evaluation.folder import check_folder, make_free_folder, replaced_folder
 from classifier_training.evaluation.onnx import score_onnx
 from classifier_training.evaluation.photos import Chooser, ImageSelector, for_classes
-from classifier_training.files.text import did_you_mean
+from classifier_training.files.text import did_you_mean, is_file, is_folder
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL
 from classifier_training.results.folder import class_rows, write_scored
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
@@ -172,14 +172,14 @@ def _num_trained_on(run: RunFolder | None, images: LabelledImages) -> int:
 
 
 def _model_file(path: Path) -> Path:
-    if path.is_dir():
+    if is_folder(path):
         best = open_run(path).best_checkpoint
         if not best.is_file():
             raise CheckpointError(f"{path} has no checkpoints/best.ckpt; finish it: train --resume {path}")
         return best
     if path.suffix not in {".ckpt", ".onnx"}:
         raise CheckpointError(f"{path} is not a run folder, .ckpt or .onnx file")
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(f"no such file: {path}{did_you_mean(path)}")
     return path
 

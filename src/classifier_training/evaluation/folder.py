@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from classifier_training.errors import RunError
+from classifier_training.files.text import exists
 from classifier_training.run.folder import RunFolder, ScoredFolder
 from classifier_training.run.tree import entries_of
 from classifier_training.types import SPLITS
@@ -26,14 +27,14 @@ def check_folder(path: Path) -> None:
         RunError: It holds something else, belongs to a run, or cannot be created.
     """
     path = path.expanduser().resolve()
-    if path.exists() and not path.is_dir():
+    if exists(path) and not path.is_dir():
         raise RunError(f"{path} is a file; name a folder for the evaluation, new or of an earlier one")
     is_a_split = path.name in SPLITS and RunFolder(path.parent).config.is_file()
     if is_a_split or RunFolder(path).config.is_file():
         raise RunError(f"{path} belongs to a run; name another folder for the evaluation")
     if path.is_dir():
         _check_is_an_evaluation(path)
-    above = next(folder for folder in path.parents if folder.exists())
+    above = next(folder for folder in path.parents if exists(folder))
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         reason = "it is not writable" if above.is_dir() else "it is a file"
         raise RunError(f"cannot create a folder in {above}: {reason}; name another one")

@@ -32,6 +32,16 @@ def exists(path: str | os.PathLike[str]) -> bool:
     return True
 
 
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file at a path; as `exists`."""
+    return exists(path) and Path(path).is_file()
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a folder at a path; as `exists`."""
+    return exists(path) and Path(path).is_dir()
+
+
 def name_some(names: Iterable[str]) -> str:
     """The first few names, and how many more there are."""
     listed = list(names)
@@ -55,6 +65,6 @@ def did_you_mean(path: str | os.PathLike[str]) -> str:
         return ""
     for near in difflib.get_close_matches(missing.name.lower(), names, cutoff=0.7):
         candidate = missing.with_name(names[near]).joinpath(*rest)
-        if candidate.exists():
+        if exists(candidate):
             return f"; did you mean {candidate}?"
     return ""

@@ -18,7 +18,7 @@ from classifier_training.errors import BadImageError, DataError, RunError, UserE
 from classifier_training.files.atomic import write_text
 from classifier_training.files.hidden import is_skipped
 from classifier_training.files.tables import write_table
-from classifier_training.files.text import did_you_mean, exists
+from classifier_training.files.text import did_you_mean, exists, is_folder
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS, ImageSource
 from classifier_training.imaging.ignored import describe_ignored
 from classifier_training.inference.classifier import OnnxClassifier
@@ -119,7 +119,7 @@ def check_output(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--output {path}: cannot create the folder {path.parent}: {error.strerror}") from None
-    if path.is_dir():
+    if is_folder(path):
         raise UserError(f"--output {path}: this is a folder; name a file in it")
 
 
@@ -148,7 +148,7 @@ def _onnx_file(path: Path) -> Path:
         raise RunError(
             f"{path} is a checkpoint; predict with its run folder, or with the .onnx file that export writes"
         )
-    if not path.exists():
+    if not exists(path):
         raise RunError(f"there is no {path}; name a run folder or an .onnx file{did_you_mean(path)}")
     if not path.is_dir():
         return path

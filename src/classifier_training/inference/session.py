@@ -8,7 +8,7 @@ from typing import Any
 import onnxruntime
 
 from classifier_training.errors import CheckpointError
-from classifier_training.files.text import did_you_mean
+from classifier_training.files.text import did_you_mean, is_file
 
 _ERRORS_ONLY = 3
 
@@ -22,7 +22,7 @@ def open_session(path: Path, num_threads: int | None) -> Any:
     Raises:
         CheckpointError: The file is missing, truncated, not ONNX, or not an image classifier.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(f"no such file: {path}{did_you_mean(path)}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY

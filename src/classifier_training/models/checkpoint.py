@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 
 from classifier_training.errors import CheckpointError, first_line
-from classifier_training.files.text import did_you_mean
+from classifier_training.files.text import did_you_mean, is_file
 from classifier_training.models.base import BaseClassificationModel
 
 
@@ -20,7 +20,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: The file is missing, truncated, unsafe to load, or not a checkpoint of ours.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(f"there is no checkpoint {path}{did_you_mean(path)}")
     if not zipfile.is_zipfile(path):  # which torch.save writes; older formats are read by unpickling
         raise CheckpointError(f"{path} is truncated or not a checkpoint (not what torch.save writes); use another one")

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from classifier_training.errors import ModelError, first_line
-from classifier_training.files.text import did_you_mean
+from classifier_training.files.text import did_you_mean, is_file
 from classifier_training.models.backbone import head_parameters
 
 HUB_TIMEOUT_SECONDS = 5.0
@@ -70,7 +70,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: The file is missing, unsafe to load, broken, or holds no weights.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"model.weights: there is no file {path}{did_you_mean(path)}")
     try:
         if path.suffix == ".safetensors":

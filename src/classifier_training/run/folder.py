@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import overload
 
 from classifier_training.errors import RunError
-from classifier_training.files.text import did_you_mean
+from classifier_training.files.text import did_you_mean, is_folder
 
 
 class Entry:
@@ -170,8 +170,9 @@ def create_run(parent: Path, name: str | None, model_name: str, *, may_rename: b
     candidate, number = parent / stem, 1
     try:
         parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:  # separate from the loop below, which takes "exists" for a run of that name
-        raise RunError(f"cannot create the folder {parent}: {error.strerror}; choose another run.dir") from None
+    except (OSError, ValueError) as error:  # separate from the loop below, which takes "exists" for a run of that name
+        reason = error.strerror if isinstance(error, OSError) else error  # a NUL in the name
+        raise RunError(f"cannot create the folder {parent}: {reason}; choose another run.dir") from None
     while True:
         try:
             candidate.mkdir()
@@ -195,7 +196,7 @@ def open_run(path: Path) -> RunFolder:
         RunError: There is no such folder, or no run in it.
     """
     run = RunFolder(path)
-    if not path.is_dir():
+    if not is_folder(path):
         raise RunError(f"no run folder at {path}{did_you_mean(path)}")
     if not run.config.is_file():
         raise RunError(f"{path} is not a run folder: it has no config.yaml")
@@ -208,7 +209,7 @@ def latest_run(parent: Path) -> RunFolder:
     Raises:
         RunError: There is no run.
     """
-    configs = list(parent.glob("*/config.yaml")) if parent.is_dir() else []
+    configs = list(parent.glob("*/config.yaml")) if is_folder(parent) else []
     if not configs:
         raise RunError(f"no run in {parent}; name the run folder")
     return RunFolder(max(configs, key=lambda config: config.stat().st_mtime_ns).parent)

@@ -40,6 +40,14 @@ def end_of(*words: str) -> int:
             2,
             ["error: cannot write: No space left on device; files written before are complete"],
         ),
+        (
+            OSError(errno.EIO, "Input/output error", "a.jpg"),
+            2,
+            ["error: cannot read or write a.jpg: Input/output error"],
+        ),
+        (PermissionError(errno.EACCES, "no", b"x" * 300), 2, [f"error: cannot read or write {'x' * 200}…: no"]),
+        (ConnectionError("no route\nto host"), 2, ["error: cannot read or write: no route"]),
+        (ValueError("open: embedded null character"), 2, ["error: a path holds a NUL character, which no path can"]),
     ],
 )
 def test_how_a_command_ends(
@@ -58,7 +66,7 @@ def test_how_a_command_ends(
     assert capsys.readouterr().err.splitlines() == lines
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a fault of the program"), OSError(errno.EIO, "the disk is broken")])
+@pytest.mark.parametrize("error", [RuntimeError("a fault of the program"), ValueError("another one")])
 def test_other_exceptions_keep_their_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: Path) -> None:
         raise error

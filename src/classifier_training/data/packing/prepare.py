@@ -19,6 +19,7 @@ from classifier_training.data.photos import Photos, load_photos
 from classifier_training.data.sources.address import is_remote
 from classifier_training.data.sources.shard_manifest import MANIFEST, Manifest, read_manifest
 from classifier_training.errors import ConfigError, DataError
+from classifier_training.files.text import exists, is_folder
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.types import SPLITS, Decoding, Split
 
@@ -136,7 +137,7 @@ def _earlier(folder: Path, made_of: dict[str, Any]) -> Manifest:
     Raises:
         DataError: The folder holds something else.
     """
-    if not folder.exists():
+    if not exists(folder):
         return Manifest(made_of)
     if not folder.is_dir():
         raise DataError(f"{folder} is a file; name a folder for the shards")
@@ -160,7 +161,7 @@ def _refuse_own_source(folder: Path, root: str | None) -> None:
     if root is None or is_remote(root):
         return
     source = Path(root).expanduser().absolute()
-    if folder == source or (source.is_dir() and folder.is_relative_to(source)):
+    if folder == source or (is_folder(source) and folder.is_relative_to(source)):
         raise DataError(f"the shards cannot be written to {folder}, which lies in the photos; name a folder elsewhere")
 
 

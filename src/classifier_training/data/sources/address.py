@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
 
+from classifier_training.files.text import exists
+
 WEB: Final = ("http://", "https://")
 # Wrappers such as `simplecache::`, the scheme, the path, and the file that holds all of it: `zip://a.jpg::s3://b/c.zip`.
 _ADDRESS: Final = re.compile(
@@ -23,7 +25,7 @@ def is_remote(address: str) -> bool:
 
 def is_pattern(root: str) -> bool:
     """Whether a root such as ``train-{000..009}.tar`` stands for several files: nothing has that very name."""
-    return re.search(r"\{[^{}]*\}", root) is not None and (is_remote(root) or not Path(root).exists())
+    return re.search(r"\{[^{}]*\}", root) is not None and (is_remote(root) or not exists(root))
 
 
 def absolute_root(root: str | os.PathLike[str]) -> str:

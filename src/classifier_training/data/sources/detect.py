@@ -21,7 +21,7 @@ from classifier_training.data.sources.shards import COMPRESSED
 from classifier_training.data.sources.table import list_table
 from classifier_training.data.sources.table_columns import TABLE_EXTENSIONS, Columns
 from classifier_training.errors import DataError, MissingFileError
-from classifier_training.files.text import did_you_mean
+from classifier_training.files.text import did_you_mean, is_file, is_folder
 from classifier_training.types import Progress
 
 if TYPE_CHECKING:
@@ -70,17 +70,17 @@ def list_photos(
 def list_source(root: str, layout: FolderLayout) -> Listing:
     """Lists a root, a path or an address, as `list_photos`, and fetches no images; ``layout`` lists folders."""
     is_remote_root, extension = is_remote(root), extension_of(root)
-    if not is_remote_root and Path(root).is_dir():
+    if not is_remote_root and is_folder(root):
         return layout.list(root)
     if extension == ".parquet" or is_pattern(root) or name_of(root).lower().endswith((".tar", *COMPRESSED)):
         packed = layout.list_parquet(root) if extension == ".parquet" else layout.list_shards(root)
         if packed is not None:
             return packed
-    if extension in TABLE_EXTENSIONS and not is_pattern(root) and (is_remote_root or Path(root).is_file()):
+    if extension in TABLE_EXTENSIONS and not is_pattern(root) and (is_remote_root or is_file(root)):
         return list_table(root, layout.columns, cache=layout.cache, classes=layout.classes)
     if is_remote_root:
         return layout.list(root)
-    if Path(root).is_file():
+    if is_file(root):
         known = ", ".join((*TABLE_EXTENSIONS, ".tar"))
         raise DataError(f"{root} is a file, but not a table; allowed are a folder or {known}")
     raise DataError(f"there is no folder {root}; name a folder of photos or a table file{did_you_mean(root)}")

@@ -13,7 +13,7 @@ from classifier_training.data.sources.address import is_pattern, is_remote, show
 from classifier_training.data.sources.listing import SPLIT_OF_NAME
 from classifier_training.data.sources.locations import entries, name_of, parent_of
 from classifier_training.errors import DataError
-from classifier_training.files.text import name_some
+from classifier_training.files.text import is_file, is_folder, name_some
 from classifier_training.types import SPLITS, Split
 
 _WORD: Final = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_OF_NAME)})(?![a-z])")
@@ -63,13 +63,13 @@ def find_split_files(root: str, extension: str, choose: Choose) -> SplitFiles | 
     Raises:
         DataError: Files of a pattern are missing, or it is not clear which split a file is of.
     """
-    if name_of(root).lower().endswith(extension) and not Path(root).is_dir():
+    if name_of(root).lower().endswith(extension) and not is_folder(root):
         files = expand_braces(root) if is_pattern(root) else [root]
-        missing = [file for file in files if not is_remote(file) and not Path(file).is_file()]
+        missing = [file for file in files if not is_remote(file) and not is_file(file)]
         if missing:
             raise DataError(f"{len(missing)} of the {len(files)} files of {root} are missing: {name_some(missing)}")
         return _by_file_name(files, parent_of(files[0]), root)
-    if is_remote(root) or Path(root).is_dir():
+    if is_remote(root) or is_folder(root):
         return _in_folder(root, choose)
     return None
 
