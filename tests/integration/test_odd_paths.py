@@ -107,7 +107,7 @@ def test_links_that_lead_to_themselves_are_one_line(program: WarmProgram, traine
 def test_a_batch_of_one_image_is_refused_where_batchnorm_cannot_be_trained(
     program: WarmProgram, photos: Path, tmp_path: Path
 ) -> None:
-    words = ["train", photos, *TINY, "model.name=resnet10t", "data.batch_size=1"]
+    words: list[str | Path] = ["train", photos, *TINY, "model.name=resnet10t", "data.batch_size=1"]
 
     finished = program(*words, folder=tmp_path)
 
