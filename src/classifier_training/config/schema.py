@@ -72,7 +72,9 @@ class DataConfig(Section):
     crop_pct: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
         None, description="share of the resized side that the evaluation crop keeps; null: the backbone's own"
     )
-    num_workers: NonNegativeInt | None = Field(None, description="loader processes; null: by CPU count")
+    num_workers: NonNegativeInt | None = Field(
+        None, description="loader processes of each device; null: by the CPUs that may be used, 8 at most"
+    )
     val_fraction: OpenFraction = Field(0.15, description="share of photos for validation where no split is given")
     test_fraction: OpenFraction = Field(0.15, description="share of photos for the test where no split is given")
     balance: Literal["none", "sampler", "loss_weights", "logit_adjustment"] = Field(
@@ -239,8 +241,13 @@ class TrainerConfig(Section):
         " hardware, 16-mixed on an older one",
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field("auto", description="kind of device")
-    devices: PositiveInt | Literal["auto"] = Field("auto", description="number of devices, or auto")
+    devices: PositiveInt | Literal["auto"] = Field(
+        "auto", description="devices of each machine; auto: all GPUs, or one CPU"
+    )
     num_nodes: PositiveInt = Field(1, description="number of machines")
+    join_timeout_seconds: PositiveFloat = Field(
+        600.0, description="longest wait for the processes of the other devices and machines at the start"
+    )
     accumulate_grad_batches: PositiveInt = Field(1, description="batches per optimizer step")
     gradient_clip_val: NonNegativeFloat | None = Field(1.0, description="maximal gradient norm; null: no clipping")
     deterministic: bool = Field(

@@ -21,7 +21,7 @@ from classifier_training.config.overrides import Override
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.caches import Caches, open_caches, reduced_side
 from classifier_training.data.loading.dataset import EvaluationDataset, TrainDataset
-from classifier_training.data.loading.loaders import evaluation_loader, train_loader
+from classifier_training.data.loading.loaders import evaluation_loader, num_loader_processes, train_loader
 from classifier_training.data.loading.normalize import normalize_batch
 from classifier_training.data.loading.transforms import TrainTransform
 from classifier_training.data.photos import Photos, load_photos
@@ -208,7 +208,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             decoding=self._decoding,
         )
         loader = train_loader(
-            dataset, batches, num_workers=self.config.num_workers, normalization=self._loader_normalization()
+            dataset, batches, num_workers=self._num_workers(), normalization=self._loader_normalization()
         )
         return keep_shared(loader)
 
@@ -261,7 +261,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         return evaluation_loader(
             dataset,
             self.config.batch_size,
-            num_workers=self.config.num_workers,
+            num_workers=self._num_workers(),
             rank=rank,
             world_size=world_size,
             as_float=self._loader_normalization() is not None,
@@ -274,6 +274,10 @@ class ImageFolderDataModule(lightning.LightningDataModule):
     def _rank(self) -> tuple[int, int]:
         trainer = self.trainer
         return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+
+    def _num_workers(self) -> int:
+        num_ranks = getattr(self.trainer, "num_devices", 1)
+        return num_loader_processes(self.config.num_workers, num_ranks)
 
     def _position(self) -> tuple[int, int]:
         """Epoch and batch at which training would resume."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from classifier_training.imaging.library_messages import num_messages
 from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
 from classifier_training.models.device import auto_precision, resolve_accelerator
 from classifier_training.models.optim import default_warmup_epochs
+from classifier_training.run.cpus import NO_LOADERS, LoaderProcesses, decide_loader_processes
+from classifier_training.run.place import ALONE, Place
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import check_trackers
+from classifier_training.training.devices import decide_place
 from classifier_training.types import Preprocessing
 
 
@@ -31,12 +35,24 @@ class Plan:
         photos: The photos, found, checked and split.
         preprocessing: The one preprocessing of this run.
         accelerator: ``cpu``, ``cuda`` or ``mps``.
+        place: This process among those that train.
+        loaders: The loader processes of each device.
+        notice: What the user has to know of how the devices were decided; None: nothing.
     """
 
     config: Config
     photos: Photos
     preprocessing: Preprocessing
     accelerator: str
+    place: Place = ALONE
+    loaders: LoaderProcesses = NO_LOADERS
+    notice: str | None = None
+
+    @property
+    def num_devices(self) -> int:
+        """Devices of each machine."""
+        devices = self.config.trainer.devices
+        return devices if isinstance(devices, int) else self.place.num_devices
 
 
 def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE) -> Plan:
@@ -50,6 +66,10 @@ def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE) 
     accelerator = resolve_accelerator(config.trainer.accelerator)
     if config.trainer.precision == "16-mixed" and accelerator == "cpu":
         raise ConfigError("trainer.precision=16-mixed needs a GPU; a CPU takes bf16-mixed or 32-true")
+    place, notice = decide_place(config.trainer, accelerator)
+    loaders = decide_loader_processes(config.data.num_workers, place.num_devices)
+    if loaders.notice is not None:
+        warnings.warn(loaders.notice, stacklevel=2)  # once, whoever makes loaders after this
     preprocessing = backbone_preprocessing(config.model.name, config.data.image_size, config.data.crop_pct)
     preprocessing = preprocessing.decoded_as(config.data.decoding)
     with (
@@ -63,7 +83,8 @@ def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE) 
         )
     if num_messages() > already:
         terminal.log_line(f"image libraries gave {num_messages() - already} message(s) while the photos were checked")
-    return Plan(_decide(config, photos, preprocessing, accelerator), photos, preprocessing, accelerator)
+    decided = _decide(config, photos, preprocessing, accelerator, place)
+    return Plan(decided, photos, preprocessing, accelerator, place, loaders, notice)
 
 
 def describe_plan(plan: Plan, terminal: Terminal) -> None:
@@ -85,6 +106,8 @@ def describe_plan(plan: Plan, terminal: Terminal) -> None:
         terminal.warn(f"{len(photos.bad)} unreadable file(s) left out, listed in data/split.csv: {reasons}")
     for warning in photos.warnings:
         terminal.warn(warning)
+    if plan.notice is not None:
+        terminal.warn(plan.notice)
     terminal.pairs("plan", _plan_rows(config, plan))
 
 
@@ -101,13 +124,18 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
         else "off"
     )
     accumulation = f" × {config.trainer.accumulate_grad_batches}" if config.trainer.accumulate_grad_batches > 1 else ""
-    num_steps = max(1, len(plan.photos.rows["train"]) // data.batch_size)
+    place, loaders = plan.place, plan.loaders
+    num_steps = max(1, len(plan.photos.rows["train"]) // (data.batch_size * place.world_size))
+    nodes = f" on each of {place.num_nodes} machines" if place.num_nodes > 1 else ""
+    devices = f"{place.num_devices} × {plan.accelerator}{nodes}" if place.world_size > 1 else plan.accelerator
+    each = " for each device" if place.num_devices > 1 else ""
     rows = {
         "backbone": f"{model.name}, from {start or 'random weights'}",
         "input": f"{prepared.image_size} px, crop {prepared.crop_pct:g}, {prepared.interpolation},"
         f" mean {prepared.mean}, std {prepared.std}",
         "training": f"{_counted(config.trainer.max_epochs, 'epoch')} of {_counted(num_steps, 'batch', 'batches')},"
-        f" batch size {data.batch_size}{accumulation}, {plan.accelerator}, {config.trainer.precision}",
+        f" batch size {data.batch_size}{accumulation}, {devices}, {config.trainer.precision}",
+        "loading": f"{_counted(loaders.count, 'process', 'processes')}{each}: {loaders.reason}",
         "schedule": _schedule(config),
         "optimizer": f"{optimizer.name}, lr {optimizer.lr:g} (backbone × {optimizer.backbone_lr_scale:g}),"
         f" weight decay {optimizer.weight_decay:g}",
@@ -135,7 +163,7 @@ def _counted(number: float, one: str, many: str | None = None) -> str:
     return f"{number:g} {one if number == 1 else many or one + 's'}"
 
 
-def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accelerator: str) -> Config:
+def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accelerator: str, place: Place) -> Config:
     from_weights = config.model.pretrained or config.model.weights is not None
     epochs = config.trainer.max_epochs
     model: dict[str, Any] = {
@@ -152,13 +180,14 @@ def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accele
     precision: str = config.trainer.precision
     if precision == "auto":
         precision = auto_precision(accelerator)
+    trainer = {"precision": precision, "accelerator": accelerator, "devices": place.num_devices}
     return config.model_copy(
         update={
             "model": _filled(config.model, model, always=("weights",)),
             "data": _filled(config.data, data, always=("root",)),
             "scheduler": _filled(config.scheduler, {"warmup_epochs": default_warmup_epochs(epochs)}),
             "optimizer": _filled(config.optimizer, {"backbone_lr_scale": 0.1 if from_weights else 1.0}),
-            "trainer": config.trainer.model_copy(update={"precision": precision}),
+            "trainer": config.trainer.model_copy(update=trainer),
         }
     )
 

@@ -250,6 +250,7 @@ RESUMABLE_SETTINGS: Final = frozenset(
         "data.cache_limit",
         "trainer.max_epochs",
         "trainer.accelerator",
+        "trainer.join_timeout_seconds",
         "trainer.early_stopping_patience",
         "checkpoint.every_n_steps",
         "checkpoint.every_n_minutes",

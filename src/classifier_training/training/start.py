@@ -26,9 +26,6 @@ from classifier_training.training.finish import TrainResult, finished_result
 from classifier_training.training.plan import Plan
 from classifier_training.training.resume import Resumed, find_resumed
 
-RUN_FOLDER_VARIABLE = "CLASSIFIER_TRAINING_RUN_FOLDER"
-"""Gives the processes that a multi-device run starts the folder that the first one made."""
-
 
 @dataclass(frozen=True, slots=True)
 class New:
@@ -51,18 +48,9 @@ class New:
         """A new run takes any photos."""
 
     def open_run(self, config: Config) -> RunFolder:
-        """Makes the run folder; the other processes of the run write nothing, and make none.
-
-        Those that the first process has started know its path, those that torchrun or srun has started need not.
-        """
-        settings = config.run
-        if not is_main_process():
-            made = os.environ.get(RUN_FOLDER_VARIABLE)
-            return RunFolder(Path(settings.dir) / (settings.name or config.model.name) if made is None else Path(made))
-        parent = Path(settings.dir).expanduser()
-        run = create_run(parent, settings.name, config.model.name, may_rename=self.may_rename)
-        os.environ[RUN_FOLDER_VARIABLE] = str(run.root.resolve())
-        return run
+        """Makes the run folder; only the first process of a training does."""
+        parent = Path(config.run.dir).expanduser()
+        return create_run(parent, config.run.name, config.model.name, may_rename=self.may_rename)
 
     def describe(self, terminal: Terminal) -> None:
         """A new run starts with its plan, which is shown."""

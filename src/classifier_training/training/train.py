@@ -6,11 +6,11 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -28,10 +28,13 @@ from classifier_training.models.weights import load_pretrained, load_weights_fil
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.processes import is_first_task, is_main_process, requeue_slurm_job, slurm_job
 from classifier_training.run.stop_requests import StopRequests
+from classifier_training.run.surroundings import check_main_guard
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import open_trackers
 from classifier_training.tracking.trackers import Trackers
 from classifier_training.training.finish import Trained, TrainResult, finish_run
+from classifier_training.training.group import Group
+from classifier_training.training.launch import join_training, rank_job, start_of_rank
 from classifier_training.training.plan import Plan, describe_plan, make_plan
 from classifier_training.training.resume import Resumed
 from classifier_training.training.start import Finished, New, create_run_folder, find_start
@@ -80,10 +83,11 @@ def train(
         >>> result = train("photos", "model=resnet18", "trainer.max_epochs=10")  # doctest: +SKIP
         >>> result.test.top1  # doctest: +SKIP
     """
+    check_main_guard()
     terminal = Terminal(quiet=quiet, silent=not is_main_process())
     given = read_overrides(*overrides, photos=photos)
     requests = StopRequests()
-    with terminal.capture_warnings(), _quiet_libraries(), requests:
+    with terminal.capture_warnings(), _quiet_libraries(), requests, contextlib.ExitStack() as group_stack:
         with report_interruption(terminal, lambda: "before training", None):
             start = find_start(resume, given, None if config is None else Path(config))
             if isinstance(start, Finished):
@@ -99,9 +103,27 @@ def train(
             if dry_run:
                 terminal.info("dry run: settings and photos are valid; nothing was written")
                 return None
-            run = start.open_run(plan.config)
+            joined = join_training(start, plan, rank_job(start, plan), terminal, lambda: requests.are_agreed)
+            group = group_stack.enter_context(joined)
+            run = RunFolder(Path(group.share("run", lambda: str(start.open_run(plan.config).root))))
         with terminal.log_to(run.log) if is_main_process() else contextlib.nullcontext():
-            return _train_in(run, plan, model, start, terminal, requests)
+            return group.share_result(_train_in(run, plan, model, start, terminal, requests, group))
+
+
+def train_rank(job: Mapping[str, Any]) -> None:
+    """Trains on one more device of a training that another process has started; writes and prints nothing.
+
+    Args:
+        job: From `rank_job`.
+    """
+    terminal, requests = Terminal(silent=True), StopRequests()
+    with terminal.capture_warnings(), _quiet_libraries(), requests:
+        start = start_of_rank(job)
+        plan = make_plan(start.config, terminal, start.split_rule)
+        model = _build_model(plan, terminal, load_weights=start.checkpoint is None)
+        with join_training(start, plan, {}, terminal, lambda: requests.are_agreed, job["meeting"]) as group:
+            run = RunFolder(Path(group.share("run", str)))
+            _train_in(run, plan, model, start, terminal, requests, group)
 
 
 def _train_in(
@@ -111,6 +133,7 @@ def _train_in(
     start: New | Resumed,
     terminal: Terminal,
     requests: StopRequests,
+    group: Group,
 ) -> TrainResult | None:
     """Trains, scores and exports in a run folder; None in every process but the first."""
     terminal.info(f"run folder: {run.root}")
@@ -121,15 +144,16 @@ def _train_in(
         start.describe(terminal)
         trackers = _trackers(run, plan, terminal)
     with trackers:
-        trainer = build_trainer(run, plan, terminal, requests, trackers)
+        trainer = build_trainer(run, plan, terminal, requests, trackers, group.place)
         with report_interruption(terminal, lambda: _reached(trainer, plan, is_trained=start.is_trained), run):
             if start.best is not None and start.is_trained:
                 best, num_epochs = start.best, start.epoch
             else:
-                _fit(trainer, model, plan, start.checkpoint, terminal, requests)
+                _fit(trainer, model, plan, start.checkpoint, terminal)
                 requests.raise_if_received()
                 best, num_epochs = _best(trainer, run, terminal), trainer.current_epoch
-            if not trainer.is_global_zero or not is_main_process():
+            group.end_fit()
+            if not is_main_process():
                 return None
             trained = Trained(*best, num_epochs, started)
             result = finish_run(run, plan, terminal, trained, trainer.strategy.root_device, requests.raise_if_received)
@@ -154,10 +178,10 @@ def _fit(
     plan: Plan,
     checkpoint: Path | None,
     terminal: Terminal,
-    requests: StopRequests,
 ) -> None:
+    settings = plan.config.data.model_copy(update={"num_workers": plan.loaders.count})
     data = ImageFolderDataModule(
-        config=plan.config.data, preprocessing=plan.preprocessing, seed=plan.config.seed, photos=plan.photos
+        config=settings, preprocessing=plan.preprocessing, seed=plan.config.seed, photos=plan.photos
     )
     for message in data.caches.messages:
         terminal.info(message)
@@ -172,8 +196,6 @@ def _fit(
             f" trainer.accumulate_grad_batches by the same factor, or use trainer.precision=bf16-mixed"
         ) from None
     except TrainingStopped:
-        if not requests.are_agreed and trainer.strategy.launcher is not None:
-            trainer.strategy.launcher.kill(signal.SIGTERM)  # the processes that this one has started
         raise
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
         raise KeyboardInterrupt from None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import lightning
-import torch
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from classifier_training.callbacks.checkpoint import AtomicCheckpointIO
 from classifier_training.callbacks.table import RunContext, build_callbacks
 from classifier_training.models.layer_sync import BatchNormSync
 from classifier_training.run.folder import RunFolder
+from classifier_training.run.place import ALONE, LOCALHOST, Place
 from classifier_training.run.stop_requests import StopRequests
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.trackers import Trackers
@@ -19,13 +20,27 @@ from classifier_training.training.plan import Plan
 
 
 def build_trainer(
-    run: RunFolder, plan: Plan, terminal: Terminal, requests: StopRequests, trackers: Trackers
+    run: RunFolder,
+    plan: Plan,
+    terminal: Terminal,
+    requests: StopRequests,
+    trackers: Trackers,
+    place: Place = ALONE,
 ) -> lightning.Trainer:
-    """Makes the Trainer of a run; it writes nothing before it trains."""
+    """Makes the Trainer of a run; it writes nothing before it trains.
+
+    Args:
+        run: Its folder.
+        plan: What is trained.
+        terminal: Where messages go.
+        requests: To stop.
+        trackers: Of the run.
+        place: Of this process among those that train.
+    """
     settings = plan.config.trainer
     return lightning.Trainer(
         accelerator=plan.accelerator,
-        devices=_num_devices(plan),
+        devices=plan.num_devices,
         num_nodes=settings.num_nodes,
         strategy=_strategy(plan),
         precision=settings.precision,  # type: ignore[arg-type]  # "auto" has been decided
@@ -35,7 +50,7 @@ def build_trainer(
         deterministic="warn" if settings.deterministic else False,
         benchmark=not settings.deterministic,
         callbacks=build_callbacks(RunContext(run, plan.config, terminal, requests, trackers)),
-        plugins=[AtomicCheckpointIO(), *_layer_sync(plan)],
+        plugins=[AtomicCheckpointIO(), JoinedProcesses(place), *_layer_sync(plan)],
         default_root_dir=run.root,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -45,21 +60,70 @@ def build_trainer(
     )
 
 
-def _num_devices(plan: Plan) -> int:
-    devices = plan.config.trainer.devices
-    if isinstance(devices, int):
-        return devices
-    return torch.cuda.device_count() if plan.accelerator == "cuda" else 1
-
-
 def _layer_sync(plan: Plan) -> list[BatchNormSync]:
     """BatchNorm over all devices, where there are several that can: torch has it for GPUs only."""
-    is_shared = _num_devices(plan) * plan.config.trainer.num_nodes > 1
+    is_shared = plan.num_devices * plan.config.trainer.num_nodes > 1
     return [BatchNormSync()] if is_shared and plan.accelerator == "cuda" else []
 
 
 def _strategy(plan: Plan) -> Any:
-    if _num_devices(plan) * plan.config.trainer.num_nodes == 1:
+    if plan.num_devices * plan.config.trainer.num_nodes == 1:
         return "auto"
     # the model shares its buffers itself, once before each evaluation; views save a copy of all gradients
     return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+class JoinedProcesses(ClusterEnvironment):
+    """Lets Lightning know the place of this process, in a process group that exists already.
+
+    Lightning's own environments find out by themselves who has started the processes, and start some if nobody has.
+
+    Args:
+        place: Of this process.
+    """
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.place = place
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Lightning is to start none."""
+        return True
+
+    @property
+    def main_address(self) -> str:
+        """Where the processes have met."""
+        return self.place.address or LOCALHOST
+
+    @property
+    def main_port(self) -> int:
+        """Its port."""
+        return self.place.port
+
+    @staticmethod
+    def detect() -> bool:
+        """It is given, and not detected."""
+        return False
+
+    def world_size(self) -> int:
+        """Number of processes."""
+        return self.place.world_size
+
+    def set_world_size(self, size: int) -> None:
+        """It is what it is."""
+
+    def global_rank(self) -> int:
+        """This process among all."""
+        return self.place.rank
+
+    def set_global_rank(self, rank: int) -> None:
+        """It is what it is."""
+
+    def local_rank(self) -> int:
+        """This process on its machine."""
+        return self.place.local_rank
+
+    def node_rank(self) -> int:
+        """This machine."""
+        return self.place.node_rank

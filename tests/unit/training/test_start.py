@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,12 @@ from classifier_training.run.folder import RunFolder
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.plan import make_plan
 from classifier_training.training.resume import Resumed
-from classifier_training.training.start import RUN_FOLDER_VARIABLE, New, create_run_folder, find_start
+from classifier_training.training.start import New, create_run_folder, find_start
 
 
 @pytest.fixture(autouse=True)
 def _main_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_NTASKS", "SLURM_JOB_ID", RUN_FOLDER_VARIABLE):
+    for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_NTASKS", "SLURM_JOB_ID"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -66,20 +65,10 @@ def test_a_run_is_resumed_by_its_name_or_as_the_last_one(tmp_path: Path) -> None
         find_start(tmp_path / "one", read_overrides("sede=1"), None)
 
 
-def test_the_first_process_makes_the_run_folder_and_the_others_know_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_run_makes_its_folder(tmp_path: Path) -> None:
     config = load_config([f"run.dir={tmp_path}", "run.name=one"])
-    monkeypatch.setenv(RUN_FOLDER_VARIABLE, "to be restored")  # by monkeypatch, after what the code sets
-    made = New(config).open_run(config)
-    assert made.root.is_dir()
-    assert os.environ[RUN_FOLDER_VARIABLE] == str(made.root.resolve())
-
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert New(config).open_run(config).root.resolve() == made.root.resolve()
-    monkeypatch.delenv(RUN_FOLDER_VARIABLE)
-    other = load_config([f"run.dir={tmp_path}", "run.name=two"])
-    assert not New(other).open_run(other).root.exists()
+    assert New(config).open_run(config).root == tmp_path / "one"
+    assert (tmp_path / "one").is_dir()
 
 
 LAST, EARLIER = (RunFolder(Path("runs/a")).checkpoints / name for name in ("last.ckpt", "last-1.ckpt"))

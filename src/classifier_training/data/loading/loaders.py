@@ -6,6 +6,7 @@ import functools
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -17,9 +18,9 @@ from classifier_training.data.loading.dataset import EvaluationDataset, ImageDat
 from classifier_training.data.loading.normalize import normalize_batch
 from classifier_training.data.sampling.batches import SampledIndices
 from classifier_training.data.sampling.evaluation import EvaluationShare
+from classifier_training.run.cpus import decide_loader_processes
 from classifier_training.types import ClassificationBatch, Preprocessing
 
-MAX_DEFAULT_WORKERS = 8
 _PREFETCH_FACTOR = 2
 # While a process fills the batches that it is ahead, its last one may be in use and the one before just be replaced.
 _NUM_SLOTS = _PREFETCH_FACTOR + 2
@@ -118,10 +119,22 @@ def evaluation_loader(
     )
 
 
+def num_loader_processes(num_workers: int | None, num_ranks: int = 1) -> int:
+    """How many loader processes to start, with a warning where there can be none.
+
+    Args:
+        num_workers: As configured; None: one for each CPU that may be used, shared among the ranks.
+        num_ranks: Training processes on this machine.
+    """
+    loaders = decide_loader_processes(num_workers, num_ranks)
+    if loaders.notice is not None:
+        warnings.warn(loaders.notice, stacklevel=2)
+    return loaders.count
+
+
 def loader_options(num_workers: int | None) -> dict[str, Any]:
     """Options that all loaders share; without ``num_workers``, there is a process for each CPU that may be used."""
-    num_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(MAX_DEFAULT_WORKERS, num_cpus) if num_workers is None else num_workers
+    workers = num_loader_processes(num_workers)
     return {
         "num_workers": workers,
         "prefetch_factor": _PREFETCH_FACTOR if workers else None,

@@ -19,7 +19,6 @@ from classifier_training.config.schema import DataConfig
 from classifier_training.data.loading.dataset import EvaluationDataset, TrainDataset
 from classifier_training.data.loading.loaders import (
     LEFT_TO_THE_MAIN_PROCESS,
-    MAX_DEFAULT_WORKERS,
     BatchLoader,
     evaluation_loader,
     leave_signals_to_the_main_process,
@@ -33,6 +32,7 @@ from classifier_training.data.sampling.sampler import ShuffleSampler
 from classifier_training.errors import BadImageError
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
+from classifier_training.run.cpus import MAX_LOADER_PROCESSES, decide_loader_processes
 from classifier_training.types import ClassificationBatch, ImageRecord, Preprocessing
 
 SMALL = Preprocessing(image_size=16)
@@ -297,9 +297,7 @@ def test_a_program_that_ends_with_a_loader_at_work_ends_quietly(tmp_path: Path) 
 
 
 def test_workers_by_processor_count() -> None:
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-    assert loader_options(None)["num_workers"] == min(MAX_DEFAULT_WORKERS, allowed)
+    assert loader_options(None)["num_workers"] == decide_loader_processes(None).count <= MAX_LOADER_PROCESSES
     assert loader_options(3)["num_workers"] == 3
     assert loader_options(3)["persistent_workers"] is True
     assert loader_options(0)["persistent_workers"] is False
