@@ -10,7 +10,7 @@ import stat
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,11 +37,14 @@ class ClassificationBatch(TypedDict):
         images: (B, 3, S, S), RGB; float32 and normalised where a model gets them, uint8 on their way there.
         labels: int64 (B,), class indices in [0, K).
         indices: int64 (B,), the position of each image in its dataset.
+        colour_maps: float32 (B, 3, 4), of uint8 training images whose colours are jittered: what makes the model's
+            input of their RGB values and 1, normalisation included. Missing where images are only normalised.
     """
 
     images: Tensor
     labels: Tensor
     indices: Tensor
+    colour_maps: NotRequired[Tensor]
 
 
 @dataclass(frozen=True, slots=True)

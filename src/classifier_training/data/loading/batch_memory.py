@@ -96,7 +96,7 @@ def make_batch(
     image_size: int,
     labels: NDArray[np.int64],
     indices: NDArray[np.int64],
-    fill: Callable[[Tensor], None],
+    fill: Callable[[Tensor], NDArray[np.float32] | None],
 ) -> ClassificationBatch:
     """Makes a batch, in a loader process in memory that need not be sent.
 
@@ -105,7 +105,7 @@ def make_batch(
         image_size: S.
         labels: int64 (B,).
         indices: int64 (B,).
-        fill: Writes the pixels into uint8 (B, S, S, 3).
+        fill: Writes the pixels into uint8 (B, S, S, 3); returns float32 (B, 3, 4), their colour maps, or None.
 
     Returns:
         Images uint8 (B, 3, S, S), channels last.
@@ -115,15 +115,15 @@ def make_batch(
     slot = memory.take(worker.id) if memory is not None and worker is not None and fits else None
     if memory is None or slot is None:
         pixels = torch.empty(shape, dtype=torch.uint8)
-        fill(pixels)
+        maps = fill(pixels)
     else:
         pixels = torch.from_numpy(memory.pixels(slot, len(labels), image_size))
         try:
-            fill(pixels)
+            maps = fill(pixels)
         except BaseException:
             memory.free(slot)
             raise
-    batch = _batch(pixels, labels, indices)
+    batch = _batch(pixels, labels, indices, maps)
     return batch if worker is None else cast("ClassificationBatch", _SentBatch(batch, memory, slot))
 
 
@@ -137,19 +137,30 @@ class _SentBatch(dict[str, Tensor]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         images, labels, indices = self["images"], self["labels"].numpy(), self["indices"].numpy()
+        maps = self["colour_maps"].numpy() if "colour_maps" in self else None
         if self.memory is None or self.slot is None:
-            return _batch, (images.permute(0, 2, 3, 1), labels, indices)
-        return _received, (self.memory.number, self.slot, images.shape[-1], labels, indices)
+            return _batch, (images.permute(0, 2, 3, 1), labels, indices, maps)
+        return _received, (self.memory.number, self.slot, images.shape[-1], labels, indices, maps)
 
 
 def _received(
-    number: int, slot: int, image_size: int, labels: NDArray[np.int64], indices: NDArray[np.int64]
+    number: int,
+    slot: int,
+    image_size: int,
+    labels: NDArray[np.int64],
+    indices: NDArray[np.int64],
+    maps: NDArray[np.float32] | None,
 ) -> ClassificationBatch:
     pixels = _memories[number].lend(slot, len(labels), image_size)
-    return _batch(torch.from_numpy(pixels), labels, indices)
+    return _batch(torch.from_numpy(pixels), labels, indices, maps)
 
 
-def _batch(pixels: Tensor, labels: NDArray[np.int64], indices: NDArray[np.int64]) -> ClassificationBatch:
-    return ClassificationBatch(
+def _batch(
+    pixels: Tensor, labels: NDArray[np.int64], indices: NDArray[np.int64], maps: NDArray[np.float32] | None
+) -> ClassificationBatch:
+    batch = ClassificationBatch(
         images=pixels.permute(0, 3, 1, 2), labels=torch.from_numpy(labels), indices=torch.from_numpy(indices)
     )
+    if maps is not None:
+        batch["colour_maps"] = torch.from_numpy(maps)
+    return batch

@@ -116,13 +116,14 @@ class TrainDataset(ImageDataset):
         self.reduce_to = reduce_to
 
     def __getitems__(self, samples: SampledIndices) -> ClassificationBatch:
-        """One batch: images uint8 (B, 3, S, S), channels last."""
-        uniforms = random_uniforms(self.seed, samples.epoch, samples.positions)
+        """One batch: images uint8 (B, 3, S, S), channels last, and their colour maps."""
+        randoms = [Randomness(row) for row in random_uniforms(self.seed, samples.epoch, samples.positions)]
 
-        def fill(pixels: Tensor) -> None:
+        def fill(pixels: Tensor) -> NDArray[np.float32] | None:
             images = pixels.permute(0, 3, 1, 2)
             for number, position in enumerate(samples.indices.tolist()):
-                self._write(position, Randomness(uniforms[number]), images[number : number + 1])
+                self._write(position, randoms[number], images[number : number + 1])
+            return self.transform.finish(pixels, randoms)
 
         return make_batch(self.memory, self.image_size, self.labels[samples.indices], samples.indices, fill)
 

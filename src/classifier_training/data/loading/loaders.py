@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import signal
 import threading
@@ -139,7 +140,7 @@ def loader_options(num_workers: int | None) -> dict[str, Any]:
         "num_workers": workers,
         "prefetch_factor": _PREFETCH_FACTOR if workers else None,
         "collate_fn": _as_it_is,
-        "worker_init_fn": leave_signals_to_the_main_process if workers else None,
+        "worker_init_fn": start_worker if workers else None,
         "persistent_workers": workers > 0,
         "pin_memory": torch.cuda.is_available(),
     }
@@ -150,7 +151,13 @@ def _as_it_is(batch: ClassificationBatch) -> ClassificationBatch:
     return batch
 
 
-def leave_signals_to_the_main_process(worker: int) -> None:  # noqa: ARG001 - the loader's signature
+def start_worker(worker: int) -> None:  # noqa: ARG001 - the loader's signature
+    """Prepares a loader process."""
+    gc.freeze()  # what was made so far lives as long as the process; looking for garbage in it takes time
+    leave_signals_to_the_main_process()
+
+
+def leave_signals_to_the_main_process() -> None:
     """Ignores what a terminal or a scheduler sends to every process of a job: the main one decides when to stop.
 
     A worker that is stuck still ends when its loader terminates it; one whose main process is gone, by torch's own

@@ -6,18 +6,22 @@ They give what Pillow gives, within two levels of 255, in an eighth of the time.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
+from classifier_training.data.loading.policies import AffineMap
 from classifier_training.types import Interpolation
 
 Kernel = Callable[[Tensor, tuple[int, int], Tensor], None]
 """Resizes uint8 images (B, 3, H, W) to a height h and width w, into uint8 (B, 3, h, w); both channels last."""
 
 _aten = torch.ops.aten
+_BORDER: Final = 1
 
 
 def resize_kernel(interpolation: Interpolation) -> Kernel:
@@ -39,6 +43,46 @@ def reduced(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
     output = np.empty((height, width, 3), np.uint8)
     _bicubic(as_images(pixels), (height, width), as_images(output))
     return output
+
+
+def sample_affine(images: Tensor, affine: AffineMap, output: Tensor, *, nearest: bool = False) -> None:
+    """Resizes an image, turned and sheared: one kernel, bilinear, black where there is no image.
+
+    Where it gets smaller than a half, pixels are averaged first, by whole numbers of them.
+
+    Args:
+        images: uint8 (1, 3, H, W), channels last.
+        affine: Where each pixel of the output comes from.
+        output: uint8 (1, 3, S, S), channels last, filled.
+        nearest: Takes the nearest pixel instead.
+    """
+    side = output.shape[-1]
+    rows, columns = (max(1, length // side) for length in images.shape[2:])
+    values = images.float()
+    if rows * columns > 1 and not nearest:
+        values = functional.avg_pool2d(values, (rows, columns))
+    values = _with_border(values)
+    # from -1 to 1 over the image without its border
+    x_share, y_share = (length / (length + 2 * _BORDER) for length in (values.shape[3] - 2, values.shape[2] - 2))
+    centres = (2 * torch.arange(side) + 1) / side - 1
+    grid = torch.empty((1, side, side, 2))
+    for axis, (of_x, of_y, added), share in ((0, affine[:3], x_share), (1, affine[3:], y_share)):
+        torch.add(share * of_x * centres, (share * (of_y * centres + added))[:, None], out=grid[0, :, :, axis])
+    mode = "nearest" if nearest else "bilinear"
+    sampled = functional.grid_sample(values, grid, mode, "zeros", align_corners=False)[0].add_(0.5).numpy()
+    square = output[0].permute(1, 2, 0).numpy()
+    for channel in range(3):
+        square[..., channel] = sampled[channel]
+
+
+def _with_border(values: Tensor) -> Tensor:
+    """An image with its outermost pixels repeated once, so that only what is farther out becomes black."""
+    _, channels, height, width = values.shape
+    wider = torch.empty((1, height + 2, width + 2, channels)).permute(0, 3, 1, 2)
+    wider[:, :, 1:-1, 1:-1] = values
+    wider[:, :, 0, 1:-1], wider[:, :, -1, 1:-1] = values[:, :, 0], values[:, :, -1]
+    wider[:, :, :, 0], wider[:, :, :, -1] = wider[:, :, :, 1], wider[:, :, :, -2]
+    return wider
 
 
 def as_images(pixels: NDArray[np.uint8]) -> Tensor:

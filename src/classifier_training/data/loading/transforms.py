@@ -1,7 +1,8 @@
 """Training augmentation: uint8 image in, uint8 square out, all randomness from the position in the epoch.
 
-Crop, resize and flips are ours and write straight into the batch; what changes colours is torchvision's, on Pillow
-images, which it handles faster than tensors. The evaluation transform is `classifier_training.imaging.preprocess`.
+Crop, flips, rotations and shears are one resampling, straight into the batch. Jittered colours are not computed here:
+each image gets a map, which is applied where the batch is normalised. The evaluation transform is
+`classifier_training.imaging.preprocess`.
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms import v2
 
 from classifier_training.config.schema import DataConfig
-from classifier_training.data.loading.resampling import as_images, resize_kernel
+from classifier_training.data.loading.colour_jitter import ColourJitter, colour_before, mean_greys
+from classifier_training.data.loading.colour_operations import apply_colour_operations
+from classifier_training.data.loading.policies import AffineMap, Policy, affine_map
+from classifier_training.data.loading.resampling import as_images, resize_kernel, sample_affine
 from classifier_training.imaging.jpeg import largest_shrink
 from classifier_training.seeding import mix_seed
 from classifier_training.types import Preprocessing
 
 _NUM_TRIES: Final = 10  # as torchvision
 _AREA, _RATIO, _LEFT, _TOP, _HFLIP, _VFLIP, _SEED = 0, _NUM_TRIES, 2 * _NUM_TRIES, 21, 22, 23, 24
+_JITTER: Final = slice(25, 28)
 # A whole number of Philox blocks, so that every sample begins with one of its own.
 _BLOCK: Final = 4
 _NUM_BLOCKS: Final = 7
@@ -44,11 +48,12 @@ class TrainTransform:
         self.interpolation = preprocessing.interpolation
         self.resize = resize_kernel(preprocessing.interpolation)
         self.config = config
-        self.colour = _colour(config)
-        self.erasing: v2.Transform | None = None
+        self.policy = None if config.auto_augment == "none" else Policy(config.auto_augment, self.image_size)
+        self.jitter = ColourJitter(config.color_jitter, preprocessing) if config.color_jitter > 0 else None
+        self.mean_colour = [round(255 * value) for value in preprocessing.mean]
+        self.erasing: Any = None
         if config.random_erasing > 0:
-            mean_colour = [round(255 * value) for value in preprocessing.mean]
-            self.erasing = v2.RandomErasing(config.random_erasing, value=mean_colour, inplace=True)
+            self.erasing = v2.RandomErasing(config.random_erasing, value=self.mean_colour, inplace=True)
 
     def crop(self, size: tuple[int, int], random: Randomness) -> Crop:
         """The part of an image of this width and height that is cropped."""
@@ -64,7 +69,7 @@ class TrainTransform:
         return largest_shrink(min(crop.width, crop.height), self.image_size)
 
     def __call__(self, pixels: NDArray[np.uint8], random: Randomness, output: Tensor) -> None:
-        """Makes the model's input, not normalised, from a crop.
+        """Makes a square of a crop: flipped, resized, changed by the policy.
 
         Args:
             pixels: uint8 (H, W, 3), RGB: what `crop` takes of the image; may be read-only.
@@ -73,17 +78,41 @@ class TrainTransform:
         """
         images = as_images(pixels)
         horizontally, vertically = random.flips(self.config.hflip, self.config.vflip)
-        if horizontally or vertically:
-            images = images.flip([3] * horizontally + [2] * vertically)
-        self.resize(images, (self.image_size, self.image_size), output)
-        if self.colour is None and self.erasing is None:
-            return
-        with seeded(random.seed):
-            if self.colour is not None:
-                square = output[0].permute(1, 2, 0).numpy()
-                square[:] = np.asarray(self.colour(Image.fromarray(square)))
-            if self.erasing is not None:
-                self.erasing(output[0])
+        operations = [] if self.policy is None else self.policy.sample(random.policy)
+        affine = affine_map(operations)
+        if affine.is_translation:
+            if horizontally or vertically:
+                images = images.flip([3] * horizontally + [2] * vertically)
+            self.resize(images, (self.image_size, self.image_size), output)
+        else:
+            is_nearest = self.interpolation == "nearest"
+            sample_affine(images, affine.flipped(horizontally, vertically), output, nearest=is_nearest)
+        if operations:
+            square = output[0].permute(1, 2, 0).numpy()
+            if affine.is_translation:
+                _translate(square, affine)
+            apply_colour_operations(operations, square)
+
+    def finish(self, squares: Tensor, randoms: Sequence[Randomness]) -> NDArray[np.float32] | None:
+        """Erases parts of a batch's images, and decides how their colours are jittered.
+
+        Args:
+            squares: uint8 (B, S, S, 3), changed.
+            randoms: The random numbers of each sample.
+
+        Returns:
+            float32 (B, 3, 4), as of `ClassificationBatch`; None: colours are not jittered.
+        """
+        maps = None
+        if self.jitter is not None:
+            maps = self.jitter.colour_maps(np.array([random.jitter for random in randoms]), mean_greys(squares))
+        if self.erasing is not None:
+            for number, random in enumerate(randoms):
+                # what is erased has the mean colour in the model's input
+                self.erasing.value = self.mean_colour if maps is None else colour_before(maps[number])
+                with seeded(random.seed):
+                    self.erasing(squares[number].permute(2, 0, 1))
+        return maps
 
 
 @contextlib.contextmanager
@@ -97,39 +126,16 @@ def seeded(seed: int) -> Iterator[None]:
         torch.default_generator.set_state(state)
 
 
-class _WholeSteps:
-    """Moves images without interpolation: policies move them by whole pixels, which looks the same and is faster."""
-
-    def _apply_image_or_video_transform(
-        self, image: Any, transform_id: str, magnitude: float, interpolation: Any, fill: Any
-    ) -> Any:
-        if transform_id in {"TranslateX", "TranslateY"}:
-            interpolation = InterpolationMode.NEAREST
-        apply: Any = super()._apply_image_or_video_transform  # type: ignore[misc]  # of torchvision's policy
-        return apply(image, transform_id, magnitude, interpolation, fill)
-
-
-class _RandAugment(_WholeSteps, v2.RandAugment):  # type: ignore[misc]  # torchvision is not typed
-    pass
-
-
-class _TrivialAugment(_WholeSteps, v2.TrivialAugmentWide):  # type: ignore[misc]
-    pass
-
-
-_POLICIES = {"randaugment": _RandAugment, "trivialaugment": _TrivialAugment}
-
-
-def _colour(config: DataConfig) -> v2.Transform | None:
-    steps: list[v2.Transform] = []
-    if config.auto_augment != "none":
-        steps.append(_POLICIES[config.auto_augment](interpolation=InterpolationMode.BILINEAR))
-    if config.color_jitter > 0:
-        strength = config.color_jitter
-        steps.append(v2.ColorJitter(strength, strength, strength))
-    if not steps:
-        return None
-    return steps[0] if len(steps) == 1 else v2.Compose(steps)
+def _translate(square: NDArray[np.uint8], affine: AffineMap) -> None:
+    """Moves an image (S, S, 3) by whole pixels; what it leaves is black."""
+    for axis, share in enumerate((affine.f, affine.c)):
+        lines, distance = square.swapaxes(0, axis), round(-share * len(square) / 2)
+        if distance > 0:
+            lines[distance:] = lines[:-distance].copy()
+            lines[:distance] = 0
+        elif distance < 0:
+            lines[:distance] = lines[-distance:].copy()
+            lines[distance:] = 0
 
 
 class Crop(NamedTuple):
@@ -159,6 +165,16 @@ class Randomness:
     def seed(self) -> int:
         """Seed in [0, 2⁵³) for what uses a generator of its own."""
         return int(self._uniforms[_SEED] * 2**53)
+
+    @property
+    def policy(self) -> float:
+        """The number that decides about the operations of a policy."""
+        return self._uniforms[_SEED]
+
+    @property
+    def jitter(self) -> Sequence[float]:
+        """Three numbers, for brightness, contrast and saturation."""
+        return self._uniforms[_JITTER]
 
     def flips(self, horizontally: float, vertically: float) -> tuple[bool, bool]:
         """Whether to flip, by the probabilities."""

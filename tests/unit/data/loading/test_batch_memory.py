@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import os
 import pickle
-from typing import cast
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from classifier_training.data.loading.batch_memory import BatchMemory, make_batch
@@ -104,8 +104,13 @@ def test_what_a_forked_process_writes_is_here() -> None:
 
 def test_in_the_main_process_a_batch_has_memory_of_its_own() -> None:
     memory, labels = make_memory(), np.array([5, 6], np.int64)
+    maps = np.ones((2, 3, 4), np.float32)
 
-    batch = make_batch(memory, 4, labels, labels + 1, lambda pixels: cast("None", pixels.copy_(torch.arange(3))))
+    def fill(pixels: Tensor) -> NDArray[np.float32]:
+        pixels.copy_(torch.arange(3))
+        return maps
+
+    batch = make_batch(memory, 4, labels, labels + 1, fill)
 
     assert memory.num_taken == 0
     assert type(batch) is dict
@@ -114,6 +119,7 @@ def test_in_the_main_process_a_batch_has_memory_of_its_own() -> None:
     assert batch["images"][1, :, 2, 3].tolist() == [0, 1, 2]
     assert batch["labels"].tolist() == [5, 6]
     assert batch["indices"].tolist() == [6, 7]
+    assert torch.equal(batch["colour_maps"], torch.from_numpy(maps))
     assert pickle.loads(pickle.dumps(batch))["labels"].tolist() == [5, 6]  # noqa: S301 - our own bytes
 
 

@@ -83,6 +83,7 @@ def assert_same(one: ClassificationBatch, other: ClassificationBatch) -> None:
     assert torch.equal(one["images"], other["images"])
     assert torch.equal(one["labels"], other["labels"])
     assert torch.equal(one["indices"], other["indices"])
+    assert torch.equal(one.get("colour_maps", torch.empty(0)), other.get("colour_maps", torch.empty(0)))
 
 
 # -- training ----------------------------------------------------------------------------------------------------

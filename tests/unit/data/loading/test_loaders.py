@@ -21,11 +21,11 @@ from classifier_training.data.loading.loaders import (
     LEFT_TO_THE_MAIN_PROCESS,
     BatchLoader,
     evaluation_loader,
-    leave_signals_to_the_main_process,
     loader_options,
+    start_worker,
     train_loader,
 )
-from classifier_training.data.loading.normalize import normalize_images
+from classifier_training.data.loading.normalize import normalize_batch
 from classifier_training.data.loading.transforms import TrainTransform
 from classifier_training.data.sampling.batches import EpochBatchSampler
 from classifier_training.data.sampling.sampler import ShuffleSampler
@@ -74,6 +74,8 @@ def assert_same(batches: list[ClassificationBatch], expected: list[Classificatio
         assert torch.equal(one["images"], other["images"])
         assert torch.equal(one["labels"], other["labels"])
         assert torch.equal(one["indices"], other["indices"])
+        assert one.keys() == other.keys()
+        assert torch.equal(one.get("colour_maps", torch.empty(0)), other.get("colour_maps", torch.empty(0)))
 
 
 def num_taken(loader: BatchLoader) -> int:
@@ -150,7 +152,7 @@ def test_batches_come_as_uint8_or_normalised(tmp_path: Path, num_workers: int) -
         for one, other in zip(pixels, images, strict=True):
             assert one["images"].dtype == torch.uint8
             assert one["images"].is_contiguous(memory_format=torch.channels_last)
-            assert torch.equal(normalize_images(one["images"], SMALL), other["images"])
+            assert torch.equal(normalize_batch(one, SMALL)["images"], other["images"])
             assert torch.equal(one["labels"], other["labels"])
 
 
@@ -323,7 +325,7 @@ class Numbers(Dataset[Tensor]):
 def make_iterator(dataset: Numbers) -> Any:
     """A running loader with one worker."""
     options = loader_options(1) | {"collate_fn": None, "prefetch_factor": 1}
-    assert options["worker_init_fn"] is leave_signals_to_the_main_process
+    assert options["worker_init_fn"] is start_worker
     return iter(DataLoader(cast("Dataset[Any]", dataset), 1, **options))
 
 
