@@ -8,7 +8,8 @@
     │   │   └── MissingFileError      nothing is found at an address
     │   ├── ModelError                the backbone or its weights
     │   ├── CheckpointError           a file that is not a checkpoint of this program, or does not fit
-    │   └── RunError                  a run folder: exists already, is incomplete, is not a run folder
+    │   ├── RunError                  a run folder: exists already, is incomplete, is not a run folder
+    │   └── OutOfMemoryError          what was asked for needs more memory than the device or the machine has
     ├── ExportError                   the export failed: exit code 1
     │   └── VerificationError         the exported file does not predict like the model
     └── GateError                     a model is not as good as required: exit code 1
@@ -19,6 +20,20 @@
 A message is complete and human-readable: what is wrong, where, what is allowed, what to do. It is the only argument
 of an exception, so that exceptions can be pickled and leave a data loader's worker process.
 """
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+from collections.abc import Iterator
+from typing import Final
+
+_OUT_OF_MEMORY: Final = re.compile(
+    r"out of memory|not enough memory|(can't|cannot|failed to|unable to) allocate (memory|\d)|alloc_failed|bad_?alloc",
+    re.IGNORECASE,
+)
+"""How CUDA, cuDNN, cuBLAS, MPS, torch's allocator of the CPU, onnxruntime, C++ and numpy say it."""
 
 
 class ClassifierTrainingError(Exception):
@@ -64,6 +79,10 @@ class RunError(UserError):
     """A run folder exists already, is incomplete, or is not a run folder."""
 
 
+class OutOfMemoryError(UserError):
+    """What was asked for needs more memory than the device or the machine has."""
+
+
 class ExportError(ClassifierTrainingError):
     """The model could not be exported."""
 
@@ -104,3 +123,39 @@ def first_line(error: BaseException) -> str:
     """The first non-empty line of another library's message, or the exception's name if there is none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of any library, or the one that it was raised instead of, says that memory ran out."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, ModelError | CheckpointError | ExportError):  # which report what a library raised
+        earlier = error.__cause__ or error.__context__
+        if earlier is not None and is_out_of_memory(earlier):
+            return True
+    elif isinstance(error, ClassifierTrainingError):  # such as an image that is too large for the memory
+        return False
+    return _OUT_OF_MEMORY.search(str(error)) is not None
+
+
+@contextlib.contextmanager
+def explain_out_of_memory(task: str, advice: str) -> Iterator[None]:
+    """Turns whatever is raised in a block when memory runs out into one line; other errors pass.
+
+    Args:
+        task: What the block does, such as ``training``.
+        advice: What to lower, with its present value.
+
+    Raises:
+        OutOfMemoryError: Memory ran out.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OutOfMemoryError) or not is_out_of_memory(error):
+            raise
+        amount = re.search(r"(?:tried to allocate|allocate|of size) ([\d.]+ ?(?:[KMGTP]i?B|bytes)?)", str(error))
+        asked = f" (it tried to allocate {amount[1].strip()})" if amount else ""
+        raise OutOfMemoryError(f"out of memory while {task}{asked}; {advice}") from None

@@ -6,6 +6,8 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 
+from classifier_training.errors import is_out_of_memory
+
 
 @contextlib.contextmanager
 def warn_instead_of_raise(what: str) -> Iterator[None]:
@@ -19,5 +21,5 @@ def warn_instead_of_raise(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = "out of memory" if is_out_of_memory(error) else " ".join(str(error).split()) or type(error).__name__
         warnings.warn(f"{what} could not be made, the rest continues: {reason}", stacklevel=3)

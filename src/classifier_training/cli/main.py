@@ -20,7 +20,7 @@ from classifier_training.cli.predict import predict
 from classifier_training.cli.prepare import prepare
 from classifier_training.cli.report import report
 from classifier_training.cli.train import train
-from classifier_training.errors import ClassifierTrainingError, UserError, first_line
+from classifier_training.errors import ClassifierTrainingError, UserError, explain_out_of_memory, first_line
 
 EXIT_INTERRUPTED = 130
 _LONGEST_NAME = 200
@@ -92,7 +92,10 @@ def main(arguments: list[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a console without Unicode shows escapes instead
     try:
-        code = app(words or ["--help"], prog_name=app.info.name, standalone_mode=False)
+        with explain_out_of_memory(
+            "running the command", "free memory of this machine, or give it less to do at a time"
+        ):
+            code = app(words or ["--help"], prog_name=app.info.name, standalone_mode=False)
     except ClassifierTrainingError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:

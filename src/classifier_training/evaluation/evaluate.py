@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier_training.data.splits.file import read_digests
-from classifier_training.errors import CheckpointError
+from classifier_training.errors import CheckpointError, explain_out_of_memory
 from classifier_training.evaluation.folder import check_folder, make_free_folder, replaced_folder
 from classifier_training.evaluation.onnx import score_onnx
 from classifier_training.evaluation.photos import Chooser, ImageSelector, for_classes
@@ -149,12 +149,14 @@ def write_evaluation(evaluation: Evaluation, folder: Path | None = None) -> Eval
 def _score(
     path: Path, choose: Chooser, settings: Config | None, scoring: Progress | None, max_pixels: int | None
 ) -> ScoredPass:
-    if path.suffix == ".onnx":
-        return score_onnx(path, choose, settings, max_pixels=max_pixels, progress=scoring)
-    from classifier_training.config.schema import Config
-    from classifier_training.evaluation.checkpoint import score_checkpoint
+    batch_size = 32 if settings is None else settings.data.batch_size
+    with explain_out_of_memory(f"scoring {path}", f"lower data.batch_size (now {batch_size})"):
+        if path.suffix == ".onnx":
+            return score_onnx(path, choose, settings, max_pixels=max_pixels, progress=scoring)
+        from classifier_training.config.schema import Config
+        from classifier_training.evaluation.checkpoint import score_checkpoint
 
-    return score_checkpoint(path, choose, settings or Config(), max_pixels=max_pixels, progress=scoring)
+        return score_checkpoint(path, choose, settings or Config(), max_pixels=max_pixels, progress=scoring)
 
 
 def _given_limit(overrides: Overrides | None) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from classifier_training.errors import ExportError, VerificationError
+from classifier_training.errors import ExportError, OutOfMemoryError, VerificationError, explain_out_of_memory
 from classifier_training.exporters.forms import ExportForm, ExportSettings
 from classifier_training.exporters.verification import versions
 from classifier_training.files.atomic import atomic_path, write_json
@@ -44,13 +44,14 @@ def export_verified(
     path, verification = folder.model(form.name), folder.verification_of(form.name)
     figures: dict[str, Any] = {"passed": False, "form": form.name, **asdict(settings), **(record or {})}
     metadata = {"versions": json.dumps(versions())} | (card.to_metadata() if card else {})
+    advice = f"free memory of this machine, on whose CPU {len(images)} images are computed at once"
     try:
-        with atomic_path(path) as temporary:
+        with explain_out_of_memory(f"exporting {path}", advice), atomic_path(path) as temporary:
             form.build(model, temporary, images, settings, metadata)
             figures |= form.acceptance(temporary, model, images, settings.tolerance)
             if not figures["passed"]:
                 raise VerificationError(figures["reason"])
-    except ExportError as error:
+    except (ExportError, OutOfMemoryError) as error:
         path.unlink(missing_ok=True)  # an older file would hold other weights
         write_json(verification, figures | {"reason": str(error)})
         raise

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.errors import BadImageError, CheckpointError
+from classifier_training.errors import BadImageError, CheckpointError, explain_out_of_memory
 from classifier_training.imaging.decode import ImageSource, decode_image, is_in_memory
 from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.card import DeploymentCard
@@ -109,10 +109,11 @@ class OnnxClassifier:
         Raises:
             BadImageError: A file is not an image and ``on_bad_image`` is ``raise``.
         """
-        for positions, logits in self.logits_of_files(paths, batch_size, on_bad_image, on_skip):
-            for position, row in zip(positions, logits, strict=True):
-                source = paths[position]
-                yield self._prediction(row, None if is_in_memory(source) else str(source))
+        with explain_out_of_memory(f"predicting with {self.path}", f"lower the batch size (now {batch_size})"):
+            for positions, logits in self.logits_of_files(paths, batch_size, on_bad_image, on_skip):
+                for position, row in zip(positions, logits, strict=True):
+                    source = paths[position]
+                    yield self._prediction(row, None if is_in_memory(source) else str(source))
 
     def logits_of_files(
         self,

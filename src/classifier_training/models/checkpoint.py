@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 
-from classifier_training.errors import CheckpointError, first_line
+from classifier_training.errors import CheckpointError, explain_out_of_memory, first_line
 from classifier_training.files.text import did_you_mean, is_file
 from classifier_training.models.base import BaseClassificationModel
 
@@ -49,11 +49,13 @@ def load_model(path: Path) -> BaseClassificationModel:
     Raises:
         CheckpointError: See `read_checkpoint`; or the weights do not fit the model that the checkpoint describes.
     """
-    checkpoint = read_checkpoint(path)
-    try:
-        model = BaseClassificationModel(**checkpoint["hyper_parameters"])
-        model.load_state_dict(checkpoint["state_dict"])
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} does not hold the model that it describes: {first_line(error)[:200]}") from None
-    model.use_memory_format()
-    return model.eval()
+    with explain_out_of_memory(f"loading {path}", "free memory of this machine"):
+        checkpoint = read_checkpoint(path)
+        try:
+            model = BaseClassificationModel(**checkpoint["hyper_parameters"])
+            model.load_state_dict(checkpoint["state_dict"])
+        except (RuntimeError, TypeError, ValueError) as error:
+            reason = first_line(error)[:200]
+            raise CheckpointError(f"{path} does not hold the model that it describes: {reason}") from None
+        model.use_memory_format()
+        return model.eval()

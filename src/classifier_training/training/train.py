@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from lightning.pytorch.callbacks.early_stopping import EarlyStopping, EarlyStoppingReason
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike
 from classifier_training.data.datamodule import ImageFolderDataModule
-from classifier_training.errors import ClassifierTrainingError, ConfigError, RunError, TrainingStopped
+from classifier_training.errors import ConfigError, RunError, TrainingStopped, explain_out_of_memory
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.batch_of_one import batch_of_one
 from classifier_training.models.settings import ModelSettings
@@ -99,7 +98,10 @@ def train(
             plan = make_plan(start.config, terminal, start.split_rule)
             start.check(plan.photos)
             describe_plan(plan, terminal)
-            model = _build_model(plan, terminal, load_weights=start.checkpoint is None)
+            size = plan.preprocessing.image_size
+            advice = f"choose a smaller model.name, or lower data.image_size (now {size})"
+            with explain_out_of_memory(f"building {plan.config.model.name}", advice):
+                model = _build_model(plan, terminal, load_weights=start.checkpoint is None)
             if dry_run:
                 terminal.info("dry run: settings and photos are valid; nothing was written")
                 return None
@@ -156,7 +158,9 @@ def _train_in(
             if not is_main_process():
                 return None
             trained = Trained(*best, num_epochs, started)
-            result = finish_run(run, plan, terminal, trained, trainer.strategy.root_device, requests.raise_if_received)
+            with explain_out_of_memory("scoring the best weights, which are saved", _advice_on_finish(run, plan)):
+                device = trainer.strategy.root_device
+                result = finish_run(run, plan, terminal, trained, device, requests.raise_if_received)
             results = json.loads(run.results.read_text(encoding="utf-8"))
             trackers.finish(results, model=result.onnx or result.best_checkpoint)
             return result
@@ -188,17 +192,31 @@ def _fit(
     for warning in data.caches.opening_warnings():
         terminal.warn(warning)
     try:
-        trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    except torch.OutOfMemoryError:
-        batch_size = plan.config.data.batch_size
-        raise ClassifierTrainingError(
-            f"the device is out of memory; lower data.batch_size (now {batch_size}) and raise"
-            f" trainer.accumulate_grad_batches by the same factor, or use trainer.precision=bf16-mixed"
-        ) from None
+        with explain_out_of_memory("training", _advice_on_memory(plan)):
+            trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except TrainingStopped:
         raise
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
         raise KeyboardInterrupt from None
+
+
+def _advice_on_memory(plan: Plan) -> str:
+    """What to lower in a training that needs too much memory."""
+    settings, batch_size = plan.config.trainer, plan.config.data.batch_size
+    if batch_size == 1:
+        advice = f"lower data.image_size (now {plan.preprocessing.image_size}) or choose a smaller model.name"
+    else:
+        advice = (
+            f"lower data.batch_size (now {batch_size}) and raise trainer.accumulate_grad_batches by the same factor"
+        )
+    return advice + (", or use trainer.precision=bf16-mixed" if settings.precision == "32-true" else "")
+
+
+def _advice_on_finish(run: RunFolder, plan: Plan) -> str:
+    """What to do about a finished training whose weights cannot be scored."""
+    batch_size = plan.config.data.batch_size
+    lower = f"lower data.batch_size (now {batch_size}): classifier-training evaluate {run.root} data.batch_size=1"
+    return f"free memory and resume: classifier-training train --resume {run.root}; to score them, {lower}"
 
 
 def _best(trainer: lightning.Trainer, run: RunFolder, terminal: Terminal) -> tuple[int, float]:
