@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import http.server
@@ -19,6 +20,7 @@ class WebFolder:
         address: Of the folder.
         failures: Answers to give in place of the file: status by path; each is used once, from the left.
         redirects: Where a path has moved to.
+        authorization: What every request must be sent with, as ``user:password``; empty: nothing.
         is_cutting: Whether every file ends too early.
         gets: How often each path was fetched.
     """
@@ -27,6 +29,7 @@ class WebFolder:
         self.address = address
         self.failures: dict[str, list[int]] = {}
         self.redirects: dict[str, str] = {}
+        self.authorization = ""
         self.is_cutting = False
         self.gets: Counter[str] = Counter()
 
@@ -74,6 +77,10 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         return self.server.web  # type: ignore[attr-defined, no-any-return]
 
     def _fails(self) -> bool:
+        wanted = self._web.authorization
+        if wanted and self.headers.get("Authorization") != f"Basic {base64.b64encode(wanted.encode()).decode()}":
+            self.send_error(401)
+            return True
         if self.path in self._web.redirects:
             self.send_response(302)
             self.send_header("Location", self._web.redirects[self.path])

@@ -29,7 +29,7 @@ class Photos:
     """The photos of a run.
 
     Attributes:
-        root: Where they are: an absolute path, or an address.
+        root: Where they are: an absolute path, or an address without its credentials.
         classes: Class names of the training split, lexicographic; a class index is a position in it.
         index: Every image that was found.
         rows: The good images of each split, as rows of the index.
@@ -156,7 +156,9 @@ def load_photos(
     flat = flat_image_warnings(index, config.decoding)
     warnings = (*index.metadata["warnings"], *flat, *splits.warnings)
     classes, rows, notes = splits.classes, splits.rows, splits.notes
-    return Photos(root, classes, index, rows, bad, notes, warnings, splits.fingerprint, splits.order, split_rule)
+    return Photos(
+        shown_root(root), classes, index, rows, bad, notes, warnings, splits.fingerprint, splits.order, split_rule
+    )
 
 
 def _check_images(index: Index, root: str, policy: BadImagePolicy) -> tuple[BadImage, ...]:

@@ -214,7 +214,13 @@ class ImageSelector:
 
     def _choose(self, classes: tuple[str, ...]) -> Selection:
         if self.run is not None and self.uses_run_split:
-            split, images = run_split(self.run, self.split, self._columns(), self._cache())
+            split, images = run_split(
+                self.run,
+                self.split,
+                self._columns(),
+                self._cache(),
+                None if self.photos is None else absolute_root(self.photos),
+            )
             return Selection(images, f"the {split} split of {self.run.root}", split, images.digests)
         photos = self.photos
         if photos is None and self.run is not None:

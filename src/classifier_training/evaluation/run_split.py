@@ -33,16 +33,16 @@ def is_run_split(run: RunFolder | None, photos: object) -> bool:
     """Whether photos are those of a run, so that its own split is scored and no training photo by mistake."""
     if run is None or not run.split.is_file():
         return False
-    return photos is None or absolute_root(str(photos)) == data_root(run)
+    return photos is None or shown_root(absolute_root(str(photos))) == shown_root(data_root(run) or "")
 
 
 def run_split(
-    run: RunFolder, split: Split | None, columns: Columns | None, cache: Path
+    run: RunFolder, split: Split | None, columns: Columns | None, cache: Path, root: str | None = None
 ) -> tuple[Split, RecordedImages]:
     """The images of a split as the run recorded them; None: test where there is one, else validation.
 
     Images that were fetched or unpacked into the cache and have been removed from it since are restored. Images that
-    the root holds besides are named in a warning.
+    the root holds besides are named in a warning. ``root`` is that of the run with its credentials; None: it has none.
 
     Raises:
         DataError: The run has no such split.
@@ -54,7 +54,7 @@ def run_split(
             split, images = "val", read_split(run.split, "val")
     else:
         images = read_split(run.split, split)
-    root = data_root(run)
+    root = root or data_root(run)
     if root is not None:
         _restore(root, images, columns, cache)
         _warn_of_more(run, root, split, images, columns, cache)

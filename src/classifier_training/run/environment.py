@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from classifier_training.files.credentials import public_word
 from classifier_training.files.text import plain_text
 from classifier_training.run.records import Count
 
@@ -40,11 +41,11 @@ class Environment:
     Attributes:
         started: When the run began, ISO 8601.
         seed: The run's seed.
-        data_root: Where the images are.
+        data_root: Where the images are; an address without credentials.
         data_fingerprint: Hash of the images, their labels and their splits.
         data_order: Hash of the training images in their order.
         data_split_rule: How images without given splits were split; None: by the first rule.
-        command: The command line.
+        command: The command line, its addresses without credentials.
         python: Version.
         platform: Operating system.
         versions: By package; None where it is not installed.
@@ -95,7 +96,7 @@ def describe_environment(
         data_fingerprint=fingerprint,
         data_order=order,
         data_split_rule=split_rule,
-        command=tuple(map(plain_text, sys.argv)),
+        command=tuple(plain_text(public_word(word)) for word in sys.argv),
         python=platform.python_version(),
         platform=platform.platform(),
         versions={name: _version(name) for name in PACKAGES},

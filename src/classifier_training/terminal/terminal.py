@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from classifier_training import types
+from classifier_training.files.credentials import public_text
 from classifier_training.files.text import plain_text
 
 LOG_WIDTH = 160
@@ -103,7 +104,7 @@ class Terminal:
                 yield
             except Exception as error:
                 with contextlib.suppress(OSError):  # the disk may be full
-                    self.log_line(f"error: {error}")
+                    self.log_line(f"error: {public_text(str(error))}")
                 raise
             finally:
                 self._log = self._log_file = None
@@ -153,7 +154,7 @@ class Terminal:
             file: TextIO | None = None,  # noqa: ARG001 - the warnings module's signature
             line: str | None = None,  # noqa: ARG001
         ) -> None:
-            text = " ".join(str(message).split())
+            text = public_text(" ".join(str(message).split()))
             if text not in seen:
                 seen.add(text)
                 self.warn(text if len(text) <= LOG_WIDTH else f"{text[:LOG_WIDTH]}…")

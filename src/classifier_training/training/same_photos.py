@@ -29,7 +29,7 @@ def check_photos(run: RunFolder, photos: Photos) -> None:
     if before.get("data_fingerprint") == photos.fingerprint and same_order:
         return
     old_root, new_root = before.get("data_root"), photos.root
-    has_moved = isinstance(old_root, str) and old_root != new_root
+    has_moved = isinstance(old_root, str) and shown_root(old_root) != new_root
     old = read_digests(run.split) if run.split.is_file() else {}
     new = dict(_digests(photos))
     if has_moved:  # all paths differ

@@ -26,6 +26,7 @@ from classifier_training.data.sources.address import is_remote
 from classifier_training.data.sources.detect import list_photos
 from classifier_training.data.sources.listing import Listing
 from classifier_training.data.sources.table import Columns
+from classifier_training.files.credentials import identity
 from classifier_training.imaging.decode import DEFAULT
 from classifier_training.types import Decoding, Progress
 
@@ -148,7 +149,7 @@ def _known(listing: Listing, stored: Index, facts: Facts) -> Callable[[int, int]
 
 
 def _name(root: str, columns: Columns, decoding: Decoding) -> str:
-    text = json.dumps([root, asdict(columns), *asdict(decoding).values()])
+    text = json.dumps([identity(root) if is_remote(root) else root, asdict(columns), *asdict(decoding).values()])
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 

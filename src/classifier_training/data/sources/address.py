@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
 
+from classifier_training.errors import DataError
+from classifier_training.files.credentials import has_lost_credentials, public_address
 from classifier_training.files.text import exists
 
+ROOT_VARIABLE: Final = "CLASSIFIER_TRAINING_DATA_ROOT"
+"""The environment variable with the whole address of photos, whose credentials are recorded nowhere."""
 WEB: Final = ("http://", "https://")
 # Wrappers such as `simplecache::`, the scheme, the path, and the file that holds all of it: `zip://a.jpg::s3://b/c.zip`.
 _ADDRESS: Final = re.compile(
@@ -35,16 +39,18 @@ def absolute_root(root: str | os.PathLike[str]) -> str:
 
 
 def join(location: str, name: str) -> str:
-    """The address of ``name`` in the folder at an address."""
+    """The address of ``name`` in the folder at an address; a web folder's query opens what is in it too."""
     scheme, path, holder = _parts(location)
-    return f"{scheme}{path.rstrip('/')}/{name}{holder}"
+    path, query = _query(scheme, path)
+    return f"{scheme}{path.rstrip('/')}/{name}{'' if '?' in name and scheme in WEB else query}{holder}"
 
 
 def split_address(address: str) -> tuple[str, str]:
     """The address of the folder, and the name that `join` adds to it again."""
     scheme, path, holder = _parts(address)
+    path, query = _query(scheme, path)
     folder, _, name = path.rpartition("/")
-    return f"{scheme}{folder}{holder}", name
+    return f"{scheme}{folder}{holder}", name + query
 
 
 def resolve(folder: str, path: str) -> str:
@@ -62,13 +68,46 @@ def resolve(folder: str, path: str) -> str:
 def file_name(address: str) -> str:
     """The name of a file at an address, human-readable."""
     scheme, path, _ = _parts(address)
+    path, _ = _query(scheme, path)
     name = path.rstrip("/").rpartition("/")[2]
-    return unquote(name.partition("?")[0]) if scheme in WEB else name
+    return unquote(name) if scheme in WEB else name
+
+
+def without_query(address: str) -> tuple[str, str]:
+    """A web address without its query and fragment, and the query; any other address as it is."""
+    scheme, path, holder = _parts(address)
+    path, query = _query(scheme, path)
+    return f"{scheme}{path}{holder}", query.removeprefix("?")
 
 
 def shown(address: str) -> str:
     """An address for a message: without the password or the signature that it may hold."""
-    return re.sub(r"(?<=\?)[^:]*", "…", re.sub(r"(?<=://)[^/@]*@", "", address))
+    return public_address(address)
+
+
+def readable_root(root: str) -> str:
+    """A root with the credentials that a run does not record: those of `ROOT_VARIABLE`, if it is the same address.
+
+    Raises:
+        DataError: It was recorded without credentials, and they are not given again.
+    """
+    given = os.environ.get(ROOT_VARIABLE, "")
+    if is_remote(root) and given and public_address(given) == root:
+        return given
+    if has_lost_credentials(root):
+        raise DataError(
+            f"data.root={root} was recorded without its credentials; give the whole address again with"
+            f" data.root=ADDRESS, or in the environment variable {ROOT_VARIABLE}"
+        )
+    return root
+
+
+def _query(scheme: str, path: str) -> tuple[str, str]:
+    """A path and the query of a web address, whose fragment no server sees."""
+    if scheme not in WEB:
+        return path, ""
+    path, mark, query = path.partition("#")[0].partition("?")
+    return path, mark + query
 
 
 def _parts(address: str) -> tuple[str, str, str]:

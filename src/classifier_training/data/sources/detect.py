@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from classifier_training.data.cache.folder import cache_folder
-from classifier_training.data.sources.address import is_pattern, is_remote, join
+from classifier_training.data.sources.address import (
+    is_pattern,
+    is_remote,
+    join,
+    readable_root,
+    shown,
+    split_address,
+    without_query,
+)
 from classifier_training.data.sources.addresses_of_data import is_of_this_machine
 from classifier_training.data.sources.class_names import with_plain_names
 from classifier_training.data.sources.folder_layout import FolderLayout
@@ -60,11 +68,17 @@ def list_photos(
     Raises:
         DataError: The root is missing, empty, ambiguous, or of no known layout.
     """
-    columns, cache, location = columns or Columns(), cache or cache_folder(), os.fspath(root)
+    columns, cache, location = columns or Columns(), cache or cache_folder(), readable_root(os.fspath(root))
     listing = list_source(location, FolderLayout(columns, cache, classes, scanning))
     named_by = None if is_of_this_machine(location) else location
     named = with_plain_names(listing, columns.on_missing_label)
-    return with_local_images(_checked(named, shown_root(location)), cache, fetching, named_by=named_by)
+    checked = _checked(named, shown_root(location))
+    return with_local_images(checked, cache, fetching, named_by=named_by, opened_by=_query_of(location))
+
+
+def _query_of(root: str) -> str:
+    """The query of a web folder, which opens all that is in it."""
+    return without_query(root)[1] if is_remote(root) else ""
 
 
 def list_source(root: str, layout: FolderLayout) -> Listing:
@@ -97,13 +111,18 @@ def _checked(listing: Listing, root: str) -> Listing:
 
 
 def with_local_images(
-    listing: Listing, cache: Path, progress: Progress | None = None, *, named_by: str | None = None
+    listing: Listing,
+    cache: Path,
+    progress: Progress | None = None,
+    *,
+    named_by: str | None = None,
+    opened_by: str = "",
 ) -> Listing:
     """A listing whose images are local copies where they were files at an address.
 
     An image that has been fetched before is not requested again. One that does not exist keeps its address, and
     fails when it is read. ``progress`` reports how many have been fetched; it is not called where none is remote.
-    ``named_by`` is as of `fetch`.
+    ``named_by`` and ``opened_by`` are as of `fetch`.
 
     Raises:
         DataError: An address cannot be reached, or the cache cannot be written.
@@ -118,8 +137,11 @@ def with_local_images(
     rows = np.flatnonzero(is_address[locations.indices.to_numpy()])
     new_locations, names = locations.to_pylist(), listing.rows.column("name").to_pylist()
     addresses = [join(new_locations[row], names[row]) for row in rows]
-    for done, (row, copy) in enumerate(zip(rows, _fetched(addresses, cache, named_by), strict=True), start=1):
-        if copy is not None:
+    copies = _fetched(addresses, cache, named_by, opened_by)
+    for done, (row, copy) in enumerate(zip(rows, copies, strict=True), start=1):
+        if copy is None:
+            new_locations[row], names[row] = split_address(shown(addresses[done - 1]))
+        else:
             new_locations[row], names[row] = str(copy.parent.parent), f"{copy.parent.name}/{copy.name}"
         if progress is not None:
             progress(done, len(rows))
@@ -127,12 +149,12 @@ def with_local_images(
     return replace(listing, rows=_replaced(table, "name", pa.array(names, pa.string())))
 
 
-def _fetched(addresses: Sequence[str], cache: Path, named_by: str | None) -> Iterator[Path | None]:
+def _fetched(addresses: Sequence[str], cache: Path, named_by: str | None, opened_by: str) -> Iterator[Path | None]:
     """The copy of every file, in order; None where the file does not exist."""
 
     def copy(address: str) -> Path | None:
         try:
-            return fetch(address, cache, named_by=named_by)
+            return fetch(address, cache, named_by=named_by, opened_by=opened_by)
         except MissingFileError:
             return None
 

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from classifier_training.data.cache.folder import one_at_a_time, writing_to
-from classifier_training.data.sources.address import WEB, file_name, is_remote, join, shown
+from classifier_training.data.sources.address import WEB, file_name, is_remote, join, shown, without_query
 from classifier_training.data.sources.addresses_of_data import guarded_sockets
 from classifier_training.data.sources.retry import with_retries
 from classifier_training.errors import DataError, MissingFileError, first_line
 from classifier_training.files.atomic import atomic_path
+from classifier_training.files.credentials import identity, public_address, redacted
 from classifier_training.files.hidden import is_skipped
 from classifier_training.types import refuse_special
 
@@ -50,6 +51,7 @@ def fetch(
     *,
     revalidate: bool = False,
     named_by: str | None = None,
+    opened_by: str = "",
     attempts: int = ATTEMPTS,
     sleep: Sleep = time.sleep,
 ) -> Path:
@@ -63,6 +65,7 @@ def fetch(
         cache: The cache folder; copies lie in ``remote/`` below it.
         revalidate: Check whether an existing copy is still the current version.
         named_by: The data set from elsewhere that names the file, which may lead to no private host; None: the user.
+        opened_by: The query of the folder that the file is in, which is no part of its identity.
         attempts: How often a connection that fails is tried.
         sleep: Waits between attempts, seconds.
 
@@ -74,12 +77,12 @@ def fetch(
     scheme, _, path = address.partition("://")
     if scheme.lower() in {"file", "local"} and "::" not in address:
         return _plain_file(path)
-    copy = copy_path(address, cache)
+    copy = copy_path(address, cache, opened_by)
     if copy.is_file() and not revalidate:
         return copy
 
     def tried(action: Callable[[], Any]) -> Any:
-        return with_retries(action, f"cannot fetch {shown(address)}", cache, attempts, sleep)
+        return with_retries(action, f"cannot fetch {shown(address)}", cache, attempts, sleep, address=address)
 
     version = tried(lambda: _version(address, named_by))
     if not version.is_of(copy):
@@ -107,17 +110,21 @@ def exists(address: str, named_by: str | None = None) -> bool:
         DataError: It may not be read, or cannot be reached.
     """
     try:
-        with_retries(lambda: _version(address, named_by), f"cannot fetch {shown(address)}", None, ATTEMPTS, time.sleep)
+        what = f"cannot fetch {shown(address)}"
+        with_retries(lambda: _version(address, named_by), what, None, ATTEMPTS, time.sleep, address=address)
     except MissingFileError:
         return False
     return True
 
 
-def copy_path(address: str, cache: Path) -> Path:
-    """Where the local copy of an address is, whether or not it has been fetched."""
-    digest = hashlib.blake2b(address.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+def copy_path(address: str, cache: Path, opened_by: str = "") -> Path:
+    """Where the local copy of an address is, whether or not it has been fetched; arguments as of `fetch`."""
+    bare, query = without_query(address)
+    address = bare if query and query == opened_by else address
+    # a new signature is no new file
+    digest = hashlib.blake2b(identity(address).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     # a name from elsewhere may be too long, or one that this system does not allow
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", file_name(address))[-100:].lstrip(".")
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", file_name(public_address(address)))[-100:].lstrip(".")
     return cache / "remote" / digest / (name or "file")
 
 
@@ -129,7 +136,8 @@ def list_folder(
     Raises:
         DataError: The folder does not exist, may not be read or cannot be reached.
     """
-    found = with_retries(lambda: _listed(address), f"cannot list {shown(address)}", None, attempts, sleep)
+    what = f"cannot list {shown(address)}"
+    found = with_retries(lambda: _listed(address), what, None, attempts, sleep, address=address)
     entries: dict[str, list[str]] = {"file": [], "directory": []}
     for kind, name in found:
         if "::" in name:
@@ -192,7 +200,9 @@ def _download(address: str, copy: Path, version: _Version, named_by: str | None)
 
 def _listed(address: str) -> list[tuple[str, str]]:
     """Kind and name of everything that lies directly in a folder."""
-    system, path = _open(address)
+    # a query is given apart, as the addresses of what is in the folder are made from that of the folder
+    bare, query = without_query(address)
+    system, path = _open(bare, query=query)
     folder = path.rstrip("/")
     # of a web server's folder, the page with a slash at its end is the list
     is_web = address.startswith(WEB)
@@ -203,7 +213,7 @@ def _listed(address: str) -> list[tuple[str, str]]:
     return [(kind, name) for kind, parent, _, name in found if parent == folder] if is_web else direct
 
 
-def _open(address: str, named_by: str | None = None) -> tuple[Any, str]:
+def _open(address: str, named_by: str | None = None, *, query: str = "") -> tuple[Any, str]:
     """The file system, and the path in it; the listing of an earlier call is not used again."""
     from fsspec.core import url_to_fs
 
@@ -215,13 +225,16 @@ def _open(address: str, named_by: str | None = None) -> tuple[Any, str]:
             # a large file may take hours, but not without a byte
             limit = ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
             options["client_kwargs"] = {"timeout": limit}
+            if query:
+                options["params"] = query
             if named_by is not None:
                 options["get_client"] = functools.partial(_guarded_client, named_by)
         return url_to_fs(address, **options)  # type: ignore[no-any-return]
     except ImportError as error:
         raise DataError(_driver_advice(address, error)) from None
     except ValueError as error:
-        raise DataError(f"{shown(address)} is not an address that can be read: {first_line(error)}") from None
+        reason = redacted(first_line(error), address)
+        raise DataError(f"{shown(address)} is not an address that can be read: {reason}") from None
 
 
 async def _guarded_client(named_by: str, **options: Any) -> Any:
@@ -237,5 +250,7 @@ def _driver_advice(address: str, error: ImportError) -> str:
 
     scheme = address.partition("://")[0]
     module = known_implementations[scheme]["class"].partition(".")[0] if scheme in known_implementations else ""
-    advice = f"install it: pip install {module}" if module and module != "fsspec" else first_line(error)
+    advice = (
+        f"install it: pip install {module}" if module and module != "fsspec" else redacted(first_line(error), address)
+    )
     return f"{shown(address)} needs a package that is not installed; {advice}"

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from classifier_training.data.cache.folder import is_cache_error
+from classifier_training.data.sources.address import ROOT_VARIABLE
 from classifier_training.data.sources.addresses_of_data import PrivateHostError
 from classifier_training.errors import DataError, MissingFileError, first_line
+from classifier_training.files.credentials import redacted
 
 FIRST_WAIT_SECONDS: Final = 0.5
 LONGEST_WAIT_SECONDS: Final = 30.0
@@ -24,6 +26,8 @@ def with_retries(
     cache: Path | None,
     attempts: int,
     sleep: Callable[[float], None],
+    *,
+    address: str = "",
 ) -> Result:
     """Runs an action until it succeeds, with waits that double and differ between processes.
 
@@ -33,6 +37,7 @@ def with_retries(
         cache: Errors of this folder are raised at once; None: no folder is written.
         attempts: How often the action is tried at most.
         sleep: Waits so many seconds.
+        address: What the action reads; what is secret in it is not in the message.
 
     Raises:
         MissingFileError: The file does not exist; this is not tried again.
@@ -54,7 +59,7 @@ def with_retries(
             if reason is None and attempt == attempts:
                 reason = f"{first_line(cause)} (tried {f'{attempts} times' if attempts > 1 else 'once'})"
             if reason is not None:
-                raise DataError(f"{what}: {reason}") from None
+                raise DataError(f"{what}: {redacted(reason, address)}") from None
         # different processes must not come back at the same moment
         sleep(min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (attempt - 1)) * _JITTER.uniform(0.5, 1.0))
     raise ValueError(f"attempts={attempts} must be 1 or more")
@@ -78,7 +83,8 @@ def _permanent_reason(error: BaseException) -> str | None:
     if isinstance(error, PrivateHostError):
         return str(error)
     if isinstance(error, PermissionError) or status in {401, 403} or "Credential" in type(error).__name__:
-        return f"it may not be read ({first_line(error)})"
+        hint = f"; credentials are given in data.root or {ROOT_VARIABLE}" if status == 401 else ""
+        return f"it may not be read ({first_line(error)}){hint}"
     if isinstance(error, IsADirectoryError | NotADirectoryError):
         return first_line(error)
     if isinstance(status, int) and 400 <= status < 500 and status not in _TEMPORARY_STATUS:
