@@ -20,12 +20,8 @@ from classifier_training.cli.predict import predict
 from classifier_training.cli.prepare import prepare
 from classifier_training.cli.report import report
 from classifier_training.cli.train import train
-<<<<<<< HEAD
 from classifier_training.errors import ClassifierTrainingError, UserError, explain_out_of_memory, first_line
-=======
-from classifier_training.errors import ClassifierTrainingError, UserError, first_line
 from classifier_training.files.credentials import public_text
->>>>>>> e77db87 (Credentials of an address are written and shown nowhere; a run that needs them again takes them from data.root or the environment)
 
 EXIT_INTERRUPTED = 130
 _LONGEST_NAME = 200
