@@ -62,14 +62,15 @@ def make_model() -> BaseClassificationModel:
 
 
 class HandWritten:
-    """The same training as a plain loop."""
+    """The training of a model as a plain loop; mixed precision where a ``dtype`` is given."""
 
-    def __init__(self, device: torch.device, total_steps: int) -> None:
-        self.backbone = make_model().backbone.to(device).to(memory_format=torch.channels_last).train()
-        head = head_parameters(self.backbone)
-        self.optimizer = build_optimizer(
-            parameter_groups(self.backbone, head, SETTINGS.optimizer, 1.0), SETTINGS.optimizer
-        )
+    def __init__(
+        self, model: BaseClassificationModel, device: torch.device, total_steps: int, dtype: torch.dtype | None = None
+    ) -> None:
+        self.backbone = model.backbone.to(device).to(memory_format=torch.channels_last).train()
+        self.autocast = torch.autocast(device.type, dtype, enabled=dtype is not None)
+        groups = parameter_groups(self.backbone, head_parameters(self.backbone), SETTINGS.optimizer, 1.0)
+        self.optimizer = build_optimizer(groups, SETTINGS.optimizer, is_mixed=dtype is not None)
         self.scheduler = build_scheduler(self.optimizer, SETTINGS.scheduler, total_steps=total_steps, max_epochs=1)
         # in the optimizer's order: the norm is added up in it, and both must train the same weights to the last bit
         self.parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
@@ -81,9 +82,10 @@ class HandWritten:
     def step(self, batch: dict[str, Tensor]) -> None:
         """Trains on one batch."""
         images = batch["images"].contiguous(memory_format=torch.channels_last)
-        loss = nn.functional.cross_entropy(
-            self.backbone(images), batch["labels"], label_smoothing=SingleLabelTask.default_loss.label_smoothing
-        )
+        with self.autocast:
+            logits = self.backbone(images).float()
+            smoothing = SingleLabelTask.default_loss.label_smoothing
+            loss = nn.functional.cross_entropy(logits, batch["labels"], label_smoothing=smoothing)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -124,7 +126,7 @@ class Alternating:
 
 def measure(device: torch.device, num_steps: int, folder: Path) -> Alternating:
     """Trains both for one epoch."""
-    loader = Alternating(HandWritten(device, num_steps), device, num_steps)
+    loader = Alternating(HandWritten(make_model(), device, num_steps), device, num_steps)
     throughput = Throughput()
     callbacks: list[lightning.Callback] = [
         EMACallback(DECAY),
