@@ -17,11 +17,9 @@ nothing, but every part of the script runs.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import platform
 import statistics
-import sys
 import tempfile
 import time
 import warnings
@@ -43,9 +41,8 @@ from benchmarks.gpu_parts import (
     measure_trainer,
     photo_data,
     synchronize,
-    train_and_die,
-    train_to_the_end,
 )
+from benchmarks.gpu_resume import train_and_die, train_to_the_end
 
 from classifier_training.models.weight_average import WeightAverage
 
@@ -204,13 +201,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="tiny models and few steps, as without a GPU")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="parts to run")
-    parser.add_argument("--die", help=argparse.SUPPRESS)  # the process that is killed: a folder, and its setup
     arguments = parser.parse_args(words)
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    if arguments.die is not None:
-        train_to_the_end(Setup.from_json(json.loads(arguments.die)), Path(json.loads(arguments.die)["run"]), dies=True)
-        sys.exit("this process was to be killed")
     has_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if has_gpu else "cpu")
     scale = FULL if has_gpu and not arguments.small else SMALL

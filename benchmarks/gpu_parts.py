@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -26,9 +22,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from classifier_training.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
-from classifier_training.callbacks.ema import EMACallback
-from classifier_training.callbacks.metrics_csv import MetricsCSV
+from classifier_training.callbacks.checkpoint import AtomicCheckpointIO
 from classifier_training.callbacks.table import RunContext, build_callbacks
 from classifier_training.config.schema import Config
 from classifier_training.data.datamodule import ImageFolderDataModule
@@ -68,6 +62,10 @@ class Scale:
     @property
     def is_small(self) -> bool:
         return self is SMALL
+
+    @property
+    def num_val_batches(self) -> int:
+        return 2 if self.is_small else 8
 
     @property
     def num_batches(self) -> int:
@@ -129,10 +127,10 @@ def synchronize(device: torch.device) -> None:
 
 
 def make_images(root: Path, scale: Scale, num_batches: int | None = None) -> Path:
-    """Smooth coloured JPEGs, a folder a class: as many as an epoch takes, and four batches to validate on."""
+    """Smooth coloured JPEGs, a folder a class: as many as an epoch takes, and some batches to validate on."""
     side = scale.image_size + scale.image_size // 4
     jobs = []
-    for split, batches in (("train", num_batches or scale.num_batches), ("val", 2)):
+    for split, batches in (("train", num_batches or scale.num_batches), ("val", scale.num_val_batches)):
         for number in range(batches * scale.batch_size):
             folder = root / split / f"class{number % NUM_CLASSES}"
             folder.mkdir(parents=True, exist_ok=True)
@@ -235,7 +233,7 @@ def measure_trainer(
     context = RunContext(RunFolder(folder), Config(), Terminal(quiet=True), StopRequests(), Trackers())
     profiler, scale = _FetchClock(), setup.scale
     clock = _StepClock(setup, profiler)
-    trainer = _make_trainer(setup, [*build_callbacks(context), clock], profiler=profiler, limit_val_batches=0)
+    trainer = make_trainer(setup, [*build_callbacks(context), clock], profiler=profiler, limit_val_batches=0)
     _forget_peak(setup.device)
     with contextlib.suppress(_MeasuredError):
         if isinstance(data, ImageFolderDataModule):
@@ -245,7 +243,7 @@ def measure_trainer(
     return clock.measured
 
 
-def _make_trainer(setup: Setup, callbacks: list[lightning.Callback], **options: Any) -> lightning.Trainer:
+def make_trainer(setup: Setup, callbacks: list[lightning.Callback], **options: Any) -> lightning.Trainer:
     """As a run makes it."""
     settings: dict[str, Any] = {"max_epochs": 2, "logger": False, "enable_progress_bar": False}
     settings |= {"enable_model_summary": False, "num_sanity_val_steps": 0, "use_distributed_sampler": False}
@@ -287,14 +285,14 @@ class _StepClock(lightning.Callback):
     """Times some steps, then counts waits in a few more, then ends the training."""
 
     def __init__(self, setup: Setup, fetches: _FetchClock) -> None:
-        self.setup, self.fetches = setup, fetches
+        self._setup, self.fetches = setup, fetches
         self.measured = Measured(0.0)
         self._started = 0.0
         self._counting = contextlib.ExitStack()
         self._waits: _Waits | None = None
 
     def on_train_batch_start(self, *arguments: Any) -> None:
-        scale, device, batch_idx = self.setup.scale, self.setup.device, arguments[-1]
+        scale, device, batch_idx = self._setup.scale, self._setup.device, arguments[-1]
         if batch_idx == scale.num_warmup:
             synchronize(device)
             self.fetches.seconds, self._started = 0.0, time.perf_counter()
@@ -357,47 +355,3 @@ def _forget_peak(device: torch.device) -> None:
 
 def _peak(device: torch.device) -> int:
     return torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
-
-
-# -- killed and resumed ------------------------------------------------------------------------------------------
-
-SAVE_EVERY, DIES_AT, NUM_RESUMED_BATCHES = 2, 5, 6
-
-
-def train_to_the_end(setup: Setup, folder: Path, *, dies: bool = False) -> None:
-    """Trains two short epochs into a folder, from where an earlier call stopped; or is killed in the first."""
-    photos = setup.folder / "few"
-    if not photos.is_dir():
-        make_images(photos, setup.scale, NUM_RESUMED_BATCHES)
-    callbacks: list[lightning.Callback] = [EMACallback(0.9), MetricsCSV(folder / "metrics.csv")]
-    callbacks += [_Killer()] if dies else []
-    callbacks.append(RunCheckpoint(folder, every_n_steps=SAVE_EVERY))
-    last = folder / "last.ckpt"
-    trainer = _make_trainer(setup, callbacks)
-    model = make_model(setup.scale.models[0], setup, drop_rate=0.1)
-    trainer.fit(
-        model, datamodule=photo_data(setup, photos), ckpt_path=last if last.is_file() else None, weights_only=True
-    )
-
-
-def train_and_die(setup: Setup, folder: Path) -> int:
-    """Lets another process train until it is killed; gives the step after which it was.
-
-    Raises:
-        RuntimeError: It ended otherwise.
-    """
-    words = [sys.executable, "-m", "benchmarks.gpu", "--die", setup.to_json(run=str(folder))]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
-    if not (folder / "last.ckpt").is_file() or ended.returncode in (0, 1):
-        raise RuntimeError(f"the training that was to be killed ended with {ended.returncode}: {ended.stderr[-2000:]}")
-    return DIES_AT
-
-
-class _Killer(lightning.Callback):
-    """Kills its own process, without any farewell."""
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        if trainer.global_step == DIES_AT:
-            if hasattr(signal, "SIGKILL"):
-                os.kill(os.getpid(), signal.SIGKILL)
-            os._exit(137)
