@@ -49,11 +49,12 @@ class CellPaths:
         """
         if not cell:
             raise fault(where, f"the column {self._column!r} is empty")
-        refusal = check_address(cell, self._file.address or str(self._file.path))
-        if refusal is not None:
-            raise fault(where, f"{show(cell)!r} in the column {self._column!r} {refusal}")
-        if "://" in cell and is_remote(cell):
-            return split_address(cell)
+        if "::" in cell or "://" in cell:
+            refusal = check_address(cell, self._file.address or str(self._file.path))
+            if refusal is not None:
+                raise fault(where, f"{show(cell)!r} in the column {self._column!r} {refusal}")
+            if is_remote(cell):
+                return split_address(cell)
         return self._locate(where, cell)
 
     def _locate(self, where: Where | None, cell: str) -> tuple[str, str]:
@@ -63,7 +64,7 @@ class CellPaths:
             folder, name = split_address(resolve(self._folder, cell))
         else:
             folder, name = os.path.split(self._path(cell))
-        if PurePosixPath(cell).suffix.lower() in IMAGE_EXTENSIONS or not name:
+        if os.path.splitext(cell)[1].lower() in IMAGE_EXTENSIONS or not name:  # noqa: PTH122 - as above
             return folder, name
         return folder, self._with_extension(where, folder, name)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from classifier_training.data.sources.address import is_remote
 from classifier_training.data.sources.folder import (
     holds_images,
     list_class_folders,
@@ -20,12 +21,13 @@ from classifier_training.data.sources.folder import (
 )
 from classifier_training.data.sources.hub_parquet import list_hub_parquet
 from classifier_training.data.sources.listing import SPLIT_OF_NAME, Listing
-from classifier_training.data.sources.locations import entries, extension_of, is_image, name_of, show
+from classifier_training.data.sources.locations import entries, extension_of, inside, is_image, name_of, parent_of, show
 from classifier_training.data.sources.shards import list_shards
 from classifier_training.data.sources.table import find_table, list_split_tables, list_table, open_table
 from classifier_training.data.sources.table_columns import TABLE_EXTENSIONS, Columns, missing_columns
 from classifier_training.data.sources.table_rows import column_names
 from classifier_training.errors import DataError
+from classifier_training.files.text import name_some
 from classifier_training.types import SPLITS, Progress, Split
 
 HUB_TABLE: Final = "metadata"
@@ -68,7 +70,7 @@ class FolderLayout:
         if wrapped is not None:
             found = self.list(wrapped, depth + 1)
             note = f"the photos are read from {show(wrapped)}, the only folder of images in {show(root)}"
-            return replace(found, warnings=[note, *found.warnings])
+            return replace(found, warnings=[note, *found.warnings], watched=[*found.watched, *_on_disk(root)])
         found = self._list_folders(root)
         if hub is not None:
             found = replace(found, warnings=[*found.warnings, f"{show(hub)} has no labels and is not read"])
@@ -161,7 +163,8 @@ class FolderLayout:
             found = list_table(tables["train"], self.columns, cache=self.cache, classes=self.classes)
         else:
             found = list_split_tables(tables, self.columns, cache=self.cache, classes=self.classes)
-        return replace(found, warnings=[*found.warnings, *notes])
+        watched = [*found.watched, *_on_disk(parent_of(next(iter(tables.values()))))]
+        return replace(found, warnings=[*found.warnings, *notes], watched=watched)
 
     def _has_class_folders(self, root: str) -> bool:
         """Whether folders in ``root`` give labels: split folders with classes in them, or two or more classes."""
@@ -177,7 +180,12 @@ class FolderLayout:
         files, folders = entries(root)
         if not folders or len(folders) > _MOST_FOLDERS_ENTERED or any(map(is_image, files)) or self._split_tables(root):
             return None
-        having = [folder for folder in folders if self._is_data_set(folder) or holds_images(folder)]
+        having: list[str] = []
+        for folder in folders:
+            if holds_images(folder) or self._is_data_set(folder):
+                having.append(folder)
+            if len(having) > 1:
+                return None
         if len(having) != 1 or split_of(having[0]):
             return None
         if self.classes is not None and name_of(having[0]) in self.classes:
@@ -202,20 +210,25 @@ class FolderLayout:
         Raises:
             DataError: It names what to type instead.
         """
-        files, folders = entries(root)
-        sets = (
-            [folder for folder in folders if self._is_data_set(folder)] if len(folders) <= _MOST_FOLDERS_ENTERED else []
+        places = listing.rows.column("place").unique().to_pylist()
+        below = [place[len(root) :].strip("/\\").replace("\\", "/").split("/") for place in places]
+        sets = sorted(
+            {parts[0] for parts in below if len(parts) > 2 and SPLIT_OF_NAME.get(parts[1].lower()) == "train"}
         )
         if sets:
-            names = ", ".join(map(name_of, sets))
             raise DataError(
-                f"{show(root)} holds data sets of their own ({names}), not class folders; name one:"
-                f" classifier-training train {show(sets[0])}"
+                f"{show(root)} holds data sets of their own ({name_some(sets)}), not class folders; name one:"
+                f" classifier-training train {show(inside(root, sets[0]))}"
             )
-        tables = [file for file in files if extension_of(file) in TABLE_EXTENSIONS]
+        tables = [file for file in entries(root).files if extension_of(file) in TABLE_EXTENSIONS]
         labels = listing.rows.column("label").unique().to_pylist()
         if tables and len(labels) < 2 and (self.classes is None or not set(labels) & set(self.classes)):
             raise DataError(
                 f"{show(root)} has no class folders, but a table; to read it, name it: classifier-training train"
                 f" {show(tables[0])}"
             )
+
+
+def _on_disk(folder: str) -> list[str]:
+    """A folder that can be watched; an address is listed again at every start."""
+    return [] if is_remote(folder) else [folder]
