@@ -76,7 +76,7 @@ def with_plain_names(listing: Listing, on_missing_label: Literal["raise", "skip"
     warnings = list(listing.warnings)
     if "" in plain:
         raise _nameless(listing.rows, plain.index(""))
-    changed = [f"{old!r} as {new!r}" for old, new in zip(names, plain, strict=True) if old != new]
+    changed = [f"{_visible(old)} as {new!r}" for old, new in zip(names, plain, strict=True) if old != new]
     rows = listing.rows
     if changed:
         warnings.append(f"white space around class names and their Unicode form do not count: {name_some(changed)}")
@@ -87,6 +87,11 @@ def with_plain_names(listing: Listing, on_missing_label: Literal["raise", "skip"
         both = " and ".join(map(repr, alike))
         warnings.append(f"the classes {both} differ in upper and lower case only; if they are one, rename one of them")
     return replace(listing, rows=rows, warnings=warnings)
+
+
+def _visible(name: str) -> str:
+    """A name in quotes; with escapes where it looks like the composed one."""
+    return repr(name) if unicodedata.is_normalized("NFC", name) else ascii(name)
 
 
 def _without_nameless(listing: Listing) -> Listing:

@@ -24,9 +24,15 @@ from classifier_training.data.sources.listing import SPLIT_OF_NAME, Listing
 from classifier_training.data.sources.locations import entries, extension_of, inside, is_image, name_of, parent_of, show
 from classifier_training.data.sources.shards import list_shards
 from classifier_training.data.sources.table import find_table, list_split_tables, list_table, open_table
-from classifier_training.data.sources.table_columns import TABLE_EXTENSIONS, Columns, missing_columns
+from classifier_training.data.sources.table_columns import (
+    TABLE_EXTENSIONS,
+    Columns,
+    missing_columns,
+    suggested_settings,
+)
 from classifier_training.data.sources.table_rows import column_names
 from classifier_training.errors import DataError
+from classifier_training.files.hidden import skipped_notice
 from classifier_training.files.text import name_some
 from classifier_training.types import SPLITS, Progress, Split
 
@@ -68,9 +74,12 @@ class FolderLayout:
             return self._list_hub_table(hub)
         wrapped = self._wrapped(root) if depth < _DEEPEST else None
         if wrapped is not None:
+            skipped: set[str] = set()
+            entries(root, skipped)
             found = self.list(wrapped, depth + 1)
             note = f"the photos are read from {show(wrapped)}, the only folder of images in {show(root)}"
-            return replace(found, warnings=[note, *found.warnings], watched=[*found.watched, *_on_disk(root)])
+            notes = [note, *skipped_notice(show(root), skipped)]
+            return replace(found, warnings=[*notes, *found.warnings], watched=[*found.watched, *_on_disk(root)])
         found = self._list_folders(root)
         if hub is not None:
             found = replace(found, warnings=[*found.warnings, f"{show(hub)} has no labels and is not read"])
@@ -223,9 +232,11 @@ class FolderLayout:
         tables = [file for file in entries(root).files if extension_of(file) in TABLE_EXTENSIONS]
         labels = listing.rows.column("label").unique().to_pylist()
         if tables and len(labels) < 2 and (self.classes is None or not set(labels) & set(self.classes)):
+            names = column_names(open_table(tables[0], self.cache))
+            words = " ".join(filter(None, [show(tables[0]), suggested_settings(names, self.columns)]))
             raise DataError(
-                f"{show(root)} has no class folders, but a table; to read it, name it: classifier-training train"
-                f" {show(tables[0])}"
+                f"{show(root)} has no class folders, but a table; to read it, name it:"
+                f" classifier-training train {words}"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -100,11 +101,14 @@ class _Lister:
         self._splits: set[Split | None] = set()
         self._first: tuple[str, list[str] | None] | None = None
         self._num_unlabelled = 0
+        self._hints: list[str] = []
 
     def add(self, location: str, path: Path, found: ImageColumns, split: Split | None) -> None:
         pack = unpack_images(path, found.image, self._cache, shown(location))
         self._watched += [str(path), str(pack.path)]
         self._check_class_names(found, location)
+        if split is None and found.split is None:
+            self._check_split(found, location)
         cells = read_cells(path, found, split, shown(location), self._classes, self._columns.on_missing_label)
         kept = [row for row, label in enumerate(cells.labels) if label is not None]
         self._num_unlabelled += len(cells.labels) - len(kept)
@@ -129,6 +133,18 @@ class _Lister:
                 weights=[cells.weights[row] for row in rows] if cells.weights else None,
             )
 
+    def _check_split(self, found: ImageColumns, location: str) -> None:
+        """Refuses a file without the split column that was named, and hints at one that is nearly the usual one."""
+        wanted = self._columns.split
+        if wanted != Columns().split:
+            raise DataError(f"{shown(location)} has no column {wanted!r}; name the correct one with data.split_column")
+        if found.near_split is not None and not self._hints:
+            word = shlex.quote(f"data.split_column={found.near_split}")
+            name = repr(found.near_split)
+            self._hints.append(
+                f"{shown(location)}: the column {name} is not read as the split; if it is one, add {word}"
+            )
+
     def _check_class_names(self, found: ImageColumns, location: str) -> None:
         """Refuses a file whose indices stand for other names than those of the first file."""
         names = found.class_names.get(found.label)
@@ -151,7 +167,7 @@ class _Lister:
         layout = f"{count} Parquet file{'s' if count > 1 else ''} of images ({', '.join(locations) or 'no splits'})"
         watched = [*files.watched_folders(), *self._watched]
         left_out = f"{self._num_unlabelled} row(s) of {shown(root)} have no label and are left out"
-        warnings = [*files.warnings, *([left_out] if self._num_unlabelled else [])]
+        warnings = [*files.warnings, *self._hints, *([left_out] if self._num_unlabelled else [])]
         return Listing(layout, self._writer.table(), locations, warnings, watched)
 
 

@@ -32,6 +32,7 @@ class ImageColumns:
     """The names of a file's columns, as in `Columns`; None: no such column.
 
     Attributes:
+        near_split: What is called like the split column but for upper and lower case; None: nothing.
         class_names: The names behind the indices of each column that holds such.
         num_rows: Number of rows.
     """
@@ -43,6 +44,7 @@ class ImageColumns:
     weight: str | None
     class_names: dict[str, list[str]]
     num_rows: int
+    near_split: str | None = None
 
 
 def image_columns(path: Path, columns: Columns, shown: str) -> ImageColumns | None:
@@ -67,7 +69,9 @@ def image_columns(path: Path, columns: Columns, shown: str) -> ImageColumns | No
         if name is not None and name not in schema.names:
             raise _missing(schema, name, setting, shown)
     split = columns.split if columns.split in schema.names else None
-    return ImageColumns(image, label, split, columns.group, columns.weight, class_names, num_rows)
+    alike = [name for name in schema.names if name.strip().casefold() == columns.split.strip().casefold()]
+    near = alike[0] if alike and split is None else None
+    return ImageColumns(image, label, split, columns.group, columns.weight, class_names, num_rows, near)
 
 
 def _image_column(schema: pa.Schema, columns: Columns, shown: str) -> str | None:

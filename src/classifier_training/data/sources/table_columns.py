@@ -82,9 +82,10 @@ def find_columns(
         required["data.split_column"] = columns.split
     for setting, name in required.items():
         if name not in found:
+            words = suggested_settings(bare, columns)
             raise DataError(
                 f"{table} has no column {name!r}; its columns are {', '.join(map(repr, present)) or 'none'}; name the"
-                f" correct one with {setting}{_such_as(bare, columns, found)}"
+                f" correct one with {setting}{', such as ' if words else ''}{words}"
             )
     near = [name for name in bare if name.casefold() == columns.split.strip().casefold()]
     if hints is not None and columns.split not in found and near:
@@ -102,9 +103,13 @@ def missing_columns(table: object, present: Sequence[str], columns: Columns) -> 
     return None
 
 
-def _such_as(bare: Sequence[str], columns: Columns, found: dict[str, str]) -> str:
-    """The settings to type where the image's or the label's column can be guessed."""
-    taken = {name.strip() for name in found.values()}
+def suggested_settings(present: Sequence[str], columns: Columns) -> str:
+    """The settings to type where the image's or the label's column of a table can be guessed; empty: none."""
+    bare = [name.strip() for name in present]
+    found = {name for name in columns.names() if name.strip() in bare}
+    if columns.image == Columns().image and HUB_IMAGE_COLUMN in bare:
+        found.add(columns.image)
+    taken = {HUB_IMAGE_COLUMN, *found}
     guesses: dict[str, str] = {}
     for kind, wanted in (("image", columns.image), ("label", columns.label)):
         if wanted in found:
@@ -117,5 +122,4 @@ def _such_as(bare: Sequence[str], columns: Columns, found: dict[str, str]) -> st
         if guess:
             guesses[kind] = guess
             taken.add(guess)
-    words = [shlex.quote(f"data.{kind}_column={name}") for kind, name in guesses.items()]
-    return f", such as {' '.join(words)}" if words else ""
+    return " ".join(shlex.quote(f"data.{kind}_column={name}") for kind, name in guesses.items())

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 from tests.helpers.photos import write_table
+from tests.helpers.shards import write_hub_parquet
 
 from classifier_training.data.sources.detect import list_photos
 from classifier_training.data.sources.table import list_table
@@ -55,6 +56,17 @@ def test_white_space_around_the_names_of_columns(tmp_path: Path, name: str) -> N
     listing = list_table(path, Columns())
 
     assert [(sample.label, listing.count("train")) for sample in listing.samples("train")] == [("x", 1)]
+
+
+def test_the_split_of_images_in_parquet_files(tmp_path: Path) -> None:
+    path = write_hub_parquet(tmp_path / "x.parquet", ["a", "b"], extra={"Split": ["train", "test"]})
+
+    assert list_photos(path, cache=tmp_path / "cache").warnings == [
+        f"{path}: the column 'Split' is not read as the split; if it is one, add data.split_column=Split"
+    ]
+    assert list(list_photos(path, Columns(split="Split"), cache=tmp_path / "cache").locations) == ["train", "test"]
+    with pytest.raises(DataError, match=r"no column 'fold'; name the correct one with data\.split_column$"):
+        list_photos(path, Columns(split="fold"), cache=tmp_path / "cache")
 
 
 def test_a_split_column_with_a_name_of_its_own_must_exist(tmp_path: Path) -> None:
