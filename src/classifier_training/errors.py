@@ -12,6 +12,7 @@
     │   └── OutOfMemoryError          what was asked for needs more memory than the device or the machine has
     ├── ExportError                   the export failed: exit code 1
     │   └── VerificationError         the exported file does not predict like the model
+    ├── DivergedError                 a training has lost its way, or a model answers NaN: exit code 1
     └── GateError                     a model is not as good as required: exit code 1
 
     SystemExit
@@ -89,6 +90,10 @@ class ExportError(ClassifierTrainingError):
 
 class VerificationError(ExportError):
     """The exported file does not predict like the model that was trained."""
+
+
+class DivergedError(ClassifierTrainingError):
+    """Losses, weights or logits of a training are not finite numbers any more."""
 
 
 class GateError(ClassifierTrainingError):

@@ -38,6 +38,7 @@ from classifier_training.callbacks import (
     TrainingHistoryCallback,
     TrainingProgress,
 )
+from classifier_training.callbacks.loss_watch import LossWatch
 from classifier_training.callbacks.table import CALLBACKS, RunContext, build_callbacks
 from classifier_training.config.schema import Config
 from classifier_training.run.folder import RunFolder
@@ -155,7 +156,8 @@ def test_a_run_has_the_callbacks_of_its_settings(tmp_path: Path) -> None:
     context = make_context(tmp_path, ema={"enabled": False}, report={"enabled": False})
     built = {type(callback) for callback in build_callbacks(context)}
     assert built == {
-        Throughput, MetricsCSV, TrainingProgress, GracefulStop, CacheWarnings, TrackingCallback, RunCheckpoint
+        Throughput, MetricsCSV, TrainingProgress, GracefulStop, LossWatch, CacheWarnings, TrackingCallback,
+        RunCheckpoint,
     }  # fmt: skip
 
 

@@ -6,22 +6,28 @@ import io
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import lightning
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
+from classifier_training.callbacks.ema import PRECISE_AVERAGE_KEY, TRAINING_STATE_KEY
 from classifier_training.errors import ConfigError
 from classifier_training.files.atomic import atomic_path
 from classifier_training.files.canonical import canonical
 from classifier_training.metrics.best_epoch import EpochScore, Mode, is_better
+from classifier_training.models.finite import diverged, first_not_finite
 from classifier_training.run.agreement import Agreement, agree_with_all
 from classifier_training.run.checkpoint_files import link_or_copy, replace_last_checkpoint
 
 VALIDATION_LEFT = "validation_left"
 """Key of a checkpoint that was saved after the training part of an epoch, before its validation was done."""
+
+
+SAVED_TENSORS: Final = ("state_dict", TRAINING_STATE_KEY, PRECISE_AVERAGE_KEY, "optimizer_states")
+"""Keys of a checkpoint whose tensors must be finite numbers."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -149,7 +155,16 @@ class RunCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Lets a checkpoint that is saved during validation restart it."""
+        """Lets a checkpoint that is saved during validation restart it.
+
+        Raises:
+            DivergedError: It would hold numbers that are not finite; nothing is written, on any rank.
+        """
+        state = {key: checkpoint[key] for key in SAVED_TENSORS if key in checkpoint}
+        loss = getattr(pl_module, "train_loss", None)  # its running sum is saved, too
+        wrong = first_not_finite(state | {"train/loss": getattr(loss, "mean_value", ())})
+        if trainer.strategy.reduce_boolean_decision(wrong is not None, all=False):
+            raise diverged(f"{wrong or 'a tensor of another process'} is not finite", pl_module)
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
         if trainer.validating and trainer.state.fn == "fit":
             checkpoint[VALIDATION_LEFT] = True

@@ -122,6 +122,7 @@ class PredictionSource:
             preprocessing=None if data is None else data.preprocessing,
             epoch=trainer.current_epoch if is_fit else None,
             step=trainer.global_step if is_within_epoch else None,
+            precision=str(trainer.precision),
         )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning
-import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.callbacks.epoch_metrics import EpochMetrics
 from classifier_training.callbacks.throughput import Throughput
 from classifier_training.models.base import BaseClassificationModel
+from classifier_training.models.late_number import LateNumber
 from classifier_training.models.steps import num_accumulated
 from classifier_training.terminal.terminal import SECONDS_BETWEEN_LINES, Terminal, duration
 
@@ -42,7 +42,7 @@ class TrainingProgress(lightning.Callback):
         self.throughput = throughput
         self._bar: Progress | None = None
         self._training = self._validation = TaskID(0)
-        self._loss = _LateNumber()
+        self._loss = LateNumber()
         self._scored: list[str] = []
         self._break = "  "
         self._started = self._epoch_started = self._last_line = self._last_look = 0.0
@@ -54,7 +54,7 @@ class TrainingProgress(lightning.Callback):
         self._started = self._epoch_started = self._last_line = time.monotonic()
         self._last_look = 0.0
         self._first_step = trainer.global_step
-        self._loss, self._scored = _LateNumber(), []
+        self._loss, self._scored = LateNumber(), []
         if trainer.is_global_zero and self.terminal.is_interactive:
             self._bar = self._open(trainer)
             self._bar.start()
@@ -176,32 +176,6 @@ class TrainingProgress(lightning.Callback):
         done = max(1, trainer.global_step - self._first_step)
         left = max(0, total - trainer.global_step)
         return duration((time.monotonic() - self._started) / done * left)
-
-
-class _LateNumber:
-    """A number on a device, known a little later: reading it at once would wait for all work before it."""
-
-    def __init__(self) -> None:
-        self.value: float | None = None
-        self._memory: Tensor | None = None
-        self._copied: torch.cuda.Event | None = None
-
-    def update(self, number: Tensor | None) -> None:
-        """Takes over the number asked for before, if it has come, and then asks for this one."""
-        if number is None:
-            return
-        if number.device.type != "cuda":
-            self.value = float(number.float().numpy()) if number.device.type == "cpu" else float(number)
-            return
-        if self._copied is not None:
-            if not self._copied.query():  # type: ignore[no-untyped-call]  # torch's own
-                return
-            self.value = float(self._memory)  # type: ignore[arg-type]  # there since the copy was asked for
-        if self._memory is None:
-            self._memory = torch.empty((), pin_memory=True)
-        self._memory.copy_(number, non_blocking=True)
-        self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # as above
-        self._copied.record(torch.cuda.current_stream(number.device))
 
 
 def _loss_of(outputs: Any, divided_by: int) -> Tensor | None:

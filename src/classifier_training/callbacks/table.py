@@ -15,6 +15,7 @@ from classifier_training.callbacks.confusion_matrix import ConfusionMatrixCallba
 from classifier_training.callbacks.dataset_statistics import DatasetStatisticsCallback
 from classifier_training.callbacks.ema import EMACallback
 from classifier_training.callbacks.graceful_stop import GracefulStop
+from classifier_training.callbacks.loss_watch import LossWatch
 from classifier_training.callbacks.metrics_csv import MetricsCSV
 from classifier_training.callbacks.model_info import ModelInfoCallback
 from classifier_training.callbacks.predictions import PredictionsCallback
@@ -94,6 +95,7 @@ CALLBACKS: Final[tuple[RunCallback, ...]] = (
     RunCallback(MetricsCSV, lambda c: MetricsCSV(c.run.metrics)),
     RunCallback(TrainingProgress, lambda c: TrainingProgress(c.terminal, c.throughput)),
     RunCallback(GracefulStop, lambda c: GracefulStop(c.requests)),
+    RunCallback(LossWatch, lambda _: LossWatch()),
     RunCallback(CacheWarnings, lambda _: CacheWarnings()),
     RunCallback(ModelInfoCallback, lambda c: ModelInfoCallback(c.run.model_info, c.terminal), _has_report),
     RunCallback(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from classifier_training.config.schema import Config
 from classifier_training.data.loading.dataset import EvaluationDataset
@@ -17,10 +15,11 @@ from classifier_training.data.loading.normalize import normalize_images
 from classifier_training.evaluation.photos import Chooser, with_limit
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.intervals import score_intervals
-from classifier_training.metrics.scores import Predictions, Scores
+from classifier_training.metrics.scores import Predictions, Scores, check_finite
 from classifier_training.models.checkpoint import load_model, read_checkpoint
 from classifier_training.models.device import resolve_accelerator
 from classifier_training.models.grad_cam import cam_function
+from classifier_training.models.precision import Precision, arithmetic
 from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.types import ClassificationBatch, Preprocessing, Progress
 
@@ -31,14 +30,18 @@ def score_checkpoint(
     config: Config,
     *,
     device: torch.device | None = None,
-    precision: Precision | None = None,
     max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> ScoredPass:
     """Scores the weights of a checkpoint on the images that ``choose`` gives once the classes are known.
 
-    Device and precision are as configured where they are None, and images of more than ``max_pixels``, or than the
-    model was trained with, are refused. ``progress`` may raise to stop.
+    In exact float32, as the deployed file answers, whatever the precision of the training. The device is as configured
+    where it is None, and images of more than ``max_pixels``, or than the model was trained with, are refused.
+    ``progress`` may raise to stop.
+
+    Raises:
+        CheckpointError: It cannot be used, or its logits are not finite numbers.
+        DataError: There is no image to score.
     """
     device = device or torch.device(resolve_accelerator(config.trainer.accelerator))
     model = load_model(path)
@@ -51,8 +54,8 @@ def score_checkpoint(
         evaluation_loader(dataset, config.data.batch_size, num_workers=config.data.num_workers, as_float=False),
         len(model.classes),
         device=device,
-        precision=precision or _configured_precision(config, device),
         preprocessing=preprocessing,
+        named=(str(path), images.files),
         progress=None if progress is None else lambda done: progress(done, len(images.files)),
     )
     cam = cam_function(model, records, predictions, device, decoding=preprocessing.decoding)
@@ -66,17 +69,8 @@ def score_checkpoint(
         epoch=int(read_checkpoint(path)["epoch"]),
         cam=cam if config.report.grad_cam else None,
         num_examples=config.report.num_pictures,
+        precision="float32",
     )
-
-
-def _configured_precision(config: Config, device: torch.device) -> Precision:
-    """Half precision that was chosen for a GPU is not used on a CPU."""
-    precision = config.trainer.precision
-    chosen_for_gpu = config.trainer.accelerator != "cpu" and device.type == "cpu"
-    return "32-true" if precision == "auto" or chosen_for_gpu else precision
-
-
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 @torch.inference_mode()
@@ -86,11 +80,12 @@ def score_model(
     num_classes: int,
     *,
     device: torch.device,
-    precision: Precision = "32-true",
+    precision: Precision = "float32",
     preprocessing: Preprocessing | None = None,
     progress: Callable[[int], None] | None = None,
+    named: tuple[str, Sequence[str]] | None = None,
 ) -> tuple[Scores, Predictions]:
-    """Computes the scores of one pass, in the precision that the model was validated with.
+    """Computes the scores of one pass.
 
     Args:
         model: Images float32 (B, 3, S, S) to logits (B, K), in evaluation mode; it is moved to ``device``.
@@ -100,30 +95,39 @@ def score_model(
         precision: Arithmetic of the forward pass.
         preprocessing: Normalises images that come as uint8, on the device; None: they come normalised.
         progress: Called after each batch with the number of images so far; may raise to stop.
+        named: The names of the model and of the images, for messages.
 
     Returns:
         The scores and the predictions; their probabilities are kept as far as `ScoringPass` has room.
 
     Raises:
+        CheckpointError: Logits are not finite numbers.
         DataError: There is no image to score.
     """
-    model.to(device)
     scoring = ScoringPass(num_classes)
-    for batch in batches:
-        images = batch["images"].to(device, non_blocking=True)
-        if preprocessing is not None and images.dtype == torch.uint8:
-            images = normalize_images(images, preprocessing)
-        with _autocast(device, precision):
-            logits = model(images)
-        scoring.update(logits.float().cpu().numpy(), batch["labels"].numpy())
+    name, files = named or ("the model", ())
+    for on_device, labels in model_logits(model, batches, device, precision, preprocessing):
+        logits, first = on_device.cpu().numpy(), scoring.num_images
+        check_finite(logits, name, files[first:] or [f"image {first + row + 1}" for row in range(len(logits))])
+        scoring.update(logits, labels.numpy())
         if progress is not None:
             progress(scoring.num_images)
     return scoring.result()
 
 
-def _autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
-    if precision == "32-true":
-        return contextlib.nullcontext()
-    # on a CPU Lightning, which validated, takes bfloat16 for both
-    is_half = precision == "16-mixed" and device.type != "cpu"
-    return torch.autocast(device.type, torch.float16 if is_half else torch.bfloat16)
+def model_logits(
+    model: nn.Module,
+    batches: Iterable[ClassificationBatch],
+    device: torch.device,
+    precision: Precision,
+    preprocessing: Preprocessing | None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The logits of each batch, float32 (B, K) on the device, and its labels (B,); arguments as of `score_model`."""
+    model.to(device)
+    for batch in batches:
+        images = batch["images"].to(device, non_blocking=True)
+        if preprocessing is not None and images.dtype == torch.uint8:
+            images = normalize_images(images, preprocessing)
+        with arithmetic(device, precision):
+            logits = model(images)
+        yield logits.float(), batch["labels"]

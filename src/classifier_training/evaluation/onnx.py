@@ -9,6 +9,7 @@ from classifier_training.evaluation.photos import Chooser, with_limit
 from classifier_training.inference.classifier import OnnxClassifier
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.intervals import score_intervals
+from classifier_training.metrics.scores import check_finite
 from classifier_training.results.scored_pass import NUM_EXAMPLES, ScoredPass
 from classifier_training.types import Progress
 
@@ -30,6 +31,7 @@ def score_onnx(
 
     Raises:
         BadImageError: A file is not an image.
+        CheckpointError: Its logits are not finite numbers.
         DataError: There is no image to score.
     """
     classifier = OnnxClassifier(path)
@@ -38,6 +40,7 @@ def score_onnx(
     records, scoring = images.records or (), ScoringPass(len(classifier.classes))
     batch_size = 32 if config is None else config.data.batch_size
     for positions, logits in classifier.logits_of_files(records, batch_size, decoding=preprocessing.decoding):
+        check_finite(logits, str(path), [images.files[position] for position in positions])
         scoring.update(logits, images.labels[positions])
         if progress is not None:
             progress(scoring.num_images, len(records))
@@ -50,4 +53,5 @@ def score_onnx(
         intervals=score_intervals(scores),
         preprocessing=preprocessing,
         num_examples=NUM_EXAMPLES if config is None else config.report.num_pictures,
+        precision="float32",
     )

@@ -34,8 +34,8 @@ def compare_onnx(
     Returns:
         ``passed``, and ``reason`` if not; ``top1_agreement`` in [0, 1] and ``max_abs_logit_difference`` over all batch
         sizes, and both for each of ``batch_sizes``; ``num_images``, ``tolerance``, ``sha256`` of the file,
-        ``versions``. If onnxruntime cannot run the file, ``error`` has its message and nothing is measured. Values are
-        ready for JSON.
+        ``versions``. If onnxruntime cannot run the file, ``error`` has its message and nothing is measured, as for a
+        model whose logits are not finite numbers. Values are ready for JSON.
     """
     images = images.detach().to("cpu", torch.float32)
     with torch.no_grad():
@@ -43,6 +43,13 @@ def compare_onnx(
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     figures: dict[str, Any] = {"passed": False, "num_images": len(images), "tolerance": tolerance}
     figures |= {"sha256": sha256, "versions": versions()}
+    num_wrong = int((~np.isfinite(expected).all(axis=1)).sum())
+    if num_wrong:
+        return figures | {
+            "max_abs_logit_difference": None,
+            "reason": f"a logit of the model itself is not a finite number for {num_wrong} of {len(images)} images: its"
+            " training diverged; export other weights",
+        }
     try:
         session = open_session(path, num_threads=None)
         compared = [_compare(session, images.numpy(), expected, size) for size in batch_sizes]

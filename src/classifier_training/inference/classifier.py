@@ -73,8 +73,16 @@ class OnnxClassifier:
 
         Returns:
             float32 (N, K), divided by the temperature of the card if it has one.
+
+        Raises:
+            CheckpointError: They are not finite numbers.
         """
         (logits,) = self._session.run(None, {self._input.name: images})
+        if not np.isfinite(logits).all():
+            raise CheckpointError(
+                f"{self.path} gives logits that are not finite numbers: its training diverged, or an input is"
+                " not finite; use another model"
+            )
         temperature = self.card.temperature
         return cast("NDArray[np.float32]", logits if temperature is None else logits / temperature)
 

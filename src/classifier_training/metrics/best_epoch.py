@@ -26,9 +26,12 @@ def is_better(epoch: EpochScore, best: EpochScore | None, mode: Mode) -> bool:
     """Whether an epoch is better than the best one before it; None: there is none.
 
     Of epochs with the same monitored metric, common where validation images are few, the one with the lowest
-    ``val/loss`` is the best; without that metric it is the earliest. Any epoch is better than one whose metric is NaN.
+    ``val/loss`` is the best; without that metric it is the earliest. An epoch whose metric is not a finite number is
+    never better, and any other is better than such a one.
     """
-    if best is None or math.isnan(best.score):
+    if not math.isfinite(epoch.score):
+        return False
+    if best is None or not math.isfinite(best.score):
         return True
     if epoch.score == best.score:
         return epoch.loss is not None and (best.loss is None or epoch.loss < best.loss)
@@ -42,7 +45,7 @@ def find_best(scores: Sequence[float | None], losses: Sequence[float | None], mo
     """
     position, best = None, None
     for number, (score, loss) in enumerate(zip(scores, losses, strict=True)):
-        if score is None or math.isnan(score):
+        if score is None:
             continue
         epoch = EpochScore(score, None if loss is None or math.isnan(loss) else loss)
         if is_better(epoch, best, mode):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.errors import DataError
+from classifier_training.errors import CheckpointError, DataError
 from classifier_training.metrics.confusion import MAX_MATRIX_CLASSES, Confusion, as_confusion
 from classifier_training.metrics.score_names import SCORE_TITLES
 
@@ -179,6 +179,25 @@ def scores_from_confusion(confusion: Confusion | NDArray[np.int64], num_top5: in
         cells=cells,
         classes=classes,
     )
+
+
+def check_finite(logits: NDArray[np.floating[Any]], model: str, names: Sequence[str]) -> None:
+    """Refuses logits of n images, float (n, K), that are not finite numbers: such a model is worth no score.
+
+    Args:
+        logits: Float (n, K).
+        model: What gave them.
+        names: The n images.
+
+    Raises:
+        CheckpointError: They are not; names the first image.
+    """
+    is_finite = np.isfinite(logits).all(axis=1)
+    if not is_finite.all():
+        raise CheckpointError(
+            f"{model} gives logits that are not finite numbers, first for {names[int(is_finite.argmin())]}: its"
+            " training diverged; use another one"
+        )
 
 
 def count_top5(logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> int:

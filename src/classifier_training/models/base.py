@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from classifier_training.config.schema import Config
-from classifier_training.errors import ClassifierTrainingError, ConfigError
+from classifier_training.errors import ConfigError
 from classifier_training.metrics.scores import Scores
 from classifier_training.models.attention import repeatable_attention
 from classifier_training.models.backbone import backbone_preprocessing, create_backbone, head_parameters
+from classifier_training.models.finite import diverged
 from classifier_training.models.freeze_backbone import FreezeBackbone
 from classifier_training.models.layer_sync import check_activations, keep_activations_in_sync, norms_with_activation
 from classifier_training.models.losses import ClassificationLoss
@@ -90,6 +91,8 @@ class BaseClassificationModel(lightning.LightningModule):
         self.counts = self.task.build_metrics()
         self.evaluation_loss = ExactMean()
         self.scores: Scores | None = None
+        self._step_losses: list[tuple[Tensor, int]] = []  # of batches whose optimizer step is still to come
+        self._is_skipped = False
         self._last_lr = 0.0
         self._epoch_metrics: dict[str, float] = {}  # of the training part, while the epoch's validation is left
 
@@ -109,12 +112,36 @@ class BaseClassificationModel(lightning.LightningModule):
         """Loss of one batch."""
         targets = self.task.encode_targets(batch["labels"])
         loss = cast("Tensor", self.loss(self(batch["images"]), targets))
-        self.train_loss.update(loss.detach(), len(targets))
+        self._step_losses.append((loss.detach(), len(targets)))
+        if self._grad_scaler is None:
+            self._count_losses()
         if self._trainer is None:  # outside of a Trainer nothing is accumulated
             return loss
         # Lightning divides the gradients of every optimizer step by the full number of batches
         full, real = self._trainer.accumulate_grad_batches, num_accumulated(self._trainer, batch_idx)
         return loss if real == full else loss * (full / real)
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """Steps; a step that a gradient scaler skips, as gradients are infinite, counts for no loss and no schedule."""
+        scaler = self._grad_scaler
+        if scaler is None:
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+            return
+        # before the first step the scale is a number, which is asked for without waiting
+        before = scaler.get_scale() if scaler._scale is None else scaler._scale.clone()
+        stepped: list[bool] = []
+        torch_optimizer = getattr(optimizer, "optimizer", optimizer)
+        handle = torch_optimizer.register_step_post_hook(lambda *_: stepped.append(True))
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        handle.remove()
+        self._is_skipped = not stepped  # a fused optimizer is called all the same, and skips on the device
+        # a skipped step lowers the scale; the device compares, so that the host need not wait for it
+        self._count_losses(None if scaler._scale is None else scaler._scale < before)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Steps the schedule, unless the optimizer has not."""
+        if not self._is_skipped:
+            super().lr_scheduler_step(scheduler, metric)
 
     def validation_step(self, batch: ClassificationBatch, batch_idx: int) -> dict[str, Tensor]:
         """Counts one validation batch; gives its ``logits`` float32 (B, K) to the callbacks."""
@@ -155,6 +182,7 @@ class BaseClassificationModel(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Starts the mean of the training loss."""
         self.train_loss.reset()
+        self._step_losses = []
 
     def on_train_batch_start(self, batch: ClassificationBatch, batch_idx: int) -> None:
         """Seeds dropout and the like, so that a resumed run equals the uninterrupted one; notes the learning rate."""
@@ -169,10 +197,7 @@ class BaseClassificationModel(lightning.LightningModule):
             return
         loss = self.train_loss.compute()
         if not torch.isfinite(loss):
-            raise ClassifierTrainingError(
-                f"training diverged: the loss of epoch {self.current_epoch} is {loss.item()}; lower optimizer.lr"
-                f" (now {self.settings.optimizer.lr:g}) or use trainer.precision=32-true"
-            )
+            raise diverged(f"the loss of this epoch is {loss.item()}", self)
         self._epoch_metrics = {"train/loss": loss.item(), "lr": self._last_lr}
         self._log_epoch_metrics()
 
@@ -253,6 +278,17 @@ class BaseClassificationModel(lightning.LightningModule):
         for name, value in self._epoch_metrics.items():
             self.log(name, value, on_step=False, on_epoch=True, batch_size=1, prog_bar=name == "train/loss")
 
+    @property
+    def _grad_scaler(self) -> torch.amp.GradScaler | None:
+        """The gradient scaler of half precision, which skips steps."""
+        plugin = None if self._trainer is None else self._trainer.precision_plugin
+        return cast("torch.amp.GradScaler | None", getattr(plugin, "scaler", None))
+
+    def _count_losses(self, is_skipped: Tensor | None = None) -> None:
+        for loss, weight in self._step_losses:
+            self.train_loss.update(loss, weight, is_skipped)
+        self._step_losses = []
+
     def _evaluation_step(self, batch: ClassificationBatch) -> dict[str, Tensor]:
         logits, targets = self(batch["images"]), self.task.encode_targets(batch["labels"])
         self.counts.update(logits, self.task.predict(logits), targets)
@@ -270,6 +306,9 @@ class BaseClassificationModel(lightning.LightningModule):
         loss = self.evaluation_loss.compute()
         self.counts.reset()
         self.evaluation_loss.reset()
+        if not torch.isfinite(loss):
+            where = "validation" if stage == "val" else stage
+            raise diverged(f"the {where} loss is {loss.item()}, as logits are not finite numbers", self)
         # float64, so that the logged number is the one that any other reader of the counts gets
         scores = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.scores.by_name().items()}
         for name, value in {"loss": loss, **scores}.items():

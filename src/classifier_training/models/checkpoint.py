@@ -12,6 +12,7 @@ import torch
 from classifier_training.errors import CheckpointError, explain_out_of_memory, first_line
 from classifier_training.files.text import did_you_mean, is_file
 from classifier_training.models.base import BaseClassificationModel
+from classifier_training.models.finite import first_not_finite
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -47,7 +48,8 @@ def load_model(path: Path) -> BaseClassificationModel:
     """Builds the model of a checkpoint with the weights that were scored, on the CPU, in evaluation mode.
 
     Raises:
-        CheckpointError: See `read_checkpoint`; or the weights do not fit the model that the checkpoint describes.
+        CheckpointError: See `read_checkpoint`; or the weights do not fit the model that the checkpoint describes, or
+            are not finite numbers.
     """
     with explain_out_of_memory(f"loading {path}", "free memory of this machine"):
         checkpoint = read_checkpoint(path)
@@ -57,5 +59,11 @@ def load_model(path: Path) -> BaseClassificationModel:
         except (RuntimeError, TypeError, ValueError) as error:
             reason = first_line(error)[:200]
             raise CheckpointError(f"{path} does not hold the model that it describes: {reason}") from None
+        wrong = first_not_finite(model.state_dict())
+        if wrong is not None:
+            raise CheckpointError(
+                f"{path} holds weights that are not finite numbers (first {wrong}): its training diverged; use another"
+                " checkpoint"
+            )
         model.use_memory_format()
         return model.eval()

@@ -92,10 +92,18 @@ class RunningMean(Metric):
         self.add_state("mean_value", torch.tensor(0.0), dist_reduce_fx="sum")
         self.add_state("weight", torch.tensor(0.0), dist_reduce_fx="sum")
 
-    def update(self, value: Tensor, weight: float) -> None:
-        """Adds a number: float (), and its weight, which the host knows."""
-        self.mean_value += value * weight
-        self.weight += weight
+    def update(self, value: Tensor, weight: float, is_left_out: Tensor | None = None) -> None:
+        """Adds a number: float (), and its weight, which the host knows.
+
+        What is left out, bool (1,), by what only the device knows, counts for nothing, whatever the number is.
+        """
+        if is_left_out is None:
+            self.mean_value += value * weight
+            self.weight += weight
+        else:
+            is_left_out = is_left_out.reshape(())
+            self.mean_value += (value * weight).masked_fill(is_left_out, 0.0)
+            self.weight += torch.full_like(self.weight, weight).masked_fill(is_left_out, 0.0)
 
     def compute(self) -> Tensor:
         """The mean, float32 ()."""

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from classifier_training.errors import ModelError, first_line
 from classifier_training.files.text import did_you_mean, is_file
 from classifier_training.models.backbone import head_parameters
+from classifier_training.models.finite import first_not_finite
 
 HUB_TIMEOUT_SECONDS = 5.0
 
@@ -59,9 +60,16 @@ def load_weights_file(backbone: nn.Module, path: Path) -> str:
         A message about what was loaded.
 
     Raises:
-        ModelError: The file is missing, unsafe, broken, or of another backbone.
+        ModelError: The file is missing, unsafe, broken, of another backbone, or its numbers are not finite.
     """
-    return load_state_dict(backbone, read_state_dict(path), str(path))
+    state = read_state_dict(path)
+    wrong = first_not_finite(state)
+    if wrong is not None:
+        raise ModelError(
+            f"model.weights={path} holds numbers that are not finite (first in {wrong}): its training diverged; use"
+            " other weights"
+        )
+    return load_state_dict(backbone, state, str(path))
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from classifier_training.pages.charts.svg import quoted
+from classifier_training.pages.charts.svg import one_line, quoted
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.run_settings import setting
 from classifier_training.pages.read.scored_data import ScoredData
-from classifier_training.pages.wording import count, listing, percentage
+from classifier_training.pages.wording import count, decimal, listing, percentage
 
 SMALL = 200  # images, below which a score is imprecise
 FEW_OF_CLASS = 10
@@ -31,7 +31,7 @@ class Caveat(NamedTuple):
 def caveats(data: RunData) -> list[Caveat]:
     """All caveats of a run or an evaluation, serious ones first."""
     scored = data.scored
-    found = [*_of_validation(data), *_of_export(data), *_of_photos(data)]
+    found = [*_of_reproduction(data), *_of_validation(data), *_of_export(data), *_of_photos(data)]
     if scored is not None:
         found = [*_of_split(data, scored), *_of_classes(scored), *found]
     return sorted(found, key=lambda caveat: caveat.level != "serious")
@@ -78,6 +78,18 @@ def _of_classes(scored: ScoredData) -> Iterator[Caveat]:
             f"{len(few)} of {count(len(scored.per_class), 'class', 'classes')} {have} fewer than {FEW_OF_CLASS} photos"
             f"{none}",
             "Read their scores together with the intervals in the table.",
+        )
+
+
+def _of_reproduction(data: RunData) -> Iterator[Caveat]:
+    found = data.reproduction
+    if found is not None and not found.passed:
+        yield Caveat(
+            "serious",
+            "best.ckpt does not reproduce its score",
+            f"{one_line(found.monitor)} was {decimal(found.monitored, 6)} when it was written and is"
+            f" {decimal(found.measured, 6)} when it is scored again, both in {one_line(found.precision)}. No score"
+            " of this run can be trusted before it is known why.",
         )
 
 

@@ -53,6 +53,7 @@ def scores_file(scored: ScoredPass) -> ScoresFile:
         coverage=coverage_curve(scored.predictions),
         num_trained_on=scored.num_trained_on,
         left_out=tuple(map(plain_text, images.left_out)),
+        precision=scored.precision,
         content=images.content,
     )
 

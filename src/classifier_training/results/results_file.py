@@ -47,6 +47,7 @@ class SplitScores:
         classes: K of them.
         confusion: K rows, the true classes, of K counts; None with more than `MAX_MATRIX_CLASSES` classes.
         confusion_cells: The cells of that matrix that are not empty, where it is None.
+        precision: ``float32``, as the deployed file answers; None in files of early versions, as of the training.
     """
 
     num_images: Count
@@ -58,6 +59,7 @@ class SplitScores:
     confusion: Items[Items[Count]] | None = None
     confusion_cells: ConfusionCells | None = None
     intervals: dict[str, Interval | None] = field(default_factory=dict)
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         num_classes, rows, cells = len(self.classes), self.confusion, self.confusion_cells
@@ -77,6 +79,27 @@ class SplitScores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduction:
+    """The guard of a training: its best weights, scored on the validation split again, against the number they had.
+
+    Attributes:
+        monitor: The monitored metric.
+        monitored: Its value in the best epoch.
+        measured: Its value of ``best.ckpt``.
+        tolerance: The largest difference that is allowed; 0 for scores wherever the arithmetic is the same.
+        passed: Whether the difference is within it.
+        precision: Of both, that of the training.
+    """
+
+    monitor: str
+    monitored: Number
+    measured: Number
+    tolerance: Number
+    passed: bool
+    precision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResultsFile:
     """The end of a training.
 
@@ -90,6 +113,7 @@ class ResultsFile:
         left_out: Files of the data set that could not be read.
         export: The verification of the default export; None where it was switched off. Version 0.1 has only this.
         exports: The verification of each export by its form.
+        reproduction: Whether ``best.ckpt`` has reproduced the monitored metric; None in files of early versions.
     """
 
     monitor: str
@@ -101,6 +125,7 @@ class ResultsFile:
     left_out: Items[str] = ()
     export: dict[str, Any] | None = None
     exports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reproduction: Reproduction | None = None
 
     def __post_init__(self) -> None:
         if self.monitor not in self.best or not 0 <= self.best.get("epoch", -1) < 2**31:
@@ -139,6 +164,7 @@ def split_scores(scored: ScoredPass) -> SplitScores:
         classes=class_rows(scored),
         **_confusion(scores.cells),
         intervals=scored.intervals.by_name(),
+        precision=scored.precision,
     )
 
 

@@ -71,6 +71,8 @@ class ScoredPass:
         num_trained_on: How many of the images the model was trained on, byte for byte.
         cam: Gives the Grad-CAM maps of some images; None: they are not shown.
         num_examples: How many of the worst errors and of the least certain images are shown.
+        precision: The arithmetic: ``float32``, as the deployed file answers, or the training's, such as ``bf16-mixed``;
+            None where that is unknown.
     """
 
     images: LabelledImages
@@ -84,6 +86,7 @@ class ScoredPass:
     num_trained_on: int = 0
     cam: Cam | None = None
     num_examples: int = NUM_EXAMPLES
+    precision: str | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -100,6 +100,7 @@ class ScoresFile:
         coverage: By ascending threshold; empty where it is not known.
         num_trained_on: How many of the images the model was trained on.
         left_out: Files that could not be read.
+        precision: ``float32``, as the deployed file answers, or the training's; None where it is not known.
         content: Hash over the images' contents and paths, see `LabelledImages.content`; None where it is not known.
     """
 
@@ -121,6 +122,7 @@ class ScoresFile:
     coverage: Items[CoveragePoint]
     num_trained_on: Count
     left_out: Items[str]
+    precision: str | None = None
     content: str | None = None
 
     def __post_init__(self) -> None:

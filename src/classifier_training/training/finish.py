@@ -15,6 +15,7 @@ from classifier_training.config.schema import Config
 from classifier_training.data.sources.detect import shown_root
 from classifier_training.errors import CheckpointError
 from classifier_training.evaluation.checkpoint import score_checkpoint
+from classifier_training.evaluation.reproduction import compare, reproduce
 from classifier_training.exporters.export import export_checkpoint
 from classifier_training.exporters.forms import DEFAULT_FORM
 from classifier_training.files.text import plain_text
@@ -24,7 +25,7 @@ from classifier_training.models.checkpoint import read_checkpoint
 from classifier_training.pages.write import report
 from classifier_training.results.figures import plot_scored
 from classifier_training.results.folder import write_scored
-from classifier_training.results.results_file import ResultsFile, split_scores, write_results
+from classifier_training.results.results_file import Reproduction, ResultsFile, split_scores, write_results
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.records import DamagedFileError, read_record
@@ -99,10 +100,11 @@ def finish_run(
     scored = score_best(run, plan, terminal, device, check_stop)
     trained = check_best(run, trained, terminal)
     check_stop()
-    results = results_of(plan, trained, scored)
+    reproduction = check_reproduction(run, plan, terminal, trained, scored, device, check_stop)
+    results = replace(results_of(plan, trained, scored), reproduction=reproduction)
     write_results(run.results, results)  # before anything else can fail
     write_best(run, scored, has_figures=config.report.enabled)
-    title = f"{results.split} scores of the best epoch, {trained.best_epoch + 1}"
+    title = f"{results.split} scores of the best epoch, {trained.best_epoch + 1}, in float32"
     show_scores(terminal, scored.scores, scored.classes, title)
     terminal.info(summarise(scored.scores))
     check_stop()
@@ -124,7 +126,7 @@ def finish_run(
 def score_best(
     run: RunFolder, plan: Plan, terminal: Terminal, device: torch.device, check_stop: Callable[[], None]
 ) -> ScoredPass:
-    """Scores ``best.ckpt`` on the test split; on the validation split where there is no other.
+    """Scores ``best.ckpt`` in float32 on the test split; on the validation split where there is no other.
 
     ``check_stop`` is called after each batch, and may raise to stop.
     """
@@ -156,7 +158,6 @@ def score_best(
             lambda *_: images,
             plan.config,
             device=device,
-            precision=plan.config.trainer.precision,  # type: ignore[arg-type]  # "auto" has been decided
             progress=advance,
         )
     return replace(scored, model=run.best_checkpoint.relative_to(run.root).as_posix())
@@ -183,6 +184,44 @@ def check_best(run: RunFolder, trained: Trained, terminal: Terminal) -> Trained:
         f" those of epoch {epoch + 1}; to be sure of the best weights, train again"
     )
     return trained if score is None else replace(trained, best_epoch=epoch, best_score=float(score))
+
+
+def check_reproduction(
+    run: RunFolder,
+    plan: Plan,
+    terminal: Terminal,
+    trained: Trained,
+    scored: ScoredPass,
+    device: torch.device,
+    check_stop: Callable[[], None],
+) -> Reproduction:
+    """Makes sure that ``best.ckpt`` still has the monitored score on the validation split, and warns if it has not.
+
+    Where the final pass was on that split, in the same arithmetic, its scores are taken, and nothing is scored again.
+    """
+    config, photos = plan.config, plan.photos
+    name = config.checkpoint.monitor.removeprefix("val/")
+    is_exact = device.type == "cpu" and config.trainer.precision == "32-true"
+    if scored.images.split == "val" and is_exact and name != "loss":
+        found = compare(trained.best_score, scored.scores.by_name()[name], config, device, is_loss=False)
+    else:
+        with terminal.progress("checking best.ckpt on val", "images") as progress:
+
+            def advance(done: int, total: int) -> None:
+                check_stop()
+                progress(done, total)
+
+            found = reproduce(
+                run.best_checkpoint, photos.records("val"), photos.labels("val"), config, trained.best_score,
+                device=device, progress=advance,
+            )  # fmt: skip
+    if not found.passed:
+        terminal.warn(
+            f"{run.best_checkpoint} does not reproduce the score for which it was kept: {found.monitor} was"
+            f" {found.monitored:.6g} in epoch {trained.best_epoch + 1} and is {found.measured:.6g} now (allowed"
+            f" difference {found.tolerance:.2g}); do not trust this run's scores before you know why"
+        )
+    return found
 
 
 def results_of(plan: Plan, trained: Trained, scored: ScoredPass) -> ResultsFile:

@@ -141,7 +141,7 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
         f" weight decay {optimizer.weight_decay:g}",
         "loss": f"{config.loss.name}, label smoothing {config.loss.label_smoothing:g}, balance {data.balance}",
         "EMA": ema,
-        "best epoch by": config.checkpoint.monitor,
+        "best epoch by": f"{config.checkpoint.monitor} in {config.trainer.precision}; final scores are in float32",
     }
     if start is None:
         rows["hint"] = "with few photos, start from pretrained weights: model.pretrained=true, or model.weights=FILE"

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
-from classifier_training.callbacks.checkpoint import VALIDATION_LEFT, RunCheckpoint
+from classifier_training.callbacks.checkpoint import SAVED_TENSORS, VALIDATION_LEFT, RunCheckpoint
 from classifier_training.config import load_config
 from classifier_training.config.flatten import flat_settings
 from classifier_training.config.overrides import OverrideLike, Overrides
@@ -21,6 +22,7 @@ from classifier_training.data.photos import Photos
 from classifier_training.data.splits.make import SPLIT_RULE
 from classifier_training.errors import CheckpointError, RunError, first_line
 from classifier_training.models.checkpoint import read_checkpoint
+from classifier_training.models.finite import first_not_finite
 from classifier_training.run.checkpoint_files import resumable_checkpoints
 from classifier_training.run.folder import RunFolder, latest_run, open_run
 from classifier_training.run.processes import slurm_job, was_requeued
@@ -209,7 +211,7 @@ def _last_whole(run: RunFolder) -> tuple[Path | None, dict[str, Any], tuple[str,
 
 
 def _read_whole(path: Path) -> dict[str, Any]:
-    """A checkpoint every byte of which is as it was written; reading it alone does not check the weights."""
+    """A checkpoint every byte of which is as it was written, with finite weights; reading it alone checks neither."""
     content = read_checkpoint(path)
     try:
         with zipfile.ZipFile(path) as file:
@@ -218,6 +220,11 @@ def _read_whole(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged ({first_line(error)[:100]}); use another one") from None
     if damaged is not None:
         raise CheckpointError(f"{path} is damaged (the checksum of {damaged} is wrong); use another one")
+    losses = torch.tensor(content.get("train_loss", ()))  # a mean and a weight a rank
+    saved = {key: content[key] for key in SAVED_TENSORS if key in content}
+    wrong = first_not_finite(saved | {"train/loss": losses})
+    if wrong is not None:
+        raise CheckpointError(f"{path} holds numbers that are not finite ({wrong}): the training had diverged")
     return content
 
 

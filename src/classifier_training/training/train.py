@@ -19,11 +19,12 @@ from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike
 from classifier_training.data.datamodule import ImageFolderDataModule
-from classifier_training.errors import ConfigError, RunError, TrainingStopped, explain_out_of_memory
+from classifier_training.errors import ConfigError, DivergedError, RunError, TrainingStopped, explain_out_of_memory
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.batch_of_one import batch_of_one
 from classifier_training.models.settings import ModelSettings
 from classifier_training.models.weights import load_pretrained, load_weights_file
+from classifier_training.run.checkpoint_files import resumable_checkpoints
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.processes import is_first_task, is_main_process, requeue_slurm_job, slurm_job
 from classifier_training.run.stop_requests import StopRequests
@@ -151,7 +152,7 @@ def _train_in(
             if start.best is not None and start.is_trained:
                 best, num_epochs = start.best, start.epoch
             else:
-                _fit(trainer, model, plan, start.checkpoint, terminal)
+                _fit(trainer, model, run, plan, start.checkpoint, terminal)
                 requests.raise_if_received()
                 best, num_epochs = _best(trainer, run, terminal), trainer.current_epoch
             group.end_fit()
@@ -179,6 +180,7 @@ def _trackers(run: RunFolder, plan: Plan, terminal: Terminal) -> Trackers:
 def _fit(
     trainer: lightning.Trainer,
     model: BaseClassificationModel,
+    run: RunFolder,
     plan: Plan,
     checkpoint: Path | None,
     terminal: Terminal,
@@ -194,6 +196,8 @@ def _fit(
     try:
         with explain_out_of_memory("training", _advice_on_memory(plan)):
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except DivergedError as error:
+        raise DivergedError(f"{error}; {_good_checkpoints(trainer, run)}") from None
     except TrainingStopped:
         raise
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
@@ -217,6 +221,19 @@ def _advice_on_finish(run: RunFolder, plan: Plan) -> str:
     batch_size = plan.config.data.batch_size
     lower = f"lower data.batch_size (now {batch_size}): classifier-training evaluate {run.root} data.batch_size=1"
     return f"free memory and resume: classifier-training train --resume {run.root}; to score them, {lower}"
+
+
+def _good_checkpoints(trainer: lightning.Trainer, run: RunFolder) -> str:
+    """Which weights a training that has diverged leaves, and how to go on from them; they are finite."""
+    best = trainer.checkpoint_callback
+    if not isinstance(best, RunCheckpoint) or not resumable_checkpoints(run):
+        return "no checkpoint was written"
+    if not run.best_checkpoint.is_file() or best.best_epoch is None:
+        return f"{run.last_checkpoint} is of a step before; train --resume {run.root} repeats what came after it"
+    return (
+        f"the weights before it are good: {run.best_checkpoint} of epoch {best.best_epoch + 1}; start a new run from"
+        f" there with model.weights={run.best_checkpoint}"
+    )
 
 
 def _best(trainer: lightning.Trainer, run: RunFolder, terminal: Terminal) -> tuple[int, float]:

@@ -26,6 +26,7 @@ from classifier_training.callbacks import progress
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.callbacks.progress import TrainingProgress
 from classifier_training.callbacks.throughput import Throughput
+from classifier_training.models.late_number import LateNumber
 from classifier_training.terminal.terminal import Terminal
 
 pytestmark = LIGHTNING_NOTICES
@@ -219,7 +220,7 @@ def test_a_step_that_gives_no_loss_shows_none() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_loss_on_the_device_is_not_waited_for() -> None:
-    number = progress._LateNumber()
+    number = LateNumber()
     with_debug = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -12,8 +12,9 @@ from torch.nn.functional import cross_entropy
 
 from classifier_training.data.loading.normalize import normalize_batch
 from classifier_training.errors import DataError
-from classifier_training.evaluation.checkpoint import Precision, score_model
+from classifier_training.evaluation.checkpoint import score_model
 from classifier_training.models.base import BaseClassificationModel
+from classifier_training.models.precision import Precision
 from classifier_training.types import ClassificationBatch, Preprocessing
 
 pytestmark = LIGHTNING_NOTICES

@@ -19,6 +19,9 @@ from classifier_training.metrics.best_epoch import EpochScore, Mode, find_best, 
         (EpochScore(0.1), EpochScore(0.1, 0.6), "max", False),
         (EpochScore(0.1), EpochScore(math.nan), "min", True),
         (EpochScore(math.nan), EpochScore(0.1), "min", False),
+        (EpochScore(math.nan), None, "max", False),
+        (EpochScore(math.inf), None, "max", False),
+        (EpochScore(-math.inf), EpochScore(0.1), "min", False),
     ],
 )
 def test_the_metric_decides_and_of_equal_ones_the_loss(

@@ -15,7 +15,7 @@ from classifier_training.pages.read.reading import Reader, plain_value
 from classifier_training.pages.read.run_settings import plain_name, read_settings, setting, shell_command
 from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.read.scored_files import read_scored, scores_of_results
-from classifier_training.results.results_file import ResultsFile
+from classifier_training.results.results_file import Reproduction, ResultsFile
 from classifier_training.run.environment import Environment
 from classifier_training.run.folder import RunFolder, ScoredFolder
 from classifier_training.run.model_info import ModelInfo
@@ -69,6 +69,7 @@ class RunData:
         statistics: Counts and sizes of the photos; None where they are not known, like all that follows.
         sampler: How often each class was sampled.
         model_info: Size and speed of the model.
+        reproduction: Whether ``best.ckpt`` has reproduced the monitored metric.
         verification: The comparison of the exported file with the model.
         onnx: The exported file.
         train_batch: The figure of the first training batch; None where it is missing.
@@ -95,6 +96,7 @@ class RunData:
     statistics: Statistics | None = None
     sampler: SamplerDistribution | None = None
     model_info: ModelInfo | None = None
+    reproduction: Reproduction | None = None
     verification: Verification | None = None
     onnx: OnnxFile | None = None
     train_batch: Path | None = None
@@ -172,6 +174,7 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         statistics=statistics,
         sampler=sampler,
         model_info=reader.record(run.model_info, ModelInfo, "size and speed of the model are not known"),
+        reproduction=None if results is None else results.reproduction,
         verification=verification,
         onnx=onnx,
         train_batch=FilesInside(run.root).find(f"{run.plots.name}/{run.train_batch.name}", LARGEST_FIGURE_BYTES),

@@ -82,6 +82,7 @@ def scores_of_results(root: Path, scores: SplitScores, *, split: str, epoch: int
         coverage=(),
         num_trained_on=0,
         left_out=(),
+        precision=scores.precision,
         confusion=scores.cells,
     )
 

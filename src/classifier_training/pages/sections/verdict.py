@@ -144,8 +144,16 @@ def run_facts(data: RunData, scored: ScoredData | None) -> list[tuple[str, list[
     if scored is not None and scored.epoch is not None:
         total = num_all_epochs(data)
         of_all = f" of {total}" if total else ""
-        facts.append(("Weights scored", [f"epoch {scored.epoch + 1}{of_all}", one_line(scored.model)]))
+        weights = [f"epoch {scored.epoch + 1}{of_all}", one_line(scored.model), _arithmetic(scored.precision)]
+        facts.append(("Weights scored", weights))
     return [(term, [line for line in lines if line]) for term, lines in facts if any(lines)]
+
+
+def _arithmetic(precision: str | None) -> str:
+    """In which precision the scores were computed; empty where that is not known."""
+    if precision is None or precision == "float32":
+        return "" if precision is None else "in float32, as the exported file answers"
+    return f"in {one_line(precision)}, the precision of the training"
 
 
 def _model_lines(data: RunData, scored: ScoredData | None) -> list[str]:
