@@ -23,6 +23,7 @@ from classifier_training.data.cache.caches import Caches, open_caches, reduced_s
 from classifier_training.data.loading.dataset import EvaluationDataset, TrainDataset
 from classifier_training.data.loading.loaders import evaluation_loader, num_loader_processes, train_loader
 from classifier_training.data.loading.normalize import normalize_batch
+from classifier_training.data.loading.policies import AUGMENTATION
 from classifier_training.data.loading.transforms import TrainTransform
 from classifier_training.data.photos import Photos, load_photos
 from classifier_training.data.sampling.batches import EpochBatchSampler
@@ -160,7 +161,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
     def state_dict(self) -> dict[str, int]:
         """Where training resumes, for a checkpoint."""
         epoch, batch = self._position()
-        return {"epoch": epoch, "batch": batch}
+        return {"epoch": epoch, "batch": batch, "augmentation": AUGMENTATION}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Starts training where a checkpoint was saved.

@@ -18,6 +18,7 @@ from classifier_training.config import load_config
 from classifier_training.config.flatten import flat_settings
 from classifier_training.config.overrides import OverrideLike, Overrides
 from classifier_training.config.schema import Config, ReportConfig, TrackingConfig
+from classifier_training.data.loading.policies import AUGMENTATION
 from classifier_training.data.photos import Photos
 from classifier_training.data.splits.make import SPLIT_RULE
 from classifier_training.errors import CheckpointError, RunError, first_line
@@ -48,6 +49,7 @@ class Resumed:
         schedule: What becomes of the learning rate with another number of epochs, a message; None: nothing changes.
         unusable: What is wrong with the later checkpoints that cannot be used, a message each.
         split_rule: How the photos are split, see `SPLIT_RULE`.
+        augmentation: The version of the augmentation that it trained with.
     """
 
     run: RunFolder
@@ -62,6 +64,7 @@ class Resumed:
     schedule: str | None = None
     unusable: tuple[str, ...] = ()
     split_rule: int = SPLIT_RULE
+    augmentation: int = AUGMENTATION
 
     @property
     def is_trained(self) -> bool:
@@ -102,6 +105,12 @@ class Resumed:
             terminal.info(f"resuming at epoch {self.epoch + 1}{batch}")
             if self.schedule is not None:
                 terminal.info(self.schedule)
+            data = self.config.data
+            if self.augmentation != AUGMENTATION and (data.color_jitter > 0 or data.auto_augment != "none"):
+                terminal.warn(
+                    "this version augments colours and turns images in another way than the one that the run began"
+                    " with: its epochs from here on are not those that it would have had"
+                )
 
 
 def find_resumed(resume: str | os.PathLike[str] | bool, overrides: Overrides, config: Path | None) -> Resumed | None:
@@ -173,6 +182,7 @@ def read_resumed(run: str | Path | bool, overrides: OverrideLike, parent: Path) 
         schedule=describe_extension(content, before, config),
         unusable=unusable,
         split_rule=_split_rule(folder),
+        augmentation=position.get("augmentation", 1),
     )
 
 

@@ -59,7 +59,7 @@ def test_a_run_resumes_with_its_own_settings(tmp_path: Path) -> None:
 def test_a_run_resumes_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
     run = make_run(tmp_path, ImageFolderDataModule={"epoch": 4, "batch": 3})
     point = read_resumed(run.root, [], tmp_path)
-    assert (point.epoch, point.batch) == (4, 3)
+    assert (point.epoch, point.batch, point.augmentation) == (4, 3, 1)
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])

@@ -71,6 +71,10 @@ def test_a_new_run_makes_its_folder(tmp_path: Path) -> None:
     assert (tmp_path / "one").is_dir()
 
 
+OTHER_AUGMENTATION = (
+    "this version augments colours and turns images in another way than the one that the run began with: its epochs"
+    " from here on are not those that it would have had"
+)
 LAST, EARLIER = (RunFolder(Path("runs/a")).checkpoints / name for name in ("last.ckpt", "last-1.ckpt"))
 
 
@@ -80,6 +84,22 @@ LAST, EARLIER = (RunFolder(Path("runs/a")).checkpoints / name for name in ("last
         ({"checkpoint": None}, ["no checkpoint yet: starting from the beginning"]),
         ({"checkpoint": LAST, "epoch": 3}, ["resuming at epoch 4"]),
         ({"checkpoint": LAST, "epoch": 3, "batch": 5}, ["resuming at epoch 4, batch 6"]),
+        (
+            {"checkpoint": LAST, "epoch": 3, "augmentation": 1},
+            [
+                f"warning: {OTHER_AUGMENTATION}",
+                "resuming at epoch 4",
+            ],
+        ),
+        (
+            {
+                "checkpoint": LAST,
+                "epoch": 3,
+                "augmentation": 1,
+                "config": Config.model_validate({"data": {"color_jitter": 0.0}}),
+            },
+            ["resuming at epoch 4"],
+        ),
         ({"checkpoint": LAST, "epoch": 3, "validation_left": True}, ["resuming at the validation of epoch 3"]),
         ({"checkpoint": LAST, "epoch": 20, "best": (3, 0.5)}, ["all 20 epochs are already trained: finishing"]),
         (
@@ -102,7 +122,7 @@ LAST, EARLIER = (RunFolder(Path("runs/a")).checkpoints / name for name in ("last
 def test_where_a_run_resumes_is_printed(
     resumed: dict[str, object], lines: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Resumed(run=RunFolder(Path("runs/a")), config=Config(), **resumed).describe(Terminal())  # type: ignore[arg-type]  # of each case
+    Resumed(**{"run": RunFolder(Path("runs/a")), "config": Config(), **resumed}).describe(Terminal())  # type: ignore[arg-type]  # of each case
     captured = capsys.readouterr()
     assert sorted((captured.out + captured.err).splitlines()) == sorted(lines)
 

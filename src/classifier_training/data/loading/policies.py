@@ -16,6 +16,8 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
+AUGMENTATION: Final = 2
+"""Version of the augmentation, which a checkpoint records: raised when images get other colours or turns."""
 _NUM_LEVELS: Final = 31
 _RAND_LEVEL: Final = 9
 _NUM_RAND_OPERATIONS: Final = 2
