@@ -17,6 +17,7 @@ from classifier_training.data.loading.policies import Operation
 
 _Image = NDArray[np.uint8]
 _LEVELS: Final = np.arange(256)
+_CHANNEL_STARTS: Final = 256 * np.arange(3)
 
 
 def apply_colour_operations(operations: Iterable[Operation], square: _Image) -> None:
@@ -92,8 +93,9 @@ def _to_levels(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
 
 def _look_up(square: _Image, table: NDArray[np.int64]) -> None:
     """Replaces every value by that of a table (256,), or of one for each channel, (768,)."""
-    whole = table if len(table) > len(_LEVELS) else np.tile(table, 3)
-    square[:] = np.asarray(Image.fromarray(square).point(whole.tolist()))
+    rows = square.reshape(len(square), -1)
+    positions = rows if len(table) == len(_LEVELS) else rows + np.tile(_CHANNEL_STARTS, square.shape[1])
+    np.take(table.astype(np.uint8), positions, out=rows, mode="clip")
 
 
 _OPERATIONS: Final[dict[str, Callable[[_Image, float], None]]] = {
