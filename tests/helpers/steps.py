@@ -14,6 +14,8 @@ WAITS: Final = {
     "lift_fresh",  # torch.tensor(number), which is copied to the device
     "nonzero", "masked_select", "_unique2", "unique_dim", "bincount", "equal",  # what they give decides a shape
 }  # fmt: skip
+MAX_NUMBERS: Final = 1000
+"""Of a tensor that is made from numbers of Python; a larger one holds the pixels of a batch."""
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own, as below
@@ -28,30 +30,36 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         name = name.split(".")[0]
         is_masked = name in {"index", "index_put_"} and any("bool" in str(i.dtype) for i in args[1] if i is not None)
         name = "nonzero" if is_masked else name
+        if name == "lift_fresh" and args[0].numel() > MAX_NUMBERS:
+            name = "memory of an array"  # what a CPU normalises images in
         self.counts[name if package == "aten" else f"{package}::{name}"] += 1
         return func(*args, **kwargs or {})
 
 
 class StepWatch(Profiler):
-    """Counts the operations of each training step: of everything between the fetches of two batches.
+    """Counts the operations of each step of one loop: of everything between the fetches of two batches.
+
+    Args:
+        fetch: The end of Lightning's name of the fetch.
 
     Attributes:
         steps: The counts of each step that has ended, and of what came after it where it was the last of an epoch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fetch: str = "train_dataloader_next") -> None:
         super().__init__()
+        self.fetch = fetch
         self.steps: list[Counter[str]] = []
         self._mode: Any = None
 
     @override
     def start(self, action_name: str) -> None:
-        if action_name.endswith("train_dataloader_next"):
+        if action_name.endswith(self.fetch):
             self.end()
 
     @override
     def stop(self, action_name: str) -> None:
-        if action_name.endswith("train_dataloader_next") and self._mode is None:
+        if action_name.endswith(self.fetch) and self._mode is None:
             self.steps.append(Counter())
             self._mode = _Operations(self.steps[-1])
             self._mode.__enter__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,11 @@ class Plan:
     place: Place = ALONE
     loaders: LoaderProcesses = NO_LOADERS
     notice: str | None = None
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of an epoch on each device."""
+        return max(1, len(self.photos.rows["train"]) // (self.config.data.batch_size * self.place.world_size))
 
     @property
     def num_devices(self) -> int:
@@ -109,6 +115,12 @@ def describe_plan(plan: Plan, terminal: Terminal) -> None:
     if plan.notice is not None:
         terminal.warn(plan.notice)
     terminal.pairs("plan", _plan_rows(config, plan))
+    num_steps = config.trainer.max_epochs * math.ceil(plan.num_batches / config.trainer.accumulate_grad_batches)
+    if config.ema.enabled and config.ema.warmup_steps >= num_steps:
+        terminal.warn(
+            f"ema.warmup_steps={config.ema.warmup_steps} is as long as the training, {num_steps} optimizer steps: the"
+            " average will be the last weights; lower it, or set ema.enabled=false"
+        )
 
 
 MAX_CLASSES_SHOWN = 40
@@ -125,7 +137,7 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
     )
     accumulation = f" × {config.trainer.accumulate_grad_batches}" if config.trainer.accumulate_grad_batches > 1 else ""
     place, loaders = plan.place, plan.loaders
-    num_steps = max(1, len(plan.photos.rows["train"]) // (data.batch_size * place.world_size))
+    batches = _counted(plan.num_batches, "batch", "batches")
     nodes = f" on each of {place.num_nodes} machines" if place.num_nodes > 1 else ""
     devices = f"{place.num_devices} × {plan.accelerator}{nodes}" if place.world_size > 1 else plan.accelerator
     each = " for each device" if place.num_devices > 1 else ""
@@ -133,7 +145,7 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
         "backbone": f"{model.name}, from {start or 'random weights'}",
         "input": f"{prepared.image_size} px, crop {prepared.crop_pct:g}, {prepared.interpolation},"
         f" mean {prepared.mean}, std {prepared.std}",
-        "training": f"{_counted(config.trainer.max_epochs, 'epoch')} of {_counted(num_steps, 'batch', 'batches')},"
+        "training": f"{_counted(config.trainer.max_epochs, 'epoch')} of {batches},"
         f" batch size {data.batch_size}{accumulation}, {devices}, {config.trainer.precision}",
         "loading": f"{_counted(loaders.count, 'process', 'processes')}{each}: {loaders.reason}",
         "schedule": _schedule(config),

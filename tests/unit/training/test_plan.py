@@ -130,6 +130,18 @@ def test_the_plan_is_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> N
     ]
 
 
+@pytest.mark.parametrize(("steps", "warned"), [(3, False), (4, True)])
+def test_an_average_that_would_never_begin_is_warned_of(
+    photos: Path, capsys: pytest.CaptureFixture[str], steps: int, warned: bool
+) -> None:
+    plan = plan_of(photos, f"ema.warmup_steps={steps}", "data.batch_size=2", "trainer.max_epochs=2")
+    assert plan.num_batches == 3
+    wide = plan_of(photos, f"ema.warmup_steps={steps}", "trainer.max_epochs=4", "data.batch_size=99")
+    describe_plan(wide, Terminal(quiet=True))
+    told = "ema.warmup_steps=4 is as long as the training, 4 optimizer steps"
+    assert (told in capsys.readouterr().out) is warned
+
+
 def test_many_classes_are_not_all_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     num_classes = MAX_CLASSES_SHOWN + 2
     counts = {f"{split}/class{number:03}": 1 for split in ("train", "val") for number in range(num_classes)}
