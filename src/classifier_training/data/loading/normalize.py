@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import mmap
 import weakref
 from collections import deque
 from typing import Final
@@ -140,26 +139,23 @@ class _UsedAgain:
     """
 
     def __init__(self) -> None:
-        self._free: deque[mmap.mmap] = deque(maxlen=_MAX_KEPT)
+        self._free: deque[NDArray[np.float32]] = deque(maxlen=_MAX_KEPT)
 
     def take(self, size: int) -> Tensor:
         """float32 (size,), uninitialised."""
-        num_bytes = 4 * size
-        if num_bytes < mmap.PAGESIZE:
-            return torch.empty(size)
-        memory = self._find(num_bytes)
-        values: NDArray[np.float32] = np.frombuffer(memory, np.float32)
+        memory = self._find(size)
+        values = memory[:]  # its end is the end of the last tensor that refers to it
         weakref.finalize(values, self._free.append, memory).atexit = False
         return torch.from_numpy(values)
 
-    def _find(self, num_bytes: int) -> mmap.mmap:
+    def _find(self, size: int) -> NDArray[np.float32]:
         with contextlib.suppress(IndexError):  # another thread may take the last one
             for _ in range(len(self._free)):
                 memory = self._free.popleft()
-                if len(memory) == num_bytes:
+                if len(memory) == size:
                     return memory
                 self._free.append(memory)
-        return mmap.mmap(-1, num_bytes)
+        return np.empty(size, np.float32)
 
 
 _memory = _UsedAgain()

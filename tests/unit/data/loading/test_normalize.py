@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -144,6 +145,23 @@ def test_memory_is_used_again_only_when_nothing_refers_to_it() -> None:
     assert torch.equal(kept, before)
     del kept
     assert normalize_images(images, Preprocessing()).data_ptr() == address
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are forked")
+def test_a_forked_process_has_memory_of_its_own() -> None:
+    images = all_values(3, 64).permute(0, 3, 1, 2)
+    normalize_images(images, Preprocessing())  # is free again, in both processes
+    child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        normalize_images(images, PREPROCESSINGS[2])
+        os._exit(0)
+    result = normalize_images(images, Preprocessing())
+    before = result.clone()
+
+    os.waitpid(child, 0)
+
+    assert torch.equal(result, before)
+    np.testing.assert_array_equal(result.numpy(), expected(images.permute(0, 2, 3, 1), Preprocessing()))
 
 
 def test_a_batch_with_colour_maps_is_normalised_by_them() -> None:
