@@ -35,15 +35,43 @@ _OUT_OF_MEMORY: Final = re.compile(
     re.IGNORECASE,
 )
 """How CUDA, cuDNN, cuBLAS, MPS, torch's allocator of the CPU, onnxruntime, C++ and numpy say it."""
+_NOT_SHOWN: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def printable(text: str) -> str:
+    r"""Text that can be shown on one line as it is: what controls a terminal or hides text becomes an escape.
+
+    Escaped are control characters (C0, C1, line breaks), marks that change the direction of text, invisible characters
+    (except the joiners that scripts and emoji need), and bytes of a file name that are not UTF-8.
+
+    Example:
+        >>> print(printable("a\x1b[31mred\nb\u202ec"))
+        a\x1b[31mred\nb\u202ec
+    """
+    if text.isprintable():  # nearly always, and much faster
+        return text
+    return _NOT_SHOWN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class ClassifierTrainingError(Exception):
-    """Base of all exceptions raised on purpose by this package."""
+    """Base of all exceptions raised on purpose by this package; a name in its message is shown by `printable`."""
 
     exit_code = 1
+    has_lines = False
+    """Whether a line break in a message separates faults, and does not come out of a name."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(_without_worker_traceback(message))
+        message = _without_worker_traceback(message)
+        lines = message.split("\n") if self.has_lines else [message]
+        super().__init__("\n".join(map(printable, lines)))
+
+    @property
+    def lines(self) -> list[str]:
+        """The message, a line for each fault."""
+        return str(self).split("\n")
 
 
 class UserError(ClassifierTrainingError):
@@ -54,6 +82,8 @@ class UserError(ClassifierTrainingError):
 
 class ConfigError(UserError):
     """A setting is unknown, of the wrong type or out of range; one line for each fault."""
+
+    has_lines = True
 
 
 class DataError(UserError):
@@ -98,6 +128,8 @@ class DivergedError(ClassifierTrainingError):
 
 class GateError(ClassifierTrainingError):
     """A model is not as good as required; one line for each gate that it failed."""
+
+    has_lines = True
 
 
 class TrainingStopped(SystemExit):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from classifier_training.errors import ConfigError
+from classifier_training.errors import ConfigError, printable
 from classifier_training.files.text import exists
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def split_arguments(arguments: list[str] | None, most: int = 1) -> tuple[list[st
         (paths if is_path else settings).append(argument)
     if len(paths) > most:
         expected = "one folder is expected" if most == 1 else f"at most {most} paths are expected"
-        raise ConfigError(f"{expected}, got {len(paths)}: {', '.join(paths)}; settings are key=value")
+        raise ConfigError(f"{expected}, got {len(paths)}: {', '.join(map(printable, paths))}; settings are key=value")
     return paths, settings
 
 
@@ -69,4 +69,5 @@ def check_settings(overrides: Overrides, config: Path | None, photos: str | None
     # an address is checked later, when it is opened
     path = Path(os.path.expanduser(root))  # noqa: PTH111 - Path.expanduser fails on an unknown ~user
     if not (is_remote(root) or is_pattern(root) or exists(path)):
-        raise ConfigError(f"there is no folder {root}; name a folder of photos or a table file{did_you_mean(root)}")
+        hint = did_you_mean(root)
+        raise ConfigError(printable(f"there is no folder {root}; name a folder of photos or a table file{hint}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +20,7 @@ from classifier_training.cli.predict import predict
 from classifier_training.cli.prepare import prepare
 from classifier_training.cli.report import report
 from classifier_training.cli.train import train
-from classifier_training.errors import ClassifierTrainingError, UserError, explain_out_of_memory, first_line
+from classifier_training.errors import ClassifierTrainingError, UserError, explain_out_of_memory, first_line, printable
 from classifier_training.files.credentials import public_text
 
 EXIT_INTERRUPTED = 130
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
         ):
             code = app(words or ["--help"], prog_name=app.info.name, standalone_mode=False)
     except ClassifierTrainingError as error:
-        _fail(str(error), error.exit_code)
+        _fail(error.lines, error.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(EXIT_INTERRUPTED)
@@ -111,7 +111,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         from classifier_training.cli.mistakes import explain_mistake
 
-        _fail(explain_mistake(words, error.format_message(), typer.main.get_command(app)), UserError.exit_code)
+        explanation = explain_mistake(words, error.format_message(), typer.main.get_command(app))
+        _fail([explanation] if explanation else [], UserError.exit_code)
     if isinstance(code, int) and code:  # Typer turns an interrupt into its exit code
         sys.stderr.write("interrupted\n")
         sys.exit(code)
@@ -124,9 +125,9 @@ def _end_of_file_error(error: OSError | ValueError) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(UserError.exit_code)
     if isinstance(error, OSError):
-        _fail(explain_os_error(error), UserError.exit_code)
+        _fail([explain_os_error(error)], UserError.exit_code)
     if "embedded null" in str(error):
-        _fail("a path holds a NUL character, which no path can", UserError.exit_code)
+        _fail(["a path holds a NUL character, which no path can"], UserError.exit_code)
 
 
 def explain_os_error(error: OSError) -> str:
@@ -142,9 +143,9 @@ def _shortened(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
 
 
-def _fail(message: str, code: int) -> None:
-    for line in public_text(message).splitlines():
-        sys.stderr.write(f"error: {line}\n")
+def _fail(lines: Sequence[str], code: int) -> None:
+    for line in lines:
+        sys.stderr.write(f"error: {printable(public_text(line))}\n")
     sys.exit(code)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from classifier_training.cli.arguments import Quiet
+from classifier_training.errors import ConfigError
 from classifier_training.types import OnBadImage
 
 
@@ -20,6 +21,9 @@ def predict(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
     on_bad_image: Annotated[OnBadImage, typer.Option(help="What to do about a file that is not an image.")] = "raise",
+    safe_csv: Annotated[
+        bool, typer.Option("--safe-csv", help="Put ' before names that a spreadsheet would take for a formula.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Predict the classes of images with an exported model.
@@ -34,6 +38,8 @@ def predict(
     terminal = Terminal(quiet=quiet)
     if output is not None:
         check_output(output)
+    if safe_csv and (output is None or output.suffix != ".csv"):
+        raise ConfigError("--safe-csv is for a CSV file; add --output FILE.csv")
     classifier, sources = open_predictor(model, images, terminal.warn)
     predictions = []
     with terminal.progress("predicting", "images") as progress:
@@ -45,5 +51,5 @@ def predict(
     if output is None:  # the table is the result, so it is printed even with --quiet
         Terminal().table("predictions", ["file", "label", "probability"], list(table_rows(predictions)))
     else:
-        write_predictions(output, predictions, classifier.classes)
+        write_predictions(output, predictions, classifier.classes, safe_csv=safe_csv)
         terminal.result(f"{len(predictions)} of {len(sources)} predictions written to {output}")

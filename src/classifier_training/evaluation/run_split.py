@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +15,7 @@ from classifier_training.data.splits.file import read_paths, read_split
 from classifier_training.data.splits.recorded import RecordedImages
 from classifier_training.errors import DataError
 from classifier_training.files.text import name_some
+from classifier_training.run.environment import read_environment
 from classifier_training.run.folder import RunFolder
 from classifier_training.types import Sample, Split
 
@@ -25,7 +25,7 @@ _MAX_BYTES_COMPARED: Final = 500_000_000
 
 def data_root(run: RunFolder) -> str | None:
     """The root of the photos of a run."""
-    root: str | None = json.loads(run.environment.read_text(encoding="utf-8")).get("data_root")
+    root: str | None = read_environment(run.environment).get("data_root")
     return root
 
 

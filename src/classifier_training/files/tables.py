@@ -25,6 +25,7 @@ from classifier_training.files.atomic import atomic_path
 
 Cell = str | int | float
 
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 _ROWS_AT_ONCE: Final = 4_096
 _TO_ESCAPE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]|\\(?=u[0-9a-f]{4})")
 _ESCAPE: Final = re.compile(r"\\u([0-9a-f]{4})")
@@ -49,6 +50,16 @@ def escape(text: str) -> str:
 def unescape(text: str) -> str:
     """The text that `escape` was given."""
     return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text) if "\\" in text else text
+
+
+def as_text_in_spreadsheets(text: str) -> str:
+    """A cell that a spreadsheet does not take for a formula: one that begins like one gets an apostrophe before it.
+
+    Example:
+        >>> as_text_in_spreadsheets("=1+1")
+        "'=1+1"
+    """
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def format_rows(rows: Iterable[Sequence[Cell]]) -> str:

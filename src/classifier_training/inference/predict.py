@@ -17,7 +17,7 @@ from PIL import Image
 from classifier_training.errors import BadImageError, DataError, RunError, UserError
 from classifier_training.files.atomic import write_text
 from classifier_training.files.hidden import is_skipped
-from classifier_training.files.tables import write_table
+from classifier_training.files.tables import as_text_in_spreadsheets, write_table
 from classifier_training.files.text import did_you_mean, exists, is_folder
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS, ImageSource
 from classifier_training.imaging.ignored import describe_ignored
@@ -123,13 +123,24 @@ def check_output(path: Path) -> None:
         raise UserError(f"--output {path}: this is a folder; name a file in it")
 
 
-def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
+def write_predictions(
+    path: Path, predictions: Sequence[Prediction], classes: Sequence[str], *, safe_csv: bool = False
+) -> None:
     """Writes predictions atomically.
 
     A ``.csv`` file has the columns file, label and probability, a ``.jsonl`` file also the probability of every class.
+
+    Args:
+        path: The file.
+        predictions: The predictions.
+        classes: The class names, in class order.
+        safe_csv: Put an apostrophe before names that a spreadsheet would take for a formula.
     """
     if path.suffix == ".csv":
-        write_table(path, ["file", "label", "probability"], table_rows(predictions))
+        rows = table_rows(predictions)
+        if safe_csv:
+            rows = ([as_text_in_spreadsheets(cell) for cell in row] for row in rows)
+        write_table(path, ["file", "label", "probability"], rows)
         return
     lines = []
     for prediction in predictions:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess  # git alone is called, with fixed arguments
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from classifier_training.errors import RunError
 from classifier_training.files.credentials import public_word
 from classifier_training.files.text import plain_text
 from classifier_training.run.records import Count
 
+_TEXTS: Final = ("started", "data_root", "data_fingerprint", "data_order", "slurm_job")
 PACKAGES: Final = ("classifier-training", "torch", "torchvision", "lightning", "timm", "torchmetrics", "onnx",
                    "onnxruntime", "numpy", "pillow")  # fmt: skip
 
@@ -138,3 +141,25 @@ def _cpu_model() -> str:
     except OSError:
         return platform.processor()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def read_environment(path: Path) -> dict[str, Any]:
+    """The values of an ``environment.json``, for those who need single ones of them; empty where there is no file.
+
+    Raises:
+        RunError: The file is damaged, or holds something else than text where it should.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError):  # not UTF-8, not JSON
+        raise RunError(f"{path} is damaged: it is not valid JSON; restore it from a copy of the run") from None
+    if not isinstance(values, dict):
+        raise RunError(f"{path} is damaged: it holds no object; restore it from a copy of the run")
+    for name in _TEXTS:
+        if not isinstance(values.get(name), str | None):
+            raise RunError(f"{path} is damaged: {name} is not text but {values[name]!r:.40}; restore it from a copy")
+    return values

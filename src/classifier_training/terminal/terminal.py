@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Literal, TextIO
+from typing import IO, Any, Literal, TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from classifier_training import types
+from classifier_training.errors import printable
 from classifier_training.files.credentials import public_text
-from classifier_training.files.text import plain_text
 
 LOG_WIDTH = 160
 SECONDS_BETWEEN_LINES = 30.0
@@ -35,10 +35,13 @@ class Terminal:
     def __init__(self, *, quiet: bool = False, to_stderr: bool = False, silent: bool = False) -> None:
         self.quiet = quiet or silent
         self.silent = silent
-        stream = sys.stderr if to_stderr else sys.stdout
+        stream: TextIO = sys.stderr if to_stderr else sys.stdout
         # a pipe has no width of its own; a narrow one would cut tables and paths
         self.console = Console(
-            file=stream, highlight=False, soft_wrap=True, width=None if stream.isatty() else LOG_WIDTH
+            file=cast("IO[str]", _AnyEncoding(stream)),
+            highlight=False,
+            soft_wrap=True,
+            width=None if stream.isatty() else LOG_WIDTH,
         )
         self._log: Console | None = None
         self._log_file: IO[str] | None = None
@@ -126,7 +129,8 @@ class Terminal:
         if not self.is_interactive:
             yield self._progress_lines(what, unit)
             return
-        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+        text, after = TextColumn(what, markup=False), TextColumn(unit, markup=False)
+        columns = (text, BarColumn(), MofNCompleteColumn(), after, TimeRemainingColumn())
         bar = Progress(*columns, console=self.console, transient=True)
         task = bar.add_task(what, total=None)
 
@@ -188,8 +192,26 @@ class Terminal:
 
 
 def _plain(text: str) -> Text:
-    """Text shown verbatim, without markup or emoji codes; bytes of file names that are not UTF-8 as escapes."""
-    return Text(plain_text(text))
+    """Text without markup or emoji codes, on one line; what would control the terminal is escaped."""
+    return Text(printable(text))
+
+
+class _AnyEncoding:
+    """A stream that shows an escape for every character that its encoding lacks."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes text."""
+        try:
+            return self._stream.write(text)
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding or "ascii"
+            return self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def duration(seconds: float) -> str:

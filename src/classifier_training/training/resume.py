@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -25,6 +25,7 @@ from classifier_training.errors import CheckpointError, RunError, first_line
 from classifier_training.models.checkpoint import read_checkpoint
 from classifier_training.models.finite import first_not_finite
 from classifier_training.run.checkpoint_files import resumable_checkpoints
+from classifier_training.run.environment import read_environment
 from classifier_training.run.folder import RunFolder, latest_run, open_run
 from classifier_training.run.processes import slurm_job, was_requeued
 from classifier_training.terminal.terminal import Terminal
@@ -190,18 +191,18 @@ def _split_rule(run: RunFolder) -> int:
     """The rule by which a run's photos were split; that of this version where the run has not split them yet."""
     if not run.environment.is_file():
         return SPLIT_RULE
-    rule = json.loads(run.environment.read_text(encoding="utf-8")).get("data_split_rule")
+    rule = read_environment(run.environment).get("data_split_rule")
     return rule if isinstance(rule, int) else 1
 
 
 def requeued_run(parent: Path, job: str) -> RunFolder | None:
     """The run that a job of SLURM, by its ``environment.json``, made before it was requeued; None: it made none."""
     runs = [RunFolder(path.parent) for path in parent.glob("*/environment.json")]
-    made = [
-        run
-        for run in runs
-        if run.config.is_file() and json.loads(run.environment.read_text(encoding="utf-8")).get("slurm_job") == job
-    ]
+    made = []
+    for run in runs:
+        with contextlib.suppress(RunError):  # a damaged one of another run
+            if run.config.is_file() and read_environment(run.environment).get("slurm_job") == job:
+                made.append(run)
     return max(made, key=lambda run: run.config.stat().st_mtime_ns, default=None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 
@@ -11,6 +10,7 @@ from classifier_training.data.sources.detect import shown_root
 from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import RunError
 from classifier_training.files.text import name_some
+from classifier_training.run.environment import read_environment
 from classifier_training.run.folder import RunFolder
 
 
@@ -24,7 +24,7 @@ def check_photos(run: RunFolder, photos: Photos) -> None:
     """
     if not run.environment.is_file():  # killed before the first file was written
         return
-    before = json.loads(run.environment.read_text(encoding="utf-8"))
+    before = read_environment(run.environment)
     same_order = before.get("data_order") in (photos.order, None)
     if before.get("data_fingerprint") == photos.fingerprint and same_order:
         return
@@ -39,8 +39,8 @@ def check_photos(run: RunFolder, photos: Photos) -> None:
     changes = name_some(f"{path} ({change})" for path, change in how.items()) or "labels or splits differ"
     if has_moved:
         raise RunError(
-            f"the photos in {shown_root(new_root)} are not those that {run.root} began with in {shown_root(old_root)}:"
-            f" {changes}; name the folder that they have been moved to, or start a new run"
+            f"the photos in {shown_root(new_root)} are not those that {run.root} began with in"
+            f" {shown_root(str(old_root))}: {changes}; name the folder that they have been moved to, or start a new run"
         )
     raise RunError(f"the photos have changed since {run.root} began: {changes}; restore them, or start a new run")
 

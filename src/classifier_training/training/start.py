@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,7 @@ from classifier_training.data.splits.make import SPLIT_RULE
 from classifier_training.files.atomic import write_text
 from classifier_training.models.training_checks import check_adjustment, check_warmup
 from classifier_training.run.checkpoint_files import link_or_copy
-from classifier_training.run.environment import describe_environment
+from classifier_training.run.environment import describe_environment, read_environment
 from classifier_training.run.folder import RunFolder, check_run_name, create_run
 from classifier_training.run.processes import is_main_process, slurm_job
 from classifier_training.run.records import write_record
@@ -92,7 +91,7 @@ def find_start(
 def create_run_folder(run: RunFolder, plan: Plan, checkpoint: Path | None) -> None:
     """Writes what is known before the first step; gives the checkpoint to resume from the name of the last one."""
     run.remove_unfinished()
-    before = json.loads(run.environment.read_text(encoding="utf-8")) if run.environment.is_file() else {}
+    before = read_environment(run.environment)
     started = before.get("started")  # that of a run that is resumed
     if not isinstance(started, str) or not started:
         started = datetime.now().astimezone().isoformat(timespec="seconds")

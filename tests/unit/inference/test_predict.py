@@ -245,3 +245,16 @@ def test_files_that_are_not_read_are_warned_of(photos: Path) -> None:
 def test_a_name_that_is_too_long_is_not_there(photos: Path) -> None:
     with pytest.raises(DataError, match="no such file or folder"):
         find_images([photos / ("x" * 300)])
+
+
+def test_names_that_look_like_formulas_are_escaped_on_request(tmp_path: Path) -> None:
+    names = ["=1+1.jpg", "+a", "-b", "@c", "plain", "'=quoted", "＝wide"]
+    predictions = [Prediction("=label", 0.5, 0, (0.5, 0.5), name) for name in names]
+
+    write_predictions(tmp_path / "as-it-is.csv", predictions, ["=label", "b"])
+    write_predictions(tmp_path / "safe.csv", predictions, ["=label", "b"], safe_csv=True)
+
+    cells = [list(read_columns(tmp_path / file, ["file", "label"])) for file in ("as-it-is.csv", "safe.csv")]
+    assert cells[0] == [(name, "=label") for name in names]
+    assert [name for name, _ in cells[1]] == ["'=1+1.jpg", "'+a", "'-b", "'@c", "plain", "'=quoted", "'＝wide"]
+    assert {label for _, label in cells[1]} == {"'=label"}

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import io
+import pickle
 import sys
 import warnings
 from pathlib import Path
 
 import pytest
 
+from classifier_training.errors import ConfigError, DataError
 from classifier_training.terminal import terminal as module
 from classifier_training.terminal.terminal import LOG_WIDTH, Terminal, duration
 
@@ -174,3 +176,53 @@ def test_progress_elsewhere_is_a_line_now_and_then(
 )
 def test_a_duration_is_human_readable(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b2J\u202egpj.exe\u2066\nline\r[bold]not[/bold] :smile: \udcff\u200b"
+SHOWN = r"a\x1b[31mred\x1b]0;title\x07\x9b2J\u202egpj.exe\u2066\nline\r[bold]not[/bold] :smile: \udcff\u200b"
+
+
+def test_what_would_control_a_terminal_is_shown_escaped(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    terminal = Terminal()
+    with terminal.log_to(tmp_path / "train.log"):
+        terminal.info(f"info {HOSTILE}")
+        terminal.warn(HOSTILE)
+        terminal.table(HOSTILE, [HOSTILE], [[HOSTILE]])
+        terminal.pairs("pairs", {"name": HOSTILE})
+        terminal.log_line(HOSTILE)
+    shown, logged = capsys.readouterr().out, (tmp_path / "train.log").read_text(encoding="utf-8")
+
+    for text in (shown, logged):
+        assert f"info {SHOWN}\n" in text
+        assert f"warning: {SHOWN}\n" in text
+        assert text.count("[bold]not[/bold] :smile:") >= 5
+        assert not set(HOSTILE) & set(text) - set(SHOWN) - {"\n"}
+
+
+def test_ordinary_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("čaj", "日本語", "שלום", "🐈‍⬛", "क्‍ष", "C:\\new", "a b"):
+        Terminal().info(name)
+        assert capsys.readouterr().out == f"{name}\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_a_stream_that_is_not_unicode_gets_escapes(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    content = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(content, encoding=encoding, write_through=True))
+    terminal = Terminal()
+
+    terminal.info("čaj €")
+    terminal.table("káva", ["čaj"], [["日本語"]])
+    with terminal.progress("checking č", "files") as progress:
+        progress(1, 1)
+
+    shown = content.getvalue().decode(encoding)
+    assert "\\u010daj" in shown
+    assert "\\u65e5\\u672c\\u8a9e" in shown
+
+
+def test_messages_of_exceptions_can_be_shown() -> None:
+    assert str(DataError(f"no {HOSTILE}")) == f"no {SHOWN}"
+    faults = ConfigError("one\ntwo\x1b")
+    assert faults.lines == ["one", "two\\x1b"]
+    assert pickle.loads(pickle.dumps(faults)).lines == faults.lines  # noqa: S301 - as from a loader process
