@@ -93,6 +93,9 @@ class RowWriter:
         """
         count = len(names)
         _refuse_other_than_unicode(location, names, labels)
+        if not _is_unicode("".join(filter(None, groups or ()))):
+            name, group = next(pair for pair in zip(names, groups or (), strict=True) if not _is_unicode(pair[1] or ""))
+            raise DataError(f"the group {group!a} of {location}/{name} is not Unicode text; rename it")
         columns: dict[str, Sequence[Any]] = {
             "place": [location] * count,
             "name": names,

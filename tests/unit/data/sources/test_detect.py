@@ -113,6 +113,15 @@ def test_a_label_that_is_half_a_character_is_refused(tmp_path: Path) -> None:
         list_photos(tmp_path)
 
 
+def test_a_group_that_is_half_a_character_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "annotations.jsonl").write_text(
+        '{"image": "x.png", "label": "a", "who": "1"}\n{"image": "y.png", "label": "a", "who": "\\ud83d"}\n'
+    )
+
+    with pytest.raises(DataError, match=r"the group '\\ud83d' of .*y\.png is not Unicode text; rename it"):
+        list_photos(tmp_path, Columns(group="who"))
+
+
 def test_remote_images_become_local_ones(tmp_path: Path) -> None:
     served, cache = make_photos(tmp_path / "served", {"a": 2, "b c": 1}), tmp_path / "cache"
     messages: list[tuple[int, int]] = []
