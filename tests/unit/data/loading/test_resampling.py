@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import warnings
@@ -9,11 +10,13 @@ from typing import get_args
 import numpy as np
 import pytest
 import sklearn.datasets
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tests.helpers.images import make_pixels
 
-from classifier_training.data.loading.resampling import as_images, reduced, resize_kernel
+from classifier_training.data.loading.policies import AffineMap
+from classifier_training.data.loading.resampling import as_images, reduced, resize_kernel, sample_affine
 from classifier_training.imaging.decode import decode_image
 from classifier_training.types import Interpolation
 
@@ -106,3 +109,59 @@ def test_the_bits_do_not_depend_on_the_number_of_threads() -> None:
     }
 
     assert len(digests) == 1
+
+
+def affine_sample(
+    pixels: NDArray[np.uint8], affine: AffineMap, side: int, *, nearest: bool = False
+) -> NDArray[np.uint8]:
+    output = torch.empty((1, side, side, 3), dtype=torch.uint8)
+    sample_affine(as_images(pixels), affine, output.permute(0, 3, 1, 2), nearest=nearest)
+    result: NDArray[np.uint8] = output[0].numpy()
+    return result
+
+
+@pytest.mark.parametrize("nearest", [False, True])
+def test_an_affine_map_that_changes_nothing(nearest: bool) -> None:
+    pixels = make_pixels(24, 24)
+
+    np.testing.assert_array_equal(affine_sample(pixels, AffineMap(), 24, nearest=nearest), pixels)
+    np.testing.assert_array_equal(
+        affine_sample(pixels, AffineMap().flipped(True, True), 24, nearest=nearest), pixels[::-1, ::-1]
+    )
+
+
+@pytest.mark.parametrize("size", [(1, 1), (10, 7), (30, 41), (100, 250)])
+def test_an_affine_map_enlarges_and_reduces_without_black_borders(size: tuple[int, int]) -> None:
+    pixels = np.full((*size, 3), (200, 100, 50), np.uint8)
+
+    result = affine_sample(pixels, AffineMap(), 24)
+
+    np.testing.assert_array_equal(result, np.broadcast_to(np.array([200, 100, 50], np.uint8), (24, 24, 3)))
+
+
+def test_an_affine_map_averages_what_it_reduces_by_far() -> None:
+    stripes = np.zeros((96, 96, 3), np.uint8)
+    stripes[:, ::2] = 200  # every other pixel alone would be all or nothing
+
+    result = affine_sample(stripes, AffineMap(), 24)
+
+    assert np.abs(result.astype(int) - 100).max() <= 1
+
+
+def test_where_an_affine_map_leaves_the_image_it_is_black() -> None:
+    pixels = np.full((32, 32, 3), 255, np.uint8)
+    quarter = math.pi / 4
+
+    turned = AffineMap(math.cos(quarter), -math.sin(quarter), 0.0, math.sin(quarter), math.cos(quarter), 0.0)
+    result = affine_sample(pixels, turned, 32)
+
+    assert [result[row, column].max() for row in (0, 31) for column in (0, 31)] == [0] * 4
+    assert result[8:24, 8:24].min() == 255
+
+
+def test_a_quarter_turn_is_exact() -> None:
+    pixels = make_pixels(24, 24)
+
+    result = affine_sample(pixels, AffineMap(0.0, -1.0, 0.0, 1.0, 0.0, 0.0), 24)
+
+    assert np.abs(result.astype(int) - np.rot90(pixels).astype(int)).max() <= 1
