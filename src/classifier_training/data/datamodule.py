@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,7 +32,7 @@ from classifier_training.data.sampling.counts import SampleLog, batches_seen
 from classifier_training.data.sampling.evaluation import keep_shared
 from classifier_training.data.sampling.sampler import ShuffleSampler, TrackingWeightedRandomSampler
 from classifier_training.data.sampling.weights import class_weights, weights_by_name
-from classifier_training.errors import ConfigError, DataError
+from classifier_training.errors import CheckpointError, ConfigError, DataError
 from classifier_training.files.atomic import write_json
 from classifier_training.inference.labels import labels_mapping
 from classifier_training.run.folder import ExportFolder
@@ -159,16 +160,33 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             self._start = (0, 0)  # unless a checkpoint, which is restored after this, sets another
 
     def state_dict(self) -> dict[str, int]:
-        """Where training resumes, for a checkpoint."""
+        """Where training resumes, for a checkpoint, and how many images a step had: a batch is one of each process."""
         epoch, batch = self._position()
-        return {"epoch": epoch, "batch": batch, "augmentation": AUGMENTATION}
+        return {
+            "epoch": epoch,
+            "batch": batch,
+            "augmentation": AUGMENTATION,
+            "batch_size": self.config.batch_size,
+            "world_size": self._rank()[1],
+        }
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Starts training where a checkpoint was saved.
 
         Lightning's own count is restored too late for that: a module that asks the trainer for the number of steps
         in ``configure_optimizers`` has the loader built, and its first batches loaded, before.
+
+        Raises:
+            CheckpointError: Within an epoch: a step had another number of images, so that some would be sampled twice.
         """
+        now = {"world_size": self._rank()[1], "batch_size": self.config.batch_size}
+        before = {name: state_dict.get(name, now[name]) for name in now}  # an early version did not write them
+        if state_dict["batch"] and math.prod(before.values()) != math.prod(now.values()):
+            raise CheckpointError(
+                f"the checkpoint was written within an epoch by {before['world_size']} process(es) with"
+                f" batch_size={before['batch_size']}; here are {now['world_size']} with batch_size={now['batch_size']}:"
+                " images would be sampled twice or not at all; the product must stay the same"
+            )
         self._start = (state_dict["epoch"], state_dict["batch"])
 
     def class_weights(self) -> list[float]:

@@ -235,6 +235,9 @@ class BaseClassificationModel(lightning.LightningModule):
         """Puts a resumed epoch where it was: Lightning has reset its metrics, and does not start this epoch again."""
         restored = getattr(self, "_restored_train_loss", None)
         if restored is not None:
+            if len(restored) != self.trainer.world_size:  # on other devices than before: the first one has the sums
+                restored = [[sum(parts) for parts in zip(*restored, strict=True)]]
+                restored += [[0.0, 0.0]] * (self.trainer.world_size - 1)
             mean, weight = restored[self.global_rank]
             self.train_loss.mean_value.fill_(mean)
             self.train_loss.weight.fill_(weight)

@@ -26,10 +26,10 @@ def decide_place(trainer: TrainerConfig, accelerator: str) -> tuple[Place, str |
         ConfigError: There are fewer devices, or the launcher has started another number of processes.
         RunError: What a launcher has set is missing or contradicts itself.
     """
-    num_there = _num_there(accelerator)
+    there = num_there(accelerator)
     is_launched = find_launcher(os.environ) != "none"
     reason = None if is_launched else one_device_reason()
-    wanted = trainer.devices if isinstance(trainer.devices, int) else num_there or 1
+    wanted = trainer.devices if isinstance(trainer.devices, int) else there or 1
     if reason is not None and trainer.num_nodes > 1:
         raise RunError(
             f"trainer.num_nodes={trainer.num_nodes} cannot be started from {reason}: write a script, or type"
@@ -43,22 +43,22 @@ def decide_place(trainer: TrainerConfig, accelerator: str) -> tuple[Place, str |
         return ALONE, instead
     launched = launched_devices(os.environ, trainer.num_nodes) if is_launched else None
     num_devices = launched if trainer.devices == "auto" and launched is not None else wanted
-    _check_there(num_devices, num_there, accelerator)
+    _check_there(num_devices, there, accelerator)
     notice = None
-    if num_there is not None and num_devices < num_there and trainer.devices == "auto":
-        notice = f"{num_devices} of the {num_there} GPUs of this machine: so many processes were started"
+    if there is not None and num_devices < there and trainer.devices == "auto":
+        notice = f"{num_devices} of the {there} GPUs of this machine: so many processes were started"
     return find_place(os.environ, num_devices, trainer.num_nodes), notice
 
 
-def _num_there(accelerator: str) -> int | None:
+def num_there(accelerator: str) -> int | None:
     """Devices of this machine; None: processes of a CPU, of which there may be any number."""
     if accelerator == "cpu":
         return None
     return max(1, torch.cuda.device_count()) if accelerator == "cuda" else 1
 
 
-def _check_there(num_devices: int, num_there: int | None, accelerator: str) -> None:
-    if num_there is None or num_devices <= num_there:
+def _check_there(num_devices: int, there: int | None, accelerator: str) -> None:
+    if there is None or num_devices <= there:
         return
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     why = f" (CUDA_VISIBLE_DEVICES={visible})" if accelerator == "cuda" and visible is not None else ""
@@ -66,6 +66,6 @@ def _check_there(num_devices: int, num_there: int | None, accelerator: str) -> N
     if accelerator == "cuda" and find_launcher(os.environ) == "srun":
         hint = "; with srun give --gpus-per-node, so that each task sees all GPUs of its machine"
     raise ConfigError(
-        f"trainer.devices={num_devices}: this machine has {num_there} {accelerator} device(s){why}; type"
-        f" trainer.devices={num_there}, or leave it out{hint}"
+        f"trainer.devices={num_devices}: this machine has {there} {accelerator} device(s){why}; type"
+        f" trainer.devices={there}, or leave it out{hint}"
     )

@@ -30,6 +30,7 @@ from classifier_training.run.folder import RunFolder, latest_run, open_run
 from classifier_training.run.processes import slurm_job, was_requeued
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.extension import describe_extension
+from classifier_training.training.same_devices import DEVICE_SETTINGS, TrainedOn, trained_on
 from classifier_training.training.same_photos import check_photos
 
 
@@ -51,6 +52,7 @@ class Resumed:
         unusable: What is wrong with the later checkpoints that cannot be used, a message each.
         split_rule: How the photos are split, see `SPLIT_RULE`.
         augmentation: The version of the augmentation that it trained with.
+        trained_on: The devices that it was trained on.
     """
 
     run: RunFolder
@@ -66,6 +68,7 @@ class Resumed:
     unusable: tuple[str, ...] = ()
     split_rule: int = SPLIT_RULE
     augmentation: int = AUGMENTATION
+    trained_on: TrainedOn | None = None
 
     @property
     def is_trained(self) -> bool:
@@ -184,6 +187,7 @@ def read_resumed(run: str | Path | bool, overrides: OverrideLike, parent: Path) 
         unusable=unusable,
         split_rule=_split_rule(folder),
         augmentation=position.get("augmentation", 1),
+        trained_on=trained_on(folder, before, position),
     )
 
 
@@ -287,7 +291,10 @@ RESUMABLE_SETTINGS: Final = frozenset(
 def check_settings(before: Config, now: Config) -> None:
     """Raises a `RunError` where settings have changed that a resumed run may not change."""
     old, new = (flat_settings(config.model_dump(mode="json")) for config in (before, now))
-    forbidden = sorted(key for key in new if new[key] != old[key] and key not in RESUMABLE_SETTINGS)
+    changed = {key for key in new if new[key] != old[key]}
+    if changed & {"trainer.devices", "trainer.num_nodes"}:
+        changed -= DEVICE_SETTINGS  # `check_devices` decides
+    forbidden = sorted(changed - RESUMABLE_SETTINGS)
     if forbidden:
         changes = ", ".join(f"{key} ({old[key]} → {new[key]})" for key in forbidden)
         raise RunError(

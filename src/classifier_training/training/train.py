@@ -37,6 +37,7 @@ from classifier_training.training.group import Group
 from classifier_training.training.launch import join_training, rank_job, start_of_rank
 from classifier_training.training.plan import Plan, describe_plan, make_plan
 from classifier_training.training.resume import Resumed
+from classifier_training.training.same_devices import check_devices
 from classifier_training.training.start import Finished, New, create_run_folder, find_start
 from classifier_training.training.trainer import build_trainer
 
@@ -96,6 +97,8 @@ def train(
                     f"{done.run} is finished, there is nothing left to do: {done.split} top-1 {done.test.top1:.2%}"
                 )
                 return done
+            if isinstance(start, Resumed) and start.trained_on is not None and not start.is_trained:
+                check_devices(start.run, start.trained_on, start.config)
             plan = make_plan(start.config, terminal, start.split_rule)
             start.check(plan.photos)
             describe_plan(plan, terminal)

@@ -157,3 +157,25 @@ def test_a_single_short_batch_was_sampled_whole() -> None:
 
     assert plain(batches.sampled(0)) == plain(next(iter(batches)))
     assert sorted(batches.sampled(0).indices.tolist()) == [0, 1, 2]
+
+
+@KINDS
+@pytest.mark.parametrize(("batch_size", "world_size"), [(6, 1), (3, 2), (2, 3), (1, 6)])
+def test_a_step_has_the_same_images_on_any_devices_that_take_as_many_together(
+    kind: str, batch_size: int, world_size: int
+) -> None:
+    """Also from within an epoch: on this a run relies that is resumed on other devices."""
+    alone = EpochBatchSampler(make_sampler(kind), 6)
+    alone.seek(1, 3)
+    ranks = [
+        EpochBatchSampler(make_sampler(kind), batch_size, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    for rank in ranks:
+        rank.seek(1, 3)
+    shares = list(zip(*ranks, strict=True))
+    steps = list(alone)
+    assert len(shares) == len(steps) == 5
+    for step, parts in zip(steps, shares, strict=True):
+        pairs = sorted(pair for part in parts for pair in zip(part.positions, part.indices, strict=True))
+        assert pairs == sorted(zip(step.positions, step.indices, strict=True))
