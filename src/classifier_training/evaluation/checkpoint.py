@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from classifier_training.config.schema import Config
 from classifier_training.data.loading.dataset import EvaluationDataset
+from classifier_training.data.loading.failures import explain_loader_failures
 from classifier_training.data.loading.loaders import evaluation_loader
 from classifier_training.data.loading.normalize import normalize_images
 from classifier_training.evaluation.photos import Chooser, with_limit
@@ -49,15 +50,16 @@ def score_checkpoint(
     images = choose(model.classes, preprocessing.decoding)
     records = images.records or ()
     dataset = EvaluationDataset(records, images.labels, preprocessing)
-    scores, predictions = score_model(
-        model,
-        evaluation_loader(dataset, config.data.batch_size, num_workers=config.data.num_workers, as_float=False),
-        len(model.classes),
-        device=device,
-        preprocessing=preprocessing,
-        named=(str(path), images.files),
-        progress=None if progress is None else lambda done: progress(done, len(images.files)),
-    )
+    with explain_loader_failures():
+        scores, predictions = score_model(
+            model,
+            evaluation_loader(dataset, config.data.batch_size, num_workers=config.data.num_workers, as_float=False),
+            len(model.classes),
+            device=device,
+            preprocessing=preprocessing,
+            named=(str(path), images.files),
+            progress=None if progress is None else lambda done: progress(done, len(images.files)),
+        )
     cam = cam_function(model, records, predictions, device, decoding=preprocessing.decoding)
     return ScoredPass(
         images=images,

@@ -207,4 +207,9 @@ def _settings(run: RunFolder | None, overrides: Overrides | None, *, is_onnx: bo
         return None
     from classifier_training.config import load_config
 
-    return load_config(overrides or (), file=None if run is None else run.config)
+    settings = load_config(overrides or (), file=None if run is None else run.config)
+    is_given = overrides is not None and overrides.last("trainer.accelerator") is not None
+    if is_given or settings.trainer.accelerator == "cpu":
+        return settings
+    # the run's GPU was that of another machine perhaps: the fastest device of this one is taken
+    return settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"accelerator": "auto"})})

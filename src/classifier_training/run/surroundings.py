@@ -31,8 +31,8 @@ def one_device_reason() -> str | None:
         return "a notebook" if shell == "ZMQInteractiveShell" else "an interactive prompt"
     if hasattr(sys, "ps1") or sys.flags.interactive:
         return "an interactive prompt"
-    main = sys.modules.get("__main__")
-    if not hasattr(main, "__file__") and sys.argv[:1] in (["-c"], ["-"], [""]):
+    file = getattr(sys.modules.get("__main__"), "__file__", None) or "<string>"
+    if file.startswith("<") and sys.argv[:1] in (["-c"], ["-"], [""]):
         return "a script without a file (python -c, or from standard input)"
     return None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from classifier_training.config.schema import Config
 from classifier_training.data.cache.caches import reduced_side
+from classifier_training.data.loading.failures import check_shared_memory
 from classifier_training.data.photos import Photos, load_photos
 from classifier_training.data.sources.detect import shown_root
 from classifier_training.data.splits.make import SPLIT_RULE
@@ -74,6 +75,7 @@ def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE) 
         raise ConfigError("trainer.precision=16-mixed needs a GPU; a CPU takes bf16-mixed or 32-true")
     place, notice = decide_place(config.trainer, accelerator)
     loaders = decide_loader_processes(config.data.num_workers, place.num_devices)
+    check_shared_memory(loaders.count * place.num_devices)
     if loaders.notice is not None:
         warnings.warn(loaders.notice, stacklevel=2)  # once, whoever makes loaders after this
     preprocessing = backbone_preprocessing(config.model.name, config.data.image_size, config.data.crop_pct)

@@ -19,6 +19,7 @@ from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike
 from classifier_training.data.datamodule import ImageFolderDataModule
+from classifier_training.data.loading.failures import explain_loader_failures
 from classifier_training.errors import ConfigError, DivergedError, RunError, TrainingStopped, explain_out_of_memory
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.batch_of_one import batch_of_one
@@ -197,7 +198,7 @@ def _fit(
     for warning in data.caches.opening_warnings():
         terminal.warn(warning)
     try:
-        with explain_out_of_memory("training", _advice_on_memory(plan)):
+        with explain_out_of_memory("training", _advice_on_memory(plan)), explain_loader_failures():
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except DivergedError as error:
         raise DivergedError(f"{error}; {_good_checkpoints(trainer, run)}") from None

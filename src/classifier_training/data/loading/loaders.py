@@ -16,10 +16,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from classifier_training.data.loading.batch_memory import BatchMemory
 from classifier_training.data.loading.dataset import EvaluationDataset, ImageDataset, TrainDataset
+from classifier_training.data.loading.failures import check_shared_memory
 from classifier_training.data.loading.normalize import normalize_batch
 from classifier_training.data.sampling.batches import SampledIndices
 from classifier_training.data.sampling.evaluation import EvaluationShare
 from classifier_training.run.cpus import decide_loader_processes
+from classifier_training.run.surroundings import mark_loader_start
 from classifier_training.types import ClassificationBatch, Preprocessing
 
 _PREFETCH_FACTOR = 2
@@ -51,6 +53,8 @@ class BatchLoader(DataLoader[ClassificationBatch]):
 
     def _get_iterator(self) -> Any:
         """Called by torch whenever it starts loader processes."""
+        check_shared_memory(self.num_workers)
+        mark_loader_start()
         dataset = cast("ImageDataset", self.dataset)
         dataset.memory = memory = self._new_memory()
         try:
