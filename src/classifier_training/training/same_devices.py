@@ -49,12 +49,16 @@ def trained_on(run: RunFolder, config: Config, position: Mapping[str, Any]) -> T
     if "world_size" in position:
         return TrainedOn(position["world_size"], position["batch_size"])
     devices = config.trainer.devices
-    if not isinstance(devices, int):  # then it was all GPUs, whose names are in environment.json
-        gpus: list[str] = []
-        if run.environment.is_file() and config.trainer.accelerator != "cpu":
-            gpus = json.loads(run.environment.read_text(encoding="utf-8")).get("gpus") or []
-        devices = max(1, len(gpus))
-    return TrainedOn(devices * config.trainer.num_nodes, config.data.batch_size)
+    num_devices = devices if isinstance(devices, int) else _num_automatic(run, config)
+    return TrainedOn(num_devices * config.trainer.num_nodes, config.data.batch_size)
+
+
+def _num_automatic(run: RunFolder, config: Config) -> int:
+    """What ``trainer.devices=auto`` was in a run of an early version: all GPUs, whose names are in its record."""
+    if config.trainer.accelerator == "cpu" or not run.environment.is_file():
+        return 1
+    gpus: list[str] | None = json.loads(run.environment.read_text(encoding="utf-8")).get("gpus")
+    return max(1, len(gpus or []))
 
 
 def check_devices(run: RunFolder, before: TrainedOn, config: Config) -> None:
