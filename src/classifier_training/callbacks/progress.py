@@ -148,7 +148,7 @@ class TrainingProgress(lightning.Callback):
             BarColumn(bar_width=None),
             TextColumn("{task.fields[unit]} {task.completed}/{task.fields[of]}  {task.fields[status]}"),
         )
-        progress = Progress(*columns, console=console, transient=True, refresh_per_second=5)
+        progress = self.terminal.progress_bars(*columns)
         total = _finite(trainer.estimated_stepping_batches)
         self._training = progress.add_task(
             self._epoch(trainer), total=total, completed=self._first_step, unit="step", of=_count(total), status=""

@@ -37,11 +37,6 @@ def one_device_reason() -> str | None:
     return None
 
 
-def is_notebook() -> bool:
-    """Whether the output is shown in the cells of a notebook."""
-    return _ipython_shell() == "ZMQInteractiveShell"
-
-
 def is_daemonic() -> bool:
     """Whether Python allows this process no children, as in a ``multiprocessing.Pool`` and in Celery."""
     return bool(getattr(multiprocessing.current_process(), "daemon", False))

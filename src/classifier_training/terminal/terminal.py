@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import IO, Any, Literal, TextIO, cast
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from classifier_training import types
 from classifier_training.errors import printable
 from classifier_training.files.credentials import public_text
+from classifier_training.terminal.notebook import NOTEBOOK_WIDTH, NotebookProgress
 
 LOG_WIDTH = 160
 SECONDS_BETWEEN_LINES = 30.0
@@ -36,12 +37,17 @@ class Terminal:
         self.quiet = quiet or silent
         self.silent = silent
         stream: TextIO = sys.stderr if to_stderr else sys.stdout
+        self._is_notebook = Console().is_jupyter and not to_stderr
         # a pipe has no width of its own; a narrow one would cut tables and paths
+        width = NOTEBOOK_WIDTH if self._is_notebook else None if stream.isatty() else LOG_WIDTH
+        # rich would show each line in an output of its own, and the kernel's stream says that it is a terminal
         self.console = Console(
             file=cast("IO[str]", _AnyEncoding(stream)),
             highlight=False,
             soft_wrap=True,
-            width=None if stream.isatty() else LOG_WIDTH,
+            width=width,
+            force_jupyter=False,
+            force_terminal=False if self._is_notebook else None,
         )
         self._log: Console | None = None
         self._log_file: IO[str] | None = None
@@ -49,8 +55,14 @@ class Terminal:
 
     @property
     def is_interactive(self) -> bool:
-        """Whether the output is a terminal whose lines can be redrawn."""
-        return self.console.is_terminal and not self.quiet
+        """Whether the output is a terminal or a notebook, whose lines can be redrawn."""
+        return (self.console.is_terminal or self._is_notebook) and not self.quiet
+
+    def progress_bars(self, *columns: ProgressColumn) -> Progress:
+        """Bars of these columns, for an interactive output; on a terminal they disappear at their end."""
+        if self._is_notebook:
+            return NotebookProgress(*columns)
+        return Progress(*columns, console=self.console, transient=True, refresh_per_second=5)
 
     def info(self, text: str) -> None:
         """One line about what is being done."""
@@ -131,7 +143,7 @@ class Terminal:
             return
         text, after = TextColumn(what, markup=False), TextColumn(unit, markup=False)
         columns = (text, BarColumn(), MofNCompleteColumn(), after, TimeRemainingColumn())
-        bar = Progress(*columns, console=self.console, transient=True)
+        bar = self.progress_bars(*columns)
         task = bar.add_task(what, total=None)
 
         def update(done: int, total: int) -> None:
