@@ -12,12 +12,12 @@ from tests.helpers.photos import write_table
 from tests.helpers.web import WebFolder, serve
 
 SECRET = b"s3cret"
-SETTINGS = (*TINY, "trainer.max_epochs=1", "data.cache_dir=secret-cache")
+SETTINGS = (*TINY, "trainer.max_epochs=1", "export.enabled=false", "data.cache_dir=secret-cache")
 
 
 @pytest.fixture(scope="module")
 def web(program: WarmProgram) -> Iterator[WebFolder]:
-    root = make_shapes(program.folder / "secret" / "photos", 8, seed=5)
+    root = make_shapes(program.folder / "secret" / "photos", 6, seed=5)
     rows = [{"image": f"{path.parent.name}/{path.name}", "label": path.parent.name} for path in root.rglob("*.png")]
     write_table(root / "t.csv", rows)
     with serve(root.parent) as web:
