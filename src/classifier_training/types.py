@@ -69,6 +69,15 @@ class ImageRecord:
         """The path for messages, with the member after ``::``."""
         return f"{self.path}::{self.member}" if self.member else self.path
 
+    def is_unchanged(self) -> bool:
+        """Whether the file is still the one that was checked, as far as that is known."""
+        if self.stamp is None:
+            return True
+        try:
+            return file_stamp(os.stat(self.path)) == self.stamp  # noqa: PTH116 - as in `read`
+        except (OSError, ValueError):
+            return False
+
     def read(self) -> bytes:
         """The bytes of the image.
 
@@ -101,6 +110,14 @@ def refuse_special(path: str | os.PathLike[str]) -> None:
 def file_stamp(status: os.stat_result) -> int:
     """32 bits that differ when a file's size or time of change does."""
     return zlib.crc32(f"{status.st_size}:{status.st_mtime_ns}".encode())
+
+
+def identity_stamp(status: os.stat_result) -> int:
+    """32 bits that differ when a file has been replaced or written, though its size and time of change were kept.
+
+    Access rights and links change them, too; so where only these differ, the content has to be looked at.
+    """
+    return zlib.crc32(f"{status.st_ctime_ns}:{status.st_ino}".encode())
 
 
 @dataclass(frozen=True, slots=True)

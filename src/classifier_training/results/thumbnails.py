@@ -95,7 +95,8 @@ class Thumbnails:
         record = self.records[index]
         try:
             image = EncodedImage(read_image_bytes(record), str(record), decoding=self.preprocessing.decoding)
-            decoded = image.decode(largest_shrink(min(image.size), smaller.resize_size))
+            is_nearest = smaller.interpolation == "nearest"  # of the whole image, see `reduce_image`
+            decoded = image.decode(1 if is_nearest else largest_shrink(min(image.size), smaller.resize_size))
         except BadImageError:
             return None
         return resize_and_crop(decoded, smaller)

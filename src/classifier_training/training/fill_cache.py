@@ -89,7 +89,7 @@ def _fill(
     def train_image(position: int) -> NDArray[np.uint8]:
         record = records[position]
         image = EncodedImage(read_image_bytes(record), str(record), decoding=decoding)
-        return reduce_image(image, side or 0)
+        return reduce_image(image, side or 0, preprocessing.interpolation)
 
     def val_image(position: int) -> NDArray[np.uint8]:
         return resized_for_evaluation(decode_image(val_records[position], decoding=decoding), preprocessing)

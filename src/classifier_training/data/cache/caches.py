@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import PIL
 import simplejpeg
 import torch
+from PIL import features
 from pydantic import ByteSize, TypeAdapter
 
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.choice import CacheChoice, choose_cache
 from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.cache.slots import ImageList, StoredForm
+from classifier_training.data.loading.dataset import reducing_filter
 from classifier_training.data.photos import Photos
 from classifier_training.types import Preprocessing, Split
 
@@ -72,11 +74,19 @@ def open_caches(photos: Photos, config: DataConfig, preprocessing: Preprocessing
     if side is not None:
         # torch's kernels differ in their last bit from one instruction set to the next
         capability = torch.backends.cpu.get_cpu_capability()
-        maker = " ".join([simplejpeg.__version__, torch.__version__, capability, *colours])
-        train = _open(photos, "train", config, StoredForm("train", side, "bicubic", maker))
-    maker = " ".join([PIL.__version__, *colours])
+        maker = " ".join([simplejpeg.__version__, torch.__version__, capability, *_decoders(), *colours])
+        used = reducing_filter(preprocessing.interpolation)
+        train = _open(photos, "train", config, StoredForm("train", side, used, maker))
+    maker = " ".join([*_decoders(), *colours])
     form = StoredForm("evaluation", preprocessing.resize_size, preprocessing.interpolation, maker)
     return Caches(train, _open(photos, "val", config, form))
+
+
+def _decoders() -> list[str]:
+    """The version of Pillow, and of each library that it decodes with: another one may give other pixels."""
+    names = {"libjpeg_turbo", "jpg", "jpg_2000", "webp", "avif", "libtiff", "zlib", "zlib_ng"}
+    versions = ((name, features.version(name)) for name in sorted(names.intersection(features.get_supported())))
+    return [f"Pillow {PIL.__version__}", *(f"{name} {version}" for name, version in versions)]
 
 
 def _open(photos: Photos, split: Split, config: DataConfig, form: StoredForm) -> CacheChoice:
@@ -84,4 +94,7 @@ def _open(photos: Photos, split: Split, config: DataConfig, form: StoredForm) ->
     index = photos.index
     images = ImageList(photos.digests(split), index.widths[records.rows], index.heights[records.rows], form)
     limit = None if config.cache_limit is None else int(TypeAdapter(ByteSize).validate_python(config.cache_limit))
-    return choose_cache(images, cache_folder(config.cache_dir), config.cache, limit)
+    choice = choose_cache(images, cache_folder(config.cache_dir), config.cache, limit)
+    if choice.cache is not None:
+        choice.cache.records = records
+    return choice

@@ -6,7 +6,7 @@ Processes that store the same image write the same bytes to the same slot, so no
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from classifier_training.data.cache.files import CacheFiles
 from classifier_training.data.cache.marks import DAMAGED, GOOD, MISFIT, REPAIRED, CacheMarks
-from classifier_training.types import Progress
+from classifier_training.types import ImageRecord, Progress
 
 _WHOLE: Final = frozenset({GOOD, REPAIRED})
 _AT_ONCE: Final = 1024  # how many images are waiting for a thread: few, so that millions take no memory
@@ -29,12 +29,17 @@ class ImageCache:
         folder: The cache.
         marks: What the processes of this run know of its images.
         may_write: Whether images may be stored.
+
+    Attributes:
+        records: Where the N images come from: one whose file has changed is not taken from the cache; each is looked at
+            once a run. None: they are not looked at.
     """
 
     def __init__(self, folder: Path, marks: CacheMarks, *, may_write: bool = True) -> None:
         self.folder = folder
         self.marks = marks
         self.may_write = may_write
+        self.records: Sequence[ImageRecord] | None = None
         self._files: CacheFiles | None = None
         self._is_gone = False
         self._num_reported = {DAMAGED: 0, MISFIT: 0}
@@ -58,9 +63,11 @@ class ImageCache:
         files = self._files or self._open()
         if files is None:
             return None
+        mark = self.marks[position]
+        if mark not in _WHOLE and not self._is_current(position):
+            return None  # reading the file says so
         if not files.checks[position]:
             return self._take_over(position, files) if files.has_earlier else None
-        mark = self.marks[position]
         if mark not in _WHOLE:
             if not files.is_good(position):
                 self.marks[position] = DAMAGED
@@ -124,6 +131,9 @@ class ImageCache:
     def close(self) -> None:
         """Closes the files; what `get` gave stays valid."""
         self._files = None
+
+    def _is_current(self, position: int) -> bool:
+        return self.records is None or self.records[position].is_unchanged()
 
     def _take_over(self, position: int, files: CacheFiles) -> NDArray[np.uint8] | None:
         pixels = files.earlier_image(position)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.data.cache.folder import CACHE_VARIABLE, is_cache_error, one_at_a_time
-from classifier_training.data.index.check import Facts, current_stamp, inspect_records
+from classifier_training.data.index.check import Facts, current_stamps, inspect_records
 from classifier_training.data.index.table import Index, RowRecords, listing_keys, write_index
 from classifier_training.data.sources.address import is_remote
 from classifier_training.data.sources.detect import list_photos
@@ -62,11 +62,11 @@ def load_index(
     """
     path = cache / "index" / f"{_name(root, columns, decoding)}.arrow"
     find = functools.partial(list_photos, root, columns, cache=cache, scanning=scanning, fetching=fetching)
-    index = _current(path, root)
+    index = _current(path, root, decoding)
     if index is None:
         try:
             with one_at_a_time(path):  # the other ranks of a run wait, instead of reading all images as well
-                index = _current(path, root)
+                index = _current(path, root, decoding)
                 if index is None:
                     return _build(path, find, _open(path), decoding, checking)
         except OSError as error:
@@ -90,11 +90,11 @@ def _build(
     return Index(path)
 
 
-def _current(path: Path, root: str) -> Index | None:
+def _current(path: Path, root: str, decoding: Decoding) -> Index | None:
     """The stored index, if nothing has changed since it was built."""
     # an address cannot be watched: it is listed again, but what was fetched is not fetched again
     index = None if is_remote(root) else _open(path)
-    return index if index is not None and _is_current(index) else None
+    return index if index is not None and _is_current(index) and _are_still_bad(index, decoding) else None
 
 
 def _elsewhere(cache: Path, error: OSError) -> Path:
@@ -133,12 +133,14 @@ def _known(listing: Listing, stored: Index, facts: Facts) -> Callable[[int, int]
     found: NDArray[Any] = (
         pc.fill_null(pc.index_in(listing_keys(listing.rows), stored.keys()), -1).combine_chunks().to_numpy()
     )
-    stamps, widths, heights = stored.stamps, stored.widths, stored.heights
+    stamps, identities, widths, heights = stored.stamps, stored.identities, stored.widths, stored.heights
     digests, modes, flat = stored.digests, stored.modes, stored.flat
 
     def copy(position: int, stamp: int) -> bool:
         row = found[position]
-        if row < 0 or stamps[row] != stamp or widths[row] == 0:
+        if row < 0 or stamps[row] != stamp or widths[row] == 0:  # 0: it was not readable then, and may be now
+            return False
+        if identities[row] != facts.identities[position]:
             return False
         facts.stamps[position], facts.digests[position] = stamp, digests[row]
         facts.widths[position], facts.heights[position] = widths[row], heights[row]
@@ -171,13 +173,28 @@ def _is_current(index: Index) -> bool:
             return False
     if len(index) > MAX_FILES_COMPARED:
         return True
-    shards: dict[str, int] = {}  # a shard's stamp is that of thousands of rows
-    for record, stamp in zip(RowRecords(index, np.arange(len(index))), index.stamps, strict=True):
+    shards: dict[str, tuple[int, int]] = {}  # a shard's stamps are those of thousands of rows
+    records, stored = RowRecords(index, np.arange(len(index))), zip(index.stamps, index.identities, strict=True)
+    for record, stamps in zip(records, stored, strict=True):
         if record.member and record.path not in shards:
-            shards[record.path] = current_stamp(record.path)
-        if stamp != (shards[record.path] if record.member else current_stamp(record.path)):
+            shards[record.path] = current_stamps(record.path)
+        if stamps != (shards[record.path] if record.member else current_stamps(record.path)):
             return False
     return True
+
+
+def _are_still_bad(index: Index, decoding: Decoding) -> bool:
+    """Whether the files that were not images are none now, for the same reasons: they are read again at every start.
+
+    What made them unreadable may be over without a trace in the file: access rights of a folder above, a disk, a
+    network, a decoder that is newer.
+    """
+    errors = index.errors
+    if not errors:
+        return True
+    rows = np.array(sorted(errors))
+    found = inspect_records(RowRecords(index, rows), decoding=decoding).errors
+    return found == {position: errors[row] for position, row in enumerate(rows.tolist())}
 
 
 def _state(location: str) -> tuple[int, int]:

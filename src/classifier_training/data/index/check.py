@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from classifier_training.errors import BadImageError, DataError
 from classifier_training.files.text import name_some
 from classifier_training.imaging.decode import DEFAULT, check_image, read_image_bytes
-from classifier_training.types import Decoding, ImageRecord, OnBadImage, Progress, file_stamp
+from classifier_training.types import Decoding, ImageRecord, OnBadImage, Progress, file_stamp, identity_stamp
 
 DIGEST_BYTES: Final = 16
 MODES: Final = (
@@ -40,6 +40,7 @@ class Facts:
         widths: uint16 (N,), of the upright image, pixels, at most 65535; 0 where it is not an image.
         heights: uint16 (N,), likewise.
         stamps: uint32 (N,), `file_stamp` of each image's file; 0 where the file is missing.
+        identities: uint32 (N,), `identity_stamp` of each image's file; 0 where the file is missing.
         modes: uint8 (N,), positions in `MODES`; 0 also where it is not an image.
         flat: uint8 (N,), 1 where a transparent or deep image is decoded to (nearly) one colour.
         errors: Why a file is not an image, by position; names the file.
@@ -49,6 +50,7 @@ class Facts:
     widths: NDArray[np.uint16]
     heights: NDArray[np.uint16]
     stamps: NDArray[np.uint32]
+    identities: NDArray[np.uint32]
     modes: NDArray[np.uint8]
     flat: NDArray[np.uint8]
     errors: dict[int, str]
@@ -60,6 +62,7 @@ class Facts:
             np.zeros((count, DIGEST_BYTES), np.uint8),
             np.zeros(count, np.uint16),
             np.zeros(count, np.uint16),
+            np.zeros(count, np.uint32),
             np.zeros(count, np.uint32),
             np.zeros(count, np.uint8),
             np.zeros(count, np.uint8),
@@ -88,7 +91,8 @@ def inspect_records(
     Args:
         records: Where they are.
         progress: Reports the progress.
-        known: Given a position and the stamp of its file: whether ``into`` holds the facts of that image already.
+        known: Given a position and the stamp of its file, whose identity is in ``into``: whether ``into`` holds the
+            facts of that image already.
         into: Facts to complete; None: all are missing.
         decoding: What to do about large, transparent and deep images.
     """
@@ -156,7 +160,7 @@ def _inspect(
     decoding: Decoding,
 ) -> None:
     try:
-        stamp = current_stamp(record.path)
+        stamp, facts.identities[position] = current_stamps(record.path)
         if known is not None and known(position, stamp):
             return
         facts.stamps[position] = stamp
@@ -175,9 +179,10 @@ def content_digest(content: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest(), np.uint8)
 
 
-def current_stamp(path: str) -> int:
-    """The stamp of a file; 0 for a missing file, which reading it reports better."""
+def current_stamps(path: str) -> tuple[int, int]:
+    """Stamp and identity of a file; 0 for a missing file, which reading it reports better."""
     try:
-        return file_stamp(os.stat(path))  # noqa: PTH116 - a Path for each of a million files takes seconds
+        status = os.stat(path)  # noqa: PTH116 - a Path for each of a million files takes seconds
     except (OSError, ValueError):  # a name with a NUL in it is a ValueError
-        return 0
+        return 0, 0
+    return file_stamp(status), identity_stamp(status)

@@ -23,7 +23,7 @@ from classifier_training.types import ImageRecord
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 ROWS_PER_BATCH: Final = 65_536
 _METADATA: Final = b"classifier_training"
 
@@ -103,6 +103,11 @@ class Index:
     def stamps(self) -> NDArray[np.uint32]:
         """uint32 (N,), `file_stamp` of each image's file."""
         return self._numbers("stamp", np.uint32)
+
+    @property
+    def identities(self) -> NDArray[np.uint32]:
+        """uint32 (N,), `identity_stamp` of each image's file."""
+        return self._numbers("identity", np.uint32)
 
     @property
     def modes(self) -> NDArray[np.uint8]:
@@ -198,7 +203,7 @@ def write_index(path: Path, listing: Listing, facts: Facts, **metadata: Any) -> 
     )
     table = rows.select(kept).append_column("digest", digests)
     columns = {"width": facts.widths, "height": facts.heights, "stamp": facts.stamps}
-    columns |= {"mode": facts.modes, "flat": facts.flat}
+    columns |= {"identity": facts.identities, "mode": facts.modes, "flat": facts.flat}
     for name, values in columns.items():
         table = table.append_column(name, pa.array(values))
     about = {

@@ -18,7 +18,7 @@ from classifier_training.data.sampling.batches import SampledIndices
 from classifier_training.imaging.decode import DEFAULT, decode_image, read_image_bytes
 from classifier_training.imaging.jpeg import EncodedImage, largest_shrink
 from classifier_training.imaging.preprocess import can_be_resized_whole, center_crop, resize, resize_and_crop
-from classifier_training.types import ClassificationBatch, Decoding, ImageRecord, Preprocessing
+from classifier_training.types import ClassificationBatch, Decoding, ImageRecord, Interpolation, Preprocessing
 
 
 class Cache(Protocol):
@@ -130,7 +130,9 @@ class TrainDataset(ImageDataset):
     def _write(self, position: int, random: Randomness, output: Tensor) -> None:
         short_side = self.reduce_to
         if short_side is not None:
-            pixels = self._cached(position, lambda: reduce_image(self._open(position), short_side))
+            pixels = self._cached(
+                position, lambda: reduce_image(self._open(position), short_side, self.transform.interpolation)
+            )
             crop = self.transform.crop((pixels.shape[1], pixels.shape[0]), random)
         else:
             image = self._open(position)
@@ -187,8 +189,15 @@ class EvaluationDataset(ImageDataset):
         return resize_and_crop(kept, self.preprocessing)
 
 
-def reduce_image(image: EncodedImage, short_side: int) -> NDArray[np.uint8]:
+def reducing_filter(interpolation: Interpolation) -> Interpolation:
+    """The filter that training images are reduced with: bicubic, but the nearest pixel where that is asked for."""
+    return "nearest" if interpolation == "nearest" else "bicubic"
+
+
+def reduce_image(image: EncodedImage, short_side: int, interpolation: Interpolation = "bicubic") -> NDArray[np.uint8]:
     """A training image as it is cropped from, and as a cache keeps it; a longer short side becomes ``short_side``.
+
+    ``interpolation`` is that of the model's input, see `reducing_filter`.
 
     Returns:
         uint8 (h, w, 3), of the size that `stored_size` gives; an image that is never stored stays as it is.
@@ -196,7 +205,10 @@ def reduce_image(image: EncodedImage, short_side: int) -> NDArray[np.uint8]:
     size = stored_size(*image.size, short_side)
     if size in {image.size, (0, 0)}:
         return image.decode()
-    return reduced(image.decode(largest_shrink(min(image.size), short_side)), size)
+    used = reducing_filter(interpolation)
+    # a JPEG that is decoded smaller has means of pixels, and no longer the nearest one
+    shrink = 1 if used == "nearest" else largest_shrink(min(image.size), short_side)
+    return reduced(image.decode(shrink), size, used)
 
 
 def resized_for_evaluation(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:

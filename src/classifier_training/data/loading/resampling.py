@@ -29,19 +29,22 @@ def resize_kernel(interpolation: Interpolation) -> Kernel:
     return _KERNELS[interpolation]
 
 
-def reduced(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A smaller copy of an image, bicubic.
+def reduced(
+    pixels: NDArray[np.uint8], size: tuple[int, int], interpolation: Interpolation = "bicubic"
+) -> NDArray[np.uint8]:
+    """A smaller copy of an image.
 
     Args:
         pixels: uint8 (H, W, 3).
         size: Width w and height h of the copy.
+        interpolation: Filter.
 
     Returns:
         uint8 (h, w, 3).
     """
     width, height = size
     output = np.empty((height, width, 3), np.uint8)
-    _bicubic(as_images(pixels), (height, width), as_images(output))
+    resize_kernel(interpolation)(as_images(pixels), (height, width), as_images(output))
     return output
 
 

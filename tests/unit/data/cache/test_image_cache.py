@@ -18,6 +18,7 @@ from classifier_training.data.cache.image_cache import ImageCache, fill_cache
 from classifier_training.data.cache.marks import DAMAGED, GOOD, MISFIT, REPAIRED, CacheMarks
 from classifier_training.data.cache.slots import ImageList, unpack_sides
 from classifier_training.data.cache.store import make_cache
+from classifier_training.types import ImageRecord, file_stamp
 
 ALL = list(range(8))
 
@@ -64,6 +65,27 @@ def test_images_are_views_that_stay_when_the_cache_is_closed_and_removed(tmp_pat
         shutil.rmtree(cache.folder)
 
     np.testing.assert_array_equal(view, image_of(images, 3))
+
+
+def test_an_image_whose_file_has_changed_is_read_again(tmp_path: Path) -> None:
+    """Of very many files nobody looks at each one when a run starts."""
+    images = make_list()
+    cache = make_image_cache(tmp_path, images)
+    store_all(cache, images)
+    files = [tmp_path / f"{number}.png" for number in ALL]
+    for file in files:
+        file.write_bytes(b"before")
+    records = [ImageRecord(str(file), stamp=file_stamp(file.stat())) for file in files]
+    files[2].write_bytes(b"another length")
+    files[5].unlink()
+
+    of_run = reopened(cache)
+    of_run.records = records
+
+    assert [position for position in ALL if of_run.get(position) is None] == [2, 5]
+    files[3].write_bytes(b"while it runs")  # what was checked once this run holds for all of it
+    assert of_run.get(3) is not None
+    assert [record.is_unchanged() for record in records[:4]] == [True, True, False, False]
 
 
 def test_positions_may_be_numpy_integers(tmp_path: Path) -> None:

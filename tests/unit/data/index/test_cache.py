@@ -17,6 +17,7 @@ from classifier_training.data.index.cache import load_index
 from classifier_training.data.index.check import MODES
 from classifier_training.data.index.table import Index
 from classifier_training.data.sources.table import Columns
+from classifier_training.errors import BadImageError
 from classifier_training.imaging import decode
 from classifier_training.types import Decoding
 
@@ -111,6 +112,50 @@ def test_a_broken_file_is_read_again_only_when_it_changes(source: Source) -> Non
     assert source.load().metadata["made_at_ns"] == first.metadata["made_at_ns"]
     make_photo(broken, 5)
     assert source.load().errors == {}
+
+
+def test_a_file_that_can_be_read_again_is_no_longer_bad(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that has healed, a decoder that is newer: nothing of the file itself has changed."""
+    make_photo(source.root / "b" / "new.png", 50)
+    source.age(10**18 + 1)
+    check = decode.check_image
+
+    def fail(content: bytes, name: str, **options: Any) -> decode.CheckedImage:
+        if name.endswith("new.png"):
+            raise BadImageError(f"cannot read {name}: input/output error")
+        return check(content, name, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inspect_module, "check_image", fail)
+        bad = source.load()
+        assert list(bad.errors) == [5]
+        assert source.load().metadata["made_at_ns"] == bad.metadata["made_at_ns"]
+
+    healed = source.load()
+
+    assert healed.errors == {}
+    assert healed.widths[5] == 20
+    assert source.load().metadata["made_at_ns"] == healed.metadata["made_at_ns"]
+
+
+@pytest.mark.parametrize("way", ["replaced", "written"])
+def test_another_content_of_the_same_size_and_time_is_noticed(source: Source, way: str) -> None:
+    photo = source.root / "a" / "0.png"
+    before = photo.stat()
+    content = photo.read_bytes()[:-1] + b"\0"
+    if way == "replaced":
+        (source.root / "new").write_bytes(content)
+        (source.root / "new").replace(photo)
+    else:
+        photo.write_bytes(content)
+    os.utime(photo, ns=(before.st_atime_ns, before.st_mtime_ns))
+    source.age()
+    assert (photo.stat().st_size, photo.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+    after = source.load()
+
+    assert after.digests[0].tobytes() != source.first.digests[0].tobytes()
+    assert after.digests[1:].tobytes() == source.first.digests[1:].tobytes()
 
 
 def test_of_very_many_files_only_the_folders_are_compared(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
