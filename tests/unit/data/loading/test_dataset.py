@@ -290,12 +290,12 @@ def test_a_reduced_image_has_the_size_that_the_cache_expects(tmp_path: Path) -> 
 
 def test_the_nearest_pixel_is_a_pixel_of_the_image(tmp_path: Path) -> None:
     """A smaller JPEG has means of pixels; so a nearest pixel is looked for in the whole one."""
-    content = make_image(tmp_path / "a.jpg", make_pixels(320, 240)).read_bytes()
+    content = make_image(tmp_path / "a.jpg", make_pixels(240, 240)).read_bytes()
     whole = decode_image(content)
 
     pixels = reduce_image(EncodedImage(content, "a"), 40, "nearest")
 
-    np.testing.assert_array_equal(pixels, whole[3::6, 3::6][:40, :53])
+    np.testing.assert_array_equal(pixels, whole[3::6, 3::6])
     assert not np.array_equal(pixels, reduce_image(EncodedImage(content, "a"), 40))
 
 
