@@ -1,4 +1,4 @@
-"""Fourteen million images: the index, the time until it is ready again, the memory of workers, an epoch's samples.
+"""Fourteen million images: the index, the time until it is ready again, the split file, memory, an epoch's samples.
 
 Run: python benchmarks/scale.py [--rows 14000000] [--folder FOLDER]
 
@@ -19,19 +19,22 @@ import threading
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import psutil
 
 from classifier_training.data.index.check import DIGEST_BYTES, Facts
 from classifier_training.data.index.table import Index, RowRecords, write_index
+from classifier_training.data.photos import Photos
 from classifier_training.data.sources.listing import Listing, RowWriter
+from classifier_training.data.splits.file import read_split, write_split
 from classifier_training.data.splits.make import make_splits
 
 PATH_LENGTH = 60
 NUM_CLASSES = 10_000
 TARGETS = {"index on disk, GB": 1.2, "ready again, s": 2.0, "private memory a worker, MB": 50.0}
+SPLIT_TARGETS = {"split.csv written, s": 60.0, "split.csv read, s": 60.0, "split.csv read, MB": 1000.0}
 SAMPLING_TARGETS = {"weighted sampling, s": 3.0, "weighted sampling, MB": 500.0}
 
 
@@ -61,6 +64,48 @@ def ready(path: Path) -> None:
     started = time.perf_counter()
     splits = make_splits(Index(path), str(path), val_fraction=0.02, test_fraction=0.02, seed=0)
     print(time.perf_counter() - started, sum(map(len, splits.rows.values())))
+
+
+def write_file(path: Path) -> None:
+    """Writes the split file of an index next to it; prints the seconds."""
+    index = Index(path)
+    splits = make_splits(index, str(path), val_fraction=0.02, test_fraction=0.02, seed=0)
+    photos = Photos(str(path), splits.classes, index, splits.rows, (), (), (), splits.fingerprint, splits.order)
+    started = time.perf_counter()
+    write_split(path.with_name("split.csv"), photos)
+    print(time.perf_counter() - started)
+
+
+def read_file(path: Path) -> None:
+    """Reads the training split of that file; prints the seconds and the megabytes that it took at most."""
+    with PeakMemory() as memory:
+        started = time.perf_counter()
+        images = read_split(path.with_name("split.csv"), "train")
+        seconds = time.perf_counter() - started
+    print(seconds, memory.megabytes, len(images))
+
+
+class PeakMemory:
+    """The largest growth of this process's memory within a block."""
+
+    megabytes = 0.0
+
+    def __enter__(self) -> Self:
+        """Starts to watch."""
+        self._process, self._is_over = psutil.Process(), threading.Event()
+        self._before = self._process.memory_info().rss
+        self._watcher = threading.Thread(target=self._watch)
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Ends watching."""
+        self._is_over.set()
+        self._watcher.join()
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(0.005):
+            self.megabytes = max(self.megabytes, (self._process.memory_info().rss - self._before) / 1e6)
 
 
 def worker(
@@ -107,22 +152,11 @@ def sample(num_rows: int) -> None:
     weights = torch.rand(num_rows, dtype=torch.float64)
     sampler = TrackingWeightedRandomSampler(weights, num_rows, generator=torch.Generator().manual_seed(0))
     sampler.indices(0)  # once for the code to be loaded
-    process, peak, is_over = psutil.Process(), 0, threading.Event()
-    before = process.memory_info().rss
-
-    def watch() -> None:
-        nonlocal peak
-        while not is_over.wait(0.005):
-            peak = max(peak, process.memory_info().rss - before)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    started = time.perf_counter()
-    sampled = sampler.indices(0)
-    seconds = time.perf_counter() - started
-    is_over.set()
-    watcher.join()
-    print(seconds, peak / 1e6, len(sampled))
+    with PeakMemory() as memory:
+        started = time.perf_counter()
+        sampled = sampler.indices(0)
+        seconds = time.perf_counter() - started
+    print(seconds, memory.megabytes, len(sampled))
 
 
 def in_new_process(*arguments: str) -> list[float]:
@@ -140,10 +174,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=14_000_000)
     parser.add_argument("--folder", type=Path, help="where the index is written, 1.2 GB; default: a temporary folder")
-    parser.add_argument("--only", choices=["ready", "sampling"], help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=["ready", "sampling", "writing", "reading"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only == "ready":
         ready(arguments.folder)
+        return
+    if arguments.only in {"writing", "reading"}:
+        (write_file if arguments.only == "writing" else read_file)(arguments.folder)
         return
     if arguments.only == "sampling":
         sample(arguments.rows)
@@ -160,6 +197,10 @@ def main() -> None:
         values[1] = in_new_process("--only", "ready", "--folder", str(path))[0]
         values[2] = worker_growth(path)
         for (name, target), value in zip(TARGETS.items(), values, strict=True):
+            report(name, value, target)
+        written = in_new_process("--only", "writing", "--folder", str(path))
+        read = in_new_process("--only", "reading", "--folder", str(path))
+        for (name, target), value in zip(SPLIT_TARGETS.items(), [*written, *read[:2]], strict=True):
             report(name, value, target)
         for (name, target), value in zip(
             SAMPLING_TARGETS.items(), in_new_process("--only", "sampling", "--rows", str(arguments.rows)), strict=False

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from classifier_training.cli.cache import cache_clear, cache_show
 from classifier_training.cli.compare import compare
 from classifier_training.cli.config import config_options, config_show
 from classifier_training.cli.demo import demo
@@ -36,12 +37,12 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
 
 
 class _Commands(TyperGroup):
-    """Lists the commands in the order of `PANELS`; Typer itself lists ``config``, a group, last."""
+    """Lists the commands in the order of `PANELS`; Typer itself lists groups last."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of the commands."""
-        *names, last = super().list_commands(ctx)
-        return [*names[:-1], last, names[-1]]
+        *names, config, cache = super().list_commands(ctx)
+        return [*names[:-1], config, cache, names[-1]]
 
 
 class _Command(TyperCommand):
@@ -79,6 +80,11 @@ config_app = typer.Typer(help="Show a configuration, or list all settings.", no_
 config_app.command("show", cls=_Command)(config_show)
 config_app.command("options", cls=_Command)(config_options)
 app.add_typer(config_app, name="config", rich_help_panel="Settings and demo")
+
+cache_app = typer.Typer(help="Show what the cache folder holds, or remove what is old.", no_args_is_help=True)
+cache_app.command("show", cls=_Command)(cache_show)
+cache_app.command("clear", cls=_Command)(cache_clear)
+app.add_typer(cache_app, name="cache", rich_help_panel="Settings and demo")
 
 
 def main(arguments: list[str] | None = None) -> None:

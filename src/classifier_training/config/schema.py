@@ -123,6 +123,11 @@ class DataConfig(Section):
     cache_limit: ByteCount | None = Field(
         None, description="most that all cached images may take; null: by free disk and memory"
     )
+    copies_limit: ByteCount | None = Field(
+        None,
+        description="most that indices, copies of remote files and unpacked Parquet files may take in the cache folder;"
+        " those not used for longest are removed; null: a fifth of the free space",
+    )
     image_column: str = Field("image", min_length=1, description="column of a table with the image's path")
     label_column: str = Field("label", min_length=1, description="column of a table with the class name")
     split_column: str = Field("split", min_length=1, description="optional column of a table with the split")

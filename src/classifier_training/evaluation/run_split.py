@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from classifier_training.data.cache.live import note_use
 from classifier_training.data.sources.address import absolute_root, is_remote
 from classifier_training.data.sources.detect import list_photos, shown_root
 from classifier_training.data.sources.table import Columns
@@ -62,9 +63,12 @@ def run_split(
 
 
 def _restore(root: str, images: Iterable[Sample], columns: Columns | None, cache: Path) -> None:
-    missing = [file for file in {sample.image.path for sample in images} if not Path(file).exists()]
-    if any(Path(file).is_relative_to(cache) for file in missing):
+    files = {Path(sample.image.path) for sample in images}
+    in_cache = [file for file in files if file.is_relative_to(cache)]
+    if not all(file.exists() for file in in_cache):
         list_photos(root, columns, cache=cache)
+    for folder in {file.parent for file in in_cache}:
+        note_use(folder, cache)
 
 
 def _warn_of_more(

@@ -270,6 +270,7 @@ RESUMABLE_SETTINGS: Final = frozenset(
         "data.cache",
         "data.cache_dir",
         "data.cache_limit",
+        "data.copies_limit",
         "trainer.max_epochs",
         "trainer.accelerator",
         "trainer.join_timeout_seconds",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import PIL
@@ -14,8 +15,11 @@ from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.choice import CacheChoice, choose_cache
 from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.cache.slots import ImageList, StoredForm
+from classifier_training.data.cache.upkeep import PHOTOS_FILE
 from classifier_training.data.loading.dataset import reducing_filter
 from classifier_training.data.photos import Photos
+from classifier_training.data.sources.detect import shown_root
+from classifier_training.files.text import plain_text
 from classifier_training.types import Preprocessing, Split
 
 DEFAULT_CROP_SHARE = 0.875
@@ -97,4 +101,8 @@ def _open(photos: Photos, split: Split, config: DataConfig, form: StoredForm) ->
     choice = choose_cache(images, cache_folder(config.cache_dir), config.cache, limit)
     if choice.cache is not None:
         choice.cache.records = records
+        if choice.cache.may_write:  # for people who ask what the cache folder holds
+            with contextlib.suppress(OSError):
+                about = choice.cache.folder / PHOTOS_FILE
+                about.write_text(plain_text(shown_root(photos.root)), encoding="utf-8")
     return choice

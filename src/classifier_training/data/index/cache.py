@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import hashlib
 import json
@@ -20,10 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.data.cache.folder import CACHE_VARIABLE, is_cache_error, one_at_a_time
+from classifier_training.data.cache.live import note_use
+from classifier_training.data.cache.upkeep import bound_copies
 from classifier_training.data.index.check import Facts, current_stamps, inspect_records
 from classifier_training.data.index.table import Index, RowRecords, listing_keys, write_index
 from classifier_training.data.sources.address import is_remote
-from classifier_training.data.sources.detect import list_photos
+from classifier_training.data.sources.detect import list_photos, shown_root
 from classifier_training.data.sources.listing import Listing
 from classifier_training.data.sources.table import Columns
 from classifier_training.files.credentials import identity
@@ -45,6 +48,7 @@ def load_index(
     checking: Progress | None = None,
     scanning: Progress | None = None,
     fetching: Progress | None = None,
+    copies_limit: int | None = None,
 ) -> Index:
     """The index of a source: the stored one where nothing has changed since, else a new one.
 
@@ -56,37 +60,58 @@ def load_index(
         checking: Reports how many images have been checked.
         scanning: Reports how many folders or shards have been scanned.
         fetching: Reports how many remote images have been fetched.
+        copies_limit: See `bound_copies`, which is called when the index is new.
 
     Raises:
         DataError: The source cannot be listed.
     """
     path = cache / "index" / f"{_name(root, columns, decoding)}.arrow"
     find = functools.partial(list_photos, root, columns, cache=cache, scanning=scanning, fetching=fetching)
-    index = _current(path, root, decoding)
+    index, is_new = _current(path, root, decoding), False
     if index is None:
         try:
             with one_at_a_time(path):  # the other ranks of a run wait, instead of reading all images as well
                 index = _current(path, root, decoding)
-                if index is None:
-                    return _build(path, find, _open(path), decoding, checking)
+                is_new = index is None
+                index = index or _build(path, find, _open(path), decoding, checking, shown_root(root))
         except OSError as error:
             if not is_cache_error(error, cache):
                 raise
-            return _build(_elsewhere(cache, error) / path.name, find, _open(path), decoding, checking)
-    if checking is not None:
+            elsewhere = _elsewhere(cache, error) / path.name
+            return _build(elsewhere, find, _open(path), decoding, checking, shown_root(root))
+    if checking is not None and not is_new:
         checking(len(index), len(index))
+    _note_use(index, cache)
+    if is_new:
+        with contextlib.suppress(OSError):  # another process may remove the same
+            bound_copies(cache, copies_limit)
     return index
 
 
+def _note_use(index: Index, cache: Path) -> None:
+    """Of the index, and of what was unpacked or fetched for it."""
+    note_use(index.path, cache)
+    for location, *_ in index.metadata["watched"]:
+        if Path(location).is_relative_to(cache):
+            note_use(Path(location).parent, cache)
+
+
 def _build(
-    path: Path, find: Callable[[], Listing], stored: Index | None, decoding: Decoding, checking: Progress | None
+    path: Path,
+    find: Callable[[], Listing],
+    stored: Index | None,
+    decoding: Decoding,
+    checking: Progress | None,
+    photos: str,
 ) -> Index:
     """Lists and checks all images, and writes their index; what the stored one knows of them is taken from it."""
     started = time.time_ns()  # anything that changes from now on makes the index old
     listing = find()
     facts = _inspect(path, listing, stored, decoding, checking)
     watched = [[watched, *_state(watched)] for watched in listing.watched]
-    write_index(path, listing, facts, watched=watched, made_at_ns=started)
+    write_index(path, listing, facts, watched=watched, made_at_ns=started, photos=photos)
+    for old in path.parent.glob(f"{path.stem}.*.splits.npz"):  # of the index before
+        old.unlink(missing_ok=True)
     return Index(path)
 
 

@@ -157,6 +157,17 @@ class Index:
 
         return pa.chunked_array([_keys(batch) for batch in self._batches], pa.large_string())
 
+    def folders_below(self, cache: Path) -> set[Path]:
+        """The folders in the cache folder that hold copies of this source's files."""
+        remote, kept = str(cache / "remote"), (cache / "remote", cache / "unpacked")
+        files, names = {Path(watched[0]) for watched in self.metadata.get("watched", [])}, set[str]()
+        for batch in self._batches:
+            locations = batch.column(self._columns["place"])
+            files.update(Path(location) for location in locations.dictionary.to_pylist())
+            if remote in locations.dictionary.to_pylist():  # images of their own: the name begins with the folder's
+                names.update(name.partition("/")[0] for name in batch.column(self._columns["name"]).to_pylist())
+        return {file.parent for file in files if file.parent.parent in kept} | {kept[0] / name for name in names}
+
     def _numbers(self, name: str, dtype: type[np.generic]) -> NDArray[Any]:
         parts = [_values(batch.column(self._columns[name]), dtype) for batch in self._batches]
         return np.concatenate(parts) if parts else np.zeros(0, dtype)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.data.cache.folder import one_at_a_time, writing_to
+from classifier_training.data.cache.live import note_use
 from classifier_training.data.sources.parquet_columns import open_parquet
 from classifier_training.files.atomic import atomic_path
 
@@ -58,10 +59,11 @@ def unpack_images(source: Path, column: str, cache: Path, shown: str) -> Pack:
     folder = cache / "unpacked" / hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     path = folder / f"{source.stem}.pictures"  # as in version 0.1: the split.csv of its runs has this name
     pack = _existing(path)
-    if pack is not None:
-        return pack
-    with writing_to(cache), one_at_a_time(path):
-        return _existing(path) or _unpack(source, column, path, shown)  # another process may have been first
+    if pack is None:
+        with writing_to(cache), one_at_a_time(path):
+            pack = _existing(path) or _unpack(source, column, path, shown)  # another process may have been first
+    note_use(folder, cache)
+    return pack
 
 
 def _existing(path: Path) -> Pack | None:

@@ -11,12 +11,14 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from classifier_training.data.cache.folder import one_at_a_time, writing_to
+from classifier_training.data.cache.live import note_use
 from classifier_training.data.sources.address import WEB, file_name, is_remote, join, shown, without_query
 from classifier_training.data.sources.addresses_of_data import guarded_sockets
 from classifier_training.data.sources.retry import with_retries
@@ -79,6 +81,7 @@ def fetch(
         return _plain_file(path)
     copy = copy_path(address, cache, opened_by)
     if copy.is_file() and not revalidate:
+        note_use(copy.parent, cache)
         return copy
 
     def tried(action: Callable[[], Any]) -> Any:
@@ -89,6 +92,7 @@ def fetch(
         with writing_to(cache), one_at_a_time(copy):
             if not version.is_of(copy):  # another process may have been first
                 tried(lambda: _download(address, copy, version, named_by))
+    note_use(copy.parent, cache)
     return copy
 
 
@@ -115,6 +119,35 @@ def exists(address: str, named_by: str | None = None) -> bool:
     except MissingFileError:
         return False
     return True
+
+
+def current_copies(folder: str, names: Sequence[str], cache: Path, opened_by: str = "") -> set[str]:
+    """The files of a folder of a store whose copies are of the versions that one listing of the folder gives.
+
+    A file that is not among them may be current, too: it has to be asked for itself. Pages of the web give no versions.
+    ``opened_by`` is as of `fetch`.
+    """
+    if folder.startswith(WEB):
+        return set()
+    try:
+        system, path = _open(folder)
+        infos = {info["name"].rstrip("/").rpartition("/")[2]: info for info in system.ls(path, detail=True)}
+    except Exception:
+        return set()
+    found = set()
+    for name in names:
+        copy, info = copy_path(join(folder, name), cache, opened_by), infos.get(name)
+        # some drivers give times as numbers in one place and as dates in the other
+        if info is not None and any(_version_of(one).is_of(copy) for one in (info, _with_dates(info))):
+            found.add(name)
+    return found
+
+
+def _with_dates(info: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: datetime.fromtimestamp(value, UTC) if key in _VERSION_KEYS and isinstance(value, float) else value
+        for key, value in info.items()
+    }
 
 
 def copy_path(address: str, cache: Path, opened_by: str = "") -> Path:
@@ -182,6 +215,10 @@ def _version(address: str, named_by: str | None = None) -> _Version:
     info = system.info(path)
     if info["type"] == "directory":
         raise IsADirectoryError("it is a folder")
+    return _version_of(info)
+
+
+def _version_of(info: Mapping[str, Any]) -> _Version:
     described = "\n".join(f"{key}={info[key]}" for key in _VERSION_KEYS if info.get(key))
     number = int.from_bytes(hashlib.blake2b(described.encode(), digest_size=8).digest(), "big")
     # whole, even seconds, which every file system can keep
