@@ -75,7 +75,9 @@ def _warn_of_more(
     run: RunFolder, root: str, split: Split, images: RecordedImages, columns: Columns | None, cache: Path
 ) -> None:
     """Of folders and tables on this machine; shards and addresses take long to list."""
-    if is_remote(root) or images[0].image.member or run.split.stat().st_size > _MAX_BYTES_COMPARED:
+    first = images[0].image
+    is_slow = is_remote(root) or first.member or Path(first.path).is_relative_to(cache)
+    if is_slow or run.split.stat().st_size > _MAX_BYTES_COMPARED:
         return
     # a table needs the names of its columns, and any listing pyarrow: neither may be there for an ONNX file
     with contextlib.suppress(DataError, ImportError, OSError):

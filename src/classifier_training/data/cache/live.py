@@ -27,7 +27,7 @@ def note_use(path: Path, cache: Path) -> None:
     """
     if not path.is_relative_to(cache):
         return
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ImportError):  # where an ONNX file is scored there may be no filelock
         _register(cache)
         os.utime(path)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from classifier_training.data.sources.address import is_remote, join, split_address
+from classifier_training.data.sources.address import is_remote, join, shown, split_address
 from classifier_training.data.sources.listing import Listing
 from classifier_training.data.sources.remote import copy_path, current_copies, fetch
 from classifier_training.errors import DataError, MissingFileError
