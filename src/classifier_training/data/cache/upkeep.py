@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from classifier_training.data.cache.live import used_since
-from classifier_training.data.cache.locations import DEFAULT_SHARE
+from classifier_training.data.cache.locations import CHOSEN_SHARE
 from classifier_training.data.cache.store import CacheStore
 from classifier_training.data.cache.users import is_used
 
@@ -90,7 +90,7 @@ def bound_copies(cache: Path, limit: int | None) -> list[CacheEntry]:
     entries = cache_entries(cache, _BOUNDED)
     total = sum(entry.num_bytes for entry in entries)
     if limit is None:
-        limit = int((shutil.disk_usage(cache).free + total) * DEFAULT_SHARE)
+        limit = int((shutil.disk_usage(cache).free + total) * CHOSEN_SHARE)
     removed: list[CacheEntry] = []
     for entry in entries:
         if total <= limit:
