@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _USERS: Final = "users"
 _SUFFIX: Final = ".lock"
+_MOST_HELD: Final = 64
+"""Each takes an open file; a program that uses more cache folders no longer protects the first ones."""
 _held: Final[dict[Path, BaseFileLock]] = {}
 _holding: Final = threading.Lock()
 
@@ -56,13 +58,15 @@ def _register(cache: Path) -> None:
         lock = FileLock(folder / f"{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}", thread_local=False)
         lock.acquire(blocking=False)
         _held[cache] = lock
+        if len(_held) > _MOST_HELD:
+            _release(next(iter(_held)), os.getpid())
         atexit.register(_release, cache, os.getpid())
 
 
 def _release(cache: Path, pid: int) -> None:
-    lock = _held.pop(cache, None)
-    if lock is None or os.getpid() != pid:  # a forked process ends, and this one continues
+    if os.getpid() != pid or cache not in _held:  # a forked process ends, and this one continues
         return
+    lock = _held.pop(cache)
     lock.release()
     with contextlib.suppress(OSError):
         Path(lock.lock_file).unlink(missing_ok=True)
