@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DIGEST_BYTES: Final = 16
-_BLOCK_BYTES: Final = 1 << 22
+_BLOCK_BYTES: Final = 1 << 21
+_MOST_NAMES: Final = 1 << 15
 _DIGEST: Final = re.compile(f"[0-9a-f]{{{2 * DIGEST_BYTES}}}")
 _NUMBER: Final = r"^[0-9]*$"
 _FOLDER_AND_NAME: Final = r"^(?P<folder>(?s:.*[/\\])?)(?P<name>(?s:[^/\\]*))$"
@@ -85,7 +86,7 @@ def read_columnar(path: Path, split: Split) -> RecordedImages | None:
             names = [unescape(name) for name in file.readline().rstrip("\n").split(",")]
         reader = csv.open_csv(
             path,
-            csv.ReadOptions(block_size=_BLOCK_BYTES),
+            csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),  # threads keep more blocks in memory
             csv.ParseOptions(newlines_in_values=True),  # as version 0.1 wrote them
             csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
         )
@@ -113,9 +114,9 @@ def _columns(batch: pa.RecordBatch, split: Split) -> tuple[pa.RecordBatch, NDArr
     batch = batch.filter(pc.equal(batch.column("split"), split))
     path = pc.extract_regex(batch.column("path"), _FOLDER_AND_NAME)
     columns = {
-        "folder": path.field("folder").dictionary_encode(),
+        "folder": _encoded(path.field("folder")),
         "name": path.field("name"),
-        "label": batch.column("label").dictionary_encode(),
+        "label": _encoded(batch.column("label")),
     }
     for name in {"offset", "size"} & set(batch.schema.names):
         texts = batch.column(name)
@@ -129,6 +130,16 @@ def _columns(batch: pa.RecordBatch, split: Split) -> tuple[pa.RecordBatch, NDArr
         columns["member"] = batch.column("member")
     kept = pa.RecordBatch.from_pydict(columns)
     return kept, _digests(batch.column("digest").to_pylist())
+
+
+def _encoded(texts: pa.Array) -> pa.DictionaryArray:
+    """Each text once, with two bytes a row where that is enough."""
+    import pyarrow as pa
+
+    found = texts.dictionary_encode()
+    if len(found.dictionary) > _MOST_NAMES:
+        return found
+    return pa.DictionaryArray.from_arrays(found.indices.cast(pa.int16()), found.dictionary)
 
 
 def _digests(texts: list[str]) -> NDArray[np.uint8]:
