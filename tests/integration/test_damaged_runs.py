@@ -28,6 +28,17 @@ NEEDED = {
     "export": ("config.yaml", "environment.json", "data/split.csv", "checkpoints/best.ckpt"),
 }
 """What the other commands do not read cannot disturb them."""
+PAGE_FILES = (
+    "metrics.csv", "timings.csv", "model_info.json", "data/statistics.json", "data/sampler_distribution.csv",
+    "test/scores.json", "test/predictions.csv", "test/probabilities.npy", "test/confusion_matrix.csv",
+    "test/pictures.json", "val/scores.json", "val/predictions.csv", "export/verification.json",
+)  # fmt: skip
+"""What a page shows, and hardly anything else reads."""
+MODEL_FILES = {
+    "checkpoints/best.ckpt": ("evaluate", "RUN"),
+    "export/model.onnx": ("predict", "RUN", "PHOTOS"),
+}
+"""And the command that needs it."""
 
 
 def damages(path: str, content: bytes) -> Iterator[bytes]:
@@ -66,3 +77,38 @@ def test_a_damaged_file_is_one_line(program: WarmProgram, trained: Trained, tmp_
             assert len(lines) == (1 if finished.code else 0), case
             assert all(line.startswith("error: ") for line in lines), case
             assert (copy / path).read_bytes() == damaged or finished.code == 0, case
+
+
+@pytest.mark.parametrize("path", PAGE_FILES)
+def test_a_damaged_file_leaves_a_page(program: WarmProgram, trained: Trained, tmp_path: Path, path: str) -> None:
+    copy = tmp_path / "runs" / "copy"
+    shutil.copytree(trained.run.root, copy, ignore=shutil.ignore_patterns("*.png", "*.jpg", "*.ckpt", "tensorboard"))
+
+    for number, damaged in enumerate(damages(path, (copy / path).read_bytes())):
+        (copy / path).write_bytes(damaged)
+        (copy / "report.html").unlink(missing_ok=True)
+
+        finished = program("report", copy, folder=tmp_path)
+
+        assert (finished.code, finished.err) == (0, ""), f"damage {number}: {finished}"
+        assert (copy / "report.html").read_text(encoding="utf-8").rstrip().endswith("</html>")
+        assert (copy / path).read_bytes() == damaged
+
+
+@pytest.mark.parametrize("path", MODEL_FILES)
+def test_what_a_command_needs_is_one_line(program: WarmProgram, trained: Trained, tmp_path: Path, path: str) -> None:
+    copy = tmp_path / "runs" / "copy"
+    shutil.copytree(trained.run.root, copy, ignore=shutil.ignore_patterns("*.png", "*.jpg", "tensorboard"))
+    places = {"RUN": copy, "PHOTOS": trained.photos}
+    before = {file: file.read_bytes() for file in trained.run.written_files()}
+
+    for number, damaged in enumerate(damages(path, (copy / path).read_bytes())):
+        (copy / path).write_bytes(damaged)
+
+        finished = program(*(places.get(word, word) for word in MODEL_FILES[path]), folder=tmp_path)
+
+        assert finished.code == 2, f"damage {number}: {finished}"
+        assert len(finished.err.splitlines()) == 1, f"damage {number}: {finished}"
+        assert finished.err.startswith("error: "), f"damage {number}: {finished}"
+        assert (copy / path).read_bytes() == damaged
+    assert {file: file.read_bytes() for file in trained.run.written_files()} == before

@@ -16,7 +16,7 @@ from PIL import Image
 
 from classifier_training.errors import BadImageError, DataError, RunError, UserError
 from classifier_training.files.atomic import write_text
-from classifier_training.files.hidden import is_skipped
+from classifier_training.files.hidden import is_skipped, skipped_notice
 from classifier_training.files.tables import as_text_in_spreadsheets, write_table
 from classifier_training.files.text import did_you_mean, exists, is_folder
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS, ImageSource
@@ -173,7 +173,7 @@ def find_images(paths: Iterable[str | Path], on_ignored: Callable[[str], None] =
     """Lists the images in files and folders, in the order given.
 
     A file is taken with any name; a folder is searched with all its subfolders for files with an image's
-    extension, in sorted order, hidden ones ignored.
+    extension, in sorted order. What is hidden, or left behind by a system such as ``@eaDir``, is passed over.
 
     Args:
         paths: Files and folders.
@@ -203,15 +203,17 @@ def _images_at(source: Path, on_ignored: Callable[[str], None]) -> list[Path]:
         raise DataError(f"no such file or folder: {source}{did_you_mean(source)}")
     if not source.is_dir():
         return [source]
-    images, others = _files_below(source)
+    images, others, skipped = _files_below(source)
     if others:
         on_ignored(describe_ignored(str(source), others))
+    for notice in skipped_notice(str(source), skipped):
+        on_ignored(notice)
     return sorted(images)
 
 
-def _files_below(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """The images below a folder, and how many other files there are of each extension."""
-    images, others = list[Path](), Counter[str]()
+def _files_below(folder: Path) -> tuple[list[Path], Counter[str], list[str]]:
+    """The images below a folder, how many other files there are of each extension, and names that are passed over."""
+    images, others, skipped = list[Path](), Counter[str](), list[str]()
     # Folders of photos are often links to other disks; a link back to a parent must not be walked for ever.
     visited: set[str] = set()
     for parent, names, files in os.walk(folder, followlinks=True, onerror=_refuse_unreadable):
@@ -220,6 +222,7 @@ def _files_below(folder: Path) -> tuple[list[Path], Counter[str]]:
             names.clear()
             continue
         visited.add(real)
+        skipped += filter(is_skipped, names + files)
         names[:] = sorted(name for name in names if not is_skipped(name))
         for name in files:
             extension = Path(name).suffix.lower()
@@ -229,7 +232,7 @@ def _files_below(folder: Path) -> tuple[list[Path], Counter[str]]:
                 images.append(Path(parent, name))
             else:
                 others[extension or "no extension"] += 1
-    return images, others
+    return images, others, skipped
 
 
 def _refuse_unreadable(error: OSError) -> NoReturn:

@@ -242,6 +242,17 @@ def test_files_that_are_not_read_are_warned_of(photos: Path) -> None:
     )
 
 
+def test_what_systems_leave_behind_is_skipped_as_in_training(photos: Path) -> None:
+    make_files(photos, "@eaDir/a.jpg", "x/@eaDir/b.jpg", "__MACOSX/c.jpg", "lost+found/d.jpg", ".git/e.jpg")
+    notices: list[str] = []
+
+    assert len(find_images([photos], notices.append)) == 3
+    assert notices == [
+        f"what systems and programs have left below {photos} is skipped: @eaDir (2), __MACOSX (1), lost+found (1)"
+    ]
+    assert find_images([photos / "@eaDir"], notices.append) == [photos / "@eaDir" / "a.jpg"]  # named on purpose
+
+
 def test_a_name_that_is_too_long_is_not_there(photos: Path) -> None:
     with pytest.raises(DataError, match="no such file or folder"):
         find_images([photos / ("x" * 300)])

@@ -114,7 +114,8 @@ def suggested_settings(present: Sequence[str], columns: Columns) -> str:
     for kind, wanted in (("image", columns.image), ("label", columns.label)):
         if wanted in found:
             continue
-        plain = {name: name.casefold().replace("_", "").replace(" ", "") for name in bare if name not in taken}
+        typed = [name for name in bare if name not in taken and name.isprintable()]
+        plain = {name: name.casefold().replace("_", "").replace(" ", "") for name in typed}
         usual = (wanted.casefold(), *_USUAL_NAMES[kind])
         guess = min((name for name in plain if plain[name] in usual), key=lambda n: usual.index(plain[n]), default=None)
         if guess is None and len(plain) == 1:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
@@ -82,7 +84,7 @@ def make_splits(
     key = [index.metadata.get("made_at_ns"), *astuple(how)]
     name = hashlib.blake2b(json.dumps(key).encode(), digest_size=8).hexdigest()
     path = index.path.with_name(f"{index.path.stem}.{name}.splits.npz")
-    stored = _read(path)
+    stored = _read(path, len(index))
     if stored is None:
         stored = _make(index, root, how)
         _write(path, stored)
@@ -126,14 +128,20 @@ def _write(path: Path, splits: Splits) -> None:
         np.savez(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]  # of its own options
 
 
-def _read(path: Path) -> Splits | None:
+def _read(path: Path, count: int) -> Splits | None:
+    """The stored splits of an index of that many images; None: there are none, or the file is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             rows = {split: file[split].astype(np.int64) for split in SPLITS if split in file}
-    except (OSError, ValueError, KeyError):
+        texts = [about["fingerprint"], about["order"]]
+        lists = {name: tuple(about[name]) for name in ("classes", "notes", "warnings")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
         return None
-    lists = {name: tuple(about[name]) for name in ("classes", "notes", "warnings")}
+    are_texts = all(isinstance(text, str) for text in (*texts, *itertools.chain(*lists.values())))
+    are_rows = all(some.ndim == 1 and ((some >= 0) & (some < count)).all() for some in rows.values())
+    if not are_texts or not are_rows or "train" not in rows:
+        return None
     return Splits(rows=rows, fingerprint=about["fingerprint"], order=about["order"], **lists)
 
 

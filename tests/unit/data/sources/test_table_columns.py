@@ -94,6 +94,14 @@ def test_the_settings_to_type_for_other_names(present: list[str], words: str) ->
     assert str(caught.value).endswith(f", such as {words}")
 
 
+def test_no_name_is_suggested_that_nobody_can_type() -> None:
+    with pytest.raises(DataError) as caught:
+        find_columns("t.jsonl", ["\ud800img", "label"], Columns())
+
+    assert "its columns are '\\ud800img', 'label'; " in str(caught.value)
+    assert str(caught.value).endswith("name the correct one with data.image_column")
+
+
 def test_the_image_column_of_the_hub() -> None:
     assert find_columns("t.csv", ["file_name", "label"], Columns()) == {"image": "file_name", "label": "label"}
     assert find_columns("t.csv", ["file_name", "image", "label"], Columns())["image"] == "image"

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -80,6 +82,40 @@ def test_the_division_of_a_large_index_is_kept(tmp_path: Path, monkeypatch: pyte
     assert halves(index).fingerprint == fresh.fingerprint
     assert halves(index, seed=1).fingerprint != fresh.fingerprint
     assert len(list(tmp_path.glob("*.npz"))) == 2
+
+
+def stored(**arrays: object) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **{name: np.array(array) for name, array in arrays.items()})  # type: ignore[arg-type]  # its options
+    return file.getvalue()
+
+
+_ABOUT = {"classes": ["a"], "notes": [], "warnings": [], "fingerprint": "", "order": ""}
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"", b"\xff" * 90, b"PK\x03\x04" + bytes(90), stored()[:10], stored(about="[]"), stored(about="{}"),
+        stored(about="null"), stored(about=json.dumps(_ABOUT)), stored(about=json.dumps(_ABOUT), train=[10**6]),
+        stored(about=json.dumps(_ABOUT), train=["a"]), stored(about=json.dumps(_ABOUT | {"classes": [1]}), train=[0]),
+        stored(about=json.dumps(_ABOUT | {"notes": 1}), train=[0]), stored(about=json.dumps(_ABOUT), train=[[0]]),
+    ],
+)  # fmt: skip
+def test_damaged_splits_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bytes) -> None:
+    monkeypatch.setattr(make_module, "MIN_ROWS_STORED", 10)
+    index = make_index(tmp_path / "i.arrow")
+    fresh = halves(index)
+    (kept,) = tmp_path.glob("*.npz")
+    whole = kept.read_bytes()
+
+    for content in (damaged, whole[: len(whole) // 2]):
+        kept.write_bytes(content)
+        again = halves(index)
+        assert (again.classes, again.fingerprint) == (fresh.classes, fresh.fingerprint)
+        assert all((again.rows[split] == rows).all() for split, rows in fresh.rows.items())
+        with np.load(kept) as file:
+            assert len(file["train"]) == len(fresh.rows["train"])
 
 
 def digest(number: int) -> str:
