@@ -15,6 +15,7 @@ from classifier_training.callbacks.deferred_plot import DeferredPlot, Plot
 from classifier_training.callbacks.prediction_source import logits_and_labels, parts_of
 from classifier_training.callbacks.predictions import ReadsPredictions, scored_folder
 from classifier_training.data.datamodule import ImageFolderDataModule
+from classifier_training.data.index.table import RowRecords
 from classifier_training.figures.rendering import PlottingBudget
 from classifier_training.figures.samples import Tile, plot_tiles
 from classifier_training.figures.text import shown
@@ -127,10 +128,11 @@ class SampleVisualizationCallback(ReadsPredictions, DeferredPlot):
         budget: PlottingBudget | None,
     ) -> None:
         folder = scored_folder(self.folder, scored)
+        digest_of = records.digest if isinstance(records, RowRecords) else None
         with warn_instead_of_raise(f"the images in {folder.root}"):
             with self.budget.spending():
-                plot_example_figures(folder, scored, pixels_of_records(folder, records, preprocessing))
-            if not write_examples(folder, scored, records, preprocessing, budget):
+                plot_example_figures(folder, scored, pixels_of_records(folder, records, preprocessing, digest_of))
+            if not write_examples(folder, scored, records, preprocessing, budget, digest_of):
                 self._postponed = partial(self._plot_photos, scored, records, preprocessing)
 
     def _plot_kept(

@@ -94,13 +94,14 @@ def figure_url(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        return _smaller(path, path.stat().st_mtime_ns)
+        status = path.stat()
+        return _smaller(path, (status.st_mtime_ns, status.st_size, status.st_ino))
     except (OSError, BadImageError):
         return None
 
 
 @lru_cache(maxsize=4)
-def _smaller(path: Path, _: int) -> str:
+def _smaller(path: Path, _: tuple[int, int, int]) -> str:
     """Cached: a page is rewritten after every epoch, and its figures are nearly always the same."""
     content = io.BytesIO()
     image = Image.fromarray(decode_image(path, decoding=Decoding(_LARGEST_FIGURE_PIXELS)))

@@ -12,7 +12,7 @@ from classifier_training.files.text import plain_text
 from classifier_training.metrics.scores import Predictions
 from classifier_training.results.examples_file import ExampleRow, ExamplesFile
 from classifier_training.results.scored_pass import ScoredPass
-from classifier_training.results.thumbnails import Thumbnails
+from classifier_training.results.thumbnails import DigestOf, Thumbnails
 from classifier_training.run.folder import ScoredFolder
 from classifier_training.run.records import write_record
 from classifier_training.types import ImageRecord, Preprocessing
@@ -33,6 +33,7 @@ def write_examples(
     records: Sequence[ImageRecord],
     preprocessing: Preprocessing,
     budget: PlottingBudget | None = None,
+    digest_of: DigestOf | None = None,
 ) -> bool:
     """Writes ``pictures.json`` and the small images that it names.
 
@@ -47,12 +48,13 @@ def write_examples(
         budget: Small images are made while it is open, the most important ones first, and the others are without
             one; small images that are no longer shown are kept for the next time. None: all are made, and those that
             are not shown are removed.
+        digest_of: As of `Thumbnails`.
 
     Returns:
         Whether nothing was postponed for lack of time.
     """
     chosen = choose_examples(scored.predictions, scored.num_examples)
-    thumbnails = Thumbnails(folder.thumbnails, records, preprocessing)
+    thumbnails = Thumbnails(folder.thumbnails, records, preprocessing, digest_of)
     sides = {index: CELL_SIDE if reasons == ["cell"] else LARGE_SIDE for index, reasons in chosen.items()}
     small = {index: _relative(folder, path) for index, path in thumbnails.make_all(sides, budget).items()}
     worst = [index for index, reasons in chosen.items() if "worst" in reasons and small[index] is not None]

@@ -14,7 +14,7 @@ from classifier_training.figures.samples import SIDE, plot_tiles, predicted_tile
 from classifier_training.metrics.scores import Predictions
 from classifier_training.results.examples import least_certain, worst_errors, write_examples
 from classifier_training.results.scored_pass import ScoredPass
-from classifier_training.results.thumbnails import Thumbnails, in_threads
+from classifier_training.results.thumbnails import DigestOf, Thumbnails, in_threads
 from classifier_training.run.folder import ScoredFolder
 from classifier_training.types import ImageRecord, Preprocessing
 from classifier_training.warn import warn_instead_of_raise
@@ -43,10 +43,11 @@ def plot_scored(folder: ScoredFolder, scored: ScoredPass) -> None:
     records, preprocessing = scored.images.records, scored.preprocessing
     if records is None or preprocessing is None:
         return
+    digest_of = scored.images.digests.__getitem__ if scored.images.digests else None
     with warn_instead_of_raise(f"the small images in {folder.root}"):
-        write_examples(folder, scored, records, preprocessing)
+        write_examples(folder, scored, records, preprocessing, digest_of=digest_of)
     with warn_instead_of_raise(f"the figures of images in {folder.root}"):
-        plot_example_figures(folder, scored, pixels_of_records(folder, records, preprocessing))
+        plot_example_figures(folder, scored, pixels_of_records(folder, records, preprocessing, digest_of))
 
 
 def plot_confusion_figures(folder: ScoredFolder, scored: ScoredPass) -> None:
@@ -125,7 +126,12 @@ def spread(num_images: int, number: int) -> list[int]:
     return [int(position) for position in (np.arange(number) + 0.5) * num_images / number]
 
 
-def pixels_of_records(folder: ScoredFolder, records: Sequence[ImageRecord], preprocessing: Preprocessing) -> Pixels:
+def pixels_of_records(
+    folder: ScoredFolder,
+    records: Sequence[ImageRecord],
+    preprocessing: Preprocessing,
+    digest_of: DigestOf | None = None,
+) -> Pixels:
     """Reads images as the model saw them, made smaller; arguments as of `write_examples`."""
-    thumbnails = Thumbnails(folder.thumbnails, records, preprocessing)
+    thumbnails = Thumbnails(folder.thumbnails, records, preprocessing, digest_of)
     return lambda index: thumbnails.pixels(index, SIDE)

@@ -189,7 +189,7 @@ def test_training_images_are_what_the_model_got(tmp_path: Path, plotted: dict[st
     assert first.labels is not None
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.preprocessing.mean, data.preprocessing.std))
     for tile, image, label in zip(tiles, first.images, first.labels.tolist(), strict=True):
-        expected: NDArray[Any] = ((image * std + mean) * 255).round().permute(1, 2, 0).numpy()
+        expected: NDArray[Any] = ((image * std + mean) * 255).round().clamp(0, 255).permute(1, 2, 0).numpy()
         np.testing.assert_array_equal(tile.pixels, expected)
         assert tile.lines == (model.classes[label],)
     title = (tmp_path / "run" / "plots" / "train_batch.png").read_text()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +80,39 @@ def test_a_picture_that_has_changed_is_made_anew(photo: Path, tmp_path: Path) ->
     make_image(photo, make_pixels(901, 600, seed=7))
     thumbnails.make(0, 112)
     assert path.read_bytes() != before
+
+
+def test_another_picture_of_the_same_size_and_time_is_made_anew(tmp_path: Path) -> None:
+    photo = make_image(tmp_path / "photo.bmp", make_pixels(90, 60))
+    thumbnails = make(tmp_path, photo)
+    path = thumbnails.make(0, 112)
+    assert path is not None
+    before, status = path.read_bytes(), photo.stat()
+    make_image(photo, make_pixels(90, 60, seed=7))
+    os.utime(photo, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert photo.stat().st_size == status.st_size
+
+    assert thumbnails.make(0, 112) == path
+    assert path.read_bytes() != before
+
+
+def test_only_what_was_scored_is_shown(tmp_path: Path) -> None:
+    """The file has been replaced since: the earlier image is kept, and the new one is not shown in its place."""
+    photo = make_image(tmp_path / "photo.png", make_pixels(90, 60))
+    digest = hashlib.blake2b(photo.read_bytes(), digest_size=16).hexdigest()
+    thumbnails = Thumbnails(tmp_path / "pictures", [ImageRecord(str(photo))], PREPROCESSING, lambda _: digest)
+    path = thumbnails.make(0, 112)
+    assert path is not None
+    before = path.read_bytes()
+    make_image(photo, make_pixels(90, 60, seed=7))
+
+    assert thumbnails.make(0, 112) == path
+    assert path.read_bytes() == before
+    assert thumbnails.make(0, 224) is None
+    assert thumbnails.pixels(0, 112) is None
+    assert thumbnails.overlay(0, 112, np.ones((2, 2), np.float32)) is None
+    photo.unlink()
+    assert thumbnails.make(0, 112) == path
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff\xfe\x00\x40of 00000000, x pixels"])

@@ -202,6 +202,10 @@ class RowRecords(Sequence[ImageRecord]):
     def __iter__(self) -> Iterator[ImageRecord]:
         return (self.source.record(int(row)) for row in self.rows)
 
+    def digest(self, position: int) -> str:
+        """The content hash of an image, as hexadecimal digits."""
+        return bytes(self.source.digests[self.rows[position]]).hex()
+
 
 def write_index(path: Path, listing: Listing, facts: Facts, **metadata: Any) -> None:
     """Writes the index of a listing and its images' facts, whole or not at all, with plain values to keep in it."""
