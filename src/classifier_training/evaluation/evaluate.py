@@ -49,6 +49,7 @@ class Evaluation(ScoredPass):
             "photos": self.description,
             **self.scores.to_dict(self.classes),
             "classes": to_json(class_rows(self)),
+            "precision": self.precision,
             "confidence_level": CONFIDENCE_LEVEL,
             "intervals": self.intervals.to_dict(),
             "num_trained_on": self.num_trained_on,

@@ -17,7 +17,7 @@ from classifier_training.data.index.check import (
     check_bad,
     inspect_records,
 )
-from classifier_training.errors import DataError
+from classifier_training.errors import DataError, printable
 from classifier_training.files.text import name_some
 from classifier_training.types import ImageRecord, file_stamp
 
@@ -106,10 +106,10 @@ def test_a_file_that_is_not_an_image_is_named(tmp_path: Path, name: str) -> None
 
     assert not facts.digests.any()
     assert [image.path for image in bad] == [path]
-    assert path in bad[0].reason
+    assert printable(path) in bad[0].reason
     with pytest.raises(DataError) as caught:
         check_bad(bad, 1, BadImagePolicy())
-    assert path in str(caught.value)
+    assert printable(path) in str(caught.value)
     assert "data.on_bad_image=skip" in str(caught.value)
     assert "\n" not in str(caught.value)
 
