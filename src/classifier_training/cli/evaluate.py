@@ -15,6 +15,7 @@ from classifier_training.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from classifier_training.config.overrides import OverrideLike
     from classifier_training.evaluation.evaluate import Evaluation
     from classifier_training.evaluation.gates import GateResult
     from classifier_training.terminal.terminal import Terminal
@@ -66,17 +67,13 @@ def evaluate(
       classifier-training evaluate runs/shirts
       classifier-training evaluate runs/shirts new-photos --min top1=0.9
     """
-    paths, settings = split_arguments(arguments, most=2)
-    if not paths:
-        raise ConfigError("no model given; type: classifier-training evaluate RUN")
-    overrides = read_settings(settings) if settings else ()  # an ONNX file without settings needs no pydantic
+    model, photos, overrides = _read_arguments(arguments)
     from classifier_training.evaluation.gates import check_gates, parse_gates
 
     gates = parse_gates(minima or [], other, significance)
     from classifier_training.evaluation.evaluate import evaluate as run_evaluation
     from classifier_training.terminal.terminal import Terminal
 
-    photos = paths[1] if len(paths) > 1 else None
     terminal = Terminal(quiet=quiet, to_stderr=as_json)
     with (
         terminal.capture_warnings(),
@@ -84,19 +81,21 @@ def evaluate(
         terminal.progress("scoring", "images") as scoring,
     ):
         evaluation = run_evaluation(
-            paths[0],
-            photos,
-            overrides,
-            split=split,
-            current=current,
-            output=output,
-            checking=checking,
-            scoring=scoring,
+            model, photos, overrides, split=split, current=current, output=output, checking=checking, scoring=scoring
         )
         evaluation = _write_to_default(evaluation, terminal) if output is None else evaluation
         _show_evaluation(evaluation, terminal, as_json=as_json)
         results = check_gates(evaluation, gates, overrides, scoring=scoring)
     _report_gates(results, evaluation, terminal, as_json=as_json)
+
+
+def _read_arguments(arguments: list[str]) -> tuple[str, str | None, OverrideLike]:
+    """The model, the photos if they are named, and the settings."""
+    paths, settings = split_arguments(arguments, most=2)
+    if not paths:
+        raise ConfigError("no model given; type: classifier-training evaluate RUN")
+    overrides = read_settings(settings) if settings else ()  # an ONNX file without settings needs no pydantic
+    return paths[0], paths[1] if len(paths) > 1 else None, overrides
 
 
 def _write_to_default(evaluation: Evaluation, terminal: Terminal) -> Evaluation:

@@ -38,8 +38,7 @@ def predict(
     terminal = Terminal(quiet=quiet)
     if output is not None:
         check_output(output)
-    if safe_csv and (output is None or output.suffix != ".csv"):
-        raise ConfigError("--safe-csv is for a CSV file; add --output FILE.csv")
+    _check_safe_csv(output, is_asked_for=safe_csv)
     classifier, sources = open_predictor(model, images, terminal.warn)
     predictions = []
     with terminal.progress("predicting", "images") as progress:
@@ -53,3 +52,8 @@ def predict(
     else:
         write_predictions(output, predictions, classifier.classes, safe_csv=safe_csv)
         terminal.result(f"{len(predictions)} of {len(sources)} predictions written to {output}")
+
+
+def _check_safe_csv(output: Path | None, *, is_asked_for: bool) -> None:
+    if is_asked_for and (output is None or output.suffix != ".csv"):
+        raise ConfigError("--safe-csv is for a CSV file; add --output FILE.csv")

@@ -131,10 +131,7 @@ def load_photos(
     Raises:
         DataError: There are no photos, broken ones, one class only, or classes that the training split lacks.
     """
-    if config.root is None:
-        raise DataError("no photos given; name a folder: classifier-training train PHOTOS")
-    # the run's split.csv must hold from any working directory
-    root = absolute_root(config.root)
+    root = _absolute_root(config)
     index = load_index(
         root,
         table_columns(config),
@@ -146,20 +143,30 @@ def load_photos(
         copies_limit=_num_bytes(config.copies_limit),
     )
     bad = _check_images(index, shown_root(root), BadImagePolicy(config.on_bad_image, config.max_bad_fraction))
-    splits = make_splits(
-        index,
-        shown_root(root),
-        config.val_fraction,
-        config.test_fraction,
-        seed,
-        on_group_overlap=config.on_group_overlap if split_rule > 1 else "warn",  # as that version had no such setting
-        rule=split_rule,
-    )
-    flat = flat_image_warnings(index, config.decoding)
-    warnings = (*index.metadata["warnings"], *flat, *splits.warnings)
+    splits = _make_splits(index, shown_root(root), config, seed, split_rule)
+    warnings = (*index.metadata["warnings"], *flat_image_warnings(index, config.decoding), *splits.warnings)
     classes, rows, notes = splits.classes, splits.rows, splits.notes
     return Photos(
         shown_root(root), classes, index, rows, bad, notes, warnings, splits.fingerprint, splits.order, split_rule
+    )
+
+
+def _absolute_root(config: DataConfig) -> str:
+    """The photos by a path that holds from any working directory, as the run's split.csv must."""
+    if config.root is None:
+        raise DataError("no photos given; name a folder: classifier-training train PHOTOS")
+    return absolute_root(config.root)
+
+
+def _make_splits(index: Index, root: str, config: DataConfig, seed: int, rule: int) -> Splits:
+    return make_splits(
+        index,
+        root,
+        config.val_fraction,
+        config.test_fraction,
+        seed,
+        on_group_overlap=config.on_group_overlap if rule > 1 else "warn",  # as that version had no such setting
+        rule=rule,
     )
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from classifier_training.config.schema import Config
 from classifier_training.data.loading.dataset import EvaluationDataset
@@ -17,12 +20,13 @@ from classifier_training.evaluation.photos import Chooser, with_limit
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import Predictions, Scores, check_finite
+from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import load_model, read_checkpoint
 from classifier_training.models.device import resolve_accelerator
 from classifier_training.models.grad_cam import cam_function
 from classifier_training.models.precision import Precision, arithmetic
-from classifier_training.results.scored_pass import ScoredPass
-from classifier_training.types import ClassificationBatch, Preprocessing, Progress
+from classifier_training.results.scored_pass import LabelledImages, ScoredPass
+from classifier_training.types import ClassificationBatch, ImageRecord, Preprocessing, Progress
 
 
 def score_checkpoint(
@@ -48,19 +52,8 @@ def score_checkpoint(
     model = load_model(path)
     preprocessing = with_limit(model.preprocessing, config, max_pixels)
     images = choose(model.classes, preprocessing.decoding)
-    records = images.records or ()
-    dataset = EvaluationDataset(records, images.labels, preprocessing)
-    with explain_loader_failures():
-        scores, predictions = score_model(
-            model,
-            evaluation_loader(dataset, config.data.batch_size, num_workers=config.data.num_workers, as_float=False),
-            len(model.classes),
-            device=device,
-            preprocessing=preprocessing,
-            named=(str(path), images.files),
-            progress=None if progress is None else lambda done: progress(done, len(images.files)),
-        )
-    cam = cam_function(model, records, predictions, device, decoding=preprocessing.decoding)
+    scores, predictions = _score_images(model, images, path, config, preprocessing, device, progress)
+    cam = cam_function(model, images.records or (), predictions, device, decoding=preprocessing.decoding)
     return ScoredPass(
         images=images,
         model=str(path),
@@ -73,6 +66,35 @@ def score_checkpoint(
         num_examples=config.report.num_pictures,
         precision="float32",
     )
+
+
+def scoring_loader(
+    records: Sequence[ImageRecord], labels: NDArray[np.int64], preprocessing: Preprocessing, config: Config
+) -> DataLoader[ClassificationBatch]:
+    """Batches of labelled images as uint8, of the size and by the processes that the data settings give."""
+    dataset = EvaluationDataset(records, labels, preprocessing)
+    return evaluation_loader(dataset, config.data.batch_size, num_workers=config.data.num_workers, as_float=False)
+
+
+def _score_images(
+    model: BaseClassificationModel,
+    images: LabelledImages,
+    path: Path,
+    config: Config,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    progress: Progress | None,
+) -> tuple[Scores, Predictions]:
+    with explain_loader_failures():
+        return score_model(
+            model,
+            scoring_loader(images.records or (), images.labels, preprocessing, config),
+            len(model.classes),
+            device=device,
+            preprocessing=preprocessing,
+            named=(str(path), images.files),
+            progress=None if progress is None else lambda done: progress(done, len(images.files)),
+        )
 
 
 @torch.inference_mode()

@@ -89,17 +89,14 @@ def evaluate(
     """
     path = _model_file(Path(model))
     given = _read(overrides)
-    given_root = given.last("data.root") if given else None
-    photos = str(given_root.value) if photos is None and given_root and given_root.value is not None else photos
+    photos = _given_root(given) if photos is None else photos
     run = _run_of(path)
     settings = _settings(run, given, is_onnx=path.suffix == ".onnx")
     if output is not None:
         check_folder(Path(output))
     selector = ImageSelector(run, photos, settings, split, checking, current)
     scored = _score(path, selector, settings, scoring, _given_limit(given))
-    values = {field.name: getattr(scored, field.name) for field in fields(scored)}
-    values["num_trained_on"] = _num_trained_on(run, scored.images)
-    evaluation = Evaluation(**values, name=selector.name or scored.images.split or "photos")
+    evaluation = _evaluation_of(scored, run, selector.name or scored.images.split or "photos")
     return evaluation if output is None else write_evaluation(evaluation, Path(output))
 
 
@@ -158,6 +155,18 @@ def _score(
         from classifier_training.evaluation.checkpoint import score_checkpoint
 
         return score_checkpoint(path, choose, settings or Config(), max_pixels=max_pixels, progress=scoring)
+
+
+def _evaluation_of(scored: ScoredPass, run: RunFolder | None, name: str) -> Evaluation:
+    values = {field.name: getattr(scored, field.name) for field in fields(scored)}
+    values["num_trained_on"] = _num_trained_on(run, scored.images)
+    return Evaluation(**values, name=name)
+
+
+def _given_root(overrides: Overrides | None) -> str | None:
+    """``data.root``, if it is among the settings that were given."""
+    given = overrides.last("data.root") if overrides else None
+    return None if given is None or given.value is None else str(given.value)
 
 
 def _given_limit(overrides: Overrides | None) -> int | None:

@@ -12,12 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from classifier_training.config.schema import Config
-from classifier_training.data.loading.dataset import EvaluationDataset
-from classifier_training.data.loading.loaders import evaluation_loader
-from classifier_training.evaluation.checkpoint import model_logits
+from classifier_training.evaluation.checkpoint import model_logits, scoring_loader
 from classifier_training.evaluation.photos import with_limit
 from classifier_training.metrics.accumulator import ScoringPass
-from classifier_training.metrics.scores import check_finite
+from classifier_training.metrics.scores import Scores, check_finite
 from classifier_training.models.checkpoint import load_model
 from classifier_training.models.precision import TrainingPrecision
 from classifier_training.results.results_file import Reproduction
@@ -57,8 +55,7 @@ def reproduce(
     precision: TrainingPrecision = config.trainer.precision  # type: ignore[assignment]  # "auto" has been decided
     model = load_model(path)
     preprocessing = with_limit(model.preprocessing, config, None)
-    dataset = EvaluationDataset(records, labels, preprocessing)
-    loader = evaluation_loader(dataset, config.data.batch_size, num_workers=config.data.num_workers, as_float=False)
+    loader = scoring_loader(records, labels, preprocessing, config)
     # the metrics of the model would ask the other processes of the training, which are not here
     scoring, losses = ScoringPass(len(model.classes), max_probabilities=0), list[float]()
     with torch.inference_mode():
@@ -69,7 +66,13 @@ def reproduce(
             scoring.update(found, on_host.numpy())
             if progress is not None:
                 progress(scoring.num_images, len(records))
-    measured = {"loss": math.fsum(losses) / len(losses), **scoring.result()[0].by_name()}
+    return _compare_monitored(monitored, losses, scoring.result()[0], config, device)
+
+
+def _compare_monitored(
+    monitored: float, losses: Sequence[float], scores: Scores, config: Config, device: torch.device
+) -> Reproduction:
+    measured = {"loss": math.fsum(losses) / len(losses), **scores.by_name()}
     name = config.checkpoint.monitor.removeprefix("val/")
     return compare(monitored, measured[name], config, device, is_loss=name == "loss")
 

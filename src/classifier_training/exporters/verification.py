@@ -43,13 +43,9 @@ def compare_onnx(
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     figures: dict[str, Any] = {"passed": False, "num_images": len(images), "tolerance": tolerance}
     figures |= {"sha256": sha256, "versions": versions()}
-    num_wrong = int((~np.isfinite(expected).all(axis=1)).sum())
-    if num_wrong:
-        return figures | {
-            "max_abs_logit_difference": None,
-            "reason": f"a logit of the model itself is not a finite number for {num_wrong} of {len(images)} images: its"
-            " training diverged; export other weights",
-        }
+    reason = _reason_of_model(expected)
+    if reason is not None:
+        return figures | {"max_abs_logit_difference": None, "reason": reason}
     try:
         session = open_session(path, num_threads=None)
         compared = [_compare(session, images.numpy(), expected, size) for size in batch_sizes]
@@ -91,6 +87,17 @@ def _compare(session: Any, images: NDArray[np.float32], expected: NDArray[Any], 
         # JSON has no NaN, and a NaN on either side is a difference
         "max_abs_logit_difference": difference if math.isfinite(difference) else None,
     }
+
+
+def _reason_of_model(logits: NDArray[Any]) -> str | None:
+    """Why a model cannot be exported whose logits (n, K) are these; None: it can."""
+    num_wrong = int((~np.isfinite(logits).all(axis=1)).sum())
+    if not num_wrong:
+        return None
+    return (
+        f"a logit of the model itself is not a finite number for {num_wrong} of {len(logits)} images: its"
+        " training diverged; export other weights"
+    )
 
 
 def _reason(figures: dict[str, Any]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -45,17 +47,24 @@ def export_verified(
     figures: dict[str, Any] = {"passed": False, "form": form.name, **asdict(settings), **(record or {})}
     metadata = {"versions": json.dumps(versions())} | (card.to_metadata() if card else {})
     advice = f"free memory of this machine, on whose CPU {len(images)} images are computed at once"
-    try:
-        with explain_out_of_memory(f"exporting {path}", advice), atomic_path(path) as temporary:
-            form.build(model, temporary, images, settings, metadata)
-            figures |= form.acceptance(temporary, model, images, settings.tolerance)
-            if not figures["passed"]:
-                raise VerificationError(figures["reason"])
-    except (ExportError, OutOfMemoryError) as error:
-        path.unlink(missing_ok=True)  # an older file would hold other weights
-        write_json(verification, figures | {"reason": str(error)})
-        raise
+    recorded = _failure_recorded(path, verification, figures)
+    with recorded, explain_out_of_memory(f"exporting {path}", advice), atomic_path(path) as temporary:
+        form.build(model, temporary, images, settings, metadata)
+        figures |= form.acceptance(temporary, model, images, settings.tolerance)
+        if not figures["passed"]:
+            raise VerificationError(figures["reason"])
     if card is not None:
         write_json(folder.labels_mapping, labels_mapping(card.classes, card.preprocessing))
     write_json(verification, figures)
     return figures
+
+
+@contextlib.contextmanager
+def _failure_recorded(path: Path, verification: Path, figures: Mapping[str, Any]) -> Iterator[None]:
+    """Writes why there is no file, and what is known of it until then."""
+    try:
+        yield
+    except (ExportError, OutOfMemoryError) as error:
+        path.unlink(missing_ok=True)  # an older file would hold other weights
+        write_json(verification, {**figures, "reason": str(error)})
+        raise

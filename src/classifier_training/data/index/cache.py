@@ -70,10 +70,7 @@ def load_index(
     index, is_new = _current(path, root, decoding), False
     if index is None:
         try:
-            with one_at_a_time(path):  # the other ranks of a run wait, instead of reading all images as well
-                index = _current(path, root, decoding)
-                is_new = index is None
-                index = index or _build(path, find, _open(path), decoding, checking, shown_root(root))
+            index, is_new = _build_once(path, root, find, decoding, checking)
         except OSError as error:
             if not is_cache_error(error, cache):
                 raise
@@ -94,6 +91,17 @@ def _note_use(index: Index, cache: Path) -> None:
     for location, *_ in index.metadata["watched"]:
         if Path(location).is_relative_to(cache):
             note_use(Path(location).parent, cache)
+
+
+def _build_once(
+    path: Path, root: str, find: Callable[[], Listing], decoding: Decoding, checking: Progress | None
+) -> tuple[Index, bool]:
+    """The index, and whether this process has built it: the others wait, instead of reading all images as well."""
+    with one_at_a_time(path):
+        index = _current(path, root, decoding)
+        if index is not None:
+            return index, False
+        return _build(path, find, _open(path), decoding, checking, shown_root(root)), True
 
 
 def _build(

@@ -93,9 +93,7 @@ class RowWriter:
         """
         count = len(names)
         _refuse_other_than_unicode(location, names, labels)
-        if not _is_unicode("".join(filter(None, groups or ()))):
-            name, group = next(pair for pair in zip(names, groups or (), strict=True) if not _is_unicode(pair[1] or ""))
-            raise DataError(f"the group {group!a} of {location}/{name} is not Unicode text; rename it")
+        _refuse_other_groups_than_unicode(location, names, groups or ())
         columns: dict[str, Sequence[Any]] = {
             "place": [location] * count,
             "name": names,
@@ -175,6 +173,12 @@ def record_at(location: str, name: str, offset: int | None, size: int | None, st
     if offset is None:
         return ImageRecord(os.path.join(location, name), stamp=stamp)  # noqa: PTH118 - called once an image
     return ImageRecord(location, offset, size, name, stamp)
+
+
+def _refuse_other_groups_than_unicode(location: str, names: Sequence[str], groups: Sequence[str | None]) -> None:
+    if not _is_unicode("".join(filter(None, groups))):
+        name, group = next(pair for pair in zip(names, groups, strict=True) if not _is_unicode(pair[1] or ""))
+        raise DataError(f"the group {group!a} of {location}/{name} is not Unicode text; rename it")
 
 
 def _refuse_other_than_unicode(location: str, names: Sequence[str], labels: str | Sequence[str]) -> None:

@@ -80,20 +80,24 @@ def fetch(
     if scheme.lower() in {"file", "local"} and "::" not in address:
         return _plain_file(path)
     copy = copy_path(address, cache, opened_by)
-    if copy.is_file() and not revalidate:
-        note_use(copy.parent, cache)
-        return copy
+    if revalidate or not copy.is_file():
 
-    def tried(action: Callable[[], Any]) -> Any:
-        return with_retries(action, f"cannot fetch {shown(address)}", cache, attempts, sleep, address=address)
+        def tried(action: Callable[[], Any]) -> Any:
+            return with_retries(action, f"cannot fetch {shown(address)}", cache, attempts, sleep, address=address)
 
+        _bring_up_to_date(copy, address, cache, named_by, tried)
+    note_use(copy.parent, cache)
+    return copy
+
+
+def _bring_up_to_date(
+    copy: Path, address: str, cache: Path, named_by: str | None, tried: Callable[[Callable[[], Any]], Any]
+) -> None:
     version = tried(lambda: _version(address, named_by))
     if not version.is_of(copy):
         with writing_to(cache), one_at_a_time(copy):
             if not version.is_of(copy):  # another process may have been first
                 tried(lambda: _download(address, copy, version, named_by))
-    note_use(copy.parent, cache)
-    return copy
 
 
 def _plain_file(path: str) -> Path:

@@ -52,17 +52,22 @@ def with_retries(
         except Exception as error:
             if cache is not None and is_cache_error(error, cache):
                 raise
-            cause = _cause(error)
-            if isinstance(cause, FileNotFoundError) or _status(cause) in {404, 410}:
-                raise MissingFileError(f"{what}: it does not exist") from None
-            reason = _permanent_reason(cause)
-            if reason is None and attempt == attempts:
-                reason = f"{first_line(cause)} (tried {f'{attempts} times' if attempts > 1 else 'once'})"
-            if reason is not None:
-                raise DataError(f"{what}: {redacted(reason, address)}") from None
+            final = _final_error(_cause(error), what, address, tried=attempts if attempt == attempts else None)
+            if final is not None:
+                raise final from None
         # different processes must not come back at the same moment
         sleep(min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (attempt - 1)) * _JITTER.uniform(0.5, 1.0))
     raise ValueError(f"attempts={attempts} must be 1 or more")
+
+
+def _final_error(cause: BaseException, what: str, address: str, *, tried: int | None) -> DataError | None:
+    """What is raised for good; None: the action is tried again. ``tried``: how often it was, where that is enough."""
+    if isinstance(cause, FileNotFoundError) or _status(cause) in {404, 410}:
+        return MissingFileError(f"{what}: it does not exist")
+    reason = _permanent_reason(cause)
+    if reason is None and tried is not None:
+        reason = f"{first_line(cause)} (tried {f'{tried} times' if tried > 1 else 'once'})"
+    return None if reason is None else DataError(f"{what}: {redacted(reason, address)}")
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -64,31 +64,45 @@ def list_shards(
         return None
     flat = shards.all()
     cache = cache or cache_folder()
-    rows, paths, warnings = RowWriter(), list[str](), list(shards.warnings)
-    hashes: dict[Split | None, list[np.ndarray[Any, Any]]] = {}
-    found_in = _read_all(flat, cache, progress, on_missing_label)
-    num_unlabelled, skipped = 0, list[str]()
-    for (split, shard), (path, found) in zip(flat, found_in, strict=True):
-        paths.append(path)
-        num_unlabelled += found.num_unlabelled
-        skipped += found.skipped
-        if not found.names:
-            warnings.append(f"the shard {shown(shard)} holds no images")
-        rows.add(path, found.names, found.labels, split=split, offsets=found.offsets, sizes=found.sizes)
-        hashes.setdefault(split, []).append(np.array(found.key_hashes, np.int64))
-    warnings += skipped_notice(shown(root), skipped)
-    if num_unlabelled:
-        warnings.append(f"{num_unlabelled} image(s) of {shown(root)} have no label and are left out")
+    contents = _Contents()
+    for (split, shard), (path, found) in zip(flat, _read_all(flat, cache, progress, on_missing_label), strict=True):
+        contents.add(split, shard, path, found)
+    paths, warnings = contents.paths, [*shards.warnings, *contents.warnings(shown(root))]
     if shards.folder == root:
         _check_manifest(root, [(shard, path) for (_, shard), path in zip(flat, paths, strict=True)], cache)
-    table = rows.table()
-    warnings += _repeated_keys(table, hashes)
+    table = contents.rows.table()
+    warnings += _repeated_keys(table, contents.key_hashes)
     names = _class_names(root, shards.folder, cache, warnings)
     if names is not None:
         paths.append(str(names.path))
         table, more = with_class_names(table, names)
         warnings += more
     return Listing(_layout(shards), table, shards.locations, warnings, [*shards.watched_folders(), *paths])
+
+
+class _Contents:
+    """What the shards hold, shard by shard: their rows and local paths, and the hashes of the keys of each split."""
+
+    def __init__(self) -> None:
+        self.rows, self.paths = RowWriter(), list[str]()
+        self.key_hashes: dict[Split | None, list[np.ndarray[Any, Any]]] = {}
+        self._empty, self._skipped, self._num_unlabelled = list[str](), list[str](), 0
+
+    def add(self, split: Split | None, shard: str, path: str, found: ShardSamples) -> None:
+        self.paths.append(path)
+        self._num_unlabelled += found.num_unlabelled
+        self._skipped += found.skipped
+        if not found.names:
+            self._empty.append(shard)
+        self.rows.add(path, found.names, found.labels, split=split, offsets=found.offsets, sizes=found.sizes)
+        self.key_hashes.setdefault(split, []).append(np.array(found.key_hashes, np.int64))
+
+    def warnings(self, root: str) -> list[str]:
+        warnings = [f"the shard {shown(shard)} holds no images" for shard in self._empty]
+        warnings += skipped_notice(root, self._skipped)
+        if self._num_unlabelled:
+            warnings.append(f"{self._num_unlabelled} image(s) of {root} have no label and are left out")
+        return warnings
 
 
 def _read_all(

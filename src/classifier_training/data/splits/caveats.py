@@ -80,19 +80,30 @@ def copy_warnings(
         warnings.append(
             f"{len(mixed)} image(s) have one content under several labels ({num_contents} different image(s)): {first}"
         )
-    seen: set[tuple[str, int, int]] = set()
-    again: list[str] = []
-    for row in np.sort(order[(counts > 1)[of_set]])[:_MAX_COMPARED].tolist():
-        one = path(row)
-        key = (one, int(labels[row]), 0 if splits is None else int(splits[row]))
-        if key in seen:
-            again.append(one)
-        seen.add(key)
+    again = _listed_again(np.sort(order[(counts > 1)[of_set]]), labels, path, splits)
     if again:
         warnings.append(
             f"{len(again)} image(s) are listed again with the same label, and count again: {name_some(again)}"
         )
     return warnings
+
+
+def _listed_again(
+    rows: Rows,
+    labels: NDArray[np.integer[Any]],
+    path: Callable[[int], str],
+    splits: NDArray[np.integer[Any]] | None,
+) -> list[str]:
+    """The paths among those of equal content that were there before, with the same label and in the same split."""
+    seen: set[tuple[str, int, int]] = set()
+    again: list[str] = []
+    for row in rows[:_MAX_COMPARED].tolist():
+        one = path(row)
+        key = (one, int(labels[row]), 0 if splits is None else int(splits[row]))
+        if key in seen:
+            again.append(one)
+        seen.add(key)
+    return again
 
 
 def group_warnings(index: Index, splits: Mapping[Split, Rows], policy: OnGroupOverlap) -> list[str]:

@@ -153,7 +153,6 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
     verification, onnx = _read_export(reader, run, config, results)
     monitor, best_epoch, best_score = _best(results, metrics, config)
     timings = reader.read(run.timings, read_curves) or Curves()
-    max_epochs = setting(config, "trainer", "max_epochs")
     return RunData(
         root=run.root,
         name=plain_name(run.root),
@@ -162,7 +161,7 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         environment=_read_environment(reader, run, "versions and hardware are not known"),
         classes=next((one.classes for one in (final, validation, statistics, sampler) if one is not None), ()),
         num_epochs=results.epochs if results else metrics.epochs[-1] + 1 if metrics.epochs else 0,
-        max_epochs=max_epochs if isinstance(max_epochs, int) else None,
+        max_epochs=_max_epochs(config),
         metrics=metrics,
         timings=timings,
         seconds=(sum(timings.known("seconds")) or results.seconds) if results else None,  # of all processes of a run
@@ -181,6 +180,11 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         commands=_commands(run, is_finished=results is not None, is_exported=onnx is not None),
         missing=tuple(reader.missing),
     )
+
+
+def _max_epochs(config: Mapping[str, Any]) -> int | None:
+    max_epochs = setting(config, "trainer", "max_epochs")
+    return max_epochs if isinstance(max_epochs, int) else None
 
 
 def _best(
