@@ -19,7 +19,7 @@ from classifier_training.data.index.table import Index, RowRecords
 from classifier_training.data.sources.address import absolute_root
 from classifier_training.data.sources.detect import shown_root
 from classifier_training.data.sources.table import Columns
-from classifier_training.data.splits.make import SPLIT_RULE, Rows, make_splits
+from classifier_training.data.splits.make import SPLIT_RULE, Rows, Splits, make_splits
 from classifier_training.errors import DataError
 from classifier_training.files.text import name_some
 from classifier_training.types import SPLITS, Progress, Sample, Split

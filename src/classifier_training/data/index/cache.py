@@ -99,9 +99,8 @@ def _build_once(
     """The index, and whether this process has built it: the others wait, instead of reading all images as well."""
     with one_at_a_time(path):
         index = _current(path, root, decoding)
-        if index is not None:
-            return index, False
-        return _build(path, find, _open(path), decoding, checking, shown_root(root)), True
+        is_new = index is None
+        return index or _build(path, find, _open(path), decoding, checking, shown_root(root)), is_new
 
 
 def _build(
