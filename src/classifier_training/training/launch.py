@@ -17,7 +17,8 @@ from classifier_training.config.schema import Config
 from classifier_training.errors import ConfigError
 from classifier_training.run.place import ALONE
 from classifier_training.terminal.terminal import Terminal
-from classifier_training.training.group import Group, join_group
+from classifier_training.training.group import Group
+from classifier_training.training.join import join_group
 from classifier_training.training.plan import Plan
 from classifier_training.training.resume import RESUMABLE_SETTINGS, Resumed, read_resumed
 from classifier_training.training.start import New
