@@ -227,7 +227,11 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             decoding=self._decoding,
         )
         loader = train_loader(
-            dataset, batches, num_workers=self._num_workers(), normalization=self._loader_normalization()
+            dataset,
+            batches,
+            num_workers=self._num_workers(),
+            num_epochs=self._num_epochs(),
+            normalization=self._loader_normalization(),
         )
         return keep_shared(loader)
 
@@ -297,6 +301,11 @@ class ImageFolderDataModule(lightning.LightningDataModule):
     def _num_workers(self) -> int:
         num_ranks = getattr(self.trainer, "num_devices", 1)
         return num_loader_processes(self.config.num_workers, num_ranks)
+
+    def _num_epochs(self) -> int | None:
+        """Epochs of the training; None: it is not known."""
+        num_epochs: int | None = getattr(self.trainer, "max_epochs", None)
+        return None if num_epochs == -1 else num_epochs
 
     def _position(self) -> tuple[int, int]:
         """Epoch and batch at which training would resume."""

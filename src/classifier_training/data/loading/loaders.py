@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from classifier_training.data.loading.batch_memory import BatchMemory
 from classifier_training.data.loading.dataset import EvaluationDataset, ImageDataset, TrainDataset
 from classifier_training.data.loading.failures import check_shared_memory
 from classifier_training.data.loading.normalize import normalize_batch
-from classifier_training.data.sampling.batches import SampledIndices
+from classifier_training.data.sampling.batches import EpochBatchSampler, SampledIndices
 from classifier_training.data.sampling.evaluation import EvaluationShare
 from classifier_training.run.cpus import decide_loader_processes
 from classifier_training.run.surroundings import mark_loader_start
@@ -46,10 +46,13 @@ class BatchLoader(DataLoader[ClassificationBatch]):
         self.normalization = normalization
 
     def __iter__(self) -> Iterator[ClassificationBatch]:  # type: ignore[override]  # what torch returns is private
-        batches = super().__iter__()
+        batches = self._batches()
         if self.normalization is None:
             return batches
         return map(functools.partial(normalize_batch, preprocessing=self.normalization), batches)
+
+    def _batches(self) -> Iterator[ClassificationBatch]:
+        return super().__iter__()
 
     def _get_iterator(self) -> Any:
         """Called by torch whenever it starts loader processes."""
@@ -77,22 +80,100 @@ class BatchLoader(DataLoader[ClassificationBatch]):
             return None
 
 
+class TrainLoader(BatchLoader):
+    """A `BatchLoader` whose processes begin the next epoch while the last batches of one are in use.
+
+    So they do not wait at the end of an epoch, and the next one starts with batches that are there. What an epoch
+    holds follows from its number. Where another one is asked for than the next, or an epoch was left early, what was
+    loaded ahead is thrown away.
+
+    Args:
+        dataset: Gives whole batches as uint8.
+        batches: The samples of each batch.
+        num_epochs: Epochs of the training, after which nothing is loaded ahead; None: it is not known.
+        options: Of `BatchLoader`.
+    """
+
+    def __init__(
+        self, dataset: TrainDataset, batches: EpochBatchSampler, *, num_epochs: int | None = None, **options: Any
+    ) -> None:
+        super().__init__(dataset, batch_sampler=batches, **options)
+        self._onward = _Onward(batches, num_epochs)
+        self._next_epoch: int | None = None
+        self._given = _Batches(iter(()), 0)
+
+    @property
+    def _index_sampler(self) -> Any:
+        """What torch iterates over to tell loader processes what a batch holds."""
+        return self._onward if self.num_workers else self.batch_sampler
+
+    def _batches(self) -> Iterator[ClassificationBatch]:
+        if not self.num_workers:
+            return super()._batches()
+        batches = self._onward.batches
+        epoch, start = batches.position
+        is_next = start == 0 and epoch == self._next_epoch and self._onward.holds(epoch)
+        if self._iterator is not None and self._given.num_left == 0 and is_next:
+            iterator: Any = self._iterator
+            batches.sampler.sample_epoch()  # begun now, as by a new iteration
+        else:
+            iterator = super()._batches()
+        self._next_epoch = epoch + 1
+        self._given = _Batches(iterator, len(batches) - start)
+        return self._given
+
+
+class _Onward:
+    """The batches of an epoch and of those after it."""
+
+    def __init__(self, batches: EpochBatchSampler, num_epochs: int | None) -> None:
+        self.batches = batches
+        self.num_epochs = num_epochs
+
+    def holds(self, epoch: int) -> bool:
+        """Whether a later epoch follows."""
+        return self.num_epochs is None or epoch < self.num_epochs
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[SampledIndices]:
+        return self.batches.onward(self.num_epochs)
+
+
+class _Batches(Iterator[ClassificationBatch]):
+    """The next ``num_left`` batches of an iterator that does not end with them."""
+
+    def __init__(self, iterator: Iterator[ClassificationBatch], num_left: int) -> None:
+        self._iterator = iterator
+        self.num_left = num_left
+
+    def __next__(self) -> ClassificationBatch:
+        if not self.num_left:
+            raise StopIteration
+        self.num_left -= 1
+        return next(self._iterator)
+
+
 def train_loader(
     dataset: TrainDataset,
-    batches: Sampler[SampledIndices],
+    batches: EpochBatchSampler,
     *,
     num_workers: int | None = None,
+    num_epochs: int | None = None,
     normalization: Preprocessing | None = None,
 ) -> BatchLoader:
     """Batches to train on.
 
     Args:
         dataset: The images.
-        batches: The samples of each batch; its ``batch_size`` is that of the largest.
+        batches: The samples of each batch.
         num_workers: Loader processes; None: by CPU count.
+        num_epochs: Epochs of the training, see `TrainLoader`.
         normalization: Makes batches float32 and normalised; None leaves them uint8.
     """
-    return BatchLoader(dataset, normalization=normalization, batch_sampler=batches, **loader_options(num_workers))
+    options = loader_options(num_workers)
+    return TrainLoader(dataset, batches, num_epochs=num_epochs, normalization=normalization, **options)
 
 
 def evaluation_loader(

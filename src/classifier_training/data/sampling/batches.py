@@ -65,6 +65,12 @@ class EpochBatchSampler(Sampler[SampledIndices]):
         self.sampler.set_epoch(epoch)
         self._resume = (epoch, batch)
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """Epoch and batch that the next iteration starts at."""
+        epoch = self.sampler.epoch
+        return epoch, self._resume[1] if self._resume is not None and self._resume[0] == epoch else 0
+
     def sampled(self, epoch: int, num_batches: int | None = None, rank: int | None = None) -> SampledIndices:
         """What the first batches of an epoch hold, in the order of the epoch.
 
@@ -80,11 +86,24 @@ class EpochBatchSampler(Sampler[SampledIndices]):
         return max(1, self.sampler.num_samples // (self.batch_size * self.world_size))
 
     def __iter__(self) -> Iterator[SampledIndices]:
-        epoch = self.sampler.epoch
+        epoch, start = self.position
         order = self.sampler.sample_epoch()
-        start = self._resume[1] if self._resume is not None and self._resume[0] == epoch else 0
         for batch in range(start, len(self)):
             yield self._cut(order, epoch, batch, batch + 1, self.rank)
+
+    def onward(self, num_epochs: int | None) -> Iterator[SampledIndices]:
+        """What an iteration yields, and then the epochs after it, which do not count as begun.
+
+        Args:
+            num_epochs: Epochs of the training; None: there is no last one.
+        """
+        epoch, _ = self.position
+        yield from self
+        while num_epochs is None or epoch + 1 < num_epochs:
+            epoch += 1
+            order = self.sampler.sample_ahead(epoch)
+            for batch in range(len(self)):
+                yield self._cut(order, epoch, batch, batch + 1, self.rank)
 
     def _cut(self, order: NDArray[np.int64], epoch: int, start: int, stop: int, rank: int | None) -> SampledIndices:
         """The part of the epoch from batch ``start`` to before batch ``stop``."""

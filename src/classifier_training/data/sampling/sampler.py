@@ -51,6 +51,7 @@ class EpochSampler(DistributedSampler[int], ABC):
         self._given_share = None if rank is None or world_size is None else (rank, world_size)
         self._sampled_epoch: int | None = None
         self._sampled = np.empty(0, np.int64)
+        self._ahead: tuple[int, NDArray[np.int64]] | None = None
 
     @property
     def rank(self) -> int:  # type: ignore[override]  # torch's is set when its sampler is made
@@ -78,10 +79,21 @@ class EpochSampler(DistributedSampler[int], ABC):
         """
         # freed before the next one takes as much memory
         self._sampled_epoch, self._sampled = None, np.empty(0, np.int64)
-        sampled = self._sample(self.epoch)
+        if self._ahead is not None and self._ahead[0] == self.epoch:
+            sampled = self._ahead[1]
+        else:
+            sampled = self._sample(self.epoch)
+        self._ahead = None
         sampled.flags.writeable = False
         self._sampled_epoch, self._sampled = self.epoch, sampled
         self.epoch += 1
+        return sampled
+
+    def sample_ahead(self, epoch: int) -> NDArray[np.int64]:
+        """Samples an epoch that is not chosen yet, and keeps it until `sample_epoch` samples the next one."""
+        sampled = self._sample(epoch)
+        sampled.flags.writeable = False
+        self._ahead = (epoch, sampled)
         return sampled
 
     def __len__(self) -> int:

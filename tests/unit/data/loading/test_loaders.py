@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, cast
@@ -57,8 +58,11 @@ def make_train_loader(
 ) -> BatchLoader:
     dataset = TrainDataset(make_records(root, count), np.arange(count) % 7, TrainTransform(SMALL, STRONG), 0)
     batches = EpochBatchSampler(ShuffleSampler(count, 0), 4)
+    num_epochs = options.pop("num_epochs", None)
     if not options:
-        return train_loader(dataset, batches, num_workers=num_workers, normalization=normalization)
+        return train_loader(
+            dataset, batches, num_workers=num_workers, num_epochs=num_epochs, normalization=normalization
+        )
     settings = loader_options(num_workers) | {"batch_sampler": batches} | options
     return BatchLoader(dataset, normalization=normalization, **settings)
 
@@ -171,12 +175,79 @@ def test_ranks_share_without_padding(tmp_path: Path, world_size: int) -> None:
     assert all(shares)
 
 
+# -- one epoch after the other -----------------------------------------------------------------------------------
+
+
+def num_ahead(loader: BatchLoader) -> int:
+    """Batches that the loader's processes were told to make, and that were not given yet."""
+    iterator: Any = loader._iterator
+    return int(iterator._send_idx - iterator._rcvd_idx)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_epochs_are_those_of_a_loader_without_processes_in_whichever_order_they_are_asked_for(
+    tmp_path: Path, num_workers: int
+) -> None:
+    alone, loader = (make_train_loader(tmp_path, count, 20) for count in (0, num_workers))
+
+    def epochs(loader: Any) -> Iterator[list[ClassificationBatch]]:
+        batches: EpochBatchSampler = loader.batch_sampler
+        batches.seek(1, 2)
+        yield from (list(loader) for _ in range(3))
+        yield [next(iter(loader))]  # and leaves that epoch
+        yield list(loader)
+        batches.sampler.set_epoch(2)
+        yield list(loader)
+        batches.seek(3, 4)
+        yield list(loader)
+        batches.seek(4, 5)
+        yield from (list(loader) for _ in range(2))
+        assert batches.sampler.epoch == 6, "what is loaded ahead does not count as begun"
+
+    found = list(epochs(loader))
+
+    for batches, expected in zip(found, epochs(alone), strict=True):
+        assert_same(batches, expected)
+    assert [len(batches) for batches in found] == [3, 5, 5, 1, 5, 5, 1, 0, 5]
+
+
+@pytest.mark.parametrize("num_epochs", [None, 2])
+def test_the_next_epoch_is_begun_before_it_is_asked_for_unless_there_is_none(
+    tmp_path: Path, num_epochs: int | None
+) -> None:
+    loader = make_train_loader(tmp_path, 2, 20, num_epochs=num_epochs)
+
+    for is_last in (False, num_epochs == 2):
+        assert len(list(loader)) == len(loader) == 5
+        assert num_ahead(loader) == (0 if is_last else 4)
+
+
+def test_a_loader_that_ends_goes_on_as_it_should_when_asked_for_more_epochs(tmp_path: Path) -> None:
+    alone, loader = (make_train_loader(tmp_path, count, 20, num_epochs=1) for count in (0, 2))
+
+    for _ in range(3):
+        assert_same(list(loader), list(alone))
+
+
+def test_an_error_in_what_is_loaded_ahead_is_raised_in_its_epoch(tmp_path: Path) -> None:
+    loader = make_train_loader(tmp_path, 1, 4)
+    batches: Any = loader.batch_sampler
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"")
+
+    for epoch in range(3):  # of one batch each, so that two are loaded ahead
+        with pytest.raises(BadImageError, match="the file is empty"):
+            list(loader)
+        assert batches.sampler.epoch == epoch + 1
+        assert num_ahead(loader) == 2
+
+
 # -- shared memory -----------------------------------------------------------------------------------------------
 
 
 @needs_fork
 def test_batches_come_through_shared_memory_and_give_it_back(tmp_path: Path) -> None:
-    loader = make_train_loader(tmp_path, 2)
+    loader = make_train_loader(tmp_path, 2, num_epochs=1)
     expected = iter(make_train_loader(tmp_path, 0))
 
     held: list[ClassificationBatch] = []
@@ -274,10 +345,10 @@ def test_a_broken_file_is_named_and_the_loader_continues_in_the_next_epoch(tmp_p
 @needs_fork
 def test_a_worker_that_dies_is_an_error(tmp_path: Path) -> None:
     loader = make_train_loader(tmp_path, 1, 200)
-    batches: Any = iter(loader)
+    batches, processes = iter(loader), cast("Any", loader._iterator)
     next(batches)
 
-    os.kill(batches._workers[0].pid, signal.SIGKILL)
+    os.kill(processes._workers[0].pid, signal.SIGKILL)
 
     with pytest.raises(RuntimeError, match=r"killed by signal|exited unexpectedly"):
         list(batches)

@@ -94,6 +94,36 @@ def test_seeking_is_not_undone_when_lightning_sets_the_same_epoch() -> None:
     assert list(map(plain, sought)) == whole[3:]
 
 
+@KINDS
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_the_epochs_that_follow_do_not_count_as_begun(kind: str, world_size: int) -> None:
+    whole, onward = (EpochBatchSampler(make_sampler(kind), 8, rank=world_size - 1, world_size=world_size) for _ in "ab")
+    epochs = [list(map(plain, whole)) for _ in range(4)]
+    onward.seek(1, 2)
+
+    found = list(map(plain, onward.onward(num_epochs=4)))
+
+    assert found == [*epochs[1][2:], *epochs[2], *epochs[3]]
+    assert onward.position == (2, 0)
+    assert list(map(plain, onward)) == epochs[2]
+    assert list(map(plain, itertools.islice(onward.onward(None), 2 * len(onward)))) == epochs[3] + list(
+        map(plain, whole)
+    )
+
+
+@KINDS
+def test_what_was_sampled_ahead_is_used_for_its_epoch_only(kind: str) -> None:
+    sampler, reference = make_sampler(kind), make_sampler(kind)
+    epochs = [list(reference) for _ in range(3)]
+
+    assert sampler.sample_ahead(2).tolist() == epochs[2]
+
+    assert [list(sampler) for _ in range(3)] == epochs
+    ahead = sampler.sample_ahead(3)
+    assert sampler.indices(2).tolist() == epochs[2]
+    assert sampler.sample_epoch() is ahead
+
+
 @pytest.mark.parametrize(
     ("num_samples", "batch_size", "world_size", "sizes"),
     [(8, 4, 1, [4, 4]), (9, 4, 1, [4, 4]), (3, 4, 1, [3]), (8, 4, 2, [4]), (7, 4, 2, [4]), (1, 1, 1, [1])],
