@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -11,17 +10,17 @@ import torch
 from torch import Tensor
 
 from classifier_training.config.schema import Config
-from classifier_training.errors import ConfigError
 from classifier_training.metrics.scores import Scores
 from classifier_training.models.attention import repeatable_attention
 from classifier_training.models.backbone import backbone_preprocessing, create_backbone, head_parameters
+from classifier_training.models.device import seed_device
 from classifier_training.models.finite import diverged
 from classifier_training.models.freeze_backbone import FreezeBackbone
 from classifier_training.models.layer_sync import check_activations, keep_activations_in_sync, norms_with_activation
 from classifier_training.models.losses import ClassificationLoss
 from classifier_training.models.metrics import ExactMean, RunningMean
 from classifier_training.models.optim import build_optimizer, build_scheduler, parameter_groups
-from classifier_training.models.settings import ModelSettings
+from classifier_training.models.settings import ModelSettings, read_settings
 from classifier_training.models.steps import num_accumulated, training_length
 from classifier_training.models.task import SingleLabelTask, Task
 from classifier_training.models.training_checks import check_adjustment, check_class_numbers, check_warmup
@@ -67,11 +66,10 @@ class BaseClassificationModel(lightning.LightningModule):
         config: Config | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.settings = _read_settings(settings, config)
+        self.settings = read_settings(settings, config)
         self.classes = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
-        if isinstance(preprocessing, Mapping):
-            preprocessing = Preprocessing.from_dict(dict(preprocessing))
-        self.preprocessing = preprocessing or backbone_preprocessing(backbone, image_size)
+        given = Preprocessing.from_dict(dict(preprocessing)) if isinstance(preprocessing, Mapping) else preprocessing
+        self.preprocessing = given or backbone_preprocessing(backbone, image_size)
         hyperparameters: dict[str, Any] = {
             "backbone": backbone,
             "classes": list(self.classes),
@@ -186,7 +184,7 @@ class BaseClassificationModel(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: ClassificationBatch, batch_idx: int) -> None:
         """Seeds dropout and the like, so that a resumed run equals the uninterrupted one; notes the learning rate."""
-        _seed(self.device, mix_seed(self.settings.seed, self.current_epoch, batch_idx, self.global_rank))
+        seed_device(self.device, mix_seed(self.settings.seed, self.current_epoch, batch_idx, self.global_rank))
         if self.trainer.is_last_batch:  # at the batch's end the schedule has moved on to the next step's rate
             rates = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
             self._last_lr = max(rates)
@@ -317,29 +315,3 @@ class BaseClassificationModel(lightning.LightningModule):
         for name, value in {"loss": loss, **scores}.items():
             # not synchronised: all ranks have it already, and the mean of equal numbers would round
             self.log(f"{stage}/{name}", value, on_epoch=True, batch_size=1, prog_bar=name == "top1")
-
-
-def _read_settings(
-    settings: ModelSettings | Mapping[str, Any] | None, config: Config | Mapping[str, Any] | None
-) -> ModelSettings:
-    """The settings of a model, given in either form."""
-    if settings is not None and config is not None:
-        raise ConfigError("BaseClassificationModel: settings and config are two sources of settings; give one of them")
-    if isinstance(config, Config):
-        warnings.warn(
-            "BaseClassificationModel(config=…) is the form of version 0.1; use settings=ModelSettings.from_config(…)",
-            DeprecationWarning,
-            stacklevel=3,
-        )
-    if config is not None:
-        return ModelSettings.from_config(config)
-    return settings if isinstance(settings, ModelSettings) else ModelSettings.model_validate(dict(settings or {}))
-
-
-def _seed(device: torch.device, seed: int) -> None:
-    """Seeds the generators of a model's device; `torch.manual_seed` takes a millisecond, for devices not in use."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-    elif device.type == "mps":
-        torch.mps.manual_seed(seed)

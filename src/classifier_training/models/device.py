@@ -1,4 +1,4 @@
-"""The device to compute on, and the arithmetic that suits it."""
+"""The device to compute on, the arithmetic that suits it, and its random numbers."""
 
 from __future__ import annotations
 
@@ -53,3 +53,12 @@ def choose_precision(
         return "32-true"
     is_emulated = emulates_bfloat16 or any(capability < (8, 0) for capability in capabilities)
     return "16-mixed" if is_emulated else "bf16-mixed"
+
+
+def seed_device(device: torch.device, seed: int) -> None:
+    """Seeds the generators of a model's device; `torch.manual_seed` takes a millisecond, for devices not in use."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

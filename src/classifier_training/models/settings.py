@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
@@ -14,6 +15,7 @@ from classifier_training.config.schema import (
     SchedulerConfig,
     Section,
 )
+from classifier_training.errors import ConfigError
 
 _SECTIONS: Final = {"seed", "model", "loss", "optimizer", "scheduler"}
 """Of a whole configuration, what a model is made from."""
@@ -70,3 +72,20 @@ class ModelSettings(Section):
             optimizer=config.optimizer,
             scheduler=config.scheduler,
         )
+
+
+def read_settings(
+    settings: ModelSettings | Mapping[str, Any] | None, config: Config | Mapping[str, Any] | None
+) -> ModelSettings:
+    """The settings of a model, given in either form."""
+    if settings is not None and config is not None:
+        raise ConfigError("BaseClassificationModel: settings and config are two sources of settings; give one of them")
+    if isinstance(config, Config):
+        warnings.warn(
+            "BaseClassificationModel(config=…) is the form of version 0.1; use settings=ModelSettings.from_config(…)",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+    if config is not None:
+        return ModelSettings.from_config(config)
+    return settings if isinstance(settings, ModelSettings) else ModelSettings.model_validate(dict(settings or {}))

@@ -37,8 +37,7 @@ def write_examples(
 ) -> bool:
     """Writes ``pictures.json`` and the small images that it names.
 
-    An existing small image is kept as long as the image and its preprocessing are the same. An image that cannot be
-    read any more has none.
+    A small image is kept as long as the image and its preprocessing are the same; an unreadable image has none.
 
     Args:
         folder: Where.

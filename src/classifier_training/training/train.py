@@ -20,11 +20,8 @@ from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.data.loading.failures import explain_loader_failures
-from classifier_training.errors import ConfigError, DivergedError, RunError, TrainingStopped, explain_out_of_memory
+from classifier_training.errors import DivergedError, RunError, TrainingStopped, explain_out_of_memory
 from classifier_training.models.base import BaseClassificationModel
-from classifier_training.models.batch_of_one import batch_of_one
-from classifier_training.models.settings import ModelSettings
-from classifier_training.models.weights import load_pretrained, load_weights_file
 from classifier_training.run.checkpoint_files import resumable_checkpoints
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.processes import is_first_task, is_main_process, requeue_slurm_job, slurm_job
@@ -36,6 +33,7 @@ from classifier_training.tracking.trackers import Trackers
 from classifier_training.training.finish import Trained, TrainResult, finish_run
 from classifier_training.training.group import Group
 from classifier_training.training.launch import join_training, rank_job, start_of_rank
+from classifier_training.training.model import build_model
 from classifier_training.training.plan import Plan, describe_plan, make_plan
 from classifier_training.training.resume import Resumed
 from classifier_training.training.same_devices import check_devices
@@ -93,20 +91,8 @@ def train(
         with report_interruption(terminal, lambda: "before training", None):
             start = find_start(resume, given, None if config is None else Path(config))
             if isinstance(start, Finished):
-                done = start.result
-                terminal.result(
-                    f"{done.run} is finished, there is nothing left to do: {done.split} top-1 {done.test.top1:.2%}"
-                )
-                return done
-            if isinstance(start, Resumed) and start.trained_on is not None and not start.is_trained:
-                check_devices(start.run, start.trained_on, start.config)
-            plan = make_plan(start.config, terminal, start.split_rule)
-            start.check(plan.photos)
-            describe_plan(plan, terminal)
-            size = plan.preprocessing.image_size
-            advice = f"choose a smaller model.name, or lower data.image_size (now {size})"
-            with explain_out_of_memory(f"building {plan.config.model.name}", advice):
-                model = _build_model(plan, terminal, load_weights=start.checkpoint is None)
+                return _report_finished(start, terminal)
+            plan, model = _prepare(start, terminal)
             if dry_run:
                 terminal.info("dry run: settings and photos are valid; nothing was written")
                 return None
@@ -115,6 +101,24 @@ def train(
             run = RunFolder(Path(group.share("run", lambda: str(start.open_run(plan.config).root))))
         with terminal.log_to(run.log) if is_main_process() else contextlib.nullcontext():
             return group.share_result(_train_in(run, plan, model, start, terminal, requests, group))
+
+
+def _report_finished(start: Finished, terminal: Terminal) -> TrainResult:
+    done = start.result
+    terminal.result(f"{done.run} is finished, there is nothing left to do: {done.split} top-1 {done.test.top1:.2%}")
+    return done
+
+
+def _prepare(start: New | Resumed, terminal: Terminal) -> tuple[Plan, BaseClassificationModel]:
+    """Plans, checks and builds what is to be trained, and prints the plan; writes nothing."""
+    if isinstance(start, Resumed) and start.trained_on is not None and not start.is_trained:
+        check_devices(start.run, start.trained_on, start.config)
+    plan = make_plan(start.config, terminal, start.split_rule)
+    start.check(plan.photos)
+    describe_plan(plan, terminal)
+    advice = f"choose a smaller model.name, or lower data.image_size (now {plan.preprocessing.image_size})"
+    with explain_out_of_memory(f"building {plan.config.model.name}", advice):
+        return plan, build_model(plan, terminal, load_weights=start.checkpoint is None)
 
 
 def train_rank(job: Mapping[str, Any]) -> None:
@@ -127,7 +131,7 @@ def train_rank(job: Mapping[str, Any]) -> None:
     with terminal.capture_warnings(), _quiet_libraries(), requests:
         start = start_of_rank(job)
         plan = make_plan(start.config, terminal, start.split_rule)
-        model = _build_model(plan, terminal, load_weights=start.checkpoint is None)
+        model = build_model(plan, terminal, load_weights=start.checkpoint is None)
         with join_training(start, plan, {}, terminal, lambda: requests.are_agreed, job["meeting"]) as group:
             run = RunFolder(Path(group.share("run", str)))
             _train_in(run, plan, model, start, terminal, requests, group)
@@ -265,50 +269,6 @@ def _reached(trainer: lightning.Trainer, plan: Plan, *, is_trained: bool) -> str
         return "before the first step"
     max_epochs = plan.config.trainer.max_epochs
     return f"in epoch {min(trainer.current_epoch + 1, max_epochs)}/{max_epochs} after step {trainer.global_step}"
-
-
-def _build_model(plan: Plan, terminal: Terminal, *, load_weights: bool) -> BaseClassificationModel:
-    """The model; with its starting weights, of which a message is printed, unless a checkpoint is to be loaded."""
-    config, counts = plan.config, plan.photos.counts("train")
-    lightning.seed_everything(config.seed, verbose=False)
-    data = ImageFolderDataModule(config=config.data, preprocessing=plan.preprocessing, photos=plan.photos)
-    model = BaseClassificationModel(
-        config.model.name,
-        plan.photos.classes,
-        settings=ModelSettings.from_config(config),
-        preprocessing=plan.preprocessing,
-        class_counts=counts if config.data.balance == "logit_adjustment" else None,
-        class_weights=data.class_weights() if config.data.balance == "loss_weights" else None,
-    )
-    _check_batch_size(plan, model, terminal)
-    if load_weights and config.model.weights is not None:
-        terminal.info(load_weights_file(model.backbone, Path(config.model.weights)))
-    elif load_weights and config.model.pretrained:
-        terminal.info(load_pretrained(model.backbone, config.model.name))
-    return model
-
-
-def _check_batch_size(plan: Plan, model: BaseClassificationModel, terminal: Terminal) -> None:
-    """Refuses, or warns of, batches of one image for BatchNorm, before anything is written.
-
-    Raises:
-        ConfigError: PyTorch would refuse the first batch.
-    """
-    config = plan.config
-    devices = config.trainer.devices if isinstance(config.trainer.devices, int) else 1
-    share = len(plan.photos.rows["train"]) // max(1, devices * config.trainer.num_nodes)
-    if min(config.data.batch_size, share) > 1 or config.model.freeze_norm_stats:
-        return
-    outcome = batch_of_one(model.backbone, plan.preprocessing.image_size)
-    cause = f"data.batch_size={config.data.batch_size}"
-    cause = cause if config.data.batch_size == 1 else f"{cause} with {share} training image(s) a device"
-    way_out = "set data.batch_size=2 or more, or keep the statistics with model.freeze_norm_stats=true"
-    if outcome == "refused":
-        raise ConfigError(
-            f"{cause}: {config.model.name} has BatchNorm, which cannot be trained on one image at a time; {way_out}"
-        )
-    if outcome == "poor":
-        terminal.warn(f"{cause}: BatchNorm takes its statistics from one image at a time, which are poor; {way_out}")
 
 
 @contextlib.contextmanager

@@ -5,16 +5,16 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import secrets
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from classifier_training.data.cache.locks import held_locks, new_lock, remove_lock
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 _USERS: Final = "users"
-_SUFFIX: Final = ".lock"
 _MOST_HELD: Final = 64
 """Each takes an open file; a program that uses more cache folders no longer protects the first ones."""
 _held: Final[dict[Path, BaseFileLock]] = {}
@@ -39,9 +39,8 @@ def used_since(cache: Path) -> float | None:
 
     Removes the locks of processes that have been killed.
     """
-    alive = [path for path in (cache / _USERS).glob(f"*{_SUFFIX}") if _is_alive(path)]
     times = []
-    for path in alive:
+    for path in held_locks(cache / _USERS):
         with contextlib.suppress(OSError):
             times.append(path.stat().st_mtime)
     return min(times, default=None)
@@ -51,13 +50,7 @@ def _register(cache: Path) -> None:
     with _holding:
         if cache in _held:
             return
-        from filelock import FileLock
-
-        folder = cache / _USERS
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}", thread_local=False)
-        lock.acquire(blocking=False)
-        _held[cache] = lock
+        _held[cache] = new_lock(cache / _USERS, parents=True)
         if len(_held) > _MOST_HELD:
             _release(next(iter(_held)), os.getpid())
         atexit.register(_release, cache, os.getpid())
@@ -68,19 +61,4 @@ def _release(cache: Path, pid: int) -> None:
         return
     lock = _held.pop(cache)
     lock.release()
-    with contextlib.suppress(OSError):
-        Path(lock.lock_file).unlink(missing_ok=True)
-
-
-def _is_alive(path: Path) -> bool:
-    from filelock import FileLock
-
-    lock = FileLock(path, thread_local=False)
-    try:
-        lock.acquire(blocking=False)
-    except OSError:  # it is held (a timeout is an OSError), or another user's: rather keep too much
-        return True
-    lock.release()
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
-    return False
+    remove_lock(Path(lock.lock_file))

@@ -30,7 +30,7 @@ from classifier_training.files.atomic import write_json
 
 _LOCK_FILE: Final = ".lock"
 _LOCK_SECONDS: Final = 300.0
-_OLD: Final = ".old-"
+OLD: Final = ".old-"  # how the name of a folder begins that is being removed
 _BLOCK_BYTES: Final = 512
 FORMAT_VERSION: Final = 1
 META_FILE: Final = "meta.json"
@@ -82,7 +82,7 @@ class CacheStore:
     def clean(self) -> None:
         """Removes what a killed process left half made or half removed."""
         for path in self.folder.iterdir():
-            if path.name.startswith((_NEW, _OLD)):
+            if path.name.startswith((_NEW, OLD)):
                 shutil.rmtree(path, ignore_errors=True)
 
     def stored(self) -> list[StoredCache]:
@@ -118,14 +118,22 @@ class CacheStore:
         return removed
 
     def remove(self, folder: Path) -> bool:
-        """Removes a cache; False where the system does not let it go. Who has its files open keeps what is open."""
-        old = self.folder / f"{_OLD}{secrets.token_hex(8)}"
-        try:
-            folder.rename(old)
-        except OSError:
-            return False
-        shutil.rmtree(old, ignore_errors=True)
-        return True
+        """Removes a cache; see `remove_folder`."""
+        return remove_folder(folder)
+
+
+def remove_folder(folder: Path) -> bool:
+    """Removes a folder of the cache at once; False where the system does not let it go.
+
+    Who has its files open keeps what is open.
+    """
+    old = folder.with_name(f"{OLD}{secrets.token_hex(8)}")
+    try:
+        folder.rename(old)
+    except OSError:
+        return False
+    shutil.rmtree(old, ignore_errors=True)
+    return True
 
 
 def _look_at(folder: Path) -> StoredCache:

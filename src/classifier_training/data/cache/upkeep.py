@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +13,7 @@ from typing import Final, Literal
 
 from classifier_training.data.cache.live import used_since
 from classifier_training.data.cache.locations import CHOSEN_SHARE
-from classifier_training.data.cache.store import CacheStore
+from classifier_training.data.cache.store import OLD, CacheStore, remove_folder
 from classifier_training.data.cache.users import is_used
 
 Kind = Literal["images", "index", "remote", "unpacked"]
@@ -28,7 +27,6 @@ KINDS: Final[dict[Kind, str]] = {
 IMAGES_FOLDER: Final = "pictures"  # as in version 0.1
 PHOTOS_FILE: Final = "photos.txt"
 _BOUNDED: Final[tuple[Kind, ...]] = ("index", "remote", "unpacked")
-_OLD: Final = ".old-"
 _MARGIN_SECONDS: Final = 2.0  # file systems count whole seconds, some of them two
 
 
@@ -62,7 +60,7 @@ def remove_entries(cache: Path, entries: Iterable[CacheEntry]) -> list[CacheEntr
     """Removes what no running process uses; returns what is gone."""
     removed = []
     store = CacheStore(cache / IMAGES_FOLDER)
-    for left in [*cache.glob(f"remote/{_OLD}*"), *cache.glob(f"unpacked/{_OLD}*")]:  # by a process that was killed
+    for left in [*cache.glob(f"remote/{OLD}*"), *cache.glob(f"unpacked/{OLD}*")]:  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     for entry in entries:
         if entry.is_used:
@@ -71,7 +69,7 @@ def remove_entries(cache: Path, entries: Iterable[CacheEntry]) -> list[CacheEntr
             with store.locked():
                 is_gone = not is_used(entry.path) and store.remove(entry.path)
         else:
-            is_gone = _remove_index(entry.path) if entry.kind == "index" else _remove_folder(entry.path)
+            is_gone = _remove_index(entry.path) if entry.kind == "index" else remove_folder(entry.path)
         if is_gone:
             removed.append(entry)
     return removed
@@ -174,14 +172,4 @@ def _remove_index(path: Path) -> bool:
             file.unlink(missing_ok=True)
     except OSError:
         return False
-    return True
-
-
-def _remove_folder(folder: Path) -> bool:
-    old = folder.with_name(f"{_OLD}{secrets.token_hex(8)}")
-    try:
-        folder.rename(old)
-    except OSError:
-        return False
-    shutil.rmtree(old, ignore_errors=True)
     return True

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import tempfile
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from classifier_training.data.cache.locks import held_locks, new_lock, remove_lock
 from classifier_training.data.cache.marks import CacheMarks
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 _FOLDER: Final = "users"
-_LOCK_SUFFIX: Final = ".lock"
 _MARKS_SUFFIX: Final = ".marks"
 
 
@@ -45,18 +44,13 @@ class CacheUse:
         Raises:
             OSError: Nothing can be written there.
         """
-        from filelock import FileLock
-
-        users = folder / _FOLDER
-        users.mkdir(exist_ok=True)
-        path = users / f"{os.getpid()}-{secrets.token_hex(4)}{_LOCK_SUFFIX}"
-        lock = FileLock(path, thread_local=False)
-        lock.acquire(blocking=False)
+        lock = new_lock(folder / _FOLDER)
+        path = Path(lock.lock_file)
         try:
             return cls(CacheMarks.create(path.with_suffix(_MARKS_SUFFIX), count), lock, after)
         except OSError:
             lock.release()
-            _remove(path)
+            remove_lock(path, _MARKS_SUFFIX)
             raise
 
     @classmethod
@@ -80,8 +74,7 @@ class CacheUse:
 
 def is_used(folder: Path) -> bool:
     """Whether a run that is alive uses a cache; removes what dead ones left in it."""
-    alive = [path for path in (folder / _FOLDER).glob(f"*{_LOCK_SUFFIX}") if _is_alive(path)]
-    return bool(alive)
+    return bool(held_locks(folder / _FOLDER, _MARKS_SUFFIX))
 
 
 def _end(pid: int, marks: Path | None, lock: BaseFileLock | None, after: Callable[[], None] | None) -> None:
@@ -92,25 +85,6 @@ def _end(pid: int, marks: Path | None, lock: BaseFileLock | None, after: Callabl
             marks.unlink()
     if lock is not None:
         lock.release()
-        _remove(Path(lock.lock_file))
+        remove_lock(Path(lock.lock_file), _MARKS_SUFFIX)
     if after is not None:
         after()
-
-
-def _is_alive(path: Path) -> bool:
-    from filelock import FileLock
-
-    lock = FileLock(path, thread_local=False)
-    try:
-        lock.acquire(blocking=False)
-    except OSError:  # it is held (a timeout is an OSError), or another user's: rather keep too much
-        return True
-    lock.release()
-    _remove(path)
-    return False
-
-
-def _remove(path: Path) -> None:
-    for file in (path.with_suffix(_MARKS_SUFFIX), path):
-        with contextlib.suppress(OSError):
-            file.unlink(missing_ok=True)

@@ -74,23 +74,22 @@ def load_index(
         except OSError as error:
             if not is_cache_error(error, cache):
                 raise
-            elsewhere = _elsewhere(cache, error) / path.name
-            return _build(elsewhere, find, _open(path), decoding, checking, shown_root(root))
+            return _build(_elsewhere(cache, error) / path.name, find, _open(path), decoding, checking, shown_root(root))
     if checking is not None and not is_new:
         checking(len(index), len(index))
-    _note_use(index, cache)
-    if is_new:
-        with contextlib.suppress(OSError):  # another process may remove the same
-            bound_copies(cache, copies_limit)
+    _look_after_cache(cache, index, copies_limit, is_new=is_new)
     return index
 
 
-def _note_use(index: Index, cache: Path) -> None:
-    """Of the index, and of what was unpacked or fetched for it."""
+def _look_after_cache(cache: Path, index: Index, copies_limit: int | None, *, is_new: bool) -> None:
+    """Notes the use of the index and of what was unpacked or fetched for it; a new one makes the rest smaller."""
     note_use(index.path, cache)
     for location, *_ in index.metadata["watched"]:
         if Path(location).is_relative_to(cache):
             note_use(Path(location).parent, cache)
+    if is_new:
+        with contextlib.suppress(OSError):  # another process may remove the same
+            bound_copies(cache, copies_limit)
 
 
 def _build_once(

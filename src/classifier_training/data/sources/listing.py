@@ -92,8 +92,7 @@ class RowWriter:
             weights: Sampling weight of each image.
         """
         count = len(names)
-        _refuse_other_than_unicode(location, names, labels)
-        _refuse_other_groups_than_unicode(location, names, groups or ())
+        _refuse_other_than_unicode(location, names, labels, groups or ())
         columns: dict[str, Sequence[Any]] = {
             "place": [location] * count,
             "name": names,
@@ -175,13 +174,9 @@ def record_at(location: str, name: str, offset: int | None, size: int | None, st
     return ImageRecord(location, offset, size, name, stamp)
 
 
-def _refuse_other_groups_than_unicode(location: str, names: Sequence[str], groups: Sequence[str | None]) -> None:
-    if not _is_unicode("".join(filter(None, groups))):
-        name, group = next(pair for pair in zip(names, groups, strict=True) if not _is_unicode(pair[1] or ""))
-        raise DataError(f"the group {group!a} of {location}/{name} is not Unicode text; rename it")
-
-
-def _refuse_other_than_unicode(location: str, names: Sequence[str], labels: str | Sequence[str]) -> None:
+def _refuse_other_than_unicode(
+    location: str, names: Sequence[str], labels: str | Sequence[str], groups: Sequence[str | None]
+) -> None:
     """Such a name could be written neither into the index nor into the exported model's class names."""
     classes = [labels] if isinstance(labels, str) else labels
     try:
@@ -191,6 +186,9 @@ def _refuse_other_than_unicode(location: str, names: Sequence[str], labels: str 
         label = next((label for label in classes if not _is_unicode(label)), classes[0] if classes else "")
         file = f"{location}/{names[position]}" if names else location
         raise DataError(f"the name of class {label!a}, file {file!a}, is not Unicode text; rename it") from None
+    if not _is_unicode("".join(filter(None, groups))):
+        name, group = next(pair for pair in zip(names, groups, strict=True) if not _is_unicode(pair[1] or ""))
+        raise DataError(f"the group {group!a} of {location}/{name} is not Unicode text; rename it")
 
 
 def _is_unicode(text: str) -> bool:

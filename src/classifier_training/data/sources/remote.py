@@ -81,10 +81,8 @@ def fetch(
         return _plain_file(path)
     copy = copy_path(address, cache, opened_by)
     if revalidate or not copy.is_file():
-
-        def tried(action: Callable[[], Any]) -> Any:
-            return with_retries(action, f"cannot fetch {shown(address)}", cache, attempts, sleep, address=address)
-
+        what = f"cannot fetch {shown(address)}"
+        tried = functools.partial(with_retries, what=what, cache=cache, attempts=attempts, sleep=sleep, address=address)
         _bring_up_to_date(copy, address, cache, named_by, tried)
     note_use(copy.parent, cache)
     return copy

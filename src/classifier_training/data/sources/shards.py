@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
@@ -57,16 +57,13 @@ def list_shards(
     Raises:
         DataError: A shard is missing, empty, cut off, hostile, or holds images without labels.
     """
-    if name_of(root).lower().endswith(COMPRESSED):
-        raise _compressed(root)
+    _refuse_compressed([root])
     shards = find_split_files(root, ".tar", _tars)
     if shards is None:
         return None
     flat = shards.all()
     cache = cache or cache_folder()
-    contents = _Contents()
-    for (split, shard), (path, found) in zip(flat, _read_all(flat, cache, progress, on_missing_label), strict=True):
-        contents.add(split, shard, path, found)
+    contents = _Contents(zip(flat, _read_all(flat, cache, progress, on_missing_label), strict=True))
     paths, warnings = contents.paths, [*shards.warnings, *contents.warnings(shown(root))]
     if shards.folder == root:
         _check_manifest(root, [(shard, path) for (_, shard), path in zip(flat, paths, strict=True)], cache)
@@ -83,19 +80,18 @@ def list_shards(
 class _Contents:
     """What the shards hold, shard by shard: their rows and local paths, and the hashes of the keys of each split."""
 
-    def __init__(self) -> None:
+    def __init__(self, shards: Iterable[tuple[tuple[Split | None, str], tuple[str, ShardSamples]]]) -> None:
         self.rows, self.paths = RowWriter(), list[str]()
         self.key_hashes: dict[Split | None, list[np.ndarray[Any, Any]]] = {}
         self._empty, self._skipped, self._num_unlabelled = list[str](), list[str](), 0
-
-    def add(self, split: Split | None, shard: str, path: str, found: ShardSamples) -> None:
-        self.paths.append(path)
-        self._num_unlabelled += found.num_unlabelled
-        self._skipped += found.skipped
-        if not found.names:
-            self._empty.append(shard)
-        self.rows.add(path, found.names, found.labels, split=split, offsets=found.offsets, sizes=found.sizes)
-        self.key_hashes.setdefault(split, []).append(np.array(found.key_hashes, np.int64))
+        for (split, shard), (path, found) in shards:
+            self.paths.append(path)
+            self._num_unlabelled += found.num_unlabelled
+            self._skipped += found.skipped
+            if not found.names:
+                self._empty.append(shard)
+            self.rows.add(path, found.names, found.labels, split=split, offsets=found.offsets, sizes=found.sizes)
+            self.key_hashes.setdefault(split, []).append(np.array(found.key_hashes, np.int64))
 
     def warnings(self, root: str) -> list[str]:
         warnings = [f"the shard {shown(shard)} holds no images" for shard in self._empty]
@@ -173,17 +169,17 @@ def _tars(files: Sequence[str], folders: Sequence[str]) -> list[str]:
     """The shards in a folder; an archive next to folders that were unpacked from it is not one."""
     if folders:
         return []
-    compressed = [file for file in files if name_of(file).lower().endswith(COMPRESSED)]
-    if compressed:
-        raise _compressed(compressed[0])
+    _refuse_compressed(files)
     return [file for file in files if name_of(file).lower().endswith(".tar")]
 
 
-def _compressed(shard: str) -> DataError:
-    return DataError(
-        f"{shown(shard)} is compressed, so that no image in it can be read on its own; make a plain .tar of it:"
-        " images do not get smaller by it"
-    )
+def _refuse_compressed(shards: Iterable[str]) -> None:
+    compressed = next((shard for shard in shards if name_of(shard).lower().endswith(COMPRESSED)), None)
+    if compressed is not None:
+        raise DataError(
+            f"{shown(compressed)} is compressed, so that no image in it can be read on its own; make a plain .tar of"
+            " it: images do not get smaller by it"
+        )
 
 
 def _check_numbers(numbers: Mapping[str, int], path: Path) -> None:

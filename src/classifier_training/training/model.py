@@ -1,0 +1,60 @@
+"""The model of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning
+
+from classifier_training.data.datamodule import ImageFolderDataModule
+from classifier_training.errors import ConfigError
+from classifier_training.models.base import BaseClassificationModel
+from classifier_training.models.batch_of_one import batch_of_one
+from classifier_training.models.settings import ModelSettings
+from classifier_training.models.weights import load_pretrained, load_weights_file
+from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.plan import Plan
+
+
+def build_model(plan: Plan, terminal: Terminal, *, load_weights: bool) -> BaseClassificationModel:
+    """The model; with its starting weights, of which a message is printed, unless a checkpoint is to be loaded."""
+    config, counts = plan.config, plan.photos.counts("train")
+    lightning.seed_everything(config.seed, verbose=False)
+    data = ImageFolderDataModule(config=config.data, preprocessing=plan.preprocessing, photos=plan.photos)
+    model = BaseClassificationModel(
+        config.model.name,
+        plan.photos.classes,
+        settings=ModelSettings.from_config(config),
+        preprocessing=plan.preprocessing,
+        class_counts=counts if config.data.balance == "logit_adjustment" else None,
+        class_weights=data.class_weights() if config.data.balance == "loss_weights" else None,
+    )
+    _check_batch_size(plan, model, terminal)
+    if load_weights and config.model.weights is not None:
+        terminal.info(load_weights_file(model.backbone, Path(config.model.weights)))
+    elif load_weights and config.model.pretrained:
+        terminal.info(load_pretrained(model.backbone, config.model.name))
+    return model
+
+
+def _check_batch_size(plan: Plan, model: BaseClassificationModel, terminal: Terminal) -> None:
+    """Refuses, or warns of, batches of one image for BatchNorm, before anything is written.
+
+    Raises:
+        ConfigError: PyTorch would refuse the first batch.
+    """
+    config = plan.config
+    devices = config.trainer.devices if isinstance(config.trainer.devices, int) else 1
+    share = len(plan.photos.rows["train"]) // max(1, devices * config.trainer.num_nodes)
+    if min(config.data.batch_size, share) > 1 or config.model.freeze_norm_stats:
+        return
+    outcome = batch_of_one(model.backbone, plan.preprocessing.image_size)
+    cause = f"data.batch_size={config.data.batch_size}"
+    cause = cause if config.data.batch_size == 1 else f"{cause} with {share} training image(s) a device"
+    way_out = "set data.batch_size=2 or more, or keep the statistics with model.freeze_norm_stats=true"
+    if outcome == "refused":
+        raise ConfigError(
+            f"{cause}: {config.model.name} has BatchNorm, which cannot be trained on one image at a time; {way_out}"
+        )
+    if outcome == "poor":
+        terminal.warn(f"{cause}: BatchNorm takes its statistics from one image at a time, which are poor; {way_out}")
