@@ -14,7 +14,8 @@ from classifier_training.config.foreign_names import SETTINGS, SWITCHES, setting
 from classifier_training.config.options import option_table, section_names, show_value
 from classifier_training.config.overrides import Override
 from classifier_training.config.preset_groups import PRESET_GROUPS, preset_names
-from classifier_training.config.schema import CONFLICT, Config
+from classifier_training.config.schema import Config
+from classifier_training.config.section import CONFLICT
 from classifier_training.config.values import UnreadableValueError, read_typed
 
 _LONGEST_SHOWN = 80

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_orig
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from classifier_training.config.schema import BYTE_COUNT, HEX_COLOUR, Config
+from classifier_training.config.schema import Config
+from classifier_training.config.section import BYTE_COUNT, HEX_COLOUR
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,51 +7,26 @@ resolved before training starts, so that the run's ``config.yaml`` holds the val
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
+from classifier_training.config.section import (
+    ByteCount,
+    Colour,
+    Fraction,
+    NonEmptyText,
+    NonNegativeFloat,
+    NonNegativeInt,
+    OpenFraction,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+)
 from classifier_training.types import OPSET_VERSIONS, Decoding, Exporter, OnBadImage, OnGroupOverlap
 
 _OPSETS = sorted({version for versions in OPSET_VERSIONS.values() for version in versions})
-CONFLICT = "conflict"  # pydantic's error type for settings that are valid on their own and contradict each other
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-OpenFraction = Annotated[float, Field(ge=0.0, lt=1.0)]
-PositiveFloat = Annotated[float, Field(gt=0.0)]
-NonNegativeFloat = Annotated[float, Field(ge=0.0)]
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-NonEmptyText = Annotated[str, Field(min_length=1)]
-BYTE_COUNT = r"^[0-9]+(\.[0-9]+)? ?([kKMGT]i?)?B$"
-HEX_COLOUR = r"^#[0-9a-fA-F]{6}$"
-ByteCount = Annotated[str, Field(pattern=BYTE_COUNT)]
-Level = Annotated[int, Field(ge=0, le=255)]
-Colour = (
-    Literal["white", "black", "gray"]
-    | Annotated[str, Field(pattern=HEX_COLOUR)]
-    | Annotated[tuple[Level, Level, Level], Field(strict=False)]
-)
 _COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "gray": (128, 128, 128)}
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, strictly typed, no unknown keys, no NaN or infinity."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
-
-    @model_validator(mode="after")
-    def _settings_agree(self) -> Self:
-        conflicts = list(self._conflicts())
-        if conflicts:
-            message = "; ".join(f"{', '.join(names)}: {reason}" for names, reason in conflicts)
-            raise PydanticCustomError(CONFLICT, "{message}", {"message": message, "conflicts": conflicts})
-        return self
-
-    def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Yields the names of settings that contradict each other, and the reason."""
-        yield from ()
 
 
 class RunConfig(Section):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,6 @@ import torch
 from lightning.pytorch.trainer.states import TrainerStatus
 from torch.utils.data import DataLoader
 
-from classifier_training.config.arguments import ARGUMENT, plain_value
-from classifier_training.config.explain import check, unknown_key
-from classifier_training.config.options import show_value
-from classifier_training.config.overrides import Override
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.caches import Caches, open_caches, reduced_side
 from classifier_training.data.loading.dataset import EvaluationDataset, TrainDataset
@@ -32,7 +27,8 @@ from classifier_training.data.sampling.counts import SampleLog, batches_seen
 from classifier_training.data.sampling.evaluation import keep_shared
 from classifier_training.data.sampling.sampler import ShuffleSampler, TrackingWeightedRandomSampler
 from classifier_training.data.sampling.weights import class_weights, weights_by_name
-from classifier_training.errors import CheckpointError, ConfigError, DataError
+from classifier_training.data.settings import merged_preprocessing, with_settings
+from classifier_training.errors import CheckpointError, DataError
 from classifier_training.files.atomic import write_json
 from classifier_training.inference.labels import labels_mapping
 from classifier_training.run.folder import ExportFolder
@@ -78,8 +74,8 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         super().__init__()
         if root is not None:
             settings["root"] = str(root)
-        self.config = _with_settings(config or DataConfig(), settings)
-        self.preprocessing = _merged_preprocessing(preprocessing, self.config)
+        self.config = with_settings(config or DataConfig(), settings)
+        self.preprocessing = merged_preprocessing(preprocessing, self.config)
         self.seed = seed
         self._photos = photos
         self._progress = progress
@@ -320,49 +316,3 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         if batches.is_last_batch:  # only validation is left of that epoch; the loader is made for the next one
             return epochs.processed + 1, 0
         return epochs.processed, batches.current.processed
-
-
-def _with_settings(config: DataConfig, settings: Mapping[str, Any]) -> DataConfig:
-    """A configuration with single settings replaced; faults are reported as on the command line."""
-    faults = [
-        unknown_key(f"data.{name}", show_value(value), ARGUMENT)
-        for name, value in settings.items()
-        if name not in DataConfig.model_fields
-    ]
-    given = {
-        f"data.{name}": Override(f"data.{name}", _plain(value), ARGUMENT)
-        for name, value in {**config.model_dump(), **settings}.items()
-        if name in DataConfig.model_fields
-    }
-    checked, lines = check(given)
-    if checked is None or faults:
-        raise ConfigError("\n".join([*faults, *lines]))
-    return checked.data
-
-
-def _plain(value: object) -> object:
-    """NumPy's numbers as plain ones; what no setting can be stays, for the message."""
-    try:
-        return plain_value(value)
-    except TypeError:
-        return value
-
-
-def _merged_preprocessing(preprocessing: Preprocessing | None, config: DataConfig) -> Preprocessing:
-    """The given preprocessing, unless the settings contradict it, else the usual one with the settings in it."""
-    decoding = config.decoding
-    wanted = {
-        "image_size": config.image_size,
-        "crop_pct": config.crop_pct,
-        "background": decoding.background,
-        "integer_range": decoding.integer_range,
-    }
-    settings: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
-    if preprocessing is None:
-        return Preprocessing(**settings)
-    for name, value in settings.items():
-        if getattr(preprocessing, name) != value:
-            raise ConfigError(
-                f"data.{name}={value}: the given preprocessing has {getattr(preprocessing, name)}; give one of them"
-            )
-    return preprocessing

@@ -6,15 +6,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-from classifier_training.config.schema import (
-    Config,
-    LossConfig,
-    NonNegativeInt,
-    OpenFraction,
-    OptimizerConfig,
-    SchedulerConfig,
-    Section,
-)
+from classifier_training.config.schema import Config, LossConfig, OptimizerConfig, SchedulerConfig
+from classifier_training.config.section import NonNegativeInt, OpenFraction, Section
 from classifier_training.errors import ConfigError
 
 _SECTIONS: Final = {"seed", "model", "loss", "optimizer", "scheduler"}
