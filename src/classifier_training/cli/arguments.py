@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from classifier_training.errors import ConfigError, printable
-from classifier_training.files.text import exists
+from classifier_training.files.text import exists, name_some
 
 if TYPE_CHECKING:
     from classifier_training.config.overrides import Overrides
@@ -38,7 +37,7 @@ def split_arguments(arguments: list[str] | None, most: int = 1) -> tuple[list[st
         (paths if is_path else settings).append(argument)
     if len(paths) > most:
         expected = "one folder is expected" if most == 1 else f"at most {most} paths are expected"
-        raise ConfigError(f"{expected}, got {len(paths)}: {', '.join(map(printable, paths))}; settings are key=value")
+        raise ConfigError(f"{expected}, got {len(paths)}: {name_some(map(printable, paths))}; settings are key=value")
     return paths, settings
 
 
@@ -57,8 +56,7 @@ def check_settings(overrides: Overrides, config: Path | None, photos: str | None
     """
     from classifier_training.config import load_config
     from classifier_training.config.arguments import COMMAND_LINE, read_overrides
-    from classifier_training.data.sources.address import is_pattern, is_remote
-    from classifier_training.files.text import did_you_mean
+    from classifier_training.data.sources.address import why_no_photos
 
     root = load_config(read_overrides(overrides, photos=photos, origin=COMMAND_LINE), file=config).data.root
     if root is None:
@@ -66,8 +64,6 @@ def check_settings(overrides: Overrides, config: Path | None, photos: str | None
             "no photos given; type: classifier-training train PHOTOS, where PHOTOS is a folder with one folder of"
             " images per class; or try the built-in example: classifier-training demo"
         )
-    # an address is checked later, when it is opened
-    path = Path(os.path.expanduser(root))  # noqa: PTH111 - Path.expanduser fails on an unknown ~user
-    if not (is_remote(root) or is_pattern(root) or exists(path)):
-        hint = did_you_mean(root)
-        raise ConfigError(printable(f"there is no folder {root}; name a folder of photos or a table file{hint}"))
+    problem = why_no_photos(root)  # an address is checked later, when it is opened
+    if problem is not None:
+        raise ConfigError(printable(problem))

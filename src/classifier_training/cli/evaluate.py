@@ -11,6 +11,7 @@ import typer
 
 from classifier_training.cli.arguments import Quiet, read_settings, split_arguments
 from classifier_training.errors import ConfigError
+from classifier_training.files.text import name_some
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,7 +117,7 @@ def _show_evaluation(evaluation: Evaluation, terminal: Terminal, *, as_json: boo
     """Prints warnings, the scores of each class, and the overall scores as plain lines for other programs to read."""
     left_out, num_trained_on = evaluation.images.left_out, evaluation.num_trained_on
     if left_out:
-        terminal.warn(f"{len(left_out)} unreadable file(s) left out: {', '.join(left_out[:3])}")
+        terminal.warn(f"{len(left_out)} unreadable file(s) left out: {name_some(left_out)}")
     if num_trained_on and evaluation.images.split != "train":
         terminal.warn(f"{num_trained_on} of these photos were used for training: the scores are too optimistic")
     if as_json:

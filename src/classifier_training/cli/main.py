@@ -23,9 +23,9 @@ from classifier_training.cli.report import report
 from classifier_training.cli.train import train
 from classifier_training.errors import ClassifierTrainingError, UserError, explain_out_of_memory, first_line, printable
 from classifier_training.files.credentials import public_text
+from classifier_training.files.text import short_words
 
 EXIT_INTERRUPTED = 130
-_LONGEST_NAME = 200
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train and score": (train, evaluate),
     "Use a model": (predict, export),
@@ -138,20 +138,16 @@ def _end_of_file_error(error: OSError | ValueError) -> None:
 
 def explain_os_error(error: OSError) -> str:
     """One line about a file that could not be read or written, or about a connection."""
-    where = f" {_shortened(os.fsdecode(error.filename))}" if isinstance(error.filename, str | bytes) else ""
+    where = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
     reason = error.strerror or first_line(error)
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}:
         return f"cannot write{where}: {reason}; files written before are complete"
     return f"cannot read or write{where}: {reason}"
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
-
-
 def _fail(lines: Sequence[str], code: int) -> None:
     for line in lines:
-        sys.stderr.write(f"error: {printable(public_text(line))}\n")
+        sys.stderr.write(f"error: {printable(short_words(public_text(line)))}\n")
     sys.exit(code)
 
 

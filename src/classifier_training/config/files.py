@@ -20,7 +20,7 @@ from classifier_training.config.values import (
     mapping_items,
     show_node,
 )
-from classifier_training.files.text import did_you_mean
+from classifier_training.files.text import did_you_mean, special_kind
 
 # Written without quotes only if no YAML reader, of version 1.1 or 1.2, takes it for anything but text.
 _PLAIN_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
@@ -35,6 +35,9 @@ def read_file(path: Path, name: str | None = None) -> Overrides:
         name: What messages call it, instead of its path with the line of a setting.
     """
     try:
+        special = special_kind(path)
+        if special is not None:
+            return Overrides(faults=(f"{path}: cannot read the configuration file: {special}",))
         root = compose_yaml(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         return Overrides(faults=(f"{path}: there is no such configuration file{did_you_mean(path)}",))

@@ -16,7 +16,7 @@ from classifier_training.errors import CheckpointError, explain_out_of_memory
 from classifier_training.evaluation.folder import check_folder, make_free_folder, replaced_folder
 from classifier_training.evaluation.onnx import score_onnx
 from classifier_training.evaluation.photos import Chooser, ImageSelector, for_classes
-from classifier_training.files.text import did_you_mean, is_file, is_folder
+from classifier_training.files.text import is_file, is_folder, why_no_file
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL
 from classifier_training.results.folder import class_rows, write_scored
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
@@ -192,7 +192,7 @@ def _model_file(path: Path) -> Path:
     if path.suffix not in {".ckpt", ".onnx"}:
         raise CheckpointError(f"{path} is not a run folder, .ckpt or .onnx file")
     if not is_file(path):
-        raise CheckpointError(f"no such file: {path}{did_you_mean(path)}")
+        raise CheckpointError(why_no_file(path, f"no such file: {path}"))
     return path
 
 

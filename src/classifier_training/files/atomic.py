@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -11,6 +12,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+
+from classifier_training.files.text import special_kind
 
 _MASK_LOCK: Final = threading.Lock()
 
@@ -28,6 +31,9 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
             other files need not wait.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    special = special_kind(path)
+    if special is not None:
+        raise OSError(errno.EINVAL, special, str(path))  # a rename would put a file in its place
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
     temporary = Path(name)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 _LEFT_BEHIND: Final = frozenset(
@@ -28,6 +29,11 @@ def is_skipped(name: str) -> bool:
 def is_left_behind(name: str) -> bool:
     """Whether a name that is not hidden is that of something a system or a program has left behind."""
     return name.lower() in _LEFT_BEHIND
+
+
+def leads_up(path: str, start: str) -> bool:
+    """Whether a link leads to a folder that ``start`` lies in, so that following it would find everything twice."""
+    return Path(path).is_symlink() and Path(start).resolve().is_relative_to(os.path.realpath(path))
 
 
 def skipped_notice(where: str, paths: Iterable[str]) -> list[str]:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from classifier_training.types import refuse_special
+
 NUM_NAMED: Final = 3
 """How many offenders a message names before it only counts."""
+LONGEST_SHOWN: Final = 300
+"""How many characters of a path, or of another text that a user gave, a message shows."""
+NUM_ALLOWED: Final = 20
+"""How many of the names that would be right a message names."""
 
 
 def plain_text(text: str) -> str:
@@ -42,11 +49,56 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
     return exists(path) and Path(path).is_dir()
 
 
-def name_some(names: Iterable[str]) -> str:
+def short_text(text: str, most: int = LONGEST_SHOWN) -> str:
+    """A text that a person can read: what is longer loses its middle.
+
+    Example:
+        >>> short_text("/data/a/very/long/path.jpg", 15)
+        '/data/a…ath.jpg'
+    """
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[-half:]}"
+
+
+def short_words(text: str) -> str:
+    """A message whose words, such as paths, are no longer than `LONGEST_SHOWN`."""
+    return re.sub(rf"\S{{{LONGEST_SHOWN + 1},}}", lambda found: short_text(found[0]), text)
+
+
+def why_no_file(path: str | os.PathLike[str], message: str) -> str:
+    """The message where a file was expected: ``message`` with what was meant, or what is there that is no file."""
+    special = special_kind(path)
+    if special is not None:
+        return f"cannot read {path}: {special}"
+    if is_folder(path):
+        return f"cannot read {path}: it is a folder and not a file"
+    return f"{message}{did_you_mean(path)}"
+
+
+def as_it_is(path: str | os.PathLike[str]) -> str:
+    """The end of a message where a folder was expected: what is there instead, or what was meant."""
+    special = special_kind(path) or ("it is a file" if is_file(path) else None)
+    return f": {special}" if special else did_you_mean(path)
+
+
+def special_kind(path: str | os.PathLike[str]) -> str | None:
+    """That a path is a FIFO, a device or a socket, as the end of a message; None: it is none of them, or missing."""
+    try:
+        refuse_special(path)
+    except PermissionError:
+        raise
+    except OSError as error:
+        return None if error.errno else str(error)
+    except ValueError:  # a NUL in it
+        return None
+    return None
+
+
+def name_some(names: Iterable[str], most: int = NUM_NAMED) -> str:
     """The first few names, and how many more there are."""
     listed = list(names)
-    more = f" and {len(listed) - NUM_NAMED} more" if len(listed) > NUM_NAMED else ""
-    return ", ".join(listed[:NUM_NAMED]) + more
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 def did_you_mean(path: str | os.PathLike[str]) -> str:
@@ -54,7 +106,7 @@ def did_you_mean(path: str | os.PathLike[str]) -> str:
 
     Of the first part of the path that does not exist, the most similar name in its folder is tried.
     """
-    missing = Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser fails on an unknown ~user
+    asked = missing = Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser fails on an unknown ~user
     rest: list[str] = []
     while not os.path.lexists(missing.parent):
         rest.insert(0, missing.name)
@@ -65,6 +117,6 @@ def did_you_mean(path: str | os.PathLike[str]) -> str:
         return ""
     for near in difflib.get_close_matches(missing.name.lower(), names, cutoff=0.7):
         candidate = missing.with_name(names[near]).joinpath(*rest)
-        if exists(candidate):
+        if candidate != asked and exists(candidate):
             return f"; did you mean {candidate}?"
     return ""

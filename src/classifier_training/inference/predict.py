@@ -16,9 +16,9 @@ from PIL import Image
 
 from classifier_training.errors import BadImageError, DataError, RunError, UserError
 from classifier_training.files.atomic import write_text
-from classifier_training.files.hidden import is_skipped, skipped_notice
+from classifier_training.files.hidden import is_skipped, leads_up, skipped_notice
 from classifier_training.files.tables import as_text_in_spreadsheets, write_table
-from classifier_training.files.text import did_you_mean, exists, is_folder
+from classifier_training.files.text import did_you_mean, exists, is_folder, name_some, special_kind
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS, ImageSource
 from classifier_training.imaging.ignored import describe_ignored
 from classifier_training.inference.classifier import OnnxClassifier
@@ -119,6 +119,9 @@ def check_output(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--output {path}: cannot create the folder {path.parent}: {error.strerror}") from None
+    special = special_kind(path)
+    if special is not None:
+        raise UserError(f"--output {path}: {special}; name another file")
     if is_folder(path):
         raise UserError(f"--output {path}: this is a folder; name a file in it")
 
@@ -194,7 +197,7 @@ def _check_found(found: Sequence[object], sources: Sequence[Path]) -> None:
     if not sources:
         raise DataError("no image was named; name image files, or folders of them")
     extensions = ", ".join(sorted(IMAGE_EXTENSIONS))
-    raise DataError(f"no images in {', '.join(map(str, sources))}; searched for files that end in {extensions}")
+    raise DataError(f"no images in {name_some(map(str, sources))}; searched for files that end in {extensions}")
 
 
 def _images_at(source: Path, on_ignored: Callable[[str], None]) -> list[Path]:
@@ -223,7 +226,9 @@ def _files_below(folder: Path) -> tuple[list[Path], Counter[str], list[str]]:
             continue
         visited.add(real)
         skipped += filter(is_skipped, names + files)
-        names[:] = sorted(name for name in names if not is_skipped(name))
+        names[:] = sorted(
+            name for name in names if not is_skipped(name) and not leads_up(str(Path(parent, name)), str(folder))
+        )
         for name in files:
             extension = Path(name).suffix.lower()
             if is_skipped(name):

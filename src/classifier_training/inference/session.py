@@ -8,7 +8,7 @@ from typing import Any
 import onnxruntime
 
 from classifier_training.errors import CheckpointError
-from classifier_training.files.text import did_you_mean, is_file
+from classifier_training.files.text import is_file, why_no_file
 
 _ERRORS_ONLY = 3
 
@@ -23,7 +23,7 @@ def open_session(path: Path, num_threads: int | None) -> Any:
         CheckpointError: The file is missing, truncated, not ONNX, or not an image classifier.
     """
     if not is_file(path):
-        raise CheckpointError(f"no such file: {path}{did_you_mean(path)}")
+        raise CheckpointError(why_no_file(path, f"no such file: {path}"))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     if num_threads is not None:

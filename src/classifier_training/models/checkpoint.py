@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 
 from classifier_training.errors import CheckpointError, explain_out_of_memory, first_line
-from classifier_training.files.text import did_you_mean, is_file
+from classifier_training.files.text import is_file, why_no_file
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.finite import first_not_finite
 
@@ -22,7 +22,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: The file is missing, truncated, unsafe to load, or not a checkpoint of ours.
     """
     if not is_file(path):
-        raise CheckpointError(f"there is no checkpoint {path}{did_you_mean(path)}")
+        raise CheckpointError(why_no_file(path, f"there is no checkpoint {path}"))
     if not zipfile.is_zipfile(path):  # which torch.save writes; older formats are read by unpickling
         raise CheckpointError(f"{path} is truncated or not a checkpoint (not what torch.save writes); use another one")
     try:

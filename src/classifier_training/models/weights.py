@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from classifier_training.errors import ModelError, first_line
-from classifier_training.files.text import did_you_mean, is_file
+from classifier_training.files.text import is_file, why_no_file
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.finite import first_not_finite
 
@@ -79,7 +79,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         ModelError: The file is missing, unsafe to load, broken, or holds no weights.
     """
     if not is_file(path):
-        raise ModelError(f"model.weights: there is no file {path}{did_you_mean(path)}")
+        raise ModelError(f"model.weights: {why_no_file(path, f'there is no file {path}')}")
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)

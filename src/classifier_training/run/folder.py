@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import overload
 
 from classifier_training.errors import RunError
-from classifier_training.files.text import did_you_mean, is_folder
+from classifier_training.files.text import as_it_is, is_folder
 
 
 class Entry:
@@ -197,7 +197,7 @@ def open_run(path: Path) -> RunFolder:
     """
     run = RunFolder(path)
     if not is_folder(path):
-        raise RunError(f"no run folder at {path}{did_you_mean(path)}")
+        raise RunError(f"no run folder at {path}{as_it_is(path)}")
     if not run.config.is_file():
         raise RunError(f"{path} is not a run folder: it has no config.yaml")
     return run

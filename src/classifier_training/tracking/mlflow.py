@@ -62,7 +62,7 @@ class MLflowTracker:
         }
         self._log_settings(context.settings)
         how_to_open = f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
-        if shown.startswith(("http://", "https://")):
+        if shown.lower().startswith(("http://", "https://")):
             how_to_open = f"{shown.rstrip('/')}/#/experiments/{experiment_id}/runs/{self._run_id}"
         self.message = f"MLflow: {how_to_open}"
 

@@ -22,6 +22,7 @@ from classifier_training.data.loading.policies import AUGMENTATION
 from classifier_training.data.photos import Photos
 from classifier_training.data.splits.make import SPLIT_RULE
 from classifier_training.errors import CheckpointError, RunError, first_line
+from classifier_training.files.text import name_some, short_text
 from classifier_training.models.checkpoint import read_checkpoint
 from classifier_training.models.finite import first_not_finite
 from classifier_training.run.checkpoint_files import resumable_checkpoints
@@ -297,7 +298,7 @@ def check_settings(before: Config, now: Config) -> None:
         changed -= DEVICE_SETTINGS  # `check_devices` decides
     forbidden = sorted(changed - RESUMABLE_SETTINGS)
     if forbidden:
-        changes = ", ".join(f"{key} ({old[key]} → {new[key]})" for key in forbidden)
+        changes = ", ".join(f"{key} ({short_text(str(old[key]))} → {short_text(str(new[key]))})" for key in forbidden)
         raise RunError(
             f"a resumed run cannot change {changes}; start a new run for that. It may change"
             f" {', '.join(sorted(RESUMABLE_SETTINGS))}"
@@ -308,6 +309,6 @@ def check_classes(checkpoint: Path, before: Sequence[str], now: Sequence[str]) -
     """Raises a `CheckpointError` where the photos have other classes than a checkpoint was trained on."""
     if tuple(before) != tuple(now):
         raise CheckpointError(
-            f"{checkpoint} was trained on {len(before)} classes ({', '.join(before[:5])} …), the photos now have"
-            f" {len(now)} ({', '.join(now[:5])} …); start a new run"
+            f"{checkpoint} was trained on {len(before)} classes ({name_some(before)}), the photos now have"
+            f" {len(now)} ({name_some(now)}); start a new run"
         )

@@ -45,7 +45,11 @@ def end_of(*words: str) -> int:
             2,
             ["error: cannot read or write a.jpg: Input/output error"],
         ),
-        (PermissionError(errno.EACCES, "no", b"x" * 300), 2, [f"error: cannot read or write {'x' * 200}…: no"]),
+        (
+            PermissionError(errno.EACCES, "no", b"x" * 400),
+            2,
+            [f"error: cannot read or write {'x' * 150}…{'x' * 148}: no"],
+        ),
         (ConnectionError("no route\nto host"), 2, ["error: cannot read or write: no route"]),
         (ValueError("open: embedded null character"), 2, ["error: a path holds a NUL character, which no path can"]),
     ],

@@ -250,6 +250,15 @@ def test_no_training_image_can_be_read(tmp_path: Path) -> None:
         load(tmp_path, on_bad_image="skip")
 
 
+def test_a_class_of_a_split_that_differs_in_case_only(tmp_path: Path) -> None:
+    make_photos(tmp_path, {"train/a": 2, "train/b": 2, "val/a": 1, "val/B": 1})
+
+    with pytest.raises(DataError, match=r"^class 'B' exists in the val split \(.*\) but has no training images; if it"):
+        load(tmp_path)
+    with pytest.raises(DataError, match=r"; if it is the class 'b' of training, rename one of them$"):
+        load(tmp_path)
+
+
 def test_photos_that_leak_from_training_are_named(tmp_path: Path) -> None:
     make_split_photos(tmp_path, 3, 2, 2)
     assert load(tmp_path).warnings == ()

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from classifier_training.files.text import did_you_mean, plain_text
+from classifier_training.files.text import (
+    as_it_is,
+    did_you_mean,
+    plain_text,
+    short_text,
+    short_words,
+    special_kind,
+    why_no_file,
+)
 
 
 def test_bytes_of_a_file_name_that_are_not_utf8_become_escapes() -> None:
@@ -39,6 +48,36 @@ def test_the_most_similar_existing_path_is_named(path: str, meant: str) -> None:
 )
 def test_nothing_is_named_where_nothing_is_similar(path: str) -> None:
     assert did_you_mean(path) == ""
+
+
+@pytest.mark.parametrize("path", ["photos", "photos/train", "Shirts.csv", "FIFO.csv"])
+def test_a_path_is_not_proposed_for_itself(path: str) -> None:
+    os.mkfifo("FIFO.csv")
+    assert did_you_mean(path) == ""
+    assert did_you_mean(Path(path).absolute()) == ""
+
+
+def test_what_is_there_instead_of_a_file() -> None:
+    os.mkfifo("pipe.onnx")
+    assert why_no_file("pipe.onnx", "none") == "cannot read pipe.onnx: it is a FIFO and not a plain file"
+    assert why_no_file("/dev/null", "none") == "cannot read /dev/null: it is a device and not a plain file"
+    assert why_no_file("photos", "none") == "cannot read photos: it is a folder and not a file"
+    assert why_no_file("shirts.csv", "no file") == "no file; did you mean Shirts.csv?"
+    assert as_it_is("pipe.onnx") == ": it is a FIFO and not a plain file"
+    assert as_it_is("Shirts.csv") == ": it is a file"
+    for path in ("a\0b", "x" * 5000, "Shirts.csv/a", "photos", "xyz"):
+        assert special_kind(path) is None
+
+
+def test_long_texts_lose_their_middle() -> None:
+    assert short_text("x" * 300) == "x" * 300
+    assert short_text("a" * 200 + "b" * 200) == "a" * 150 + "…" + "b" * 149
+    assert short_text("abcdef", 3) == "a…f"
+    line = f"cannot read {'d/' * 2000}cat.jpg: it is gone"
+    assert short_words(line).startswith("cannot read d/d/")
+    assert short_words(line).endswith("d/cat.jpg: it is gone")
+    assert len(short_words(line)) < 330
+    assert short_words("many short words " * 100) == "many short words " * 100
 
 
 def test_an_unknown_user_has_no_similar_path() -> None:

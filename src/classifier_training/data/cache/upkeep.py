@@ -25,6 +25,8 @@ KINDS: Final[dict[Kind, str]] = {
 }
 """What there is in the cache folder, as it is called in messages."""
 IMAGES_FOLDER: Final = "pictures"  # as in version 0.1
+PACK_ENDING: Final = ".pictures"
+"""Of the images of a Parquet file; as in version 0.1, as the split.csv of its runs has this name."""
 PHOTOS_FILE: Final = "photos.txt"
 _BOUNDED: Final[tuple[Kind, ...]] = ("index", "remote", "unpacked")
 _MARGIN_SECONDS: Final = 2.0  # file systems count whole seconds, some of them two
@@ -100,7 +102,7 @@ def bound_copies(cache: Path, limit: int | None) -> list[CacheEntry]:
 
 
 def photos_of(cache: Path) -> dict[Path, str]:
-    """Of which photos each entry is, human-readable, as far as the indices know that."""
+    """Of which photos each entry is, human-readable; a copy that no index knows is of the file that it is."""
     from classifier_training.data.index.table import Index
 
     photos: dict[Path, str] = {}
@@ -113,7 +115,21 @@ def photos_of(cache: Path) -> dict[Path, str]:
             photos[path] = str(index.metadata["photos"])
             for entry in index.folders_below(cache):
                 photos.setdefault(entry, photos[path])
+    for folder in [*_subfolders(cache / "unpacked"), *_subfolders(cache / "remote")]:
+        if folder not in photos:
+            photos.update(_named_in(folder))
     return photos
+
+
+def _named_in(folder: Path) -> dict[Path, str]:
+    """Of which file the copy in a folder is: as it is written there, else by the name of the copy."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return {folder: (folder / PHOTOS_FILE).read_text(encoding="utf-8").strip()}
+    with contextlib.suppress(OSError):
+        names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+        packs = [f"{name.removesuffix(PACK_ENDING)}.parquet" for name in names if name.endswith(PACK_ENDING)]
+        return {folder: [*packs, *names][0]} if names else {}
+    return {}
 
 
 def _images(cache: Path, since: float | None) -> Iterator[CacheEntry]:  # noqa: ARG001 - each has users of its own

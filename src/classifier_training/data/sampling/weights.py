@@ -7,6 +7,7 @@ from typing import Literal
 
 from classifier_training.data.sources.class_names import match_class
 from classifier_training.errors import ConfigError
+from classifier_training.files.text import NUM_ALLOWED, name_some
 
 Weighting = Literal["inverse", "inverse_sqrt", "effective_number", "manual"]
 
@@ -67,9 +68,11 @@ def weights_by_name(classes: Sequence[str], weights: Mapping[str, float]) -> lis
     missing = [name for name in classes if name not in by_class]
     unknown = [name for name, known in meant.items() if known is None]
     if missing or unknown:
-        parts = [f"lacks {', '.join(map(repr, missing))}"] if missing else []
-        parts += [f"names {', '.join(map(repr, unknown))}, which is not a class"] if unknown else []
-        raise ConfigError(f"data.class_weights {' and '.join(parts)}; the classes are {', '.join(map(repr, classes))}")
+        parts = [f"lacks {name_some(map(repr, missing))}"] if missing else []
+        no_class = "which is not a class" if len(unknown) == 1 else "which are not classes"
+        parts += [f"names {name_some(map(repr, unknown))}, {no_class}"] if unknown else []
+        known = name_some(map(repr, classes), NUM_ALLOWED)
+        raise ConfigError(f"data.class_weights {' and '.join(parts)}; the classes are {known}")
     return [by_class[name] for name in classes]
 
 

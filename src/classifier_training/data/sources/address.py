@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 
 from classifier_training.errors import DataError
 from classifier_training.files.credentials import has_lost_credentials, public_address
-from classifier_training.files.text import exists
+from classifier_training.files.text import did_you_mean, exists, special_kind
 
 ROOT_VARIABLE: Final = "CLASSIFIER_TRAINING_DATA_ROOT"
 """The environment variable with the whole address of photos, whose credentials are recorded nowhere."""
@@ -21,10 +21,17 @@ _ADDRESS: Final = re.compile(
     r"(?P<scheme>(?:[a-z][a-z0-9+.-]+::)*[a-z][a-z0-9+.-]+://)(?P<path>.*?)(?P<holder>::.*)?", re.I | re.S
 )
 
+_SCHEMES: Final = re.compile(r"(?:(?<=^)|(?<=::))[a-z][a-z0-9+.-]+(?=::|://)", re.I)
+
 
 def is_remote(address: str) -> bool:
     """Whether a text is an address such as ``s3://bucket/photos``, and not a path of this machine."""
     return _ADDRESS.fullmatch(address) is not None
+
+
+def plain_scheme(location: str) -> str:
+    """An address whose schemes are in lower case, as ``HTTPS://`` and ``https://`` are one; a path as it is."""
+    return _SCHEMES.sub(lambda found: found[0].lower(), location) if is_remote(location) else location
 
 
 def is_pattern(root: str) -> bool:
@@ -32,10 +39,24 @@ def is_pattern(root: str) -> bool:
     return re.search(r"\{[^{}]*\}", root) is not None and (is_remote(root) or not exists(root))
 
 
+def why_no_photos(root: str) -> str | None:
+    """The message where a root is neither an address nor a folder or file; None: it may be photos."""
+    # Path.expanduser fails on an unknown ~user
+    path = os.path.expanduser(root)  # noqa: PTH111
+    if is_remote(root) or is_pattern(path):
+        return None
+    special = special_kind(path)
+    if special is not None:
+        return f"cannot read {root}: {special}; name a folder of photos or a table file"
+    if exists(path):
+        return None
+    return f"there is no folder {root}; name a folder of photos or a table file{did_you_mean(root)}"
+
+
 def absolute_root(root: str | os.PathLike[str]) -> str:
     """A root that holds from any working directory: an absolute path, or the address that it is."""
     text = os.fspath(root)
-    return text if is_remote(text) else str(Path(text).expanduser().resolve())
+    return plain_scheme(text) if is_remote(text) else str(Path(text).expanduser().resolve())
 
 
 def join(location: str, name: str) -> str:
@@ -56,7 +77,7 @@ def split_address(address: str) -> tuple[str, str]:
 def resolve(folder: str, path: str) -> str:
     """The address of a path that is relative to the folder at an address, or is an address itself."""
     if is_remote(path):
-        return path
+        return plain_scheme(path)
     scheme, location, holder = _parts(folder)
     if scheme in WEB:
         path = quote(path)  # it is the name of a file: a # or ? in it means nothing
@@ -91,7 +112,7 @@ def readable_root(root: str) -> str:
     Raises:
         DataError: It was recorded without credentials, and they are not given again.
     """
-    given = os.environ.get(ROOT_VARIABLE, "")
+    root, given = plain_scheme(root), plain_scheme(os.environ.get(ROOT_VARIABLE, ""))
     if is_remote(root) and given and public_address(given) == root:
         return given
     if has_lost_credentials(root):
@@ -111,7 +132,7 @@ def _query(scheme: str, path: str) -> tuple[str, str]:
 
 
 def _parts(address: str) -> tuple[str, str, str]:
-    found = _ADDRESS.fullmatch(address)
+    found = _ADDRESS.fullmatch(plain_scheme(address))
     if found is None:
         raise ValueError(f"{address!r} is not an address")
     return found["scheme"], found["path"], found["holder"] or ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from classifier_training.data.sources.listing import Listing
 from classifier_training.errors import DataError
-from classifier_training.files.text import name_some
+from classifier_training.files.text import NUM_NAMED, name_some
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,9 +83,12 @@ def with_plain_names(listing: Listing, on_missing_label: Literal["raise", "skip"
         renamed = pa.DictionaryArray.from_arrays(column.indices, pa.array(plain, pa.string()))
         values = pa.chunked_array([renamed.dictionary_decode().dictionary_encode()])
         rows = rows.set_column(rows.schema.get_field_index("label"), rows.schema.field("label"), values)
-    for alike in alike_but_for_case(plain):
+    found = alike_but_for_case(plain)
+    for alike in found[:NUM_NAMED]:
         both = " and ".join(map(repr, alike))
         warnings.append(f"the classes {both} differ in upper and lower case only; if they are one, rename one of them")
+    if len(found) > NUM_NAMED:
+        warnings.append(f"{len(found) - NUM_NAMED} more pairs of classes differ in upper and lower case only")
     return replace(listing, rows=rows, warnings=warnings)
 
 

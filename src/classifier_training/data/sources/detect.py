@@ -7,7 +7,13 @@ from collections.abc import Collection
 from pathlib import Path
 
 from classifier_training.data.cache.folder import cache_folder
-from classifier_training.data.sources.address import is_pattern, is_remote, readable_root, without_query
+from classifier_training.data.sources.address import (
+    is_pattern,
+    is_remote,
+    readable_root,
+    why_no_photos,
+    without_query,
+)
 from classifier_training.data.sources.addresses_of_data import is_of_this_machine
 from classifier_training.data.sources.class_names import with_plain_names
 from classifier_training.data.sources.folder_layout import FolderLayout
@@ -18,7 +24,7 @@ from classifier_training.data.sources.shards import COMPRESSED
 from classifier_training.data.sources.table import list_table
 from classifier_training.data.sources.table_columns import TABLE_EXTENSIONS, Columns
 from classifier_training.errors import DataError
-from classifier_training.files.text import did_you_mean, is_file, is_folder
+from classifier_training.files.text import is_file, is_folder
 from classifier_training.types import Progress
 
 shown_root = show
@@ -68,6 +74,9 @@ def list_source(root: str, layout: FolderLayout) -> Listing:
     is_remote_root, extension = is_remote(root), extension_of(root)
     if not is_remote_root and is_folder(root):
         return layout.list(root)
+    problem = why_no_photos(root)
+    if problem is not None:
+        raise DataError(problem)
     if extension == ".parquet" or is_pattern(root) or name_of(root).lower().endswith((".tar", *COMPRESSED)):
         packed = layout.list_parquet(root) if extension == ".parquet" else layout.list_shards(root)
         if packed is not None:
@@ -79,7 +88,7 @@ def list_source(root: str, layout: FolderLayout) -> Listing:
     if is_file(root):
         known = ", ".join((*TABLE_EXTENSIONS, ".tar"))
         raise DataError(f"{root} is a file, but not a table; allowed are a folder or {known}")
-    raise DataError(f"there is no folder {root}; name a folder of photos or a table file{did_you_mean(root)}")
+    raise DataError(f"there is no folder {root}; a pattern of several files ends in .tar or .parquet")
 
 
 def _checked(listing: Listing, root: str) -> Listing:

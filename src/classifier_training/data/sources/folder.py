@@ -22,6 +22,7 @@ from classifier_training.data.sources.locations import (
 from classifier_training.data.sources.table_columns import TABLE_EXTENSIONS
 from classifier_training.errors import DataError
 from classifier_training.files.hidden import skipped_notice
+from classifier_training.files.text import name_some, special_kind
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS
 from classifier_training.imaging.ignored import describe_ignored
 from classifier_training.types import SPLITS, Progress, Split
@@ -51,7 +52,7 @@ def split_folders(root: str | os.PathLike[str]) -> dict[Split, str]:
             )
         found[split] = folder
     if subfolders and not found and all(map(split_of, subfolders)):
-        names = ", ".join(map(name_of, subfolders))
+        names = name_some(map(name_of, subfolders))
         raise DataError(
             f"{show(root)} has the splits {names} without class folders in them; expected"
             f" {show(subfolders[0])}/<class>/<image>"
@@ -74,7 +75,7 @@ def list_split_folders(
         folder for folder in entries(root, skipped).folders if folder not in folders.values() and holds_images(folder)
     ]
     if ignored:
-        warnings.append(f"images next to the split folders are ignored: {', '.join(map(show, ignored))}")
+        warnings.append(f"images next to the split folders are ignored: {name_some(map(show, ignored))}")
     _warn_of_stray_images(root, warnings)
     warnings += skipped_notice(show(root), skipped)
     names = ", ".join(name_of(folders[split]) for split in classes)
@@ -144,7 +145,11 @@ def _add_classes(
 
 
 def _warn_of_stray_images(root: str, warnings: list[str]) -> None:
-    stray = sum(map(is_image, entries(root).files))
+    files = entries(root).files
+    special = [] if is_remote(root) else [f"{file} ({kind})" for file in files if (kind := special_kind(file))]
+    if special:
+        warnings.append(f"not read: {name_some(special)}")
+    stray = sum(map(is_image, files))
     if stray:
         warnings.append(f"{stray} image(s) lie directly in {show(root)}, outside any class folder, and are ignored")
 

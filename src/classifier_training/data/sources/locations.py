@@ -13,7 +13,7 @@ from typing import NoReturn
 from classifier_training.data.sources.address import file_name, is_remote, join, shown, split_address
 from classifier_training.data.sources.remote import Entries, list_folder
 from classifier_training.errors import DataError
-from classifier_training.files.hidden import is_skipped
+from classifier_training.files.hidden import is_skipped, leads_up
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS
 
 
@@ -36,15 +36,15 @@ def entries(folder: str, skipped: set[str] | None = None) -> Entries:
     visible = [path for path in found if not is_skipped(path.name)]
     if skipped is not None:
         skipped.update(str(path) for path in found if is_skipped(path.name))
-    folders = [str(path) for path in visible if path.is_dir()]
+    folders = [str(path) for path in visible if path.is_dir() and not leads_up(str(path), folder)]
     return Entries([str(path) for path in visible if not path.is_dir()], folders)
 
 
 def files_below(folder: str, skipped: set[str] | None = None) -> Iterator[tuple[str, list[str]]]:
     """Every folder below, itself first, with the names of its visible files, both in a stable order.
 
-    Links to folders are followed, once each. The names of an address are those that `join` adds to it. What is hidden,
-    or was left behind by a system, goes into ``skipped``.
+    Links to folders are followed, once each, but not those that lead back up. The names of an address are those that
+    `join` adds to it. What is hidden, or was left behind by a system, goes into ``skipped``.
 
     Raises:
         DataError: A folder cannot be read.
@@ -64,7 +64,11 @@ def files_below(folder: str, skipped: set[str] | None = None) -> Iterator[tuple[
         visited.add(real)
         if skipped is not None:
             skipped.update(os.path.join(parent, name) for name in (*folders, *files) if is_skipped(name))  # noqa: PTH118
-        folders[:] = sorted(name for name in folders if not is_skipped(name))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not is_skipped(name) and not leads_up(os.path.join(parent, name), folder)  # noqa: PTH118
+        )
         yield parent, sorted(name for name in files if not is_skipped(name))
 
 

@@ -21,6 +21,7 @@ from classifier_training.data.sources.table_rows import (
     weight_cell,
 )
 from classifier_training.errors import DataError, first_line
+from classifier_training.files.text import NUM_ALLOWED, name_some
 from classifier_training.types import Split
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _missing(schema: pa.Schema, name: str, setting: str, shown: str) -> DataErro
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(map(repr, names)) or "none"
+    return name_some(map(repr, names), NUM_ALLOWED) or "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from classifier_training.data.cache.folder import one_at_a_time, writing_to
 from classifier_training.data.cache.live import note_use
+from classifier_training.data.cache.upkeep import PACK_ENDING, PHOTOS_FILE
 from classifier_training.data.sources.parquet_columns import open_parquet
-from classifier_training.files.atomic import atomic_path
+from classifier_training.files.atomic import atomic_path, write_text
+from classifier_training.files.text import plain_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,7 +59,7 @@ def unpack_images(source: Path, column: str, cache: Path, shown: str) -> Pack:
     status = source.stat()
     key = f"{FORMAT_VERSION}\0{source}\0{status.st_size}\0{status.st_mtime_ns}\0{column}"
     folder = cache / "unpacked" / hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    path = folder / f"{source.stem}.pictures"  # as in version 0.1: the split.csv of its runs has this name
+    path = folder / f"{source.stem}{PACK_ENDING}"
     pack = _existing(path)
     if pack is None:
         with writing_to(cache), one_at_a_time(path):
@@ -92,6 +94,7 @@ def _unpack(source: Path, column: str, path: Path, shown: str) -> Pack:
         os.utime(temporary, ns=(status.st_mtime_ns, status.st_mtime_ns))
     schema = pa.schema([("offset", pa.int64()), ("size", pa.int64()), ("name", pa.string())])
     rows = pa.Table.from_batches(parts, schema).replace_schema_metadata({"pack_bytes": str(size)})
+    write_text(path.with_name(PHOTOS_FILE), plain_text(shown))
     # last: a pack without it is not finished
     with (
         atomic_path(path.with_name(_ROWS)) as temporary,

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from classifier_training.data.cache.folder import one_at_a_time, writing_to
 from classifier_training.data.cache.live import note_use
-from classifier_training.data.sources.address import WEB, file_name, is_remote, join, shown, without_query
+from classifier_training.data.sources.address import WEB, file_name, is_remote, join, plain_scheme, shown, without_query
 from classifier_training.data.sources.addresses_of_data import guarded_sockets
 from classifier_training.data.sources.retry import with_retries
 from classifier_training.errors import DataError, MissingFileError, first_line
@@ -76,6 +76,7 @@ def fetch(
     """
     if not is_remote(address):
         return _plain_file(address)
+    address = plain_scheme(address)
     scheme, _, path = address.partition("://")
     if scheme.lower() in {"file", "local"} and "::" not in address:
         return _plain_file(path)
@@ -129,7 +130,7 @@ def current_copies(folder: str, names: Sequence[str], cache: Path, opened_by: st
     A file that is not among them may be current, too: it has to be asked for itself. Pages of the web give no versions.
     ``opened_by`` is as of `fetch`.
     """
-    if folder.startswith(WEB):
+    if plain_scheme(folder).startswith(WEB):
         return set()
     try:
         system, path = _open(folder)
@@ -157,7 +158,9 @@ def copy_path(address: str, cache: Path, opened_by: str = "") -> Path:
     bare, query = without_query(address)
     address = bare if query and query == opened_by else address
     # a new signature is no new file
-    digest = hashlib.blake2b(identity(address).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(
+        identity(plain_scheme(address)).encode("utf-8", "surrogatepass"), digest_size=16
+    ).hexdigest()
     # a name from elsewhere may be too long, or one that this system does not allow
     name = re.sub(r"[^A-Za-z0-9._-]", "_", file_name(public_address(address)))[-100:].lstrip(".")
     return cache / "remote" / digest / (name or "file")
@@ -244,7 +247,7 @@ def _listed(address: str) -> list[tuple[str, str]]:
     system, path = _open(bare, query=query)
     folder = path.rstrip("/")
     # of a web server's folder, the page with a slash at its end is the list
-    is_web = address.startswith(WEB)
+    is_web = bare.startswith(WEB)
     entries = system.ls(f"{folder}/" if is_web else path, detail=True)
     found = [(info["type"], *info["name"].rstrip("/").rpartition("/")) for info in entries]
     # stores list the folder itself as an empty file; pages hold links to elsewhere
@@ -256,6 +259,7 @@ def _open(address: str, named_by: str | None = None, *, query: str = "") -> tupl
     """The file system, and the path in it; the listing of an earlier call is not used again."""
     from fsspec.core import url_to_fs
 
+    address = plain_scheme(address)
     options: dict[str, Any] = {"use_listings_cache": False}
     try:
         if address.startswith(WEB):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -16,6 +17,7 @@ from classifier_training.files.credentials import redacted
 FIRST_WAIT_SECONDS: Final = 0.5
 LONGEST_WAIT_SECONDS: Final = 30.0
 _JITTER: Final = random.SystemRandom()  # a seeded generator would wait alike everywhere, and be moved by the waits
+_PERMANENT_TLS: Final = {"CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER"}
 _TEMPORARY_STATUS: Final = {408, 425, 429}
 Result = TypeVar("Result")
 
@@ -85,8 +87,9 @@ def _status(error: BaseException) -> object:
 def _permanent_reason(error: BaseException) -> str | None:
     """Why another attempt would fail too; None: it might not."""
     status = _status(error)
-    if isinstance(error, PrivateHostError):
-        return str(error)
+    private = next((one for one in _all_of(error) if isinstance(one, PrivateHostError)), None)
+    if private is not None:
+        return str(private)
     if isinstance(error, PermissionError) or status in {401, 403} or "Credential" in type(error).__name__:
         hint = f"; credentials are given in data.root or {ROOT_VARIABLE}" if status == 401 else ""
         return f"it may not be read ({first_line(error)}){hint}"
@@ -94,4 +97,21 @@ def _permanent_reason(error: BaseException) -> str | None:
         return first_line(error)
     if isinstance(status, int) and 400 <= status < 500 and status not in _TEMPORARY_STATUS:
         return first_line(error)
+    if isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError):  # aiohttp's InvalidURL is one
+        is_url = "url" in f"{type(error).__name__} {error}".lower() or "port" in str(error).lower()
+        return first_line(error) + ("; in a user or a password write / as %2F, and @ as %40" if is_url else "")
+    if getattr(getattr(error, "os_error", error), "reason", None) in _PERMANENT_TLS:
+        return first_line(error)
     return None
+
+
+def _all_of(error: BaseException) -> Iterator[BaseException]:
+    """An error, those that it holds, and those that it was raised from."""
+    seen: set[int] = set()
+    found = [error]
+    while found:
+        one = found.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            found += [other for other in (one.__cause__, one.__context__, *getattr(one, "exceptions", ())) if other]

@@ -190,6 +190,16 @@ def _check_numbers(numbers: Mapping[str, int], path: Path) -> None:
         names[number] = name
 
 
+def _check_gaps(values: Mapping[str, Any], path: Path) -> None:
+    """Refuses names by number of which one is missing; what is no such mapping is left to others."""
+    missing = [number for number in range(len(values)) if str(number) not in values]
+    if missing and all(_INDEX.fullmatch(number) and isinstance(name, str) for number, name in values.items()):
+        raise DataError(
+            f"{path} gives no class the number {missing[0]}; {len(values)} classes have the numbers 0 to"
+            f" {len(values) - 1}"
+        )
+
+
 class ClassNames(NamedTuple):
     """Class names by index, and the file that they stand in, or its copy."""
 
@@ -281,6 +291,7 @@ def _names_in(values: Any, path: Path) -> list[str] | None:
         if all(isinstance(index, int) and not isinstance(index, bool) for index in values.values()):
             _check_numbers(values, path)
             values = {str(index): name for name, index in values.items()}
+        _check_gaps(values, path)
         values = [values.get(str(index)) for index in range(len(values))]
     if isinstance(values, list) and values and all(isinstance(name, str) for name in values):
         return values

@@ -13,7 +13,7 @@ from classifier_training.data.sources.address import is_pattern, is_remote, show
 from classifier_training.data.sources.listing import SPLIT_OF_NAME
 from classifier_training.data.sources.locations import entries, name_of, parent_of
 from classifier_training.errors import DataError
-from classifier_training.files.text import is_file, is_folder, name_some
+from classifier_training.files.text import is_file, is_folder, name_some, special_kind
 from classifier_training.types import SPLITS, Split
 
 _WORD: Final = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_OF_NAME)})(?![a-z])")
@@ -66,6 +66,10 @@ def find_split_files(root: str, extension: str, choose: Choose) -> SplitFiles | 
     if name_of(root).lower().endswith(extension) and not is_folder(root):
         files = expand_braces(root) if is_pattern(root) else [root]
         missing = [file for file in files if not is_remote(file) and not is_file(file)]
+        for file in missing:
+            special = special_kind(file)
+            if special is not None:
+                raise DataError(f"cannot read {file}: {special}")
         if missing:
             raise DataError(f"{len(missing)} of the {len(files)} files of {root} are missing: {name_some(missing)}")
         return _by_file_name(files, parent_of(files[0]), root)

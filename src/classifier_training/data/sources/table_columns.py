@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from classifier_training.errors import DataError
+from classifier_training.files.text import NUM_ALLOWED, name_some
 
 TABLE_EXTENSIONS: Final = (".jsonl", ".csv", ".parquet")
 HUB_IMAGE_COLUMN: Final = "file_name"
@@ -83,9 +84,10 @@ def find_columns(
     for setting, name in required.items():
         if name not in found:
             words = suggested_settings(bare, columns)
+            names = name_some(map(repr, present), NUM_ALLOWED) or "none"
             raise DataError(
-                f"{table} has no column {name!r}; its columns are {', '.join(map(repr, present)) or 'none'}; name the"
-                f" correct one with {setting}{', such as ' if words else ''}{words}"
+                f"{table} has no column {name!r}; its columns are {names}; name the correct one"
+                f" with {setting}{', such as ' if words else ''}{words}"
             )
     near = [name for name in bare if name.casefold() == columns.split.strip().casefold()]
     if hints is not None and columns.split not in found and near:

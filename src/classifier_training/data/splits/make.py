@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.data.index.table import Index
+from classifier_training.data.sources.class_names import alike_but_for_case
 from classifier_training.data.sources.listing import NO_SPLIT
 from classifier_training.data.splits.caveats import Rows as Rows
 from classifier_training.data.splits.caveats import group_warnings, split_warnings
@@ -217,9 +218,12 @@ def _classes(index: Index, splits: Mapping[Split, Rows], root: str) -> tuple[str
             code = index.label_names.index(unknown[0])
             path = index.record(int(rows[index.labels[rows] == code][0]))
             more = f" (and {len(unknown) - 1} more such classes)" if len(unknown) > 1 else ""
+            alike = [name for pair in alike_but_for_case([*known, unknown[0]]) if unknown[0] in pair for name in pair]
+            trained = [repr(name) for name in alike if name in known]
+            advice = f"if it is the class {' or '.join(trained)} of training, rename one of them" if trained else ""
             raise DataError(
-                f"class {unknown[0]!r} exists in the {split} split ({path}) but has no training images{more}; add"
-                " some, or remove it"
+                f"class {unknown[0]!r} exists in the {split} split ({path}) but has no training images{more};"
+                f" {advice or 'add some, or remove it'}"
             )
     if len(classes) < 2:
         raise DataError(

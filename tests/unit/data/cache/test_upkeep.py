@@ -76,6 +76,20 @@ class open_caches_of:  # noqa: N801 - reads as a function
         self.caches.close()
 
 
+def test_copies_that_no_index_knows_are_of_their_file(tmp_path: Path) -> None:
+    for folder, name in (("unpacked/a", "train-0.pictures"), ("unpacked/b", "b.pictures"), ("remote/c", "t.csv")):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / name).write_bytes(b"")
+    (tmp_path / "unpacked" / "b" / "photos.txt").write_text("/data/b.parquet\n")
+    (tmp_path / "unpacked" / "empty").mkdir()
+
+    assert photos_of(tmp_path) == {
+        tmp_path / "unpacked" / "a": "train-0.parquet",
+        tmp_path / "unpacked" / "b": "/data/b.parquet",
+        tmp_path / "remote" / "c": "t.csv",
+    }
+
+
 def test_what_a_running_process_uses_is_not_removed(tmp_path: Path) -> None:
     cache, mine, old = tmp_path / "cache", make_parquet(tmp_path / "mine"), make_parquet(tmp_path / "old", 100)
     subprocess.run(command(old, cache), check=True)

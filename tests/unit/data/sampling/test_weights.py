@@ -83,6 +83,17 @@ def test_names_that_do_not_fit_are_named() -> None:
         weights_by_name(["a"], {"a": 1.0, "x": 2.0})
 
 
+def test_many_names_that_do_not_fit_are_counted() -> None:
+    weights = {f"x{number:02}": 1.0 for number in range(80)}
+
+    with pytest.raises(ConfigError) as caught:
+        weights_by_name([f"c{number:02}" for number in range(50)], weights)
+
+    message = str(caught.value)
+    assert "lacks 'c00', 'c01', 'c02' and 47 more and names 'x00', 'x01', 'x02' and 77 more, which are" in message
+    assert message.endswith("'c19' and 30 more")
+
+
 def test_a_sample_weighs_what_its_class_weighs() -> None:
     assert sample_weights([1, 0, 1], [0.5, 2.0]) == [2.0, 0.5, 2.0]
 

@@ -10,6 +10,8 @@ from classifier_training.data.sources.address import (
     is_pattern,
     is_remote,
     join,
+    plain_scheme,
+    readable_root,
     resolve,
     shown,
     split_address,
@@ -27,6 +29,20 @@ ADDRESSES = [
 @pytest.mark.parametrize("address", [*ADDRESSES, "file:///photos", "gs://b", "hf://datasets/x/y"])
 def test_addresses(address: str) -> None:
     assert is_remote(address)
+
+
+def test_the_case_of_a_scheme_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert plain_scheme("SimpleCache::HTTPS://Host/A?Sig=B") == "simplecache::https://Host/A?Sig=B"
+    assert plain_scheme("ZIP://A.jpg::S3://Bucket/C.zip") == "zip://A.jpg::s3://Bucket/C.zip"
+    assert plain_scheme("Photos/A") == "Photos/A"
+    assert absolute_root("S3://Bucket/X") == "s3://Bucket/X"
+    assert join("HTTP://h/a?sig=1", "b") == join("http://h/a?sig=1", "b")
+    assert split_address("HTTPS://h/a/b?c=1") == split_address("https://h/a/b?c=1")
+    assert resolve("HTTPS://h/a", "b c#.jpg") == "https://h/a/b%20c%23.jpg"
+    assert resolve("s3://b", "HTTPS://h/a") == "https://h/a"
+    assert file_name("HTTP://h/a%20b?x") == "a b"
+    monkeypatch.setenv("CLASSIFIER_TRAINING_DATA_ROOT", "HTTPS://h/a?sig=secret")
+    assert readable_root("https://h/a?…") == "https://h/a?sig=secret"
 
 
 @pytest.mark.parametrize(

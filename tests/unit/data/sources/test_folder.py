@@ -10,6 +10,7 @@ from tests.helpers.photos import make_photo, make_photos
 from classifier_training.data.sources.folder import list_class_folders, list_split_folders, split_folders
 from classifier_training.data.sources.listing import Listing
 from classifier_training.errors import DataError
+from classifier_training.inference.predict import find_images
 from classifier_training.types import ImageRecord, Sample
 
 
@@ -188,6 +189,27 @@ def test_links_to_folders_are_followed_and_loops_left(tmp_path: Path) -> None:
     assert counts == {"a": 3, "b": 1, "c": 2}
     assert warnings == [f"files below {root} that are not images are ignored: 1 × no extension"]
     assert split_folders(root) == {}
+
+
+def test_a_link_that_leads_up_finds_no_image_twice(tmp_path: Path) -> None:
+    root = make_photos(tmp_path / "photos", {"a": 1, "b": 1})
+    make_photos(tmp_path / "elsewhere", {"": 1}, first_seed=5)
+    (root / "a" / "loop").symlink_to("..")
+    (root / "all").symlink_to(".")
+    (root / "higher").symlink_to(tmp_path)
+    (root / "b" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(root)
+
+    assert classes_in(root)[0] == {"a": 1, "b": 2}
+    assert len(find_images([root / "a"])) == 1
+    assert len(find_images([root / "b"])) == 2
+
+
+def test_what_lies_beside_the_classes_and_is_no_plain_file_is_named(tmp_path: Path) -> None:
+    root = make_photos(tmp_path, {"a": 1, "b": 1})
+    os.mkfifo(root / "a.tar")
+
+    assert classes_in(root) == ({"a": 1, "b": 1}, [f"not read: {root / 'a.tar'} (it is a FIFO and not a plain file)"])
 
 
 def test_a_split_folder_with_a_loop_in_it(tmp_path: Path) -> None:

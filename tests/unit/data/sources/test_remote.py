@@ -50,6 +50,25 @@ def test_a_file_is_fetched_once(tmp_path: Path, cache: Path, web: WebFolder) -> 
     assert temporary_files(cache) == []
 
 
+def test_the_case_of_a_scheme_does_not_count(tmp_path: Path, cache: Path, web: WebFolder) -> None:
+    (tmp_path / "served" / "a.bin").write_bytes(b"content")
+    address = f"{web.address}/a.bin?sig=1".replace("http", "HTTP", 1)
+
+    assert fetch(address, cache).read_bytes() == b"content"
+    assert copy_path(address, cache) == copy_path(f"{web.address}/a.bin?sig=1", cache)
+    assert list_folder(web.address.replace("http", "Http", 1)).files == [f"{web.address}/a.bin"]
+
+
+def test_an_address_that_cannot_be_one_is_tried_once(cache: Path) -> None:
+    waits: list[float] = []
+
+    with pytest.raises(DataError, match=r"127\.0\.0\.1/x: .*; in a user or a password write / as %2F") as caught:
+        fetch("http://me:hidden/word@127.0.0.1/x", cache, sleep=waits.append)
+
+    assert waits == []
+    assert "hidden" not in str(caught.value)
+
+
 def test_a_copy_is_fetched_again_when_the_file_has_changed(tmp_path: Path, cache: Path, web: WebFolder) -> None:
     served = tmp_path / "served" / "x"
     served.write_text("one")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from classifier_training.data.sources.addresses_of_data import PrivateHostError
 from classifier_training.data.sources.retry import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, with_retries
 from classifier_training.errors import DataError
 
@@ -99,6 +100,9 @@ def test_at_last_it_is_one_line() -> None:
         (NoCredentialsError("Unable to locate credentials"), r"it may not be read \(Unable to locate credentials\)"),
         (IsADirectoryError("it is a folder"), "it is a folder"),
         (AnswerError(400), "status 400"),
+        (ValueError("Invalid URL: port"), "Invalid URL: port; in a user or a password write / as %2F, and @ as %40"),
+        (ValueError("no such option"), "no such option"),
+        (ExceptionGroup("all failed", [OSError("x"), PrivateHostError("it is private")]), "it is private"),
     ],
 )
 def test_what_would_fail_again_is_not_tried_again(error: Exception, message: str) -> None:

@@ -14,8 +14,10 @@ from tests.helpers.shards import write_shard
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.photos import load_photos
 from classifier_training.data.sources.detect import list_photos
-from classifier_training.errors import BadImageError, DataError
+from classifier_training.errors import BadImageError, DataError, UserError
+from classifier_training.files.atomic import write_text
 from classifier_training.imaging.decode import decode_image
+from classifier_training.inference.predict import check_output
 from classifier_training.types import ImageRecord
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
@@ -31,6 +33,31 @@ def make_special(path: Path, kind: str) -> Path:
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(os.path.relpath(path))  # a socket's name has at most a hundred characters
     return path
+
+
+@pytest.mark.parametrize("name", ["t.csv", "a.tar", "x.parquet", "photos"])
+def test_the_data_set_itself(tmp_path: Path, name: str) -> None:
+    path = make_special(tmp_path / name, "FIFO")
+    reason = rf"^cannot read {path}: it is a FIFO and not a plain file"
+
+    with pytest.raises(DataError, match=rf"{reason}; name a folder of photos or a table file$"):
+        list_photos(path, cache=tmp_path / "cache")
+    if name == "a.tar":
+        with pytest.raises(DataError, match=rf"{reason}$"):
+            list_photos(tmp_path / "{a,b}.tar", cache=tmp_path / "cache")
+
+
+def test_files_that_are_written_replace_no_device(tmp_path: Path) -> None:
+    path = make_special(tmp_path / "out.csv", "FIFO")
+
+    with pytest.raises(OSError, match="it is a FIFO and not a plain file") as caught:
+        write_text(path, "a")
+    with pytest.raises(UserError, match=rf"^--output {path}: it is a FIFO and not a plain file; name another file$"):
+        check_output(path)
+
+    assert caught.value.filename == str(path)
+    assert path.is_fifo()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "device", "socket"])
