@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -73,11 +74,30 @@ class TestEvaluate:
 
         finished = program("evaluate", program.folder / model, tmp_path / "copy")
 
+        num_trained_on = len(split(trained, "train"))
         assert (
-            f"{len(split(trained, 'train'))} of these photos were used for training: the scores are too optimistic"
-            in finished.out
-        )
+            f"{num_trained_on} of these photos were used for training: the scores are too optimistic"
+            f" ({tmp_path / 'copy'}"
+        ) in finished.out
+        (written,) = (program.folder / "runs/first/evaluations").glob("copy*/scores.json")
+        scores = json.loads(written.read_text(encoding="utf-8"))
+        shutil.rmtree(written.parent)
+        assert (scores["num_trained_on"], len(scores["trained_on"])) == (num_trained_on, min(num_trained_on, 20))
         assert program("evaluate", model, "--json").json["num_trained_on"] == 0
+
+    @pytest.mark.parametrize("model", [BEST, ONNX])
+    def test_photos_of_the_run_that_have_moved_are_scored_with_the_words_that_are_printed(
+        self, program: WarmProgram, results: dict[str, Any], tmp_path: Path, model: str
+    ) -> None:
+        shutil.copytree(program.folder / "shapes", tmp_path / "moved to")
+
+        printed = program("evaluate", model, tmp_path / "moved to", "--json").err
+
+        words = shlex.split(re.findall(r"to score them alone, type: (.*)", printed)[0])
+        assert words == ["classifier-training", "evaluate", model, f"data.root={tmp_path / 'moved to'}"]
+        scores = program(*words[1:], "--json").json
+        assert {name: scores[name] for name in results["test"]} == results["test"]
+        assert scores["num_trained_on"] == 0
 
     def test_other_photos(self, program: WarmProgram, trained: Trained) -> None:
         make_shapes(program.folder / "new", 5, ["red", "green"], seed=7)

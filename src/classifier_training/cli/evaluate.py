@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -86,6 +87,7 @@ def evaluate(
         )
         evaluation = _write_to_default(evaluation, terminal) if output is None else evaluation
         _show_evaluation(evaluation, terminal, as_json=as_json)
+        _show_whole_split(evaluation, model, photos, terminal)
         results = check_gates(evaluation, gates, overrides, scoring=scoring)
     _report_gates(results, evaluation, terminal, as_json=as_json)
 
@@ -119,7 +121,12 @@ def _show_evaluation(evaluation: Evaluation, terminal: Terminal, *, as_json: boo
     if left_out:
         terminal.warn(f"{len(left_out)} unreadable file(s) left out: {name_some(left_out)}")
     if num_trained_on and evaluation.images.split != "train":
-        terminal.warn(f"{num_trained_on} of these photos were used for training: the scores are too optimistic")
+        terminal.warn(
+            f"{num_trained_on} of these photos were used for training: the scores are too optimistic"
+            f" ({name_some(evaluation.trained_on, total=num_trained_on)})"
+        )
+    for message in evaluation.images.copies:
+        terminal.warn(message)
     if as_json:
         return
     from classifier_training.terminal.score_table import show_scores
@@ -133,6 +140,17 @@ def _show_evaluation(evaluation: Evaluation, terminal: Terminal, *, as_json: boo
         terminal.info(f"written to {evaluation.folder}")
     for name in intervals:
         sys.stdout.write(f"{name} {getattr(evaluation.scores, name):.4f}\n")
+
+
+def _show_whole_split(evaluation: Evaluation, model: str, photos: str | None, terminal: Terminal) -> None:
+    """What to type where the photos that were named are all those of the run, in another place."""
+    from classifier_training.data.sources.address import shown
+
+    if evaluation.whole_split is not None and photos is not None:
+        words = shlex.join(["classifier-training", "evaluate", model, f"data.root={shown(photos)}"])
+        terminal.warn(
+            f"all {evaluation.whole_split} images of the run are among these photos; to score them alone, type: {words}"
+        )
 
 
 def _report_gates(results: Sequence[GateResult], evaluation: Evaluation, terminal: Terminal, *, as_json: bool) -> None:

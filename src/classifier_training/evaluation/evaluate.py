@@ -9,7 +9,7 @@ import contextlib
 import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import CheckpointError, explain_out_of_memory
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from classifier_training.config.overrides import OverrideLike, Overrides
     from classifier_training.config.schema import Config
 
+_MOST_NAMED: Final = 20
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation(ScoredPass):
@@ -37,10 +39,13 @@ class Evaluation(ScoredPass):
     Attributes:
         name: A short name of the images, for a folder.
         folder: The folder that it was written to; None: nowhere.
+        whole_split: The split of the model's run whose images are all among these and others too, which it was trained
+            on; None: there is none.
     """
 
     name: str = "photos"
     folder: Path | None = None
+    whole_split: Split | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -53,7 +58,9 @@ class Evaluation(ScoredPass):
             "confidence_level": CONFIDENCE_LEVEL,
             "intervals": self.intervals.to_dict(),
             "num_trained_on": self.num_trained_on,
+            "trained_on": list(self.trained_on),
             "left_out": list(self.images.left_out),
+            "copies": list(self.images.copies),
             "folder": None if self.folder is None else str(self.folder),
         }
 
@@ -89,12 +96,13 @@ def evaluate(
     """
     path = _model_file(Path(model))
     given = _read(overrides)
-    photos = _given_root(given) if photos is None else photos
+    new_root = _given_root(given) if photos is None else None
+    photos = new_root if photos is None else photos
     run = _run_of(path)
     settings = _settings(run, given, is_onnx=path.suffix == ".onnx")
     if output is not None:
         check_folder(Path(output))
-    selector = ImageSelector(run, photos, settings, split, checking, current)
+    selector = ImageSelector(run, photos, settings, split, checking, current, new_root is not None)
     scored = _score(path, selector, settings, scoring, _given_limit(given))
     evaluation = _evaluation_of(scored, run, selector.name or scored.images.split or "photos")
     return evaluation if output is None else write_evaluation(evaluation, Path(output))
@@ -159,8 +167,10 @@ def _score(
 
 def _evaluation_of(scored: ScoredPass, run: RunFolder | None, name: str) -> Evaluation:
     values = {field.name: getattr(scored, field.name) for field in fields(scored)}
-    values["num_trained_on"] = _num_trained_on(run, scored.images)
-    return Evaluation(**values, name=name)
+    trained_on = _trained_on(run, scored.images)
+    values |= {"num_trained_on": len(trained_on), "trained_on": tuple(trained_on[:_MOST_NAMED])}
+    whole = _whole_split(run, scored.images) if run is not None and trained_on else None
+    return Evaluation(**values, whole_split=whole, name=name)
 
 
 def _given_root(overrides: Overrides | None) -> str | None:
@@ -175,12 +185,22 @@ def _given_limit(overrides: Overrides | None) -> int | None:
     return given.value if given is not None and isinstance(given.value, int) else None
 
 
-def _num_trained_on(run: RunFolder | None, images: LabelledImages) -> int:
-    """How many of the images are in the training split of the model's run, by content."""
+def _trained_on(run: RunFolder | None, images: LabelledImages) -> list[str]:
+    """Those of the images that are in the training split of the model's run, by content."""
     if run is None or not run.split.is_file():
-        return 0
+        return []
     trained_on = set(read_digests(run.split, "train").values())
-    return sum(digest in trained_on for digest in images.digests)
+    return [file for file, digest in zip(images.files, images.digests, strict=True) if digest in trained_on]
+
+
+def _whole_split(run: RunFolder, images: LabelledImages) -> Split | None:
+    """The split of a run, test or else validation, that is a part of these images, by content; None: it is not."""
+    splits: tuple[Split, ...] = ("test", "val")
+    for split in splits:
+        recorded = set(read_digests(run.split, split).values())
+        if recorded:
+            return split if recorded < set(images.digests) else None
+    return None
 
 
 def _model_file(path: Path) -> Path:

@@ -18,8 +18,10 @@ from classifier_training.data.sources.class_names import match_class
 from classifier_training.data.sources.detect import list_photos, shown_root
 from classifier_training.data.sources.listing import Listing
 from classifier_training.data.sources.table import Columns
+from classifier_training.data.splits.caveats import copy_warnings
 from classifier_training.data.splits.recorded import check_contents
 from classifier_training.errors import ConfigError, DataError
+from classifier_training.evaluation.moved import find_moved_split
 from classifier_training.evaluation.run_split import data_root, is_run_split, run_split
 from classifier_training.files.text import name_some
 from classifier_training.imaging.decode import DEFAULT
@@ -125,8 +127,9 @@ def check_labelled(
     good = [position for position in range(len(samples)) if position not in facts.errors]
     if not good:
         raise DataError(f"{description}: no image can be read")
+    files = [samples[position].path for position in good]
     return LabelledImages(
-        files=[samples[position].path for position in good],
+        files=files,
         labels=labels[good],
         classes=tuple(classes),
         description=description,
@@ -135,6 +138,7 @@ def check_labelled(
         records=[replace(records[position], stamp=int(facts.stamps[position])) for position in good],
         digests=tuple(facts.digests[position].tobytes().hex() for position in good),
         left_out=tuple(image.path for image in bad),
+        copies=tuple(copy_warnings(facts.digests[good], labels[good], classes, files.__getitem__)),
     )
 
 
@@ -175,6 +179,7 @@ class ImageSelector:
         split: The split that was named.
         checking: Called with the number of files that have been checked.
         current: Whether photos are scored as they are now, even if they are those of the run.
+        have_moved: Whether ``photos`` is where those of the run may lie now, so that its split is looked for in them.
     """
 
     run: RunFolder | None
@@ -183,6 +188,7 @@ class ImageSelector:
     split: Split | None
     checking: Progress | None = None
     current: bool = False
+    have_moved: bool = False
 
     def __call__(self, classes: tuple[str, ...], decoding: Decoding = DEFAULT) -> LabelledImages:
         """Finds and checks the images for a model with these classes, which decodes images like this.
@@ -192,7 +198,7 @@ class ImageSelector:
         """
         data = None if self.settings is None else self.settings.data
         return check_labelled(
-            self._choose(classes),
+            self._choose(classes, decoding),
             classes,
             policy=None if data is None else BadImagePolicy(data.on_bad_image, data.max_bad_fraction),
             decoding=decoding,
@@ -212,7 +218,7 @@ class ImageSelector:
         root = absolute_root(self.photos)
         return file_name(shown(root)) if is_remote(root) else Path(root).name
 
-    def _choose(self, classes: tuple[str, ...]) -> Selection:
+    def _choose(self, classes: tuple[str, ...], decoding: Decoding) -> Selection:
         if self.run is not None and self.uses_run_split:
             split, images = run_split(
                 self.run,
@@ -222,12 +228,34 @@ class ImageSelector:
                 None if self.photos is None else absolute_root(self.photos),
             )
             return Selection(images, f"the {split} split of {self.run.root}", split, images.digests)
+        moved = self._moved_split(decoding)
+        if moved is not None:
+            return moved
         photos = self.photos
         if photos is None and self.run is not None:
             photos = data_root(self.run)  # --current
         if photos is None:
             raise DataError("this model belongs to no run folder; name photos to evaluate it on")
         return select_samples(absolute_root(photos), self._columns(), self.split, classes, self._cache())
+
+    def _moved_split(self, decoding: Decoding) -> Selection | None:
+        """The run's split in the place that was named; None where no such place was, or it holds none of it."""
+        run, photos = self.run, self.photos
+        if run is None or photos is None or not self.have_moved or self.current or not run.split.is_file():
+            return None
+        root = absolute_root(photos)
+        listing = list_photos(root, self._columns(), cache=self._cache())
+        found = find_moved_split(
+            run,
+            self.split,
+            root,
+            listing,
+            lambda some: inspect_records([one.image for one in some], self.checking, decoding=decoding).digests,
+        )
+        if found is None:
+            return None
+        where = f"the {found.split} split of {run.root}, found in {shown_root(root)}"
+        return Selection(found.samples, where, found.split, found.digests)
 
     def _columns(self) -> Columns | None:
         data = None if self.settings is None else self.settings.data

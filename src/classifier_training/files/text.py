@@ -94,10 +94,11 @@ def special_kind(path: str | os.PathLike[str]) -> str | None:
     return None
 
 
-def name_some(names: Iterable[str], most: int = NUM_NAMED) -> str:
-    """The first few names, and how many more there are."""
+def name_some(names: Iterable[str], most: int = NUM_NAMED, total: int | None = None) -> str:
+    """The first few names, and how many more there are; ``total`` where ``names`` are not all."""
     listed = list(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    num_more = (len(listed) if total is None else total) - most
+    more = f" and {num_more} more" if num_more > 0 else ""
     return ", ".join(listed[:most]) + more
 
 

@@ -39,10 +39,12 @@ def caveats(data: RunData) -> list[Caveat]:
 
 def _of_split(data: RunData, scored: ScoredData) -> Iterator[Caveat]:
     if scored.num_trained_on:
+        trained_on = [quoted(name, 60) for name in scored.trained_on[:3]]
+        first = f" The first: {listing(trained_on)}." if trained_on else ""
         yield Caveat(
             "serious",
             f"{scored.num_trained_on:,} of {count(scored.num_images, 'photo')} were in the training data",
-            "The model has seen them, so the score is higher than it will be on new photos.",
+            f"The model has seen them, so the score is higher than it will be on new photos.{first}",
         )
     if data.status == "finished" and scored.split == "val":
         yield Caveat(
@@ -58,6 +60,8 @@ def _of_split(data: RunData, scored: ScoredData) -> Iterator[Caveat]:
             f" Its interval is {100 * (interval[1] - interval[0]):.0f} percentage points wide: a difference of a few"
             " points between two models may be chance.")  # fmt: skip
         yield Caveat("note", f"Only {count(scored.num_images, 'photo')} scored", f"The score is imprecise.{width}")
+    for copies in scored.copies:
+        yield Caveat("note", "Copies among the photos", f"{one_line(copies)}.")
     if scored.left_out:
         names = listing([quoted(name, 60) for name in scored.left_out], 3)
         yield Caveat("note", f"{count(len(scored.left_out), 'file')} left out", f"They could not be read: {names}.")

@@ -55,6 +55,8 @@ def scores_file(scored: ScoredPass) -> ScoresFile:
         left_out=tuple(map(plain_text, images.left_out)),
         precision=scored.precision,
         content=images.content,
+        copies=tuple(map(plain_text, images.copies)),
+        trained_on=tuple(map(plain_text, scored.trained_on)),
     )
 
 

@@ -34,6 +34,7 @@ class LabelledImages:
         records: Where the N images are; None where that is unknown.
         digests: N content hashes; empty where they are unknown.
         left_out: Files of the data set that could not be read.
+        copies: Messages about images of one content under several labels, and about those that are listed again.
     """
 
     files: Sequence[str]
@@ -44,6 +45,7 @@ class LabelledImages:
     records: Sequence[ImageRecord] | None = None
     digests: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
 
     @property
     def content(self) -> str | None:
@@ -69,6 +71,7 @@ class ScoredPass:
         epoch: After which epoch of a training, from 0, or in it; None where that is unknown.
         step: After which step, in the middle of that epoch; None at its end, and outside of a training.
         num_trained_on: How many of the images the model was trained on, byte for byte.
+        trained_on: The first of these.
         cam: Gives the Grad-CAM maps of some images; None: they are not shown.
         num_examples: How many of the worst errors and of the least certain images are shown.
         precision: The arithmetic: ``float32``, as the deployed file answers, or the training's, such as ``bf16-mixed``;
@@ -84,6 +87,7 @@ class ScoredPass:
     epoch: int | None = None
     step: int | None = None
     num_trained_on: int = 0
+    trained_on: tuple[str, ...] = ()
     cam: Cam | None = None
     num_examples: int = NUM_EXAMPLES
     precision: str | None = None

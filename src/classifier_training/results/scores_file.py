@@ -102,6 +102,8 @@ class ScoresFile:
         left_out: Files that could not be read.
         precision: ``float32``, as the deployed file answers, or the training's; None where it is not known.
         content: Hash over the images' contents and paths, see `LabelledImages.content`; None where it is not known.
+        copies: Messages about copies among the images, see `LabelledImages.copies`.
+        trained_on: The first of the images that the model was trained on.
     """
 
     format: Format = FORMAT
@@ -124,6 +126,8 @@ class ScoresFile:
     left_out: Items[str]
     precision: str | None = None
     content: str | None = None
+    copies: Items[str] = ()
+    trained_on: Items[str] = ()
 
     def __post_init__(self) -> None:
         if not self.classes or tuple(row.name for row in self.per_class) != self.classes:

@@ -1,3 +1,4 @@
+import html
 import json
 import shutil
 from dataclasses import replace
@@ -111,6 +112,26 @@ def test_the_result_is_plain_values(model: Path, tmp_path: Path) -> None:
     assert found["left_out"] == [str(photos / "red" / "bad.png")]
     assert found["num_images"] == 2
     assert [row["class"] for row in found["classes"]] == list(CLASSES)
+
+
+def test_copies_are_reported_on_the_page_too(model: Path, tmp_path: Path) -> None:
+    """The same bytes under two labels, and a row of a table twice."""
+    photos = make_colours(tmp_path / "photos", "red", "green", "blue")
+    shutil.copy(photos / "red" / "0.png", photos / "green" / "copy.png")
+    rows = ("red/0.png,red", "green/1.png,green", "green/copy.png,green", "blue/2.png,blue", "blue/2.png,blue")
+    (photos / "list.csv").write_text("\n".join(("image,label", *rows)))
+
+    found = evaluate(model, photos / "list.csv", output=tmp_path / "out")
+
+    mixed = (
+        f"2 image(s) have one content under several labels (1 different image(s)): {photos}/red/0.png ('red'),"
+        f" {photos}/green/copy.png ('green')"
+    )
+    again = f"1 image(s) are listed again with the same label, and count again: {photos}/blue/2.png"
+    assert found.to_dict()["copies"] == [mixed, again]
+    assert list(read_scores(ScoredFolder(tmp_path / "out")).copies) == [mixed, again]
+    page = html.unescape((tmp_path / "out" / "report.html").read_text())
+    assert all(f"{message}." in page for message in (mixed, again))
 
 
 class TestRefused:

@@ -35,10 +35,23 @@ def test_the_split_that_chose_the_weights_is_not_a_test_split() -> None:
         ({"num_trained_on": 12}, "serious: 12 of 315 photos were in the training data"),
         ({"split": "train"}, "serious: Scored on training photos"),
         ({"left_out": ("a.jpg", "b.jpg")}, "note: 2 files left out"),
+        ({"copies": ("2 image(s) have one content under several labels",)}, "note: Copies among the photos"),
     ],
 )
 def test_what_was_scored(changes: dict[str, Any], title: str) -> None:
     assert titles(make_run(final=make_scored(GOOD, **changes))) == [title]
+
+
+def test_photos_that_were_trained_on_and_copies_are_named() -> None:
+    scored = make_scored(
+        GOOD, num_trained_on=12, trained_on=("a.jpg", "b\n.jpg", "c.jpg", "d.jpg"), copies=("2 <are>",)
+    )
+
+    trained_on, copies = caveats(make_run(final=scored))
+
+    named = trained_on.text.translate(dict.fromkeys(map(ord, "\u2068\u2069")))
+    assert named.endswith(" on new photos. The first: “a.jpg”, “b␣.jpg” and “c.jpg”.")
+    assert copies.text == "2 <are>."
 
 
 def test_few_photos_give_a_rough_score() -> None:

@@ -63,14 +63,11 @@ class ImageCache:
         files = self._files or self._open()
         if files is None:
             return None
-        is_stored = bool(files.checks[position])
-        if not is_stored and not files.has_earlier:
-            return None  # its file is read now, and looked at then
         mark = self.marks[position]
         if mark not in _WHOLE and not self._is_current(position):
             return None  # reading the file says so
-        if not is_stored:
-            return self._take_over(position, files)
+        if not files.checks[position]:
+            return self._take_over(position, files) if files.has_earlier else None
         if mark not in _WHOLE:
             if not files.is_good(position):
                 self.marks[position] = DAMAGED

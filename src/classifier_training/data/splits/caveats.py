@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.data.index.table import Index
 from classifier_training.data.splits.together import digest_words, group_codes
 from classifier_training.errors import DataError
 from classifier_training.files.text import name_some
 from classifier_training.types import SPLITS, OnGroupOverlap, Split
+
+if TYPE_CHECKING:  # scoring an ONNX file has no pyarrow perhaps
+    from classifier_training.data.index.table import Index
 
 Rows = NDArray[np.int64]
 _MAX_COMPARED: Final = 1_000_000
