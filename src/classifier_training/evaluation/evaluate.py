@@ -97,12 +97,11 @@ def evaluate(
     path = _model_file(Path(model))
     given = _read(overrides)
     new_root = _given_root(given) if photos is None else None
-    photos = new_root if photos is None else photos
     run = _run_of(path)
     settings = _settings(run, given, is_onnx=path.suffix == ".onnx")
     if output is not None:
         check_folder(Path(output))
-    selector = ImageSelector(run, photos, settings, split, checking, current, new_root is not None)
+    selector = ImageSelector(run, photos or new_root, settings, split, checking, current, new_root is not None)
     scored = _score(path, selector, settings, scoring, _given_limit(given))
     evaluation = _evaluation_of(scored, run, selector.name or scored.images.split or "photos")
     return evaluation if output is None else write_evaluation(evaluation, Path(output))
