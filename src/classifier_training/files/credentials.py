@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 _USER = re.compile(r"(?<=://)(?:[^/\s'\"]*@|[^/\s'\"@:\[]*:(?!\d*[/?#])[^\s'\"@]*@)")
@@ -17,6 +18,10 @@ _SIGNATURE: Final = re.compile(
     r"(?i)x-(?:amz|goog|oss)-.*|awsaccesskeyid|googleaccessid|key-pair-id|signature|expires|policy"
 )
 _AZURE_SIGNATURE: Final = re.compile(r"(?i)sig|s[etpvr]|spr|sip|srt|ss|sdd|sk[a-z]{1,3}")
+_NAMED: Final = r"(?:api|access|account|secret|private|auth)[-_]?key|token|secret|passwo?r?d|passphrase|credentials?"
+_SECRET_NAME: Final = re.compile(rf"(?i)(?:^|[-_.])(?:key|{_NAMED})$")
+# in a mapping such as {key: abc, client_kwargs: {token: abc}}
+_SECRET_ENTRY: Final = re.compile(rf"(?i)((?<![a-z])(?:key|[a-z_-]*(?:{_NAMED}))['\"]?\s*:(?!//)\s*)[^\s,}}][^,}}]*")
 _SHORTEST: Final = 3
 
 
@@ -55,6 +60,29 @@ def public_word(word: str) -> str:
     """A word of a command line, whose only address may have spaces in it."""
     start = re.search(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://", word)
     return word if start is None else word[: start.start()] + public_address(word[start.start() :])
+
+
+def public_words(words: Sequence[str]) -> list[str]:
+    """A command line as it may be written down: its addresses are public, and named secrets have no value.
+
+    Example:
+        >>> public_words(["train.py", "HF_TOKEN=abc", "--api-key", "abc", "lr=1"])
+        ['train.py', 'HF_TOKEN=…', '--api-key', '…', 'lr=1']
+    """
+    public: list[str] = []
+    is_secret = False
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name.startswith("data.class_weights"):  # a class may be called key
+            public.append(word)
+        elif is_secret and not word.startswith("-"):
+            public.append("…")
+        elif equals and _SECRET_NAME.search(name):
+            public.append(f"{name}={'…' if value else ''}")
+        else:
+            public.append(_SECRET_ENTRY.sub(r"\1…", public_word(word)))
+        is_secret = word.startswith("-") and not equals and _SECRET_NAME.search(name) is not None
+    return public
 
 
 def redacted(text: str, address: str) -> str:

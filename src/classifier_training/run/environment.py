@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from classifier_training.errors import RunError
-from classifier_training.files.credentials import public_word
+from classifier_training.files.credentials import public_words
 from classifier_training.files.text import plain_text
 from classifier_training.run.records import Count
 
@@ -99,7 +99,7 @@ def describe_environment(
         data_fingerprint=fingerprint,
         data_order=order,
         data_split_rule=split_rule,
-        command=tuple(plain_text(public_word(word)) for word in sys.argv),
+        command=tuple(map(plain_text, public_words(sys.argv))),
         python=platform.python_version(),
         platform=platform.platform(),
         versions={name: _version(name) for name in PACKAGES},

@@ -9,6 +9,7 @@ from classifier_training.files.credentials import (
     public_address,
     public_text,
     public_word,
+    public_words,
     redacted,
     without_credentials,
 )
@@ -92,3 +93,45 @@ def test_the_same_file_with_another_signature() -> None:
     assert identity("https://me:a@h/x") == identity("https://h/x") == "https://h/x"
     for query in ("id", "key", "token", "sig", "se", "file"):  # may be what tells two files apart
         assert identity(f"https://h/x?{query}=1") != identity(f"https://h/x?{query}=2")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://AKIA:s3cret@b/x", "s3://k:s3/s3cret@b/x?s3cret#s3cret", "gs://u:s3cret@b/x", "gcs://u:s3cret@b/x",
+        "az://u:s3cret@c/x", "abfs://c:s3cret@a.dfs.core.windows.net/x", "abfss://c@a.dfs.net/x?sv=1&sig=s3cret",
+        "hf://u:s3cret@datasets/a/b", "hf://datasets/a?token=s3cret", "simplecache::s3://k:s3cret@b/x.csv",
+        "zip://a.jpg::https://u:s3cret@h/z.zip?sig=s3cret", "memory://u:s3cret@b/x#s3cret", "sftp://u:s3cret@h/x",
+        "HTTPS://u:s3cret@h/x", "Filecache::GS://u:s3cret@b/x?sig=s3cret",
+        "https://h/x?X-Amz-Credential=s3cret&X-Amz-Signature=s3cret", "webhdfs://u:s3cret@h/x?delegation=s3cret",
+    ],
+)  # fmt: skip
+def test_no_form_of_an_address_keeps_its_secret(address: str) -> None:
+    texts = [
+        public_address(address), public_text(f"cannot read '{address}': no"), public_word(f"data.root={address}"),
+        redacted(f"403 at {address}", address), *public_words(["train", f"CLASSIFIER_TRAINING_DATA_ROOT={address}"]),
+    ]  # fmt: skip
+
+    assert [text for text in texts if "s3cret" in text] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["AWS_SECRET_ACCESS_KEY=s3cret"], ["WANDB_API_KEY=s3cret"], ["HF_TOKEN=s3cret"], ["DB_PASSWORD=s3cret"],
+        ["--api-key=s3cret"], ["--token", "s3cret"], ["x.secret=s3cret"], ["AZURE_STORAGE_ACCOUNT_KEY=s3cret"],
+        ["storage_options={key: s3cret, secret: s3cret}"], ['{"secret": "s3cret", "token":"s3cret"}'],
+        ["MLFLOW_TRACKING_PASSWORD=s3cret"], ["--password", "s3cret", "more"],
+    ],
+)  # fmt: skip
+def test_no_named_secret_of_a_command_line_is_kept(words: list[str]) -> None:
+    assert [word for word in public_words(["train.py", *words]) if "s3cret" in word] == []
+
+
+def test_other_words_of_a_command_line_stay() -> None:
+    words = [
+        "train", "photos/keys", "model.name=resnet10t", "--token", "--quiet", "seed=1",
+        "data.class_weights={key: 1.0, cat: 2.0}", "data.class_weights.key=2", "run.name=tokens", "HF_TOKEN=", "s3://b/x",
+    ]  # fmt: skip
+
+    assert public_words(words) == words
