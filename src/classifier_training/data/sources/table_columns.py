@@ -85,10 +85,8 @@ def find_columns(
         if name not in found:
             words = suggested_settings(bare, columns)
             names = name_some(map(repr, present), NUM_ALLOWED) or "none"
-            raise DataError(
-                f"{table} has no column {name!r}; its columns are {names}; name the correct one"
-                f" with {setting}{', such as ' if words else ''}{words}"
-            )
+            way_out = f"name the correct one with {setting}{', such as ' if words else ''}{words}"
+            raise DataError(f"{table} has no column {name!r}; its columns are {names}; {way_out}")
     near = [name for name in bare if name.casefold() == columns.split.strip().casefold()]
     if hints is not None and columns.split not in found and near:
         word = shlex.quote(f"data.split_column={near[0]}")
