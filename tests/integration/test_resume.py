@@ -190,7 +190,9 @@ class TestGoingOn:
 
         assert finished.code == 0, finished
         assert "resuming at epoch 3" in finished.out
-        told = "the learning rate schedule of 2 epochs is now one of 3: it had reached its end, so the learning rate"
+        told = (
+            "the learning rate schedule now ends at epoch 3 instead of 2: it had reached its end, so the learning rate"
+        )
         assert f"{told} stays at 3e-06, 1% of its peak" in finished.out
         assert [float(row["lr"]) for row in metrics(newer)][2] == pytest.approx(3e-6)
         assert [row["epoch"] for row in metrics(newer)] == ["0", "1", "2"]

@@ -101,7 +101,7 @@ class EMACallback(pl.Callback):
 
     @override
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Callbacks are restored before this hook: an average that came from a checkpoint is there already.
+        # Callbacks are restored before this hook: an average from a checkpoint exists already.
         if self._average is None:
             self._average = WeightAverage(pl_module)
 

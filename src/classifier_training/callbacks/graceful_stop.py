@@ -112,7 +112,7 @@ class GracefulStop(lightning.Callback):
         if self._agreement is not None:
             self._agreement.close()
             self._agreement = None
-            del cast("Any", trainer.fit_loop.epoch_loop)._broadcast_sigterm_tensor  # Lightning's is there again
+            del cast("Any", trainer.fit_loop.epoch_loop)._broadcast_sigterm_tensor  # Lightning's own is restored
 
 
 def _ask_nobody() -> None:

@@ -155,8 +155,8 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         if stage == "fit":
             self._start = (0, 0)  # unless a checkpoint, which is restored after this, sets another
 
-    def state_dict(self) -> dict[str, int]:
-        """Where training resumes, for a checkpoint, and how many images a step had: a batch is one of each process."""
+    def state_dict(self) -> dict[str, Any]:
+        """Where training resumes, for a checkpoint, with the processes, the batch size and the kind of device."""
         epoch, batch = self._position()
         return {
             "epoch": epoch,
@@ -164,9 +164,10 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             "augmentation": AUGMENTATION,
             "batch_size": self.config.batch_size,
             "world_size": self._rank()[1],
+            "device": None if self.trainer is None else self.trainer.strategy.root_device.type,
         }
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Starts training where a checkpoint was saved.
 
         Lightning's own count is restored too late for that: a module that asks the trainer for the number of steps

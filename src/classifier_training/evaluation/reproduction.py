@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from classifier_training.config.schema import Config
+from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.evaluation.checkpoint import model_logits, scoring_loader
 from classifier_training.evaluation.photos import with_limit
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.scores import Scores, check_finite
-from classifier_training.models.checkpoint import load_model
+from classifier_training.models.checkpoint import load_model, read_checkpoint
 from classifier_training.models.precision import TrainingPrecision
 from classifier_training.results.results_file import Reproduction
 from classifier_training.types import ImageRecord, Progress
@@ -25,6 +26,8 @@ LOSS_TOLERANCE: Final = 1e-4
 """Largest relative difference of ``val/loss`` where the arithmetic is the same."""
 ROUNDED_TOLERANCE: Final = 0.005
 """Largest difference of a score, and a tenth of the largest relative one of the loss, where it is not the same."""
+ROUNDED_IMAGES: Final = 2
+"""So many images may have another prediction then, however few there are."""
 
 
 def reproduce(
@@ -40,8 +43,9 @@ def reproduce(
     """Scores a checkpoint on the validation images as the training has scored it, in its precision.
 
     Scores follow from counts, so they must be equal to the last digit, and losses within `LOSS_TOLERANCE`. Where the
-    arithmetic differs, because the training was compiled, ran on several devices or on a GPU without
-    ``trainer.deterministic``, a rounded logit may change the predictions of a few images: `ROUNDED_TOLERANCE` holds.
+    arithmetic differs, because the training was compiled, ran on several devices, on other ones before a resume, or on
+    a GPU without ``trainer.deterministic``, a rounded logit may change the predictions of a few images:
+    `rounded_tolerance` holds.
 
     Args:
         path: The checkpoint.
@@ -66,23 +70,41 @@ def reproduce(
             scoring.update(found, on_host.numpy())
             if progress is not None:
                 progress(scoring.num_images, len(records))
-    return _compare_monitored(monitored, losses, scoring.result()[0], config, device)
-
-
-def _compare_monitored(
-    monitored: float, losses: Sequence[float], scores: Scores, config: Config, device: torch.device
-) -> Reproduction:
-    measured = {"loss": math.fsum(losses) / len(losses), **scores.by_name()}
     name = config.checkpoint.monitor.removeprefix("val/")
-    return compare(monitored, measured[name], config, device, is_loss=name == "loss")
+    scores, is_exact = scoring.result()[0], is_same_arithmetic(config, device, path)
+    if name == "loss":
+        tolerance = abs(monitored) * (LOSS_TOLERANCE if is_exact else 10 * ROUNDED_TOLERANCE)
+        return _compared(monitored, math.fsum(losses) / len(losses), tolerance, config)
+    return compare_score(monitored, scores, config, is_exact=is_exact)
 
 
-def compare(monitored: float, measured: float, config: Config, device: torch.device, *, is_loss: bool) -> Reproduction:
-    """Compares the monitored value with that of the checkpoint, within what the arithmetic allows."""
-    if is_loss:
-        tolerance = (LOSS_TOLERANCE if is_same_arithmetic(config, device) else 10 * ROUNDED_TOLERANCE) * abs(monitored)
-    else:
-        tolerance = 0.0 if is_same_arithmetic(config, device) else ROUNDED_TOLERANCE
+def compare_score(monitored: float, scores: Scores, config: Config, *, is_exact: bool) -> Reproduction:
+    """Compares the monitored score, which is not the loss, with that of the checkpoint.
+
+    Args:
+        monitored: The value for which the checkpoint was kept.
+        scores: Of the checkpoint on the validation images.
+        config: The configuration of the run.
+        is_exact: Whether both come from the same arithmetic, so that they must be equal.
+    """
+    name = config.checkpoint.monitor.removeprefix("val/")
+    tolerance = 0.0 if is_exact else rounded_tolerance(name, scores)
+    return _compared(monitored, scores.by_name()[name], tolerance, config)
+
+
+def rounded_tolerance(name: str, scores: Scores) -> float:
+    """Largest difference of a score that rounding explains: `ROUNDED_TOLERANCE`, or the weight of `ROUNDED_IMAGES`.
+
+    One image weighs 1 / N in top-1 and top-5. In a mean over K classes it weighs 1 / (K n), n being the images of its
+    class.
+    """
+    if name in {"top1", "top5"}:
+        return max(ROUNDED_TOLERANCE, ROUNDED_IMAGES / scores.num_images)
+    supports = [one.support for one in scores.classes if one.support]
+    return max(ROUNDED_TOLERANCE, ROUNDED_IMAGES / (len(supports) * min(supports)))
+
+
+def _compared(monitored: float, measured: float, tolerance: float, config: Config) -> Reproduction:
     return Reproduction(
         monitor=config.checkpoint.monitor,
         monitored=monitored,
@@ -93,11 +115,18 @@ def compare(monitored: float, measured: float, config: Config, device: torch.dev
     )
 
 
-def is_same_arithmetic(config: Config, device: torch.device) -> bool:
-    """Whether scoring again computes what the validation of the training computed, in the same order."""
-    num_devices = config.trainer.devices
-    if isinstance(num_devices, str):
-        num_devices = torch.cuda.device_count() if device.type == "cuda" else 1
-    is_alone = num_devices * config.trainer.num_nodes == 1
+def is_same_arithmetic(config: Config, device: torch.device, checkpoint: Path) -> bool:
+    """Whether scoring again computes what the validation of the training computed, in the same order.
+
+    Args:
+        config: The configuration of the run, as it is now.
+        device: Where the training computes now.
+        checkpoint: The weights that are scored; they say on what they were trained, which may have been before a
+            resume on other devices.
+    """
+    position = read_checkpoint(checkpoint).get(ImageFolderDataModule.__qualname__, {})
+    num_processes = config.trainer.devices if isinstance(config.trainer.devices, int) else 1
+    is_alone = num_processes * config.trainer.num_nodes == 1 and position.get("world_size", 1) == 1
+    is_same_device = position.get("device") in {None, device.type}  # an early version did not write it
     is_repeatable = device.type == "cpu" or (device.type == "cuda" and config.trainer.deterministic)
-    return is_repeatable and is_alone and not config.model.compile
+    return is_same_device and is_repeatable and is_alone and not config.model.compile

@@ -127,7 +127,7 @@ class ResumableLR(LambdaLR):
         super().__init__(optimizer, schedule)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores the step and the past of the curve; its settings are those that it was built with."""
+        """Restores the step, the warm-up and the past of the curve; its other settings are those it was built with."""
         schedule = cast("Schedule", self.lr_lambdas[0])
         present = vars(schedule).copy()
         super().load_state_dict(state_dict)
@@ -135,7 +135,9 @@ class ResumableLR(LambdaLR):
         saved, step = state_dict["lr_lambdas"][0], self.last_epoch
         # before there were schedules with attributes, a checkpoint held the rates alone
         factor = schedule(step) if saved else float(self._last_lr[0]) / float(self.base_lrs[0])
-        vars(schedule).update({**present, "start_step": past["start_step"], "start_factor": past["start_factor"]})
+        kept = {name: past[name] for name in ("warmup_steps", "start_step", "start_factor")} if saved else {}
+        vars(schedule).update({**present, **kept})
+        schedule.warmup_steps = min(schedule.warmup_steps, schedule.total_steps - 1)
         has_changed = saved["total_steps"] != schedule.total_steps if saved else not _are_close(factor, schedule(step))
         if has_changed:
             schedule.continue_from(step, factor)

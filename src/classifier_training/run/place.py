@@ -143,7 +143,9 @@ def _torchrun_place(environ: Mapping[str, str], num_devices: int, num_nodes: int
     per_node = _number(environ, "LOCAL_WORLD_SIZE", num_devices, least=1)
     local_rank = _number(environ, "LOCAL_RANK", below=per_node, limit=f"LOCAL_WORLD_SIZE={per_node}")
     if world_size % per_node:
-        raise RunError(f"WORLD_SIZE={world_size} is not a multiple of LOCAL_WORLD_SIZE={per_node}; start torchrun anew")
+        raise RunError(
+            f"WORLD_SIZE={world_size} is not a multiple of LOCAL_WORLD_SIZE={per_node}; start torchrun again"
+        )
     _check_count("torchrun", (per_node, world_size // per_node), (num_devices, num_nodes))
     if rank % per_node != local_rank:
         raise RunError(f"RANK={rank} and LOCAL_RANK={local_rank} contradict LOCAL_WORLD_SIZE={per_node}")

@@ -26,7 +26,7 @@ def decide_place(trainer: TrainerConfig, accelerator: str) -> tuple[Place, str |
         ConfigError: There are fewer devices, or the launcher has started another number of processes.
         RunError: What a launcher has set is missing or contradicts itself.
     """
-    there = num_there(accelerator)
+    there = num_present(accelerator)
     is_launched = find_launcher(os.environ) != "none"
     reason = None if is_launched else one_device_reason()
     wanted = trainer.devices if isinstance(trainer.devices, int) else there or 1
@@ -50,7 +50,7 @@ def decide_place(trainer: TrainerConfig, accelerator: str) -> tuple[Place, str |
     return find_place(os.environ, num_devices, trainer.num_nodes), notice
 
 
-def num_there(accelerator: str) -> int | None:
+def num_present(accelerator: str) -> int | None:
     """Devices of this machine; None: processes of a CPU, of which there may be any number."""
     if accelerator == "cpu":
         return None

@@ -15,7 +15,7 @@ from classifier_training.config.schema import Config
 from classifier_training.data.sources.detect import shown_root
 from classifier_training.errors import CheckpointError
 from classifier_training.evaluation.checkpoint import score_checkpoint
-from classifier_training.evaluation.reproduction import compare, reproduce
+from classifier_training.evaluation.reproduction import compare_score, is_same_arithmetic, reproduce
 from classifier_training.exporters.export import export_checkpoint
 from classifier_training.exporters.forms import DEFAULT_FORM
 from classifier_training.files.text import plain_text
@@ -179,7 +179,7 @@ def check_best(run: RunFolder, trained: Trained, terminal: Terminal) -> Trained:
     known = "whose score is not known" if score is None else f"which scored {score:.4f} then"
     terminal.warn(
         f"{run.best_checkpoint} holds the weights of epoch {epoch + 1}, {known}; this run recorded epoch"
-        f" {trained.best_epoch + 1} with {trained.best_score:.4f} as its best, and these weights are no longer there:"
+        f" {trained.best_epoch + 1} with {trained.best_score:.4f} as its best, whose weights are not in this file:"
         f" the training was stopped while it wrote its checkpoints, or the file was replaced; scores and export are"
         f" those of epoch {epoch + 1}; to be sure of the best weights, train again"
     )
@@ -203,7 +203,9 @@ def check_reproduction(
     name = config.checkpoint.monitor.removeprefix("val/")
     is_exact = device.type == "cpu" and config.trainer.precision == "32-true"
     if scored.images.split == "val" and is_exact and name != "loss":
-        found = compare(trained.best_score, scored.scores.by_name()[name], config, device, is_loss=False)
+        found = compare_score(
+            trained.best_score, scored.scores, config, is_exact=is_same_arithmetic(config, device, run.best_checkpoint)
+        )
     else:
         with terminal.progress("checking best.ckpt on val", "images") as progress:
 

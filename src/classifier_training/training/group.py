@@ -16,9 +16,9 @@ from classifier_training.errors import ClassifierTrainingError, UserError, first
 from classifier_training.run.place import Place
 from classifier_training.training.rendezvous import OUTCOME, Rendezvous
 
-SECONDS_BETWEEN_LOOKS: Final = 0.1
+POLL_SECONDS: Final = 0.1
 SECONDS_TO_LEAVE: Final = 20.0
-SECONDS_FOR_LAST_WORDS: Final = 5.0
+SECONDS_FOR_A_MESSAGE: Final = 5.0
 EXIT_INTERRUPTED: Final = 130
 
 FAILURE: Final = "failure"
@@ -31,7 +31,7 @@ class Group:
 
     Args:
         place: Of this process.
-        rendezvous: Where they exchange words; None: there is one process only.
+        rendezvous: Where they exchange messages; None: there is one process only.
         children: The processes that this one has started.
     """
 
@@ -68,12 +68,12 @@ class Group:
                 distributed.destroy_process_group()
 
     def share(self, name: str, value: Callable[[], str]) -> str:
-        """What the first process knows and the others ask for; ``value`` is called in the first one alone."""
+        """What the first process finds and the others read; ``value`` is called in the first one alone."""
         if self._rendezvous is None:
             return value()
         if self.place.rank == 0:
             text = value()
-            self._rendezvous.tell(name, text)
+            self._rendezvous.publish(name, text)
             return text
         return self._rendezvous.wait_for(name)
 
@@ -90,7 +90,7 @@ class Group:
         if self._rendezvous is None or self.place.launcher == "none":
             return result
         if self.place.rank == 0:
-            self._rendezvous.tell(RESULT, "ready")
+            self._rendezvous.publish(RESULT, "ready")
         else:
             self._rendezvous.wait_for(RESULT)
         results = [result]
@@ -98,42 +98,42 @@ class Group:
         return results[0]
 
     def fail(self, error: BaseException) -> None:
-        """Lets the other processes know that this one ends with an error."""
+        """Publishes that this process ends with an error."""
         if self._rendezvous is None:
             return
         code = getattr(error, "exit_code", EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
         code = error.code or 0 if isinstance(error, SystemExit) else code
         with contextlib.suppress(RuntimeError):  # the first process is gone
             if self.place.rank == 0:
-                self._rendezvous.tell(OUTCOME, str(code))
-            elif isinstance(error, Exception) and not self._rendezvous.knows(FAILURE):
+                self._rendezvous.publish(OUTCOME, str(code))
+            elif isinstance(error, Exception) and not self._rendezvous.has(FAILURE):
                 is_own = isinstance(error, ClassifierTrainingError)
                 message = str(error) if is_own else f"{type(error).__name__}: {first_line(error)}"
                 failure = {"rank": self.place.rank, "message": message, "exit_code": code}
-                self._rendezvous.tell(FAILURE, json.dumps(failure))
+                self._rendezvous.publish(FAILURE, json.dumps(failure))
 
     def explain(self, error: Exception) -> BaseException:
         """The error to raise instead of one that follows from another process's, which is raised as it was there."""
         if self._rendezvous is None or isinstance(error, ClassifierTrainingError):
             return error
-        # what torch raises when another process is lost is a RuntimeError, and comes before that one's last word
-        until = time.monotonic() + (SECONDS_FOR_LAST_WORDS if isinstance(error, RuntimeError) else 0.0)
+        # what torch raises when another process is lost is a RuntimeError, and comes before that one's message
+        until = time.monotonic() + (SECONDS_FOR_A_MESSAGE if isinstance(error, RuntimeError) else 0.0)
         with contextlib.suppress(RuntimeError):  # the first process is gone
             while True:
-                if self.place.rank > 0 and self._rendezvous.knows(OUTCOME):
+                if self.place.rank > 0 and self._rendezvous.has(OUTCOME):
                     return SystemExit(int(self._rendezvous.wait_for(OUTCOME)))
-                if self.place.rank == 0 and self._rendezvous.knows(FAILURE):
+                if self.place.rank == 0 and self._rendezvous.has(FAILURE):
                     return _as_error(json.loads(self._rendezvous.wait_for(FAILURE)), self.place.world_size)
                 dead = self.dead_child()
                 if dead is not None:
                     return ClassifierTrainingError(f"{dead}; the run can be resumed")
                 if time.monotonic() > until:
                     return error
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+                time.sleep(POLL_SECONDS)
         return error
 
     def dead_child(self) -> str | None:
-        """What is to be said of a started process that has failed; None: none has."""
+        """A message about a started process that has failed; None: none has."""
         for number, child in enumerate(self._children, 1):
             if child.poll():
                 how = f"signal {-child.returncode}" if child.returncode < 0 else f"exit code {child.returncode}"

@@ -18,7 +18,7 @@ from typing import Any, Final
 from classifier_training.errors import ClassifierTrainingError, RunError
 from classifier_training.run.place import LOCALHOST, Place
 from classifier_training.terminal.terminal import Terminal, duration
-from classifier_training.training.group import SECONDS_BETWEEN_LOOKS, SECONDS_TO_LEAVE, Group
+from classifier_training.training.group import POLL_SECONDS, SECONDS_TO_LEAVE, Group
 from classifier_training.training.rendezvous import Rendezvous, open_rendezvous
 
 SECONDS_UNTIL_WAITING_IS_SHOWN: Final = 20.0
@@ -39,20 +39,20 @@ def join_group(
     is_stop_agreed: Callable[[], bool],
     meeting_of_parent: str | None = None,
 ) -> Iterator[Group]:
-    """Starts the processes of the other devices, unless a launcher has, and waits until all have met.
+    """Starts the processes of the other devices, unless a launcher has, and waits until all have arrived.
 
     Args:
         place: Of this process.
         job: What the processes that are started here need, as JSON values.
         facts: What must be the same in all processes, by name.
-        terminal: Where it is printed that somebody is waited for.
+        terminal: Where it prints for which processes it waits.
         device: ``cpu``, ``cuda`` or ``mps``.
         timeout_seconds: How long.
         is_stop_agreed: Whether all processes end by themselves when this one is stopped.
         meeting_of_parent: The name of the meeting, in a process that another one has started here.
 
     Raises:
-        RunError: They have not met in time, are not the same training, or the address cannot be used.
+        RunError: They do not arrive in time, are not the same training, or the address cannot be used.
         ClassifierTrainingError: Within the block, where another process has failed, with its message.
     """
     if place.world_size == 1:
@@ -70,7 +70,7 @@ def join_group(
 
 @contextlib.contextmanager
 def _ended(group: Group, is_stop_agreed: Callable[[], bool], *, is_child: bool) -> Iterator[None]:
-    """Lets the other processes know how this one ends, and ends those that it has started."""
+    """Publishes how this process ends, and ends those that it has started."""
     is_agreed = False
     try:
         yield
@@ -124,7 +124,7 @@ def _start_children(place: Place, port: int, job: Mapping[str, Any]) -> tuple[su
 def _meet(
     group: Group, rendezvous: Rendezvous, facts: Mapping[str, str], terminal: Terminal, timeout_seconds: float
 ) -> None:
-    """Waits until all processes are there, and makes sure that they are one training."""
+    """Waits until all processes have arrived, and makes sure that they are one training."""
     place = group.place
     rendezvous.arrive(json.dumps({"host": socket.gethostname(), "facts": dict(facts)}))
     if place.rank > 0:
@@ -149,9 +149,9 @@ def _meet(
             is_shown = True
             limit = duration(timeout_seconds)
             terminal.result(f"waiting at {where} for {who}, at most {limit}; Ctrl-C or SIGTERM stops")
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(POLL_SECONDS)
     _check_same(facts, {rank: json.loads(rendezvous.arrival(rank)) for rank in range(1, place.world_size)})
-    rendezvous.tell("met", "yes")
+    rendezvous.publish("met", "yes")
 
 
 def _check_same(facts: Mapping[str, str], others: Mapping[int, Mapping[str, Any]]) -> None:

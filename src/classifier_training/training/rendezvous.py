@@ -1,6 +1,6 @@
-"""Where the processes of a training meet: a small store of words at an address, which torch's process group uses too.
+"""Where the processes of a training meet: a key-value store at an address, which torch's process group uses too.
 
-Every wait is a loop of short looks, so that a signal is answered at once.
+Every wait polls, so that a signal is answered at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from classifier_training.errors import RunError, first_line
 from classifier_training.run.place import LOCALHOST, Place
 
 _torch: Any = torch.distributed  # its stores are public, and not exported for type checkers
-SECONDS_BETWEEN_LOOKS: Final = 0.1
+POLL_SECONDS: Final = 0.1
 SECONDS_OF_A_REQUEST: Final = 300.0
 SECONDS_FOR_A_NAME: Final = 10.0
 """How long a name is looked up: one in a cluster's network may appear a moment after its machine has started."""
@@ -27,18 +27,18 @@ SECONDS_OF_THE_HOLDER: Final = 10.0
 """How long the first process tries to reach the store that it holds itself."""
 
 OUTCOME: Final = "outcome"
-"""The word by which the first process ends a training everywhere: an exit code."""
+"""The key under which the first process ends a training everywhere; the value is an exit code."""
 
 _stores: dict[tuple[str | None, int, bool], Any] = {}
 """The stores at addresses that a launcher gives: they outlive a training, as the next one meets there again."""
 
 
 class Rendezvous:
-    """The words of one meeting.
+    """The keys and values of one meeting.
 
     Args:
         place: Of this process.
-        store: Everybody's.
+        store: The one that all processes use.
         meeting: Its name.
 
     Attributes:
@@ -50,7 +50,7 @@ class Rendezvous:
         self.port = store.port
         self.store: Any = _torch.PrefixStore(f"{meeting}/torch", store)
         self._place = place
-        self._words = _torch.PrefixStore(meeting, store)
+        self._values = _torch.PrefixStore(meeting, store)
 
     def __enter__(self) -> Self:
         return self
@@ -59,60 +59,60 @@ class Rendezvous:
         """The process that holds the store leaves last: the others ask it until they have left."""
         if self._place.rank > 0:
             with contextlib.suppress(RuntimeError):  # the first process is gone
-                if not self._words.check(["met"]):  # it may be started again while the first one waits
-                    self._words.delete_key(f"arrival{self._place.rank}")
-                    self._words.add(f"number{self._place.rank}", -1)
-                self._words.set(f"left{self._place.rank}", "yes")
+                if not self._values.check(["met"]):  # it may be started again while the first one waits
+                    self._values.delete_key(f"arrival{self._place.rank}")
+                    self._values.add(f"number{self._place.rank}", -1)
+                self._values.set(f"left{self._place.rank}", "yes")
             return
-        until = time.monotonic() + (SECONDS_BETWEEN_LOOKS * 50 if error[0] is None else 1.0)
+        until = time.monotonic() + (POLL_SECONDS * 50 if error[0] is None else 1.0)
         is_alone = self._place.launcher == "none" and self._place.num_nodes == 1
         left = [f"left{rank}" for rank in range(1, self._place.world_size)]
-        while not is_alone and time.monotonic() < until and not self._words.check(left):
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+        while not is_alone and time.monotonic() < until and not self._values.check(left):
+            time.sleep(POLL_SECONDS)
 
-    def arrive(self, word: str) -> None:
-        """Says that this process is there.
+    def arrive(self, value: str) -> None:
+        """Publishes that this process has arrived, with a value.
 
         Raises:
             RunError: Another one has taken its rank.
         """
         rank = self._place.rank
-        if self._words.add(f"number{rank}", 1) > 1:
+        if self._values.add(f"number{rank}", 1) > 1:
             raise RunError(
                 f"two processes at {self._place.address}:{self.port} have rank {rank}: give every machine its own"
                 f" NODE_RANK, 0 … {self._place.num_nodes - 1}, and every training its own MASTER_PORT"
             )
-        self._words.set(f"arrival{rank}", word)
+        self._values.set(f"arrival{rank}", value)
 
     def missing(self) -> list[int]:
         """The ranks that have not arrived."""
-        return [rank for rank in range(self._place.world_size) if not self._words.check([f"arrival{rank}"])]
+        return [rank for rank in range(self._place.world_size) if not self._values.check([f"arrival{rank}"])]
 
     def arrival(self, rank: int) -> str:
-        """What a process has said when it arrived."""
-        return str(self._words.get(f"arrival{rank}").decode())
+        """The value with which a process arrived."""
+        return str(self._values.get(f"arrival{rank}").decode())
 
-    def tell(self, name: str, word: str) -> None:
-        """Tells the others something."""
-        self._words.set(name, word)
+    def publish(self, name: str, value: str) -> None:
+        """Writes a value that the other processes can read."""
+        self._values.set(name, value)
 
-    def knows(self, name: str) -> bool:
-        """Whether something was told."""
-        return bool(self._words.check([name]))
+    def has(self, name: str) -> bool:
+        """Whether a process has published a value of this name."""
+        return bool(self._values.check([name]))
 
     def wait_for(self, name: str) -> str:
-        """Waits for what another process tells.
+        """Waits for a value that another process publishes.
 
         Raises:
             RunError: The first process is gone.
             SystemExit: It has ended the training; the code is its own.
         """
         try:
-            while not self.knows(name):
-                if self.knows(OUTCOME):
-                    raise SystemExit(int(self._words.get(OUTCOME)))
-                time.sleep(SECONDS_BETWEEN_LOOKS)
-            return str(self._words.get(name).decode())
+            while not self.has(name):
+                if self.has(OUTCOME):
+                    raise SystemExit(int(self._values.get(OUTCOME)))
+                time.sleep(POLL_SECONDS)
+            return str(self._values.get(name).decode())
         except RuntimeError:
             raise RunError(
                 f"the first process, at {self._place.address}:{self.port}, has ended; its message says why"
@@ -192,7 +192,7 @@ def _reach(place: Place, timeout_seconds: float) -> Any:
                 f"the first process did not answer at {address}:{place.port} within {timeout_seconds:g} s"
                 " (trainer.join_timeout_seconds); check MASTER_ADDR, MASTER_PORT and firewalls, and start it"
             )
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(POLL_SECONDS)
 
 
 def _store(address: str, port: int, *, is_holder: bool) -> Any:
@@ -219,6 +219,6 @@ def _look_up(address: str, seconds: float) -> None:
                     f"MASTER_ADDR={address}: no machine of this name is found ({first_line(error)}); set it to the name"
                     " or number of the first machine"
                 ) from None
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(POLL_SECONDS)
         else:
             return

@@ -14,7 +14,7 @@ from classifier_training.models.device import resolve_accelerator
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.place import find_launcher, launched_devices
 from classifier_training.run.surroundings import one_device_reason
-from classifier_training.training.devices import num_there
+from classifier_training.training.devices import num_present
 
 DEVICE_SETTINGS: Final = frozenset({"data.batch_size", "trainer.devices", "trainer.num_nodes"})
 """Settings that a resumed run may change together, if every step keeps its images."""
@@ -99,7 +99,7 @@ def check_devices(run: RunFolder, before: TrainedOn, config: Config) -> None:
 
 def _devices_here(config: Config, accelerator: str) -> tuple[int, str]:
     """How many devices a training would take now, and why so many."""
-    wanted, there = config.trainer.devices, num_there(accelerator)
+    wanted, there = config.trainer.devices, num_present(accelerator)
     if find_launcher(os.environ) != "none":
         launched = launched_devices(os.environ, config.trainer.num_nodes)
         if launched is not None:

@@ -93,7 +93,7 @@ class JoinedProcesses(ClusterEnvironment):
 
     @property
     def main_address(self) -> str:
-        """Where the processes have met."""
+        """Address of the first process, where the process group was made."""
         return self.place.address or LOCALHOST
 
     @property

@@ -202,7 +202,7 @@ def test_a_training_without_an_end_is_refused(tmp_path: Path) -> None:
 # -- another number of epochs ------------------------------------------------------------------------------------
 
 
-def schedule_of(total_steps: int, *, name: Any = "cosine", warmup: float = 2) -> tuple[SGD, ResumableLR]:
+def schedule_of(total_steps: int, *, name: Any = "cosine", warmup: float | None = 2) -> tuple[SGD, ResumableLR]:
     """Ten steps an epoch; the peak is 0.5."""
     optimizer = SGD(one_group(), lr=0.5)
     config = SchedulerConfig(name=name, warmup_epochs=warmup, min_lr_ratio=0.1)
@@ -288,3 +288,22 @@ def test_a_checkpoint_of_an_earlier_version_holds_the_rates_alone(total: int, ju
     assert present * 0.95 < rates[1] < present
     if not jumps:
         assert rates == run_on(*schedule_of(100), 100)[60:]
+
+
+def test_a_warmup_keeps_its_steps_where_none_was_set() -> None:
+    before = schedule_of(10, warmup=None)
+    run_on(*before, 3)
+
+    rates = run_on(*resume(before, 40, warmup=None), 40)
+
+    assert rates[:3] == pytest.approx([0.5 * step / 6 for step in (4, 5, 6)])  # half an epoch, as it began
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+
+
+def test_a_warmup_ends_before_a_shorter_training() -> None:
+    before = schedule_of(100, warmup=2)
+    run_on(*before, 4)
+
+    scheduler = resume(before, 10, warmup=2)[1]
+
+    assert run_on(scheduler.optimizer, scheduler, 10)[-1] < 0.5  # type: ignore[arg-type]  # it is the SGD of above

@@ -7,7 +7,7 @@ from tests.helpers.training import make_config
 
 from classifier_training.training.extension import describe_extension
 
-HEAD = "the learning rate schedule of 20 epochs is now one of 40: "
+HEAD = "the learning rate schedule now ends at epoch 40 instead of 20: "
 
 
 def describe(state: dict[str, Any], *, epochs: int = 40, **scheduler: Any) -> str | None:
