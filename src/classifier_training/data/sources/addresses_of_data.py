@@ -65,6 +65,14 @@ def origin(address: str) -> tuple[str, str] | None:
     return scheme.lower(), host.rpartition("@")[2].lower() if scheme.lower() in _WEB else host.lower()
 
 
+def web_origins(address: str) -> dict[str, str]:
+    """The addresses of the web servers that an address leads to, chained or not, by scheme, without the user."""
+    links = [link for link in address.split("::") if link.partition("://")[0].lower() in _WEB]
+    # an IPv6 host holds "::" itself
+    found = [origin(address)] if _ipv6(address) is not None else [origin(link) for link in links]
+    return {scheme: f"{scheme}://{host}/" for scheme, host in filter(None, found)}
+
+
 def host_of(address: str) -> str:
     """The host of a web address; empty where it has none."""
     try:
@@ -86,17 +94,18 @@ def is_private(address: Address) -> bool:
 
 
 def guarded_sockets(source: str) -> Callable[[Any], socket.socket]:
-    """Makes sockets for the images that a data set from elsewhere names: none to a private address.
+    """Makes sockets for what a data set from elsewhere consists of or names: none to a private address but its own.
 
     It is called with the address that is connected to, after names were resolved and redirects followed. Where the
-    data set itself was fetched from is allowed.
+    data set itself is fetched from is allowed, also by https where it is given by http.
     """
     own = _sockets_of(source)
 
     def make(info: Any) -> socket.socket:
         family, kind, protocol, _, where = info
         if is_private(ipaddress.ip_address(str(where[0]).partition("%")[0])) and (where[0], where[1]) not in own:
-            raise PrivateHostError(f"it leads to {where[0]}, which is private to this machine or its network")
+            what = f"it leads to {where[0]}, which is private to this machine or its network"
+            raise PrivateHostError(f"{what}; only data.root itself may name such a host")
         return socket.socket(family, kind, protocol)
 
     return make
@@ -116,7 +125,9 @@ def _sockets_of(source: str) -> Collection[tuple[str, int]]:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except (OSError, ValueError):
         return ()
-    return {(str(info[4][0]), int(info[4][1])) for info in found}
+    hosts = {str(info[4][0]) for info in found}
+    ports = {port, 443} if (parts.scheme.lower(), port) == ("http", 80) else {port}
+    return {(host, each) for host in hosts for each in ports}
 
 
 def _is_private_name(host: str) -> bool:

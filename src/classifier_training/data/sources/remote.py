@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 from classifier_training.data.cache.folder import one_at_a_time, writing_to
 from classifier_training.data.cache.live import note_use
 from classifier_training.data.sources.address import WEB, file_name, is_remote, join, plain_scheme, shown, without_query
-from classifier_training.data.sources.addresses_of_data import guarded_sockets
+from classifier_training.data.sources.addresses_of_data import guarded_sockets, web_origins
 from classifier_training.data.sources.retry import with_retries
 from classifier_training.errors import DataError, MissingFileError, first_line
 from classifier_training.files.atomic import atomic_path
@@ -66,7 +66,8 @@ def fetch(
         address: Where the file is; a path is returned as it is.
         cache: The cache folder; copies lie in ``remote/`` below it.
         revalidate: Check whether an existing copy is still the current version.
-        named_by: The data set from elsewhere that names the file, which may lead to no private host; None: the user.
+        named_by: The data set from elsewhere that names the file, and may lead to no private host but its own; None:
+            the user, whose address may redirect to none but its own.
         opened_by: The query of the folder that the file is in, which is no part of its identity.
         attempts: How often a connection that fails is tried.
         sleep: Waits between attempts, seconds.
@@ -262,16 +263,9 @@ def _open(address: str, named_by: str | None = None, *, query: str = "") -> tupl
     address = plain_scheme(address)
     options: dict[str, Any] = {"use_listings_cache": False}
     try:
-        if address.startswith(WEB):
-            from aiohttp import ClientTimeout
-
-            # a large file may take hours, but not without a byte
-            limit = ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
-            options["client_kwargs"] = {"timeout": limit}
-            if query:
-                options["params"] = query
-            if named_by is not None:
-                options["get_client"] = functools.partial(_guarded_client, named_by)
+        options |= {scheme: _web_options(origin, named_by) for scheme, origin in web_origins(address).items()}
+        if query and address.startswith(WEB):
+            options["params"] = query
         return url_to_fs(address, **options)  # type: ignore[no-any-return]
     except ImportError as error:
         raise DataError(_driver_advice(address, error)) from None
@@ -280,12 +274,24 @@ def _open(address: str, named_by: str | None = None, *, query: str = "") -> tupl
         raise DataError(f"{shown(address)} is not an address that can be read: {reason}") from None
 
 
-async def _guarded_client(named_by: str, **options: Any) -> Any:
-    """A web client that connects to no private host, whatever a name resolves to or an answer redirects to."""
+def _web_options(origin: str, named_by: str | None) -> dict[str, Any]:
+    from aiohttp import ClientTimeout
+
+    # a large file may take hours, but not without a byte
+    limit = ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
+    # one client for a host, not one for each of its files
+    return {
+        "client_kwargs": {"timeout": limit},
+        "get_client": functools.partial(_guarded_client, origin if named_by is None else named_by),
+    }
+
+
+async def _guarded_client(own: str, **options: Any) -> Any:
+    """A web client that connects to no private host but the one given, whatever a name or a redirect leads to."""
     from aiohttp import ClientSession, TCPConnector
 
     options.pop("loop", None)
-    return ClientSession(connector=TCPConnector(socket_factory=guarded_sockets(named_by)), **options)
+    return ClientSession(connector=TCPConnector(socket_factory=guarded_sockets(own)), **options)
 
 
 def _driver_advice(address: str, error: ImportError) -> str:

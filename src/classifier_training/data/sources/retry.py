@@ -12,7 +12,7 @@ from classifier_training.data.cache.folder import is_cache_error
 from classifier_training.data.sources.address import ROOT_VARIABLE
 from classifier_training.data.sources.addresses_of_data import PrivateHostError
 from classifier_training.errors import DataError, MissingFileError, first_line
-from classifier_training.files.credentials import redacted
+from classifier_training.files.credentials import public_address, redacted
 
 FIRST_WAIT_SECONDS: Final = 0.5
 LONGEST_WAIT_SECONDS: Final = 30.0
@@ -90,6 +90,8 @@ def _permanent_reason(error: BaseException) -> str | None:
     private = next((one for one in _all_of(error) if isinstance(one, PrivateHostError)), None)
     if private is not None:
         return str(private)
+    if type(error).__name__ in {"InvalidUrlRedirectClientError", "NonHttpUrlRedirectClientError"}:
+        return f"it redirects to {public_address(str(error))}; only addresses of the web are followed"
     if isinstance(error, PermissionError) or status in {401, 403} or "Credential" in type(error).__name__:
         hint = f"; credentials are given in data.root or {ROOT_VARIABLE}" if status == 401 else ""
         return f"it may not be read ({first_line(error)}){hint}"

@@ -13,8 +13,9 @@ from tests.helpers.photos import make_photo, write_table
 from tests.helpers.shards import write_hub_parquet
 from tests.helpers.web import serve
 
-from classifier_training.data.sources.addresses_of_data import check_address, is_private
+from classifier_training.data.sources.addresses_of_data import check_address, is_private, web_origins
 from classifier_training.data.sources.detect import list_photos
+from classifier_training.data.sources.remote import fetch, list_folder
 from classifier_training.errors import DataError
 
 LOCAL, WEB, STORE = "/data/t.csv", "https://photos.example/set/t.csv", "s3://bucket/t.csv"
@@ -157,6 +158,56 @@ def test_neither_by_a_name_nor_by_a_redirect(
         with pytest.raises(DataError, match=r"leads to 127\.0\.0\.1, which is private"):
             list_photos(web.address, cache=tmp_path / "cache")
     assert handler.asked == []
+
+
+@pytest.mark.parametrize("to", ["http://{host}/x", "//{host}/x", "http://169.254.169.254/x", "http://[::1]:1/x"])
+@pytest.mark.parametrize("wrapper", ["", "simplecache::"])
+def test_what_the_user_names_is_redirected_to_no_private_host(
+    tmp_path: Path, to: str, wrapper: str, elsewhere: tuple[str, type[_Elsewhere]]
+) -> None:
+    host, handler = elsewhere
+    (tmp_path / "served").mkdir()
+    with serve(tmp_path / "served") as web:
+        web.redirects = dict.fromkeys(["/t.csv", "/photos", "/photos/"], to.format(host=host))
+        with pytest.raises(
+            DataError, match=r"cannot fetch .*/t\.csv: it leads to .*, which is private to this machine"
+        ):
+            fetch(f"{wrapper}{web.address}/t.csv", tmp_path / "cache", attempts=1)
+        with pytest.raises(DataError, match=r"cannot list .*/photos: it leads to .*, which is private to this machine"):
+            list_folder(f"{wrapper}{web.address}/photos", attempts=1)
+
+    assert handler.asked == []
+    assert not list((tmp_path / "cache").rglob("t.csv*"))
+
+
+@pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://host/x", "http://"])
+def test_what_the_user_names_is_redirected_to_the_web_alone(tmp_path: Path, to: str) -> None:
+    (tmp_path / "served").mkdir()
+    with serve(tmp_path / "served") as web:
+        web.redirects["/t.csv"] = to
+        with pytest.raises(DataError, match=f"t.csv: it redirects to {to}.*; only addresses of the web are followed"):
+            fetch(f"{web.address}/t.csv", tmp_path / "cache")
+
+
+def test_a_redirect_within_the_server_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "moved.csv").write_text("image,label")
+    with serve(tmp_path / "served") as web:
+        web.redirects["/t.csv"] = f"{web.address}/moved.csv"
+
+        assert fetch(f"{web.address}/t.csv", tmp_path / "cache").read_text() == "image,label"
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("HTTPS://me:secret@Photos.example:8443/a?b", {"https": "https://photos.example:8443/"}),
+        ("zip://a.jpg::http://h/a.zip", {"http": "http://h/"}), ("http://[::1]:80/a", {"http": "http://[::1]:80/"}),
+        ("s3://bucket/a", {}), ("/photos", {}),
+    ],
+)  # fmt: skip
+def test_web_servers_of_an_address(address: str, expected: dict[str, str]) -> None:
+    assert web_origins(address) == expected
 
 
 def test_a_local_table_may_name_a_server_of_the_network(tmp_path: Path) -> None:
