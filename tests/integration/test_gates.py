@@ -133,6 +133,16 @@ class TestMinimum:
             (["--min", "top1=good"], "--min top1=good: 'good' is not a number"),
             (["--not-worse-than", "runs/none"], "runs/none cannot be compared with; name a run folder"),
             (["--not-worse-than", "runs/first", "--significance", "5"], "--significance 5: must be a number between"),
+            (
+                ["trainer.precision=bf16-mixed"],
+                "evaluate does not use trainer.precision=bf16-mixed: the model is already",
+            ),
+            (
+                ["model=resnet50", "seed=1"],
+                "evaluate does not use model=resnet50, seed=1: the model is already trained",
+            ),
+            (["shapes", "data.root=shapes"], "the photos are given twice, by their path and as data.root; leave one"),
+            (["--significance", "0.01"], "--significance 0.01 is for --not-worse-than RUN, which is not given"),
             (["--output", "shapes"], "shapes is not empty and not the folder of an evaluation"),
             (["--output", "runs/first"], "runs/first belongs to a run; name another folder"),
         ],
@@ -166,6 +176,23 @@ class TestNotWorseThan:
         assert gate["only_other_right"] > gate["only_this_right"]
         assert "judged/export/model.onnx is better" in down.err.splitlines()[-1]
         assert "photos, paired by content, only it is correct on 0 and only this model on 0; p = 1" in same.out
+
+    def test_the_model_itself_with_predictions_that_are_cut(
+        self, program: WarmProgram, model: RunFolder, tmp_path: Path
+    ) -> None:
+        run = RunFolder(Path(shutil.copytree(model.root, tmp_path / "run")))
+        content = run.scored("test").predictions.read_bytes()
+        run.scored("test").predictions.write_bytes(content[: content.rindex(b"\n", 0, -1) + 1])
+
+        own = program("evaluate", run.root, "--min", "top1=0.1", "--not-worse-than", run.root)
+        folder = program("evaluate", run.root, "--not-worse-than", run.scored("test").root)
+
+        assert own.code == 0, own
+        assert "is scored again: " in own.out
+        assert "photos, the same for both, only it is correct on 0 and only this model on 0; p = 1" in own.out
+        assert (folder.code, folder.out) == (2, "")
+        (line,) = folder.err.splitlines()
+        assert "predictions.csv does not belong to scores.json: it has " in line
 
     def test_an_evaluation_folder(
         self, program: WarmProgram, model: RunFolder, worse: RunFolder, tmp_path: Path

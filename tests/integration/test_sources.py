@@ -131,6 +131,11 @@ def test_reduced_shards_train_too(program: WarmProgram, served: Path) -> None:
         (("prepare", "served/folders", "--to", "served/folders/x"), "which lies in the photos"),
         (("prepare", "served/folders", "--to", "x", "--shard-size", "big"), "is not a number of bytes"),
         (("prepare", "served/folders", "--to", "x", "data.rooot=1"), "data.rooot"),
+        (("prepare", "served/folders", "--to", "x", "data.hflip=0", "model=resnet50"), "does not use data.hflip=0"),
+        (
+            ("prepare", "served/folders", "--format", "cache", "--to", "x", "data.cache_dir=y", "data.cache=memory"),
+            "data.cache_dir=y, data.cache=memory has no effect here: the images are stored in --to; leave it out",
+        ),
         (("train", "served/shards/train-{000000..000099}.tar"), "files of"),
         (("train", "s3://bucket/photos"), "install it: pip install s3fs"),
         (("train", "http://127.0.0.1:9/photos.tar.gz"), "is compressed"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from classifier_training.evaluation.evaluate import score_on_same_images
 from classifier_training.files.text import is_file, is_folder
 from classifier_training.results.folder import read_scores
 from classifier_training.results.scored_pass import LabelledImages
-from classifier_training.results.tables import read_predictions_csv
+from classifier_training.results.tables import check_probabilities, read_predictions_csv
 from classifier_training.run.folder import RunFolder, ScoredFolder, open_run
 from classifier_training.types import Progress
 
@@ -42,7 +43,7 @@ def check_baseline(path: Path) -> None:
     """Refuses a baseline that cannot be compared with, before the model is scored.
 
     Raises:
-        RunError: It is not a run folder, model file or evaluation folder.
+        RunError: It is not a run folder, model file or evaluation folder, or its predictions are damaged.
     """
     scored = ScoredFolder(path)
     if is_folder(path) and RunFolder(path).config.is_file():
@@ -53,6 +54,7 @@ def check_baseline(path: Path) -> None:
         read_scores(scored)
         if not scored.predictions.is_file():
             raise RunError(f"{path} has no {scored.predictions.name}; evaluate that model again")
+        _read_predicted(scored)
     elif not (is_file(path) and path.suffix in {".ckpt", ".onnx"}):
         raise RunError(f"{path} cannot be compared with; name a run folder, a .ckpt or .onnx file, or an evaluation")
 
@@ -62,14 +64,20 @@ def baseline_is_correct(
 ) -> Baseline:
     """Whether a baseline that `check_baseline` accepts is correct on each image; scored where predictions are missing.
 
+    A run whose predictions are damaged is scored again, with a warning.
+
     Raises:
-        UserError: An evaluation folder is of other images, or the model cannot be scored on these.
+        UserError: An evaluation folder is damaged or of other images, or the model cannot be scored on these.
     """
     if is_folder(path) and not RunFolder(path).config.is_file():
         return _from_folder(ScoredFolder(path), _digests_of_run(path), images)
     if is_folder(path):
-        with contextlib.suppress(UserError):  # then it is scored again
+        try:
             return _from_run(RunFolder(path), images)
+        except DataError:
+            pass  # its predictions are of other photos, so it is scored on these
+        except UserError as error:
+            warnings.warn(f"the baseline {path} is scored again: {error}", stacklevel=2)
     predictions = score_on_same_images(path, images, overrides, scoring=scoring).predictions
     return Baseline(predictions.is_correct, "the same for both")
 
@@ -95,9 +103,9 @@ def _from_folder(folder: ScoredFolder, digests: Mapping[str, str], images: Label
 
     Raises:
         DataError: The images are not the same.
+        RunError: The predictions are damaged.
     """
-    content = read_scores(folder).content
-    predicted = {row.file: row.predicted for row in read_predictions_csv(folder.predictions)}
+    content, predicted = read_scores(folder).content, _read_predicted(folder)
     if digests and set(predicted) <= digests.keys():
         keys, how = images.digests, "paired by content"
         other = {digests[file]: label for file, label in predicted.items()}
@@ -116,6 +124,28 @@ def _from_folder(folder: ScoredFolder, digests: Mapping[str, str], images: Label
         )
     names = [images.classes[label] for label in images.labels.tolist()]
     return Baseline(np.array([other[key] == name for key, name in zip(keys, names, strict=True)], bool), how)
+
+
+def _read_predicted(folder: ScoredFolder) -> dict[str, str]:
+    """The predicted class of each file.
+
+    Raises:
+        RunError: The table does not have the scores of ``scores.json``, as it is cut or changed; or a number is not
+            finite.
+    """
+    scores, predicted, num_correct, num_rows = read_scores(folder), dict[str, str](), 0, 0
+    for row in read_predictions_csv(folder.predictions):
+        predicted[row.file] = row.predicted
+        num_correct += row.predicted == row.true
+        num_rows += 1
+    expected = (scores.num_images, round(scores.top1 * scores.num_images))
+    if (num_rows, num_correct) != expected:
+        raise RunError(
+            f"{folder.predictions} does not belong to {folder.scores.name}: it has {num_rows} predictions,"
+            f" {num_correct} of them correct, not {expected[0]} and {expected[1]}; evaluate that model again"
+        )
+    check_probabilities(folder.probabilities, num_rows)
+    return predicted
 
 
 def _digests_of_run(folder: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from classifier_training.errors import CheckpointError, explain_out_of_memory
 from classifier_training.evaluation.folder import check_folder, make_free_folder, replaced_folder
 from classifier_training.evaluation.onnx import score_onnx
 from classifier_training.evaluation.photos import Chooser, ImageSelector, for_classes
+from classifier_training.evaluation.settings import check_used, given_limit, given_root, read_given, scoring_settings
 from classifier_training.files.text import is_file, is_folder, why_no_file
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL
 from classifier_training.results.folder import class_rows, write_scored
@@ -26,7 +27,7 @@ from classifier_training.types import Progress, Split
 from classifier_training.warn import warn_instead_of_raise
 
 if TYPE_CHECKING:
-    from classifier_training.config.overrides import OverrideLike, Overrides
+    from classifier_training.config.overrides import OverrideLike
     from classifier_training.config.schema import Config
 
 _MOST_NAMED: Final = 20
@@ -80,7 +81,7 @@ def evaluate(
     Args:
         model: A run folder (its best checkpoint), a ``.ckpt`` file, or an ``.onnx`` file.
         photos: A folder or a table; None: the photos of the model's own run.
-        overrides: Settings that differ, such as ``"data.batch_size=64"``.
+        overrides: Settings that differ, such as ``"data.batch_size=64"``; those that scoring does not use are refused.
         split: ``train``, ``val`` or ``test``; None: test where there is one, else validation.
         current: Score the run's photos as they are now: also those that have been added since it began, and with the
             content that they have now.
@@ -95,14 +96,15 @@ def evaluate(
         >>> evaluate("runs/shirts").scores.top1  # doctest: +SKIP
     """
     path = _model_file(Path(model))
-    given = _read(overrides)
-    new_root = _given_root(given) if photos is None else None
+    given = read_given(overrides)
+    check_used(given, path, photos)
+    new_root = given_root(given)
     run = _run_of(path)
-    settings = _settings(run, given, is_onnx=path.suffix == ".onnx")
+    settings = scoring_settings(run, given, is_onnx=path.suffix == ".onnx")
     if output is not None:
         check_folder(Path(output))
     selector = ImageSelector(run, photos or new_root, settings, split, checking, current, new_root is not None)
-    scored = _score(path, selector, settings, scoring, _given_limit(given))
+    scored = _score(path, selector, settings, scoring, given_limit(given))
     evaluation = _evaluation_of(scored, run, selector.name or scored.images.split or "photos")
     return evaluation if output is None else write_evaluation(evaluation, Path(output))
 
@@ -116,9 +118,9 @@ def score_on_same_images(
         UserError: The model cannot be used, or does not know a class of the images.
     """
     path = _model_file(Path(model))
-    given = _read(overrides)
-    settings = _settings(_run_of(path), given, is_onnx=path.suffix == ".onnx")
-    return _score(path, lambda classes, _: for_classes(images, classes), settings, scoring, _given_limit(given))
+    given = read_given(overrides)
+    settings = scoring_settings(_run_of(path), given, is_onnx=path.suffix == ".onnx")
+    return _score(path, lambda classes, _: for_classes(images, classes), settings, scoring, given_limit(given))
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path | None = None) -> Evaluation:
@@ -172,18 +174,6 @@ def _evaluation_of(scored: ScoredPass, run: RunFolder | None, name: str) -> Eval
     return Evaluation(**values, whole_split=whole, name=name)
 
 
-def _given_root(overrides: Overrides | None) -> str | None:
-    """``data.root``, if it is among the settings that were given."""
-    given = overrides.last("data.root") if overrides else None
-    return None if given is None or given.value is None else str(given.value)
-
-
-def _given_limit(overrides: Overrides | None) -> int | None:
-    """``data.max_image_pixels``, if it is among the settings that were given."""
-    given = overrides.last("data.max_image_pixels") if overrides else None
-    return given.value if given is not None and isinstance(given.value, int) else None
-
-
 def _trained_on(run: RunFolder | None, images: LabelledImages) -> list[str]:
     """Those of the images that are in the training split of the model's run, by content."""
     if run is None or not run.split.is_file():
@@ -219,26 +209,3 @@ def _run_of(path: Path) -> RunFolder | None:
     """The run that a checkpoint or an exported model belongs to."""
     run = RunFolder(path.resolve().parent.parent)
     return run if run.config.is_file() else None
-
-
-def _read(overrides: tuple[OverrideLike, ...]) -> Overrides | None:
-    """The settings that were given; None without any, which needs no pydantic."""
-    if not any(overrides):
-        return None
-    from classifier_training.config.arguments import read_overrides
-
-    return read_overrides(*overrides)
-
-
-def _settings(run: RunFolder | None, overrides: Overrides | None, *, is_onnx: bool) -> Config | None:
-    """The run's configuration with the overrides; None where an ONNX file is scored without overrides."""
-    if is_onnx and not overrides:
-        return None
-    from classifier_training.config import load_config
-
-    settings = load_config(overrides or (), file=None if run is None else run.config)
-    is_given = overrides is not None and overrides.last("trainer.accelerator") is not None
-    if is_given or settings.trainer.accelerator == "cpu":
-        return settings
-    # the run's GPU was that of another machine perhaps: the fastest device of this one is taken
-    return settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"accelerator": "auto"})})

@@ -190,6 +190,8 @@ def parse_gates(
         UserError: One of them is not valid.
     """
     gates: list[Minimum | NotWorseThan] = [Minimum.parse(text) for text in minima]
+    if other is None and significance != DEFAULT_SIGNIFICANCE:
+        raise ConfigError(f"--significance {significance:g} is for --not-worse-than RUN, which is not given")
     if other is None:
         return gates
     gates.append(NotWorseThan(Path(other), significance))

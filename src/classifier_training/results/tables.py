@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,6 +20,7 @@ from classifier_training.metrics.scores import Predictions
 from classifier_training.run.records import DamagedFileError, read_table
 
 _ROWS_AT_ONCE: Final = 4_096
+_NOT_FINITE: Final = "is not a finite number, so the model had diverged; score another model"
 MATRIX_CORNER: Final = r"true \ predicted"
 CELL_COLUMNS: Final = ("true", "predicted", "images")
 
@@ -78,18 +80,41 @@ def read_predictions_csv(path: Path) -> Iterator[PredictionRow]:
     """Reads ``predictions.csv`` row by row, also that of version 0.1.
 
     Raises:
-        RunError: The file is missing or was not written by this program.
+        RunError: The file is missing, was not written by this program, or is of a model that had diverged.
     """
     try:
         for number, (file, true, predicted, confidence, loss) in enumerate(read_columns(path, COLUMNS), start=2):
             try:
-                yield PredictionRow(file, true, predicted, float(confidence), float(loss))
+                row = PredictionRow(file, true, predicted, float(confidence), float(loss))
             except ValueError:
                 raise RunError(f"{path}, row {number}: this is not a prediction; evaluate the model again") from None
+            if not math.isfinite(row.confidence) or math.isnan(row.loss):
+                raise RunError(f"{path}, row {number}: the confidence {confidence} or the loss {loss} {_NOT_FINITE}")
+            yield row
     except OSError as error:
         raise RunError(f"cannot read the predictions from {path}: {(error.strerror or str(error)).lower()}") from None
     except TableError as error:
         raise RunError(f"{path} is not a table of predictions: it {error}") from None
+
+
+def check_probabilities(path: Path, num_images: int) -> None:
+    """Checks ``probabilities.npy``, where there is one.
+
+    Raises:
+        RunError: It is damaged, has another number of rows, or holds what is not a number.
+    """
+    if not path.is_file():
+        return
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        raise RunError(f"{path} is cut or is not a NumPy array; evaluate the model again") from None
+    if found.ndim != 2 or len(found) != num_images or found.dtype.kind != "f":
+        shape = " x ".join(map(str, found.shape))
+        raise RunError(f"{path} holds {shape} values of {found.dtype}, not {num_images} rows; evaluate the model again")
+    for start in range(0, num_images, _ROWS_AT_ONCE):
+        if not np.isfinite(found[start : start + _ROWS_AT_ONCE]).all():
+            raise RunError(f"{path}: a probability {_NOT_FINITE}")
 
 
 def _rows(predictions: Predictions, classes: Sequence[str], files: Sequence[str]) -> Iterator[list[str]]:

@@ -18,7 +18,7 @@ from classifier_training.data.cache.caches import Caches, open_caches, reduced_s
 from classifier_training.data.cache.image_cache import fill_cache
 from classifier_training.data.loading.dataset import reduce_image, resized_for_evaluation
 from classifier_training.data.photos import Photos, load_photos
-from classifier_training.errors import DataError
+from classifier_training.errors import ConfigError, DataError
 from classifier_training.imaging.decode import decode_image, read_image_bytes
 from classifier_training.imaging.jpeg import EncodedImage
 from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
@@ -71,7 +71,11 @@ def prepare_cache(
         >>> prepare_cache("photos", "model=resnet50", to="cache")  # doctest: +SKIP
     """
     target = {"data.cache_dir": str(Path(to).expanduser().absolute()), "data.cache": "disk"}
-    config = load_config(read_overrides(*overrides, target, photos=photos))
+    given = read_overrides(*overrides, photos=photos)
+    ignored = [f"{one.key}={one.shown}" for one in given.settings if one.value != target.get(one.key, one.value)]
+    if ignored:
+        raise ConfigError(f"{', '.join(ignored)} has no effect here: the images are stored in --to; leave it out")
+    config = load_config(read_overrides(given, target))
     check_backbone_name(config.model.name)
     preprocessing = backbone_preprocessing(config.model.name, config.data.image_size, config.data.crop_pct)
     preprocessing = preprocessing.decoded_as(config.data.decoding)

@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.helpers.evaluations import make_evaluation, predict, write_other
 from tests.helpers.scored import write_old_predictions
@@ -138,6 +139,66 @@ def test_predictions_of_replaced_weights_are_not_used(tmp_path: Path, images: La
     os.utime(run.best_checkpoint, ns=(written + 1_000_000_000, written + 1_000_000_000))
 
     with pytest.raises(CheckpointError, match=r"best\.ckpt is truncated or not a checkpoint"):
+        baseline_is_correct(run.root, images)
+
+
+def cut_predictions(folder: ScoredFolder) -> None:
+    content = folder.predictions.read_bytes()
+    folder.predictions.write_bytes(content[: content.rindex(b"/photos/5")])
+
+
+def cut_within_a_row(folder: ScoredFolder) -> None:
+    folder.predictions.write_bytes(folder.predictions.read_bytes()[:-22])
+
+
+def exchange_a_prediction(folder: ScoredFolder) -> None:
+    folder.predictions.write_text(folder.predictions.read_text().replace("0.jpg,cat,cat", "0.jpg,cat,dog"))
+
+
+def make_numbers_nan(folder: ScoredFolder) -> None:
+    header, first, *rows = folder.predictions.read_text().splitlines()
+    first = ",".join([*first.split(",")[:3], "nan", "nan"])
+    folder.predictions.write_text("\n".join([header, first, *rows]) + "\n")
+
+
+def make_probabilities_nan(folder: ScoredFolder) -> None:
+    probabilities = np.load(folder.probabilities)
+    probabilities[2, 1] = np.nan
+    np.save(folder.probabilities, probabilities)
+
+
+def cut_probabilities(folder: ScoredFolder) -> None:
+    folder.probabilities.write_bytes(folder.probabilities.read_bytes()[:-5])
+
+
+DAMAGE = {
+    "cut": (
+        cut_predictions,
+        r"predictions.csv does not belong to scores.json: it has 5 predictions, 3 of them correct",
+    ),
+    "cut within a row": (cut_within_a_row, r"predictions\.csv is not a table of predictions: it "),
+    "exchanged": (exchange_a_prediction, "it has 6 predictions, 2 of them correct, not 6 and 3"),
+    "nan": (make_numbers_nan, "row 2: the confidence nan or the loss nan is not a finite number"),
+    "nan among probabilities": (make_probabilities_nan, r"probabilities\.npy: a probability is not a finite number"),
+    "cut probabilities": (cut_probabilities, r"probabilities\.npy is cut or is not a NumPy array"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_predictions_are_refused_or_scored_again(tmp_path: Path, images: LabelledImages, kind: str) -> None:
+    damage, message = DAMAGE[kind]
+    run = make_run(tmp_path / "run")
+    folder = ScoredFolder(write_other(run.scored("test").root, images, RIGHT, model="checkpoints/best.ckpt"))
+    damage(folder)
+
+    with pytest.raises(RunError, match=message) as refused:
+        check_baseline(folder.root)
+    assert len(str(refused.value).splitlines()) == 1
+    check_baseline(run.root)
+    with (
+        pytest.warns(UserWarning, match=rf"the baseline \S+ is scored again: .*{message}"),
+        pytest.raises(CheckpointError, match=r"best\.ckpt is truncated"),  # it is scored: the file is empty here
+    ):
         baseline_is_correct(run.root, images)
 
 

@@ -24,6 +24,27 @@ from classifier_training.terminal.terminal import Terminal
 from classifier_training.types import SPLITS, Decoding, Split
 
 DEFAULT_SHARD_SIZE: Final = "256MB"
+PACKING_SETTINGS: Final = (
+    "seed",
+    "data.root",
+    "data.image_column",
+    "data.label_column",
+    "data.split_column",
+    "data.group_column",
+    "data.weight_column",
+    "data.val_fraction",
+    "data.test_fraction",
+    "data.on_group_overlap",
+    "data.on_bad_image",
+    "data.on_missing_label",
+    "data.max_bad_fraction",
+    "data.max_image_pixels",
+    "data.background",
+    "data.integer_range",
+    "data.cache_dir",
+    "data.copies_limit",
+)
+"""The settings that decide which images are packed, and how; all others would change nothing and are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +94,14 @@ def prepare(
     Example:
         >>> prepare("photos", to="shards", size=320)  # doctest: +SKIP
     """
-    config = load_config(read_overrides(*overrides, photos=photos))
+    given = read_overrides(*overrides, photos=photos)
+    config = load_config(given)
+    unused = [f"{one.key}={one.shown}" for one in given.settings if one.key not in PACKING_SETTINGS]
+    if unused:
+        raise ConfigError(
+            f"prepare does not use {', '.join(unused)}: shards hold images as they are, for any training; settings that"
+            f" it uses: {', '.join(PACKING_SETTINGS)}"
+        )
     how = _packing(size, shard_size, config.data.decoding)
     folder = Path(to).expanduser().absolute()
     _refuse_own_source(folder, config.data.root)
