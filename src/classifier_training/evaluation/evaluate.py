@@ -98,8 +98,7 @@ def evaluate(
     path = _model_file(Path(model))
     given = read_given(overrides)
     check_used(given, path, photos)
-    new_root = given_root(given)
-    run = _run_of(path)
+    run, new_root = _run_of(path), given_root(given)
     settings = scoring_settings(run, given, is_onnx=path.suffix == ".onnx")
     if output is not None:
         check_folder(Path(output))

@@ -12,7 +12,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from classifier_training.config import load_config
 from classifier_training.config.arguments import read_overrides
-from classifier_training.config.overrides import OverrideLike
+from classifier_training.config.overrides import OverrideLike, Overrides
 from classifier_training.config.schema import Config
 from classifier_training.data.packing.pack import Packing, pack
 from classifier_training.data.photos import Photos, load_photos
@@ -96,12 +96,7 @@ def prepare(
     """
     given = read_overrides(*overrides, photos=photos)
     config = load_config(given)
-    unused = [f"{one.key}={one.shown}" for one in given.settings if one.key not in PACKING_SETTINGS]
-    if unused:
-        raise ConfigError(
-            f"prepare does not use {', '.join(unused)}: shards hold images as they are, for any training; settings that"
-            f" it uses: {', '.join(PACKING_SETTINGS)}"
-        )
+    _check_used(given)
     how = _packing(size, shard_size, config.data.decoding)
     folder = Path(to).expanduser().absolute()
     _refuse_own_source(folder, config.data.root)
@@ -112,6 +107,15 @@ def prepare(
     kept = f" ({prepared.num_kept} of them already existed)" if prepared.num_kept else ""
     terminal.result(f"{splits} images in {prepared.num_shards} shard(s){kept}, written to {folder}")
     return prepared
+
+
+def _check_used(given: Overrides) -> None:
+    unused = [f"{one.key}={one.shown}" for one in given.settings if one.key not in PACKING_SETTINGS]
+    if unused:
+        raise ConfigError(
+            f"prepare does not use {', '.join(unused)}: shards hold images for any training; settings that it uses:"
+            f" {', '.join(PACKING_SETTINGS)}"
+        )
 
 
 def _pack(photos: Photos, folder: Path, how: Packing, terminal: Terminal) -> Prepared:
