@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any, Final, Self
 
 from classifier_training.errors import TrainingStopped
+from classifier_training.run.processes import is_main_process
 
 SCHEDULER_SIGNALS: Final = tuple(
     getattr(signal, name)
@@ -86,6 +87,8 @@ class StopRequests:
         self.received = signal.Signals(number)
         if not self._is_postponed:
             self.raise_if_received()
+        if not is_main_process():  # a terminal and torchrun send the signal to all of them
+            return
         hint = "; press Ctrl-C again to stop at once" if number == signal.SIGINT else f" ({self.received.name})"
         # to stderr: print() fails when the signal came in the midst of another print()
         os.write(2, f"\nstopping after this step, last.ckpt will be written{hint}\n".encode())

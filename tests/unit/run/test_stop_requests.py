@@ -49,6 +49,19 @@ def test_a_postponed_request_is_noted(number: int, heard: list[int], capfd: pyte
     assert f"last.ckpt will be written ({signal.Signals(number).name})" in capfd.readouterr().err
 
 
+def test_one_process_of_several_announces_a_stop(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal and torchrun send a signal to all of them."""
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with StopRequests() as requests:
+        requests.postpone()
+        signal.raise_signal(signal.SIGTERM)
+        assert requests.received == signal.SIGTERM
+        requests.end_postponement()
+    assert capfd.readouterr().err == ""
+
+
 def test_one_request_ends_one_training() -> None:
     with StopRequests() as requests:
         requests.postpone()
