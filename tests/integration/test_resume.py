@@ -24,6 +24,8 @@ from tests.helpers.cli import (
     wait_until,
 )
 
+from classifier_training.pages.caveats import caveats
+from classifier_training.pages.read.run_data import read_run
 from classifier_training.run.folder import RunFolder
 
 # everything that a resume could get wrong: draws, dropout, gradients in the making, a schedule, a frozen backbone
@@ -274,8 +276,12 @@ class TestGoingOn:
         known = "which scored 0.8750 then" if has_score else "whose score is not known"
         expected = f"warning: {run.best_checkpoint} holds the weights of epoch 8, {known}; this run recorded epoch"
         assert f"{expected} {recorded + 1} with" in " ".join(f"{finished.out} {finished.err}".split()), finished
-        best = json.loads(run.results.read_text())["best"]
+        results = json.loads(run.results.read_text())
+        best, replaced = results["best"], results["replaced_best"]
         assert (best["epoch"], best["val/top1"] == 0.875) == ((7, True) if has_score else (recorded, False))
+        assert (replaced["epoch"], replaced["found_epoch"]) == (recorded, 7)
+        assert replaced["found_score"] == (0.875 if has_score else None)
+        assert caveats(read_run(run.root))[0].title.startswith("best.ckpt holds the weights of epoch 8, not of the")
         assert json.loads(run.verification.read_text())["epoch"] == 7
         again = program("train", "--resume", run.root)
         assert "there is nothing left to do" in again.out

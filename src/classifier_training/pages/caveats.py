@@ -31,7 +31,7 @@ class Caveat(NamedTuple):
 def caveats(data: RunData) -> list[Caveat]:
     """All caveats of a run or an evaluation, serious ones first."""
     scored = data.scored
-    found = [*_of_reproduction(data), *_of_validation(data), *_of_export(data), *_of_photos(data)]
+    found = [*_of_best(data), *_of_validation(data), *_of_export(data), *_of_photos(data)]
     if scored is not None:
         found = [*_of_split(data, scored), *_of_classes(scored), *found]
     return sorted(found, key=lambda caveat: caveat.level != "serious")
@@ -85,8 +85,17 @@ def _of_classes(scored: ScoredData) -> Iterator[Caveat]:
         )
 
 
-def _of_reproduction(data: RunData) -> Iterator[Caveat]:
-    found = data.reproduction
+def _of_best(data: RunData) -> Iterator[Caveat]:
+    replaced, found = data.replaced_best, data.reproduction
+    if replaced is not None:
+        score = "unknown" if replaced.found_score is None else decimal(replaced.found_score, 6)
+        yield Caveat(
+            "serious",
+            f"best.ckpt holds the weights of epoch {replaced.found_epoch + 1}, not of the best epoch",
+            f"The training recorded epoch {replaced.epoch + 1} as the best, with {one_line(data.monitor)}"
+            f" {decimal(replaced.score, 6)}. Its weights are lost; the scores and the export are those of epoch"
+            f" {replaced.found_epoch + 1} ({score}). Train again to be sure of the best weights.",
+        )
     if found is not None and not found.passed:
         yield Caveat(
             "serious",

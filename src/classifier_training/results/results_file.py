@@ -100,6 +100,23 @@ class Reproduction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacedBest:
+    """What was recorded of the best weights, where ``best.ckpt`` holds those of another epoch, which were scored.
+
+    Attributes:
+        epoch: The recorded best epoch, from 0.
+        score: Its monitored metric.
+        found_epoch: The epoch of the weights in ``best.ckpt``, from 0.
+        found_score: Their monitored metric; None where it is not known.
+    """
+
+    epoch: Count
+    score: Number
+    found_epoch: Count
+    found_score: Number | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResultsFile:
     """The end of a training.
 
@@ -114,6 +131,7 @@ class ResultsFile:
         export: The verification of the default export; None where it was switched off. Version 0.1 has only this.
         exports: The verification of each export by its form.
         reproduction: Whether ``best.ckpt`` has reproduced the monitored metric; None in files of early versions.
+        replaced_best: What was recorded of other best weights; None: ``best.ckpt`` is of the recorded best epoch.
     """
 
     monitor: str
@@ -126,6 +144,7 @@ class ResultsFile:
     export: dict[str, Any] | None = None
     exports: dict[str, dict[str, Any]] = field(default_factory=dict)
     reproduction: Reproduction | None = None
+    replaced_best: ReplacedBest | None = None
 
     def __post_init__(self) -> None:
         if self.monitor not in self.best or not 0 <= self.best.get("epoch", -1) < 2**31:

@@ -25,7 +25,13 @@ from classifier_training.models.checkpoint import read_checkpoint
 from classifier_training.pages.write import report
 from classifier_training.results.figures import plot_scored
 from classifier_training.results.folder import write_scored
-from classifier_training.results.results_file import Reproduction, ResultsFile, split_scores, write_results
+from classifier_training.results.results_file import (
+    ReplacedBest,
+    Reproduction,
+    ResultsFile,
+    split_scores,
+    write_results,
+)
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.records import DamagedFileError, read_record
@@ -71,12 +77,14 @@ class Trained:
         best_score: Their monitored metric.
         num_epochs: Epochs that were trained.
         started: When this process began to train, by the monotonic clock.
+        replaced_best: What the run recorded of other best weights, which ``best.ckpt`` no longer holds.
     """
 
     best_epoch: int
     best_score: float
     num_epochs: int
     started: float
+    replaced_best: ReplacedBest | None = None
 
     @property
     def seconds(self) -> float:
@@ -183,7 +191,12 @@ def check_best(run: RunFolder, trained: Trained, terminal: Terminal) -> Trained:
         f" the training was stopped while it wrote its checkpoints, or the file was replaced; scores and export are"
         f" those of epoch {epoch + 1}; to be sure of the best weights, train again"
     )
-    return trained if score is None else replace(trained, best_epoch=epoch, best_score=float(score))
+    found_score = None if score is None else float(score)
+    replaced = ReplacedBest(
+        epoch=trained.best_epoch, score=trained.best_score, found_epoch=epoch, found_score=found_score
+    )
+    trained = replace(trained, replaced_best=replaced)
+    return trained if found_score is None else replace(trained, best_epoch=epoch, best_score=found_score)
 
 
 def check_reproduction(
@@ -238,6 +251,7 @@ def results_of(plan: Plan, trained: Trained, scored: ScoredPass) -> ResultsFile:
         epochs=trained.num_epochs,
         seconds=trained.seconds,
         left_out=tuple(map(plain_text, scored.images.left_out)),
+        replaced_best=trained.replaced_best,
     )
 
 

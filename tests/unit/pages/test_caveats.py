@@ -9,6 +9,7 @@ from tests.helpers.page_data import make_run, make_scored, make_statistics, make
 
 from classifier_training.pages.caveats import caveats
 from classifier_training.pages.read.run_data import OnnxFile, RunData
+from classifier_training.results.results_file import ReplacedBest
 from classifier_training.run.sampler_distribution import SamplerDistribution
 from classifier_training.run.statistics import BadFile
 
@@ -40,6 +41,17 @@ def test_the_split_that_chose_the_weights_is_not_a_test_split() -> None:
 )
 def test_what_was_scored(changes: dict[str, Any], title: str) -> None:
     assert titles(make_run(final=make_scored(GOOD, **changes))) == [title]
+
+
+@pytest.mark.parametrize(("score", "shown"), [(0.875, "those of epoch 8 (0.875)."), (None, "epoch 8 (unknown).")])
+def test_best_weights_that_are_not_those_that_were_recorded(score: float | None, shown: str) -> None:
+    replaced = ReplacedBest(epoch=3, score=0.9, found_epoch=7, found_score=score)
+
+    (found,) = caveats(make_run(final=make_scored(GOOD), statistics=make_statistics(), replaced_best=replaced))
+
+    assert (found.level, found.title) == ("serious", "best.ckpt holds the weights of epoch 8, not of the best epoch")
+    assert "recorded epoch 4 as the best, with val/top1 0.9." in found.text
+    assert shown in found.text
 
 
 def test_photos_that_were_trained_on_and_copies_are_named() -> None:

@@ -94,8 +94,7 @@ def prepare(
     Example:
         >>> prepare("photos", to="shards", size=320)  # doctest: +SKIP
     """
-    given = read_overrides(*overrides, photos=photos)
-    config = load_config(given)
+    config = load_config(given := read_overrides(*overrides, photos=photos))
     _check_used(given)
     how = _packing(size, shard_size, config.data.decoding)
     folder = Path(to).expanduser().absolute()

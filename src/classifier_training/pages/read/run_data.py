@@ -15,7 +15,7 @@ from classifier_training.pages.read.reading import Reader, plain_value
 from classifier_training.pages.read.run_settings import plain_name, read_settings, setting, shell_command
 from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.read.scored_files import read_scored, scores_of_results
-from classifier_training.results.results_file import Reproduction, ResultsFile
+from classifier_training.results.results_file import ReplacedBest, Reproduction, ResultsFile
 from classifier_training.run.environment import Environment
 from classifier_training.run.folder import RunFolder, ScoredFolder
 from classifier_training.run.model_info import ModelInfo
@@ -70,6 +70,7 @@ class RunData:
         sampler: How often each class was sampled.
         model_info: Size and speed of the model.
         reproduction: Whether ``best.ckpt`` has reproduced the monitored metric.
+        replaced_best: What was recorded of the best weights, where ``best.ckpt`` holds others.
         verification: The comparison of the exported file with the model.
         onnx: The exported file.
         train_batch: The figure of the first training batch; None where it is missing.
@@ -97,6 +98,7 @@ class RunData:
     sampler: SamplerDistribution | None = None
     model_info: ModelInfo | None = None
     reproduction: Reproduction | None = None
+    replaced_best: ReplacedBest | None = None
     verification: Verification | None = None
     onnx: OnnxFile | None = None
     train_batch: Path | None = None
@@ -144,9 +146,7 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
     reader = Reader(run.root)
     config = reader.read(run.config, read_settings) or {}
     metrics = reader.read(run.metrics, read_curves, "there are no curves") or Curves()
-    results = reader.record(run.results, ResultsFile)
-    if results is not None and metrics.epochs and metrics.epochs[-1] >= results.epochs:
-        results = None  # the run was resumed since, and is trained further
+    results = _read_results(reader, run, metrics)
     final, validation = _read_scores(reader, run, results, with_predictions=with_predictions)
     statistics = reader.record(run.statistics, Statistics, "counts and sizes of the photos are not shown")
     sampler = reader.read(run.sampler_distribution, read_sampler_distribution, "the sampled photos are not shown")
@@ -174,12 +174,20 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         sampler=sampler,
         model_info=reader.record(run.model_info, ModelInfo, "size and speed of the model are not known"),
         reproduction=None if results is None else results.reproduction,
+        replaced_best=None if results is None else results.replaced_best,
         verification=verification,
         onnx=onnx,
         train_batch=FilesInside(run.root).find(f"{run.plots.name}/{run.train_batch.name}", LARGEST_FIGURE_BYTES),
         commands=_commands(run, is_finished=results is not None, is_exported=onnx is not None),
         missing=tuple(reader.missing),
     )
+
+
+def _read_results(reader: Reader, run: RunFolder, metrics: Curves) -> ResultsFile | None:
+    """The end of the training; None where it was resumed since, and is trained further."""
+    results = reader.record(run.results, ResultsFile)
+    is_resumed = results is not None and metrics.epochs and metrics.epochs[-1] >= results.epochs
+    return None if is_resumed else results
 
 
 def _max_epochs(config: Mapping[str, Any]) -> int | None:
