@@ -61,16 +61,31 @@ def split_folders(root: str | os.PathLike[str]) -> dict[Split, str]:
 
 
 def list_split_folders(
-    root: str | os.PathLike[str], folders: Mapping[Split, str], progress: Progress | None = None
+    root: str | os.PathLike[str],
+    folders: Mapping[Split, str],
+    progress: Progress | None = None,
+    wrapped: Mapping[Split, str] | None = None,
 ) -> Listing:
-    """Lists ``{train, val, test}/<class>/…``; what else lies in ``root`` is only warned of."""
+    """Lists ``{train, val, test}/<class>/…``; what else lies in ``root`` is only warned of.
+
+    Args:
+        root: Where the split folders lie.
+        folders: The split folders.
+        progress: Reports how many class folders have been scanned.
+        wrapped: The folder with the class folders, for splits in which it lies deeper than the split folder.
+    """
     root = os.fspath(root)
     rows, warnings, watched, skipped = RowWriter(), list[str](), [root], set[str]()
-    classes = {split: entries(folders[split], skipped).folders for split in SPLITS if split in folders}
+    places = {split: (wrapped or folders).get(split, folders[split]) for split in SPLITS if split in folders}
+    classes = {split: entries(place, skipped).folders for split, place in places.items()}
     scans = _scan([folder for found in classes.values() for folder in found], progress, skipped)
     for split, found in classes.items():
         watched.append(folders[split])
-        _add_classes(rows, folders[split], [next(scans) for _ in found], split, warnings, watched)
+        if places[split] != folders[split]:
+            watched.append(places[split])
+            entries(folders[split], skipped)
+            _warn_of_stray_images(folders[split], warnings)
+        _add_classes(rows, places[split], [next(scans) for _ in found], split, warnings, watched)
     ignored = [
         folder for folder in entries(root, skipped).folders if folder not in folders.values() and holds_images(folder)
     ]
@@ -79,7 +94,7 @@ def list_split_folders(
     _warn_of_stray_images(root, warnings)
     warnings += skipped_notice(show(root), skipped)
     names = ", ".join(name_of(folders[split]) for split in classes)
-    locations = {split: show(folders[split]) for split in classes}
+    locations = {split: show(place) for split, place in places.items()}
     layout = f"split folders ({names}) with one folder per class"
     return Listing(layout, rows.table(), locations, warnings, _on_disk(watched))
 

@@ -6,12 +6,13 @@ for each split beside its images; one folder a class; and the same inside the on
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from classifier_training.data.sources.address import is_remote
+from classifier_training.data.sources.class_names import match_class, plain_name
 from classifier_training.data.sources.folder import (
     holds_images,
     list_class_folders,
@@ -19,21 +20,25 @@ from classifier_training.data.sources.folder import (
     split_folders,
     split_of,
 )
+from classifier_training.data.sources.folder_doubts import (
+    doubts_of_classes,
+    refuse_class_beside_table,
+    refuse_sets_as_classes,
+)
 from classifier_training.data.sources.hub_parquet import list_hub_parquet
 from classifier_training.data.sources.listing import SPLIT_OF_NAME, Listing
-from classifier_training.data.sources.locations import entries, extension_of, inside, is_image, name_of, parent_of, show
+from classifier_training.data.sources.locations import entries, extension_of, is_image, name_of, parent_of, show
 from classifier_training.data.sources.shards import list_shards
+from classifier_training.data.sources.split_words import describe_splits, splits_by_words
 from classifier_training.data.sources.table import find_table, list_split_tables, list_table, open_table
 from classifier_training.data.sources.table_columns import (
     TABLE_EXTENSIONS,
     Columns,
     missing_columns,
-    suggested_settings,
 )
 from classifier_training.data.sources.table_rows import column_names
 from classifier_training.errors import DataError
 from classifier_training.files.hidden import skipped_notice
-from classifier_training.files.text import name_some
 from classifier_training.types import SPLITS, Progress, Split
 
 HUB_TABLE: Final = "metadata"
@@ -73,16 +78,9 @@ class FolderLayout:
         if hub is not None and self._can_read(hub, root):
             return self._list_hub_table(hub)
         wrapped = self._wrapped(root) if depth < _DEEPEST else None
-        if wrapped is not None:
-            skipped: set[str] = set()
-            entries(root, skipped)
-            found = self.list(wrapped, depth + 1)
-            note = f"the photos are read from {show(wrapped)}, the only folder of images in {show(root)}"
-            notes = [note, *skipped_notice(show(root), skipped)]
-            return replace(found, warnings=[*notes, *found.warnings], watched=[*found.watched, *_on_disk(root)])
-        found = self._list_folders(root)
+        found = self._list_folders(root) if wrapped is None else self._list_wrapped(root, wrapped, depth)
         if hub is not None:
-            found = replace(found, warnings=[*found.warnings, f"{show(hub)} has no labels and is not read"])
+            found = replace(found, warnings=[*found.warnings, *_unread([hub])])
         return found
 
     def list_shards(self, root: str) -> Listing | None:
@@ -94,26 +92,71 @@ class FolderLayout:
         """Images in Parquet files; None where the root has none."""
         return list_hub_parquet(root, self.columns, cache=self.cache, progress=self.progress, classes=self.classes)
 
+    def _list_wrapped(self, root: str, wrapped: str, depth: int) -> Listing:
+        skipped: set[str] = set()
+        entries(root, skipped)
+        found = self.list(wrapped, depth + 1)
+        notes = [_only_folder(wrapped, root), *skipped_notice(show(root), skipped)]
+        return replace(found, warnings=[*notes, *found.warnings], watched=[*found.watched, *_on_disk(root)])
+
     def _list_folders(self, root: str) -> Listing:
         """Lists split folders, a table for each split, or one folder a class."""
         tables = self._split_tables(root)
         if "train" in tables and not self._has_class_folders(root):
             return self._list_split_tables(tables)
-        folders = split_folders(root)
-        listing = self._list_splits(root, folders) if folders else list_class_folders(root, self.progress)
-        if not folders:
-            self._check_class_folders(root, listing)
+        exact = split_folders(root)
+        folders = splits_by_words(entries(root).folders, exact) or exact
+        listing = self._list_splits(root, folders) if folders else self._list_classes(root)
         ignored = [
             f"{show(table)} is not read, the folders give the labels; to read it, name it: classifier-training train"
             f" {show(table)}"
             for table in tables.values()
         ]
-        return replace(listing, warnings=[*listing.warnings, *ignored])
+        return replace(listing, warnings=[*describe_splits(folders, exact), *listing.warnings, *ignored])
+
+    def _list_classes(self, root: str) -> Listing:
+        listing = list_class_folders(root, self.progress)
+        refuse_sets_as_classes(root, listing)
+        refuse_class_beside_table(root, listing, self.columns, self.classes, self.cache)
+        return replace(listing, warnings=[*listing.warnings, *doubts_of_classes(root)])
 
     def _list_splits(self, root: str, folders: dict[Split, str]) -> Listing:
+        if any(map(self._table_of_split, folders.values())):
+            return self._list_tables_of_splits(folders)
+        inner = self._inner_of_splits(folders)
+        deeper = {folders[split]: folder for split, folder in inner.items() if folder != folders[split]}
+        notes = [_only_folder(folder, outer) for outer, folder in deeper.items()]
+        if any(map(self._table_of_split, inner.values())):
+            found = self._list_tables_of_splits(inner)
+            watched = [folder for outer in deeper for folder in _on_disk(outer)]
+            return replace(found, warnings=[*notes, *found.warnings], watched=[*found.watched, *watched])
+        found = list_split_folders(root, folders, self.progress, inner)
+        hubs = [hub for folder in (*folders.values(), *deeper.values()) if (hub := find_table(folder, HUB_TABLE))]
+        doubts = doubts_of_classes(next(iter(inner.values())), is_split=True)
+        return replace(found, warnings=[*notes, *found.warnings, *_unread(hubs), *doubts])
+
+    def _inner_of_splits(self, folders: dict[Split, str]) -> dict[Split, str]:
+        """Where the class folders of each split lie: in it, or in the only folder that it has.
+
+        The classes are those of the first split, which is the training split where there is one: a folder that is
+        called like one of them is a class in every split.
+        """
+        found: dict[Split, str] = {}
+        for split in (split for split in SPLITS if split in folders):
+            known = self.classes
+            if known is None and found:
+                known = [plain_name(name_of(folder)) for folder in entries(next(iter(found.values()))).folders]
+            layout, place = replace(self, classes=known), folders[split]
+            for _ in range(_DEEPEST):
+                deeper = layout._wrapped(place, of_split=True)
+                if deeper is None:
+                    break
+                place = deeper
+            found[split] = place
+        return found
+
+    def _list_tables_of_splits(self, folders: dict[Split, str]) -> Listing:
         tables = {split: table for split, folder in folders.items() if (table := self._table_of_split(folder))}
-        if not tables:
-            return list_split_folders(root, folders, self.progress)
         for split, folder in folders.items():
             if split not in tables:
                 raise DataError(
@@ -184,10 +227,17 @@ class FolderLayout:
         others = [folder for folder in folders if folder not in splits]
         return sum(map(holds_images, others[:_MOST_FOLDERS_ENTERED])) > 1
 
-    def _wrapped(self, root: str) -> str | None:
-        """The only folder with images in ``root``, if it is a data set and not a class; None: there is none such."""
+    def _wrapped(self, root: str, *, of_split: bool = False) -> str | None:
+        """The only folder with images in ``root``, if it is a data set and not a class; None: there is none such.
+
+        Args:
+            root: A root, or a split folder or what is in it.
+            of_split: Whether it is of a split: it has one folder a class, and what else lies in it is not read.
+        """
         files, folders = entries(root)
-        if not folders or len(folders) > _MOST_FOLDERS_ENTERED or any(map(is_image, files)) or self._split_tables(root):
+        if not folders or len(folders) > _MOST_FOLDERS_ENTERED:
+            return None
+        if not of_split and (any(map(is_image, files)) or self._split_tables(root)):
             return None
         having: list[str] = []
         for folder in folders:
@@ -195,13 +245,15 @@ class FolderLayout:
                 having.append(folder)
             if len(having) > 1:
                 return None
-        if len(having) != 1 or split_of(having[0]):
-            return None
-        if self.classes is not None and name_of(having[0]) in self.classes:
+        if len(having) != 1 or (split_of(having[0]) and not of_split) or self._is_known(having[0]):
             return None
         inner = entries(having[0]).folders
-        is_one = self._is_data_set(having[0]) or len(inner) > 1 or (len(inner) == 1 and self._wrapped(having[0]))
-        return having[0] if is_one else None
+        is_one = self._is_data_set(having[0]) or len(inner) > 1 or any(map(self._is_known, inner))
+        return having[0] if is_one or (len(inner) == 1 and self._wrapped(having[0], of_split=of_split)) else None
+
+    def _is_known(self, folder: str) -> bool:
+        """Whether a folder is called like a class that there must be."""
+        return self.classes is not None and match_class(name_of(folder), self.classes) is not None
 
     def _is_data_set(self, folder: str) -> bool:
         """Whether a folder can only be a whole data set, not a class: it has splits, a table or shards."""
@@ -213,31 +265,13 @@ class FolderLayout:
             return True
         return any(split_of(inner) == "train" and entries(inner).folders for inner in folders)
 
-    def _check_class_folders(self, root: str, listing: Listing) -> None:
-        """Refuses "classes" that are data sets of their own, and one class beside a table that gives the classes.
 
-        Raises:
-            DataError: It names what to type instead.
-        """
-        places = listing.rows.column("place").unique().to_pylist()
-        below = [place[len(root) :].strip("/\\").replace("\\", "/").split("/") for place in places]
-        sets = sorted(
-            {parts[0] for parts in below if len(parts) > 2 and SPLIT_OF_NAME.get(parts[1].lower()) == "train"}
-        )
-        if sets:
-            raise DataError(
-                f"{show(root)} holds data sets of their own ({name_some(sets)}), not class folders; name one:"
-                f" classifier-training train {show(inside(root, sets[0]))}"
-            )
-        tables = [file for file in entries(root).files if extension_of(file) in TABLE_EXTENSIONS]
-        labels = listing.rows.column("label").unique().to_pylist()
-        if tables and len(labels) < 2 and (self.classes is None or not set(labels) & set(self.classes)):
-            names = column_names(open_table(tables[0], self.cache))
-            words = " ".join(filter(None, [show(tables[0]), suggested_settings(names, self.columns)]))
-            raise DataError(
-                f"{show(root)} has no class folders, but a table; to read it, name it:"
-                f" classifier-training train {words}"
-            )
+def _only_folder(folder: str, outer: str) -> str:
+    return f"the photos are read from {show(folder)}, the only folder of images in {show(outer)}"
+
+
+def _unread(hubs: Iterable[str]) -> list[str]:
+    return [f"{show(hub)} has no labels and is not read" for hub in hubs]
 
 
 def _on_disk(folder: str) -> list[str]:

@@ -98,6 +98,20 @@ LAYOUTS: dict[str, Callable[[Path], object]] = {
         make_photos(root, {"set/a": 1, "set/b": 1, "docs": 0}), _files(root, "docs/x.txt", "x.md")
     ),
     "a wrapper of splits": lambda root: make_split_photos(root / "my" / "set", 1, 1, 1),
+    "a wrapper in each split": lambda root: (
+        make_photos(root, {"train/photos/a": 1, "train/photos/b/deep": 1, "train": 1, "val/p/q/a": 1, "val/docs": 0}),
+        _files(root, "val/docs/x.txt", "train/photos/@eaDir/x.png"),
+    ),
+    "a wrapper in each split with a table": lambda root: [
+        write_table(root / split / "set" / "annotations.csv", photo_rows(root / split / "set", "ab"))
+        for split in ("train", "val")
+    ],
+    "a table without labels in a split": lambda root: (
+        make_split_photos(root, 1, 1, 0),
+        write_table(root / "train" / "metadata.csv", [{"file_name": "cat/0.png", "text": "x"}]),
+    ),
+    "words of splits": lambda root: make_photos(root, {"Training/a": 1, "Training/b": 1, "Test/a": 1, "x/b": 1}),
+    "splits in classes": lambda root: make_photos(root, {"a/train": 1, "a/val": 1, "b/train": 1, "b/val": 1}),
     "several sets": lambda root: (make_split_photos(root / "v1", 1, 1, 0), make_split_photos(root / "v2", 1, 1, 0)),
     "one class": lambda root: make_photos(root, {"a": 2}),
     "a table of another name": lambda root: write_table(root / "labels.csv", photo_rows(root, "abab")),
