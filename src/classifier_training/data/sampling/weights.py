@@ -38,7 +38,10 @@ def class_weights(
     """
     if weighting == "manual":
         if manual is None or len(manual) != len(counts) or min(manual) < 0 or max(manual) <= 0:
-            raise ConfigError(f"data.class_weights must give one number ≥ 0 to each of the {len(counts)} classes")
+            raise ConfigError(
+                f"data.class_weights must give one number ≥ 0 to each of the {len(counts)} classes, and not 0 to all;"
+                f" got {'nothing' if manual is None else list(manual)[:20]}"
+            )
         return [float(weight) for weight in manual]
     if min(counts) < 1:
         raise ConfigError(f"class {list(counts).index(min(counts))} has no images, so it has no {weighting} weight")

@@ -55,7 +55,9 @@ def test_manual_weights_are_used_as_they_are() -> None:
 
 @pytest.mark.parametrize("manual", [None, [], [1.0], [1.0, 2.0, 3.0], [1.0, -1.0], [0.0, 0.0]])
 def test_manual_weights_that_do_not_fit(manual: list[float] | None) -> None:
-    with pytest.raises(ConfigError, match=r"data\.class_weights must give one number ≥ 0 to each of the 2 classes"):
+    with pytest.raises(
+        ConfigError, match=r"data\.class_weights must give one number ≥ 0 to each of the 2 classes, and not 0"
+    ):
         class_weights([5, 5], "manual", manual=manual)
 
 
