@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ByteSize, Field, TypeAdapter
 
 from classifier_training.config.section import (
     ByteCount,
@@ -136,6 +136,11 @@ class DataConfig(Section):
         if isinstance(colour, str):
             colour = _COLOURS.get(colour) or (int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16))
         return Decoding(self.max_image_pixels, colour, self.integer_range)
+
+    @property
+    def copies_bytes(self) -> int | None:
+        """``copies_limit`` in bytes; None: it is chosen."""
+        return None if self.copies_limit is None else int(TypeAdapter(ByteSize).validate_python(self.copies_limit))
 
     def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Fractions that leave nothing, ranges that fall, weights that nobody uses."""

@@ -8,7 +8,6 @@ from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ByteSize, TypeAdapter
 
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.folder import cache_folder
@@ -140,7 +139,7 @@ def load_photos(
         checking=progress,
         scanning=scanning,
         fetching=fetching,
-        copies_limit=_num_bytes(config.copies_limit),
+        copies_limit=config.copies_bytes,
     )
     bad = _check_images(index, shown_root(root), BadImagePolicy(config.on_bad_image, config.max_bad_fraction))
     splits = _make_splits(index, shown_root(root), config, seed, split_rule)
@@ -184,11 +183,6 @@ def _check_images(index: Index, root: str, policy: BadImagePolicy) -> tuple[BadI
     if len(bad) == len(index):
         raise DataError(f"no image in {root} can be read: {name_some(image.reason for image in bad)}")
     return bad
-
-
-def _num_bytes(setting: str | int | None) -> int | None:
-    """A size such as ``20GB`` as bytes."""
-    return None if setting is None else int(TypeAdapter(ByteSize).validate_python(setting))
 
 
 def table_columns(config: DataConfig) -> Columns:

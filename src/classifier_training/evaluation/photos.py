@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -197,8 +198,10 @@ class ImageSelector:
             DataError: They are missing or cannot be used.
         """
         data = None if self.settings is None else self.settings.data
+        selection = self._choose(classes, decoding)
+        self._bound_copies(selection)
         return check_labelled(
-            self._choose(classes, decoding),
+            selection,
             classes,
             policy=None if data is None else BadImagePolicy(data.on_bad_image, data.max_bad_fraction),
             decoding=decoding,
@@ -237,6 +240,15 @@ class ImageSelector:
         if photos is None:
             raise DataError("this model belongs to no run folder; name photos to evaluate it on")
         return select_samples(absolute_root(photos), self._columns(), self.split, classes, self._cache())
+
+    def _bound_copies(self, selection: Selection) -> None:
+        """Removes what was fetched or unpacked before, where these images have been, and take too much room with it."""
+        if not selection.samples or not Path(selection.samples[0].image.path).is_relative_to(self._cache()):
+            return
+        with contextlib.suppress(OSError, ImportError):  # as of `load_index`; an ONNX file needs no filelock
+            from classifier_training.data.cache.upkeep import bound_copies
+
+            bound_copies(self._cache(), None if self.settings is None else self.settings.data.copies_bytes)
 
     def _moved_split(self, decoding: Decoding) -> Selection | None:
         """The run's split in the place that was named; None where no such place was, or it holds none of it."""

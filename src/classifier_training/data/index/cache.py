@@ -60,7 +60,7 @@ def load_index(
         checking: Reports how many images have been checked.
         scanning: Reports how many folders or shards have been scanned.
         fetching: Reports how many remote images have been fetched.
-        copies_limit: See `bound_copies`, which is called when the index is new.
+        copies_limit: See `bound_copies`, which is called when the index is new or the limit is given.
 
     Raises:
         DataError: The source cannot be listed.
@@ -82,12 +82,12 @@ def load_index(
 
 
 def _look_after_cache(cache: Path, index: Index, copies_limit: int | None, *, is_new: bool) -> None:
-    """Notes the use of the index and of what was unpacked or fetched for it; a new one makes the rest smaller."""
+    """Notes the use of the index and of what was unpacked or fetched for it, and removes the rest above the limit."""
     note_use(index.path, cache)
     for location, *_ in index.metadata["watched"]:
         if Path(location).is_relative_to(cache):
             note_use(Path(location).parent, cache)
-    if is_new:
+    if is_new or copies_limit is not None:  # a stored index takes no room, but the limit may be a new one
         with contextlib.suppress(OSError):  # another process may remove the same
             bound_copies(cache, copies_limit)
 

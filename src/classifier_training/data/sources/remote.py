@@ -66,8 +66,7 @@ def fetch(
         address: Where the file is; a path is returned as it is.
         cache: The cache folder; copies lie in ``remote/`` below it.
         revalidate: Check whether an existing copy is still the current version.
-        named_by: The data set from elsewhere that names the file, and may lead to no private host but its own; None:
-            the user, whose address may redirect to none but its own.
+        named_by: The data set that names the file, and leads to no private host but its own; None: the address itself.
         opened_by: The query of the folder that the file is in, which is no part of its identity.
         attempts: How often a connection that fails is tried.
         sleep: Waits between attempts, seconds.

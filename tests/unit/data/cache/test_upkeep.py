@@ -9,11 +9,12 @@ from pathlib import Path
 from tests.helpers.photos import make_split_photos
 from tests.helpers.shards import write_hub_parquet
 
-from classifier_training.config.schema import DataConfig
+from classifier_training.config.schema import Config, DataConfig
 from classifier_training.data.cache.caches import open_caches
 from classifier_training.data.cache.live import note_use, used_since
 from classifier_training.data.cache.upkeep import bound_copies, cache_entries, photos_of, remove_entries
 from classifier_training.data.photos import load_photos
+from classifier_training.evaluation.photos import ImageSelector
 from classifier_training.types import Preprocessing
 
 IN_A_PROCESS = """
@@ -155,6 +156,34 @@ def test_a_new_index_makes_room_and_keeps_what_it_needs(tmp_path: Path) -> None:
 
     assert set(photos_of(cache).values()) == {str(new)}
     assert [sample.image.read()[:4] for sample in found.samples("train")] == [b"\x89PNG"] * 4
+
+
+def test_a_lower_limit_holds_where_the_index_is_reused_too(tmp_path: Path) -> None:
+    cache, old, folder = tmp_path / "cache", make_parquet(tmp_path / "old"), make_split_photos(tmp_path / "photos")
+    subprocess.run(command(folder, cache), check=True)
+    subprocess.run(command(old, cache), check=True)
+    for entry in cache_entries(cache):
+        age(entry.path, 2)
+    made_at = load_photos(DataConfig(root=str(folder), cache_dir=str(cache)), 0).index.metadata["made_at_ns"]
+    assert set(photos_of(cache).values()) == {str(folder), str(old)}
+
+    found = load_photos(DataConfig(root=str(folder), cache_dir=str(cache), copies_limit="1kB"), 0)
+
+    assert found.index.metadata["made_at_ns"] == made_at
+    assert set(photos_of(cache).values()) == {str(folder)}
+
+
+def test_an_evaluation_makes_room_for_what_it_unpacks(tmp_path: Path) -> None:
+    cache, old, new = tmp_path / "cache", make_parquet(tmp_path / "old"), make_parquet(tmp_path / "new", 100)
+    subprocess.run(command(old, cache), check=True)
+    for entry in cache_entries(cache):
+        age(entry.path, 2)
+    config = Config.model_validate({"data": {"cache_dir": str(cache), "copies_limit": "1kB"}})
+
+    found = ImageSelector(None, new, config, "val")(("cat", "dog"))
+
+    assert kinds(cache) == ["unpacked", "unpacked"]  # of the new folder; the index and the images of the old are gone
+    assert {Path(record.path).parent for record in found.records or ()} < {entry.path for entry in cache_entries(cache)}
 
 
 def test_other_files_are_not_noted(tmp_path: Path) -> None:
