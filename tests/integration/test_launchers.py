@@ -77,3 +77,26 @@ def test_srun_with_a_name_for_the_run(
     check_run(tmp_path, ended[0].out)
     assert ended[1].out == ""
     assert (tmp_path / "runs" / "mine").is_dir()
+
+
+def test_a_killed_task_ends_the_others_with_one_line(photos: Path, tmp_path: Path, tasks: list[dict[str, str]]) -> None:
+    settings = [*(word for word in SETTINGS if "max_epochs" not in word), "trainer.max_epochs=1000"]
+    first, second = (
+        subprocess.Popen(
+            (sys.executable, "-u", *PROGRAM, photos, *settings),
+            cwd=tmp_path, env={**ENVIRONMENT, **task},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for task in tasks
+    )  # fmt: skip
+    assert first.stdout is not None
+    assert any("epoch 2/1000" in line for line in first.stdout)
+
+    second.kill()
+    errors = first.communicate()[1]
+    second.communicate()
+
+    assert first.returncode == 1, errors
+    assert "process 0 of 2 (from 0) has lost the connection to another one" in errors.splitlines()[-1]
+    assert "the run can be resumed" in errors.splitlines()[-1]
+    assert "Traceback" not in errors

@@ -128,9 +128,9 @@ class Group:
                 if dead is not None:
                     return ClassifierTrainingError(f"{dead}; the run can be resumed")
                 if time.monotonic() > until:
-                    return error
+                    return _lost(error, self.place) or error
                 time.sleep(POLL_SECONDS)
-        return error
+        return _lost(error, self.place) or error
 
     def dead_child(self) -> str | None:
         """A message about a started process that has failed; None: none has."""
@@ -153,6 +153,17 @@ class Group:
             if child.stdin is not None:
                 with contextlib.suppress(OSError):
                     child.stdin.close()
+
+
+def _lost(error: Exception, place: Place) -> ClassifierTrainingError | None:
+    """The error to raise where a collective of torch has lost another process; None: it is of another kind."""
+    is_connection = isinstance(error, distributed.DistError) or "gloo" in str(error)
+    if not (isinstance(error, RuntimeError) and is_connection):
+        return None
+    return ClassifierTrainingError(
+        f"process {place.rank} of {place.world_size} (from 0) has lost the connection to another one, which was killed"
+        f" or whose machine is gone ({first_line(error)[:120]}); the run can be resumed"
+    )
 
 
 def _as_error(failure: Mapping[str, Any], world_size: int) -> ClassifierTrainingError:

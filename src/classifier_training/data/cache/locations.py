@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-import psutil
-
 from classifier_training.data.cache.store import CacheStore
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the folder in it is checked to be of this user
@@ -155,6 +153,8 @@ def memory_budget(shared_memory: Path, num_bytes_now: int, limit: int | None) ->
 
 def available_memory(cgroups: Path = _CGROUPS, own_cgroups: Path = _OWN_CGROUPS) -> int:
     """Memory that this process can still get, bytes: what the machine has, and what its container allows."""
+    import psutil  # scoring an ONNX file works without it
+
     return max(0, min([psutil.virtual_memory().available, *_left_in_cgroups(cgroups, own_cgroups)]))
 
 

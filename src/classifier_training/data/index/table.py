@@ -23,7 +23,7 @@ from classifier_training.types import ImageRecord
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT_VERSION: Final = 4
+FORMAT_VERSION: Final = 5
 ROWS_PER_BATCH: Final = 65_536
 _METADATA: Final = b"classifier_training"
 

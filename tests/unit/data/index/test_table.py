@@ -111,7 +111,7 @@ def test_an_index_of_another_version(tmp_path: Path, content: bytes | None) -> N
         make_index(path)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(index_module, "FORMAT_VERSION", 99)
-            with pytest.raises(ValueError, match="is an index of version 4, not 99"):
+            with pytest.raises(ValueError, match="is an index of version 5, not 99"):
                 Index(path)
         path.write_bytes(path.read_bytes()[:-100])
     else:
