@@ -97,9 +97,9 @@ def evaluate(
     """
     path = _model_file(Path(model))
     given = read_given(overrides)
-    check_used(given, path, photos)
     run, new_root = _run_of(path), given_root(given)
     settings = scoring_settings(run, given, is_onnx=path.suffix == ".onnx")
+    check_used(given, path, photos)
     if output is not None:
         check_folder(Path(output))
     selector = ImageSelector(run, photos or new_root, settings, split, checking, current, new_root is not None)

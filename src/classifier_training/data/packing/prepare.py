@@ -19,7 +19,7 @@ from classifier_training.data.photos import Photos, load_photos
 from classifier_training.data.sources.address import is_remote
 from classifier_training.data.sources.shard_manifest import MANIFEST, Manifest, read_manifest
 from classifier_training.errors import ConfigError, DataError
-from classifier_training.files.text import exists, is_folder
+from classifier_training.files.text import exists, is_folder, name_some
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.types import SPLITS, Decoding, Split
 
@@ -44,7 +44,7 @@ PACKING_SETTINGS: Final = (
     "data.cache_dir",
     "data.copies_limit",
 )
-"""The settings that decide which images are packed, and how; all others would change nothing and are refused."""
+"""The settings that decide which images are packed, and how; all others change nothing, which a warning says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +95,11 @@ def prepare(
         >>> prepare("photos", to="shards", size=320)  # doctest: +SKIP
     """
     config = load_config(given := read_overrides(*overrides, photos=photos))
-    _check_used(given)
     how = _packing(size, shard_size, config.data.decoding)
     folder = Path(to).expanduser().absolute()
     _refuse_own_source(folder, config.data.root)
     terminal = Terminal(quiet=quiet)
+    _warn_of_unused(given, terminal)
     with terminal.capture_warnings():
         prepared = _pack(_load(config, terminal), folder, how, terminal)
     splits = ", ".join(f"{count} {split}" for split, count in prepared.counts.items())
@@ -108,13 +108,11 @@ def prepare(
     return prepared
 
 
-def _check_used(given: Overrides) -> None:
+def _warn_of_unused(given: Overrides, terminal: Terminal) -> None:
+    """Those of a training may be given, as for a cache: one command line then serves both."""
     unused = [f"{one.key}={one.shown}" for one in given.settings if one.key not in PACKING_SETTINGS]
     if unused:
-        raise ConfigError(
-            f"prepare does not use {', '.join(unused)}: shards hold images for any training; settings that it uses:"
-            f" {', '.join(PACKING_SETTINGS)}"
-        )
+        terminal.warn(f"shards hold images for any training, so prepare does not use {name_some(unused)}")
 
 
 def _pack(photos: Photos, folder: Path, how: Packing, terminal: Terminal) -> Prepared:
