@@ -81,16 +81,16 @@ class BatchLoader(DataLoader[ClassificationBatch]):
 
 
 class TrainLoader(BatchLoader):
-    """A `BatchLoader` whose processes begin the next epoch while the last batches of one are in use.
+    """A `BatchLoader` that prefetches across epochs.
 
-    So they do not wait at the end of an epoch, and the next one starts with batches that are there. What an epoch
-    holds follows from its number. Where another one is asked for than the next, or an epoch was left early, what was
-    loaded ahead is thrown away.
+    Its processes begin the next epoch while the last batches of one are in use, so they are not idle at the end of an
+    epoch, and the next one starts with batches that are ready. What an epoch holds follows from its number. Where
+    another epoch than the next one is asked for, or one was left early, the prefetched batches are discarded.
 
     Args:
         dataset: Gives whole batches as uint8.
         batches: The samples of each batch.
-        num_epochs: Epochs of the training, after which nothing is loaded ahead; None: it is not known.
+        num_epochs: Epochs of the training, after which nothing is prefetched; None: it is not known.
         options: Of `BatchLoader`.
     """
 
@@ -98,51 +98,51 @@ class TrainLoader(BatchLoader):
         self, dataset: TrainDataset, batches: EpochBatchSampler, *, num_epochs: int | None = None, **options: Any
     ) -> None:
         super().__init__(dataset, batch_sampler=batches, **options)
-        self._onward = _Onward(batches, num_epochs)
+        self._prefetched = _PrefetchedEpochs(batches, num_epochs)
         self._next_epoch: int | None = None
-        self._given = _Batches(iter(()), 0)
+        self._given = _EpochBatches(iter(()), 0)
 
     @property
     def _index_sampler(self) -> Any:
-        """What torch iterates over to tell loader processes what a batch holds."""
-        return self._onward if self.num_workers else self.batch_sampler
+        """What torch iterates over for the samples of each batch."""
+        return self._prefetched if self.num_workers else self.batch_sampler
 
     def _batches(self) -> Iterator[ClassificationBatch]:
         if not self.num_workers:
             return super()._batches()
-        batches = self._onward.batches
+        batches = self._prefetched.batches
         epoch, start = batches.position
-        is_next = start == 0 and epoch == self._next_epoch and self._onward.holds(epoch)
+        is_next = start == 0 and epoch == self._next_epoch and self._prefetched.contains(epoch)
         if self._iterator is not None and self._given.num_left == 0 and is_next:
             iterator: Any = self._iterator
             batches.sampler.sample_epoch()  # begun now, as by a new iteration
         else:
             iterator = super()._batches()
         self._next_epoch = epoch + 1
-        self._given = _Batches(iterator, len(batches) - start)
+        self._given = _EpochBatches(iterator, len(batches) - start)
         return self._given
 
 
-class _Onward:
+class _PrefetchedEpochs:
     """The batches of an epoch and of those after it."""
 
     def __init__(self, batches: EpochBatchSampler, num_epochs: int | None) -> None:
         self.batches = batches
         self.num_epochs = num_epochs
 
-    def holds(self, epoch: int) -> bool:
-        """Whether a later epoch follows."""
+    def contains(self, epoch: int) -> bool:
+        """Whether the training has this epoch."""
         return self.num_epochs is None or epoch < self.num_epochs
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[SampledIndices]:
-        return self.batches.onward(self.num_epochs)
+        return self.batches.across_epochs(self.num_epochs)
 
 
-class _Batches(Iterator[ClassificationBatch]):
-    """The next ``num_left`` batches of an iterator that does not end with them."""
+class _EpochBatches(Iterator[ClassificationBatch]):
+    """One epoch, the next ``num_left`` batches, of an iterator that goes on after it."""
 
     def __init__(self, iterator: Iterator[ClassificationBatch], num_left: int) -> None:
         self._iterator = iterator

@@ -91,8 +91,8 @@ class EpochBatchSampler(Sampler[SampledIndices]):
         for batch in range(start, len(self)):
             yield self._cut(order, epoch, batch, batch + 1, self.rank)
 
-    def onward(self, num_epochs: int | None) -> Iterator[SampledIndices]:
-        """What an iteration yields, and then the epochs after it, which do not count as begun.
+    def across_epochs(self, num_epochs: int | None) -> Iterator[SampledIndices]:
+        """What an iteration yields, then the epochs after it for prefetching; they do not count as begun.
 
         Args:
             num_epochs: Epochs of the training; None: there is no last one.
@@ -101,7 +101,7 @@ class EpochBatchSampler(Sampler[SampledIndices]):
         yield from self
         while num_epochs is None or epoch + 1 < num_epochs:
             epoch += 1
-            order = self.sampler.sample_ahead(epoch)
+            order = self.sampler.prefetch_epoch(epoch)
             for batch in range(len(self)):
                 yield self._cut(order, epoch, batch, batch + 1, self.rank)
 

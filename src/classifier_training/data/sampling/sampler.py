@@ -51,7 +51,7 @@ class EpochSampler(DistributedSampler[int], ABC):
         self._given_share = None if rank is None or world_size is None else (rank, world_size)
         self._sampled_epoch: int | None = None
         self._sampled = np.empty(0, np.int64)
-        self._ahead: tuple[int, NDArray[np.int64]] | None = None
+        self._prefetched: tuple[int, NDArray[np.int64]] | None = None
 
     @property
     def rank(self) -> int:  # type: ignore[override]  # torch's is set when its sampler is made
@@ -79,21 +79,21 @@ class EpochSampler(DistributedSampler[int], ABC):
         """
         # freed before the next one takes as much memory
         self._sampled_epoch, self._sampled = None, np.empty(0, np.int64)
-        if self._ahead is not None and self._ahead[0] == self.epoch:
-            sampled = self._ahead[1]
+        if self._prefetched is not None and self._prefetched[0] == self.epoch:
+            sampled = self._prefetched[1]
         else:
             sampled = self._sample(self.epoch)
-        self._ahead = None
+        self._prefetched = None
         sampled.flags.writeable = False
         self._sampled_epoch, self._sampled = self.epoch, sampled
         self.epoch += 1
         return sampled
 
-    def sample_ahead(self, epoch: int) -> NDArray[np.int64]:
-        """Samples an epoch that is not chosen yet, and keeps it until `sample_epoch` samples the next one."""
+    def prefetch_epoch(self, epoch: int) -> NDArray[np.int64]:
+        """Samples a later epoch, and keeps it until `sample_epoch` takes it or samples another."""
         sampled = self._sample(epoch)
         sampled.flags.writeable = False
-        self._ahead = (epoch, sampled)
+        self._prefetched = (epoch, sampled)
         return sampled
 
     def __len__(self) -> int:

@@ -12,6 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from classifier_training.data.sources.address import is_remote
+from classifier_training.data.sources.ambiguous_folders import (
+    ambiguity_notices,
+    refuse_class_beside_table,
+    refuse_sets_as_classes,
+)
 from classifier_training.data.sources.class_names import match_class, plain_name
 from classifier_training.data.sources.folder import (
     holds_images,
@@ -20,16 +25,11 @@ from classifier_training.data.sources.folder import (
     split_folders,
     split_of,
 )
-from classifier_training.data.sources.folder_doubts import (
-    doubts_of_classes,
-    refuse_class_beside_table,
-    refuse_sets_as_classes,
-)
 from classifier_training.data.sources.hub_parquet import list_hub_parquet
 from classifier_training.data.sources.listing import SPLIT_OF_NAME, Listing
 from classifier_training.data.sources.locations import entries, extension_of, is_image, name_of, parent_of, show
 from classifier_training.data.sources.shards import list_shards
-from classifier_training.data.sources.split_words import describe_splits, splits_by_words
+from classifier_training.data.sources.split_names import describe_splits, splits_by_name
 from classifier_training.data.sources.table import find_table, list_split_tables, list_table, open_table
 from classifier_training.data.sources.table_columns import (
     TABLE_EXTENSIONS,
@@ -105,7 +105,7 @@ class FolderLayout:
         if "train" in tables and not self._has_class_folders(root):
             return self._list_split_tables(tables)
         exact = split_folders(root)
-        folders = splits_by_words(entries(root).folders, exact) or exact
+        folders = splits_by_name(entries(root).folders, exact) or exact
         listing = self._list_splits(root, folders) if folders else self._list_classes(root)
         ignored = [
             f"{show(table)} is not read, the folders give the labels; to read it, name it: classifier-training train"
@@ -118,7 +118,7 @@ class FolderLayout:
         listing = list_class_folders(root, self.progress)
         refuse_sets_as_classes(root, listing)
         refuse_class_beside_table(root, listing, self.columns, self.classes, self.cache)
-        return replace(listing, warnings=[*listing.warnings, *doubts_of_classes(root)])
+        return replace(listing, warnings=[*listing.warnings, *ambiguity_notices(root)])
 
     def _list_splits(self, root: str, folders: dict[Split, str]) -> Listing:
         if any(map(self._table_of_split, folders.values())):
@@ -132,8 +132,8 @@ class FolderLayout:
             return replace(found, warnings=[*notes, *found.warnings], watched=[*found.watched, *watched])
         found = list_split_folders(root, folders, self.progress, inner)
         hubs = [hub for folder in (*folders.values(), *deeper.values()) if (hub := find_table(folder, HUB_TABLE))]
-        doubts = doubts_of_classes(next(iter(inner.values())), is_split=True)
-        return replace(found, warnings=[*notes, *found.warnings, *_unread(hubs), *doubts])
+        ambiguous = ambiguity_notices(next(iter(inner.values())), is_split=True)
+        return replace(found, warnings=[*notes, *found.warnings, *_unread(hubs), *ambiguous])
 
     def _inner_of_splits(self, folders: dict[Split, str]) -> dict[Split, str]:
         """Where the class folders of each split lie: in it, or in the only folder that it has.

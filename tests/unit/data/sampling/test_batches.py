@@ -101,12 +101,12 @@ def test_the_epochs_that_follow_do_not_count_as_begun(kind: str, world_size: int
     epochs = [list(map(plain, whole)) for _ in range(4)]
     onward.seek(1, 2)
 
-    found = list(map(plain, onward.onward(num_epochs=4)))
+    found = list(map(plain, onward.across_epochs(num_epochs=4)))
 
     assert found == [*epochs[1][2:], *epochs[2], *epochs[3]]
     assert onward.position == (2, 0)
     assert list(map(plain, onward)) == epochs[2]
-    assert list(map(plain, itertools.islice(onward.onward(None), 2 * len(onward)))) == epochs[3] + list(
+    assert list(map(plain, itertools.islice(onward.across_epochs(None), 2 * len(onward)))) == epochs[3] + list(
         map(plain, whole)
     )
 
@@ -116,10 +116,10 @@ def test_what_was_sampled_ahead_is_used_for_its_epoch_only(kind: str) -> None:
     sampler, reference = make_sampler(kind), make_sampler(kind)
     epochs = [list(reference) for _ in range(3)]
 
-    assert sampler.sample_ahead(2).tolist() == epochs[2]
+    assert sampler.prefetch_epoch(2).tolist() == epochs[2]
 
     assert [list(sampler) for _ in range(3)] == epochs
-    ahead = sampler.sample_ahead(3)
+    ahead = sampler.prefetch_epoch(3)
     assert sampler.indices(2).tolist() == epochs[2]
     assert sampler.sample_epoch() is ahead
 

@@ -1,4 +1,4 @@
-"""Folders whose names contain the word of a split: ``Training`` and ``Testing``, ``seg_train`` and ``seg_test``."""
+"""Folders whose names contain the name of a split: ``Training`` and ``Testing``, ``seg_train`` and ``seg_test``."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _WORD: Final = re.compile(rf"(?<![a-z])({'|'.join(_SPLIT_OF_WORD)})(?![a-z])")
 _MOST_FOLDERS: Final = 20
 
 
-def splits_by_words(folders: Sequence[str], exact: Mapping[Split, str]) -> dict[Split, str] | None:
-    """The splits that folders beside each other are by a word in their names; None: they may well be classes.
+def splits_by_name(folders: Sequence[str], exact: Mapping[Split, str]) -> dict[Split, str] | None:
+    """The splits that folders beside each other are by a part of their names; None: they may well be classes.
 
     They are splits where one of them is for training and another is not, each has folders and no image of its own, and
     at most as many others lie beside them.

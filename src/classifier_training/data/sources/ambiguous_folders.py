@@ -51,7 +51,7 @@ def refuse_class_beside_table(
         )
 
 
-def doubts_of_classes(folder: str, *, is_split: bool = False) -> list[str]:
+def ambiguity_notices(folder: str, *, is_split: bool = False) -> list[str]:
     """Notices of class folders that all hold the same folders: those may be the classes, or splits of each class.
 
     Args:
