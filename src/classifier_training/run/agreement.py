@@ -31,9 +31,11 @@ class Agreement:
     A point is a call of `reach`; every process must come to the same points in the same order. While nobody asks for
     anything, a point costs a lock. Requests go through the key-value store by which the processes have found each
     other. A thread of each process looks there; at a request it writes down how many points its process has passed,
-    and the process passes no further one before it knows these numbers of all. The largest of them is the point.
+    and the process passes no further one before it knows these numbers of all. The largest of them is the point. Rank
+    0, which has the store, acts only when all others know it as well, so that it may leave at once.
 
-    Between the last point and `close` the processes must meet, or one would wait for another that has left.
+    Without a request the processes must meet between the last point and `close`, or one that asks would wait for
+    another that has left.
 
     Args:
         store: The store that all processes share.
@@ -120,13 +122,23 @@ class Agreement:
             self._is_asked = True
             self._store.set(f"{self._round}/{self._rank}", str(self._num_passed))
         keys = [f"{self._round}/{rank}" for rank in range(self._world_size)]
+        if not self._wait_for(keys):
+            return
+        agreed = max(int(self._store.get(key)) for key in keys), int(self._store.get(f"{self._round}/request"))
+        if self._rank:
+            self._store.set(f"{self._round}/{self._rank}/knows", "1")
+        elif not self._wait_for([f"{key}/knows" for key in keys[1:]]):
+            return
+        self._agreed = agreed
+        self._changed.set()
+
+    def _wait_for(self, keys: list[str]) -> bool:
+        """Whether the store has them at last; not if this agreement is closed before."""
         # not by a blocking call, which would keep other threads of this process from using the store
         while not self._store.check(keys):
             if self._closed.wait(SECONDS_BETWEEN_LOOKS / 10):
-                return
-        point = max(int(self._store.get(key)) for key in keys)
-        self._agreed = (point, int(self._store.get(f"{self._round}/request")))
-        self._changed.set()
+                return False
+        return True
 
 
 def agree_with_all(name: str) -> Agreement | None:
