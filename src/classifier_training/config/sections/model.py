@@ -1,0 +1,34 @@
+"""Settings of the backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from classifier_training.config.section import NonEmptyText, NonNegativeInt, OpenFraction, Section
+
+
+class ModelConfig(Section):
+    """The backbone and how much of it is trained when."""
+
+    name: str = Field("resnet18", min_length=1, description="any timm model name")
+    pretrained: bool = Field(False, description="start from timm's pretrained weights (downloads them once)")
+    weights: NonEmptyText | None = Field(
+        None, description="start from this file (safetensors or weights-only torch file)"
+    )
+    drop_rate: OpenFraction = Field(0.0, description="dropout before the head")
+    drop_path_rate: OpenFraction | None = Field(None, description="stochastic depth; null: the backbone's own")
+    freeze_epochs: NonNegativeInt | None = Field(
+        None, description="epochs that train the head alone; null: 0 from scratch, else a quarter of the epochs"
+    )
+    freeze_norm_stats: bool | None = Field(
+        None, description="keep the backbone's BatchNorm statistics; null: yes when it starts from weights"
+    )
+    channels_last: bool = Field(True, description="memory format that convolutions are fastest in")
+    compile: bool = Field(False, description="compile the backbone with torch.compile")
+
+    def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Two sources of weights."""
+        if self.pretrained and self.weights is not None:
+            yield ("pretrained", "weights"), "two sources of weights; give one of them"

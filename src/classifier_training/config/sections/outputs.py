@@ -1,0 +1,58 @@
+"""Settings of what a run gives besides its weights: the export, the report, the trackers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from classifier_training.config.section import NonEmptyText, NonNegativeInt, PositiveFloat, Section
+from classifier_training.types import OPSET_VERSIONS, Exporter
+
+_OPSETS = sorted({version for versions in OPSET_VERSIONS.values() for version in versions})
+
+
+class ExportConfig(Section):
+    """The ONNX file."""
+
+    enabled: bool = Field(True, description="export and verify the best weights after training")
+    exporter: Exporter = Field("torchscript", description="PyTorch's exporter")
+    opset_version: Annotated[int, Field(ge=_OPSETS[0], le=_OPSETS[-1])] = Field(18, description="ONNX operator set")
+    tolerance: PositiveFloat = Field(1e-3, description="largest allowed difference of a logit")
+
+    def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Operator sets that an exporter does not write."""
+        opsets = OPSET_VERSIONS[self.exporter]
+        if self.opset_version not in opsets:
+            reason = f"the {self.exporter} exporter writes operator sets {opsets[0]} to {opsets[-1]}"
+            yield ("opset_version", "exporter"), reason
+
+
+class ReportConfig(Section):
+    """What is shown of a run, during and after the training."""
+
+    enabled: bool = Field(True, description="write report.html, the figures and the prediction of each image")
+    max_repeats: PositiveFloat = Field(
+        10.0, description="warn when the sampler repeats each image of a class more often than this in an epoch"
+    )
+    num_pictures: NonNegativeInt = Field(24, description="worst errors and least certain images that are shown")
+    grad_cam: bool = Field(True, description="show which parts of the worst errors the model reacted to (Grad-CAM)")
+
+
+class TrackingConfig(Section):
+    """Where metrics, settings, figures and the model go besides the run folder."""
+
+    tensorboard: bool | Literal["auto"] = Field("auto", description="TensorBoard; auto: where it is installed")
+    wandb: bool = Field(False, description="Weights & Biases; needs the extra wandb")
+    wandb_mode: Literal["online", "offline"] = Field("online", description="send at once, or keep for `wandb sync`")
+    mlflow: bool = Field(False, description="MLflow; needs the extra mlflow")
+    mlflow_uri: NonEmptyText | None = Field(
+        None, description="MLflow's tracking URI; null: MLFLOW_TRACKING_URI, else sqlite:///<run.dir>/mlflow.db"
+    )
+    project: str = Field(
+        "classifier-training", min_length=1, description="project (Weights & Biases), experiment (MLflow)"
+    )
+    timeout_seconds: PositiveFloat = Field(
+        120.0, description="a tracker that takes longer to start, for an epoch or for the model gets nothing more"
+    )

@@ -1,0 +1,65 @@
+"""Settings of the run folder, of the training loop and of its checkpoints."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from classifier_training.config.section import NonEmptyText, NonNegativeFloat, PositiveFloat, PositiveInt, Section
+
+
+class RunConfig(Section):
+    """Where the run is written."""
+
+    dir: str = Field("runs", min_length=1, description="folder that holds the runs")
+    name: NonEmptyText | None = Field(None, description="name of the run's folder; null: <date>-<time>-<model>")
+
+
+class TrainerConfig(Section):
+    """How long, on what, and how precisely."""
+
+    max_epochs: PositiveInt = Field(20, description="epochs to train")
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
+        "auto",
+        description="arithmetic; auto: 32-true on a CPU and on Apple's GPUs, bf16-mixed on a GPU that has it in"
+        " hardware, 16-mixed on an older one",
+    )
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field("auto", description="kind of device")
+    devices: PositiveInt | Literal["auto"] = Field(
+        "auto", description="devices of each machine; auto: all GPUs, or one CPU"
+    )
+    num_nodes: PositiveInt = Field(1, description="number of machines")
+    join_timeout_seconds: PositiveFloat = Field(
+        600.0, description="longest wait for the processes of the other devices and machines at the start"
+    )
+    accumulate_grad_batches: PositiveInt = Field(1, description="batches per optimizer step")
+    gradient_clip_val: NonNegativeFloat | None = Field(1.0, description="maximal gradient norm; null: no clipping")
+    deterministic: bool = Field(
+        True, description="the same seed gives the same bits; on a GPU with slower kernels, attention's above all"
+    )
+    early_stopping_patience: PositiveInt | None = Field(
+        None, description="stop after this many epochs without a better monitored metric; null: never"
+    )
+
+
+class CheckpointConfig(Section):
+    """Which weights are kept."""
+
+    monitor: Literal["val/top1", "val/top5", "val/balanced_accuracy", "val/macro_f1", "val/loss"] = Field(
+        "val/top1", description="metric that decides which epoch is the best"
+    )
+    every_n_steps: PositiveInt | None = Field(
+        None, description="write last.ckpt every N optimizer steps too; null: after each epoch"
+    )
+    every_n_minutes: PositiveFloat | None = Field(
+        None, description="write last.ckpt after so many minutes too; null: after each epoch"
+    )
+    keep_last: PositiveInt = Field(
+        2, description="checkpoints to resume from that are kept: last.ckpt, last-1.ckpt before it, and so on"
+    )
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Whether a lower or a higher monitored metric is better."""
+        return "min" if self.monitor == "val/loss" else "max"
