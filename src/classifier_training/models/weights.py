@@ -23,19 +23,31 @@ from classifier_training.errors import ModelError, first_line
 from classifier_training.files.text import is_file, why_no_file
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.finite import first_not_finite
+from classifier_training.models.packaged_weights import (
+    PACKAGES,
+    describe_package,
+    packaged_weights,
+    with_timm_keys,
+)
 
 HUB_TIMEOUT_SECONDS = 5.0
 
 
 def load_pretrained(backbone: nn.Module, name: str) -> str:
-    """Loads timm's pretrained weights into a backbone; the head is kept only if the number of classes fits.
+    """Loads pretrained weights into a backbone; the head is kept only if the number of classes fits.
+
+    Those of an installed package come first, then timm's from the hub's cache on this disk, then from the hub.
 
     Returns:
         A message about what was loaded.
 
     Raises:
-        ModelError: timm has none for this backbone, or they are neither on disk nor reachable.
+        ModelError: There are none for this backbone, they do not fit, or are neither on disk nor reachable.
     """
+    packaged = packaged_weights(name)
+    if packaged is not None:
+        state = with_timm_keys(read_state_dict(packaged), name)
+        return load_state_dict(backbone, state, f"{describe_package(name)} (ImageNet)")
     config = timm.models.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
         raise ModelError(f"timm has no pretrained weights for {name}; use model.weights=FILE or model.pretrained=false")
@@ -46,9 +58,9 @@ def load_pretrained(backbone: nn.Module, name: str) -> str:
         is_offline = type(error).__name__ in {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}
         reason = "the hub is out of reach" if is_offline else first_line(error)[:120]
         raise ModelError(
-            f"pretrained weights of {name} are not on this disk and cannot be downloaded ({reason}); go online once, or"
-            " give a local file with model.weights=FILE (safetensors), or train from scratch with"
-            " model.pretrained=false"
+            f"pretrained weights of {name} are not on this disk and cannot be downloaded ({reason}); go online once,"
+            f" {_package_hint(name)}or give a local file with model.weights=FILE (safetensors), or train from scratch"
+            " with model.pretrained=false"
         ) from None
     return load_state_dict(backbone, source.state_dict(), f"timm's pretrained {name}")
 
@@ -149,6 +161,10 @@ def _adapted(state: dict[str, Tensor], backbone: nn.Module, origin: str) -> dict
         raise ModelError(
             f"{origin} does not fit the backbone ({first_line(error)[:120]}); is model.name the right one?"
         ) from None
+
+
+def _package_hint(name: str) -> str:
+    return f"or install the package {PACKAGES[name]} (extra weights), " if name in PACKAGES else ""
 
 
 def _example(keys: list[str]) -> str:

@@ -130,7 +130,7 @@ MAX_CLASSES_SHOWN = 40
 
 def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
     model, optimizer, data = config.model, config.optimizer, config.data
-    start = "timm's pretrained weights" if model.pretrained else model.weights
+    start = "pretrained weights" if model.pretrained else model.weights
     prepared = plan.preprocessing
     ema = (
         f"decay rising to {config.ema.decay:g}, warm-up {config.ema.warmup_steps} steps"

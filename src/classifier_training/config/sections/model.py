@@ -13,7 +13,10 @@ class ModelConfig(Section):
     """The backbone and how much of it is trained when."""
 
     name: str = Field("resnet18", min_length=1, description="any timm model name")
-    pretrained: bool = Field(False, description="start from timm's pretrained weights (downloads them once)")
+    pretrained: bool = Field(
+        False,
+        description="start from pretrained weights: an installed package's (extra weights), else timm's by download",
+    )
     weights: NonEmptyText | None = Field(
         None, description="start from this file (safetensors or weights-only torch file)"
     )
