@@ -15,6 +15,7 @@ from classifier_training.config.sections.data import DataConfig
 from classifier_training.config.sections.model import ModelConfig
 from classifier_training.config.sections.optimization import EMAConfig, LossConfig, OptimizerConfig, SchedulerConfig
 from classifier_training.config.sections.outputs import ExportConfig, ReportConfig, TrackingConfig
+from classifier_training.config.sections.recipe import RecipeConfig
 from classifier_training.config.sections.trainer import CheckpointConfig, RunConfig, TrainerConfig
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "LossConfig",
     "ModelConfig",
     "OptimizerConfig",
+    "RecipeConfig",
     "ReportConfig",
     "RunConfig",
     "SchedulerConfig",
@@ -40,6 +42,7 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="seed of everything random")
     run: RunConfig = RunConfig()
     data: DataConfig = DataConfig()
+    recipe: RecipeConfig = RecipeConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()

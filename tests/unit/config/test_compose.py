@@ -100,7 +100,9 @@ def test_all_unknown_presets_are_reported() -> None:
         load_config(["model=resnet5", "recipe=finetuned"])
     model, recipe = str(raised.value).splitlines()
     assert model.startswith("model=resnet5 (argument): no such preset (nearest: resnet50); presets: convnext_tiny,")
-    assert recipe == ("recipe=finetuned (argument): no such preset (nearest: finetune); presets: finetune, scratch")
+    assert recipe == (
+        "recipe=finetuned (argument): no such preset (nearest: finetune); presets: finetune, probe, scratch"
+    )
 
 
 @pytest.mark.parametrize("overrides", [["data.batch_size=big", "data.batchsize=3"], ["model=resnet50", "seed=x"]])

@@ -108,9 +108,9 @@ def test_a_broken_file_is_one_fault(content: str, message: str, tmp_path: Path) 
         ("model: resnet50", "model: resnet50 (FILE:1): model is a section and holds settings; a preset is chosen on"),
         (
             "recipe: finetune",
-            "recipe: finetune (FILE:1): recipe is not a setting; a preset is chosen on the command line",
+            "recipe: finetune (FILE:1): recipe is a section and holds settings; a preset is chosen on the command line",
         ),
-        ("recipe: {a: 1}", "recipe: {a: 1} (FILE:1): recipe is not a setting; a preset is chosen on the"),
+        ("recipe: {a: 1}", "recipe.a=1 (FILE:1): no such setting"),
         ("data: [{a: 1, a: 2}]", "data: … (FILE:1): data is a section and holds settings"),
         ("model: {_target_: os.system}", "model._target_=os.system (FILE:1): no such setting"),
         ("data: {class_weights: {a: x}}", "data.class_weights.a=x (FILE:1): must be {class: weight, …}, each weight"),

@@ -63,7 +63,8 @@ def test_what_the_user_chose_stays(photos: Path) -> None:
     ("recipe", "without"), [("recipe=finetune", ["model.pretrained=true"]), ("recipe=scratch", [])], ids=str
 )
 def test_a_recipe_decides_what_is_decided_without_it(photos: Path, recipe: str, without: list[str]) -> None:
-    assert plan_of(photos, recipe).config == plan_of(photos, *without).config
+    name = recipe.replace("recipe=", "recipe.name=")
+    assert plan_of(photos, recipe).config == plan_of(photos, name, *without).config
 
 
 def test_a_file_of_weights_is_found_from_everywhere(

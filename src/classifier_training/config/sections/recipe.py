@@ -1,0 +1,22 @@
+"""Settings of the recipe: how weights become a classifier."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from classifier_training.config.section import Section
+
+
+class RecipeConfig(Section):
+    """How the model is trained; a recipe of the same name, such as `recipe=probe`, sets what else belongs to it."""
+
+    name: Literal["auto", "probe", "finetune", "scratch"] = Field(
+        "auto",
+        description="probe: fits the head alone, on features computed once; finetune: trains pretrained weights on;"
+        " scratch: trains random weights; auto: by the settings of the model",
+    )
+    probe_views: Annotated[int, Field(ge=0, le=100)] = Field(
+        0, description="augmented views of each training image that the probe learns from, besides the centre crop"
+    )
