@@ -47,6 +47,7 @@ _NAMES: Final = {
     "trainer.early_stopping_patience": "patience",
     "trainer.gradient_clip_val": "clip_grad grad_clip",
     "trainer.max_epochs": "epoch epochs num_epochs num_train_epochs",
+    "trainer.time_limit": "max_time",
 }
 """Foreign names by our setting; names that equal the last part of a setting's key need no entry."""
 SETTINGS: Final = {name: key for key, names in _NAMES.items() for name in names.split()}

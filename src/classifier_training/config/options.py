@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from classifier_training.config.schema import Config
-from classifier_training.config.section import BYTE_COUNT, HEX_COLOUR
+from classifier_training.config.section import BYTE_COUNT, DURATION, HEX_COLOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,11 @@ def show_value(value: object) -> str:
     return str(value)
 
 
-_EXAMPLES = {BYTE_COUNT: "such as 500MB or 20GB", HEX_COLOUR: "such as #ffffff"}
+_EXAMPLES = {
+    BYTE_COUNT: "such as 500MB or 20GB",
+    DURATION: "such as 90s, 10m or 1h30m",
+    HEX_COLOUR: "such as #ffffff",
+}
 """What a text of a pattern may look like."""
 
 

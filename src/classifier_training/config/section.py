@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 CONFLICT = "conflict"  # pydantic's error type for settings that are valid on their own and contradict each other
@@ -18,8 +19,26 @@ PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 NonEmptyText = Annotated[str, Field(min_length=1)]
 BYTE_COUNT = r"^[0-9]+(\.[0-9]+)? ?([kKMGT]i?)?B$"
+DURATION = r"^([0-9]+(\.[0-9]+)?d)?([0-9]+(\.[0-9]+)?h)?([0-9]+(\.[0-9]+)?m)?([0-9]+(\.[0-9]+)?s)?$"
 HEX_COLOUR = r"^#[0-9a-fA-F]{6}$"
 ByteCount = Annotated[str, Field(pattern=BYTE_COUNT)]
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def seconds_of(duration: float | str) -> float:
+    """Seconds of a duration: a number of them, or a text such as ``90s``, ``10m`` or ``1h30m``."""
+    if not isinstance(duration, str):
+        return float(duration)
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9.]+)([dhms])", duration))
+
+
+def _takes_time(duration: str) -> str:
+    if seconds_of(duration) <= 0:
+        raise ValueError("it is no time at all")
+    return duration
+
+
+Duration = Annotated[str, Field(pattern=DURATION), AfterValidator(_takes_time)]
 Level = Annotated[int, Field(ge=0, le=255)]
 Colour = (
     Literal["white", "black", "gray"]

@@ -20,7 +20,7 @@ def describe_extension(checkpoint: Mapping[str, Any], before: Config, now: Confi
     """
     schedules = checkpoint.get("lr_schedulers") or [{}]
     state, saved = schedules[0], (schedules[0].get("lr_lambdas") or [None])[0] or {}
-    old, new = saved.get("max_epochs", before.trainer.max_epochs), now.trainer.max_epochs
+    old, new = saved.get("max_epochs", before.trainer.num_epochs), now.trainer.num_epochs
     rates = [float(rate) for rate in state.get("_last_lr", ())]
     if old == new or not rates:
         return None

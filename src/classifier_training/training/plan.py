@@ -117,7 +117,7 @@ def describe_plan(plan: Plan, terminal: Terminal) -> None:
     if plan.notice is not None:
         terminal.warn(plan.notice)
     terminal.pairs("plan", _plan_rows(config, plan))
-    num_steps = config.trainer.max_epochs * math.ceil(plan.num_batches / config.trainer.accumulate_grad_batches)
+    num_steps = config.trainer.num_epochs * math.ceil(plan.num_batches / config.trainer.accumulate_grad_batches)
     if config.ema.enabled and config.ema.warmup_steps >= num_steps:
         terminal.warn(
             f"ema.warmup_steps={config.ema.warmup_steps} is as long as the training, {num_steps} optimizer steps: the"
@@ -147,7 +147,7 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
         "backbone": f"{model.name}, from {start or 'random weights'}",
         "input": f"{prepared.image_size} px, crop {prepared.crop_pct:g}, {prepared.interpolation},"
         f" mean {prepared.mean}, std {prepared.std}",
-        "training": f"{_counted(config.trainer.max_epochs, 'epoch')} of {batches},"
+        "training": f"{_counted(config.trainer.num_epochs, 'epoch')} of {batches},"
         f" batch size {data.batch_size}{accumulation}, {devices}, {config.trainer.precision}",
         "loading": f"{_counted(loaders.count, 'process', 'processes')}{each}: {loaders.reason}",
         "schedule": _schedule(config),
@@ -166,7 +166,7 @@ def _schedule(config: Config) -> str:
     """What is trained when."""
     frozen, statistics = config.model.freeze_epochs, "frozen" if config.model.freeze_norm_stats else "updated"
     first = f"head only for {_counted(frozen, 'epoch')}, then all layers" if frozen else "all layers from the start"
-    if frozen and frozen >= config.trainer.max_epochs:
+    if frozen and frozen >= config.trainer.num_epochs:
         first = "head only"
     warmup = f"warm-up {_counted(config.scheduler.warmup_epochs or 0, 'epoch')}, then {config.scheduler.name}"
     return f"{first}; BatchNorm statistics {statistics}; {warmup}"
@@ -179,9 +179,11 @@ def _counted(number: float, one: str, many: str | None = None) -> str:
 
 def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accelerator: str, place: Place) -> Config:
     from_weights = config.model.pretrained or config.model.weights is not None
-    epochs = config.trainer.max_epochs
+    epochs = config.trainer.num_epochs
+    is_timed = config.trainer.is_ended_by_clock
+    frozen = 1 if is_timed else max(1, round(epochs / 4)) if epochs > 1 else 0
     model: dict[str, Any] = {
-        "freeze_epochs": (max(1, round(epochs / 4)) if epochs > 1 else 0) if from_weights else 0,
+        "freeze_epochs": frozen if from_weights else 0,
         "freeze_norm_stats": from_weights,
         "weights": None if config.model.weights is None else str(Path(config.model.weights).expanduser().resolve()),
     }
@@ -194,7 +196,9 @@ def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accele
     precision: str = config.trainer.precision
     if precision == "auto":
         precision = auto_precision(accelerator)
-    trainer = {"precision": precision, "accelerator": accelerator, "devices": place.num_devices}
+    trainer: dict[str, Any] = {"precision": precision, "accelerator": accelerator, "devices": place.num_devices}
+    if not is_timed:
+        trainer["max_epochs"] = epochs
     return config.model_copy(
         update={
             "model": _filled(config.model, model, always=("weights",)),

@@ -74,8 +74,12 @@ class Resumed:
     @property
     def is_trained(self) -> bool:
         """Whether no epoch is left to train or to validate."""
-        is_over = self.epoch >= self.config.trainer.max_epochs or self.stopped_early
+        is_over = self._has_all_epochs or self.stopped_early
         return self.best is not None and is_over and not self.validation_left
+
+    @property
+    def _has_all_epochs(self) -> bool:
+        return not self.config.trainer.is_ended_by_clock and self.epoch >= self.config.trainer.num_epochs
 
     def check(self, photos: Photos) -> None:
         """Makes sure that the photos are the ones that the run began with.
@@ -101,7 +105,7 @@ class Resumed:
             reasons = "; ".join(self.unusable) or f"{self.run.last_checkpoint} is missing"
             terminal.warn(f"{reasons}; resuming from {self.checkpoint.name}, the one before")
         if self.is_trained:
-            early = ", by early stopping" if self.epoch < self.config.trainer.max_epochs else ""
+            early = "" if self._has_all_epochs else ", by early stopping"
             terminal.info(f"all {self.epoch} epochs are already trained{early}: finishing")
         elif self.validation_left:
             terminal.info(f"resuming at the validation of epoch {self.epoch}")
@@ -273,6 +277,7 @@ RESUMABLE_SETTINGS: Final = frozenset(
         "data.cache_limit",
         "data.copies_limit",
         "trainer.max_epochs",
+        "trainer.time_limit",
         "trainer.accelerator",
         "trainer.join_timeout_seconds",
         "trainer.early_stopping_patience",

@@ -74,7 +74,7 @@ def find_start(
     resumed = find_resumed(resume, overrides, config)
     if resumed is None:
         settings = load_config(overrides, file=config)
-        check_warmup(settings.scheduler, settings.trainer.max_epochs)
+        check_warmup(settings.scheduler, settings.trainer.num_epochs)
         if settings.data.balance == "logit_adjustment":
             check_adjustment(settings.loss)
         # the config.yaml of a run holds its name; repeating that run makes a second one next to it

@@ -267,7 +267,7 @@ def _reached(trainer: lightning.Trainer, plan: Plan, *, is_trained: bool) -> str
         return "after training"
     if trainer.global_step == 0:
         return "before the first step"
-    max_epochs = plan.config.trainer.max_epochs
+    max_epochs = plan.config.trainer.num_epochs
     return f"in epoch {min(trainer.current_epoch + 1, max_epochs)}/{max_epochs} after step {trainer.global_step}"
 
 

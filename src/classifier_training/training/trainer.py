@@ -44,7 +44,7 @@ def build_trainer(
         num_nodes=settings.num_nodes,
         strategy=_strategy(plan),
         precision=settings.precision,  # type: ignore[arg-type]  # "auto" has been decided
-        max_epochs=settings.max_epochs,
+        max_epochs=settings.num_epochs,
         accumulate_grad_batches=settings.accumulate_grad_batches,
         gradient_clip_val=settings.gradient_clip_val,
         deterministic="warn" if settings.deterministic else False,

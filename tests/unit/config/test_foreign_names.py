@@ -73,7 +73,7 @@ def test_no_entry_repeats_what_the_schema_says() -> None:
         ("pretrained", None, ["model.pretrained=true"]),
         ("pretrained", "False", ["model.pretrained=false"]),
         ("no-pretrained", None, ["model.pretrained=false"]),
-        ("epochs", None, ["trainer.max_epochs=20"]),
+        ("epochs", None, ["trainer.max_epochs=VALUE"]),
         ("name", None, ["run.name=VALUE"]),
         ("device", "cpu", ["trainer.accelerator=cpu"]),
         ("device", "0,1", ["CUDA_VISIBLE_DEVICES=0,1", "trainer.accelerator=gpu", "trainer.devices=2"]),

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
-from classifier_training.config.section import NonEmptyText, NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from classifier_training.config.section import (
+    Duration,
+    NonEmptyText,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+    seconds_of,
+)
+
+DEFAULT_EPOCHS: Final = 20
+"""Epochs of a training that has neither a number of epochs nor a time limit."""
 
 
 class RunConfig(Section):
@@ -19,7 +30,14 @@ class RunConfig(Section):
 class TrainerConfig(Section):
     """How long, on what, and how precisely."""
 
-    max_epochs: PositiveInt = Field(20, description="epochs to train")
+    max_epochs: PositiveInt | None = Field(
+        None, description=f"epochs to train; null: {DEFAULT_EPOCHS}, or with a time limit as many as fit"
+    )
+    time_limit: PositiveFloat | Duration | None = Field(
+        None,
+        description="longest time of the whole command, a number of seconds or a text such as 10m: epochs and schedule"
+        " are fitted into it, and the scores and the export of the end have their share; null: no limit",
+    )
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
         "auto",
         description="arithmetic; auto: 32-true on a CPU and on Apple's GPUs, bf16-mixed on a GPU that has it in"
@@ -41,6 +59,21 @@ class TrainerConfig(Section):
     early_stopping_patience: PositiveInt | None = Field(
         None, description="stop after this many epochs without a better monitored metric; null: never"
     )
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs of the training; where the clock ends it, those that the schedule is laid out for."""
+        return DEFAULT_EPOCHS if self.max_epochs is None else self.max_epochs
+
+    @property
+    def is_ended_by_clock(self) -> bool:
+        """Whether the time limit alone ends the training."""
+        return self.max_epochs is None and self.time_limit is not None
+
+    @property
+    def time_limit_seconds(self) -> float | None:
+        """The time limit in seconds."""
+        return None if self.time_limit is None else seconds_of(self.time_limit)
 
 
 class CheckpointConfig(Section):
