@@ -36,7 +36,9 @@ from classifier_training.callbacks.progress import TrainingProgress
 from classifier_training.callbacks.throughput import Throughput
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.base import BaseClassificationModel
-from classifier_training.models.optim import build_optimizer, build_scheduler, parameter_groups
+from classifier_training.models.optim import build_optimizer
+from classifier_training.models.parameter_groups import parameter_groups
+from classifier_training.models.schedule import build_scheduler
 from classifier_training.models.settings import ModelSettings
 from classifier_training.models.task import SingleLabelTask
 from classifier_training.terminal.terminal import Terminal

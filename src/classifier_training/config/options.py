@@ -130,7 +130,8 @@ def _type_name(kind: Any) -> str:
         choices = get_args(kind)
         return "choice" if len(choices) > 1 else str(choices[0])
     if get_origin(kind) is tuple:
-        return "[" + ", ".join(_type_name(item) for part in get_args(kind) for item, _ in _branches(part, [])) + "]"
+        parts = ("…" if part is Ellipsis else _type_name(next(_branches(part, []))[0]) for part in get_args(kind))
+        return f"[{', '.join(parts)}]"
     if get_origin(kind) is dict:
         return "{class: float}"
     return {NoneType: "null", str: "text"}.get(kind) or str(kind.__name__)
@@ -143,7 +144,8 @@ def _allowed(kind: Any, limits: list[Any]) -> str:
     if get_origin(kind) is tuple:
         parts = get_args(kind)
         each = next(_allowed(*branch) for branch in _branches(parts[0], []))
-        return f"[{', '.join('abcdefgh'[: len(parts)])}], each {each}"
+        letters = "a, b, …" if parts[-1] is Ellipsis else ", ".join("abcdefgh"[: len(parts)])
+        return f"[{letters}], each {each}"
     if get_origin(kind) is dict:
         return "{class: weight, …}, each weight " + next(_allowed(*b) for b in _branches(get_args(kind)[1], []))
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}

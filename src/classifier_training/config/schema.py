@@ -13,7 +13,8 @@ from pydantic import Field
 from classifier_training.config.section import Section
 from classifier_training.config.sections.data import DataConfig
 from classifier_training.config.sections.model import ModelConfig
-from classifier_training.config.sections.optimization import EMAConfig, LossConfig, OptimizerConfig, SchedulerConfig
+from classifier_training.config.sections.optimization import EMAConfig, LossConfig
+from classifier_training.config.sections.optimizer import OptimizerConfig, SchedulerConfig
 from classifier_training.config.sections.outputs import ExportConfig, ReportConfig, TrackingConfig
 from classifier_training.config.sections.recipe import RecipeConfig
 from classifier_training.config.sections.trainer import CheckpointConfig, RunConfig, TrainerConfig

@@ -19,7 +19,9 @@ from classifier_training.models.freeze_backbone import FreezeBackbone
 from classifier_training.models.layer_sync import check_activations, keep_activations_in_sync, norms_with_activation
 from classifier_training.models.losses import ClassificationLoss
 from classifier_training.models.metrics import ExactMean, RunningMean
-from classifier_training.models.optim import build_optimizer, build_scheduler, parameter_groups
+from classifier_training.models.optim import build_optimizer
+from classifier_training.models.parameter_groups import parameter_groups
+from classifier_training.models.schedule import build_scheduler, note_validation
 from classifier_training.models.settings import ModelSettings, read_settings
 from classifier_training.models.steps import num_accumulated, training_length
 from classifier_training.models.task import SingleLabelTask, Task
@@ -212,8 +214,8 @@ class BaseClassificationModel(lightning.LightningModule):
         self._share_buffers()
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the validation scores."""
-        self._log_scores("val")
+        """Logs the validation scores; the learning rate may depend on their loss."""
+        note_validation(self.trainer, self._log_scores("val"))
 
     def on_test_epoch_end(self) -> None:
         """Logs the test scores."""
@@ -302,7 +304,7 @@ class BaseClassificationModel(lightning.LightningModule):
             for buffer in self.backbone.buffers():
                 torch.distributed.broadcast(buffer, src=0)
 
-    def _log_scores(self, stage: Literal["val", "test"]) -> None:
+    def _log_scores(self, stage: Literal["val", "test"]) -> Tensor:
         self.scores = self.counts.compute()
         loss = self.evaluation_loss.compute()
         self.counts.reset()
@@ -315,3 +317,4 @@ class BaseClassificationModel(lightning.LightningModule):
         for name, value in {"loss": loss, **scores}.items():
             # not synchronised: all ranks have it already, and the mean of equal numbers would round
             self.log(f"{stage}/{name}", value, on_epoch=True, batch_size=1, prog_bar=name == "top1")
+        return loss

@@ -36,4 +36,10 @@ def describe_extension(checkpoint: Mapping[str, Any], before: Config, now: Confi
             f"{head}it had reached its end, so the learning rate stays at {rate:.3g}, {rate / peak:.0%} of its peak;"
             " to train at a higher one again, start a new run with model.weights=CHECKPOINT"
         )
-    return f"{head}the learning rate goes on from {rate:.3g} and falls as a cosine to {end:.3g}, without a new warm-up"
+    if now.scheduler.name == "plateau":
+        return f"{head}the learning rate stays at {rate:.3g} for as long as val/loss falls"
+    if now.scheduler.name == "cosine":
+        return (
+            f"{head}the learning rate goes on from {rate:.3g} and falls as a cosine to {end:.3g}, without a new warm-up"
+        )
+    return f"{head}the learning rate goes on from {rate:.3g}; what is left of {now.scheduler.name} is stretched to it"

@@ -19,12 +19,13 @@ from classifier_training.files.text import name_some
 from classifier_training.imaging.library_messages import num_messages
 from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
 from classifier_training.models.device import auto_precision, resolve_accelerator
-from classifier_training.models.optim import default_warmup_epochs
+from classifier_training.models.schedule import default_warmup_epochs
 from classifier_training.run.cpus import NO_LOADERS, LoaderProcesses, decide_loader_processes
 from classifier_training.run.place import ALONE, Place
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import check_trackers
 from classifier_training.training.devices import decide_place
+from classifier_training.training.step_rows import describe_curve, describe_optimizer
 from classifier_training.types import Preprocessing
 
 
@@ -129,7 +130,7 @@ MAX_CLASSES_SHOWN = 40
 
 
 def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
-    model, optimizer, data = config.model, config.optimizer, config.data
+    model, data = config.model, config.data
     start = "pretrained weights" if model.pretrained else model.weights
     prepared = plan.preprocessing
     ema = (
@@ -151,8 +152,7 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
         f" batch size {data.batch_size}{accumulation}, {devices}, {config.trainer.precision}",
         "loading": f"{_counted(loaders.count, 'process', 'processes')}{each}: {loaders.reason}",
         "schedule": _schedule(config),
-        "optimizer": f"{optimizer.name}, lr {optimizer.lr:g} (backbone × {optimizer.backbone_lr_scale:g}),"
-        f" weight decay {optimizer.weight_decay:g}",
+        "optimizer": describe_optimizer(config.optimizer),
         "loss": f"{config.loss.name}, label smoothing {config.loss.label_smoothing:g}, balance {data.balance}",
         "EMA": ema,
         "best epoch by": f"{config.checkpoint.monitor} in {config.trainer.precision}; final scores are in float32",
@@ -168,7 +168,9 @@ def _schedule(config: Config) -> str:
     first = f"head only for {_counted(frozen, 'epoch')}, then all layers" if frozen else "all layers from the start"
     if frozen and frozen >= config.trainer.num_epochs:
         first = "head only"
-    warmup = f"warm-up {_counted(config.scheduler.warmup_epochs or 0, 'epoch')}, then {config.scheduler.name}"
+    warmup = (
+        f"warm-up {_counted(config.scheduler.warmup_epochs or 0, 'epoch')}, then {describe_curve(config.scheduler)}"
+    )
     return f"{first}; BatchNorm statistics {statistics}; {warmup}"
 
 
@@ -203,8 +205,13 @@ def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accele
         update={
             "model": _filled(config.model, model, always=("weights",)),
             "data": _filled(config.data, data, always=("root",)),
-            "scheduler": _filled(config.scheduler, {"warmup_epochs": default_warmup_epochs(epochs)}),
-            "optimizer": _filled(config.optimizer, {"backbone_lr_scale": 0.1 if from_weights else 1.0}),
+            "scheduler": _filled(
+                config.scheduler, {"warmup_epochs": default_warmup_epochs(epochs, config.scheduler.name)}
+            ),
+            "optimizer": _filled(
+                config.optimizer,
+                {"backbone_lr_scale": 0.1 if from_weights and config.optimizer.layer_decay is None else 1.0},
+            ),
             "trainer": config.trainer.model_copy(update=trainer),
         }
     )

@@ -1,0 +1,74 @@
+"""Settings of the optimizer and of the learning rate schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from classifier_training.config.section import (
+    Fraction,
+    NonNegativeFloat,
+    OpenFraction,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+)
+
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+InnerShare = Annotated[float, Field(gt=0.0, lt=1.0)]
+Milestones = Annotated[tuple[InnerShare, ...], Field(strict=False)]
+
+
+class OptimizerConfig(Section):
+    """The optimizer; weight decay never touches norms and biases."""
+
+    name: Literal["adamw", "sgd"] = Field("adamw", description="optimizer")
+    lr: PositiveFloat = Field(1e-3, description="peak learning rate of the head (and of the backbone, scaled)")
+    backbone_lr_scale: Share | None = Field(
+        None,
+        description="the backbone's share of lr; null: 0.1 when it starts from weights without layer_decay, else 1",
+    )
+    layer_decay: Share | None = Field(
+        None,
+        description="factor on the learning rate from each layer of the backbone to the one before it; multiplied by"
+        " backbone_lr_scale; null: all layers alike",
+    )
+    weight_decay: NonNegativeFloat = Field(0.05, description="weight decay of weights, not of norms and biases")
+    momentum: OpenFraction = Field(0.9, description="momentum (sgd) or beta1 (adamw)")
+
+
+class SchedulerConfig(Section):
+    """Linear warm-up, then a curve over the rest of the training, stepped once per optimizer step."""
+
+    name: Literal["cosine", "constant", "linear", "one_cycle", "step", "poly", "cosine_restarts", "plateau"] = Field(
+        "cosine", description="shape after the warm-up"
+    )
+    warmup_epochs: NonNegativeFloat | None = Field(
+        None,
+        description="length of the linear warm-up, epochs; null: 1, or half of a training of one epoch; 0 for"
+        " one_cycle, which has a rise of its own",
+    )
+    min_lr_ratio: Fraction = Field(0.01, description="last and lowest learning rate as a share of the peak")
+    rise: InnerShare = Field(0.3, description="one_cycle: share of the training in which the learning rate rises")
+    milestones: Milestones = Field(
+        (0.5, 0.75), min_length=1, description="step: shares of the training where the learning rate falls"
+    )
+    gamma: InnerShare = Field(0.1, description="step, plateau: factor on the learning rate where it falls")
+    power: PositiveFloat = Field(0.9, description="poly: exponent of the share of the training that is left")
+    num_cycles: PositiveInt = Field(3, description="cosine_restarts: number of cosines")
+    cycle_growth: Annotated[float, Field(ge=1.0)] = Field(
+        1.0, description="cosine_restarts: length of a cosine over that of the one before it"
+    )
+    plateau_patience: PositiveInt = Field(
+        3, description="plateau: epochs without a lower val/loss after which the learning rate falls"
+    )
+
+    def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """A second warm-up, and milestones out of order."""
+        if self.name == "one_cycle" and self.warmup_epochs:
+            yield ("name", "warmup_epochs"), "one_cycle begins with a rise of its own; set scheduler.rise instead"
+        if any(later <= earlier for earlier, later in pairwise(self.milestones)):
+            yield ("milestones",), "must rise"
