@@ -26,6 +26,7 @@ from classifier_training.models.device import resolve_accelerator
 from classifier_training.models.grad_cam import cam_function
 from classifier_training.models.precision import Precision, arithmetic
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
+from classifier_training.run.freed_memory import keep_freed_memory
 from classifier_training.types import ClassificationBatch, ImageRecord, Preprocessing, Progress
 
 
@@ -148,6 +149,8 @@ def model_logits(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The logits of each batch, float32 (B, K) on the device, and its labels (B,); arguments as of `score_model`."""
     model.to(device)
+    if device.type == "cpu":
+        keep_freed_memory()
     for batch in batches:
         images = batch["images"].to(device, non_blocking=True)
         if preprocessing is not None and images.dtype == torch.uint8:

@@ -24,6 +24,7 @@ from classifier_training.errors import DivergedError, RunError, TrainingStopped,
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.run.checkpoint_files import resumable_checkpoints
 from classifier_training.run.folder import RunFolder
+from classifier_training.run.freed_memory import keep_freed_memory
 from classifier_training.run.processes import is_first_task, is_main_process, requeue_slurm_job, slurm_job
 from classifier_training.run.stop_requests import StopRequests
 from classifier_training.run.surroundings import check_main_guard
@@ -201,6 +202,8 @@ def _fit(
         terminal.info(message)
     for warning in data.caches.opening_warnings():
         terminal.warn(warning)
+    if plan.accelerator == "cpu":
+        keep_freed_memory()
     try:
         with explain_out_of_memory("training", _advice_on_memory(plan)), explain_loader_failures():
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
