@@ -18,6 +18,7 @@ from classifier_training.data.index.table import Index, RowRecords
 from classifier_training.data.sources.address import absolute_root
 from classifier_training.data.sources.detect import shown_root
 from classifier_training.data.sources.table import Columns
+from classifier_training.data.splits.folds import Fold
 from classifier_training.data.splits.make import SPLIT_RULE, Rows, Splits, make_splits
 from classifier_training.errors import DataError
 from classifier_training.files.text import name_some
@@ -166,6 +167,7 @@ def _make_splits(index: Index, root: str, config: DataConfig, seed: int, rule: i
         seed,
         on_group_overlap=config.on_group_overlap if rule > 1 else "warn",  # as that version had no such setting
         rule=rule,
+        fold=None if config.folds is None or config.fold is None else Fold(config.fold, config.folds),
     )
 
 

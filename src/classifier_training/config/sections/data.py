@@ -40,6 +40,12 @@ class PhotosConfig(Section):
     )
     val_fraction: OpenFraction = Field(0.15, description="share of photos for validation where no split is given")
     test_fraction: OpenFraction = Field(0.15, description="share of photos for the test where no split is given")
+    folds: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="cross-validation: number of folds, each of which is tested on by one run; null: one run"
+    )
+    fold: PositiveInt | Literal["all"] | None = Field(
+        None, description="the fold that this run tests on, from 1; all: a final model of all folds; null: set by folds"
+    )
     balance: Literal["none", "sampler", "loss_weights", "logit_adjustment"] = Field(
         "none", description="correction of class imbalance, exactly one"
     )
@@ -122,6 +128,10 @@ class PhotosConfig(Section):
         yield from super()._conflicts()
         if self.val_fraction + self.test_fraction >= 1:
             yield ("val_fraction", "test_fraction"), "leave no photo for training; their sum must be below 1"
+        if self.fold is not None and self.folds is None:
+            yield ("fold", "folds"), "a fold needs the number of folds, data.folds=5"
+        if isinstance(self.fold, int) and self.fold > (self.folds or self.fold):
+            yield ("fold", "folds"), "there is no such fold; the first one is 1"
         if self.integer_range is not None and self.integer_range[0] >= self.integer_range[1]:
             yield ("integer_range",), "must rise, as [black, white]"
         manual = self.balance_weighting == "manual"

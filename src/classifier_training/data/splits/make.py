@@ -19,7 +19,8 @@ from classifier_training.data.sources.class_names import alike_but_for_case
 from classifier_training.data.sources.listing import NO_SPLIT
 from classifier_training.data.splits.caveats import Rows as Rows
 from classifier_training.data.splits.caveats import group_warnings, split_warnings
-from classifier_training.data.splits.together import group_codes, group_digest, joined_positions
+from classifier_training.data.splits.folds import Fold, split_by_fold
+from classifier_training.data.splits.positions import TEST, TRAIN, VAL, positions_of, split_by_content
 from classifier_training.errors import DataError
 from classifier_training.files.atomic import atomic_path
 from classifier_training.files.text import name_some
@@ -30,7 +31,6 @@ MIN_ROWS_STORED: Final = 100_000
 SPLIT_RULE: Final = 2
 """How photos without given splits are split; a run is resumed by the rule that it was started with. With 1, copies of
 one photo in two groups, or under two labels, could be in two splits."""
-TRAIN, VAL, TEST = (SPLITS.index(split) for split in SPLITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def make_splits(
     *,
     on_group_overlap: OnGroupOverlap = "raise",
     rule: int = SPLIT_RULE,
+    fold: Fold | None = None,
 ) -> Splits:
     """Splits the good images of an index.
 
@@ -74,12 +75,13 @@ def make_splits(
         seed: Of the run.
         on_group_overlap: What to do about a group that the source has put into two splits.
         rule: `SPLIT_RULE`, or that of the version that a run was started with.
+        fold: Which run of a cross-validation this is; None: of none.
 
     Raises:
         DataError: No images to train or to validate on, one class only, or a class that training lacks; or a group is
             in two splits.
     """
-    how = _Rules(val_fraction, test_fraction, seed, on_group_overlap, rule)
+    how = _Rules(val_fraction, test_fraction, seed, on_group_overlap, rule, fold)
     if len(index) < MIN_ROWS_STORED:
         return _make(index, root, how)
     key = [index.metadata.get("made_at_ns"), *astuple(how)]
@@ -101,6 +103,7 @@ class _Rules:
     seed: int
     on_group_overlap: OnGroupOverlap
     rule: int
+    fold: Fold | None
 
 
 def _make(index: Index, root: str, how: _Rules) -> Splits:
@@ -151,6 +154,8 @@ def _split(index: Index, how: _Rules) -> tuple[dict[Split, Rows], list[str]]:
     good = np.ones(len(index), bool)
     good[list(index.errors)] = False
     given, rows = index.splits[good], np.flatnonzero(good)
+    if how.fold is not None:
+        return split_by_fold(index, rows, given, how.fold, val_fraction=how.val_fraction, seed=how.seed, rule=how.rule)
     if (given == NO_SPLIT).all():
         found, notes = _assign(index, rows, how.seed, how.val_fraction, how.test_fraction, how.rule)
         shares = f"{how.val_fraction:.0%} validation, {how.test_fraction:.0%} test"
@@ -180,16 +185,7 @@ def _assign(
     index: Index, rows: Rows, seed: int, val_fraction: float, test_fraction: float, rule: int
 ) -> tuple[NDArray[np.int8], list[str]]:
     """The split of each of some rows, and notes on photos that train although their position says otherwise."""
-    digests, labels, groups = index.digests[rows], index.labels[rows], index.groups()
-    keys = digests
-    if groups is not None:  # a group's name decides instead of its images' contents
-        codes, names = group_codes([groups[row] for row in rows])
-        of_groups = np.array([group_digest(name) for name in names]).reshape(-1, digests.shape[1])
-        keys = digests.copy()
-        keys[codes >= 0] = of_groups[codes[codes >= 0]]
-    positions = split_positions(keys, seed)
-    if groups is not None and rule > 1:
-        positions = joined_positions(positions, digests, codes)
+    labels, positions = index.labels[rows], positions_of(index, rows, seed, rule)
     found = split_by_content(
         labels, positions, val_fraction=val_fraction, test_fraction=test_fraction, whole_sets=rule > 1
     )
@@ -257,54 +253,3 @@ def _scramble(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _hash(values: NDArray[Any]) -> str:
     return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()
-
-
-def split_by_content(
-    labels: NDArray[np.integer[Any]],
-    positions: NDArray[np.float64],
-    *,
-    val_fraction: float,
-    test_fraction: float,
-    whole_sets: bool = True,
-) -> NDArray[np.int8]:
-    """Splits photos by their positions: below test_fraction is the test, the next val_fraction is validation.
-
-    Each class is split in these proportions in expectation; adding or removing photos moves no other, and photos of one
-    position always share a split. Of a class without a training photo, the nearest to it trains, and with it all photos
-    of its position, whatever their class: so only photos of a class that is as small as that can move with another.
-
-    Args:
-        labels: int (N,), the class of each photo, ≥ 0.
-        positions: float64 (N,) of `split_positions`.
-        val_fraction: Share of validation, in [0, 1).
-        test_fraction: Share of the test, in [0, 1).
-        whole_sets: False: only those of its own class train with it, as up to `SPLIT_RULE` 1.
-
-    Returns:
-        int8 (N,), positions in `SPLITS`.
-    """
-    splits = np.full(len(labels), TRAIN, np.int8)
-    splits[positions < test_fraction + val_fraction] = VAL
-    splits[positions < test_fraction] = TEST
-    nearest = np.zeros(int(labels.max(initial=-1)) + 1)
-    np.maximum.at(nearest, labels, positions)
-    # the photo of its class that is nearest to training trains in any case, and so does what stays together with it
-    is_nearest = positions == nearest[labels]
-    splits[np.isin(positions, positions[is_nearest & (splits != TRAIN)]) if whole_sets else is_nearest] = TRAIN
-    return splits
-
-
-def split_positions(digests: NDArray[np.uint8], seed: int) -> NDArray[np.float64]:
-    """Where each photo lies between the test (0) and training (1): a pure function of its bytes and the seed.
-
-    Args:
-        digests: uint8 (N, 16), content hashes; or hashes of what must stay together.
-        seed: The run's seed.
-
-    Returns:
-        float64 (N,), uniform in [0, 1).
-    """
-    text, width = digests.tobytes().hex(), 2 * digests.shape[1]
-    parts = (text[start : start + width] for start in range(0, len(text), width))
-    hashes = (hashlib.blake2b(f"{seed}:{part}".encode(), digest_size=8).digest() for part in parts)
-    return np.fromiter((int.from_bytes(value, "big") / 2**64 for value in hashes), np.float64, len(digests))

@@ -16,12 +16,8 @@ from classifier_training.data.index.check import Facts
 from classifier_training.data.index.table import Index, write_index
 from classifier_training.data.sources.listing import Listing, RowWriter
 from classifier_training.data.splits import make as make_module
-from classifier_training.data.splits.make import (
-    Splits,
-    make_splits,
-    split_by_content,
-    split_positions,
-)
+from classifier_training.data.splits.make import Splits, make_splits
+from classifier_training.data.splits.positions import split_by_content, split_positions
 from classifier_training.types import SPLITS, Split
 
 
@@ -69,7 +65,7 @@ def test_the_division_of_a_large_index_is_kept(tmp_path: Path, monkeypatch: pyte
 
     halves(index)
     (kept,) = tmp_path.glob("*.npz")
-    monkeypatch.setattr(make_module, "split_positions", None)  # nothing is computed again
+    monkeypatch.setattr(make_module, "positions_of", None)  # nothing is computed again
     again = halves(index)
 
     assert {split: rows.tolist() for split, rows in again.rows.items()} == {
