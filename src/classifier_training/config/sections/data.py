@@ -94,8 +94,8 @@ class PhotosConfig(Section):
     )
     copies_limit: ByteCount | None = Field(
         None,
-        description="most that indices, copies of remote files and unpacked Parquet files may take in the cache folder;"
-        " those not used for longest are removed; null: half of the free space",
+        description="most that indices, features, copies of remote files and unpacked Parquet files may take in the"
+        " cache folder; those not used for longest are removed; null: half of the free space",
     )
     image_column: str = Field("image", min_length=1, description="column of a table with the image's path")
     label_column: str = Field("label", min_length=1, description="column of a table with the class name")

@@ -78,15 +78,15 @@ def open_caches(photos: Photos, config: DataConfig, preprocessing: Preprocessing
     if side is not None:
         # torch's kernels differ in their last bit from one instruction set to the next
         capability = torch.backends.cpu.get_cpu_capability()
-        maker = " ".join([simplejpeg.__version__, torch.__version__, capability, *_decoders(), *colours])
+        maker = " ".join([simplejpeg.__version__, torch.__version__, capability, *decoders(), *colours])
         used = reducing_filter(preprocessing.interpolation)
         train = _open(photos, "train", config, StoredForm("train", side, used, maker))
-    maker = " ".join([*_decoders(), *colours])
+    maker = " ".join([*decoders(), *colours])
     form = StoredForm("evaluation", preprocessing.resize_size, preprocessing.interpolation, maker)
     return Caches(train, _open(photos, "val", config, form))
 
 
-def _decoders() -> list[str]:
+def decoders() -> list[str]:
     """The version of Pillow, and of each library that it decodes with: another one may give other pixels."""
     names = {"libjpeg_turbo", "jpg", "jpg_2000", "webp", "avif", "libtiff", "zlib", "zlib_ng"}
     versions = ((name, features.version(name)) for name in sorted(names.intersection(features.get_supported())))

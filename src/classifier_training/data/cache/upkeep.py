@@ -16,19 +16,21 @@ from classifier_training.data.cache.locations import CHOSEN_SHARE
 from classifier_training.data.cache.store import OLD, CacheStore, remove_folder
 from classifier_training.data.cache.users import is_used
 
-Kind = Literal["images", "index", "remote", "unpacked"]
+Kind = Literal["images", "index", "remote", "unpacked", "features"]
 KINDS: Final[dict[Kind, str]] = {
     "images": "decoded images",
     "index": "indices and splits",
     "remote": "copies of remote files",
     "unpacked": "images of Parquet files",
+    "features": "features of images",
 }
 """What there is in the cache folder, as it is called in messages."""
 IMAGES_FOLDER: Final = "pictures"  # as in version 0.1
+FEATURES_FOLDER: Final = "features"
 PACK_ENDING: Final = ".pictures"
 """Of the images of a Parquet file; as in version 0.1, as the split.csv of its runs has this name."""
 PHOTOS_FILE: Final = "photos.txt"
-_BOUNDED: Final[tuple[Kind, ...]] = ("index", "remote", "unpacked")
+_BOUNDED: Final[tuple[Kind, ...]] = ("index", "remote", "unpacked", "features")
 _MARGIN_SECONDS: Final = 2.0  # file systems count whole seconds, some of them two
 
 
@@ -62,7 +64,7 @@ def remove_entries(cache: Path, entries: Iterable[CacheEntry]) -> list[CacheEntr
     """Removes what no running process uses; returns what is gone."""
     removed = []
     store = CacheStore(cache / IMAGES_FOLDER)
-    for left in [*cache.glob(f"remote/{OLD}*"), *cache.glob(f"unpacked/{OLD}*")]:  # by a process that was killed
+    for left in cache.glob(f"*/{OLD}*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     for entry in entries:
         if entry.is_used:
@@ -78,7 +80,7 @@ def remove_entries(cache: Path, entries: Iterable[CacheEntry]) -> list[CacheEntr
 
 
 def bound_copies(cache: Path, limit: int | None) -> list[CacheEntry]:
-    """Removes copies and indices that were used longest ago until all of them take no more than a limit.
+    """Removes copies, indices and features that were used longest ago until all of them take no more than a limit.
 
     Args:
         cache: The cache folder.
@@ -89,8 +91,7 @@ def bound_copies(cache: Path, limit: int | None) -> list[CacheEntry]:
     """
     entries = cache_entries(cache, _BOUNDED)
     total = sum(entry.num_bytes for entry in entries)
-    if limit is None:
-        limit = int((shutil.disk_usage(cache).free + total) * CHOSEN_SHARE)
+    limit = _allowed(cache, total, limit)
     removed: list[CacheEntry] = []
     for entry in entries:
         if total <= limit:
@@ -99,6 +100,15 @@ def bound_copies(cache: Path, limit: int | None) -> list[CacheEntry]:
         removed += gone
         total -= sum(one.num_bytes for one in gone)
     return removed
+
+
+def room_for_copies(cache: Path, limit: int | None) -> int:
+    """Bytes that one entry may take, as others give way to what is used; arguments as of `bound_copies`."""
+    return _allowed(cache, sum(entry.num_bytes for entry in cache_entries(cache, _BOUNDED)), limit)
+
+
+def _allowed(cache: Path, total: int, limit: int | None) -> int:
+    return int((shutil.disk_usage(cache).free + total) * CHOSEN_SHARE) if limit is None else limit
 
 
 def photos_of(cache: Path) -> dict[Path, str]:
@@ -115,7 +125,7 @@ def photos_of(cache: Path) -> dict[Path, str]:
             photos[path] = str(index.metadata["photos"])
             for entry in index.folders_below(cache):
                 photos.setdefault(entry, photos[path])
-    for folder in [*_subfolders(cache / "unpacked"), *_subfolders(cache / "remote")]:
+    for folder in [folder for kind in ("unpacked", "remote", FEATURES_FOLDER) for folder in _subfolders(cache / kind)]:
         if folder not in photos:
             photos.update(_named_in(folder))
     return photos
@@ -162,6 +172,7 @@ _FINDERS: Final[dict[Kind, Callable[[Path, float | None], Iterator[CacheEntry]]]
     "index": _indices,
     "remote": _folders("remote"),
     "unpacked": _folders("unpacked"),
+    "features": _folders("features"),
 }
 
 
