@@ -14,9 +14,12 @@ from classifier_training.config.preset_groups import PRESET_GROUPS, preset_names
 PHOTOS: Final = frozenset({"data", "data_dir", "data_path", "dataset", "images", "input", "photos", "root", "source"})
 """Names for the photos, which are an argument and not a setting here; as a setting they are ``data.root``."""
 _NAMES: Final = {
-    "data.auto_augment": "aug",
+    "data.auto_augment": "aa aug autoaugment",
     "data.batch_size": "b batch bs per_device_train_batch_size",
+    "data.gaussian_blur": "gaussian_blur_prob",
+    "data.grayscale": "grayscale_prob",
     "data.hflip": "fliplr",
+    "data.hue": "hsv_h",
     "data.image_size": "img img_size imgsz input_size",
     "data.num_workers": "j workers",
     "data.random_erasing": "reprob",

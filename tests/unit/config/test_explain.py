@@ -181,6 +181,31 @@ def test_text_that_is_no_unicode_is_reported() -> None:
         ),
         (["data.train_scale=[1,0.5]"], "data.train_scale=[1,0.5] (argument): must rise, as [smallest, largest]"),
         (["data.train_ratio=[2,1]"], "data.train_ratio=[2,1] (argument): must rise, as [smallest, largest]"),
+        (
+            ["data.gaussian_blur_sigma=[2,1]", "data.gaussian_blur=0.5"],
+            "data.gaussian_blur_sigma=[2,1] (argument): must rise, as [smallest, largest]",
+        ),
+        (
+            ["data.gaussian_blur_sigma=[0.1,1]"],
+            (
+                "data.gaussian_blur_sigma=[0.1,1] (argument), data.gaussian_blur=0 (default): no image is blurred;"
+                " set gaussian_blur, or auto_augment=3augment"
+            ),
+        ),
+        (
+            ["data.auto_augment=trivialaugment", "data.randaugment_magnitude=15"],
+            (
+                "data.randaugment_magnitude=15 (argument), data.auto_augment=trivialaugment (argument):"
+                " randaugment_magnitude is used by auto_augment=randaugment only"
+            ),
+        ),
+        (
+            ["data.augmix_depth=2"],
+            (
+                "data.augmix_depth=2 (argument), data.auto_augment=none (default): augmix_depth is used by"
+                " auto_augment=augmix only"
+            ),
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_reported_together(overrides: list[str], line: str) -> None:

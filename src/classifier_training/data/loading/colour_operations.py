@@ -1,6 +1,7 @@
 """The colour operations of augmentation policies, on uint8 images in place, as Pillow and torchvision define them.
 
-Those that treat each pixel alone are tables of 256 values for each channel.
+Those that treat each pixel alone are tables of 256 values for each channel. A blur takes neighbours as well, but moves
+nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from classifier_training.data.loading.policies import Operation
 _Image = NDArray[np.uint8]
 _LEVELS: Final = np.arange(256)
 _CHANNEL_STARTS: Final = 256 * np.arange(3)
+_WIDTH_IN_SIGMAS: Final = 3
 
 
 def apply_colour_operations(operations: Iterable[Operation], square: _Image) -> None:
@@ -54,6 +56,35 @@ def _sharpness(square: _Image, strength: float) -> None:
     smooth = (sums + 4 * inner).astype(np.float32) / np.float32(13)
     sharper = smooth + np.float32(1 + strength) * (inner - smooth)
     square[1:-1, 1:-1] = sharper.clip(0, 255)
+
+
+def _gaussian_blur(square: _Image, sigma: float) -> None:
+    """Replaces every pixel by a mean of its neighbours with Gaussian weights, first of its column, then of its row.
+
+    The image is continued as in a mirror, and weights beyond three ``sigma`` pixels are left out. As sums of shifted
+    images: a convolution of torch takes twice as long, and Pillow's filter is an approximation by boxes.
+    """
+    side = len(square)
+    reach = min(math.ceil(_WIDTH_IN_SIGMAS * sigma), side - 1)
+    if reach < 1:
+        return
+    weights = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2)
+    weights = (weights / (2 * weights.sum() - weights[0])).astype(np.float32)
+    columns = np.pad(square.reshape(side, -1).astype(np.float32), ((reach, reach), (0, 0)), mode="reflect")
+    middle = _weighted(columns, weights, 1).reshape(square.shape)
+    rows = np.pad(middle, ((0, 0), (reach, reach), (0, 0)), mode="reflect").reshape(side, -1)
+    square[:] = (_weighted(rows.T, weights, 3).T + np.float32(0.5)).reshape(square.shape)
+
+
+def _weighted(lines: NDArray[np.float32], weights: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    """The weighted sums of lines and of those ``step``, two times ``step``, … before and after them."""
+    reach = len(weights) - 1
+    start, stop = step * reach, len(lines) - step * reach
+    sums: NDArray[np.float32] = weights[0] * lines[start:stop]
+    for number in range(1, reach + 1):
+        shift = step * number
+        sums += weights[number] * (lines[start - shift : stop - shift] + lines[start + shift : stop + shift])
+    return sums
 
 
 def _posterize(square: _Image, strength: float) -> None:
@@ -103,6 +134,7 @@ _OPERATIONS: Final[dict[str, Callable[[_Image, float], None]]] = {
     "Color": _colour,
     "Contrast": _contrast,
     "Sharpness": _sharpness,
+    "GaussianBlur": _gaussian_blur,
     "Posterize": _posterize,
     "Solarize": _solarize,
     "AutoContrast": _auto_contrast,

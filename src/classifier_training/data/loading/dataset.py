@@ -12,8 +12,9 @@ from torch.utils.data import Dataset
 
 from classifier_training.data.cache.slots import stored_size
 from classifier_training.data.loading.batch_memory import BatchMemory, make_batch
+from classifier_training.data.loading.randomness import Randomness
 from classifier_training.data.loading.resampling import reduced
-from classifier_training.data.loading.transforms import Randomness, TrainTransform, random_uniforms
+from classifier_training.data.loading.transforms import TrainTransform
 from classifier_training.data.sampling.batches import SampledIndices
 from classifier_training.imaging.decode import DEFAULT, decode_image, read_image_bytes
 from classifier_training.imaging.jpeg import EncodedImage, largest_shrink
@@ -117,7 +118,7 @@ class TrainDataset(ImageDataset):
 
     def __getitems__(self, samples: SampledIndices) -> ClassificationBatch:
         """One batch: images uint8 (B, 3, S, S), channels last, and their colour maps."""
-        randoms = [Randomness(row) for row in random_uniforms(self.seed, samples.epoch, samples.positions)]
+        randoms = self.transform.randoms(self.seed, samples.epoch, samples.positions)
 
         def fill(pixels: Tensor) -> NDArray[np.float32] | None:
             images = pixels.permute(0, 3, 1, 2)

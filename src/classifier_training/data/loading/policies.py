@@ -1,11 +1,12 @@
-"""RandAugment and TrivialAugment, with torchvision's operations, strengths and probabilities.
+"""RandAugment, TrivialAugment and 3-Augment, with torchvision's operations, strengths and probabilities.
 
 Rotations, shears and translations of an image become one affine map, which `resampling.sample_affine` applies together
 with the random crop and the flips, so an image is resampled once. Operations on colours follow, in their order
 (`colour_operations`).
 
 RandAugment: Cubuk et al., https://arxiv.org/abs/1909.13719. TrivialAugment: Müller and Hutter,
-https://arxiv.org/abs/2103.10158.
+https://arxiv.org/abs/2103.10158. 3-Augment: Touvron et al., https://arxiv.org/abs/2204.07118. AugMix has a file of its
+own.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 AUGMENTATION: Final = 2
 """Version of the augmentation, which a checkpoint records: raised when images get other colours or turns."""
-_NUM_LEVELS: Final = 31
-_RAND_LEVEL: Final = 9
-_NUM_RAND_OPERATIONS: Final = 2
+MAX_MAGNITUDE: Final = 30
+"""The strongest magnitude of RandAugment."""
+_LEVELS: Final = np.linspace(0, 1, MAX_MAGNITUDE + 1)
+_STEPS_A_MAGNITUDE: Final = 100  # of magnitudes that are sampled
+_SOLARIZE_LEVEL: Final = 128.0
+
+_Space = dict[str, tuple[list[float], bool]]
 
 
 class AffineMap(NamedTuple):
@@ -84,16 +90,23 @@ class Policy:
     Args:
         name: The policy.
         image_size: Side S of the images.
+        magnitude: Of RandAugment, in [0, `MAX_MAGNITUDE`].
+        num_operations: Of RandAugment, for each image.
     """
 
-    def __init__(self, name: Literal["randaugment", "trivialaugment"], image_size: int) -> None:
-        self.num_operations, levels = (
-            (_NUM_RAND_OPERATIONS, [_RAND_LEVEL]) if name == "randaugment" else (1, list(range(_NUM_LEVELS)))
+    def __init__(
+        self,
+        name: Literal["randaugment", "trivialaugment"],
+        image_size: int,
+        magnitude: float = 9.0,
+        num_operations: int = 2,
+    ) -> None:
+        self.num_operations = num_operations if name == "randaugment" else 1
+        space = (
+            _rand_space(image_size, magnitude * _LEVELS[1:2]) if name == "randaugment" else _trivial_space(image_size)
         )
-        space = _rand_space(image_size) if name == "randaugment" else _trivial_space(image_size)
         self.choices: list[list[Operation]] = []
-        for operation, (strengths, is_signed) in space.items():
-            values = [strengths[level] for level in levels]
+        for operation, (values, is_signed) in space.items():
             self.choices.append([Operation(operation, value) for value in values])
             if is_signed:
                 self.choices[-1] += [Operation(operation, -value) for value in values]
@@ -106,6 +119,48 @@ class Policy:
             strength, uniform = _digit(uniform, len(self.choices[number]))
             operations.append(self.choices[number][strength])
         return operations
+
+
+class RandAugmentWithNoise:
+    """RandAugment whose magnitude is another one for each operation, as timm's ``mstd``.
+
+    Args:
+        image_size: Side S of the images.
+        magnitude: Mean of the normal distribution, in [0, `MAX_MAGNITUDE`], to which what is sampled is clipped.
+        num_operations: For each image.
+        deviation: Standard deviation, in magnitudes.
+    """
+
+    def __init__(self, image_size: int, magnitude: float, num_operations: int, deviation: float) -> None:
+        self.magnitude = magnitude
+        self.num_operations = num_operations
+        self.deviation = deviation
+        levels = np.linspace(0, 1, MAX_MAGNITUDE * _STEPS_A_MAGNITUDE + 1)
+        self._space = list(_rand_space(image_size, levels).items())
+
+    def sample(self, uniform: float) -> list[Operation]:
+        """The operations that one random number in [0, 1) stands for."""
+        random, count = np.random.default_rng(int(uniform * 2**53)), self.num_operations
+        magnitudes = random.normal(self.magnitude, self.deviation, count).clip(0, MAX_MAGNITUDE)
+        steps = np.rint(magnitudes * _STEPS_A_MAGNITUDE).astype(int).tolist()
+        operations = []
+        for number, step, sign in zip(
+            random.integers(len(self._space), size=count), steps, random.random(count), strict=True
+        ):
+            name, (strengths, is_signed) = self._space[number]
+            operations.append(Operation(name, -strengths[step] if is_signed and sign < 0.5 else strengths[step]))
+        return operations
+
+
+def three_augment(choice: float, sigma: float) -> Operation:
+    """The operation of 3-Augment that a random number in [0, 1) stands for.
+
+    Args:
+        choice: The number: a third each for no colours, for inverted light ones, and for a blur.
+        sigma: Strength of the blur.
+    """
+    operations = (Operation("Grayscale", 1.0), Operation("Solarize", _SOLARIZE_LEVEL), Operation("GaussianBlur", sigma))
+    return operations[_digit(choice, len(operations))[0]]
 
 
 def affine_map(operations: Sequence[Operation]) -> AffineMap:
@@ -123,20 +178,27 @@ def _digit(uniform: float, base: int) -> tuple[int, float]:
     return number, uniform * base - number
 
 
-def _rand_space(image_size: int) -> dict[str, tuple[Sequence[float], bool]]:
-    return _space(shear=0.3, pixels=150 / 331 * image_size, degrees=30, change=0.9, lost_bits=4, image_size=image_size)
+def _rand_space(image_size: int, levels: NDArray[np.float64]) -> _Space:
+    pixels = 150 / 331 * image_size
+    return _space(levels, shear=0.3, pixels=pixels, degrees=30, change=0.9, lost_bits=4, image_size=image_size)
 
 
-def _trivial_space(image_size: int) -> dict[str, tuple[Sequence[float], bool]]:
-    return _space(shear=0.99, pixels=32, degrees=135, change=0.99, lost_bits=6, image_size=image_size)
+def _trivial_space(image_size: int) -> _Space:
+    return _space(_LEVELS, shear=0.99, pixels=32, degrees=135, change=0.99, lost_bits=6, image_size=image_size)
 
 
 def _space(
-    *, shear: float, pixels: float, degrees: float, change: float, lost_bits: int, image_size: int
-) -> dict[str, tuple[Sequence[float], bool]]:
-    """The strengths of each operation by level, and whether they come with both signs."""
-    levels = np.linspace(0, 1, _NUM_LEVELS)
-    none = np.zeros(_NUM_LEVELS)
+    levels: NDArray[np.float64],
+    *,
+    shear: float,
+    pixels: float,
+    degrees: float,
+    change: float,
+    lost_bits: int,
+    image_size: int,
+) -> _Space:
+    """The strengths of each operation at levels in [0, 1], and whether they come with both signs."""
+    none = np.zeros(len(levels))
     # by whole pixels, so that nothing is interpolated
     shares = np.trunc(pixels * levels) / image_size
     signed = {

@@ -8,9 +8,8 @@ each image gets a map, which is applied where the batch is normalised. The evalu
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,20 +18,21 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from classifier_training.config.schema import DataConfig
+from classifier_training.data.loading.augmix import AugMix, mix
 from classifier_training.data.loading.colour_jitter import ColourJitter, colour_before, mean_greys
 from classifier_training.data.loading.colour_operations import apply_colour_operations
-from classifier_training.data.loading.policies import AffineMap, Policy, affine_map
+from classifier_training.data.loading.policies import (
+    AffineMap,
+    Operation,
+    Policy,
+    RandAugmentWithNoise,
+    affine_map,
+    three_augment,
+)
+from classifier_training.data.loading.randomness import Crop, Randomness, more_uniforms, random_uniforms
 from classifier_training.data.loading.resampling import as_images, resize_kernel, sample_affine
 from classifier_training.imaging.jpeg import largest_shrink
-from classifier_training.seeding import mix_seed
 from classifier_training.types import Preprocessing
-
-_NUM_TRIES: Final = 10  # as torchvision
-_AREA, _RATIO, _LEFT, _TOP, _HFLIP, _VFLIP, _SEED = 0, _NUM_TRIES, 2 * _NUM_TRIES, 21, 22, 23, 24
-_JITTER: Final = slice(25, 28)
-# A whole number of Philox blocks, so that every sample begins with one of its own.
-_BLOCK: Final = 4
-_NUM_BLOCKS: Final = 7
 
 
 class TrainTransform:
@@ -48,12 +48,27 @@ class TrainTransform:
         self.interpolation = preprocessing.interpolation
         self.resize = resize_kernel(preprocessing.interpolation)
         self.config = config
-        self.policy = None if config.auto_augment == "none" else Policy(config.auto_augment, self.image_size)
-        self.jitter = ColourJitter(config.color_jitter, preprocessing) if config.color_jitter > 0 else None
+        self.policy = _policy(config, self.image_size)
+        self.augmix: AugMix | None = None
+        if config.auto_augment == "augmix":
+            how = (config.augmix_severity, config.augmix_width, config.augmix_depth, config.augmix_alpha)
+            self.augmix = AugMix(self.image_size, *how)
+        self.is_three_augment = config.auto_augment == "3augment"
+        self.may_be_grey = config.grayscale > 0 or self.is_three_augment
+        self.jitter: ColourJitter | None = None
+        if config.color_jitter > 0 or config.hue > 0 or self.may_be_grey:
+            self.jitter = ColourJitter(config.color_jitter, preprocessing, config.hue)
         self.mean_colour = [round(255 * value) for value in preprocessing.mean]
         self.erasing: Any = None
         if config.random_erasing > 0:
             self.erasing = v2.RandomErasing(config.random_erasing, value=self.mean_colour, inplace=True)
+
+    def randoms(self, seed: int, epoch: int, positions: NDArray[np.int64]) -> list[Randomness]:
+        """The random numbers of samples; arguments as of `random_uniforms`."""
+        uniforms = random_uniforms(seed, epoch, positions)
+        if not (self.may_be_grey or self.config.hue > 0 or self.config.gaussian_blur > 0):
+            return list(map(Randomness, uniforms))
+        return list(map(Randomness, uniforms, more_uniforms(seed, epoch, positions)))
 
     def crop(self, size: tuple[int, int], random: Randomness) -> Crop:
         """The part of an image of this width and height that is cropped."""
@@ -77,18 +92,31 @@ class TrainTransform:
             output: uint8 (1, 3, S, S), channels last, filled.
         """
         images = as_images(pixels)
-        horizontally, vertically = random.flips(self.config.hflip, self.config.vflip)
-        operations = [] if self.policy is None else self.policy.sample(random.policy)
+        flips = random.flips(self.config.hflip, self.config.vflip)
+        self._apply(self._operations(random), images, flips, output)
+        if self.augmix is not None:
+            mix(self.augmix.sample(random.policy), output, lambda chain, to: self._apply(chain, images, flips, to))
+        if self.config.gaussian_blur > 0 and random.is_blurred(self.config.gaussian_blur):
+            blur = Operation("GaussianBlur", random.sigma(*self.config.gaussian_blur_sigma))
+            apply_colour_operations([blur], _square(output))
+
+    def _operations(self, random: Randomness) -> list[Operation]:
+        """What the policy does to an image."""
+        if self.is_three_augment:
+            return [three_augment(random.choice, random.sigma(*self.config.gaussian_blur_sigma))]
+        return [] if self.policy is None else self.policy.sample(random.policy)
+
+    def _apply(self, operations: list[Operation], images: Tensor, flips: tuple[bool, bool], output: Tensor) -> None:
+        """Resamples an image once, flipped and moved by the operations, and changes its colours by them."""
         affine = affine_map(operations)
         if affine.is_translation:
-            if horizontally or vertically:
-                images = images.flip([3] * horizontally + [2] * vertically)
+            if any(flips):
+                images = images.flip([3] * flips[0] + [2] * flips[1])
             self.resize(images, (self.image_size, self.image_size), output)
         else:
-            is_nearest = self.interpolation == "nearest"
-            sample_affine(images, affine.flipped(horizontally, vertically), output, nearest=is_nearest)
+            sample_affine(images, affine.flipped(*flips), output, nearest=self.interpolation == "nearest")
         if operations:
-            square = output[0].permute(1, 2, 0).numpy()
+            square = _square(output)
             if affine.is_translation:
                 _translate(square, affine)
             apply_colour_operations(operations, square)
@@ -105,7 +133,10 @@ class TrainTransform:
         """
         maps = None
         if self.jitter is not None:
-            maps = self.jitter.colour_maps(np.array([random.jitter for random in randoms]), mean_greys(squares))
+            hues = np.array([random.hue for random in randoms]) if self.config.hue > 0 else None
+            are_grey = np.array([self._is_grey(random) for random in randoms]) if self.may_be_grey else None
+            jitter = np.array([random.jitter for random in randoms])
+            maps = self.jitter.colour_maps(jitter, mean_greys(squares), hues, are_grey)
         if self.erasing is not None:
             for number, random in enumerate(randoms):
                 # what is erased has the mean colour in the model's input
@@ -113,6 +144,29 @@ class TrainTransform:
                 with seeded(random.seed):
                     self.erasing(squares[number].permute(2, 0, 1))
         return maps
+
+    def _is_grey(self, random: Randomness) -> bool:
+        """Whether an image loses its colours, by its probability or as the operation of 3-Augment."""
+        chosen = self.is_three_augment and three_augment(random.choice, 0.0).name == "Grayscale"
+        return chosen or random.is_grey(self.config.grayscale)
+
+
+def _policy(config: DataConfig, image_size: int) -> Policy | RandAugmentWithNoise | None:
+    """A policy that is a list of operations for each image, by one random number."""
+    if config.auto_augment == "trivialaugment":
+        return Policy("trivialaugment", image_size)
+    if config.auto_augment != "randaugment":
+        return None
+    magnitude, num_operations = config.randaugment_magnitude, config.randaugment_num_ops
+    if config.randaugment_mstd > 0:
+        return RandAugmentWithNoise(image_size, magnitude, num_operations, config.randaugment_mstd)
+    return Policy("randaugment", image_size, magnitude, num_operations)
+
+
+def _square(output: Tensor) -> NDArray[np.uint8]:
+    """The memory of uint8 (1, 3, S, S), channels last, as (S, S, 3)."""
+    square: NDArray[np.uint8] = output[0].permute(1, 2, 0).numpy()
+    return square
 
 
 @contextlib.contextmanager
@@ -136,95 +190,3 @@ def _translate(square: NDArray[np.uint8], affine: AffineMap) -> None:
         elif distance < 0:
             lines[:distance] = lines[-distance:].copy()
             lines[distance:] = 0
-
-
-class Crop(NamedTuple):
-    """A rectangle of an image, pixels."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-    def shrunk(self, shrink: int) -> Crop:
-        """The part of an image with sides divided by ``shrink`` that lies whole in this one."""
-        return Crop(self.left // shrink, self.top // shrink, self.width // shrink, self.height // shrink)
-
-    def of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A view of that part of uint8 (H, W, 3)."""
-        return pixels[self.top : self.top + self.height, self.left : self.left + self.width]
-
-
-class Randomness:
-    """The random numbers of one sample: a row of `random_uniforms`."""
-
-    def __init__(self, uniforms: Sequence[float]) -> None:
-        self._uniforms = uniforms
-
-    @property
-    def seed(self) -> int:
-        """Seed in [0, 2⁵³) for what uses a generator of its own."""
-        return int(self._uniforms[_SEED] * 2**53)
-
-    @property
-    def policy(self) -> float:
-        """The number that decides about the operations of a policy."""
-        return self._uniforms[_SEED]
-
-    @property
-    def jitter(self) -> Sequence[float]:
-        """Three numbers, for brightness, contrast and saturation."""
-        return self._uniforms[_JITTER]
-
-    def flips(self, horizontally: float, vertically: float) -> tuple[bool, bool]:
-        """Whether to flip, by the probabilities."""
-        return self._uniforms[_HFLIP] < horizontally, self._uniforms[_VFLIP] < vertically
-
-    def crop(self, size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]) -> Crop:
-        """A rectangle of random area, shape and position, distributed as torchvision's ``RandomResizedCrop``.
-
-        Args:
-            size: Width and height of the image, pixels.
-            scale: Range of its share of the image's area, uniform.
-            ratio: Range of its width / height, uniform in the logarithm.
-
-        Returns:
-            If ten tries do not fit into the image, the largest centred one whose shape is in the range.
-        """
-        width, height = size
-        low, high = math.log(ratio[0]), math.log(ratio[1])
-        for number in range(_NUM_TRIES):
-            area = width * height * (scale[0] + (scale[1] - scale[0]) * self._uniforms[_AREA + number])
-            shape = math.exp(low + (high - low) * self._uniforms[_RATIO + number])
-            w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
-            if 0 < w <= width and 0 < h <= height:
-                left = int(self._uniforms[_LEFT] * (width - w + 1))
-                return Crop(left, int(self._uniforms[_TOP] * (height - h + 1)), w, h)
-        w = min(width, max(1, round(height * ratio[1])))
-        h = min(height, max(1, round(width / ratio[0])))
-        return Crop((width - w) // 2, (height - h) // 2, w, h)
-
-
-def random_uniforms(seed: int, epoch: int, positions: NDArray[np.int64]) -> list[list[float]]:
-    """Random numbers in [0, 1) for each sample.
-
-    Philox is a generator that jumps to any position at once, so no sample depends on the others.
-
-    Args:
-        seed: The run's seed.
-        epoch: The epoch.
-        positions: int64 (n,), of the samples in the epoch.
-
-    Returns:
-        n rows for `Randomness`.
-    """
-    philox = np.random.Philox(key=mix_seed(seed, epoch))
-    generator = np.random.Generator(philox)
-    uniforms = np.empty((len(positions), _BLOCK * _NUM_BLOCKS))
-    starts = np.flatnonzero(np.diff(positions, prepend=positions[:1]) != 1).tolist()
-    position = 0
-    for start, stop in zip(starts, [*starts[1:], len(positions)], strict=False):
-        philox.advance((int(positions[start]) - position) * _NUM_BLOCKS)
-        generator.random(out=uniforms[start:stop])
-        position = int(positions[stop - 1]) + 1
-    return uniforms.tolist()

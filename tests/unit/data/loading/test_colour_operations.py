@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tests.helpers.images import make_pixels
 from torchvision.transforms import v2
@@ -49,3 +51,23 @@ def test_operations_that_move_pixels_are_passed_over() -> None:
     apply_colour_operations([Operation("Rotate", 1.0), Operation("Identity", 0.0)], square)
 
     np.testing.assert_array_equal(square, IMAGES["photo"])
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 1.05, 2.0, 20.0])
+@pytest.mark.parametrize("image", ["photo", "noise", "one colour"])
+def test_a_blur_is_torchvisions_within_a_level(image: str, sigma: float) -> None:
+    square = IMAGES[image].copy()
+    kernel = 2 * min(math.ceil(3 * sigma), len(square) - 1) + 1
+    expected = v2.functional.gaussian_blur(torch.from_numpy(square).permute(2, 0, 1), [kernel, kernel], [sigma, sigma])
+
+    apply_colour_operations([Operation("GaussianBlur", sigma)], square)
+
+    np.testing.assert_allclose(square.astype(int), expected.permute(1, 2, 0).numpy(), atol=1)
+
+
+def test_a_blur_of_one_pixel_leaves_it() -> None:
+    square = IMAGES["one pixel"].copy()
+
+    apply_colour_operations([Operation("GaussianBlur", 2.0)], square)
+
+    np.testing.assert_array_equal(square, IMAGES["one pixel"])

@@ -25,7 +25,8 @@ from classifier_training.data.loading.dataset import (
     reduce_image,
     resized_for_evaluation,
 )
-from classifier_training.data.loading.transforms import Randomness, TrainTransform, random_uniforms
+from classifier_training.data.loading.randomness import Randomness, random_uniforms
+from classifier_training.data.loading.transforms import TrainTransform
 from classifier_training.data.sampling.batches import SampledIndices
 from classifier_training.errors import BadImageError
 from classifier_training.imaging.decode import decode_image
@@ -34,7 +35,15 @@ from classifier_training.imaging.preprocess import resize_and_crop
 from classifier_training.types import ClassificationBatch, Decoding, ImageRecord, Preprocessing
 
 SMALL = Preprocessing(image_size=16, crop_pct=0.8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
-STRONG = DataConfig(vflip=0.5, auto_augment="randaugment", color_jitter=0.5, random_erasing=0.5)
+STRONG = DataConfig(
+    vflip=0.5,
+    auto_augment="randaugment",
+    color_jitter=0.5,
+    hue=0.1,
+    grayscale=0.2,
+    gaussian_blur=0.5,
+    random_erasing=0.5,
+)
 SIZES = [(48, 32), (20, 33), (16, 16), (200, 90), (12, 9), (5, 120)]
 PHOTOS = Path(sklearn.datasets.__file__).parent / "images"
 

@@ -32,7 +32,15 @@ from classifier_training.run.cpus import MAX_LOADER_PROCESSES, decide_loader_pro
 from classifier_training.types import ClassificationBatch, ImageRecord, Preprocessing
 
 SMALL = Preprocessing(image_size=16)
-STRONG = DataConfig(vflip=0.5, auto_augment="randaugment", color_jitter=0.5, random_erasing=0.5)
+STRONG = DataConfig(
+    vflip=0.5,
+    auto_augment="randaugment",
+    color_jitter=0.5,
+    hue=0.1,
+    grayscale=0.2,
+    gaussian_blur=0.5,
+    random_erasing=0.5,
+)
 needs_fork = pytest.mark.skipif(
     torch.multiprocessing.get_start_method() != "fork", reason="memory is shared by forking only"
 )

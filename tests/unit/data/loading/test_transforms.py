@@ -7,19 +7,22 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from tests.helpers.images import make_pixels
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, RandomResizedCrop, v2
 
 from classifier_training.config.schema import DataConfig
+from classifier_training.data.loading.augmix import AugMix
 from classifier_training.data.loading.normalize import apply_colour_maps
 from classifier_training.data.loading.policies import Operation, Policy
-from classifier_training.data.loading.transforms import Crop, Randomness, TrainTransform, random_uniforms
+from classifier_training.data.loading.randomness import Crop, Randomness, more_uniforms, random_uniforms
+from classifier_training.data.loading.transforms import TrainTransform
 from classifier_training.types import Interpolation, Preprocessing
 
 SMALL = Preprocessing(image_size=16, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
 PLAIN: dict[str, Any] = {"train_scale": (1.0, 1.0), "train_ratio": (1.0, 1.0), "hflip": 0.0, "color_jitter": 0.0}
+PLAIN_COLOURS = Preprocessing(image_size=16, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 SCALE, RATIO = (0.08, 1.0), (0.75, 4 / 3)
 
 
@@ -50,7 +53,8 @@ def torchvisions(image: Image.Image, operation: Operation) -> Image.Image:
 
 
 def random_of(number: int) -> Randomness:
-    return Randomness(random_uniforms(0, 0, np.array([number]))[0])
+    numbers = np.array([number])
+    return Randomness(random_uniforms(0, 0, numbers)[0], more_uniforms(0, 0, numbers)[0])
 
 
 def augment(how: TrainTransform, pixels: NDArray[np.uint8], number: int) -> Tensor:
@@ -92,6 +96,12 @@ def test_a_flip_happens_as_often_as_set() -> None:
     {"auto_augment": "randaugment"},
     {"auto_augment": "trivialaugment"},
     {"auto_augment": "trivialaugment", "color_jitter": 0.5},
+    {"auto_augment": "randaugment", "randaugment_magnitude": 15.0, "randaugment_num_ops": 3},
+    {"auto_augment": "randaugment", "randaugment_mstd": 0.5},
+    {"auto_augment": "augmix"},
+    {"auto_augment": "augmix", "augmix_severity": 10.0, "augmix_width": 1, "augmix_depth": 4, "augmix_alpha": 0.5},
+    {"auto_augment": "3augment"},
+    {"gaussian_blur": 0.8, "gaussian_blur_sigma": (0.4, 2.0)},
     {"random_erasing": 1.0},
 ])  # fmt: skip
 def test_every_augmentation_changes_the_image_by_position(settings: dict[str, Any]) -> None:
@@ -108,13 +118,14 @@ def test_every_augmentation_changes_the_image_by_position(settings: dict[str, An
 @pytest.mark.parametrize("interpolation", get_args(Interpolation))
 @pytest.mark.parametrize("size", [(5, 3), (1, 1), (1, 90), (64, 48)])
 def test_every_filter_and_size(interpolation: Interpolation, size: tuple[int, int]) -> None:
-    strong = DataConfig(auto_augment="trivialaugment", random_erasing=1.0)
+    for name in ("trivialaugment", "augmix", "3augment"):
+        strong = DataConfig(auto_augment=name, random_erasing=1.0, gaussian_blur=1.0, hue=0.5, grayscale=0.5)
 
-    output = augment(
-        TrainTransform(Preprocessing(image_size=16, interpolation=interpolation), strong), make_pixels(*size), 1
-    )
+        output = augment(
+            TrainTransform(Preprocessing(image_size=16, interpolation=interpolation), strong), make_pixels(*size), 1
+        )
 
-    assert (output.shape, output.dtype) == ((16, 16, 3), torch.uint8)
+        assert (output.shape, output.dtype) == ((16, 16, 3), torch.uint8)
 
 
 @pytest.mark.parametrize("name", ["randaugment", "trivialaugment"])
@@ -135,6 +146,80 @@ def test_a_policy_is_torchvisions_operations_after_the_crop_and_the_flips(name: 
 
     assert np.quantile(differences, 0.9) <= 3
     assert np.mean(differences) <= 2
+
+
+def test_augmix_is_the_mixture_of_its_chains() -> None:
+    """Compared with torchvision's operations one by one, away from borders; ours resamples once."""
+    large = Preprocessing(image_size=64)
+    pixels, how = smooth_pixels(64), transform(large, auto_augment="augmix", augmix_severity=8.0, hflip=0.5)
+    flip, augmix, differences, changes = transform(large, hflip=0.5), AugMix(64, 8.0, 3, None, 1.0), [], []
+
+    for number in range(60):
+        plain = augment(flip, pixels, number).numpy()
+        mixture = augmix.sample(random_of(number).policy)
+        expected = mixture.rest * plain.astype(float)
+        for chain, weight in zip(mixture.chains, mixture.weights, strict=True):
+            changed = Image.fromarray(plain)
+            for operation in sorted(chain, key=lambda operation: operation.name in COLOURS):
+                changed = torchvisions(changed, operation)
+            expected += weight * np.asarray(changed)
+        mixed = augment(how, pixels, number).numpy()
+        differences.append(np.quantile(np.abs(mixed - expected), 0.8))
+        changes.append(np.abs(mixed - plain.astype(float)).mean())
+
+    assert np.quantile(differences, 0.9) <= 3
+    assert np.mean(changes) > 8
+
+
+def test_3_augment_makes_a_third_grey_inverted_or_blurred() -> None:
+    """The references are torchvision's and Pillow's."""
+    pixels, how = make_pixels(16, 16), transform(PLAIN_COLOURS, auto_augment="3augment")
+    expected = {
+        "grey": np.asarray(v2.functional.rgb_to_grayscale(Image.fromarray(pixels), 3)),
+        "inverted": np.asarray(ImageOps.solarize(Image.fromarray(pixels), 128)),
+    }
+    counts = dict.fromkeys(("grey", "inverted", "blurred"), 0)
+
+    for number in range(90):
+        random = how.randoms(0, 0, np.array([number]))
+        squares = torch.empty((1, 16, 16, 3), dtype=torch.uint8)
+        how(pixels, random[0], squares.permute(0, 3, 1, 2))
+        maps = how.finish(squares, random)
+        assert maps is not None
+        seen = 255 * apply_colour_maps(squares.permute(0, 3, 1, 2), torch.from_numpy(maps))[0].permute(1, 2, 0).numpy()
+        kinds = [kind for kind, image in expected.items() if np.abs(seen - image).max() <= 1]
+        sigma = random[0].sigma(0.1, 2.0)
+        blurred = v2.functional.gaussian_blur(torch.from_numpy(pixels).permute(2, 0, 1), [13, 13], [sigma, sigma])
+        if np.abs(seen - blurred.permute(1, 2, 0).numpy()).max() <= 2:
+            kinds.append("blurred")
+        assert len(kinds) == 1
+        counts[kinds[0]] += 1
+
+    assert all(20 <= count <= 40 for count in counts.values())
+
+
+@pytest.mark.parametrize("name", ["hue", "grayscale", "gaussian_blur"])
+def test_what_is_off_changes_no_other_random_number(name: str) -> None:
+    positions = np.arange(5)
+    off, on = transform(color_jitter=0.3), transform(color_jitter=0.3, **{name: 0.5})
+
+    rows = [(random.policy, *random.jitter) for random in on.randoms(7, 2, positions)]
+
+    assert rows == [(random.policy, *random.jitter) for random in off.randoms(7, 2, positions)]
+
+
+def test_colours_and_blurs_come_as_often_as_set() -> None:
+    randoms = transform(grayscale=0.3, gaussian_blur=0.6, hue=0.1).randoms(0, 0, np.arange(3000))
+
+    shares = np.mean([(random.is_grey(0.3), random.is_blurred(0.6)) for random in randoms], axis=0)
+    np.testing.assert_allclose(shares, [0.3, 0.6], atol=0.04)
+    sigmas = np.array([random.sigma(0.1, 2.0) for random in randoms])
+    assert 0.1 <= sigmas.min() < 0.12
+    assert 1.98 < sigmas.max() < 2.0
+    alone = transform(grayscale=0.3).randoms(0, 0, np.array([1700]))[0]
+    assert (alone.hue, alone.choice) == (randoms[1700].hue, randoms[1700].choice)
+    numbers = np.array([(random.hue, random.choice, random.sigma(0, 1), random.jitter[0]) for random in randoms])
+    assert np.abs(np.corrcoef(numbers.T) - np.eye(4)).max() < 0.08
 
 
 def test_erased_parts_get_the_mean_colour() -> None:
