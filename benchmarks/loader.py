@@ -97,8 +97,8 @@ def bare_loop(setup: Setup) -> Epoch:
 
 
 def _bare_process(setup: Setup, number: int, order: Any, results: Any) -> None:
+    from classifier_training.data.loading.randomness import Randomness, random_uniforms
     from classifier_training.data.loading.resampling import as_images
-    from classifier_training.data.loading.transforms import Randomness, random_uniforms
 
     torch.set_num_threads(1)
     dataset = make_data(setup, cache="disk").train_dataloader().dataset
@@ -178,6 +178,9 @@ CONTESTANTS: Final[dict[str, Callable[[Setup], Epoch]]] = {
     "ours, RandAugment": functools.partial(our_loader, cache="disk", auto_augment="randaugment"),
     "torchvision, TrivialAugment": functools.partial(torchvision_loader, policy="TrivialAugmentWide"),
     "ours, TrivialAugment": functools.partial(our_loader, cache="disk", auto_augment="trivialaugment"),
+    "torchvision, AugMix": functools.partial(torchvision_loader, policy="AugMix"),
+    "ours, AugMix": functools.partial(our_loader, cache="disk", auto_augment="augmix"),
+    "ours, 3-Augment": functools.partial(our_loader, cache="disk", auto_augment="3augment", color_jitter=0.3),
 }
 FIRST_EPOCH, FIRST_BATCH, EPOCH_START = "ours, first epoch", "ours, first batch", "ours, start of an epoch"
 MAX_SECONDS: Final = {FIRST_BATCH: 1.0, EPOCH_START: 0.03}

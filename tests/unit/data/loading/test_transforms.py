@@ -198,10 +198,10 @@ def test_3_augment_makes_a_third_grey_inverted_or_blurred() -> None:
     assert all(20 <= count <= 40 for count in counts.values())
 
 
-@pytest.mark.parametrize("name", ["hue", "grayscale", "gaussian_blur"])
-def test_what_is_off_changes_no_other_random_number(name: str) -> None:
+@pytest.mark.parametrize("settings", [{"hue": 0.5}, {"grayscale": 0.5}, {"gaussian_blur": 0.5}])
+def test_what_is_off_changes_no_other_random_number(settings: dict[str, Any]) -> None:
     positions = np.arange(5)
-    off, on = transform(color_jitter=0.3), transform(color_jitter=0.3, **{name: 0.5})
+    off, on = transform(color_jitter=0.3), transform(color_jitter=0.3, **settings)
 
     rows = [(random.policy, *random.jitter) for random in on.randoms(7, 2, positions)]
 
