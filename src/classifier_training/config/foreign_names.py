@@ -35,13 +35,15 @@ _NAMES: Final = {
     "model.freeze_epochs": "freeze",
     "model.name": "a arch backbone model model_name",
     "model.weights": "initial_checkpoint",
+    "optimizer.eps": "adam_epsilon epsilon opt_eps",
+    "optimizer.layer_decay": "layerwise_lr_decay llrd",
     "optimizer.lr": "base_lr learning_rate lr0",
     "optimizer.name": "opt optim optimizer",
     "optimizer.weight_decay": "wd",
     "run.dir": "log_dir out output output_dir project save_dir",
     "run.name": "exp_name experiment name run_name",
     "scheduler.min_lr_ratio": "lrf",
-    "scheduler.name": "sched scheduler",
+    "scheduler.name": "lr_scheduler lr_scheduler_type sched scheduler",
     "seed": "random_seed",
     "tracking.wandb": "log_wandb",
     "trainer.accelerator": "device",
@@ -114,7 +116,7 @@ def translate(name: str, value: str | None) -> list[str] | None:
     option = option_table()[key]
     if value is None:
         value = "true" if option.type.startswith("bool") else option.default if option.default != "null" else "VALUE"
-    is_constant = bool(option.choices) or option.type.startswith("bool")
+    is_constant = bool(option.choices) or option.type.startswith("bool") or key == "optimizer.name"
     return [f"{key}={value.lower() if is_constant else value}"]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple, cast
 
 from timm.optim import (  # type: ignore[attr-defined]  # public, but not in its __all__
     param_groups_layer_decay,
@@ -17,6 +18,19 @@ from classifier_training.config.schema import OptimizerConfig
 from classifier_training.errors import ConfigError
 
 
+class _Place(NamedTuple):
+    """Where a parameter is; parameters of one place and one weight decay are a group."""
+
+    depth: int  # -1: in the head
+    is_outer: bool  # of Muon: not a hidden weight, so that AdamW updates it
+
+    def describe(self, *, has_layers: bool) -> str:
+        """The beginning of the group's name."""
+        layer = f", {self.depth} layers below the head" if has_layers else ""
+        place = "head" if self.depth < 0 else f"backbone{layer}"
+        return f"{place}, AdamW" if self.is_outer else place
+
+
 def parameter_groups(
     backbone: nn.Module, head_parameters: Iterable[nn.Parameter], config: OptimizerConfig, backbone_lr_scale: float
 ) -> list[dict[str, Any]]:
@@ -24,25 +38,28 @@ def parameter_groups(
 
     Norms, biases and what the backbone itself excludes (position embeddings, say) get no weight decay. With
     ``layer_decay`` the learning rate of a layer is ``lr * backbone_lr_scale * layer_decay ** depth``, where depth
-    counts timm's groups of layers from the head (0) to the stem; that of the head is ``lr``.
+    counts timm's groups of layers from the head (0) to the stem; that of the head is ``lr``. Muon is for hidden
+    weights: what it must not orthogonalise (head, first layer, embeddings) has groups of its own.
     """
     own_rule = getattr(backbone, "no_weight_decay", None)
-    excluded = own_rule() if callable(own_rule) else ()
+    excluded: Collection[str] = own_rule() if callable(own_rule) else ()
     head = {id(parameter) for parameter in head_parameters}
+    outer = head | _first_and_embeddings(backbone, excluded) if config.name.endswith("muon") else set()
     depths = {} if config.layer_decay is None else layer_depths(backbone)
     groups: list[dict[str, Any]] = []
     for decayed in param_groups_weight_decay(backbone, config.weight_decay, no_weight_decay_list=excluded):
-        of_layer: dict[int | None, list[nn.Parameter]] = defaultdict(list)
+        places: dict[_Place, list[nn.Parameter]] = defaultdict(list)
         for parameter in decayed["params"]:
-            of_layer[None if id(parameter) in head else depths.get(id(parameter), 0)].append(parameter)
+            key = id(parameter)
+            places[_Place(-1 if key in head else depths.get(key, 0), key in outer)].append(parameter)
         decay = decayed["weight_decay"]
-        for depth in sorted(of_layer, key=lambda depth: -1 if depth is None else depth):
-            place = "head" if depth is None else f"backbone, {depth} layers below the head" if depths else "backbone"
-            lr = config.lr if depth is None else config.lr * backbone_lr_scale
-            if depth is not None and config.layer_decay is not None:
-                lr *= config.layer_decay**depth
-            label = f"{place}, decay {decay:g}"
-            groups.append({"params": of_layer[depth], "lr": lr, "weight_decay": decay, "name": label})
+        for place in sorted(places):
+            lr = config.lr if place.depth < 0 else config.lr * backbone_lr_scale
+            if place.depth > 0:
+                lr *= (config.layer_decay or 1.0) ** place.depth
+            name = f"{place.describe(has_layers=bool(depths))}, decay {decay:g}"
+            group = {"params": places[place], "lr": lr, "weight_decay": decay, "name": name}
+            groups.append(group | {"use_fallback": True} if place.is_outer else group)
     return groups
 
 
@@ -61,3 +78,14 @@ def layer_depths(backbone: nn.Module) -> dict[int, int]:
             " out, and use optimizer.backbone_lr_scale"
         )
     return depths
+
+
+def _first_and_embeddings(backbone: nn.Module, excluded: Iterable[str]) -> set[int]:
+    """Ids of the parameters of the first layer, by timm's configuration of the backbone, and of its embeddings."""
+    first = cast("Any", getattr(backbone, "pretrained_cfg", None) or {}).get("first_conv") or ()
+    patterns = [*excluded, *(f"{name}.*" for name in ([first] if isinstance(first, str) else first))]
+    return {
+        id(parameter)
+        for name, parameter in backbone.named_parameters()
+        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+    }

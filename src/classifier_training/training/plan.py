@@ -19,6 +19,7 @@ from classifier_training.files.text import name_some
 from classifier_training.imaging.library_messages import num_messages
 from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
 from classifier_training.models.device import auto_precision, resolve_accelerator
+from classifier_training.models.optim import check_optimizer
 from classifier_training.models.schedule import default_warmup_epochs
 from classifier_training.run.cpus import NO_LOADERS, LoaderProcesses, decide_loader_processes
 from classifier_training.run.place import ALONE, Place
@@ -70,6 +71,7 @@ def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE) 
         UserError: The backbone, the device or the photos cannot be used as configured.
     """
     check_backbone_name(config.model.name)
+    check_optimizer(config.optimizer)
     check_trackers(config.tracking)
     accelerator = resolve_accelerator(config.trainer.accelerator)
     if config.trainer.precision == "16-mixed" and accelerator == "cpu":

@@ -5,6 +5,8 @@ import pytest
 from classifier_training.config.compose import load_config
 from classifier_training.errors import ConfigError
 
+SCHEDULES = "one of cosine, constant, linear, one_cycle, step, poly, cosine_restarts, plateau"
+BETAS = "[a, b], each a number, at least 0 and below 1, or [a, b, c], each a number, at least 0 and below 1"
 TO_CHOOSE = "To choose the devices, put CUDA_VISIBLE_DEVICES=1,3 before the command"
 
 
@@ -73,7 +75,7 @@ def test_a_section_set_as_a_whole_is_answered_with_its_main_setting(override: st
     [
         ("epochs=5", "did you mean trainer.max_epochs=5?"),
         ("batch=-1", "did you mean data.batch_size? It must be a whole number, at least 1"),
-        ("optim=lamb", "did you mean optimizer.name? It must be one of adamw, sgd"),
+        ("optim=lamb", "did you mean optimizer.name=lamb?"),
         ("train_scale=[1", "did you mean data.train_scale? It must be [a, b], each a number, above 0 and at most 1"),
         ("input=my photos", "did you mean 'data.root=my photos'?"),
         ("arch=resnet50", "did you mean model=resnet50?"),
@@ -110,7 +112,9 @@ def test_a_setting_of_another_trainer_is_answered_with_the_words_to_type(overrid
         ("ema.enabled=1", "true or false"),
         ("trainer.devices=0", "a whole number, at least 1, or auto"),
         ("trainer.devices=all", "a whole number, at least 1, or auto"),
-        ("optimizer.name=adamv", "one of adamw, sgd; did you mean adamw?"),
+        ("scheduler.name=cosin", f"{SCHEDULES}; did you mean cosine?"),
+        ("optimizer.betas=[0.9]", f"{BETAS}, or null"),
+        ("scheduler.milestones=[]", "[a, b, …], each a number, above 0 and below 1"),
         ("data.train_scale=[0.5,a]", "[a, b], each a number, above 0 and at most 1"),
         ("data.train_scale=[0.5,true]", "[a, b], each a number, above 0 and at most 1"),
         ("data.train_scale=['0.5',1]", "[a, b], each a number, above 0 and at most 1"),

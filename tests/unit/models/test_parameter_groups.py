@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 import timm
-from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # public, but not in its __all__
+import torch
+from timm.optim import list_optimizers, param_groups_layer_decay  # type: ignore[attr-defined]  # public, but not in its __all__
 from torch import nn
 
 from classifier_training.config.schema import OptimizerConfig
 from classifier_training.errors import ConfigError
 from classifier_training.models.backbone import head_parameters
+from classifier_training.models.optim import build_optimizer
 from classifier_training.models.parameter_groups import parameter_groups
 
 
@@ -105,3 +107,30 @@ def test_a_backbone_without_layers_has_no_layer_decay() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     with pytest.raises(ConfigError, match=r"optimizer\.layer_decay: timm knows no layers of Sequential; leave"):
         parameter_groups(model, model[1].parameters(), OptimizerConfig(layer_decay=0.5), 1.0)
+
+
+@pytest.mark.skipif("muon" not in list_optimizers(), reason="timm before 1.0.21 has no Muon")
+@pytest.mark.parametrize(
+    ("name", "outer"),
+    [
+        ("resnet10t", {"conv1.0.weight", "fc.weight"}),
+        ("tf_efficientnet_lite0", {"conv_stem.weight", "classifier.weight"}),
+        ("convnext_atto", {"stem.0.weight", "head.fc.weight"}),
+        ("vit_tiny_patch16_224", {"pos_embed", "cls_token", "patch_embed.proj.weight", "head.weight"}),
+    ],
+)
+def test_muon_is_for_hidden_weights(name: str, outer: set[str]) -> None:
+    model = timm.create_model(name, num_classes=8)
+    config = OptimizerConfig(name="nmuon", layer_decay=0.9)
+    groups = parameter_groups(model, head_parameters(model), config, 1.0)
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    assert len({group["name"] for group in groups}) == len(groups)
+    optimizer = build_optimizer(groups, config)
+    for value in model.parameters():
+        value.grad = torch.ones_like(value)
+    optimizer.step()
+    chosen = {key: optimizer.state[value]["use_muon"] for key, value in model.named_parameters()}
+    assert not [key for key, is_muon in chosen.items() if is_muon and key in outer]
+    assert not [key for key, value in model.named_parameters() if chosen[key] and value.ndim < 2]
+    hidden = {key for key, value in model.named_parameters() if value.ndim >= 2} - outer
+    assert len([key for key in hidden if chosen[key]]) > len(hidden) / 2  # depthwise convolutions are too narrow

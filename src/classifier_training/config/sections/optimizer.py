@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from classifier_training.config.section import (
     Fraction,
@@ -19,13 +19,19 @@ from classifier_training.config.section import (
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 InnerShare = Annotated[float, Field(gt=0.0, lt=1.0)]
+Betas = (
+    Annotated[tuple[OpenFraction, OpenFraction], Field(strict=False)]
+    | Annotated[tuple[OpenFraction, OpenFraction, OpenFraction], Field(strict=False)]
+)
 Milestones = Annotated[tuple[InnerShare, ...], Field(strict=False)]
 
 
 class OptimizerConfig(Section):
     """The optimizer; weight decay never touches norms and biases."""
 
-    name: Literal["adamw", "sgd"] = Field("adamw", description="optimizer")
+    name: Annotated[str, AfterValidator(str.lower)] = Field(
+        "adamw", min_length=1, description="adamw, sgd or any other optimizer of timm, such as lamb, lion, nadamw, muon"
+    )
     lr: PositiveFloat = Field(1e-3, description="peak learning rate of the head (and of the backbone, scaled)")
     backbone_lr_scale: Share | None = Field(
         None,
@@ -37,7 +43,20 @@ class OptimizerConfig(Section):
         " backbone_lr_scale; null: all layers alike",
     )
     weight_decay: NonNegativeFloat = Field(0.05, description="weight decay of weights, not of norms and biases")
-    momentum: OpenFraction = Field(0.9, description="momentum (sgd) or beta1 (adamw)")
+    momentum: OpenFraction = Field(0.9, description="momentum (sgd, muon, …) or beta1 (adamw)")
+    nesterov: bool | None = Field(
+        None, description="Nesterov's momentum (sgd, muon, …); null: with sgd where there is momentum, else timm's"
+    )
+    betas: Betas | None = Field(None, description="decay rates of adaptive optimizers; null: the optimizer's own")
+    eps: PositiveFloat | None = Field(None, description="added to denominators; null: the optimizer's own")
+
+    def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Two momenta."""
+        default = type(self).model_fields["momentum"].default
+        if self.name == "adamw" and self.betas is not None and self.momentum not in (default, self.betas[0]):
+            yield ("momentum", "betas"), "two values of beta1; give one of them"
+        if self.nesterov and self.momentum == 0:
+            yield ("nesterov", "momentum"), "Nesterov's momentum needs a momentum above 0"
 
 
 class SchedulerConfig(Section):
