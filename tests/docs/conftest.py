@@ -111,7 +111,10 @@ class Shell:
 def _with_small_settings(words: list[str]) -> list[str]:
     if words[:1] == ["demo"]:
         return [*words, *SHORT_DEMO]
-    return [*words, *SMALL] if words[:1] == ["train"] and "--resume" not in words else words
+    if words[:1] != ["train"] or "--resume" in words:
+        return words
+    needs_weights = "recipe=finetune" in words or "recipe=probe" in words
+    return [*words, *SMALL, *(["model.weights=weights.safetensors"] if needs_weights else [])]
 
 
 @pytest.fixture(scope="session")

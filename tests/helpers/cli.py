@@ -26,6 +26,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 PROGRAM = (sys.executable, "-m", "classifier_training")
 TINY = (
     "model.name=test_byobnet",
+    "model.pretrained=false",
     "data.image_size=32",
     "data.batch_size=8",
     "data.num_workers=0",

@@ -35,8 +35,8 @@ def cache_show(cache_dir: CacheDir = None, as_json: AsJson = False) -> None:
       classifier-training cache show --json
     """
     from classifier_training.data.cache.folder import cache_folder
-    from classifier_training.data.cache.locations import show_bytes
     from classifier_training.data.cache.upkeep import KINDS, cache_entries, photos_of
+    from classifier_training.files.text import show_bytes
     from classifier_training.terminal.terminal import Terminal
 
     cache = cache_folder(cache_dir)
@@ -69,8 +69,8 @@ def cache_clear(older_than: OlderThan = None, everything: All = False, cache_dir
         raise ConfigError("say what to remove: classifier-training cache clear --older-than 30d, or cache clear --all")
     before = time.time() - (0 if older_than is None else _seconds(older_than))
     from classifier_training.data.cache.folder import cache_folder
-    from classifier_training.data.cache.locations import show_bytes
     from classifier_training.data.cache.upkeep import cache_entries, remove_entries
+    from classifier_training.files.text import show_bytes
     from classifier_training.terminal.terminal import Terminal
 
     cache = cache_folder(cache_dir)

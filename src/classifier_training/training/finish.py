@@ -39,6 +39,7 @@ from classifier_training.run.tree import describe_file
 from classifier_training.terminal.score_table import show_scores, summarise
 from classifier_training.terminal.terminal import Terminal, duration
 from classifier_training.training.plan import Plan
+from classifier_training.training.weights import scratch_note
 from classifier_training.types import Split
 from classifier_training.warn import warn_instead_of_raise
 
@@ -126,7 +127,7 @@ def finish_run(
     show_files(run, terminal)
     scores, (low, high) = scored.scores, scored.intervals.top1
     top1 = f"top-1 {scores.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) on {scores.num_images} images"
-    terminal.result(f"{results.split} {top1} after {duration(trained.seconds)}: {run.root}")
+    terminal.result(f"{results.split} {top1} after {duration(trained.seconds)}{scratch_note(run)}: {run.root}")
     onnx = run.onnx if config.export.enabled else None
     return _train_result(run, results, scores, scored.intervals, onnx)
 

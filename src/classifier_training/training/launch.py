@@ -65,7 +65,8 @@ def rank_job(start: New | Resumed, plan: Plan) -> dict[str, Any]:
     if plan.place.world_size == 1 or plan.place.launcher != "none":
         return {}
     trainer = start.config.trainer.model_copy(update={"devices": plan.num_devices, "accelerator": plan.accelerator})
-    config = start.config.model_copy(update={"trainer": trainer})
+    data = plan.config.data.model_copy(update={"root": start.config.data.root})  # with its credentials
+    config = plan.config.model_copy(update={"trainer": trainer, "data": data})
     return {
         "config": config.model_dump(mode="json"),
         "run": str(start.run.root.resolve()) if isinstance(start, Resumed) else None,

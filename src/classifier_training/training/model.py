@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import lightning
 
 from classifier_training.data.datamodule import ImageFolderDataModule
@@ -11,13 +9,13 @@ from classifier_training.errors import ConfigError
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.batch_of_one import batch_of_one
 from classifier_training.models.settings import ModelSettings
-from classifier_training.models.weights import load_pretrained, load_weights_file
+from classifier_training.models.weights import load_starting_weights
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.plan import Plan
 
 
-def build_model(plan: Plan, terminal: Terminal, *, load_weights: bool) -> BaseClassificationModel:
-    """The model; with its starting weights, of which a message is printed, unless a checkpoint is to be loaded."""
+def build_model(plan: Plan, terminal: Terminal) -> BaseClassificationModel:
+    """The model; with its starting weights, of which a message is printed, where these are on this disk."""
     config, counts = plan.config, plan.photos.counts("train")
     lightning.seed_everything(config.seed, verbose=False)
     data = ImageFolderDataModule(config=config.data, preprocessing=plan.preprocessing, photos=plan.photos)
@@ -30,10 +28,8 @@ def build_model(plan: Plan, terminal: Terminal, *, load_weights: bool) -> BaseCl
         class_weights=data.class_weights() if config.data.balance == "loss_weights" else None,
     )
     _check_batch_size(plan, model, terminal)
-    if load_weights and config.model.weights is not None:
-        terminal.info(load_weights_file(model.backbone, Path(config.model.weights)))
-    elif load_weights and config.model.pretrained:
-        terminal.info(load_pretrained(model.backbone, config.model.name))
+    if plan.weights and plan.weights.at_hub is None:
+        terminal.info(load_starting_weights(model.backbone, config.model.name, plan.weights))
     return model
 
 

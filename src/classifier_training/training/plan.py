@@ -21,12 +21,14 @@ from classifier_training.models.backbone import backbone_preprocessing, check_ba
 from classifier_training.models.device import auto_precision, resolve_accelerator
 from classifier_training.models.optim import check_optimizer
 from classifier_training.models.schedule import default_warmup_epochs
+from classifier_training.models.starting_weights import StartingWeights
 from classifier_training.run.cpus import NO_LOADERS, LoaderProcesses, decide_loader_processes
 from classifier_training.run.place import ALONE, Place
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import check_trackers
 from classifier_training.training.devices import decide_place
 from classifier_training.training.step_rows import describe_curve, describe_optimizer
+from classifier_training.training.weights import decide_weights, describe_source, starts_from_weights, warn_of_missing
 from classifier_training.types import Preprocessing
 
 
@@ -42,6 +44,7 @@ class Plan:
         place: This process among those that train.
         loaders: The loader processes of each device.
         notice: What the user has to know of how the devices were decided; None: nothing.
+        weights: What the backbone starts from; None in a run that continues from a checkpoint.
     """
 
     config: Config
@@ -51,6 +54,7 @@ class Plan:
     place: Place = ALONE
     loaders: LoaderProcesses = NO_LOADERS
     notice: str | None = None
+    weights: StartingWeights | None = None
 
     @property
     def num_batches(self) -> int:
@@ -64,15 +68,22 @@ class Plan:
         return devices if isinstance(devices, int) else self.place.num_devices
 
 
-def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE) -> Plan:
-    """Checks the backbone and the photos, and decides what was left automatic; ``split_rule`` is that of the run.
+def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE, *, needs_weights: bool = True) -> Plan:
+    """Checks the backbone and the photos, and decides what was left automatic.
+
+    Args:
+        config: The configuration.
+        terminal: Shows the progress.
+        split_rule: That of the run.
+        needs_weights: Whether the model starts from the weights of the configuration, not from a checkpoint.
 
     Raises:
-        UserError: The backbone, the device or the photos cannot be used as configured.
+        UserError: The backbone, its weights, the device or the photos cannot be used as configured.
     """
     check_backbone_name(config.model.name)
     check_optimizer(config.optimizer)
     check_trackers(config.tracking)
+    weights = decide_weights(config) if needs_weights else None
     accelerator = resolve_accelerator(config.trainer.accelerator)
     if config.trainer.precision == "16-mixed" and accelerator == "cpu":
         raise ConfigError("trainer.precision=16-mixed needs a GPU; a CPU takes bf16-mixed or 32-true")
@@ -94,8 +105,8 @@ def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE) 
         )
     if num_messages() > already:
         terminal.log_line(f"image libraries gave {num_messages() - already} message(s) while the photos were checked")
-    decided = _decide(config, photos, preprocessing, accelerator, place)
-    return Plan(decided, photos, preprocessing, accelerator, place, loaders, notice)
+    decided = _decide(config, photos, preprocessing, accelerator, place, weights)
+    return Plan(decided, photos, preprocessing, accelerator, place, loaders, notice, weights)
 
 
 def describe_plan(plan: Plan, terminal: Terminal) -> None:
@@ -119,6 +130,7 @@ def describe_plan(plan: Plan, terminal: Terminal) -> None:
         terminal.warn(warning)
     if plan.notice is not None:
         terminal.warn(plan.notice)
+    warn_of_missing(plan, terminal)
     terminal.pairs("plan", _plan_rows(config, plan))
     num_steps = config.trainer.num_epochs * math.ceil(plan.num_batches / config.trainer.accumulate_grad_batches)
     if config.ema.enabled and config.ema.warmup_steps >= num_steps:
@@ -133,7 +145,6 @@ MAX_CLASSES_SHOWN = 40
 
 def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
     model, data = config.model, config.data
-    start = "pretrained weights" if model.pretrained else model.weights
     prepared = plan.preprocessing
     ema = (
         f"decay rising to {config.ema.decay:g}, warm-up {config.ema.warmup_steps} steps"
@@ -146,8 +157,8 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
     nodes = f" on each of {place.num_nodes} machines" if place.num_nodes > 1 else ""
     devices = f"{place.num_devices} × {plan.accelerator}{nodes}" if place.world_size > 1 else plan.accelerator
     each = " for each device" if place.num_devices > 1 else ""
-    rows = {
-        "backbone": f"{model.name}, from {start or 'random weights'}",
+    return {
+        "backbone": f"{model.name}, from {describe_source(config, plan.weights)}",
         "input": f"{prepared.image_size} px, crop {prepared.crop_pct:g}, {prepared.interpolation},"
         f" mean {prepared.mean}, std {prepared.std}",
         "training": f"{_counted(config.trainer.num_epochs, 'epoch')} of {batches},"
@@ -159,9 +170,6 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
         "EMA": ema,
         "best epoch by": f"{config.checkpoint.monitor} in {config.trainer.precision}; final scores are in float32",
     }
-    if start is None:
-        rows["hint"] = "with few photos, start from pretrained weights: model.pretrained=true, or model.weights=FILE"
-    return rows
 
 
 def _schedule(config: Config) -> str:
@@ -181,14 +189,22 @@ def _counted(number: float, one: str, many: str | None = None) -> str:
     return f"{number:g} {one if number == 1 else many or one + 's'}"
 
 
-def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accelerator: str, place: Place) -> Config:
-    from_weights = config.model.pretrained or config.model.weights is not None
+def _decide(
+    config: Config,
+    photos: Photos,
+    preprocessing: Preprocessing,
+    accelerator: str,
+    place: Place,
+    weights: StartingWeights | None,
+) -> Config:
+    from_weights = starts_from_weights(config, weights)
     epochs = config.trainer.num_epochs
     is_timed = config.trainer.is_ended_by_clock
     frozen = 1 if is_timed else max(1, round(epochs / 4)) if epochs > 1 else 0
     model: dict[str, Any] = {
         "freeze_epochs": frozen if from_weights else 0,
         "freeze_norm_stats": from_weights,
+        "pretrained": from_weights and config.model.weights is None,
         "weights": None if config.model.weights is None else str(Path(config.model.weights).expanduser().resolve()),
     }
     data = {
@@ -205,7 +221,7 @@ def _decide(config: Config, photos: Photos, preprocessing: Preprocessing, accele
         trainer["max_epochs"] = epochs
     return config.model_copy(
         update={
-            "model": _filled(config.model, model, always=("weights",)),
+            "model": _filled(config.model, model, always=("weights", "pretrained")),
             "data": _filled(config.data, data, always=("root",)),
             "scheduler": _filled(
                 config.scheduler, {"warmup_epochs": default_warmup_epochs(epochs, config.scheduler.name)}

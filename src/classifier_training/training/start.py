@@ -24,6 +24,7 @@ from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.finish import TrainResult, finished_result
 from classifier_training.training.plan import Plan
 from classifier_training.training.resume import Resumed, find_resumed
+from classifier_training.training.weights import weights_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ def create_run_folder(run: RunFolder, plan: Plan, checkpoint: Path | None) -> No
         started=started,
         slurm_job=slurm_job(),
         split_rule=plan.photos.split_rule,
+        weights=weights_record(plan, before.get("weights")),
     )
     write_record(run.environment, environment)
     write_split(run.split, plan.photos)

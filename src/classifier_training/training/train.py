@@ -9,6 +9,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from classifier_training.training.resume import Resumed
 from classifier_training.training.same_devices import check_devices
 from classifier_training.training.start import Finished, New, create_run_folder, find_start
 from classifier_training.training.trainer import build_trainer
+from classifier_training.training.weights import fetch
 
 KNOWN_WARNINGS = (
     ".*does not have many workers.*",  # the number follows the CPU count or the user's setting
@@ -93,7 +95,7 @@ def train(
             start = find_start(resume, given, None if config is None else Path(config))
             if isinstance(start, Finished):
                 return _report_finished(start, terminal)
-            plan, model = _prepare(start, terminal)
+            plan, model = _prepare(start, terminal, dry_run=dry_run)
             if dry_run:
                 terminal.info("dry run: settings and photos are valid; nothing was written")
                 return None
@@ -110,16 +112,18 @@ def _report_finished(start: Finished, terminal: Terminal) -> TrainResult:
     return done
 
 
-def _prepare(start: New | Resumed, terminal: Terminal) -> tuple[Plan, BaseClassificationModel]:
-    """Plans, checks and builds what is to be trained, and prints the plan; writes nothing."""
+def _prepare(start: New | Resumed, terminal: Terminal, *, dry_run: bool) -> tuple[Plan, BaseClassificationModel]:
+    """Plans, checks and builds what is to be trained, and prints the plan; a dry run downloads no weights."""
     if isinstance(start, Resumed) and start.trained_on is not None and not start.is_trained:
         check_devices(start.run, start.trained_on, start.config)
-    plan = make_plan(start.config, terminal, start.split_rule)
+    plan = make_plan(start.config, terminal, start.split_rule, needs_weights=start.checkpoint is None)
     start.check(plan.photos)
     describe_plan(plan, terminal)
+    if not dry_run:
+        plan = replace(plan, weights=fetch(plan.weights, terminal))
     advice = f"choose a smaller model.name, or lower data.image_size (now {plan.preprocessing.image_size})"
     with explain_out_of_memory(f"building {plan.config.model.name}", advice):
-        return plan, build_model(plan, terminal, load_weights=start.checkpoint is None)
+        return plan, build_model(plan, terminal)
 
 
 def train_rank(job: Mapping[str, Any]) -> None:
@@ -131,8 +135,9 @@ def train_rank(job: Mapping[str, Any]) -> None:
     terminal, requests = Terminal(silent=True), StopRequests()
     with terminal.capture_warnings(), _quiet_libraries(), requests:
         start = start_of_rank(job)
-        plan = make_plan(start.config, terminal, start.split_rule)
-        model = build_model(plan, terminal, load_weights=start.checkpoint is None)
+        plan = make_plan(start.config, terminal, start.split_rule, needs_weights=start.checkpoint is None)
+        plan = replace(plan, weights=fetch(plan.weights, terminal))
+        model = build_model(plan, terminal)
         with join_training(start, plan, {}, terminal, lambda: requests.are_agreed, job["meeting"]) as group:
             run = RunFolder(Path(group.share("run", str)))
             _train_in(run, plan, model, start, terminal, requests, group)

@@ -66,7 +66,7 @@ def test_a_recipe_wins_over_a_model_preset_and_what_is_typed_over_both() -> None
     for order in (["model=convnext_tiny", "recipe=finetune"], ["recipe=finetune", "model=convnext_tiny"]):
         config = load_config(["optimizer.backbone_lr_scale=0.5", *order])
         assert (config.model.name, config.model.drop_path_rate) == ("convnext_tiny", 0.1)
-        assert (config.model.pretrained, config.model.freeze_norm_stats) == (True, True)
+        assert (config.model.pretrained, config.model.freeze_norm_stats) == ("auto", True)
         assert (config.optimizer.lr, config.optimizer.backbone_lr_scale) == (5e-4, 0.5)
 
 
@@ -80,14 +80,17 @@ def test_a_later_group_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert load_config(["model=a"]).model.drop_rate == 0.1
 
 
-def test_a_conflict_with_a_preset_names_the_preset() -> None:
+def test_a_conflict_with_a_preset_names_the_preset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "a.yaml").write_text("# A preset.\nmodel: {pretrained: true}\n")
+    monkeypatch.setattr("classifier_training.config.preset_groups.PRESETS", tmp_path)
     with pytest.raises(ConfigError) as raised:
-        load_config(["recipe=finetune", "model.weights=a.safetensors"])
+        load_config(["model=a", "model.weights=a.safetensors"])
     assert str(raised.value) == (
-        "model.pretrained=true (preset recipe=finetune), model.weights=a.safetensors (argument):"
+        "model.pretrained=true (preset model=a), model.weights=a.safetensors (argument):"
         " two sources of weights; give one of them"
     )
-    config = load_config(["recipe=finetune", "model.pretrained=false", "model.weights=a.safetensors"])
+    config = load_config(["model=a", "model.pretrained=auto", "model.weights=a.safetensors"])
     assert config.model.weights == "a.safetensors"
 
 

@@ -39,9 +39,9 @@ def test_a_preset_opens_with_its_command_and_its_purpose(group: str, name: str) 
 
 def test_the_recipes_state_what_is_decided_without_them() -> None:
     from_weights, from_scratch = load_config(["recipe=finetune"]), load_config(["recipe=scratch"])
-    assert from_weights.model == ModelConfig(pretrained=True, freeze_norm_stats=True)
+    assert from_weights.model == ModelConfig(freeze_norm_stats=True)
     assert from_weights.optimizer == OptimizerConfig(backbone_lr_scale=0.1)
-    assert from_scratch.model == ModelConfig(freeze_epochs=0, freeze_norm_stats=False)
+    assert from_scratch.model == ModelConfig(pretrained=False, freeze_epochs=0, freeze_norm_stats=False)
     assert from_scratch.optimizer == OptimizerConfig(backbone_lr_scale=1.0)
 
 

@@ -11,6 +11,7 @@ from classifier_training.files.text import (
     plain_text,
     short_text,
     short_words,
+    show_bytes,
     special_kind,
     why_no_file,
 )
@@ -82,3 +83,21 @@ def test_long_texts_lose_their_middle() -> None:
 
 def test_an_unknown_user_has_no_similar_path() -> None:
     assert did_you_mean("~nosuchuser/photos") == ""
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"),
+    [
+        (412_345_678_901, "412 GB"),
+        (9_949_000_000, "9.9 GB"),
+        (198_000_000, "0.2 GB"),
+        (64_000_000, "64 MB"),
+        (3_400_000, "3.4 MB"),
+        (120_000, "0.1 MB"),
+        (99_000, "99 kB"),
+        (0, "0 kB"),
+        (-5, "0 kB"),
+    ],
+)
+def test_bytes_are_human_readable(num_bytes: int, text: str) -> None:
+    assert show_bytes(num_bytes) == text

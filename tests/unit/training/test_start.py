@@ -129,18 +129,24 @@ def test_where_a_run_resumes_is_printed(
 
 def test_the_folder_of_a_run_keeps_when_it_began_and_the_checkpoint_it_resumes_from(tmp_path: Path) -> None:
     photos = make_split_photos(tmp_path / "photos", train=2, val=1, test=1)
-    settings = load_config([f"data.root={photos}", "model.name=test_resnet", "trainer.accelerator=cpu"])
+    settings = load_config(
+        [f"data.root={photos}", "model.name=test_resnet", "model.pretrained=false", "trainer.accelerator=cpu"]
+    )
     plan = make_plan(settings, Terminal(quiet=True))
     run = RunFolder(tmp_path / "run")
     run.checkpoints.mkdir(parents=True)
     create_run_folder(run, plan, None)
     began = json.loads(run.environment.read_text())["started"]
     assert load_config(file=run.config) == plan.config
+    assert json.loads(run.environment.read_text())["weights"]["source"] == "none"
     assert run.split.is_file()
     assert not run.last_checkpoint.exists()
 
     run.best_checkpoint.write_bytes(b"best")
-    run.environment.write_text(json.dumps({"started": "2020-01-01T00:00:00+00:00"}))
+    run.environment.write_text(
+        json.dumps({"started": "2020-01-01T00:00:00+00:00", "weights": {"source": "hub", "new": 1}})
+    )
     create_run_folder(run, plan, run.best_checkpoint)
     assert json.loads(run.environment.read_text())["started"] == "2020-01-01T00:00:00+00:00" != began
+    assert json.loads(run.environment.read_text())["weights"]["source"] == "hub"
     assert run.last_checkpoint.read_bytes() == b"best"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from pydantic import Field
 
@@ -13,9 +14,10 @@ class ModelConfig(Section):
     """The backbone and how much of it is trained when."""
 
     name: str = Field("resnet18", min_length=1, description="any timm model name")
-    pretrained: bool = Field(
-        False,
-        description="start from pretrained weights: an installed package's (extra weights), else timm's by download",
+    pretrained: bool | Literal["auto"] = Field(
+        "auto",
+        description="start from pretrained weights: those of model.weights, an installed package (extra weights), the"
+        " hub's cache, else timm's by download; auto: from random ones where there are none",
     )
     weights: NonEmptyText | None = Field(
         None, description="start from this file (safetensors or weights-only torch file)"
@@ -33,5 +35,5 @@ class ModelConfig(Section):
 
     def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Two sources of weights."""
-        if self.pretrained and self.weights is not None:
+        if self.pretrained is True and self.weights is not None:
             yield ("pretrained", "weights"), "two sources of weights; give one of them"

@@ -15,7 +15,6 @@ from classifier_training.data.cache.locations import (
     disk_location,
     memory_location,
     remove_abandoned,
-    show_bytes,
     temporary_location,
 )
 from classifier_training.data.cache.slots import ImageList
@@ -28,6 +27,7 @@ from classifier_training.data.cache.store import (
     touch_cache,
 )
 from classifier_training.data.cache.users import CacheUse, is_used
+from classifier_training.files.text import show_bytes
 
 CacheSetting = Literal["auto", "none", "memory", "disk"]
 

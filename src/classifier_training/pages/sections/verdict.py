@@ -161,9 +161,19 @@ def _model_lines(data: RunData, scored: ScoredData | None) -> list[str]:
     named = [setting(data.config, "model", "name"), info.model if info else None, scored.model if scored else None]
     lines = [] if info is None else [f"{large_number(info.num_parameters)} parameters"]
     if "model" in data.config:
-        is_started = setting(data.config, "model", "pretrained") or setting(data.config, "model", "weights")
-        lines.append("from pretrained weights" if is_started else "from scratch")
+        lines.append(_start(data))
     return [one_line(str(next((name for name in named if name), ""))), ", ".join(lines)]
+
+
+def _start(data: RunData) -> str:
+    """What the training started from."""
+    source, name = (setting(data.environment, "weights", key) for key in ("source", "name"))
+    if source == "missing":
+        return "from scratch, as no pretrained weights were found"
+    if source in {"package", "cache", "hub"} and name:
+        return f"from pretrained weights: {one_line(str(name))}"
+    is_started = setting(data.config, "model", "pretrained") or setting(data.config, "model", "weights")
+    return "from pretrained weights" if is_started else "from scratch"
 
 
 def _photo_lines(data: RunData, scored: ScoredData | None) -> list[str]:

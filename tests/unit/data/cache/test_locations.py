@@ -15,7 +15,6 @@ from classifier_training.data.cache.locations import (
     memory_budget,
     memory_location,
     remove_abandoned,
-    show_bytes,
     temporary_location,
 )
 from classifier_training.data.cache.store import make_cache
@@ -232,21 +231,3 @@ def test_a_group_without_figures_is_skipped(tmp_path: Path) -> None:
 
 def test_this_process_has_memory() -> None:
     assert 0 < available_memory() <= psutil.virtual_memory().total
-
-
-@pytest.mark.parametrize(
-    ("num_bytes", "text"),
-    [
-        (412_345_678_901, "412 GB"),
-        (9_949_000_000, "9.9 GB"),
-        (198_000_000, "0.2 GB"),
-        (64_000_000, "64 MB"),
-        (3_400_000, "3.4 MB"),
-        (120_000, "0.1 MB"),
-        (99_000, "99 kB"),
-        (0, "0 kB"),
-        (-5, "0 kB"),
-    ],
-)
-def test_bytes_are_human_readable(num_bytes: int, text: str) -> None:
-    assert show_bytes(num_bytes) == text

@@ -197,6 +197,20 @@ def test_where_the_weights_came_from(model: dict[str, Any], start: str) -> None:
     assert facts_of(make_run(config={"model": model}))["Model"] == ["x", start]
 
 
+@pytest.mark.parametrize(
+    ("weights", "start"),
+    [
+        ({"source": "hub", "name": "timm/resnet18.a1_in1k"}, "from pretrained weights: timm/resnet18.a1_in1k"),
+        ({"source": "missing", "name": None}, "from scratch, as no pretrained weights were found"),
+        ({"source": "file", "name": "/home/me/w.pth"}, "from pretrained weights"),
+        ({"source": "none", "name": None}, "from pretrained weights"),
+    ],
+)
+def test_the_record_of_the_weights_is_shown(weights: dict[str, Any], start: str) -> None:
+    data = make_run(config={"model": {"name": "x", "pretrained": True}}, environment={"weights": weights})
+    assert facts_of(data)["Model"] == ["x", start]
+
+
 def test_weights_of_an_unfinished_run_are_counted_by_the_epochs_that_are_wanted() -> None:
     assert facts_of(make_run(status="training", num_epochs=3, max_epochs=9))["Weights scored"][0] == "epoch 3 of 9"
     assert facts_of(make_run(num_epochs=3, max_epochs=9))["Weights scored"][0] == "epoch 3 of 3"
