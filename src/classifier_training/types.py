@@ -10,7 +10,7 @@ import stat
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,21 +30,42 @@ OPSET_VERSIONS: Final[Mapping[Exporter, range]] = {"torchscript": range(13, 21),
 """The operator sets that each exporter writes; asked for an older one, dynamo silently writes 18."""
 
 
+class Mix(NamedTuple):
+    """How the images of a batch are mixed with each other: numbers of the host, so that no device is waited for.
+
+    Attributes:
+        share: What each image keeps of itself, in [0, 1]; the rest is its partner's.
+        shift: The partner of image i is image i - shift of the batch.
+        box: Top, left, bottom, right of what the partner's pixels replace; None: the two are blended.
+        num_classes: K.
+    """
+
+    share: float
+    shift: int
+    box: tuple[int, int, int, int] | None
+    num_classes: int
+
+
 class ClassificationBatch(TypedDict):
     """What a data loader yields and a model consumes.
 
     Attributes:
         images: (B, 3, S, S), RGB; float32 and normalised where a model gets them, uint8 on their way there.
-        labels: int64 (B,), class indices in [0, K).
+        labels: int64 (B,), class indices in [0, K); of mixed images float32 (B, K), the share of each class.
         indices: int64 (B,), the position of each image in its dataset.
         colour_maps: float32 (B, 3, 4), of uint8 training images whose colours are jittered: what makes the model's
             input of their RGB values and 1, normalisation included. Missing where images are only normalised.
+        erased: int64 (B, 4), of training images on their way: top, left, bottom, right of what is erased, all 0 for
+            nothing. Missing where nothing is erased.
+        mix: How a training batch on its way is to be mixed. Missing where it is not.
     """
 
     images: Tensor
     labels: Tensor
     indices: Tensor
     colour_maps: NotRequired[Tensor]
+    erased: NotRequired[Tensor]
+    mix: NotRequired[Mix]
 
 
 @dataclass(frozen=True, slots=True)

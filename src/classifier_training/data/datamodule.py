@@ -18,6 +18,7 @@ from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.caches import Caches, open_caches, reduced_side
 from classifier_training.data.loading.dataset import EvaluationDataset, TrainDataset
 from classifier_training.data.loading.loaders import evaluation_loader, num_loader_processes, train_loader
+from classifier_training.data.loading.mixing import BatchMixer
 from classifier_training.data.loading.normalize import normalize_batch
 from classifier_training.data.loading.policies import AUGMENTATION
 from classifier_training.data.loading.transforms import TrainTransform
@@ -222,6 +223,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             cache=None if train_cache is None else train_cache.cache,
             reduce_to=reduced_side(self.config, self.preprocessing),
             decoding=self._decoding,
+            mixer=self._mixer(),
         )
         loader = train_loader(
             dataset,
@@ -254,6 +256,13 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         if self._caches is not None:
             self._caches.close()
             self._caches = None
+
+    def _mixer(self) -> BatchMixer | None:
+        config, num_epochs = self.config, self._num_epochs()
+        if not (config.mixup or config.cutmix):
+            return None
+        first_unmixed = None if num_epochs is None else num_epochs - config.mix_off_epochs
+        return BatchMixer(config, self.num_classes, self.seed, first_unmixed_epoch=first_unmixed)
 
     def _loader_normalization(self) -> Preprocessing | None:
         """A running Trainer calls `on_after_batch_transfer`; otherwise batches are normalised already."""

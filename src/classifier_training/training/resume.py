@@ -115,10 +115,15 @@ class Resumed:
             if self.schedule is not None:
                 terminal.info(self.schedule)
             data = self.config.data
-            if self.augmentation != AUGMENTATION and (data.color_jitter > 0 or data.auto_augment != "none"):
+            if self.augmentation < 2 and (data.color_jitter > 0 or data.auto_augment != "none"):
                 terminal.warn(
                     "this version augments colours and turns images in another way than the one that the run began"
                     " with: its epochs from here on are not those that it would have had"
+                )
+            if self.augmentation < AUGMENTATION and data.random_erasing > 0:
+                terminal.warn(
+                    "this version erases other parts of images than the one that the run began with: its epochs from"
+                    " here on are not those that it would have had"
                 )
 
 

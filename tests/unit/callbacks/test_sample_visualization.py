@@ -247,6 +247,22 @@ def test_mixed_labels_are_shown_with_their_shares(tmp_path: Path, plotted: dict[
     assert [tile.lines for tile in plotted["train_batch.png"]][:2] == [("0 70%", "3 30%"), ("1 70%", "0 30%")]
 
 
+def test_mixed_images_are_shown_as_the_model_got_them(tmp_path: Path, plotted: dict[str, list[Tile]]) -> None:
+    first = FirstBatch()
+    data = make_data(make_split_photos(tmp_path / "photos"), mixup=50.0)  # shares near 50 %, so that all have two
+    make_trainer(tmp_path, first, SampleVisualizationCallback(tmp_path)).fit(make_model(classes=2), datamodule=data)
+    tiles = plotted["train_batch.png"]
+    assert first.images is not None
+    assert first.labels is not None
+    assert (first.labels.shape[1], first.labels.dtype) == (2, torch.float32)
+    for tile, target in zip(tiles, first.labels, strict=True):
+        shares = sorted(
+            ((share, name) for share, name in zip(target.tolist(), "01", strict=True) if share), reverse=True
+        )
+        assert [line.split()[-1] for line in tile.lines] == [f"{share:.0%}" for share, _ in shares]
+    assert {len(tile.lines) for tile in tiles} == {1, 2}
+
+
 @pytest.mark.parametrize("batch", [{"labels": 1}, {"images": torch.zeros(2, 9)}, torch.zeros(2, 3), [1], None])
 def test_batches_without_images_are_left_alone(batch: Any, tmp_path: Path, plotted: dict[str, list[Tile]]) -> None:
     callback = SampleVisualizationCallback(tmp_path)

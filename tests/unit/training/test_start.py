@@ -75,6 +75,10 @@ OTHER_AUGMENTATION = (
     "this version augments colours and turns images in another way than the one that the run began with: its epochs"
     " from here on are not those that it would have had"
 )
+OTHER_ERASING = (
+    "this version erases other parts of images than the one that the run began with: its epochs from here on are not"
+    " those that it would have had"
+)
 LAST, EARLIER = (RunFolder(Path("runs/a")).checkpoints / name for name in ("last.ckpt", "last-1.ckpt"))
 
 
@@ -99,6 +103,15 @@ LAST, EARLIER = (RunFolder(Path("runs/a")).checkpoints / name for name in ("last
                 "config": Config.model_validate({"data": {"color_jitter": 0.0}}),
             },
             ["resuming at epoch 4"],
+        ),
+        (
+            {
+                "checkpoint": LAST,
+                "epoch": 3,
+                "augmentation": 2,
+                "config": Config.model_validate({"data": {"random_erasing": 0.1}}),
+            },
+            [f"warning: {OTHER_ERASING}", "resuming at epoch 4"],
         ),
         ({"checkpoint": LAST, "epoch": 3, "validation_left": True}, ["resuming at the validation of epoch 3"]),
         ({"checkpoint": LAST, "epoch": 20, "best": (3, 0.5)}, ["all 20 epochs are already trained: finishing"]),

@@ -19,6 +19,7 @@ from classifier_training.config.section import (
     Section,
 )
 from classifier_training.config.sections.augmentation import AugmentationConfig
+from classifier_training.config.sections.mixing import MixingConfig
 from classifier_training.types import Decoding, OnBadImage, OnGroupOverlap
 
 _COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "gray": (128, 128, 128)}
@@ -143,5 +144,5 @@ class PhotosConfig(Section):
             yield ("balance_weighting", "balance"), "manual weights are used by balance=sampler or loss_weights only"
 
 
-class DataConfig(AugmentationConfig, PhotosConfig):
-    """The photos, how they are split, read, balanced and augmented."""
+class DataConfig(MixingConfig, AugmentationConfig, PhotosConfig):
+    """The photos, how they are split, read, balanced, augmented and mixed."""

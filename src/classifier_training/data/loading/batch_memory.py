@@ -13,7 +13,7 @@ import math
 import mmap
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -96,7 +96,7 @@ def make_batch(
     image_size: int,
     labels: NDArray[np.int64],
     indices: NDArray[np.int64],
-    fill: Callable[[Tensor], NDArray[np.float32] | None],
+    fill: Callable[[Tensor], Mapping[str, Any]],
 ) -> ClassificationBatch:
     """Makes a batch, in a loader process in memory that need not be sent.
 
@@ -105,7 +105,8 @@ def make_batch(
         image_size: S.
         labels: int64 (B,).
         indices: int64 (B,).
-        fill: Writes the pixels into uint8 (B, S, S, 3); returns float32 (B, 3, 4), their colour maps, or None.
+        fill: Writes the pixels into uint8 (B, S, S, 3); returns what else the batch has: small arrays, and
+            plain values.
 
     Returns:
         Images uint8 (B, 3, S, S), channels last.
@@ -115,32 +116,33 @@ def make_batch(
     slot = memory.take(worker.id) if memory is not None and worker is not None and fits else None
     if memory is None or slot is None:
         pixels = torch.empty(shape, dtype=torch.uint8)
-        maps = fill(pixels)
+        others = fill(pixels)
     else:
         pixels = torch.from_numpy(memory.pixels(slot, len(labels), image_size))
         try:
-            maps = fill(pixels)
+            others = fill(pixels)
         except BaseException:
             memory.free(slot)
             raise
-    batch = _batch(pixels, labels, indices, maps)
+    batch = _batch(pixels, labels, indices, others)
     return batch if worker is None else cast("ClassificationBatch", _SentBatch(batch, memory, slot))
 
 
-class _SentBatch(dict[str, Tensor]):
-    """A batch that pickles as the number of its slot; labels travel as numpy arrays, which need no shared memory."""
+class _SentBatch(dict[str, Any]):
+    """A batch that pickles as the number of its slot; the rest travels as numpy arrays, which need no shared memory."""
 
     def __init__(self, batch: ClassificationBatch, memory: BatchMemory | None, slot: int | None) -> None:
-        super().__init__(cast("dict[str, Tensor]", batch))
+        super().__init__(cast("dict[str, Any]", batch))
         self.memory = memory
         self.slot = slot
 
     def __reduce__(self) -> tuple[Any, ...]:
-        images, labels, indices = self["images"], self["labels"].numpy(), self["indices"].numpy()
-        maps = self["colour_maps"].numpy() if "colour_maps" in self else None
+        plain = {name: value.numpy() if isinstance(value, Tensor) else value for name, value in self.items()
+                 if name != "images"}  # fmt: skip
+        images, labels, indices = self["images"], plain.pop("labels"), plain.pop("indices")
         if self.memory is None or self.slot is None:
-            return _batch, (images.permute(0, 2, 3, 1), labels, indices, maps)
-        return _received, (self.memory.number, self.slot, images.shape[-1], labels, indices, maps)
+            return _batch, (images.permute(0, 2, 3, 1), labels, indices, plain)
+        return _received, (self.memory.number, self.slot, images.shape[-1], labels, indices, plain)
 
 
 def _received(
@@ -149,18 +151,18 @@ def _received(
     image_size: int,
     labels: NDArray[np.int64],
     indices: NDArray[np.int64],
-    maps: NDArray[np.float32] | None,
+    others: Mapping[str, Any],
 ) -> ClassificationBatch:
     pixels = _memories[number].lend(slot, len(labels), image_size)
-    return _batch(torch.from_numpy(pixels), labels, indices, maps)
+    return _batch(torch.from_numpy(pixels), labels, indices, others)
 
 
 def _batch(
-    pixels: Tensor, labels: NDArray[np.int64], indices: NDArray[np.int64], maps: NDArray[np.float32] | None
+    pixels: Tensor, labels: NDArray[np.int64], indices: NDArray[np.int64], others: Mapping[str, Any]
 ) -> ClassificationBatch:
     batch = ClassificationBatch(
         images=pixels.permute(0, 3, 1, 2), labels=torch.from_numpy(labels), indices=torch.from_numpy(indices)
     )
-    if maps is not None:
-        batch["colour_maps"] = torch.from_numpy(maps)
+    for name, value in others.items():
+        cast("dict[str, Any]", batch)[name] = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
     return batch

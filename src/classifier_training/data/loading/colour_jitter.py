@@ -98,10 +98,3 @@ def mean_greys(images: Tensor) -> NDArray[np.float64]:
     means = rows.mean(1).numpy().reshape(len(images), -1, 3).mean(axis=1, dtype=np.float64)
     greys: NDArray[np.float64] = means @ _GREY
     return greys
-
-
-def colour_before(colour_map: NDArray[np.float32]) -> list[int]:
-    """The RGB colour in [0, 255] that a map (3, 4) turns into the mean colour, or the nearest one that there is."""
-    matrix, added = np.split(colour_map.astype(np.float64), [3], axis=1)
-    levels = np.linalg.pinv(matrix) @ -added[:, 0]
-    return [round(level) for level in levels.clip(0, 255).tolist()]

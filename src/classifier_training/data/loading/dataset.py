@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from torch.utils.data import Dataset
 
 from classifier_training.data.cache.slots import stored_size
 from classifier_training.data.loading.batch_memory import BatchMemory, make_batch
+from classifier_training.data.loading.erasing import RandomErasing
+from classifier_training.data.loading.mixing import BatchMixer
 from classifier_training.data.loading.randomness import Randomness
 from classifier_training.data.loading.resampling import reduced
 from classifier_training.data.loading.transforms import TrainTransform
@@ -92,6 +94,7 @@ class TrainDataset(ImageDataset):
         cache: Holds images as ``reduce_to`` makes them; None: every image is decoded.
         reduce_to: Shorter side that images are reduced to before the random crop, pixels; None: not reduced.
         decoding: What to do about large, transparent and deep images.
+        mixer: Decides how batches are mixed; None: they are not.
 
     Raises:
         ValueError: There is a cache, but images are not reduced: how much of a JPEG is decoded then depends on the
@@ -108,6 +111,7 @@ class TrainDataset(ImageDataset):
         cache: Cache | None = None,
         reduce_to: int | None = None,
         decoding: Decoding = DEFAULT,
+        mixer: BatchMixer | None = None,
     ) -> None:
         if cache is not None and reduce_to is None:
             raise ValueError("a cache of training images needs reduce_to, the size that they are kept in")
@@ -115,18 +119,35 @@ class TrainDataset(ImageDataset):
         self.transform = transform
         self.seed = seed
         self.reduce_to = reduce_to
+        self.mixer = mixer
+        share = transform.config.random_erasing
+        self.erasing = RandomErasing(share, seed) if share > 0 else None
 
     def __getitems__(self, samples: SampledIndices) -> ClassificationBatch:
         """One batch: images uint8 (B, 3, S, S), channels last, and their colour maps."""
         randoms = self.transform.randoms(self.seed, samples.epoch, samples.positions)
 
-        def fill(pixels: Tensor) -> NDArray[np.float32] | None:
+        def fill(pixels: Tensor) -> dict[str, Any]:
             images = pixels.permute(0, 3, 1, 2)
             for number, position in enumerate(samples.indices.tolist()):
                 self._write(position, randoms[number], images[number : number + 1])
-            return self.transform.finish(pixels, randoms)
+            maps = self.transform.finish(pixels, randoms)
+            on_device = {} if maps is None else {"colour_maps": maps}
+            return on_device | self._of_positions(samples)
 
         return make_batch(self.memory, self.image_size, self.labels[samples.indices], samples.indices, fill)
+
+    def _of_positions(self, samples: SampledIndices) -> dict[str, Any]:
+        """What the device is to do with a batch besides its colours: it follows from the positions alone."""
+        todo: dict[str, Any] = {}
+        if self.erasing is not None:
+            todo["erased"] = self.erasing.rectangles(samples.epoch, samples.positions, self.image_size)
+        if self.mixer is not None and len(samples):
+            first = int(samples.positions[0])
+            mix = self.mixer.sample(samples.epoch, first, len(samples), self.image_size)
+            if mix is not None:
+                todo["mix"] = mix
+        return todo
 
     def _write(self, position: int, random: Randomness, output: Tensor) -> None:
         short_side = self.reduce_to
@@ -172,10 +193,11 @@ class EvaluationDataset(ImageDataset):
         """One batch: images uint8 (B, 3, S, S), channels last."""
         indices = np.asarray(positions, np.int64)
 
-        def fill(pixels: Tensor) -> None:
+        def fill(pixels: Tensor) -> dict[str, Any]:
             squares = pixels.numpy()
             for number, position in enumerate(indices.tolist()):
                 squares[number] = self._square(position)
+            return {}
 
         return make_batch(self.memory, self.image_size, self.labels[indices], indices, fill)
 

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from classifier_training.data.loading.erasing import erase
+from classifier_training.data.loading.mixing import mix_images, mix_labels
 from classifier_training.types import ClassificationBatch, Preprocessing
 
 _MAX_KEPT: Final = 3
@@ -22,9 +24,10 @@ _PIXELS_A_ROW: Final = 8
 
 
 def normalize_batch(batch: ClassificationBatch, preprocessing: Preprocessing) -> ClassificationBatch:
-    """Normalises the images of a batch that came from a loader as uint8; leaves any other batch as it is.
+    """Makes a batch that came from a loader as uint8 the model's input; leaves any other batch as it is.
 
-    Training images whose colours are jittered bring maps, which normalise as well.
+    Training images whose colours are jittered bring maps, which normalise as well. What is to be erased of them is,
+    and they are mixed with each other, if the loader has decided so.
     """
     if batch["images"].dtype != torch.uint8:
         return batch
@@ -32,7 +35,12 @@ def normalize_batch(batch: ClassificationBatch, preprocessing: Preprocessing) ->
         images = apply_colour_maps(batch["images"], batch["colour_maps"])
     else:
         images = normalize_images(batch["images"], preprocessing)
-    return ClassificationBatch(images=images, labels=batch["labels"], indices=batch["indices"])
+    labels = batch["labels"]
+    if "erased" in batch:
+        erase(images, batch["erased"])
+    if "mix" in batch:
+        images, labels = mix_images(images, batch["mix"]), mix_labels(labels, batch["mix"])
+    return ClassificationBatch(images=images, labels=labels, indices=batch["indices"])
 
 
 def normalize_images(images: Tensor, preprocessing: Preprocessing) -> Tensor:

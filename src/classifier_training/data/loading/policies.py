@@ -18,8 +18,9 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-AUGMENTATION: Final = 2
-"""Version of the augmentation, which a checkpoint records: raised when images get other colours or turns."""
+AUGMENTATION: Final = 3
+"""Version of the augmentation, which a checkpoint records: 2 jitters colours and turns images in another way than 1
+does, 3 erases other parts."""
 MAX_MAGNITUDE: Final = 30
 """The strongest magnitude of RandAugment."""
 _LEVELS: Final = np.linspace(0, 1, MAX_MAGNITUDE + 1)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from classifier_training.seeding import mix_seed
 
 _NUM_TRIES: Final = 10  # as torchvision
-_AREA, _RATIO, _LEFT, _TOP, _HFLIP, _VFLIP, _SEED = 0, _NUM_TRIES, 2 * _NUM_TRIES, 21, 22, 23, 24
+_AREA, _RATIO, _LEFT, _TOP, _HFLIP, _VFLIP, _POLICY = 0, _NUM_TRIES, 2 * _NUM_TRIES, 21, 22, 23, 24
 _JITTER: Final = slice(25, 28)
 # A whole number of Philox blocks, so that every sample begins with one of its own.
 _BLOCK: Final = 4
@@ -53,14 +53,9 @@ class Randomness:
         self._more = more
 
     @property
-    def seed(self) -> int:
-        """Seed in [0, 2⁵³) for what uses a generator of its own."""
-        return int(self._uniforms[_SEED] * 2**53)
-
-    @property
     def policy(self) -> float:
         """The number that decides about the operations of a policy."""
-        return self._uniforms[_SEED]
+        return self._uniforms[_POLICY]
 
     @property
     def jitter(self) -> Sequence[float]:
@@ -129,16 +124,19 @@ def random_uniforms(seed: int, epoch: int, positions: NDArray[np.int64]) -> list
     Returns:
         n rows for `Randomness`.
     """
-    return _uniforms(mix_seed(seed, epoch), positions, _NUM_BLOCKS)
+    return uniforms_at(mix_seed(seed, epoch), positions, _NUM_BLOCKS).tolist()
 
 
 def more_uniforms(seed: int, epoch: int, positions: NDArray[np.int64]) -> list[list[float]]:
     """Further numbers of each sample, independent of those of `random_uniforms`; arguments as of that."""
-    return _uniforms(mix_seed(seed, epoch, _MORE), positions, _NUM_MORE_BLOCKS)
+    return uniforms_at(mix_seed(seed, epoch, _MORE), positions, _NUM_MORE_BLOCKS).tolist()
 
 
-def _uniforms(key: int, positions: NDArray[np.int64], num_blocks: int) -> list[list[float]]:
-    """Rows of numbers by position; Philox jumps to any of them at once, so no sample depends on the others."""
+def uniforms_at(key: int, positions: NDArray[np.int64], num_blocks: int) -> NDArray[np.float64]:
+    """Rows of numbers by position, float64 (n, 4 * num_blocks).
+
+    Philox jumps to any position at once, so no sample depends on the others.
+    """
     philox = np.random.Philox(key=key)
     generator = np.random.Generator(philox)
     uniforms = np.empty((len(positions), _BLOCK * num_blocks))
@@ -148,4 +146,4 @@ def _uniforms(key: int, positions: NDArray[np.int64], num_blocks: int) -> list[l
         philox.advance((int(positions[start]) - position) * num_blocks)
         generator.random(out=uniforms[start:stop])
         position = int(positions[stop - 1]) + 1
-    return uniforms.tolist()
+    return uniforms

@@ -7,19 +7,15 @@ each image gets a map, which is applied where the batch is normalised. The evalu
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms import v2
 
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.loading.augmix import AugMix, mix
-from classifier_training.data.loading.colour_jitter import ColourJitter, colour_before, mean_greys
+from classifier_training.data.loading.colour_jitter import ColourJitter, mean_greys
 from classifier_training.data.loading.colour_operations import apply_colour_operations
 from classifier_training.data.loading.policies import (
     AffineMap,
@@ -36,10 +32,10 @@ from classifier_training.types import Preprocessing
 
 
 class TrainTransform:
-    """Random resized crop, flips, policy and colour augmentation, random erasing.
+    """Random resized crop, flips, policy and colour augmentation.
 
     Args:
-        preprocessing: Input size, interpolation, and the mean colour that erased parts get.
+        preprocessing: Input size, interpolation, and the normalisation that colour maps hold.
         config: Strength of every augmentation.
     """
 
@@ -58,10 +54,6 @@ class TrainTransform:
         self.jitter: ColourJitter | None = None
         if config.color_jitter > 0 or config.hue > 0 or self.may_be_grey:
             self.jitter = ColourJitter(config.color_jitter, preprocessing, config.hue)
-        self.mean_colour = [round(255 * value) for value in preprocessing.mean]
-        self.erasing: Any = None
-        if config.random_erasing > 0:
-            self.erasing = v2.RandomErasing(config.random_erasing, value=self.mean_colour, inplace=True)
 
     def randoms(self, seed: int, epoch: int, positions: NDArray[np.int64]) -> list[Randomness]:
         """The random numbers of samples; arguments as of `random_uniforms`."""
@@ -122,28 +114,21 @@ class TrainTransform:
             apply_colour_operations(operations, square)
 
     def finish(self, squares: Tensor, randoms: Sequence[Randomness]) -> NDArray[np.float32] | None:
-        """Erases parts of a batch's images, and decides how their colours are jittered.
+        """Decides how the colours of a batch's images are jittered.
 
         Args:
-            squares: uint8 (B, S, S, 3), changed.
+            squares: uint8 (B, S, S, 3).
             randoms: The random numbers of each sample.
 
         Returns:
             float32 (B, 3, 4), as of `ClassificationBatch`; None: colours are not jittered.
         """
-        maps = None
-        if self.jitter is not None:
-            hues = np.array([random.hue for random in randoms]) if self.config.hue > 0 else None
-            are_grey = np.array([self._is_grey(random) for random in randoms]) if self.may_be_grey else None
-            jitter = np.array([random.jitter for random in randoms])
-            maps = self.jitter.colour_maps(jitter, mean_greys(squares), hues, are_grey)
-        if self.erasing is not None:
-            for number, random in enumerate(randoms):
-                # what is erased has the mean colour in the model's input
-                self.erasing.value = self.mean_colour if maps is None else colour_before(maps[number])
-                with seeded(random.seed):
-                    self.erasing(squares[number].permute(2, 0, 1))
-        return maps
+        if self.jitter is None:
+            return None
+        hues = np.array([random.hue for random in randoms]) if self.config.hue > 0 else None
+        are_grey = np.array([self._is_grey(random) for random in randoms]) if self.may_be_grey else None
+        jitter = np.array([random.jitter for random in randoms])
+        return self.jitter.colour_maps(jitter, mean_greys(squares), hues, are_grey)
 
     def _is_grey(self, random: Randomness) -> bool:
         """Whether an image loses its colours, by its probability or as the operation of 3-Augment."""
@@ -167,17 +152,6 @@ def _square(output: Tensor) -> NDArray[np.uint8]:
     """The memory of uint8 (1, 3, S, S), channels last, as (S, S, 3)."""
     square: NDArray[np.uint8] = output[0].permute(1, 2, 0).numpy()
     return square
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seeds torch's global generator, which torchvision uses, and restores its state afterwards."""
-    state = torch.default_generator.get_state()
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.default_generator.set_state(state)
 
 
 def _translate(square: NDArray[np.uint8], affine: AffineMap) -> None:

@@ -106,9 +106,9 @@ def test_in_the_main_process_a_batch_has_memory_of_its_own() -> None:
     memory, labels = make_memory(), np.array([5, 6], np.int64)
     maps = np.ones((2, 3, 4), np.float32)
 
-    def fill(pixels: Tensor) -> NDArray[np.float32]:
+    def fill(pixels: Tensor) -> dict[str, NDArray[np.float32]]:
         pixels.copy_(torch.arange(3))
-        return maps
+        return {"colour_maps": maps}
 
     batch = make_batch(memory, 4, labels, labels + 1, fill)
 

@@ -92,7 +92,9 @@ def assert_same(one: ClassificationBatch, other: ClassificationBatch) -> None:
     assert torch.equal(one["images"], other["images"])
     assert torch.equal(one["labels"], other["labels"])
     assert torch.equal(one["indices"], other["indices"])
-    assert torch.equal(one.get("colour_maps", torch.empty(0)), other.get("colour_maps", torch.empty(0)))
+    for name in ("colour_maps", "erased"):
+        assert torch.equal(one.get(name, torch.empty(0)), other.get(name, torch.empty(0)))
+    assert one.get("mix") == other.get("mix")
 
 
 # -- training ----------------------------------------------------------------------------------------------------
@@ -101,7 +103,7 @@ def assert_same(one: ClassificationBatch, other: ClassificationBatch) -> None:
 def test_a_batch_holds_images_labels_and_positions(tmp_path: Path) -> None:
     batch = make_train_dataset(tmp_path).__getitems__(sampled([3, 0, 3], [7, 8, 9]))
 
-    assert set(batch) == ClassificationBatch.__required_keys__
+    assert set(batch) == ClassificationBatch.__required_keys__ - {"mix"}
     assert (batch["images"].shape, batch["images"].dtype) == ((3, 3, 16, 16), torch.uint8)
     assert batch["images"].is_contiguous(memory_format=torch.channels_last)
     assert (batch["labels"].tolist(), batch["labels"].dtype) == ([1, 0, 1], torch.int64)

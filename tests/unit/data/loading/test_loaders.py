@@ -21,6 +21,7 @@ from classifier_training.data.loading.loaders import (
     loader_options,
     train_loader,
 )
+from classifier_training.data.loading.mixing import BatchMixer
 from classifier_training.data.loading.normalize import normalize_batch
 from classifier_training.data.loading.transforms import TrainTransform
 from classifier_training.data.sampling.batches import EpochBatchSampler
@@ -40,6 +41,8 @@ STRONG = DataConfig(
     grayscale=0.2,
     gaussian_blur=0.5,
     random_erasing=0.5,
+    mixup=0.8,
+    mix_prob=0.7,
 )
 needs_fork = pytest.mark.skipif(
     torch.multiprocessing.get_start_method() != "fork", reason="memory is shared by forking only"
@@ -59,7 +62,8 @@ def make_records(root: Path, count: int) -> list[ImageRecord]:
 def make_train_loader(
     root: Path, num_workers: int, count: int = 60, normalization: Preprocessing | None = None, **options: Any
 ) -> BatchLoader:
-    dataset = TrainDataset(make_records(root, count), np.arange(count) % 7, TrainTransform(SMALL, STRONG), 0)
+    transform, mixer = TrainTransform(SMALL, STRONG), BatchMixer(STRONG, 7, seed=0)
+    dataset = TrainDataset(make_records(root, count), np.arange(count) % 7, transform, 0, mixer=mixer)
     batches = EpochBatchSampler(ShuffleSampler(count, 0), 4)
     num_epochs = options.pop("num_epochs", None)
     if not options:
@@ -82,7 +86,9 @@ def assert_same(batches: list[ClassificationBatch], expected: list[Classificatio
         assert torch.equal(one["labels"], other["labels"])
         assert torch.equal(one["indices"], other["indices"])
         assert one.keys() == other.keys()
-        assert torch.equal(one.get("colour_maps", torch.empty(0)), other.get("colour_maps", torch.empty(0)))
+        for name in ("colour_maps", "erased"):
+            assert torch.equal(one.get(name, torch.empty(0)), other.get(name, torch.empty(0)))
+        assert one.get("mix") == other.get("mix")
 
 
 def num_taken(loader: BatchLoader) -> int:
