@@ -28,11 +28,17 @@ from classifier_training.pages.caveats import caveats
 from classifier_training.pages.read.run_data import read_run
 from classifier_training.run.folder import RunFolder
 
-# everything that a resume could get wrong: draws, dropout, gradients in the making, a schedule, a frozen backbone
+# everything that a resume could get wrong: draws, dropout, gradients in the making, a schedule, a frozen backbone,
+# images that are mixed, erased, repeated and resized by their position
 SETTINGS = (
     *TINY,
     "data.batch_size=2",
     "data.balance=sampler",
+    "data.mixup=0.4",
+    "data.cutmix=1.0",
+    "data.random_erasing=0.5",
+    "data.repeated_augmentation=2",
+    "data.progressive_size=0.5",
     "model.drop_rate=0.3",
     "model.freeze_epochs=1",
     "trainer.max_epochs=3",

@@ -21,12 +21,14 @@ from classifier_training.data.loading.loaders import evaluation_loader, num_load
 from classifier_training.data.loading.mixing import BatchMixer
 from classifier_training.data.loading.normalize import normalize_batch
 from classifier_training.data.loading.policies import AUGMENTATION
+from classifier_training.data.loading.sizes import TrainingSizes
 from classifier_training.data.loading.transforms import TrainTransform
 from classifier_training.data.photos import Photos, load_photos
 from classifier_training.data.sampling.batches import EpochBatchSampler
 from classifier_training.data.sampling.counts import SampleLog, batches_seen
 from classifier_training.data.sampling.evaluation import keep_shared
-from classifier_training.data.sampling.sampler import ShuffleSampler, TrackingWeightedRandomSampler
+from classifier_training.data.sampling.repeated import RepeatedSampler
+from classifier_training.data.sampling.sampler import EpochSampler, ShuffleSampler, TrackingWeightedRandomSampler
 from classifier_training.data.sampling.weights import class_weights, weights_by_name
 from classifier_training.data.settings import merged_preprocessing, with_settings
 from classifier_training.errors import CheckpointError, DataError
@@ -223,7 +225,8 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             cache=None if train_cache is None else train_cache.cache,
             reduce_to=reduced_side(self.config, self.preprocessing),
             decoding=self._decoding,
-            mixer=self._mixer(),
+            mixer=BatchMixer.of(self.config, self.num_classes, self.seed, self._num_epochs()),
+            sizes=TrainingSizes.of(self.config, self.preprocessing, self._num_epochs()),
         )
         loader = train_loader(
             dataset,
@@ -257,19 +260,16 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             self._caches.close()
             self._caches = None
 
-    def _mixer(self) -> BatchMixer | None:
-        config, num_epochs = self.config, self._num_epochs()
-        if not (config.mixup or config.cutmix):
-            return None
-        first_unmixed = None if num_epochs is None else num_epochs - config.mix_off_epochs
-        return BatchMixer(config, self.num_classes, self.seed, first_unmixed_epoch=first_unmixed)
-
     def _loader_normalization(self) -> Preprocessing | None:
         """A running Trainer calls `on_after_batch_transfer`; otherwise batches are normalised already."""
         is_running = self.trainer is not None and self.trainer.state.status == TrainerStatus.RUNNING
         return None if is_running else self.preprocessing
 
-    def _train_sampler(self) -> TrackingWeightedRandomSampler | ShuffleSampler:
+    def _train_sampler(self) -> EpochSampler:
+        sampler, num_repeats = self._sampler_of_images(), self.config.repeated_augmentation
+        return sampler if num_repeats == 1 else RepeatedSampler(sampler, num_repeats)
+
+    def _sampler_of_images(self) -> TrackingWeightedRandomSampler | ShuffleSampler:
         weights, num_samples = self.photos.weights("train"), len(self.photos.rows["train"])
         if self.config.balance == "sampler":
             by_class = np.asarray(self.class_weights())[self.photos.labels("train")]

@@ -44,7 +44,7 @@ def merged_preprocessing(preprocessing: Preprocessing | None, config: DataConfig
     """The given preprocessing, unless the settings contradict it, else the usual one with the settings in it."""
     decoding = config.decoding
     wanted = {
-        "image_size": config.image_size,
+        "image_size": config.evaluation_size,
         "crop_pct": config.crop_pct,
         "background": decoding.background,
         "integer_range": decoding.integer_range,

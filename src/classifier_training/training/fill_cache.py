@@ -77,7 +77,7 @@ def prepare_cache(
         raise ConfigError(f"{', '.join(ignored)} has no effect here: the images are stored in --to; leave it out")
     config = load_config(read_overrides(given, target))
     check_backbone_name(config.model.name)
-    preprocessing = backbone_preprocessing(config.model.name, config.data.image_size, config.data.crop_pct)
+    preprocessing = backbone_preprocessing(config.model.name, config.data.evaluation_size, config.data.crop_pct)
     preprocessing = preprocessing.decoded_as(config.data.decoding)
     found = load_photos(config.data, config.seed, checking)
     with contextlib.closing(open_caches(found, config.data, preprocessing)) as caches:

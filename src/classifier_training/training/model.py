@@ -5,12 +5,14 @@ from __future__ import annotations
 import lightning
 
 from classifier_training.data.datamodule import ImageFolderDataModule
+from classifier_training.data.loading.sizes import TrainingSizes
 from classifier_training.errors import ConfigError
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.batch_of_one import batch_of_one
 from classifier_training.models.settings import ModelSettings
 from classifier_training.models.weights import load_starting_weights
 from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.images import check_training_sizes
 from classifier_training.training.plan import Plan
 
 
@@ -27,13 +29,16 @@ def build_model(plan: Plan, terminal: Terminal) -> BaseClassificationModel:
         class_counts=counts if config.data.balance == "logit_adjustment" else None,
         class_weights=data.class_weights() if config.data.balance == "loss_weights" else None,
     )
-    _check_batch_size(plan, model, terminal)
+    sizes = TrainingSizes.of(config.data, plan.preprocessing, config.trainer.num_epochs).distinct()
+    others = [size for size in sizes if size != plan.preprocessing.image_size]
+    check_training_sizes(model.backbone, config.model.name, others, plan.preprocessing.image_size)
+    _check_batch_size(plan, model, terminal, min(sizes))
     if plan.weights and plan.weights.at_hub is None:
         terminal.info(load_starting_weights(model.backbone, config.model.name, plan.weights))
     return model
 
 
-def _check_batch_size(plan: Plan, model: BaseClassificationModel, terminal: Terminal) -> None:
+def _check_batch_size(plan: Plan, model: BaseClassificationModel, terminal: Terminal, image_size: int) -> None:
     """Refuses, or warns of, batches of one image for BatchNorm, before anything is written.
 
     Raises:
@@ -44,7 +49,7 @@ def _check_batch_size(plan: Plan, model: BaseClassificationModel, terminal: Term
     share = len(plan.photos.rows["train"]) // max(1, devices * config.trainer.num_nodes)
     if min(config.data.batch_size, share) > 1 or config.model.freeze_norm_stats:
         return
-    outcome = batch_of_one(model.backbone, plan.preprocessing.image_size)
+    outcome = batch_of_one(model.backbone, image_size)
     cause = f"data.batch_size={config.data.batch_size}"
     cause = cause if config.data.batch_size == 1 else f"{cause} with {share} training image(s) a device"
     way_out = "set data.batch_size=2 or more, or keep the statistics with model.freeze_norm_stats=true"

@@ -27,6 +27,7 @@ from classifier_training.run.place import ALONE, Place
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import check_trackers
 from classifier_training.training.devices import decide_place
+from classifier_training.training.images import describe_images
 from classifier_training.training.step_rows import describe_curve, describe_optimizer
 from classifier_training.training.weights import decide_weights, describe_source, starts_from_weights, warn_of_missing
 from classifier_training.types import Preprocessing
@@ -92,7 +93,7 @@ def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE, 
     check_shared_memory(loaders.count * place.num_devices)
     if loaders.notice is not None:
         warnings.warn(loaders.notice, stacklevel=2)  # once, whoever makes loaders after this
-    preprocessing = backbone_preprocessing(config.model.name, config.data.image_size, config.data.crop_pct)
+    preprocessing = backbone_preprocessing(config.model.name, config.data.evaluation_size, config.data.crop_pct)
     preprocessing = preprocessing.decoded_as(config.data.decoding)
     with (
         terminal.progress("looking for photos", "folders") as scanning,
@@ -163,6 +164,7 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
         f" mean {prepared.mean}, std {prepared.std}",
         "training": f"{_counted(config.trainer.num_epochs, 'epoch')} of {batches},"
         f" batch size {data.batch_size}{accumulation}, {devices}, {config.trainer.precision}",
+        **describe_images(data, prepared, config.trainer.num_epochs),
         "loading": f"{_counted(loaders.count, 'process', 'processes')}{each}: {loaders.reason}",
         "schedule": _schedule(config),
         "optimizer": describe_optimizer(config.optimizer),
@@ -209,7 +211,7 @@ def _decide(
     }
     data = {
         "root": photos.root,
-        "image_size": preprocessing.image_size,
+        "image_size": backbone_preprocessing(config.model.name).image_size,
         "crop_pct": preprocessing.crop_pct,
         "cache_size": reduced_side(config.data, preprocessing),
     }

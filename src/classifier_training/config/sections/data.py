@@ -20,6 +20,7 @@ from classifier_training.config.section import (
 )
 from classifier_training.config.sections.augmentation import AugmentationConfig
 from classifier_training.config.sections.mixing import MixingConfig
+from classifier_training.config.sections.sizes import SizesConfig
 from classifier_training.types import Decoding, OnBadImage, OnGroupOverlap
 
 _COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "gray": (128, 128, 128)}
@@ -144,5 +145,10 @@ class PhotosConfig(Section):
             yield ("balance_weighting", "balance"), "manual weights are used by balance=sampler or loss_weights only"
 
 
-class DataConfig(MixingConfig, AugmentationConfig, PhotosConfig):
-    """The photos, how they are split, read, balanced, augmented and mixed."""
+class DataConfig(SizesConfig, MixingConfig, AugmentationConfig, PhotosConfig):
+    """The photos, how they are split, read, balanced, resized, augmented and mixed."""
+
+    @property
+    def evaluation_size(self) -> int | None:
+        """Input side of everything but the training; None: the backbone's own."""
+        return self.test_image_size or self.image_size

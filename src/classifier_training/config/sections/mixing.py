@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from classifier_training.config.section import Fraction, NonNegativeFloat, NonNegativeInt, Section
+from classifier_training.config.section import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt, Section
 
 
 class MixingConfig(Section):
@@ -18,4 +18,7 @@ class MixingConfig(Section):
     )
     mix_prob: Fraction = Field(1.0, description="probability that a batch is mixed, where mixup or cutmix is on")
     mix_switch_prob: Fraction = Field(0.5, description="probability of CutMix instead of mixup, where both are on")
+    repeated_augmentation: PositiveInt = Field(
+        1, description="how often an epoch samples an image, each time augmented in another way; epochs stay as long"
+    )
     mix_off_epochs: NonNegativeInt = Field(0, description="last epochs in which nothing is mixed")

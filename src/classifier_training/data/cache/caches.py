@@ -66,7 +66,7 @@ def reduced_side(config: DataConfig, preprocessing: Preprocessing) -> int | None
     """Shorter side that training images are reduced to before the random crop; None: they are not."""
     if config.cache_size == "original":
         return None
-    return config.cache_size or int(preprocessing.image_size / DEFAULT_CROP_SHARE)
+    return config.cache_size or int(max(preprocessing.image_size, config.image_size or 0) / DEFAULT_CROP_SHARE)
 
 
 def open_caches(photos: Photos, config: DataConfig, preprocessing: Preprocessing) -> Caches:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from classifier_training.data.loading.erasing import RandomErasing
 from classifier_training.data.loading.mixing import BatchMixer
 from classifier_training.data.loading.randomness import Randomness
 from classifier_training.data.loading.resampling import reduced
+from classifier_training.data.loading.sizes import CentredTransform, TrainingSizes
 from classifier_training.data.loading.transforms import TrainTransform
 from classifier_training.data.sampling.batches import SampledIndices
 from classifier_training.imaging.decode import DEFAULT, decode_image, read_image_bytes
@@ -95,6 +97,7 @@ class TrainDataset(ImageDataset):
         reduce_to: Shorter side that images are reduced to before the random crop, pixels; None: not reduced.
         decoding: What to do about large, transparent and deep images.
         mixer: Decides how batches are mixed; None: they are not.
+        sizes: The size of the images of each epoch; None: always that of ``transform``.
 
     Raises:
         ValueError: There is a cache, but images are not reduced: how much of a JPEG is decoded then depends on the
@@ -112,11 +115,15 @@ class TrainDataset(ImageDataset):
         reduce_to: int | None = None,
         decoding: Decoding = DEFAULT,
         mixer: BatchMixer | None = None,
+        sizes: TrainingSizes | None = None,
     ) -> None:
         if cache is not None and reduce_to is None:
             raise ValueError("a cache of training images needs reduce_to, the size that they are kept in")
-        super().__init__(records, labels, transform.image_size, cache, decoding)
+        largest = transform.image_size if sizes is None else max(sizes.distinct())
+        super().__init__(records, labels, largest, cache, decoding)
         self.transform = transform
+        self.sizes = sizes
+        self._transforms: dict[tuple[int, bool], TrainTransform] = {}
         self.seed = seed
         self.reduce_to = reduce_to
         self.mixer = mixer
@@ -125,43 +132,54 @@ class TrainDataset(ImageDataset):
 
     def __getitems__(self, samples: SampledIndices) -> ClassificationBatch:
         """One batch: images uint8 (B, 3, S, S), channels last, and their colour maps."""
-        randoms = self.transform.randoms(self.seed, samples.epoch, samples.positions)
+        transform = self._transform_of(samples.epoch)
+        randoms = transform.randoms(self.seed, samples.epoch, samples.positions)
 
         def fill(pixels: Tensor) -> dict[str, Any]:
             images = pixels.permute(0, 3, 1, 2)
             for number, position in enumerate(samples.indices.tolist()):
-                self._write(position, randoms[number], images[number : number + 1])
-            maps = self.transform.finish(pixels, randoms)
+                self._write(position, transform, randoms[number], images[number : number + 1])
+            maps = transform.finish(pixels, randoms)
             on_device = {} if maps is None else {"colour_maps": maps}
-            return on_device | self._of_positions(samples)
+            return on_device | self._of_positions(samples, transform.image_size)
 
-        return make_batch(self.memory, self.image_size, self.labels[samples.indices], samples.indices, fill)
+        return make_batch(self.memory, transform.image_size, self.labels[samples.indices], samples.indices, fill)
 
-    def _of_positions(self, samples: SampledIndices) -> dict[str, Any]:
+    def _transform_of(self, epoch: int) -> TrainTransform:
+        """The augmentation for the size of an epoch's images."""
+        if self.sizes is None:
+            return self.transform
+        size, is_final = self.sizes.at(epoch), self.sizes.is_final(epoch)
+        if (size, is_final) not in self._transforms:
+            kind = CentredTransform if is_final else TrainTransform
+            preprocessing = replace(self.transform.preprocessing, image_size=size)
+            self._transforms[size, is_final] = kind(preprocessing, self.transform.config)
+        return self._transforms[size, is_final]
+
+    def _of_positions(self, samples: SampledIndices, image_size: int) -> dict[str, Any]:
         """What the device is to do with a batch besides its colours: it follows from the positions alone."""
         todo: dict[str, Any] = {}
         if self.erasing is not None:
-            todo["erased"] = self.erasing.rectangles(samples.epoch, samples.positions, self.image_size)
+            todo["erased"] = self.erasing.rectangles(samples.epoch, samples.positions, image_size)
         if self.mixer is not None and len(samples):
-            first = int(samples.positions[0])
-            mix = self.mixer.sample(samples.epoch, first, len(samples), self.image_size)
+            mix = self.mixer.sample(samples.epoch, int(samples.positions[0]), len(samples), image_size)
             if mix is not None:
                 todo["mix"] = mix
         return todo
 
-    def _write(self, position: int, random: Randomness, output: Tensor) -> None:
+    def _write(self, position: int, transform: TrainTransform, random: Randomness, output: Tensor) -> None:
         short_side = self.reduce_to
         if short_side is not None:
             pixels = self._cached(
-                position, lambda: reduce_image(self._open(position), short_side, self.transform.interpolation)
+                position, lambda: reduce_image(self._open(position), short_side, transform.interpolation)
             )
-            crop = self.transform.crop((pixels.shape[1], pixels.shape[0]), random)
+            crop = transform.crop((pixels.shape[1], pixels.shape[0]), random)
         else:
             image = self._open(position)
-            whole = self.transform.crop(image.size, random)
-            shrink = self.transform.shrink(whole)
+            whole = transform.crop(image.size, random)
+            shrink = transform.shrink(whole)
             pixels, crop = image.decode(shrink), whole.shrunk(shrink)
-        self.transform(crop.of(pixels), random, output)
+        transform(crop.of(pixels), random, output)
 
     def _open(self, position: int) -> EncodedImage:
         record = self.records[position]

@@ -18,13 +18,15 @@ Letters: B batch size, K number of classes, S image size.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from classifier_training.config.schema import DataConfig
 from classifier_training.config.sections.mixing import MixingConfig
+from classifier_training.errors import ConfigError
 from classifier_training.seeding import mix_seed
 from classifier_training.types import Mix
 
@@ -57,6 +59,34 @@ class BatchMixer:
         self.seed = seed
         self.first_unmixed_epoch = first_unmixed_epoch
         self.num_repeats = num_repeats
+
+    @classmethod
+    def of(cls, config: DataConfig, num_classes: int, seed: int, num_epochs: int | None) -> Self | None:
+        """What mixes the batches of a training.
+
+        Args:
+            config: Settings.
+            num_classes: K.
+            seed: The run's seed.
+            num_epochs: Epochs of the training; None: not known.
+
+        Returns:
+            None: nothing is mixed.
+
+        Raises:
+            ConfigError: The last epochs are not to be mixed, and it is not known which these are.
+        """
+        if not (config.mixup or config.cutmix):
+            return None
+        num_last = max(config.mix_off_epochs, config.final_epochs_at_test_size)
+        if num_epochs is None and num_last:
+            raise ConfigError(
+                f"data.mix_off_epochs={num_last}: it is not known which epochs are the last ones; give the Trainer"
+                " max_epochs"
+            )
+        first_unmixed = None if num_epochs is None else num_epochs - num_last
+        repeats = config.repeated_augmentation
+        return cls(config, num_classes, seed, first_unmixed_epoch=first_unmixed, num_repeats=repeats)
 
     def sample(self, epoch: int, position: int, batch_size: int, image_size: int) -> Mix | None:
         """How a batch is mixed.

@@ -40,6 +40,7 @@ class TrainTransform:
     """
 
     def __init__(self, preprocessing: Preprocessing, config: DataConfig) -> None:
+        self.preprocessing = preprocessing
         self.image_size = preprocessing.image_size
         self.interpolation = preprocessing.interpolation
         self.resize = resize_kernel(preprocessing.interpolation)

@@ -5,7 +5,7 @@ import pickle
 import random
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.helpers.images import make_image, make_pixels
 from tests.helpers.stored_images import make_image_cache
+from torch import Tensor
 
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.image_cache import ImageCache
@@ -93,7 +94,7 @@ def assert_same(one: ClassificationBatch, other: ClassificationBatch) -> None:
     assert torch.equal(one["labels"], other["labels"])
     assert torch.equal(one["indices"], other["indices"])
     for name in ("colour_maps", "erased"):
-        assert torch.equal(one.get(name, torch.empty(0)), other.get(name, torch.empty(0)))
+        assert torch.equal(*(cast("Tensor", batch.get(name, torch.empty(0))) for batch in (one, other)))
     assert one.get("mix") == other.get("mix")
 
 

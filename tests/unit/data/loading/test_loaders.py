@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tests.helpers.images import make_image, make_pixels
+from torch import Tensor
 
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.loading.dataset import EvaluationDataset, TrainDataset
@@ -87,7 +88,7 @@ def assert_same(batches: list[ClassificationBatch], expected: list[Classificatio
         assert torch.equal(one["indices"], other["indices"])
         assert one.keys() == other.keys()
         for name in ("colour_maps", "erased"):
-            assert torch.equal(one.get(name, torch.empty(0)), other.get(name, torch.empty(0)))
+            assert torch.equal(*(cast("Tensor", batch.get(name, torch.empty(0))) for batch in (one, other)))
         assert one.get("mix") == other.get("mix")
 
 
@@ -165,8 +166,9 @@ def test_batches_come_as_uint8_or_normalised(tmp_path: Path, num_workers: int) -
         for one, other in zip(pixels, images, strict=True):
             assert one["images"].dtype == torch.uint8
             assert one["images"].is_contiguous(memory_format=torch.channels_last)
-            assert torch.equal(normalize_batch(one, SMALL)["images"], other["images"])
-            assert torch.equal(one["labels"], other["labels"])
+            normalized = normalize_batch(one, SMALL)
+            assert torch.equal(normalized["images"], other["images"])
+            assert torch.equal(normalized["labels"], other["labels"])
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4])
