@@ -38,6 +38,9 @@ from classifier_training.training.trainer import build_trainer
 pytestmark = LIGHTNING_NOTICES
 
 
+MIXED = {"mixup": 0.4, "cutmix": 1.0, "random_erasing": 0.5, "repeated_augmentation": 2}
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_learnable_photos(tmp_path_factory.mktemp("learnable"))
@@ -48,15 +51,20 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ({"model": {"freeze_epochs": 1, "drop_rate": 0.2}, "trainer": {"accumulate_grad_batches": 2}}, {}),
         (
-            {"report": {"enabled": False}, "data": {"balance": "sampler"}, "loss": {"name": "focal"}},
+            {"report": {"enabled": False}, "data": {"balance": "sampler", **MIXED}, "loss": {"name": "focal"}},
             {"class_weights": [0.0, 1.0]},
         ),
         (
-            {"report": {"enabled": False}, "loss": {"name": "bce"}, "optimizer": {"name": "sgd"}},
+            {"report": {"enabled": False}, "data": MIXED, "loss": {"name": "bce"}, "optimizer": {"name": "sgd"}},
             {"class_weights": [0.5, 1.0]},
         ),
         (
-            {"report": {"enabled": False}, "model": {"freeze_norm_stats": True}, "ema": {"warmup_steps": 3}},
+            {
+                "report": {"enabled": False},
+                "data": MIXED,
+                "model": {"freeze_norm_stats": True},
+                "ema": {"warmup_steps": 3},
+            },
             {"class_counts": [3, 4]},
         ),
     ],
@@ -72,9 +80,7 @@ def test_no_step_of_a_run_waits_for_the_device(
     trainer = build_trainer(RunFolder(tmp_path), plan, Terminal(quiet=True), StopRequests(), Trackers())
     watch = StepWatch()
     cast("Any", trainer).profiler = watch
-    data = ImageFolderDataModule(
-        images, batch_size=2, image_size=IMAGE_SIZE, num_workers=0, balance=config.data.balance
-    )
+    data = ImageFolderDataModule(images, config=config.data, batch_size=2, image_size=IMAGE_SIZE, num_workers=0)
     model = BaseClassificationModel(
         "test_resnet", 2, image_size=IMAGE_SIZE, settings=ModelSettings.from_config(config), **model_options
     )
