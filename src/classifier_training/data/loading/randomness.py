@@ -124,12 +124,14 @@ def random_uniforms(seed: int, epoch: int, positions: NDArray[np.int64]) -> list
     Returns:
         n rows for `Randomness`.
     """
-    return uniforms_at(mix_seed(seed, epoch), positions, _NUM_BLOCKS).tolist()
+    rows: list[list[float]] = uniforms_at(mix_seed(seed, epoch), positions, _NUM_BLOCKS).tolist()
+    return rows
 
 
 def more_uniforms(seed: int, epoch: int, positions: NDArray[np.int64]) -> list[list[float]]:
     """Further numbers of each sample, independent of those of `random_uniforms`; arguments as of that."""
-    return uniforms_at(mix_seed(seed, epoch, _MORE), positions, _NUM_MORE_BLOCKS).tolist()
+    rows: list[list[float]] = uniforms_at(mix_seed(seed, epoch, _MORE), positions, _NUM_MORE_BLOCKS).tolist()
+    return rows
 
 
 def uniforms_at(key: int, positions: NDArray[np.int64], num_blocks: int) -> NDArray[np.float64]:
