@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from classifier_training.inference.predict import predict as predict
     from classifier_training.pages.write import compare as compare
     from classifier_training.pages.write import report as report
+    from classifier_training.training.cross_validate import CrossValidation as CrossValidation
+    from classifier_training.training.cross_validate import cross_validate as cross_validate
     from classifier_training.training.finish import TrainResult as TrainResult
     from classifier_training.training.train import train as train
     from classifier_training.types import ClassificationBatch as ClassificationBatch
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ClassificationBatch": "types",
+    "CrossValidation": "training.cross_validate",
     "Evaluation": "evaluation.evaluate",
     "Prediction": "types",
     "Preprocessing": "types",
     "TrainResult": "training.finish",
     "compare": "pages.write",
+    "cross_validate": "training.cross_validate",
     "evaluate": "evaluation.evaluate",
     "export": "exporters.export",
     "predict": "inference.predict",

@@ -12,11 +12,13 @@ import pytest
 PUBLIC = {
     "classifier_training": [
         "ClassificationBatch",
+        "CrossValidation",
         "Evaluation",
         "Prediction",
         "Preprocessing",
         "TrainResult",
         "compare",
+        "cross_validate",
         "evaluate",
         "export",
         "predict",
@@ -37,7 +39,7 @@ PUBLIC = {
     "classifier_training.exporters": ["export"],
     "classifier_training.inference": ["OnnxClassifier", "predict"],
     "classifier_training.pages": ["compare", "report"],
-    "classifier_training.training": ["TrainResult", "train"],
+    "classifier_training.training": ["CrossValidation", "TrainResult", "cross_validate", "train"],
     "classifier_training.models": ["BaseClassificationModel", "ClassificationLoss", "focal_loss", "load_model"],
     "classifier_training.callbacks": [
         "AtomicCheckpointIO",

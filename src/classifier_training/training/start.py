@@ -13,6 +13,7 @@ from classifier_training.config.schema import Config
 from classifier_training.data.photos import Photos
 from classifier_training.data.splits.file import write_split
 from classifier_training.data.splits.make import SPLIT_RULE
+from classifier_training.errors import ConfigError
 from classifier_training.files.atomic import write_text
 from classifier_training.models.training_checks import check_adjustment, check_warmup
 from classifier_training.run.checkpoint_files import link_or_copy
@@ -75,6 +76,11 @@ def find_start(
     resumed = find_resumed(resume, overrides, config)
     if resumed is None:
         settings = load_config(overrides, file=config)
+        if settings.data.folds is not None and settings.data.fold is None:
+            raise ConfigError(
+                f"data.folds={settings.data.folds} is a run for each fold: call cross_validate(), or choose the fold"
+                " that this run tests on with data.fold=1"
+            )
         check_warmup(settings.scheduler, settings.trainer.num_epochs)
         if settings.data.balance == "logit_adjustment":
             check_adjustment(settings.loss)

@@ -48,6 +48,7 @@ class PhotosConfig(Section):
     fold: PositiveInt | Literal["all"] | None = Field(
         None, description="the fold that this run tests on, from 1; all: a final model of all folds; null: set by folds"
     )
+    refit: bool = Field(False, description="after the folds, train a final model on all their photos")
     balance: Literal["none", "sampler", "loss_weights", "logit_adjustment"] = Field(
         "none", description="correction of class imbalance, exactly one"
     )
@@ -132,8 +133,10 @@ class PhotosConfig(Section):
             yield ("val_fraction", "test_fraction"), "leave no photo for training; their sum must be below 1"
         if self.fold is not None and self.folds is None:
             yield ("fold", "folds"), "a fold needs the number of folds, data.folds=5"
+        if self.refit and self.folds is None:
+            yield ("refit", "folds"), "a final model follows folds, data.folds=5"
         if isinstance(self.fold, int) and self.fold > (self.folds or self.fold):
-            yield ("fold", "folds"), "there is no such fold; the first one is 1"
+            yield ("fold", "folds"), "there is no such fold; they are 1 to data.folds"
         if self.integer_range is not None and self.integer_range[0] >= self.integer_range[1]:
             yield ("integer_range",), "must rise, as [black, white]"
         manual = self.balance_weighting == "manual"

@@ -15,9 +15,11 @@ from classifier_training.pages.read.reading import Reader, plain_value
 from classifier_training.pages.read.run_settings import plain_name, read_settings, setting, shell_command
 from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.read.scored_files import read_scored, scores_of_results
+from classifier_training.results.folds_file import FoldsFile
 from classifier_training.results.results_file import ReplacedBest, Reproduction, ResultsFile
 from classifier_training.run.environment import Environment
 from classifier_training.run.folder import RunFolder, ScoredFolder
+from classifier_training.run.folds_folder import FoldsFolder
 from classifier_training.run.model_info import ModelInfo
 from classifier_training.run.sampler_distribution import SamplerDistribution, read_sampler_distribution
 from classifier_training.run.statistics import Statistics
@@ -74,6 +76,7 @@ class RunData:
         verification: The comparison of the exported file with the model.
         onnx: The exported file.
         train_batch: The figure of the first training batch; None where it is missing.
+        folds: The runs of a cross-validation.
         commands: Shell commands, by ``repeat``, ``resume``, ``evaluate``, ``predict``.
         missing: One sentence for each file that is missing or cannot be read.
     """
@@ -102,6 +105,7 @@ class RunData:
     verification: Verification | None = None
     onnx: OnnxFile | None = None
     train_batch: Path | None = None
+    folds: FoldsFile | None = None
     commands: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
@@ -138,6 +142,7 @@ def _read_evaluation(path: Path, *, with_predictions: bool) -> RunData:
         environment=_read_environment(reader, RunFolder(path)),
         classes=() if scored is None else scored.classes,
         final=scored,
+        folds=reader.record(FoldsFolder(path).summary, FoldsFile),
         missing=tuple(reader.missing),
     )
 

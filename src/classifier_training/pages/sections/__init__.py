@@ -10,6 +10,7 @@ from classifier_training.pages.section import Section
 
 SECTIONS: Final = (
     "verdict",
+    "folds",
     "curves",
     "confusion",
     "classes",
@@ -21,6 +22,8 @@ SECTIONS: Final = (
 )
 """In the order of the page: ``NAME`` is the file ``NAME.py``, whose function ``NAME_section`` makes the section.
 
+It gives None for a page that has no such section.
+
 Its template is ``templates/sections/KEY.html.j2``, where ``KEY`` is `Section.key`.
 """
 
@@ -28,5 +31,6 @@ Its template is ``templates/sections/KEY.html.j2``, where ``KEY`` is `Section.ke
 def sections_of(data: RunData) -> list[Section]:
     """The sections of a report; those of the training are left out of an evaluation."""
     modules = {name: import_module(f"{__name__}.{name}") for name in SECTIONS}
-    sections: list[Section] = [getattr(module, f"{name}_section")(data) for name, module in modules.items()]
+    made: list[Section | None] = [getattr(module, f"{name}_section")(data) for name, module in modules.items()]
+    sections = [section for section in made if section is not None]
     return [section for section in sections if not (section.is_of_training and data.status == "evaluation")]
