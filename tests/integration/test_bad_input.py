@@ -43,7 +43,10 @@ class TestSettings:
         [
             (["data.batchsize=3"], ["data.batchsize=3 (command line): no such setting; did you mean data.batch_size?"]),
             (["optimizer.lr=fast"], ["optimizer.lr=fast (command line): must be a number, above 0"]),
-            (["trainer.max_epochs=0"], ["trainer.max_epochs=0 (command line): must be a whole number, at least 1"]),
+            (
+                ["trainer.max_epochs=0"],
+                ["trainer.max_epochs=0 (command line): must be a whole number, at least 1, or null"],
+            ),
             (
                 ["optimizer.lr=-1", "data.batch_size=many", "ema.dekay=0.9"],
                 [

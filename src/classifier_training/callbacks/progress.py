@@ -17,6 +17,7 @@ from classifier_training.callbacks.throughput import Throughput
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.late_number import LateNumber
 from classifier_training.models.steps import num_accumulated
+from classifier_training.run.time_budget import TimeBudget
 from classifier_training.terminal.terminal import SECONDS_BETWEEN_LINES, Terminal, duration
 
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -34,10 +35,12 @@ class TrainingProgress(lightning.Callback):
     Args:
         terminal: Where messages go.
         throughput: Measures the images per second.
+        budget: The time of a training that has a limit, which says how much is left.
     """
 
-    def __init__(self, terminal: Terminal, throughput: Throughput) -> None:
+    def __init__(self, terminal: Terminal, throughput: Throughput, budget: TimeBudget | None = None) -> None:
         super().__init__()
+        self.budget = budget
         self.terminal = terminal
         self.throughput = throughput
         self._bar: Progress | None = None
@@ -170,6 +173,8 @@ class TrainingProgress(lightning.Callback):
         return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
 
     def _time_left(self, trainer: lightning.Trainer) -> str:
+        if self.budget is not None:
+            return duration(max(0.0, self.budget.left))
         total = _finite(trainer.estimated_stepping_batches)
         if total is None:
             return "unknown time"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,12 +26,14 @@ from classifier_training.callbacks.report import ReportCallback
 from classifier_training.callbacks.sample_visualization import SampleVisualizationCallback
 from classifier_training.callbacks.sampler_distribution import SamplerDistributionCallback
 from classifier_training.callbacks.throughput import Throughput
+from classifier_training.callbacks.time_limit import TimeLimit
 from classifier_training.callbacks.tracking import TrackingCallback
 from classifier_training.callbacks.training_history import TrainingHistoryCallback
 from classifier_training.config.schema import Config
 from classifier_training.figures.rendering import PlottingBudget
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.stop_requests import StopRequests
+from classifier_training.run.time_budget import TimeBudget
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.trackers import Trackers
 
@@ -44,6 +48,7 @@ class RunContext:
         terminal: Where they print.
         requests: What asks the training to stop.
         trackers: Where metrics and figures are sent as well.
+        time: The time of a training that has a limit.
         budget: The time that all plotting within the training shares.
     """
 
@@ -52,12 +57,20 @@ class RunContext:
     terminal: Terminal
     requests: StopRequests
     trackers: Trackers
+    time: TimeBudget | None = None
     budget: PlottingBudget = field(default_factory=PlottingBudget)
 
     @cached_property
     def throughput(self) -> Throughput:
         """The one measurement of images per second, which others read."""
         return Throughput(self.run.timings)
+
+    @cached_property
+    def time_limit(self) -> TimeLimit:
+        """Ends the training in time, which others read."""
+        trainer = self.config.trainer
+        budget = self.time or TimeBudget(trainer.time_limit_seconds or math.inf, time.monotonic())
+        return TimeLimit(budget, trainer.max_epochs)
 
 
 class RunCallback(NamedTuple):
@@ -86,6 +99,7 @@ def _has_report(config: Config) -> bool:
 
 
 CALLBACKS: Final[tuple[RunCallback, ...]] = (
+    RunCallback(TimeLimit, lambda c: c.time_limit, lambda config: config.trainer.time_limit is not None),
     RunCallback(
         EMACallback,
         lambda c: EMACallback(c.config.ema.decay, c.config.ema.warmup_steps),
@@ -93,7 +107,7 @@ CALLBACKS: Final[tuple[RunCallback, ...]] = (
     ),
     RunCallback(Throughput, lambda c: c.throughput),
     RunCallback(MetricsCSV, lambda c: MetricsCSV(c.run.metrics)),
-    RunCallback(TrainingProgress, lambda c: TrainingProgress(c.terminal, c.throughput)),
+    RunCallback(TrainingProgress, lambda c: TrainingProgress(c.terminal, c.throughput, c.time)),
     RunCallback(GracefulStop, lambda c: GracefulStop(c.requests)),
     RunCallback(LossWatch, lambda _: LossWatch()),
     RunCallback(CacheWarnings, lambda _: CacheWarnings()),

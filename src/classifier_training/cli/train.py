@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume an interrupted run: the given one, or the latest in runs/.")
     ] = False,
+    time_limit: Annotated[
+        str | None,
+        typer.Option("--time-limit", help="Be done in this time: 90s, 10m, 1h30m.", metavar="TIME"),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the settings and the photos, show the plan, and stop.")
     ] = False,
@@ -41,10 +46,13 @@ def train(
       classifier-training train photos
       classifier-training train photos model=resnet50 run.name=shirts
       classifier-training train photos data.folds=5 --refit
+      classifier-training train photos --time-limit 10m
       classifier-training train --resume runs/shirts
     """
+    started = time.monotonic()
     paths, settings = split_arguments(arguments)
     settings = [*settings, "data.refit=true"] if refit else settings
+    settings = settings if time_limit is None else [*settings, f"trainer.time_limit={time_limit}"]
     path, overrides = paths[0] if paths else None, read_settings(settings)
     if resume:
         from classifier_training.config import load_config
@@ -58,9 +66,9 @@ def train(
 
         cross_validate(source, overrides, config=config, resume=run, dry_run=dry_run, quiet=quiet)
         return
-    from classifier_training.training.train import train as run_training
+    from classifier_training.training.train import train_since
 
-    run_training(source, overrides, config=config, resume=run, dry_run=dry_run, quiet=quiet)
+    train_since(started, source, overrides, config=config, resume=run, dry_run=dry_run, quiet=quiet)
 
 
 def _is_of_folds(overrides: Overrides, config: Path | None, resume: str | bool) -> bool:

@@ -80,6 +80,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         self.config = with_settings(config or DataConfig(), settings)
         self.preprocessing = merged_preprocessing(preprocessing, self.config)
         self.seed = seed
+        self.is_ended_by_clock = False  # whether the number of epochs of the Trainer may change
         self._photos = photos
         self._progress = progress
         self._start = (0, 0)
@@ -311,7 +312,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
     def _num_epochs(self) -> int | None:
         """Epochs of the training; None: it is not known."""
         num_epochs: int | None = getattr(self.trainer, "max_epochs", None)
-        return None if num_epochs == -1 else num_epochs
+        return None if num_epochs == -1 or self.is_ended_by_clock else num_epochs
 
     def _position(self) -> tuple[int, int]:
         """Epoch and batch at which training would resume."""

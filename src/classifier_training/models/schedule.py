@@ -75,6 +75,8 @@ class Schedule:
         plateau_factor: Of ``plateau``: the factor at present.
         plateau_best: Its lowest validation loss; None: none yet.
         plateau_epochs: Epochs since then.
+        clock: Of a training that follows the clock: a step, where the schedule was there, and by how much it moves in
+            a step; None: it moves by one.
     """
 
     def __init__(self, config: SchedulerConfig, *, total_steps: int, max_epochs: float, warmup_steps: int) -> None:
@@ -88,6 +90,24 @@ class Schedule:
         self.plateau_factor = 1.0
         self.plateau_best: float | None = None
         self.plateau_epochs = 0
+        self.clock: list[float] | None = None
+
+    def follow_clock(self, step: int, place: float, rate: float) -> None:
+        """Lets the schedule follow the clock: how far it is depends on the time, and not on the number of steps.
+
+        Args:
+            step: Optimizer steps done.
+            place: Where the schedule is there, in its own steps, of which it has ``total_steps``.
+            rate: By how much it moves in a step, until the next call.
+        """
+        self.clock = [step, place, rate]
+
+    def place(self, step: int) -> float:
+        """Where the schedule is at a step, in its own steps, by which it does not move where it follows the clock."""
+        if self.clock is None:
+            return step
+        at, place, rate = self.clock
+        return min(float(self.total_steps), place + rate * (step - at))
 
     def progress(self, step: int) -> float:
         """Share of the training that is done at a step, in [0, 1], since the warm-up or since ``start_step``.
@@ -95,7 +115,7 @@ class Schedule:
         The curve depends on the step through this number alone.
         """
         begin = self.start_step or self.warmup_steps
-        return min(1.0, (step - begin) / max(1, self.total_steps - begin))
+        return min(1.0, (self.place(step) - begin) / max(1, self.total_steps - begin))
 
     def position(self, step: int) -> float:
         """Position on the curve at a step after the warm-up, in [0, 1]: its progress, unless it was stretched."""
@@ -103,9 +123,10 @@ class Schedule:
 
     def __call__(self, step: int) -> float:
         """The factor at a step."""
-        is_changed = bool(self.start_step) and step >= self.start_step
-        if step < self.warmup_steps and not is_changed:
-            return (step + 1) / (self.warmup_steps + 1)
+        place = self.place(step)
+        is_changed = bool(self.start_step) and place >= self.start_step
+        if place < self.warmup_steps and not is_changed:
+            return (place + 1) / (self.warmup_steps + 1)
         config = SchedulerConfig.model_construct(**self.config)
         if config.name == "plateau":
             return max(config.min_lr_ratio, self.plateau_factor)
@@ -127,7 +148,7 @@ class Schedule:
             step: Optimizer steps done; epochs of the warm-up do not count.
             loss: Of the validation.
         """
-        if step < self.warmup_steps:
+        if self.place(step) < self.warmup_steps:
             return
         if self.plateau_best is None or loss < self.plateau_best - abs(self.plateau_best) * _IMPROVEMENT:
             self.plateau_best, self.plateau_epochs = loss, 0
@@ -143,6 +164,7 @@ class ResumableLR(LambdaLR):
 
     def __init__(self, optimizer: Optimizer, schedule: Schedule) -> None:
         super().__init__(optimizer, schedule)
+        self._clocked: dict[str, Any] = {}
 
     @property
     def schedule(self) -> Schedule:
@@ -161,6 +183,14 @@ class ResumableLR(LambdaLR):
         for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
             group["lr"] = rate
 
+    def follow_clock_again(self) -> None:
+        """Takes up a schedule that had followed the clock where the training resumes, which follows it as well."""
+        vars(self.schedule).update(self._clocked)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The step, and the schedule."""
+        return {key: value for key, value in super().state_dict().items() if key != "_clocked"}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores the step, the warm-up and the past of the curve; its other settings are those it was built with."""
         schedule = self.schedule
@@ -176,7 +206,8 @@ class ResumableLR(LambdaLR):
         vars(schedule).update({**present, **kept})
         schedule.warmup_steps = min(schedule.warmup_steps, schedule.total_steps - 1)
         has_changed = saved["total_steps"] != schedule.total_steps if saved else not _are_close(factor, schedule(step))
-        if has_changed:
+        self._clocked = {name: past[name] for name in (*_PAST, "clock")} if past.get("clock") else {}
+        if has_changed or self._clocked:
             schedule.continue_from(step, factor, position)
 
 

@@ -149,13 +149,29 @@ def agree_with_all(name: str) -> Agreement | None:
     Args:
         name: What it is about.
     """
+    shared = shared_store(name)
+    if shared is None:
+        return None
+    return Agreement(*shared, torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+
+def shared_store(name: str) -> tuple[Store, str] | None:
+    """The key-value store of all processes of the default process group, and a prefix that nobody else uses.
+
+    All processes must call it at the same time.
+
+    Args:
+        name: What it is for.
+
+    Returns:
+        None: this process is alone, or has no such group.
+    """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return None
-    rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    if world_size == 1:
+    if torch.distributed.get_world_size() == 1:
         return None
     unique = [uuid.uuid4().hex]  # sets it apart from earlier ones of that name
     torch.distributed.broadcast_object_list(unique, src=0)
     # torch has no public way to the store that every process group is made with
     store = torch.distributed.distributed_c10d._get_default_store()
-    return Agreement(store, f"classifier_training/{name}/{unique[0]}", rank, world_size)
+    return store, f"classifier_training/{name}/{unique[0]}"

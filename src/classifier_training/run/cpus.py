@@ -161,11 +161,15 @@ def loader_processes(wanted: int | None, limit: CpuLimit, num_ranks: int, *, may
 
 def decide_loader_processes(wanted: int | None, num_ranks: int = 1) -> LoaderProcesses:
     """How many loader processes each device of this machine gets, here and now."""
-    limit = cpu_limit(
+    return loader_processes(wanted, cpu_limit_here(num_ranks), num_ranks, may_start=not is_daemonic())
+
+
+def cpu_limit_here(num_ranks: int = 1) -> CpuLimit:
+    """How many CPUs may be used, here and now; see `cpu_limit`."""
+    return cpu_limit(
         os.environ,
         num_ranks=num_ranks,
         is_srun_task=is_started_by_srun() and (_whole(os.environ["SLURM_NTASKS"]) or 1) > 1,
         affinity=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         num_cpus=os.cpu_count(),
     )
-    return loader_processes(wanted, limit, num_ranks, may_start=not is_daemonic())

@@ -71,6 +71,7 @@ def rank_job(start: New | Resumed, plan: Plan) -> dict[str, Any]:
         "config": config.model_dump(mode="json"),
         "run": str(start.run.root.resolve()) if isinstance(start, Resumed) else None,
         "stopped_early": isinstance(start, Resumed) and start.stopped_early,
+        "out_of_time": isinstance(start, Resumed) and start.out_of_time,
         "modules": _modules_of_backbone(plan.config.model.name),
     }
 
@@ -81,7 +82,7 @@ def start_of_rank(job: Mapping[str, Any]) -> New | Resumed:
     if job["run"] is None:
         return New(config)
     resumed = read_resumed(Path(job["run"]), [], Path(config.run.dir))
-    return replace(resumed, config=config, stopped_early=job["stopped_early"])
+    return replace(resumed, config=config, stopped_early=job["stopped_early"], out_of_time=job["out_of_time"])
 
 
 def _modules_of_backbone(name: str) -> list[str]:

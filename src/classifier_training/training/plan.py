@@ -24,6 +24,7 @@ from classifier_training.models.schedule import default_warmup_epochs
 from classifier_training.models.starting_weights import StartingWeights
 from classifier_training.run.cpus import NO_LOADERS, LoaderProcesses, decide_loader_processes
 from classifier_training.run.place import ALONE, Place
+from classifier_training.run.time_budget import TimeBudget
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import check_trackers
 from classifier_training.training.devices import decide_place
@@ -46,6 +47,7 @@ class Plan:
         loaders: The loader processes of each device.
         notice: What the user has to know of how the devices were decided; None: nothing.
         weights: What the backbone starts from; None in a run that continues from a checkpoint.
+        time: What becomes of the time, where it is limited.
     """
 
     config: Config
@@ -56,6 +58,7 @@ class Plan:
     loaders: LoaderProcesses = NO_LOADERS
     notice: str | None = None
     weights: StartingWeights | None = None
+    time: TimeBudget | None = None
 
     @property
     def num_batches(self) -> int:

@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from classifier_training.callbacks.checkpoint import SAVED_TENSORS, VALIDATION_LEFT, RunCheckpoint
+from classifier_training.callbacks.time_limit import TimeLimit
 from classifier_training.config import load_config
 from classifier_training.config.flatten import flat_settings
 from classifier_training.config.overrides import OverrideLike, Overrides
@@ -29,6 +30,7 @@ from classifier_training.run.checkpoint_files import resumable_checkpoints
 from classifier_training.run.environment import read_environment
 from classifier_training.run.folder import RunFolder, latest_run, open_run
 from classifier_training.run.processes import slurm_job, was_requeued
+from classifier_training.run.time_budget import has_run_out
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.extension import describe_extension
 from classifier_training.training.same_devices import DEVICE_SETTINGS, TrainedOn, trained_on
@@ -48,6 +50,7 @@ class Resumed:
         classes: The classes it was trained on; empty without a checkpoint.
         validation_left: Whether it resumes with the validation of the last trained epoch.
         stopped_early: Whether early stopping, with the present patience, has ended the training.
+        out_of_time: Whether the time limit, as it is now, has.
         best: Epoch of the best weights, from 0, and their monitored metric; None where there are none yet.
         schedule: What becomes of the learning rate with another number of epochs, a message; None: nothing changes.
         unusable: What is wrong with the later checkpoints that cannot be used, a message each.
@@ -64,6 +67,7 @@ class Resumed:
     classes: tuple[str, ...] = ()
     validation_left: bool = False
     stopped_early: bool = False
+    out_of_time: bool = False
     best: tuple[int, float] | None = None
     schedule: str | None = None
     unusable: tuple[str, ...] = ()
@@ -74,7 +78,7 @@ class Resumed:
     @property
     def is_trained(self) -> bool:
         """Whether no epoch is left to train or to validate."""
-        is_over = self._has_all_epochs or self.stopped_early
+        is_over = self._has_all_epochs or self.stopped_early or self.out_of_time
         return self.best is not None and is_over and not self.validation_left
 
     @property
@@ -105,7 +109,7 @@ class Resumed:
             reasons = "; ".join(self.unusable) or f"{self.run.last_checkpoint} is missing"
             terminal.warn(f"{reasons}; resuming from {self.checkpoint.name}, the one before")
         if self.is_trained:
-            early = "" if self._has_all_epochs else ", by early stopping"
+            early = "" if self._has_all_epochs else ", by early stopping" if self.stopped_early else ", in the time"
             terminal.info(f"all {self.epoch} epochs are already trained{early}: finishing")
         elif self.validation_left:
             terminal.info(f"resuming at the validation of epoch {self.epoch}")
@@ -181,8 +185,6 @@ def read_resumed(run: str | Path | bool, overrides: OverrideLike, parent: Path) 
         return Resumed(folder, config, None, split_rule=_split_rule(folder))
     position = content.get("ImageFolderDataModule", {"epoch": content["epoch"] + 1, "batch": 0})
     states = content.get("callbacks", {})
-    best = states.get(RunCheckpoint.__qualname__, {})
-    best_epoch, best_score = best.get("best_epoch"), best.get("best_model_score")
     return Resumed(
         folder,
         config,
@@ -192,7 +194,8 @@ def read_resumed(run: str | Path | bool, overrides: OverrideLike, parent: Path) 
         classes=tuple(content["hyper_parameters"]["classes"]),
         validation_left=content.get(VALIDATION_LEFT, False),
         stopped_early=_has_stopped_early(states, config.trainer.early_stopping_patience),
-        best=None if best_epoch is None or best_score is None else (best_epoch, best_score),
+        out_of_time=has_run_out(states.get(TimeLimit.__qualname__, {}), config.trainer.time_limit_seconds),
+        best=_best(states.get(RunCheckpoint.__qualname__, {})),
         schedule=describe_extension(content, before, config),
         unusable=unusable,
         split_rule=_split_rule(folder),
@@ -251,6 +254,12 @@ def _read_whole(path: Path) -> dict[str, Any]:
     if wrong is not None:
         raise CheckpointError(f"{path} holds numbers that are not finite ({wrong}): the training had diverged")
     return content
+
+
+def _best(state: Mapping[str, Any]) -> tuple[int, float] | None:
+    """Epoch and score of the best weights, by the state of `RunCheckpoint`."""
+    epoch, score = state.get("best_epoch"), state.get("best_model_score")
+    return None if epoch is None or score is None else (epoch, score)
 
 
 def _has_stopped_early(states: Mapping[str, Mapping[str, Any]], patience: int | None) -> bool:

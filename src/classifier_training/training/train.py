@@ -40,6 +40,7 @@ from classifier_training.training.plan import Plan, describe_plan, make_plan
 from classifier_training.training.resume import Resumed
 from classifier_training.training.same_devices import check_devices
 from classifier_training.training.start import Finished, New, create_run_folder, find_start
+from classifier_training.training.time_plan import plan_time
 from classifier_training.training.trainer import build_trainer
 from classifier_training.training.weights import fetch
 
@@ -86,6 +87,19 @@ def train(
         >>> result = train("photos", "model=resnet18", "trainer.max_epochs=10")  # doctest: +SKIP
         >>> result.test.top1  # doctest: +SKIP
     """
+    return train_since(time.monotonic(), photos, *overrides, config=config, resume=resume, dry_run=dry_run, quiet=quiet)
+
+
+def train_since(
+    started: float,
+    photos: str | os.PathLike[str] | None = None,
+    *overrides: OverrideLike,
+    config: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | bool = False,
+    dry_run: bool = False,
+    quiet: bool = False,
+) -> TrainResult | None:
+    """`train` of a command that began at ``started``, by the monotonic clock: its time limit counts from there."""
     check_main_guard()
     terminal = Terminal(quiet=quiet, silent=not is_main_process())
     given = read_overrides(*overrides, photos=photos)
@@ -96,6 +110,7 @@ def train(
             if isinstance(start, Finished):
                 return _report_finished(start, terminal)
             plan, model = _prepare(start, terminal, dry_run=dry_run)
+            plan = plan_time(plan, model, started, terminal, measure=start.checkpoint is None)
             if dry_run:
                 terminal.info("dry run: settings and photos are valid; nothing was written")
                 return None
@@ -138,6 +153,7 @@ def train_rank(job: Mapping[str, Any]) -> None:
         plan = make_plan(start.config, terminal, start.split_rule, needs_weights=start.checkpoint is None)
         plan = replace(plan, weights=fetch(plan.weights, terminal))
         model = build_model(plan, terminal)
+        plan = plan_time(plan, model, time.monotonic(), terminal, measure=False)
         with join_training(start, plan, {}, terminal, lambda: requests.are_agreed, job["meeting"]) as group:
             run = RunFolder(Path(group.share("run", str)))
             _train_in(run, plan, model, start, terminal, requests, group)
@@ -168,7 +184,7 @@ def _train_in(
             else:
                 _fit(trainer, model, run, plan, start.checkpoint, terminal)
                 requests.raise_if_received()
-                best, num_epochs = _best(trainer, run, terminal), trainer.current_epoch
+                best, num_epochs = _best(trainer, run, plan, terminal), trainer.current_epoch
             group.end_fit()
             if not is_main_process():
                 return None
@@ -203,6 +219,7 @@ def _fit(
     data = ImageFolderDataModule(
         config=settings, preprocessing=plan.preprocessing, seed=plan.config.seed, photos=plan.photos
     )
+    data.is_ended_by_clock = plan.config.trainer.is_ended_by_clock
     for message in data.caches.messages:
         terminal.info(message)
     for warning in data.caches.opening_warnings():
@@ -252,10 +269,12 @@ def _good_checkpoints(trainer: lightning.Trainer, run: RunFolder) -> str:
     )
 
 
-def _best(trainer: lightning.Trainer, run: RunFolder, terminal: Terminal) -> tuple[int, float]:
+def _best(trainer: lightning.Trainer, run: RunFolder, plan: Plan, terminal: Terminal) -> tuple[int, float]:
     """Epoch and score of the best weights, after training."""
     stopping = trainer.early_stopping_callback
-    if isinstance(stopping, EarlyStopping) and trainer.should_stop:
+    if plan.time is not None and plan.time.is_over:
+        terminal.info(f"the time for training is up after {trainer.current_epoch} epoch(s); finishing")
+    elif isinstance(stopping, EarlyStopping) and trainer.should_stop:
         terminal.info(_why_stopped_early(stopping))
     best = trainer.checkpoint_callback
     if not isinstance(best, RunCheckpoint) or best.best_epoch is None or best.best_model_score is None:
@@ -275,7 +294,7 @@ def _reached(trainer: lightning.Trainer, plan: Plan, *, is_trained: bool) -> str
         return "after training"
     if trainer.global_step == 0:
         return "before the first step"
-    max_epochs = plan.config.trainer.num_epochs
+    max_epochs = trainer.max_epochs or plan.config.trainer.num_epochs
     return f"in epoch {min(trainer.current_epoch + 1, max_epochs)}/{max_epochs} after step {trainer.global_step}"
 
 

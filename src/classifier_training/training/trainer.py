@@ -49,7 +49,7 @@ def build_trainer(
         gradient_clip_val=settings.gradient_clip_val,
         deterministic="warn" if settings.deterministic else False,
         benchmark=not settings.deterministic,
-        callbacks=build_callbacks(RunContext(run, plan.config, terminal, requests, trackers)),
+        callbacks=build_callbacks(RunContext(run, plan.config, terminal, requests, trackers, plan.time)),
         plugins=[AtomicCheckpointIO(), JoinedProcesses(place), *_layer_sync(plan)],
         default_root_dir=run.root,
         num_sanity_val_steps=0,

@@ -18,7 +18,7 @@ from classifier_training.config.options import option_table
 
 PREDICT_TAKES = "--output, -o, --batch-size, --on-bad-image, --safe-csv, --quiet, -q, --help, -h"
 DEMO_TAKES = "--folder, --quiet, -q, --help, -h and settings, such as trainer.max_epochs=20"
-TEN_EPOCHS = "trainer.max_epochs=ten (command line): must be a whole number, at least 1"
+TEN_EPOCHS = "trainer.max_epochs=ten (command line): must be a whole number, at least 1, or null"
 ALL_SPLITS = "invalid value for '--split': 'all' is not one of 'train', 'val', 'test'"
 
 
