@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
+from classifier_training.callbacks.adaptive_clipping import AdaptiveGradientClipping
 from classifier_training.callbacks.cache_warnings import CacheWarnings
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.callbacks.confusion_matrix import ConfusionMatrixCallback
@@ -104,6 +105,11 @@ CALLBACKS: Final[tuple[RunCallback, ...]] = (
         EMACallback,
         lambda c: EMACallback(c.config.ema.decay, c.config.ema.warmup_steps),
         lambda config: config.ema.enabled,
+    ),
+    RunCallback(
+        AdaptiveGradientClipping,
+        lambda c: AdaptiveGradientClipping(c.config.trainer.gradient_clip_val or 0.0),
+        lambda config: config.trainer.gradient_clip_algorithm == "agc",
     ),
     RunCallback(Throughput, lambda c: c.throughput),
     RunCallback(MetricsCSV, lambda c: MetricsCSV(c.run.metrics)),

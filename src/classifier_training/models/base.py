@@ -15,14 +15,16 @@ from classifier_training.models.attention import repeatable_attention
 from classifier_training.models.backbone import backbone_preprocessing, create_backbone, head_parameters
 from classifier_training.models.device import seed_device
 from classifier_training.models.finite import diverged
-from classifier_training.models.freeze_backbone import FreezeBackbone
+from classifier_training.models.freeze_backbone import freezing
+from classifier_training.models.grad_checkpointing import GradCheckpointing
 from classifier_training.models.layer_sync import check_activations, keep_activations_in_sync, norms_with_activation
 from classifier_training.models.losses import ClassificationLoss
 from classifier_training.models.metrics import ExactMean, RunningMean
-from classifier_training.models.optim import build_optimizer
+from classifier_training.models.optim import build_optimizer, check_optimizer
 from classifier_training.models.parameter_groups import parameter_groups
 from classifier_training.models.schedule import build_scheduler, note_validation
 from classifier_training.models.settings import ModelSettings, read_settings
+from classifier_training.models.sharpness import SharpnessAware
 from classifier_training.models.steps import num_accumulated, training_length
 from classifier_training.models.task import SingleLabelTask, Task
 from classifier_training.models.training_checks import check_adjustment, check_class_numbers, check_warmup
@@ -54,6 +56,8 @@ class BaseClassificationModel(lightning.LightningModule):
         class_weights: K weights, for a weighted loss.
         config: In place of ``settings``, a whole configuration, as version 0.1 took it and kept it in checkpoints.
     """
+
+    _sharpness: SharpnessAware | None = None  # of a training that asks for it
 
     def __init__(
         self,
@@ -117,6 +121,9 @@ class BaseClassificationModel(lightning.LightningModule):
             self._count_losses()
         if self._trainer is None:  # outside of a Trainer nothing is accumulated
             return loss
+        if self._sharpness is not None:
+            self._seed_step(batch_idx)  # for the second pass
+            loss = self._sharpness.uphill_loss(self.backbone, loss, lambda: self.loss(self(batch["images"]), targets))
         # Lightning divides the gradients of every optimizer step by the full number of batches
         full, real = self._trainer.accumulate_grad_batches, num_accumulated(self._trainer, batch_idx)
         return loss if real == full else loss * (full / real)
@@ -186,7 +193,7 @@ class BaseClassificationModel(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: ClassificationBatch, batch_idx: int) -> None:
         """Seeds dropout and the like, so that a resumed run equals the uninterrupted one; notes the learning rate."""
-        seed_device(self.device, mix_seed(self.settings.seed, self.current_epoch, batch_idx, self.global_rank))
+        self._seed_step(batch_idx)
         if self.trainer.is_last_batch:  # at the batch's end the schedule has moved on to the next step's rate
             rates = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
             self._last_lr = max(rates)
@@ -246,16 +253,13 @@ class BaseClassificationModel(lightning.LightningModule):
         self._log_epoch_metrics()  # none, unless only the validation of this epoch is left
 
     def configure_callbacks(self) -> list[lightning.Callback]:
-        """Freezing by the model's settings, in any Trainer; one of the trainer's own acts where they ask for none."""
-        epochs, keep_norm_stats = self.settings.freeze_epochs, self.settings.freeze_norm_stats
-        callbacks = [one for one in cast("Any", self.trainer).callbacks if isinstance(one, FreezeBackbone)]
-        if (epochs, keep_norm_stats) in {(one.epochs, one.keep_norm_stats) for one in callbacks}:
-            return []
-        if not (epochs or keep_norm_stats) and any(not one.is_of_model for one in callbacks):
-            return []
-        callback = FreezeBackbone(epochs, keep_norm_stats=keep_norm_stats)
-        callback.is_of_model = True
-        return [callback]
+        """What the model's settings ask for, in any Trainer; a callback of the trainer's own may freeze instead."""
+        settings, present = self.settings, cast("Any", self.trainer).callbacks
+        rho = settings.optimizer.sam_rho
+        self._sharpness = None if rho is None else SharpnessAware(rho)
+        of_step = [self._sharpness, GradCheckpointing() if settings.grad_checkpointing else None]
+        freezing_ones = freezing(settings.freeze_epochs, settings.freeze_norm_stats, present)
+        return [*freezing_ones, *(callback for callback in of_step if callback is not None)]
 
     def configure_optimizers(self) -> Any:
         """The configured optimizer, and its schedule stepped once an optimizer step."""
@@ -269,10 +273,14 @@ class BaseClassificationModel(lightning.LightningModule):
         scheduler = build_scheduler(optimizer, settings.scheduler, total_steps=total_steps, max_epochs=max_epochs)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def _seed_step(self, batch_idx: int) -> None:
+        seed_device(self.device, mix_seed(self.settings.seed, self.current_epoch, batch_idx, self.global_rank))
+
     def _check_training(self, max_epochs: float) -> None:
         """Refuses what a new training cannot do; one that was begun like this is finished."""
         weights, counts = self.hparams["class_weights"], self.hparams["class_counts"]
         check_warmup(self.settings.scheduler, max_epochs)
+        check_optimizer(self.settings.optimizer, str(self.trainer.precision))
         check_class_numbers(self.num_classes, weights, counts)
         if counts is not None:
             check_adjustment(self.loss.config)

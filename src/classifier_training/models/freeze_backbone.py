@@ -101,6 +101,21 @@ class FreezeBackbone(lightning.Callback):
         self._frozen = []
 
 
+def freezing(epochs: int, keep_norm_stats: bool, callbacks: list[Any]) -> list[lightning.Callback]:
+    """The callback of a model whose settings ask for it, in a Trainer with these callbacks.
+
+    One of the Trainer's own acts where the model asks for none, or for the same.
+    """
+    present = [one for one in callbacks if isinstance(one, FreezeBackbone)]
+    if (epochs, keep_norm_stats) in {(one.epochs, one.keep_norm_stats) for one in present}:
+        return []
+    if not (epochs or keep_norm_stats) and any(not one.is_of_model for one in present):
+        return []
+    callback = FreezeBackbone(epochs, keep_norm_stats=keep_norm_stats)
+    callback.is_of_model = True
+    return [callback]
+
+
 def _share_gradients_anew(trainer: lightning.Trainer) -> None:
     """Lets data-parallel processes share the gradients of what is trained now: torch decides that when it wraps."""
     strategy = trainer.strategy

@@ -25,13 +25,22 @@ _REFUSED = {
 }
 
 
-def check_optimizer(config: OptimizerConfig) -> None:
+def check_optimizer(config: OptimizerConfig, precision: str = "32-true") -> None:
     """Makes sure that there is such an optimizer, that a training can use it, and that it takes its settings.
+
+    Args:
+        config: Its settings.
+        precision: Of the training.
 
     Raises:
         ConfigError: One line for each thing that is wrong.
     """
     faults = list(_faults(config))
+    if config.sam_rho is not None and precision.startswith("16"):
+        faults.append(
+            f"optimizer.sam_rho={config.sam_rho:g} does not work with trainer.precision={precision}, whose gradients"
+            " may be infinite; use trainer.precision=bf16-mixed or 32-true"
+        )
     if faults:
         raise ConfigError("\n".join(faults))
 

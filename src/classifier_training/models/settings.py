@@ -24,6 +24,7 @@ class ModelSettings(Section):
         freeze_epochs: Epochs that train the head alone.
         freeze_norm_stats: Whether the backbone's BatchNorm statistics are kept.
         channels_last: The memory format that convolutions are fastest in.
+        grad_checkpointing: Whether activations are computed again in the backward pass, which saves memory.
         compile: Whether the backbone is compiled with ``torch.compile`` when training starts.
         loss: The training loss; None: the task's default.
         optimizer: The optimizer.
@@ -36,6 +37,7 @@ class ModelSettings(Section):
     freeze_epochs: NonNegativeInt = 0
     freeze_norm_stats: bool = False
     channels_last: bool = True
+    grad_checkpointing: bool = False
     compile: bool = False
     loss: LossConfig | None = None
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -60,6 +62,7 @@ class ModelSettings(Section):
             freeze_epochs=model.freeze_epochs or 0,
             freeze_norm_stats=bool(model.freeze_norm_stats),
             channels_last=model.channels_last,
+            grad_checkpointing=model.grad_checkpointing,
             compile=model.compile,
             loss=config.loss,
             optimizer=config.optimizer,

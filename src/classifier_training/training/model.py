@@ -9,6 +9,7 @@ from classifier_training.data.loading.sizes import TrainingSizes
 from classifier_training.errors import ConfigError
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.batch_of_one import batch_of_one
+from classifier_training.models.grad_checkpointing import check_grad_checkpointing
 from classifier_training.models.settings import ModelSettings
 from classifier_training.models.weights import load_starting_weights
 from classifier_training.terminal.terminal import Terminal
@@ -29,6 +30,8 @@ def build_model(plan: Plan, terminal: Terminal) -> BaseClassificationModel:
         class_counts=counts if config.data.balance == "logit_adjustment" else None,
         class_weights=data.class_weights() if config.data.balance == "loss_weights" else None,
     )
+    if config.model.grad_checkpointing:
+        check_grad_checkpointing(model.backbone, config.model.name)
     sizes = TrainingSizes.of(config.data, plan.preprocessing, config.trainer.num_epochs).distinct()
     others = [size for size in sizes if size != plan.preprocessing.image_size]
     check_training_sizes(model.backbone, config.model.name, others, plan.preprocessing.image_size)

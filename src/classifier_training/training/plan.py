@@ -29,6 +29,7 @@ from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import check_trackers
 from classifier_training.training.devices import decide_place
 from classifier_training.training.images import describe_images
+from classifier_training.training.lr_scaling import describe_scaling, images_of_step, scale_lr
 from classifier_training.training.step_rows import describe_curve, describe_optimizer
 from classifier_training.training.weights import decide_weights, describe_source, starts_from_weights, warn_of_missing
 from classifier_training.types import Preprocessing
@@ -48,6 +49,7 @@ class Plan:
         notice: What the user has to know of how the devices were decided; None: nothing.
         weights: What the backbone starts from; None in a run that continues from a checkpoint.
         time: What becomes of the time, where it is limited.
+        lr_scaling: How the learning rate follows from the number of images in a step; None: it is as given.
     """
 
     config: Config
@@ -59,6 +61,7 @@ class Plan:
     notice: str | None = None
     weights: StartingWeights | None = None
     time: TimeBudget | None = None
+    lr_scaling: str | None = None
 
     @property
     def num_batches(self) -> int:
@@ -85,11 +88,12 @@ def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE, 
         UserError: The backbone, its weights, the device or the photos cannot be used as configured.
     """
     check_backbone_name(config.model.name)
-    check_optimizer(config.optimizer)
     check_trackers(config.tracking)
     weights = decide_weights(config) if needs_weights else None
     accelerator = resolve_accelerator(config.trainer.accelerator)
-    if config.trainer.precision == "16-mixed" and accelerator == "cpu":
+    precision = config.trainer.precision
+    check_optimizer(config.optimizer, auto_precision(accelerator) if precision == "auto" else precision)
+    if precision == "16-mixed" and accelerator == "cpu":
         raise ConfigError("trainer.precision=16-mixed needs a GPU; a CPU takes bf16-mixed or 32-true")
     place, notice = decide_place(config.trainer, accelerator)
     loaders = decide_loader_processes(config.data.num_workers, place.num_devices)
@@ -110,7 +114,8 @@ def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE, 
     if num_messages() > already:
         terminal.log_line(f"image libraries gave {num_messages() - already} message(s) while the photos were checked")
     decided = _decide(config, photos, preprocessing, accelerator, place, weights)
-    return Plan(decided, photos, preprocessing, accelerator, place, loaders, notice, weights)
+    scaling = describe_scaling(config.optimizer, decided.optimizer)
+    return Plan(decided, photos, preprocessing, accelerator, place, loaders, notice, weights, lr_scaling=scaling)
 
 
 def describe_plan(plan: Plan, terminal: Terminal) -> None:
@@ -171,6 +176,7 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
         "loading": f"{_counted(loaders.count, 'process', 'processes')}{each}: {loaders.reason}",
         "schedule": _schedule(config),
         "optimizer": describe_optimizer(config.optimizer),
+        **({} if plan.lr_scaling is None else {"learning rate": plan.lr_scaling}),
         "loss": f"{config.loss.name}, label smoothing {config.loss.label_smoothing:g}, balance {data.balance}",
         "EMA": ema,
         "best epoch by": f"{config.checkpoint.monitor} in {config.trainer.precision}; final scores are in float32",
@@ -232,7 +238,7 @@ def _decide(
                 config.scheduler, {"warmup_epochs": default_warmup_epochs(epochs, config.scheduler.name)}
             ),
             "optimizer": _filled(
-                config.optimizer,
+                scale_lr(config.optimizer, images_of_step(config, place)),
                 {"backbone_lr_scale": 0.1 if from_weights and config.optimizer.layer_decay is None else 1.0},
             ),
             "trainer": config.trainer.model_copy(update=trainer),

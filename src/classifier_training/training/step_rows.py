@@ -6,11 +6,12 @@ from classifier_training.config.schema import OptimizerConfig, SchedulerConfig
 
 
 def describe_optimizer(optimizer: OptimizerConfig) -> str:
-    """The optimizer and the learning rates of head and backbone."""
+    """The optimizer, the learning rates of head and backbone, and what it costs."""
     layers = "" if optimizer.layer_decay is None else f", × {optimizer.layer_decay:g} for each layer before the head"
     scale = 1.0 if optimizer.backbone_lr_scale is None else optimizer.backbone_lr_scale
     backbone = f"backbone × {scale:g}{layers}"
-    return f"{optimizer.name}, lr {optimizer.lr:g} ({backbone}), weight decay {optimizer.weight_decay:g}"
+    sharpness = "" if optimizer.sam_rho is None else f", SAM at {optimizer.sam_rho:g}: two passes for each step"
+    return f"{optimizer.name}, lr {optimizer.lr:g} ({backbone}), weight decay {optimizer.weight_decay:g}{sharpness}"
 
 
 def describe_curve(scheduler: SchedulerConfig) -> str:

@@ -46,7 +46,9 @@ def build_trainer(
         precision=settings.precision,  # type: ignore[arg-type]  # "auto" has been decided
         max_epochs=settings.num_epochs,
         accumulate_grad_batches=settings.accumulate_grad_batches,
-        gradient_clip_val=settings.gradient_clip_val,
+        # clipping by units is a callback
+        gradient_clip_val=None if settings.gradient_clip_algorithm == "agc" else settings.gradient_clip_val,
+        gradient_clip_algorithm="value" if settings.gradient_clip_algorithm == "value" else None,
         deterministic="warn" if settings.deterministic else False,
         benchmark=not settings.deterministic,
         callbacks=build_callbacks(RunContext(run, plan.config, terminal, requests, trackers, plan.time)),

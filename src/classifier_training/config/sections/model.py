@@ -31,6 +31,9 @@ class ModelConfig(Section):
         None, description="keep the backbone's BatchNorm statistics; null: yes when it starts from weights"
     )
     channels_last: bool = Field(True, description="memory format that convolutions are fastest in")
+    grad_checkpointing: bool = Field(
+        False, description="compute activations again in the backward pass: less memory, a third more time"
+    )
     compile: bool = Field(False, description="compile the backbone with torch.compile")
 
     def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -42,6 +42,14 @@ class OptimizerConfig(Section):
         description="factor on the learning rate from each layer of the backbone to the one before it; multiplied by"
         " backbone_lr_scale; null: all layers alike",
     )
+    lr_base_batch_size: PositiveInt | None = Field(
+        None,
+        description="number of images in an optimizer step, on all devices, that lr is meant for; where a step has"
+        " others, lr is scaled by lr_scaling; null: lr is what is given",
+    )
+    lr_scaling: Literal["linear", "sqrt"] = Field(
+        "linear", description="how lr grows with the images of a step: in proportion, or as their square root"
+    )
     weight_decay: NonNegativeFloat = Field(0.05, description="weight decay of weights, not of norms and biases")
     momentum: OpenFraction = Field(0.9, description="momentum (sgd, muon, …) or beta1 (adamw)")
     nesterov: bool | None = Field(
@@ -49,6 +57,11 @@ class OptimizerConfig(Section):
     )
     betas: Betas | None = Field(None, description="decay rates of adaptive optimizers; null: the optimizer's own")
     eps: PositiveFloat | None = Field(None, description="added to denominators; null: the optimizer's own")
+    sam_rho: PositiveFloat | None = Field(
+        None,
+        description="sharpness-aware minimisation: how far the weights are moved uphill for the gradient, 0.05 say, at"
+        " twice the time of a step; null: not at all",
+    )
 
     def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Two momenta."""

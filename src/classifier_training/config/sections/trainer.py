@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, Literal
 
 from pydantic import Field
@@ -52,13 +53,28 @@ class TrainerConfig(Section):
         600.0, description="longest wait for the processes of the other devices and machines at the start"
     )
     accumulate_grad_batches: PositiveInt = Field(1, description="batches per optimizer step")
-    gradient_clip_val: NonNegativeFloat | None = Field(1.0, description="maximal gradient norm; null: no clipping")
+    gradient_clip_val: NonNegativeFloat | None = Field(
+        1.0, description="largest norm (or value, or share, see gradient_clip_algorithm) of a gradient; null: any"
+    )
+    gradient_clip_algorithm: Literal["norm", "value", "agc"] = Field(
+        "norm",
+        description="what is limited: the norm of all gradients together, each number, or with agc the norm of each"
+        " unit's gradient as a share of that of its weights, such as gradient_clip_val=0.02",
+    )
     deterministic: bool = Field(
         True, description="the same seed gives the same bits; on a GPU with slower kernels, attention's above all"
     )
     early_stopping_patience: PositiveInt | None = Field(
         None, description="stop after this many epochs without a better monitored metric; null: never"
     )
+
+    def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """A limit that is none."""
+        limit, names = self.gradient_clip_val, ("gradient_clip_val", "gradient_clip_algorithm")
+        if self.gradient_clip_algorithm == "agc" and not (limit is not None and 0 < limit < 1):
+            yield names, "agc limits a gradient to a share of its weights' norm, above 0 and below 1, such as 0.02"
+        elif self.gradient_clip_algorithm != "norm" and limit is None:
+            yield names, "no limit to clip at; give one"
 
     @property
     def num_epochs(self) -> int:
