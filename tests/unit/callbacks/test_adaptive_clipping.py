@@ -27,7 +27,8 @@ class Gradients(lightning.Callback):
 
 
 def unit_norms(value: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(value.flatten(1), dim=1) if value.ndim > 1 else torch.linalg.vector_norm(value)
+    norms: Tensor = torch.linalg.vector_norm(value.flatten(1) if value.ndim > 1 else value[None], dim=1)
+    return norms
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
