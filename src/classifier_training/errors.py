@@ -10,6 +10,7 @@
     │   ├── CheckpointError           a file that is not a checkpoint of this program, or does not fit
     │   ├── RunError                  a run folder: exists already, is incomplete, is not a run folder
     │   └── OutOfMemoryError          what was asked for needs more memory than the device or the machine has
+    │       └── BatchMemoryError      a batch of the training does
     ├── ExportError                   the export failed: exit code 1
     │   └── VerificationError         the exported file does not predict like the model
     ├── DivergedError                 a training has lost its way, or a model answers NaN: exit code 1
@@ -114,6 +115,10 @@ class OutOfMemoryError(UserError):
     """What was asked for needs more memory than the device or the machine has."""
 
 
+class BatchMemoryError(OutOfMemoryError):
+    """A batch of the training needs more memory than the device or the machine has."""
+
+
 class ExportError(ClassifierTrainingError):
     """The model could not be exported."""
 
@@ -178,12 +183,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def explain_out_of_memory(task: str, advice: str) -> Iterator[None]:
+def explain_out_of_memory(task: str, advice: str, kind: type[OutOfMemoryError] = OutOfMemoryError) -> Iterator[None]:
     """Turns whatever is raised in a block when memory runs out into one line; other errors pass.
 
     Args:
         task: What the block does, such as ``training``.
         advice: What to lower, with its present value.
+        kind: The error to raise.
 
     Raises:
         OutOfMemoryError: Memory ran out.
@@ -195,4 +201,4 @@ def explain_out_of_memory(task: str, advice: str) -> Iterator[None]:
             raise
         amount = re.search(r"(?:tried to allocate|allocate|of size) ([\d.]+ ?(?:[KMGTP]i?B|bytes)?)", str(error))
         asked = f" (it tried to allocate {amount[1].strip()})" if amount else ""
-        raise OutOfMemoryError(f"out of memory while {task}{asked}; {advice}") from None
+        raise kind(f"out of memory while {task}{asked}; {advice}") from None

@@ -38,7 +38,9 @@ from classifier_training.callbacks import (
     TrainingHistoryCallback,
     TrainingProgress,
 )
+from classifier_training.callbacks.batch_position import BatchPosition
 from classifier_training.callbacks.loss_watch import LossWatch
+from classifier_training.callbacks.memory_trial import MemoryTrial
 from classifier_training.callbacks.table import CALLBACKS, RunContext, build_callbacks
 from classifier_training.config.schema import Config
 from classifier_training.run.folder import RunFolder
@@ -157,7 +159,7 @@ def test_a_run_has_the_callbacks_of_its_settings(tmp_path: Path) -> None:
     built = {type(callback) for callback in build_callbacks(context)}
     assert built == {
         Throughput, MetricsCSV, TrainingProgress, GracefulStop, LossWatch, CacheWarnings, TrackingCallback,
-        RunCheckpoint,
+        RunCheckpoint, BatchPosition, MemoryTrial,
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from classifier_training.callbacks.adaptive_clipping import AdaptiveGradientClipping
+from classifier_training.callbacks.batch_position import BatchPosition
 from classifier_training.callbacks.cache_warnings import CacheWarnings
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.callbacks.confusion_matrix import ConfusionMatrixCallback
@@ -19,6 +20,7 @@ from classifier_training.callbacks.dataset_statistics import DatasetStatisticsCa
 from classifier_training.callbacks.ema import EMACallback
 from classifier_training.callbacks.graceful_stop import GracefulStop
 from classifier_training.callbacks.loss_watch import LossWatch
+from classifier_training.callbacks.memory_trial import MemoryTrial
 from classifier_training.callbacks.metrics_csv import MetricsCSV
 from classifier_training.callbacks.model_info import ModelInfoCallback
 from classifier_training.callbacks.predictions import PredictionsCallback
@@ -116,6 +118,8 @@ CALLBACKS: Final[tuple[RunCallback, ...]] = (
     RunCallback(TrainingProgress, lambda c: TrainingProgress(c.terminal, c.throughput, c.time)),
     RunCallback(GracefulStop, lambda c: GracefulStop(c.requests)),
     RunCallback(LossWatch, lambda _: LossWatch()),
+    RunCallback(BatchPosition, lambda _: BatchPosition()),
+    RunCallback(MemoryTrial, lambda c: MemoryTrial(c.config.data.batch_size)),
     RunCallback(CacheWarnings, lambda _: CacheWarnings()),
     RunCallback(ModelInfoCallback, lambda c: ModelInfoCallback(c.run.model_info, c.terminal), _has_report),
     RunCallback(

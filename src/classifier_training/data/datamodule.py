@@ -168,6 +168,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             "augmentation": AUGMENTATION,
             "batch_size": self.config.batch_size,
             "world_size": self._rank()[1],
+            "accumulate_grad_batches": getattr(self.trainer, "accumulate_grad_batches", 1),
             "device": None if self.trainer is None else self.trainer.strategy.root_device.type,
         }
 
@@ -180,15 +181,22 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         Raises:
             CheckpointError: Within an epoch: a step had another number of images, so that some would be sampled twice.
         """
-        now = {"world_size": self._rank()[1], "batch_size": self.config.batch_size}
+        now = {
+            "world_size": self._rank()[1],
+            "batch_size": self.config.batch_size,
+            "accumulate_grad_batches": getattr(self.trainer, "accumulate_grad_batches", 1),
+        }
         before = {name: state_dict.get(name, now[name]) for name in now}  # an early version did not write them
         if state_dict["batch"] and math.prod(before.values()) != math.prod(now.values()):
             raise CheckpointError(
                 f"the checkpoint was written within an epoch by {before['world_size']} process(es) with"
                 f" batch_size={before['batch_size']}; here are {now['world_size']} with batch_size={now['batch_size']}:"
-                " images would be sampled twice or not at all; the product must stay the same"
+                " images would be sampled twice or not at all; the product, with accumulate_grad_batches, must stay"
+                " the same"
             )
-        self._start = (state_dict["epoch"], state_dict["batch"])
+        # it was written between two steps, so that its batches are a whole number of the present ones
+        batch = state_dict["batch"] * now["accumulate_grad_batches"] // before["accumulate_grad_batches"]
+        self._start = (state_dict["epoch"], batch)
 
     def class_weights(self) -> list[float]:
         """Weight of each class by the settings ``balance_weighting``, ``balance_beta`` and ``class_weights``."""

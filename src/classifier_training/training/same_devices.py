@@ -16,7 +16,9 @@ from classifier_training.run.place import find_launcher, launched_devices
 from classifier_training.run.surroundings import one_device_reason
 from classifier_training.training.devices import num_present
 
-DEVICE_SETTINGS: Final = frozenset({"data.batch_size", "trainer.devices", "trainer.num_nodes"})
+DEVICE_SETTINGS: Final = frozenset(
+    {"data.batch_size", "trainer.accumulate_grad_batches", "trainer.devices", "trainer.num_nodes"}
+)
 """Settings that a resumed run may change together, if every step keeps its images."""
 
 
@@ -26,16 +28,18 @@ class TrainedOn:
 
     Attributes:
         world_size: Number of processes, each with a device of its own.
-        batch_size: Images in a step of one of them.
+        batch_size: Images in a batch of one of them.
+        num_accumulated: Batches in a step.
     """
 
     world_size: int
     batch_size: int
+    num_accumulated: int = 1
 
     @property
     def num_images(self) -> int:
         """Images in a step of all of them."""
-        return self.world_size * self.batch_size
+        return self.world_size * self.batch_size * self.num_accumulated
 
 
 def trained_on(run: RunFolder, config: Config, position: Mapping[str, Any]) -> TrainedOn:
@@ -46,11 +50,12 @@ def trained_on(run: RunFolder, config: Config, position: Mapping[str, Any]) -> T
         config: Its ``config.yaml``, which of an early version leaves open what ``auto`` was.
         position: The data module's part of its checkpoint.
     """
+    num_accumulated = position.get("accumulate_grad_batches", config.trainer.accumulate_grad_batches)
     if "world_size" in position:
-        return TrainedOn(position["world_size"], position["batch_size"])
+        return TrainedOn(position["world_size"], position["batch_size"], num_accumulated)
     devices = config.trainer.devices
     num_devices = devices if isinstance(devices, int) else _num_automatic(run, config)
-    return TrainedOn(num_devices * config.trainer.num_nodes, config.data.batch_size)
+    return TrainedOn(num_devices * config.trainer.num_nodes, config.data.batch_size, num_accumulated)
 
 
 def _num_automatic(run: RunFolder, config: Config) -> int:
@@ -77,7 +82,8 @@ def check_devices(run: RunFolder, before: TrainedOn, config: Config) -> None:
     """
     accelerator = resolve_accelerator(config.trainer.accelerator)
     num_devices, where = _devices_here(config, accelerator)
-    now = TrainedOn(num_devices * config.trainer.num_nodes, config.data.batch_size)
+    world_size, num_accumulated = num_devices * config.trainer.num_nodes, config.trainer.accumulate_grad_batches
+    now = TrainedOn(world_size, config.data.batch_size, num_accumulated)
     is_there = config.trainer.devices in ("auto", num_devices)
     if now.num_images == before.num_images and is_there:
         return
@@ -85,7 +91,10 @@ def check_devices(run: RunFolder, before: TrainedOn, config: Config) -> None:
     has = f"{where} {now.world_size}"
     if now.batch_size != before.batch_size:
         has += f" with data.batch_size={now.batch_size}"
-    batch_size, rest = divmod(before.num_images, now.world_size)
+    if now.num_accumulated != before.num_accumulated:
+        had += f" trainer.accumulate_grad_batches={before.num_accumulated}"
+        has += f" with trainer.accumulate_grad_batches={now.num_accumulated}"
+    batch_size, rest = divmod(before.num_images, now.world_size * now.num_accumulated)
     advice = f"resume it on {before.world_size} device(s), or start a new run"
     if not rest:
         nodes = f" trainer.num_nodes={config.trainer.num_nodes}" if config.trainer.num_nodes > 1 else ""

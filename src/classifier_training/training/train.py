@@ -21,7 +21,13 @@ from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.data.loading.failures import explain_loader_failures
-from classifier_training.errors import DivergedError, RunError, TrainingStopped, explain_out_of_memory
+from classifier_training.errors import (
+    BatchMemoryError,
+    DivergedError,
+    RunError,
+    TrainingStopped,
+    explain_out_of_memory,
+)
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.run.checkpoint_files import resumable_checkpoints
 from classifier_training.run.folder import RunFolder
@@ -39,6 +45,7 @@ from classifier_training.training.model import build_model
 from classifier_training.training.plan import Plan, describe_plan, make_plan
 from classifier_training.training.resume import Resumed
 from classifier_training.training.same_devices import check_devices
+from classifier_training.training.smaller_batches import advice_on_memory, train_in_memory
 from classifier_training.training.start import Finished, New, create_run_folder, find_start
 from classifier_training.training.time_plan import plan_time
 from classifier_training.training.trainer import build_trainer
@@ -168,9 +175,29 @@ def _train_in(
     requests: StopRequests,
     group: Group,
 ) -> TrainResult | None:
-    """Trains, scores and exports in a run folder; None in every process but the first."""
+    """Trains, scores and exports in a run folder; None in every process but the first.
+
+    Where a batch needs more memory than there is, all of it starts over with smaller ones.
+    """
     terminal.info(f"run folder: {run.root}")
     started = time.monotonic()
+
+    def attempt(plan: Plan, model: BaseClassificationModel, start: New | Resumed) -> TrainResult | None:
+        return _attempt(run, plan, model, start, terminal, requests, group, started)
+
+    return train_in_memory(attempt, run, plan, model, start, terminal)
+
+
+def _attempt(
+    run: RunFolder,
+    plan: Plan,
+    model: BaseClassificationModel,
+    start: New | Resumed,
+    terminal: Terminal,
+    requests: StopRequests,
+    group: Group,
+    started: float,
+) -> TrainResult | None:
     with report_interruption(terminal, lambda: "before the first step", run):
         if is_main_process():
             create_run_folder(run, plan, start.checkpoint)
@@ -227,7 +254,8 @@ def _fit(
     if plan.accelerator == "cpu":
         keep_freed_memory()
     try:
-        with explain_out_of_memory("training", _advice_on_memory(plan)), explain_loader_failures():
+        advice = advice_on_memory(plan)
+        with explain_out_of_memory("training", advice, BatchMemoryError), explain_loader_failures():
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except DivergedError as error:
         raise DivergedError(f"{error}; {_good_checkpoints(trainer, run)}") from None
@@ -235,18 +263,8 @@ def _fit(
         raise
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
         raise KeyboardInterrupt from None
-
-
-def _advice_on_memory(plan: Plan) -> str:
-    """What to lower in a training that needs too much memory."""
-    settings, batch_size = plan.config.trainer, plan.config.data.batch_size
-    if batch_size == 1:
-        advice = f"lower data.image_size (now {plan.preprocessing.image_size}) or choose a smaller model.name"
-    else:
-        advice = (
-            f"lower data.batch_size (now {batch_size}) and raise trainer.accumulate_grad_batches by the same factor"
-        )
-    return advice + (", or use trainer.precision=bf16-mixed" if settings.precision == "32-true" else "")
+    finally:
+        data.close_caches()
 
 
 def _advice_on_finish(run: RunFolder, plan: Plan) -> str:

@@ -34,6 +34,8 @@ def configured(devices: int | str, batch_size: int, **trainer: Any) -> Config:
         (TrainedOn(1, 64), configured(4, 16)),
         (TrainedOn(4, 8), configured(2, 8, num_nodes=2)),
         (TrainedOn(1, 32), configured("auto", 32)),
+        (TrainedOn(1, 32), configured(1, 8, accumulate_grad_batches=4)),
+        (TrainedOn(1, 8, 4), configured(2, 16)),
     ],
 )
 def test_any_devices_that_take_as_many_images_a_step(before: TrainedOn, now: Config) -> None:
@@ -64,6 +66,15 @@ def test_any_devices_that_take_as_many_images_a_step(before: TrainedOn, now: Con
         (TrainedOn(1, 31), configured(2, 31), "not at all; resume it on 1 device(s), or start a new run"),
         (TrainedOn(2, 32), configured("auto", 32), "this machine has 1: images"),
         (TrainedOn(2, 32), configured(1, 16), "the settings now say 1 with data.batch_size=16: images"),
+        (
+            TrainedOn(1, 32),
+            configured(1, 32, accumulate_grad_batches=2),
+            (
+                "with data.batch_size=32 trainer.accumulate_grad_batches=1, the settings now say 1 with"
+                " trainer.accumulate_grad_batches=2: images would be sampled twice or not at all; type:"
+                " classifier-training train --resume runs/a trainer.devices=1 data.batch_size=16"
+            ),
+        ),
     ],
 )
 def test_other_devices_are_refused_with_the_words_to_type(before: TrainedOn, now: Config, message: str) -> None:

@@ -1,0 +1,135 @@
+"""A training whose batches need more memory than there is: it starts over with smaller ones, and the same steps."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from classifier_training.config import to_yaml
+from classifier_training.config.schema import Config
+from classifier_training.errors import BatchMemoryError, UserError
+from classifier_training.files.atomic import write_text
+from classifier_training.models.base import BaseClassificationModel
+from classifier_training.run.folder import RunFolder
+from classifier_training.run.processes import is_main_process
+from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.model import build_model
+from classifier_training.training.plan import Plan
+from classifier_training.training.resume import Resumed, read_resumed
+from classifier_training.training.start import New
+
+T = TypeVar("T")
+Attempt = Callable[[Plan, BaseClassificationModel, New | Resumed], T]
+
+
+def train_in_memory(
+    attempt: Attempt[T],
+    run: RunFolder,
+    plan: Plan,
+    model: BaseClassificationModel,
+    start: New | Resumed,
+    terminal: Terminal,
+) -> T:
+    """Trains, again with smaller batches whenever memory runs out, from the last checkpoint or the beginning.
+
+    A step keeps its images: as a batch gets smaller, a step accumulates more of them.
+
+    Args:
+        attempt: Trains in the run folder; it writes ``config.yaml`` before its first step.
+        run: The run folder.
+        plan: What is trained at first.
+        model: Its model.
+        start: How it starts.
+        terminal: Where the line about it goes.
+
+    Raises:
+        OutOfMemoryError: Memory runs out with batches of one image, or for another reason than their size.
+    """
+    first, share = plan.config, len(plan.photos.rows["train"]) // plan.place.world_size
+    while True:
+        try:
+            return attempt(plan, model, start)
+        except BatchMemoryError as error:
+            smaller = None if isinstance(error.__context__, OSError) else with_smaller_batches(plan.config, share)
+            failure = str(error)
+        has_norm = _learns_statistics(model)
+        _free(model)
+        if smaller is not None:
+            plan = replace(plan, config=smaller)
+            try:
+                start = replace(read_resumed(run.root, [], run.root.parent), config=smaller)
+                model = build_model(plan, terminal, load_weights=start.checkpoint is None)
+            except UserError:  # such as a BatchNorm that takes no batch of one image
+                smaller = None
+        if smaller is None:
+            if is_main_process():
+                write_text(run.config, to_yaml(first))  # a machine with more memory may resume it
+            raise BatchMemoryError(failure) from None
+        terminal.warn(_message(failure, plan, has_norm=has_norm))
+
+
+def with_smaller_batches(config: Config, share: int) -> Config | None:
+    """Half the batch and twice as many in a step, or the next smaller fraction that keeps its images.
+
+    Args:
+        config: With ``data.batch_size`` as a number.
+        share: Training images of each process, of which there may be fewer than a batch has.
+
+    Returns:
+        None for batches of one image.
+    """
+    size = min(config.data.batch_size, share)
+    if size <= 1:
+        return None
+    factor = next(number for number in range(2, size + 1) if size % number == 0)
+    num_accumulated = config.trainer.accumulate_grad_batches * factor
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"batch_size": size // factor}),
+            "trainer": config.trainer.model_copy(update={"accumulate_grad_batches": num_accumulated}),
+        }
+    )
+
+
+def advice_on_memory(plan: Plan) -> str:
+    """What to lower in a training that needs too much memory."""
+    settings, batch_size = plan.config.trainer, plan.config.data.batch_size
+    if batch_size == 1:
+        advice = f"lower data.image_size (now {plan.preprocessing.image_size}) or choose a smaller model.name"
+    else:
+        advice = (
+            f"lower data.batch_size (now {batch_size}) and raise trainer.accumulate_grad_batches by the same factor"
+        )
+    return advice + (", or use trainer.precision=bf16-mixed" if settings.precision == "32-true" else "")
+
+
+def _learns_statistics(model: BaseClassificationModel) -> bool:
+    has_norm = any(isinstance(module, _BatchNorm) for module in model.backbone.modules())
+    return has_norm and not model.settings.freeze_norm_stats
+
+
+def _free(model: BaseClassificationModel) -> None:
+    """Gives back the memory of a training that has ended, also where the caller still refers to its model."""
+    model.trainer = None
+    model.to("meta")
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+def _message(failure: str, plan: Plan, *, has_norm: bool) -> str:
+    data, trainer = plan.config.data, plan.config.trainer
+    images = data.batch_size * trainer.accumulate_grad_batches * plan.place.world_size
+    statistics = "; BatchNorm takes its statistics from the smaller batches" if has_norm else ""
+    return (
+        f"{failure.partition('; ')[0]}: starting over with data.batch_size={data.batch_size}"
+        f" trainer.accumulate_grad_batches={trainer.accumulate_grad_batches}, the same {images} images in each step"
+        f"{statistics}"
+    )
