@@ -14,6 +14,9 @@ class BatchPosition(lightning.Callback):
     number of batches that came before it. The data module seeks to the new one, and Lightning counts from it.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:

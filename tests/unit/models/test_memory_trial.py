@@ -28,7 +28,7 @@ def test_all_gradients_of_a_batch_of_that_size_are_computed() -> None:
     sizes: list[int] = []
     model.backbone.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     gradients: list[tuple[int, ...]] = []
-    model.backbone.register_full_backward_hook(lambda _, __, outputs: gradients.append(tuple(outputs[0].shape)))
+    model.backbone.register_full_backward_pre_hook(lambda _, outputs: gradients.append(tuple(outputs[0].shape)))
 
     try_batch(model, 3)
 
