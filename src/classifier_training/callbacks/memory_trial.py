@@ -16,11 +16,13 @@ class MemoryTrial(lightning.Callback):
 
     Args:
         batch_size: Images of a batch.
+        image_size: Their side where it is larger than that of the evaluation, pixels.
     """
 
-    def __init__(self, batch_size: int) -> None:
+    def __init__(self, batch_size: int, image_size: int | None = None) -> None:
         super().__init__()
         self.batch_size = batch_size
+        self.image_size = image_size
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Tries it.
@@ -32,7 +34,8 @@ class MemoryTrial(lightning.Callback):
             return
         fits = True
         try:
-            try_batch(pl_module, self.batch_size, trainer.precision_plugin.train_step_context())
+            precision = trainer.precision_plugin.train_step_context()
+            try_batch(pl_module, self.batch_size, precision, self.image_size)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

@@ -12,7 +12,10 @@ from classifier_training.models.base import BaseClassificationModel
 
 
 def try_batch(
-    model: BaseClassificationModel, batch_size: int, precision: AbstractContextManager[object] | None = None
+    model: BaseClassificationModel,
+    batch_size: int,
+    precision: AbstractContextManager[object] | None = None,
+    image_size: int | None = None,
 ) -> None:
     """Computes the gradients of all weights from a batch of zeros, and leaves the model and all random state as it was.
 
@@ -23,11 +26,12 @@ def try_batch(
         model: On its device.
         batch_size: B.
         precision: The arithmetic, such as autocast; None: that of the weights.
+        image_size: Side S of the images where it is larger than that of the model's preprocessing.
 
     Raises:
         Exception: Whatever is raised where memory runs out, see `is_out_of_memory`.
     """
-    device, size = model.device, model.preprocessing.image_size
+    device, size = model.device, max(model.preprocessing.image_size, image_size or 0)
     devices = [device] if device.type == "cuda" else []
     parameters = list(model.parameters())
     with ExitStack() as undo:

@@ -63,7 +63,8 @@ def train_in_memory(
             plan = replace(plan, config=smaller)
             try:
                 start = replace(read_resumed(run.root, [], run.root.parent), config=smaller)
-                model = build_model(plan, terminal, load_weights=start.checkpoint is None)
+                plan = plan if start.checkpoint is None else replace(plan, weights=None)
+                model = build_model(plan, terminal)
             except UserError:  # such as a BatchNorm that takes no batch of one image
                 smaller = None
         if smaller is None:
