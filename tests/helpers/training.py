@@ -153,6 +153,7 @@ def fit_photos(
     *callbacks: lightning.Callback,
     every_n_steps: int | None = None,
     every_n_minutes: float | None = None,
+    keep_best: int = 0,
     **options: Any,
 ) -> lightning.Trainer:
     """Trains on photos with everything that makes a run resumable; goes on where ``folder`` has a ``last.ckpt``.
@@ -165,6 +166,7 @@ def fit_photos(
         callbacks: More of them.
         every_n_steps: Of `RunCheckpoint`.
         every_n_minutes: Of `RunCheckpoint`.
+        keep_best: Of `RunCheckpoint`.
         options: Of the Trainer.
     """
     data = ImageFolderDataModule(photos, batch_size=4, image_size=IMAGE_SIZE, num_workers=0, seed=3)
@@ -179,7 +181,9 @@ def fit_photos(
         MetricsCSV(folder / "metrics.csv"),
         GracefulStop(),
     ]
-    checkpoint = RunCheckpoint(folder, every_n_steps=every_n_steps, every_n_minutes=every_n_minutes)
+    checkpoint = RunCheckpoint(
+        folder, every_n_steps=every_n_steps, every_n_minutes=every_n_minutes, keep_best=keep_best
+    )
     settings: dict[str, Any] = {"max_epochs": 3, "enable_checkpointing": True, "use_distributed_sampler": False}
     trainer = make_trainer(folder, *run, *callbacks, checkpoint, plugins=[AtomicCheckpointIO()], **settings | options)
     last = folder / "last.ckpt"

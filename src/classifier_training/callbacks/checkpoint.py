@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from pathlib import Path
 from typing import Any, Final
 
 import lightning
-import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
+from classifier_training.callbacks.best_epochs import BestEpochs
 from classifier_training.callbacks.ema import PRECISE_AVERAGE_KEY, TRAINING_STATE_KEY
 from classifier_training.errors import ConfigError
-from classifier_training.files.atomic import atomic_path
-from classifier_training.files.canonical import canonical
 from classifier_training.metrics.best_epoch import EpochScore, Mode, is_better
+from classifier_training.models.checkpoint import write_checkpoint
 from classifier_training.models.finite import diverged, first_not_finite
 from classifier_training.run.agreement import Agreement, agree_with_all
 from classifier_training.run.checkpoint_files import link_or_copy, replace_last_checkpoint
@@ -44,11 +42,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         if storage_options is not None:
             raise TypeError("AtomicCheckpointIO writes to local folders and takes no storage_options")
-        # torch reports a full disk as an anonymous RuntimeError when it writes the file itself
-        buffer = io.BytesIO()
-        torch.save(canonical(checkpoint), buffer)
-        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
-            file.write(buffer.getbuffer())
+        write_checkpoint(checkpoint, Path(path))
 
 
 class RunCheckpoint(Checkpoint):
@@ -68,6 +62,7 @@ class RunCheckpoint(Checkpoint):
         every_n_steps: Write ``last.ckpt`` every N optimizer steps too.
         every_n_minutes: Write ``last.ckpt`` when the last one is this old, too, by the clock of the first rank.
         keep_last: Number of checkpoints to keep, best one aside: ``last.ckpt`` and, before it, ``last-1.ckpt`` ….
+        keep_best: Number of epochs, the best ones, whose weights are kept as ``epoch-<number>.ckpt``, too.
     """
 
     def __init__(
@@ -78,6 +73,7 @@ class RunCheckpoint(Checkpoint):
         every_n_steps: int | None = None,
         every_n_minutes: float | None = None,
         keep_last: int = 2,
+        keep_best: int = 0,
     ) -> None:
         super().__init__()
         if mode not in ("min", "max"):
@@ -88,15 +84,19 @@ class RunCheckpoint(Checkpoint):
             raise ConfigError(f"RunCheckpoint: every_n_minutes={every_n_minutes}; allowed are numbers > 0 or None")
         if keep_last < 1:
             raise ConfigError(f"RunCheckpoint: keep_last={keep_last}; allowed are 1, 2, …")
+        if keep_best < 0:
+            raise ConfigError(f"RunCheckpoint: keep_best={keep_best}; allowed are 0, 1, …")
         self.dirpath = Path(dirpath)
         self.monitor = monitor
         self.mode = mode
         self.every_n_steps = every_n_steps
         self.every_n_minutes = every_n_minutes
         self.keep_last = keep_last
+        self.best_epochs = BestEpochs(self.dirpath, keep_best, mode)
         self.best_model_score: float | None = None
         self.best_epoch: int | None = None
         self.best_loss: float | None = None
+        self._is_kept = False  # the weights of the checkpoint that is being written
         self._last_saved_step = -1
         self._last_saved_at = 0.0
         self._agreement: Agreement | None = None
@@ -115,13 +115,15 @@ class RunCheckpoint(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """The best score and its epoch, so that a resumed run does not forget them."""
-        return {"best_model_score": self.best_model_score, "best_epoch": self.best_epoch, "best_loss": self.best_loss}
+        state = {"best_model_score": self.best_model_score, "best_epoch": self.best_epoch, "best_loss": self.best_loss}
+        return state | ({"best_epochs": self.best_epochs.state_dict()} if self.best_epochs.count else {})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores what `state_dict` gave."""
         self.best_model_score = state_dict["best_model_score"]
         self.best_epoch = state_dict["best_epoch"]
         self.best_loss = state_dict["best_loss"]
+        self.best_epochs.load_state_dict(state_dict.get("best_epochs", []))
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Counts steps and minutes from here: the state that a run resumes from is on disk."""
@@ -177,7 +179,10 @@ class RunCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Writes the epoch's checkpoints."""
-        if not self.is_best(trainer):
+        is_best = self.is_best(trainer)
+        score = EpochScore(float(trainer.callback_metrics[self.monitor]), _loss(trainer))
+        self._is_kept = self.best_epochs.offer(trainer.current_epoch, score)  # before the state is saved
+        if not is_best:
             self._save_last(trainer)
             return
         self.best_model_score = float(trainer.callback_metrics[self.monitor])
@@ -204,7 +209,12 @@ class RunCheckpoint(Checkpoint):
 
     def _replace_last(self, trainer: lightning.Trainer) -> None:
         if trainer.is_global_zero:
+            if self._is_kept:
+                self.best_epochs.write(self._fresh, trainer.current_epoch)
             replace_last_checkpoint(self._fresh, self.keep_last)
+            if self._is_kept:
+                self.best_epochs.remove_others()
+        self._is_kept = False
         trainer.strategy.barrier("last.ckpt")
         self._note_saved(trainer)
 

@@ -178,6 +178,7 @@ CALLBACKS: Final[tuple[RunCallback, ...]] = (
             c.config.checkpoint.every_n_steps,
             c.config.checkpoint.every_n_minutes,
             c.config.checkpoint.keep_last,
+            c.config.checkpoint.num_best_epochs,
         ),
     ),
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from classifier_training.evaluation.photos import with_limit
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.scores import Scores, check_finite
 from classifier_training.models.checkpoint import load_model, read_checkpoint
-from classifier_training.models.precision import TrainingPrecision
+from classifier_training.models.precision import Precision, TrainingPrecision
 from classifier_training.results.results_file import Reproduction
 from classifier_training.types import ImageRecord, Progress
 
@@ -39,6 +40,7 @@ def reproduce(
     *,
     device: torch.device,
     progress: Progress | None = None,
+    is_chosen: bool = False,
 ) -> Reproduction:
     """Scores a checkpoint on the validation images as the training has scored it, in its precision.
 
@@ -55,8 +57,28 @@ def reproduce(
         monitored: The value of ``checkpoint.monitor`` for which the checkpoint was kept.
         device: Where the training computed.
         progress: Called with the number of images so far; may raise to stop.
+        is_chosen: Whether ``monitored`` is the validation loss in float32 for which these weights were chosen after
+            the training, instead.
     """
-    precision: TrainingPrecision = config.trainer.precision  # type: ignore[assignment]  # "auto" has been decided
+    precision: Precision = "float32" if is_chosen else cast("TrainingPrecision", config.trainer.precision)
+    scores, loss = _score_again(path, records, labels, config, precision, device, progress)
+    is_exact = is_same_arithmetic(config, device, path)
+    if is_chosen or config.checkpoint.monitor == "val/loss":
+        tolerance = abs(monitored) * (LOSS_TOLERANCE if is_exact else 10 * ROUNDED_TOLERANCE)
+        return replace(_compared(monitored, loss, tolerance, config), monitor="val/loss", precision=precision)
+    return compare_score(monitored, scores, config, is_exact=is_exact)
+
+
+def _score_again(
+    path: Path,
+    records: Sequence[ImageRecord],
+    labels: NDArray[np.int64],
+    config: Config,
+    precision: Precision,
+    device: torch.device,
+    progress: Progress | None,
+) -> tuple[Scores, float]:
+    """The scores and the loss of a checkpoint on the validation images."""
     model = load_model(path)
     preprocessing = with_limit(model.preprocessing, config, None)
     loader = scoring_loader(records, labels, preprocessing, config)
@@ -70,12 +92,7 @@ def reproduce(
             scoring.update(found, on_host.numpy())
             if progress is not None:
                 progress(scoring.num_images, len(records))
-    name = config.checkpoint.monitor.removeprefix("val/")
-    scores, is_exact = scoring.result()[0], is_same_arithmetic(config, device, path)
-    if name == "loss":
-        tolerance = abs(monitored) * (LOSS_TOLERANCE if is_exact else 10 * ROUNDED_TOLERANCE)
-        return _compared(monitored, math.fsum(losses) / len(losses), tolerance, config)
-    return compare_score(monitored, scores, config, is_exact=is_exact)
+    return scoring.result()[0], math.fsum(losses) / len(losses)
 
 
 def compare_score(monitored: float, scores: Scores, config: Config, *, is_exact: bool) -> Reproduction:

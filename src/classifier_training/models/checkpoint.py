@@ -1,7 +1,8 @@
-"""Checkpoints of ours, read without running any code that may be in them."""
+"""Checkpoints of ours: written whole or not at all, and read without running any code that may be in them."""
 
 from __future__ import annotations
 
+import io
 import pickle
 import zipfile
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, cast
 import torch
 
 from classifier_training.errors import CheckpointError, explain_out_of_memory, first_line
+from classifier_training.files.atomic import atomic_path
+from classifier_training.files.canonical import canonical
 from classifier_training.files.text import is_file, why_no_file
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.finite import first_not_finite
@@ -42,6 +45,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is a checkpoint of another program; weights alone can be used with model.weights="
         )
     return cast("dict[str, Any]", content)
+
+
+def write_checkpoint(content: dict[str, Any], path: Path) -> None:
+    """Writes a checkpoint under a temporary name and renames it; equal checkpoints are equal files.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written; what was at ``path`` is untouched.
+    """
+    # torch reports a full disk as an anonymous RuntimeError when it writes the file itself
+    buffer = io.BytesIO()
+    torch.save(canonical(content), buffer)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(buffer.getbuffer())
 
 
 def load_model(path: Path) -> BaseClassificationModel:

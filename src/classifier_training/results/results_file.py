@@ -11,6 +11,7 @@ import numpy as np
 from classifier_training.files.atomic import write_json
 from classifier_training.metrics.confusion import Confusion
 from classifier_training.metrics.scores import plain_confusion
+from classifier_training.results.final_choice import FinalChoice
 from classifier_training.results.folder import class_rows
 from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.results.scores_file import ClassRow
@@ -132,6 +133,7 @@ class ResultsFile:
         exports: The verification of each export by its form.
         reproduction: Whether ``best.ckpt`` has reproduced the monitored metric; None in files of early versions.
         replaced_best: What was recorded of other best weights; None: ``best.ckpt`` is of the recorded best epoch.
+        choice: Which weights ``best.ckpt`` holds; None: those of the best epoch, as nothing else was to be chosen.
     """
 
     monitor: str
@@ -145,6 +147,7 @@ class ResultsFile:
     exports: dict[str, dict[str, Any]] = field(default_factory=dict)
     reproduction: Reproduction | None = None
     replaced_best: ReplacedBest | None = None
+    choice: FinalChoice | None = None
 
     def __post_init__(self) -> None:
         if self.monitor not in self.best or not 0 <= self.best.get("epoch", -1) < 2**31:

@@ -22,6 +22,18 @@ def earlier_checkpoints(folder: Path) -> list[Path]:
     return sorted(paths, key=_age)
 
 
+def epoch_checkpoint(folder: Path, epoch: int) -> Path:
+    """The file of the weights of an epoch, which counts from 0; its name counts from 1, as all messages do."""
+    return folder / f"epoch-{epoch + 1}.ckpt"
+
+
+def epoch_checkpoints(folder: Path) -> dict[int, Path]:
+    """All files of `epoch_checkpoint`, by their epochs, the first one first."""
+    numbers = {path: path.stem.removeprefix("epoch-") for path in folder.glob("epoch-*.ckpt")}
+    found = {int(number) - 1: path for path, number in numbers.items() if number.isdecimal()}
+    return dict(sorted(found.items()))
+
+
 def replace_last_checkpoint(fresh: Path, keep: int) -> None:
     """Gives a finished checkpoint the name ``last.ckpt``, and the one that had it the name ``last-1.ckpt``.
 

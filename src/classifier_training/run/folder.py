@@ -113,6 +113,8 @@ class RunFolder:
     evaluations = Entry("evaluations/", "what evaluate has written, a folder each time, like test/")
     checkpoints = Entry("checkpoints/", "the weights")
     best_checkpoint = Entry("checkpoints/best.ckpt", "the weights with the best score")
+    probe_checkpoint = Entry("checkpoints/probe.ckpt", "the probe, from which the training began")
+    epoch_checkpoints = Entry("checkpoints/epoch-*.ckpt", "the weights of one of the best epochs")
     last_checkpoint = Entry("checkpoints/last.ckpt", "where train --resume continues")
     earlier_checkpoints = Entry("checkpoints/last-*.ckpt", "an earlier checkpoint, used if last.ckpt is damaged")
     export = Entry("export/", "the model to deploy, proven to answer like best.ckpt")

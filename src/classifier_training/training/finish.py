@@ -24,6 +24,7 @@ from classifier_training.metrics.scores import Scores, scores_from_confusion
 from classifier_training.models.checkpoint import read_checkpoint
 from classifier_training.pages.write import report
 from classifier_training.results.figures import plot_scored
+from classifier_training.results.final_choice import FinalChoice
 from classifier_training.results.folder import write_scored
 from classifier_training.results.results_file import (
     ReplacedBest,
@@ -38,6 +39,7 @@ from classifier_training.run.records import DamagedFileError, read_record
 from classifier_training.run.tree import describe_file
 from classifier_training.terminal.score_table import show_scores, summarise
 from classifier_training.terminal.terminal import Terminal, duration
+from classifier_training.training.choose_weights import choose_weights, epoch_name, remove_candidates
 from classifier_training.training.plan import Plan
 from classifier_training.training.weights import scratch_note
 from classifier_training.types import Split
@@ -79,6 +81,7 @@ class Trained:
         num_epochs: Epochs that were trained.
         started: When this process began to train, by the monotonic clock.
         replaced_best: What the run recorded of other best weights, which ``best.ckpt`` no longer holds.
+        choice: Which weights ``best.ckpt`` holds; None: those of the best epoch, as nothing else was to be chosen.
     """
 
     best_epoch: int
@@ -86,6 +89,24 @@ class Trained:
     num_epochs: int
     started: float
     replaced_best: ReplacedBest | None = None
+    choice: FinalChoice | None = None
+
+    @property
+    def is_best_epoch(self) -> bool:
+        """Whether ``best.ckpt`` holds the weights of the best epoch."""
+        return self.choice is None or self.choice.chosen == epoch_name(self.best_epoch)
+
+    @property
+    def expected_score(self) -> float:
+        """What the weights in ``best.ckpt`` must reproduce: the validation loss for which they were chosen, or that."""
+        return self.best_score if self.choice is None or self.is_best_epoch else self.choice.best.loss
+
+    @property
+    def weights_name(self) -> str:
+        """What ``best.ckpt`` holds."""
+        if self.choice is None or self.is_best_epoch:
+            return f"the best epoch, {self.best_epoch + 1}"
+        return f"the final weights, {self.choice.chosen}"
 
     @property
     def seconds(self) -> float:
@@ -106,14 +127,16 @@ def finish_run(
     ``check_stop`` is called between any two steps, and may raise to stop.
     """
     config = plan.config
+    choice = choose_weights(run, plan, terminal, trained.num_epochs, device, check_stop)
     scored = score_best(run, plan, terminal, device, check_stop)
-    trained = check_best(run, trained, terminal)
+    trained = replace(check_best(run, trained, terminal), choice=choice)
     check_stop()
     reproduction = check_reproduction(run, plan, terminal, trained, scored, device, check_stop)
     results = replace(results_of(plan, trained, scored), reproduction=reproduction)
     write_results(run.results, results)  # before anything else can fail
+    remove_candidates(run, plan, choice)
     write_best(run, scored, has_figures=config.report.enabled)
-    title = f"{results.split} scores of the best epoch, {trained.best_epoch + 1}, in float32"
+    title = f"{results.split} scores of {trained.weights_name}, in float32"
     show_scores(terminal, scored.scores, scored.classes, title)
     terminal.info(summarise(scored.scores))
     check_stop()
@@ -216,7 +239,7 @@ def check_reproduction(
     config, photos = plan.config, plan.photos
     name = config.checkpoint.monitor.removeprefix("val/")
     is_exact = device.type == "cpu" and config.trainer.precision == "32-true"
-    if scored.images.split == "val" and is_exact and name != "loss":
+    if scored.images.split == "val" and is_exact and name != "loss" and trained.is_best_epoch:
         found = compare_score(
             trained.best_score, scored.scores, config, is_exact=is_same_arithmetic(config, device, run.best_checkpoint)
         )
@@ -228,13 +251,13 @@ def check_reproduction(
                 progress(done, total)
 
             found = reproduce(
-                run.best_checkpoint, photos.records("val"), photos.labels("val"), config, trained.best_score,
-                device=device, progress=advance,
+                run.best_checkpoint, photos.records("val"), photos.labels("val"), config, trained.expected_score,
+                device=device, progress=advance, is_chosen=not trained.is_best_epoch,
             )  # fmt: skip
     if not found.passed:
         terminal.warn(
             f"{run.best_checkpoint} does not reproduce the score for which it was kept: {found.monitor} was"
-            f" {found.monitored:.6g} in epoch {trained.best_epoch + 1} and is {found.measured:.6g} now (allowed"
+            f" {found.monitored:.6g} for {trained.weights_name} and is {found.measured:.6g} now (allowed"
             f" difference {found.tolerance:.2g}); do not trust this run's scores before you know why"
         )
     return found
@@ -253,6 +276,7 @@ def results_of(plan: Plan, trained: Trained, scored: ScoredPass) -> ResultsFile:
         seconds=trained.seconds,
         left_out=tuple(map(plain_text, scored.images.left_out)),
         replaced_best=trained.replaced_best,
+        choice=trained.choice,
     )
 
 

@@ -27,6 +27,7 @@ from classifier_training.run.place import ALONE, Place
 from classifier_training.run.time_budget import TimeBudget
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import check_trackers
+from classifier_training.training.choice_row import describe_choice
 from classifier_training.training.devices import decide_place
 from classifier_training.training.images import describe_images
 from classifier_training.training.lr_scaling import describe_scaling, images_of_step, scale_lr
@@ -180,6 +181,7 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
         "loss": f"{config.loss.name}, label smoothing {config.loss.label_smoothing:g}, balance {data.balance}",
         "EMA": ema,
         "best epoch by": f"{config.checkpoint.monitor} in {config.trainer.precision}; final scores are in float32",
+        **describe_choice(config),
     }
 
 

@@ -26,6 +26,7 @@ from classifier_training.errors import CheckpointError, RunError, first_line
 from classifier_training.files.text import name_some, short_text
 from classifier_training.models.checkpoint import read_checkpoint
 from classifier_training.models.finite import first_not_finite
+from classifier_training.results.final_choice import FINAL_CHOICE
 from classifier_training.run.checkpoint_files import resumable_checkpoints
 from classifier_training.run.environment import read_environment
 from classifier_training.run.folder import RunFolder, latest_run, open_run
@@ -241,6 +242,8 @@ def _last_whole(run: RunFolder) -> tuple[Path | None, dict[str, Any], tuple[str,
 def _read_whole(path: Path) -> dict[str, Any]:
     """A checkpoint every byte of which is as it was written, with finite weights; reading it alone checks neither."""
     content = read_checkpoint(path)
+    if FINAL_CHOICE in content:
+        raise CheckpointError(f"{path} holds chosen final weights, and no training that could be resumed")
     try:
         with zipfile.ZipFile(path) as file:
             damaged = file.testzip()
@@ -297,6 +300,7 @@ RESUMABLE_SETTINGS: Final = frozenset(
         "trainer.early_stopping_patience",
         "checkpoint.every_n_steps",
         "checkpoint.every_n_minutes",
+        "checkpoint.keep_best",
         "checkpoint.keep_last",
         "export.enabled",
         "export.exporter",

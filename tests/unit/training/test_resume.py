@@ -100,7 +100,10 @@ def test_a_setting_that_makes_it_another_run_is_refused(tmp_path: Path, override
     key, _, value = override.partition("=")
     with pytest.raises(RunError, match=rf"cannot change {key} \(.+ → {value}\); start a new run") as caught:
         read_resumed(run.root, ["trainer.max_epochs=99", override], tmp_path)
-    assert "may change checkpoint.every_n_minutes, checkpoint.every_n_steps, checkpoint.keep_last" in str(caught.value)
+    assert (
+        "may change checkpoint.every_n_minutes, checkpoint.every_n_steps, checkpoint.keep_best, checkpoint.keep_last"
+        in str(caught.value)
+    )
 
 
 def test_a_setting_that_is_as_it_was_may_be_given_again(tmp_path: Path) -> None:

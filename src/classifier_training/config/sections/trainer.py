@@ -11,6 +11,7 @@ from classifier_training.config.section import (
     Duration,
     NonEmptyText,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Section,
@@ -92,6 +93,10 @@ class TrainerConfig(Section):
         return None if self.time_limit is None else seconds_of(self.time_limit)
 
 
+NUM_CANDIDATES: Final = 5
+"""Best epochs whose weights are candidates for the final ones, unless set."""
+
+
 class CheckpointConfig(Section):
     """Which weights are kept."""
 
@@ -107,6 +112,22 @@ class CheckpointConfig(Section):
     keep_last: PositiveInt = Field(
         2, description="checkpoints to resume from that are kept: last.ckpt, last-1.ckpt before it, and so on"
     )
+
+    keep_best: NonNegativeInt | None = Field(
+        None,
+        description="epochs, the best ones, whose weights are kept as epoch-N.ckpt; null: 5 until the final weights are"
+        " chosen, none without that choice",
+    )
+    choose_final: bool = Field(
+        False,
+        description="at the end, of the best epochs, the probe that the training began with and averages of their"
+        " weights, take those with the lowest validation loss; else the best epoch",
+    )
+
+    @property
+    def num_best_epochs(self) -> int:
+        """Epochs whose weights are kept during the training."""
+        return (NUM_CANDIDATES if self.choose_final else 0) if self.keep_best is None else self.keep_best
 
     @property
     def mode(self) -> Literal["min", "max"]:

@@ -15,6 +15,7 @@ from classifier_training.pages.read.reading import Reader, plain_value
 from classifier_training.pages.read.run_settings import plain_name, read_settings, setting, shell_command
 from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.read.scored_files import read_scored, scores_of_results
+from classifier_training.results.final_choice import FinalChoice
 from classifier_training.results.folds_file import FoldsFile
 from classifier_training.results.results_file import ReplacedBest, Reproduction, ResultsFile
 from classifier_training.run.environment import Environment
@@ -73,6 +74,7 @@ class RunData:
         model_info: Size and speed of the model.
         reproduction: Whether ``best.ckpt`` has reproduced the monitored metric.
         replaced_best: What was recorded of the best weights, where ``best.ckpt`` holds others.
+        choice: Of the final weights among several candidates; None where there was none.
         verification: The comparison of the exported file with the model.
         onnx: The exported file.
         train_batch: The figure of the first training batch; None where it is missing.
@@ -102,6 +104,7 @@ class RunData:
     model_info: ModelInfo | None = None
     reproduction: Reproduction | None = None
     replaced_best: ReplacedBest | None = None
+    choice: FinalChoice | None = None
     verification: Verification | None = None
     onnx: OnnxFile | None = None
     train_batch: Path | None = None
@@ -180,6 +183,7 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         model_info=reader.record(run.model_info, ModelInfo, "size and speed of the model are not known"),
         reproduction=None if results is None else results.reproduction,
         replaced_best=None if results is None else results.replaced_best,
+        choice=None if results is None else results.choice,
         verification=verification,
         onnx=onnx,
         train_batch=FilesInside(run.root).find(f"{run.plots.name}/{run.train_batch.name}", LARGEST_FIGURE_BYTES),

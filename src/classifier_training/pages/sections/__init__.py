@@ -12,6 +12,7 @@ SECTIONS: Final = (
     "verdict",
     "folds",
     "curves",
+    "weights",
     "confusion",
     "classes",
     "calibration",

@@ -144,7 +144,10 @@ def run_facts(data: RunData, scored: ScoredData | None) -> list[tuple[str, list[
     if scored is not None and scored.epoch is not None:
         total = num_all_epochs(data)
         of_all = f" of {total}" if total else ""
-        weights = [f"epoch {scored.epoch + 1}{of_all}", one_line(scored.model), _arithmetic(scored.precision)]
+        name = f"epoch {scored.epoch + 1}{of_all}"
+        if data.choice is not None and data.choice.chosen != f"epoch {scored.epoch + 1}":
+            name = one_line(data.choice.chosen)
+        weights = [name, one_line(scored.model), _arithmetic(scored.precision)]
         facts.append(("Weights scored", weights))
     return [(term, [line for line in lines if line]) for term, lines in facts if any(lines)]
 
