@@ -92,19 +92,25 @@ def cross_validate(
         return None
     folder, settings = _open(resume, given) if resume else _create(given, None if config is None else Path(config))
     terminal.info(f"cross-validation of {settings.data.folds} folds: {folder.root}")
-    numbers = [*range(1, (settings.data.folds or 0) + 1)]
+    results = _train_folds(folder, settings, given if resume else read_overrides(), terminal)
+    final = _train_one(folder, "all", settings, read_overrides(), quiet=quiet) if settings.data.refit else None
+    return _finish(folder, results, final, settings, terminal)
+
+
+def _train_folds(folder: FoldsFolder, settings: Config, changes: Overrides, terminal: Terminal) -> list[TrainResult]:
+    """Trains the run of each fold that is not finished yet, and says how long the others will take."""
+    count = settings.data.folds or 0
     started, results = time.monotonic(), list[TrainResult]()
-    for number in numbers:
+    for number in range(1, count + 1):
         try:
-            results.append(_train_one(folder, number, settings, given if resume else read_overrides(), quiet=quiet))
+            results.append(_train_one(folder, number, settings, changes, quiet=terminal.quiet))
         except UserError:
             _remove_unused(folder)
             raise
-        spent = time.monotonic() - started
-        left = duration(spent / number * (len(numbers) - number + settings.data.refit))
-        terminal.info(f"fold {number} of {len(numbers)}: top-1 {results[-1].test.top1:.2%}; about {left} left")
-    final = _train_one(folder, "all", settings, read_overrides(), quiet=quiet) if settings.data.refit else None
-    return _finish(folder, results, final, settings, terminal)
+        num_left = count - number + settings.data.refit
+        left = f"; about {duration((time.monotonic() - started) / number * num_left)} left" if num_left else ""
+        terminal.info(f"fold {number} of {count}: top-1 {results[-1].test.top1:.2%}{left}")
+    return results
 
 
 def _create(given: Overrides, config: Path | None) -> tuple[FoldsFolder, Config]:
