@@ -15,6 +15,7 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from tests.helpers.clock import Clock
 from tests.helpers.training import IMAGE_SIZE, LIGHTNING_NOTICES, NUM_CLASSES, make_loader, make_trainer
 from torch import Tensor, nn
 
@@ -42,9 +43,11 @@ from classifier_training.callbacks.batch_position import BatchPosition
 from classifier_training.callbacks.loss_watch import LossWatch
 from classifier_training.callbacks.memory_trial import MemoryTrial
 from classifier_training.callbacks.table import CALLBACKS, RunContext, build_callbacks
+from classifier_training.callbacks.time_limit import TimeLimit
 from classifier_training.config.schema import Config
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.stop_requests import StopRequests
+from classifier_training.run.time_budget import TimeBudget
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.trackers import Trackers
 
@@ -67,6 +70,7 @@ MAKERS: dict[type[lightning.Callback], Callable[[Path], lightning.Callback]] = {
     SampleVisualizationCallback: lambda folder: SampleVisualizationCallback(folder),
     SamplerDistributionCallback: lambda folder: SamplerDistributionCallback(folder / "drawn.csv", folder / "drawn.png"),
     Throughput: lambda folder: Throughput(),
+    TimeLimit: lambda folder: TimeLimit(TimeBudget(1000.0, 0.0, Clock()), now=Clock()),
     TrackingCallback: lambda folder: TrackingCallback(folder, Trackers()),
     TrainingHistoryCallback: lambda folder: TrainingHistoryCallback(folder / "history.png"),
     TrainingProgress: lambda folder: TrainingProgress(Terminal(quiet=True), Throughput()),
@@ -148,7 +152,13 @@ def test_the_table_has_every_callback_of_every_file() -> None:
 
 
 def test_every_row_of_the_table_builds_its_callback(tmp_path: Path) -> None:
-    context = make_context(tmp_path, trainer={"early_stopping_patience": 3})
+    trainer = {
+        "early_stopping_patience": 3,
+        "time_limit": "1h",
+        "gradient_clip_algorithm": "agc",
+        "gradient_clip_val": 0.02,
+    }
+    context = make_context(tmp_path, trainer=trainer)
     built = build_callbacks(context)
     assert [type(callback) for callback in built] == [row.kind for row in CALLBACKS]
     assert not list(tmp_path.iterdir())

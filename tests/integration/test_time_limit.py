@@ -23,7 +23,7 @@ def fit_rank(folder: Path, world_size: int) -> Any:
     """What a rank did by a clock of its own, of which only the first one's counts."""
     clock = Clock()
     ticking = Ticking(clock)
-    limit = TimeLimit(TimeBudget(75.0, 0.0, clock, COSTS), None, clock)
+    limit = TimeLimit(TimeBudget(75.0, 0.0, clock, COSTS), is_only_end=True, now=clock)
     model = make_model(model={"freeze_epochs": 0})
     trainer = make_trainer(
         folder,

@@ -11,6 +11,7 @@ import lightning
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from torch import Tensor
 
+from classifier_training.callbacks.accuracy_forecast import AccuracyForecast
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.callbacks.epoch_metrics import EpochMetrics
 from classifier_training.callbacks.throughput import Throughput
@@ -36,11 +37,19 @@ class TrainingProgress(lightning.Callback):
         terminal: Where messages go.
         throughput: Measures the images per second.
         budget: The time of a training that has a limit, which says how much is left.
+        forecast: What the training will reach, as far as is known.
     """
 
-    def __init__(self, terminal: Terminal, throughput: Throughput, budget: TimeBudget | None = None) -> None:
+    def __init__(
+        self,
+        terminal: Terminal,
+        throughput: Throughput,
+        budget: TimeBudget | None = None,
+        forecast: AccuracyForecast | None = None,
+    ) -> None:
         super().__init__()
         self.budget = budget
+        self.forecast = forecast
         self.terminal = terminal
         self.throughput = throughput
         self._bar: Progress | None = None
@@ -127,6 +136,8 @@ class TrainingProgress(lightning.Callback):
         self._scored = [f"{monitor} {_number(monitor, metrics[monitor])}"] if monitor in metrics else self._scored
         if isinstance(checkpoint, RunCheckpoint) and checkpoint.is_best(trainer):
             parts.append("best so far")
+        if self.forecast is not None and self.forecast.latest is not None:
+            parts.append(f"at the end {self.forecast.latest}")
         if self.throughput.num_images:  # none where only the validation of this epoch was left
             parts.append(f"{self.throughput.images_per_second:.0f} images/s")
         took = f"took {duration(time.monotonic() - self._epoch_started)}"

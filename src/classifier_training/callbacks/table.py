@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
+from classifier_training.callbacks.accuracy_forecast import AccuracyForecast
 from classifier_training.callbacks.adaptive_clipping import AdaptiveGradientClipping
 from classifier_training.callbacks.batch_position import BatchPosition
 from classifier_training.callbacks.cache_warnings import CacheWarnings
@@ -66,14 +67,18 @@ class RunContext:
     @cached_property
     def throughput(self) -> Throughput:
         """The one measurement of images per second, which others read."""
-        return Throughput(self.run.timings)
+        return Throughput(self.run.timings, self.forecast)
 
     @cached_property
-    def time_limit(self) -> TimeLimit:
-        """Ends the training in time, which others read."""
+    def time_budget(self) -> TimeBudget:
+        """The time of a training that has a limit."""
+        return self.time or TimeBudget(self.config.trainer.time_limit_seconds or math.inf, time.monotonic())
+
+    @cached_property
+    def forecast(self) -> AccuracyForecast | None:
+        """Where the training is going, which others show; None: no limit ends it."""
         trainer = self.config.trainer
-        budget = self.time or TimeBudget(trainer.time_limit_seconds or math.inf, time.monotonic())
-        return TimeLimit(budget, trainer.max_epochs)
+        return None if trainer.time_limit is None else AccuracyForecast(self.time_budget, trainer.max_epochs)
 
 
 class RunCallback(NamedTuple):
@@ -97,12 +102,23 @@ class _EarlyStopping(EarlyStopping):
         super().load_state_dict({**state_dict, "patience": self.patience})
 
 
+def _has_time_limit(config: Config) -> bool:
+    return config.trainer.time_limit is not None
+
+
 def _has_report(config: Config) -> bool:
     return config.report.enabled
 
 
 CALLBACKS: Final[tuple[RunCallback, ...]] = (
-    RunCallback(TimeLimit, lambda c: c.time_limit, lambda config: config.trainer.time_limit is not None),
+    RunCallback(
+        TimeLimit, lambda c: TimeLimit(c.time_budget, is_only_end=c.config.trainer.is_ended_by_clock), _has_time_limit
+    ),
+    RunCallback(
+        AccuracyForecast,
+        lambda c: c.forecast or AccuracyForecast(c.time_budget),  # there is one where there is a limit
+        _has_time_limit,
+    ),
     RunCallback(
         EMACallback,
         lambda c: EMACallback(c.config.ema.decay, c.config.ema.warmup_steps),
@@ -115,7 +131,7 @@ CALLBACKS: Final[tuple[RunCallback, ...]] = (
     ),
     RunCallback(Throughput, lambda c: c.throughput),
     RunCallback(MetricsCSV, lambda c: MetricsCSV(c.run.metrics)),
-    RunCallback(TrainingProgress, lambda c: TrainingProgress(c.terminal, c.throughput, c.time)),
+    RunCallback(TrainingProgress, lambda c: TrainingProgress(c.terminal, c.throughput, c.time, c.forecast)),
     RunCallback(GracefulStop, lambda c: GracefulStop(c.requests)),
     RunCallback(LossWatch, lambda _: LossWatch()),
     RunCallback(BatchPosition, lambda _: BatchPosition()),

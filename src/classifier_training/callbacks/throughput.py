@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import lightning
 
+from classifier_training.callbacks.accuracy_forecast import AccuracyForecast
 from classifier_training.callbacks.prediction_source import parts_of
 from classifier_training.run.epoch_table import EpochTable
+
+FORECAST_COLUMNS: Final = ("forecast", "forecast_low", "forecast_high")
 
 
 class Throughput(lightning.Callback):
@@ -24,11 +27,15 @@ class Throughput(lightning.Callback):
     Args:
         path: A CSV file that gets a row an epoch; None: no file. The row of an epoch that is resumed in its middle
             holds what came after the resume.
+        forecast: Gives its forecasts to that file, too, as they depend on the clock.
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    def __init__(self, path: str | Path | None = None, forecast: AccuracyForecast | None = None) -> None:
         super().__init__()
-        self.table = None if path is None else EpochTable(Path(path), ("seconds", "images_per_second"))
+        self.forecast = forecast
+        self.table = (
+            None if path is None else EpochTable(Path(path), ("seconds", "images_per_second", *FORECAST_COLUMNS))
+        )
         self.num_images = 0
         self.seconds = 0.0
         self._started = self._stopped = 0.0
@@ -72,6 +79,9 @@ class Throughput(lightning.Callback):
             logger.log_metrics({"images_per_second": self.images_per_second}, step=trainer.global_step)
         if self.table is not None:
             values = {"seconds": f"{self.seconds:.3f}", "images_per_second": f"{self.images_per_second:.1f}"}
+            latest = None if self.forecast is None else self.forecast.latest
+            if latest is not None:
+                values |= dict(zip(FORECAST_COLUMNS, (f"{value:.4f}" for value in latest), strict=True))
             self.table.write(trainer.current_epoch, values)
 
     def _start(self) -> None:

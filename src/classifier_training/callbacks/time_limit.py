@@ -33,16 +33,17 @@ class TimeLimit(lightning.Callback):
 
     Args:
         budget: The time.
-        max_epochs: Epochs after which the training ends before its time; None: it does not.
+        is_only_end: Whether the time alone ends the training, and not the Trainer's number of epochs before it.
         now: The clock, seconds.
     """
 
     def __init__(
-        self, budget: TimeBudget, max_epochs: int | None = None, now: Callable[[], float] = time.monotonic
+        self, budget: TimeBudget, *, is_only_end: bool = False, now: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__()
         self.budget = budget
-        self.max_epochs = max_epochs
+        self.is_only_end = is_only_end
+        self._max_epochs: int | None = None
         self._now = now
         self._agreement: Agreement | None = None
         self._announcements: Announcements | None = None
@@ -63,6 +64,7 @@ class TimeLimit(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts the progress, unless it goes on."""
         self.budget.is_over = False
+        self._max_epochs = None if self.is_only_end else trainer.max_epochs
         self._agreement = agree_with_all("time")
         shared = shared_store("progress")
         self._announcements = None if shared is None else Announcements(*shared)
@@ -132,7 +134,7 @@ class TimeLimit(lightning.Callback):
         left = self.budget.epochs_left
         expected = num_done + max(1, math.floor(left) + (left % 1 >= MIN_SHARE_OF_EPOCH))
         self.budget.is_over, expected = trainer.strategy.broadcast((self.budget.is_over, expected))
-        trainer.fit_loop.max_epochs = expected if self.max_epochs is None else min(expected, self.max_epochs)
+        trainer.fit_loop.max_epochs = expected if self._max_epochs is None else min(expected, self._max_epochs)
 
     def _follow_clock(self, trainer: lightning.Trainer) -> None:
         """Gives the schedule its place at the step that begins; the same on every rank."""
@@ -156,7 +158,7 @@ class TimeLimit(lightning.Callback):
         per_second = total * self.budget.progress_per_second
         place = min(total, total * self.budget.progress() + per_second * seconds * num_steps)
         rate = per_second * seconds
-        if self.max_epochs is not None and scheduler is not None and scheduler.last_epoch + num_steps >= place:
+        if self._max_epochs is not None and scheduler is not None and scheduler.last_epoch + num_steps >= place:
             place, rate = scheduler.last_epoch + num_steps, 1.0  # the epochs end before the time does
         until_next = max(MIN_STEPS_BETWEEN_ANNOUNCEMENTS, round(SECONDS_BETWEEN_ANNOUNCEMENTS / max(seconds, 1e-6)))
         return [place, rate, float(min(until_next, 1000))]

@@ -55,6 +55,10 @@ class TimeBudget:
         started: When this one began, by ``now``.
         now: The clock, seconds.
         costs: What is known of the costs.
+
+    Attributes:
+        probe: Validation accuracy of a linear classifier on the features that the training starts from; None: not
+            known.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class TimeBudget:
         self.limit = limit
         self.costs = costs or Costs()
         self.is_over = False
+        self.probe: float | None = None
         self._started, self._now = started, now
         self._before = 0.0  # of the processes before this one
         self._began, self._base = 0.0, 0.0  # when the curve of the progress begins, and how far the training was then
@@ -134,13 +139,20 @@ class TimeBudget:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps, plain values."""
-        own = {"limit": self.limit, "spent": self.spent, "is_over": self.is_over, "progress": self._progress}
-        return {**own, "began": self._began, "base": self._base, "costs": asdict(self.costs)}
+        own: dict[str, Any] = {
+            "limit": self.limit,
+            "spent": self.spent,
+            "is_over": self.is_over,
+            "progress": self._progress,
+        }
+        own |= {"began": self._began, "base": self._base, "probe": self.probe}
+        return {**own, "costs": asdict(self.costs)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on from what `state` gave: the time counts on, and the progress does under another limit too."""
         self._before += float(state["spent"])
         self._progress = float(state["progress"])
+        self.probe = state.get("probe")
         known = {field.name for field in fields(Costs)}
         self.costs = Costs(**{name: value for name, value in state["costs"].items() if name in known})
         if state["limit"] == self.limit:

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 from classifier_training.errors import ConfigError
+from classifier_training.metrics.forecast import Curve, Forecast, forecast
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.run.processes import is_main_process
 from classifier_training.run.time_budget import TimeBudget
@@ -36,22 +37,31 @@ def plan_time(plan: Plan, model: BaseClassificationModel, started: float, termin
         shared = budget.spent / max(time.process_time(), 1e-3)  # of its CPU, this process has had a part
         budget.costs = measure_costs(plan, model, slowness=min(3.0, max(1.0, shared)))
         _check_least(plan, budget)
-        terminal.pairs(f"time limit {duration(limit)}", describe_time(budget, plan.config.trainer.max_epochs))
+        val_images = len(plan.photos.rows["val"])
+        terminal.pairs(
+            f"time limit {duration(limit)}", describe_time(budget, plan.config.trainer.max_epochs, val_images)
+        )
     return replace(plan, time=budget)
 
 
-def describe_time(budget: TimeBudget, max_epochs: int | None) -> dict[str, str]:
+def describe_time(budget: TimeBudget, max_epochs: int | None, val_images: int) -> dict[str, str]:
     """How the time is divided, as names and values."""
     costs = budget.costs
     epochs = max(1, math.floor((budget.left - costs.start - costs.reserve) / costs.epoch))
     number = f"about {epochs}, each of about {duration(costs.epoch)}"
     if max_epochs is not None and max_epochs <= epochs:
         number = f"{max_epochs}, each of about {duration(costs.epoch)}, which end before the time does"
+    known = None if budget.probe is None else forecast(Curve((), epochs, val_images, budget.probe))
     return {
         "spent": f"{duration(budget.spent)}, from the start of the command",
         "epochs": f"{number}; the schedule follows the clock",
         "kept for the end": f"about {duration(costs.reserve)}: final scores, export and report",
+        "forecast": "comes with the first epoch" if known is None else _explain(known, budget),
     }
+
+
+def _explain(known: Forecast, budget: TimeBudget) -> str:
+    return f"val/top1 {known}, because the probe has {budget.probe:.0%} after {duration(budget.spent)}"
 
 
 def _check_least(plan: Plan, budget: TimeBudget) -> None:

@@ -33,7 +33,7 @@ def fit(
     """Trains by a clock on which a batch takes a second and a validation two; 10 seconds are kept for the end."""
     clock = Clock()
     ticking = Ticking(clock, step)
-    time_limit = TimeLimit(TimeBudget(limit, 0.0, clock, COSTS), max_epochs, clock)
+    time_limit = TimeLimit(TimeBudget(limit, 0.0, clock, COSTS), is_only_end=max_epochs is None, now=clock)
     settings: dict[str, Any] = {"max_epochs": max_epochs or 20, "enable_checkpointing": True}
     callbacks = [time_limit, MetricsCSV(folder / "metrics.csv"), ticking, RunCheckpoint(folder)]
     trainer = make_trainer(folder, *callbacks, **settings | options)

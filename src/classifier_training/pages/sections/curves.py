@@ -20,13 +20,17 @@ NAMES = {
     "lr": "learning rate",
     "images_per_second": "images per second",
     "seconds": "seconds",
+    "forecast": "forecast of the best top-1",
+    "forecast_low": "at least",
+    "forecast_high": "at most",
 }
 _LOSS_HINT = (
     "The validation loss can be lower than the training loss: training photos are augmented and perhaps mixed, with"
     " label smoothing if that is on. Validation photos are plain, and the averaged weights (EMA) are validated if"
     " averaging is on."
 )
-_SHARES = {f"val/{name}" for name in SCORE_TITLES}
+_FORECAST = ("forecast", "forecast_low", "forecast_high")
+_SHARES = {f"val/{name}" for name in SCORE_TITLES} | {*_FORECAST}
 
 Values = Sequence[float | None]
 
@@ -66,7 +70,7 @@ def _columns(data: RunData) -> dict[str, Values]:
     metrics = data.metrics.columns
     columns: dict[str, Values] = {name: metrics[name] for name in NAMES if name in metrics}
     columns |= {name: values for name, values in metrics.items() if name not in NAMES and name not in {"epoch", "step"}}
-    for name in ("images_per_second", "seconds"):
+    for name in ("images_per_second", "seconds", *_FORECAST):
         by_epoch = dict(zip(data.timings.epochs, data.timings.columns.get(name, ()), strict=False))
         if by_epoch:
             columns[name] = tuple(by_epoch.get(epoch) for epoch in data.metrics.epochs)
