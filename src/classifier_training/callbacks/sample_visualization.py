@@ -151,7 +151,7 @@ class SampleVisualizationCallback(ReadsPredictions, DeferredPlot):
 
 
 def _are_images(images: Any) -> TypeGuard[Tensor]:
-    return isinstance(images, Tensor) and images.ndim == 4 and images.shape[1] in {1, 3}
+    return isinstance(images, Tensor) and images.ndim == 4 and images.shape[1] in {1, 3} and len(images) > 0
 
 
 def _photos_of(trainer: lightning.Trainer) -> ImageFolderDataModule | None:

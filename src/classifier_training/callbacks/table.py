@@ -110,6 +110,10 @@ def _has_report(config: Config) -> bool:
     return config.report.enabled
 
 
+def _has_samples(config: Config) -> bool:
+    return _has_report(config) and config.recipe.name != "probe"  # which looks at each image alike
+
+
 CALLBACKS: Final[tuple[RunCallback, ...]] = (
     RunCallback(
         TimeLimit, lambda c: TimeLimit(c.time_budget, is_only_end=c.config.trainer.is_ended_by_clock), _has_time_limit
@@ -152,7 +156,7 @@ CALLBACKS: Final[tuple[RunCallback, ...]] = (
             c.terminal,
             c.budget,
         ),
-        _has_report,
+        _has_samples,
     ),
     RunCallback(PredictionsCallback, lambda c: PredictionsCallback(c.run.root), _has_report),
     RunCallback(ConfusionMatrixCallback, lambda c: ConfusionMatrixCallback(c.run.root, c.budget), _has_report),

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -183,7 +183,7 @@ class _Solver:
             theta.grad = gradient / total
             return (loss + body.square().sum() / (2 * strength)) / total
 
-        optimizer.step(closure)  # type: ignore[arg-type]  # its loss is a tensor, as torch's own examples have it
+        cast("Any", optimizer).step(closure)
         self.check_stop()
         return theta.detach()
 

@@ -98,6 +98,7 @@ class RunFolder:
     metrics = Entry("metrics.csv", "one row per epoch: loss, scores, learning rate; identical when repeated")
     timings = Entry("timings.csv", "one row per epoch: seconds and images per second")
     model_info = Entry("model_info.json", "parameters, FLOPs, size and latency of the model")
+    probe = Entry("probe.json", "the linear probe: its strength, by cross-validation within the training images")
     log = Entry("train.log", "what the terminal showed")
     trackers = Entry("trackers.json", "the runs that a resumed training continues in its trackers")
     data = Entry("data/", "the photos of the run")

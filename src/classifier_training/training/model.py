@@ -10,11 +10,14 @@ from classifier_training.errors import ConfigError
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.batch_of_one import batch_of_one
 from classifier_training.models.grad_checkpointing import check_grad_checkpointing
+from classifier_training.models.head_features import linear_classifier
+from classifier_training.models.probe_model import ProbeModel
 from classifier_training.models.settings import ModelSettings
 from classifier_training.models.weights import load_starting_weights
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.images import check_training_sizes
 from classifier_training.training.plan import Plan
+from classifier_training.training.probe_settings import is_probe
 
 
 def build_model(plan: Plan, terminal: Terminal) -> BaseClassificationModel:
@@ -22,7 +25,8 @@ def build_model(plan: Plan, terminal: Terminal) -> BaseClassificationModel:
     config, counts = plan.config, plan.photos.counts("train")
     lightning.seed_everything(config.seed, verbose=False)
     data = ImageFolderDataModule(config=config.data, preprocessing=plan.preprocessing, photos=plan.photos)
-    model = BaseClassificationModel(
+    kind = ProbeModel if is_probe(config) else BaseClassificationModel
+    model = kind(
         config.model.name,
         plan.photos.classes,
         settings=ModelSettings.from_config(config),
@@ -32,6 +36,8 @@ def build_model(plan: Plan, terminal: Terminal) -> BaseClassificationModel:
     )
     if config.model.grad_checkpointing:
         check_grad_checkpointing(model.backbone, config.model.name)
+    if is_probe(config):
+        linear_classifier(model.backbone, plan.preprocessing.image_size, config.model.name)
     sizes = TrainingSizes.of(config.data, plan.preprocessing, config.trainer.num_epochs).distinct()
     others = [size for size in sizes if size != plan.preprocessing.image_size]
     check_training_sizes(model.backbone, config.model.name, others, plan.preprocessing.image_size)

@@ -31,6 +31,7 @@ from classifier_training.training.choice_row import describe_choice
 from classifier_training.training.devices import decide_place
 from classifier_training.training.images import describe_images
 from classifier_training.training.lr_scaling import describe_scaling, images_of_step, scale_lr
+from classifier_training.training.probe_settings import as_probe, describe_probe, is_probe
 from classifier_training.training.step_rows import describe_curve, describe_optimizer
 from classifier_training.training.weights import decide_weights, describe_source, starts_from_weights, warn_of_missing
 from classifier_training.types import Preprocessing
@@ -88,6 +89,7 @@ def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE, 
     Raises:
         UserError: The backbone, its weights, the device or the photos cannot be used as configured.
     """
+    config = as_probe(config)
     check_backbone_name(config.model.name)
     check_trackers(config.tracking)
     weights = decide_weights(config) if needs_weights else None
@@ -167,10 +169,14 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
     nodes = f" on each of {place.num_nodes} machines" if place.num_nodes > 1 else ""
     devices = f"{place.num_devices} × {plan.accelerator}{nodes}" if place.world_size > 1 else plan.accelerator
     each = " for each device" if place.num_devices > 1 else ""
-    return {
+    rows = {
         "backbone": f"{model.name}, from {describe_source(config, plan.weights)}",
         "input": f"{prepared.image_size} px, crop {prepared.crop_pct:g}, {prepared.interpolation},"
         f" mean {prepared.mean}, std {prepared.std}",
+    }
+    if is_probe(config):
+        return rows | describe_probe(plan)
+    return rows | {
         "training": f"{_counted(config.trainer.num_epochs, 'epoch')} of {batches},"
         f" batch size {data.batch_size}{accumulation}, {devices}, {config.trainer.precision}",
         **describe_images(data, prepared, config.trainer.num_epochs),

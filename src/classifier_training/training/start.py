@@ -24,6 +24,7 @@ from classifier_training.run.records import write_record
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.finish import TrainResult, finished_result
 from classifier_training.training.plan import Plan
+from classifier_training.training.probe_settings import check_probe_settings
 from classifier_training.training.resume import Resumed, find_resumed
 from classifier_training.training.weights import weights_record
 
@@ -81,6 +82,7 @@ def find_start(
                 f"data.folds={settings.data.folds} is a run for each fold: call cross_validate(), or choose the fold"
                 " that this run tests on with data.fold=1"
             )
+        check_probe_settings(settings, overrides)
         check_warmup(settings.scheduler, settings.trainer.num_epochs)
         if settings.data.balance == "logit_adjustment":
             check_adjustment(settings.loss)

@@ -32,7 +32,7 @@ def folds_of(count: int = 5) -> NDArray[np.int64]:
 
 def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 @pytest.mark.parametrize("strength", [0.01, 1.0])
@@ -57,7 +57,7 @@ def test_the_strength_is_that_of_least_log_loss_out_of_fold() -> None:
     for point in head.curve:
         losses = []
         for fold in range(5):
-            held_out = problem.folds == fold
+            held_out = folds_of() == fold
             reference = LogisticRegression(C=point.strength, tol=1e-9, max_iter=5000)
             reference.fit(scaled[~held_out], problem.labels[~held_out])
             found = reference.predict_log_proba(scaled[held_out])
