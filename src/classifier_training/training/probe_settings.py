@@ -43,13 +43,14 @@ def as_probe(config: Config) -> Config:
         data["cache_size"] = "original"  # nothing is cropped at random, so nothing is reduced and kept for that
     trainer: dict[str, Any] = {
         name: TrainerConfig.model_fields[name].default
-        for name in ("accumulate_grad_batches", "early_stopping_patience")
+        for name in ("accumulate_grad_batches", "early_stopping_patience", "gradient_clip_algorithm", "time_limit")
     }
     trainer |= {"max_epochs": 1, "gradient_clip_val": None, "precision": "32-true"}
     if config.trainer.devices == "auto":
         trainer["devices"] = 1
     model = {
         "freeze_epochs": 1, "freeze_norm_stats": True, "drop_rate": 0.0, "drop_path_rate": None, "compile": False,
+        "grad_checkpointing": False,
     }  # fmt: skip
     return config.model_copy(
         update={
@@ -60,6 +61,7 @@ def as_probe(config: Config) -> Config:
             "scheduler": SchedulerConfig(name="constant", warmup_epochs=0.0),
             "trainer": config.trainer.model_copy(update=trainer),
             "ema": EMAConfig(enabled=False),
+            "checkpoint": config.checkpoint.model_copy(update={"choose_final": False, "keep_best": None}),
         }
     )
 
