@@ -24,6 +24,10 @@ OnGroupOverlap = Literal["raise", "warn"]
 Progress = Callable[[int, int], None]
 """Called with the number of items done and the number of all items."""
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+TestTimeAugmentation = Literal["none", "flip", "five"]
+"""Which views of an image are scored: the centre; also its mirror image; the centre and the four corners."""
+NUM_VIEWS: Final[Mapping[TestTimeAugmentation, int]] = {"none": 1, "flip": 2, "five": 5}
+"""Views by test-time augmentation: how often the model runs for an image."""
 Exporter = Literal["torchscript", "dynamo"]
 """PyTorch's exporters to ONNX."""
 OPSET_VERSIONS: Final[Mapping[Exporter, range]] = {"torchscript": range(13, 21), "dynamo": range(18, 24)}

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.helpers.cli import TINY, Trained, WarmProgram, make_shapes
 
@@ -212,3 +213,100 @@ class TestNotWorseThan:
         assert lenient.code == 0
         assert other.code == 2
         assert "is of other photos: 0 are in both (paired by file), of 3 here and 36 there" in other.err
+
+
+@pytest.fixture(scope="module")
+def augmented(program: WarmProgram, model: RunFolder) -> dict[str, ScoredFolder]:
+    """Evaluations of the checkpoint and of the file, with and without."""
+    make_shapes(program.folder / "views", 12, seed=5)
+    folders = {}
+    for name, words in {
+        "plain": (model.root,),
+        "checkpoint": (model.root, "--tta", "flip"),
+        "file": (model.onnx, "--tta", "flip"),
+        "five": (model.root, "--tta", "five"),
+        "five of the file": (model.onnx, "--tta", "five"),
+    }.items():
+        finished = program("evaluate", words[0], "views", *words[1:], "--json", "-o", f"augmented/{name}")
+        assert finished.code == 0, finished
+        folders[name] = ScoredFolder(program.folder / "augmented" / name)
+    return folders
+
+
+class TestTimeAugmentation:
+    def test_the_file_answers_as_the_checkpoint(self, augmented: dict[str, ScoredFolder]) -> None:
+        found = {name: np.load(folder.probabilities) for name, folder in augmented.items()}
+
+        np.testing.assert_allclose(found["file"], found["checkpoint"], atol=1e-4)
+        np.testing.assert_allclose(found["five of the file"], found["five"], atol=1e-4)
+        for name in ("checkpoint", "five"):
+            assert np.abs(found[name] - found["plain"]).max() > 1e-3
+        assert read_scores(augmented["file"]).top1 == read_scores(augmented["checkpoint"]).top1
+
+    def test_scores_are_labelled(self, augmented: dict[str, ScoredFolder]) -> None:
+        assert [read_scores(folder).tta for folder in augmented.values()] == ["none", "flip", "flip", "five", "five"]
+        tables = [folder.predictions.read_text().splitlines() for folder in augmented.values()]
+        assert [table[0] for table in tables[:2]] == [
+            "file,true,predicted,confidence,loss",
+            "file,true,predicted,confidence,loss,tta",
+        ]
+        assert {line.rpartition(",")[2] for line in tables[1][1:]} == {"flip"}
+        assert len(list(read_predictions_csv(augmented["five"].predictions))) == 36
+        pages = [(folder.root / "report.html").read_text() for folder in augmented.values()]
+        assert ["test-time augmentation" in page for page in pages] == [False, True, True, True, True]
+        assert ", with test-time augmentation flip." in pages[2]
+        assert "2 × the time" in pages[2]
+
+    def test_the_folder_and_what_is_printed_are_labelled(self, program: WarmProgram, model: RunFolder) -> None:
+        finished = program("evaluate", model.root, "--split", "val", "--tta", "flip", "--min", "top1=0")
+
+        assert finished.code == 0, finished
+        assert f"written to {model.evaluations / 'val-flip'}" in finished.out
+        assert ", with test-time augmentation flip: 2 × the time" in finished.out
+        assert "(95 % interval" in finished.out
+        assert "), with test-time augmentation flip\n" in finished.out
+
+    def test_a_baseline_is_scored_in_the_same_way(
+        self, program: WarmProgram, model: RunFolder, augmented: dict[str, ScoredFolder]
+    ) -> None:
+        words = ("evaluate", model.root, "views", "--tta", "flip", "--not-worse-than")
+
+        alike = [program(*words, other) for other in (model.root, model.onnx, augmented["file"].root)]
+        refused = program(*words, augmented["plain"].root)
+
+        assert [end.code for end in alike] == [0, 0, 0]
+        for end in alike:
+            assert "only it is correct on 0 and only this model on 0; p = 1" in end.out
+        assert (refused.code, refused.out) == (2, "")
+        (line,) = refused.err.splitlines()
+        assert "plain was scored without test-time augmentation, and this model is scored with" in line
+
+    def test_predict(self, program: WarmProgram, model: RunFolder, augmented: dict[str, ScoredFolder]) -> None:
+        evaluated = {Path(row.file).name + row.true: row for row in read_predictions_csv(augmented["file"].predictions)}
+
+        ends = [
+            program("predict", model.root, "views", "--tta", "flip", *output)
+            for output in (("-o", "flip.csv"), ("-o", "flip.jsonl"), ())
+        ]
+
+        assert [end.code for end in ends] == [0, 0, 0]
+        header, *rows = (program.folder / "flip.csv").read_text().splitlines()
+        assert header == "file,label,probability,tta"
+        for file, label, probability, tta in (row.split(",") for row in rows):
+            expected = evaluated[Path(file).name + Path(file).parent.name]
+            assert (label, tta) == (expected.predicted, "flip")
+            assert float(probability) == pytest.approx(expected.confidence, abs=1e-4)
+        lines = [json.loads(line) for line in (program.folder / "flip.jsonl").read_text().splitlines()]
+        assert {line["tta"] for line in lines} == {"flip"}
+        assert "36 of 36 predictions written to flip.csv, with test-time augmentation flip: 2 × the time" in ends[0].out
+        assert "predictions, with test-time augmentation flip" in ends[2].out
+
+    @pytest.mark.parametrize("command", ["evaluate", "predict"])
+    def test_another_word_is_refused(self, program: WarmProgram, model: RunFolder, command: str) -> None:
+        finished = program(command, model.root, "views", "--tta", "ten")
+
+        assert (finished.code, finished.out) == (2, "")
+        (line,) = finished.err.splitlines()
+        assert "--tta" in line
+        assert "none" in line
+        assert "flip" in line

@@ -9,6 +9,7 @@ import typer
 
 from classifier_training.errors import ConfigError, printable
 from classifier_training.files.text import exists, name_some
+from classifier_training.types import TestTimeAugmentation
 
 if TYPE_CHECKING:
     from classifier_training.config.overrides import Overrides
@@ -18,6 +19,10 @@ Settings = Annotated[
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="YAML file with settings, such as a run's config.yaml.", metavar="FILE")
+]
+TtaOption = Annotated[
+    TestTimeAugmentation,
+    typer.Option("--tta", help="Average over views: flip (mirror image, 2 × the time) or five (corners, 5 ×)."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and results.")]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from classifier_training.cli.arguments import Quiet, read_settings, split_arguments
+from classifier_training.cli.arguments import Quiet, TtaOption, read_settings, split_arguments
 from classifier_training.errors import ConfigError
 from classifier_training.files.text import name_some
 
@@ -60,6 +61,7 @@ def evaluate(
     minima: Minima = None,
     other: Other = None,
     significance: Significance = 0.05,
+    tta: TtaOption = "none",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -72,7 +74,7 @@ def evaluate(
     model, photos, overrides = _read_arguments(arguments)
     from classifier_training.evaluation.gates import check_gates, parse_gates
 
-    gates = parse_gates(minima or [], other, significance)
+    gates = parse_gates(minima or [], other, significance, tta)
     from classifier_training.evaluation.evaluate import evaluate as run_evaluation
     from classifier_training.terminal.terminal import Terminal
 
@@ -82,9 +84,8 @@ def evaluate(
         terminal.progress("checking photos", "files") as checking,
         terminal.progress("scoring", "images") as scoring,
     ):
-        evaluation = run_evaluation(
-            model, photos, overrides, split=split, current=current, output=output, checking=checking, scoring=scoring
-        )
+        score = partial(run_evaluation, model, photos, overrides, split=split, current=current, output=output)
+        evaluation = score(tta=tta, checking=checking, scoring=scoring)
         evaluation = _write_to_default(evaluation, terminal) if output is None else evaluation
         _show_evaluation(evaluation, terminal, as_json=as_json)
         _show_whole_split(evaluation, model, photos, terminal)
@@ -129,9 +130,10 @@ def _show_evaluation(evaluation: Evaluation, terminal: Terminal, *, as_json: boo
         terminal.warn(message)
     if as_json:
         return
+    from classifier_training.imaging.views import describe_tta
     from classifier_training.terminal.score_table import show_scores
 
-    title = f"{evaluation.model} on {evaluation.description}"
+    title = f"{evaluation.model} on {evaluation.description}{describe_tta(evaluation.tta)}"
     show_scores(terminal, evaluation.scores, evaluation.classes, title)
     intervals = evaluation.intervals.to_dict()
     ends = [f"{name} {ends[0]:.4f} to {ends[1]:.4f}" for name, ends in intervals.items() if ends is not None]

@@ -10,6 +10,7 @@ from typing import Final
 
 from classifier_training.config.options import option_table
 from classifier_training.config.preset_groups import PRESET_GROUPS, preset_names
+from classifier_training.config.timm_policies import translate_policy
 
 PHOTOS: Final = frozenset({"data", "data_dir", "data_path", "dataset", "images", "input", "photos", "root", "source"})
 """Names for the photos, which are an argument and not a setting here; as a setting they are ``data.root``."""
@@ -118,6 +119,9 @@ def translate(name: str, value: str | None) -> list[str] | None:
     key = setting_of(name)
     if key is None:
         return None
+    policy = translate_policy(value or "") if key == "data.auto_augment" else None
+    if policy is not None:
+        return policy
     option = option_table()[key]
     if value is None:
         value = "true" if option.type.startswith("bool") else option.default if option.default != "null" else "VALUE"

@@ -20,7 +20,7 @@ from classifier_training.results.folder import read_scores
 from classifier_training.results.scored_pass import LabelledImages
 from classifier_training.results.tables import check_probabilities, read_predictions_csv
 from classifier_training.run.folder import RunFolder, ScoredFolder, open_run
-from classifier_training.types import Progress
+from classifier_training.types import Progress, TestTimeAugmentation
 
 if TYPE_CHECKING:
     from classifier_training.config.overrides import OverrideLike
@@ -39,11 +39,12 @@ class Baseline:
     how: str
 
 
-def check_baseline(path: Path) -> None:
-    """Refuses a baseline that cannot be compared with, before the model is scored.
+def check_baseline(path: Path, tta: TestTimeAugmentation = "none") -> None:
+    """Refuses a baseline that cannot be compared with, before the model is scored with that test-time augmentation.
 
     Raises:
-        RunError: It is not a run folder, model file or evaluation folder, or its predictions are damaged.
+        RunError: It is not a run folder, model file or evaluation folder, its predictions are damaged, or of another
+            test-time augmentation.
     """
     scored = ScoredFolder(path)
     if is_folder(path) and RunFolder(path).config.is_file():
@@ -51,7 +52,7 @@ def check_baseline(path: Path) -> None:
         if not best.is_file():
             raise RunError(f"{path} has no checkpoints/best.ckpt; finish it: train --resume {path}")
     elif is_folder(path) and scored.scores.is_file():
-        read_scores(scored)
+        _check_tta(scored, tta)
         if not scored.predictions.is_file():
             raise RunError(f"{path} has no {scored.predictions.name}; evaluate that model again")
         _read_predicted(scored)
@@ -60,26 +61,47 @@ def check_baseline(path: Path) -> None:
 
 
 def baseline_is_correct(
-    path: Path, images: LabelledImages, overrides: OverrideLike = (), scoring: Progress | None = None
+    path: Path,
+    images: LabelledImages,
+    overrides: OverrideLike = (),
+    *,
+    tta: TestTimeAugmentation = "none",
+    scoring: Progress | None = None,
 ) -> Baseline:
     """Whether a baseline that `check_baseline` accepts is correct on each image; scored where predictions are missing.
 
-    A run whose predictions are damaged is scored again, with a warning.
+    A run whose predictions are damaged is scored again, with a warning; and so is a run where ``tta`` is not ``none``,
+    as its own scores are without test-time augmentation.
 
     Raises:
         UserError: An evaluation folder is damaged or of other images, or the model cannot be scored on these.
     """
     if is_folder(path) and not RunFolder(path).config.is_file():
         return _from_folder(ScoredFolder(path), _digests_of_run(path), images)
-    if is_folder(path):
+    if is_folder(path) and tta == "none":
         try:
             return _from_run(RunFolder(path), images)
         except DataError:
             pass  # its predictions are of other photos, so it is scored on these
         except UserError as error:
             warnings.warn(f"the baseline {path} is scored again: {error}", stacklevel=2)
-    predictions = score_on_same_images(path, images, overrides, scoring=scoring).predictions
+    predictions = score_on_same_images(path, images, overrides, tta=tta, scoring=scoring).predictions
     return Baseline(predictions.is_correct, "the same for both")
+
+
+def _check_tta(folder: ScoredFolder, tta: TestTimeAugmentation) -> None:
+    """Refuses scores of another test-time augmentation: a difference would be that of the augmentations."""
+    found = read_scores(folder).tta
+    if found == tta:
+        return
+    here, there = (
+        "without test-time augmentation" if one == "none" else f"with test-time augmentation {one}"
+        for one in (tta, found)
+    )
+    raise RunError(
+        f"{folder.root} was scored {there}, and this model is scored {here}; add --tta {found}, or name the run or the"
+        f" model file instead, which is then scored {here} as well"
+    )
 
 
 def _from_run(run: RunFolder, images: LabelledImages) -> Baseline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,14 +21,20 @@ from classifier_training.evaluation.photos import Chooser, with_limit
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import Predictions, Scores, check_finite
-from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import load_model, read_checkpoint
 from classifier_training.models.device import resolve_accelerator
 from classifier_training.models.grad_cam import cam_function
 from classifier_training.models.precision import Precision, arithmetic
-from classifier_training.results.scored_pass import LabelledImages, ScoredPass
+from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.run.freed_memory import keep_freed_memory
-from classifier_training.types import ClassificationBatch, ImageRecord, Preprocessing, Progress
+from classifier_training.types import (
+    NUM_VIEWS,
+    ClassificationBatch,
+    ImageRecord,
+    Preprocessing,
+    Progress,
+    TestTimeAugmentation,
+)
 
 
 def score_checkpoint(
@@ -37,6 +44,7 @@ def score_checkpoint(
     *,
     device: torch.device | None = None,
     max_pixels: int | None = None,
+    tta: TestTimeAugmentation = "none",
     progress: Progress | None = None,
 ) -> ScoredPass:
     """Scores the weights of a checkpoint on the images that ``choose`` gives once the classes are known.
@@ -53,7 +61,18 @@ def score_checkpoint(
     model = load_model(path)
     preprocessing = with_limit(model.preprocessing, config, max_pixels)
     images = choose(model.classes, preprocessing.decoding)
-    scores, predictions = _score_images(model, images, path, config, preprocessing, device, progress)
+    loader = scoring_loader(images.records or (), images.labels, preprocessing, config, tta)
+    scored = model if tta == "none" else _MeanOverViews(model, NUM_VIEWS[tta])
+    with explain_loader_failures():
+        scores, predictions = score_model(
+            scored,
+            loader,
+            len(model.classes),
+            device=device,
+            preprocessing=preprocessing,
+            named=(str(path), images.files),
+            progress=None if progress is None else lambda done: progress(done, len(images.files)),
+        )
     cam = cam_function(model, images.records or (), predictions, device, decoding=preprocessing.decoding)
     return ScoredPass(
         images=images,
@@ -66,36 +85,39 @@ def score_checkpoint(
         cam=cam if config.report.grad_cam else None,
         num_examples=config.report.num_pictures,
         precision="float32",
+        tta=tta,
     )
 
 
 def scoring_loader(
-    records: Sequence[ImageRecord], labels: NDArray[np.int64], preprocessing: Preprocessing, config: Config
+    records: Sequence[ImageRecord],
+    labels: NDArray[np.int64],
+    preprocessing: Preprocessing,
+    config: Config,
+    tta: TestTimeAugmentation = "none",
 ) -> DataLoader[ClassificationBatch]:
     """Batches of labelled images as uint8, of the size and by the processes that the data settings give."""
-    dataset = EvaluationDataset(records, labels, preprocessing)
+    dataset = EvaluationDataset(records, labels, preprocessing, tta=tta)
     return evaluation_loader(dataset, config.data.batch_size, num_workers=config.data.num_workers, as_float=False)
 
 
-def _score_images(
-    model: BaseClassificationModel,
-    images: LabelledImages,
-    path: Path,
-    config: Config,
-    preprocessing: Preprocessing,
-    device: torch.device,
-    progress: Progress | None,
-) -> tuple[Scores, Predictions]:
-    with explain_loader_failures():
-        return score_model(
-            model,
-            scoring_loader(images.records or (), images.labels, preprocessing, config),
-            len(model.classes),
-            device=device,
-            preprocessing=preprocessing,
-            named=(str(path), images.files),
-            progress=None if progress is None else lambda done: progress(done, len(images.files)),
-        )
+class _MeanOverViews(nn.Module):
+    """Logits of the mean probabilities over the views of an image, as `imaging.views.log_mean_probabilities`.
+
+    Args:
+        model: Images float32 (B, 3, S, S) to logits (B, K).
+        num_views: V; what it gets are all first views of a batch, then all second ones, and so on: (V B, 3, S, S).
+    """
+
+    def __init__(self, model: nn.Module, num_views: int) -> None:
+        super().__init__()
+        self.model = model
+        self.num_views = num_views
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits float32 (B, K); the model runs once a view."""
+        views = torch.stack([self.model(view).float() for view in images.chunk(self.num_views)])
+        return views.log_softmax(2).logsumexp(0) - math.log(self.num_views)
 
 
 @torch.inference_mode()

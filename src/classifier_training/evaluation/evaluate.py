@@ -18,12 +18,13 @@ from classifier_training.evaluation.onnx import score_onnx
 from classifier_training.evaluation.photos import Chooser, ImageSelector, for_classes
 from classifier_training.evaluation.settings import check_used, given_limit, given_root, read_given, scoring_settings
 from classifier_training.files.text import is_file, is_folder, why_no_file
+from classifier_training.imaging.views import check_tta
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL
 from classifier_training.results.folder import class_rows, write_scored
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.run.folder import RunFolder, ScoredFolder, open_run
 from classifier_training.run.records import to_json
-from classifier_training.types import Progress, Split
+from classifier_training.types import Progress, Split, TestTimeAugmentation
 from classifier_training.warn import warn_instead_of_raise
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Evaluation(ScoredPass):
             **self.scores.to_dict(self.classes),
             "classes": to_json(class_rows(self)),
             "precision": self.precision,
+            "tta": self.tta,
             "confidence_level": CONFIDENCE_LEVEL,
             "intervals": self.intervals.to_dict(),
             "num_trained_on": self.num_trained_on,
@@ -73,6 +75,7 @@ def evaluate(
     split: Split | None = None,
     current: bool = False,
     output: str | os.PathLike[str] | None = None,
+    tta: TestTimeAugmentation = "none",
     checking: Progress | None = None,
     scoring: Progress | None = None,
 ) -> Evaluation:
@@ -86,6 +89,8 @@ def evaluate(
         current: Score the run's photos as they are now: also those that have been added since it began, and with the
             content that they have now.
         output: Folder of the evaluation: new, empty, or of an earlier evaluation, which is replaced; None: not written.
+        tta: Test-time augmentation: ``flip`` scores the mean probability of an image and of its mirror image, in twice
+            the time, ``five`` that of its centre and its four corners, in five times the time.
         checking: Called with the number of files that have been checked.
         scoring: Called with the number of images that have been scored.
 
@@ -95,6 +100,7 @@ def evaluate(
     Example:
         >>> evaluate("runs/shirts").scores.top1  # doctest: +SKIP
     """
+    check_tta(tta)
     path = _model_file(Path(model))
     given = read_given(overrides)
     run, new_root = _run_of(path), given_root(given)
@@ -103,13 +109,17 @@ def evaluate(
     if output is not None:
         check_folder(Path(output))
     selector = ImageSelector(run, photos or new_root, settings, split, checking, current, new_root is not None)
-    scored = _score(path, selector, settings, scoring, given_limit(given))
+    scored = _score(path, selector, settings, scoring, given_limit(given), tta)
     evaluation = _evaluation_of(scored, run, selector.name or scored.images.split or "photos")
     return evaluation if output is None else write_evaluation(evaluation, Path(output))
 
 
 def score_on_same_images(
-    model: str | os.PathLike[str], images: LabelledImages, *overrides: OverrideLike, scoring: Progress | None = None
+    model: str | os.PathLike[str],
+    images: LabelledImages,
+    *overrides: OverrideLike,
+    tta: TestTimeAugmentation = "none",
+    scoring: Progress | None = None,
 ) -> ScoredPass:
     """Scores another model on the images of an evaluation, in the same order; arguments as of `evaluate`.
 
@@ -119,7 +129,7 @@ def score_on_same_images(
     path = _model_file(Path(model))
     given = read_given(overrides)
     settings = scoring_settings(_run_of(path), given, is_onnx=path.suffix == ".onnx")
-    return _score(path, lambda classes, _: for_classes(images, classes), settings, scoring, given_limit(given))
+    return _score(path, lambda classes, _: for_classes(images, classes), settings, scoring, given_limit(given), tta)
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path | None = None) -> Evaluation:
@@ -133,7 +143,8 @@ def write_evaluation(evaluation: Evaluation, folder: Path | None = None) -> Eval
     if folder is None:
         run = _run_of(Path(evaluation.model))
         parent, prefix = (RunFolder(Path()), f"{Path(evaluation.model).stem}-") if run is None else (run, "")
-        folder = make_free_folder(parent.evaluations, prefix + evaluation.name)
+        suffix = "" if evaluation.tta == "none" else f"-{evaluation.tta}"
+        folder = make_free_folder(parent.evaluations, f"{prefix}{evaluation.name}{suffix}")
         try:
             return write_evaluation(evaluation, folder)
         except BaseException:
@@ -153,16 +164,21 @@ def write_evaluation(evaluation: Evaluation, folder: Path | None = None) -> Eval
 
 
 def _score(
-    path: Path, choose: Chooser, settings: Config | None, scoring: Progress | None, max_pixels: int | None
+    path: Path,
+    choose: Chooser,
+    settings: Config | None,
+    scoring: Progress | None,
+    max_pixels: int | None,
+    tta: TestTimeAugmentation,
 ) -> ScoredPass:
     batch_size = 32 if settings is None else settings.data.batch_size
     with explain_out_of_memory(f"scoring {path}", f"lower data.batch_size (now {batch_size})"):
         if path.suffix == ".onnx":
-            return score_onnx(path, choose, settings, max_pixels=max_pixels, progress=scoring)
+            return score_onnx(path, choose, settings, max_pixels=max_pixels, tta=tta, progress=scoring)
         from classifier_training.config.schema import Config
         from classifier_training.evaluation.checkpoint import score_checkpoint
 
-        return score_checkpoint(path, choose, settings or Config(), max_pixels=max_pixels, progress=scoring)
+        return score_checkpoint(path, choose, settings or Config(), max_pixels=max_pixels, tta=tta, progress=scoring)
 
 
 def _evaluation_of(scored: ScoredPass, run: RunFolder | None, name: str) -> Evaluation:

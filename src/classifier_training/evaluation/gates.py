@@ -14,7 +14,7 @@ from classifier_training.metrics.score_names import SCORE_TITLES
 if TYPE_CHECKING:
     from classifier_training.config.overrides import OverrideLike
     from classifier_training.results.scored_pass import ScoredPass
-    from classifier_training.types import Progress
+    from classifier_training.types import Progress, TestTimeAugmentation
 
 DEFAULT_SIGNIFICANCE: Final = 0.05
 
@@ -105,6 +105,7 @@ def check_minimum(scored: ScoredPass, gate: Minimum) -> GateResult:
     passed = measured >= gate.value
     relation = "reaches" if passed else "is below"
     within = "" if interval is None else f" (95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
+    within += "" if scored.tta == "none" else f", with test-time augmentation {scored.tta}"
     return GateResult(
         gate=f"min {gate.score}={gate.value!r}",
         passed=passed,
@@ -118,7 +119,8 @@ def check_not_worse(
 ) -> GateResult:
     """Compares with a baseline on the same images, by McNemar's exact test.
 
-    Where its predictions of these images are missing, the baseline is scored with the overrides.
+    Where its predictions of these images are missing, the baseline is scored with the overrides; with the test-time
+    augmentation of the pass, without which an earlier evaluation is refused.
 
     Raises:
         UserError: The baseline cannot be scored on these images, or its predictions are of others.
@@ -126,8 +128,8 @@ def check_not_worse(
     from classifier_training.evaluation.baseline import baseline_is_correct, check_baseline
     from classifier_training.metrics.paired import compare_paired
 
-    check_baseline(gate.other)
-    baseline = baseline_is_correct(gate.other, scored.images, overrides, scoring)
+    check_baseline(gate.other, scored.tta)
+    baseline = baseline_is_correct(gate.other, scored.images, overrides, tta=scored.tta, scoring=scoring)
     found = compare_paired(scored.predictions.is_correct, baseline.is_correct)
     passed = not (found.num_only_second > found.num_only_first and found.p_value < gate.significance)
     relation = "is not significantly better" if passed else "is better"
@@ -182,9 +184,14 @@ def require_passed(results: Iterable[GateResult]) -> None:
 
 
 def parse_gates(
-    minima: Sequence[str], other: str | os.PathLike[str] | None, significance: float
+    minima: Sequence[str],
+    other: str | os.PathLike[str] | None,
+    significance: float,
+    tta: TestTimeAugmentation = "none",
 ) -> list[Minimum | NotWorseThan]:
     """Reads the gates of the command line: minima such as ``top1=0.9``, and a baseline; None: no comparison.
+
+    ``tta`` is the test-time augmentation of the scores that will be compared.
 
     Raises:
         UserError: One of them is not valid.
@@ -197,7 +204,7 @@ def parse_gates(
     gates.append(NotWorseThan(Path(other), significance))
     from classifier_training.evaluation.baseline import check_baseline  # now: scoring a model may take an hour
 
-    check_baseline(Path(other))
+    check_baseline(Path(other), tta)
     return gates
 
 

@@ -11,7 +11,7 @@ from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import check_finite
 from classifier_training.results.scored_pass import NUM_EXAMPLES, ScoredPass
-from classifier_training.types import Progress
+from classifier_training.types import Progress, TestTimeAugmentation
 
 if TYPE_CHECKING:
     from classifier_training.config.schema import Config
@@ -23,6 +23,7 @@ def score_onnx(
     config: Config | None = None,
     *,
     max_pixels: int | None = None,
+    tta: TestTimeAugmentation = "none",
     progress: Progress | None = None,
 ) -> ScoredPass:
     """Scores an ONNX file on the images that ``choose`` gives once the classes are known; None: default settings.
@@ -39,7 +40,8 @@ def score_onnx(
     images = choose(classifier.classes, preprocessing.decoding)
     records, scoring = images.records or (), ScoringPass(len(classifier.classes))
     batch_size = 32 if config is None else config.data.batch_size
-    for positions, logits in classifier.logits_of_files(records, batch_size, decoding=preprocessing.decoding):
+    passes = classifier.logits_of_files(records, batch_size, decoding=preprocessing.decoding, tta=tta)
+    for positions, logits in passes:
         check_finite(logits, str(path), [images.files[position] for position in positions])
         scoring.update(logits, images.labels[positions])
         if progress is not None:
@@ -54,4 +56,5 @@ def score_onnx(
         preprocessing=preprocessing,
         num_examples=NUM_EXAMPLES if config is None else config.report.num_pictures,
         precision="float32",
+        tta=tta,
     )

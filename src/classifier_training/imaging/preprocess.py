@@ -7,6 +7,8 @@ is also what timm evaluates its pretrained weights with.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,9 @@ _FILTERS = {
 _MAX_WHOLE_RATIO = 16
 # The widest filter (Lanczos) looks 3 pixels far: of the output when it shrinks, of the source when it enlarges.
 _FILTER_REACH = 3
+Place = tuple[float, float]
+"""Where a square lies in the resized image, from its left and upper edge, 0, to its right and lower edge, 1."""
+CENTRE: Final[Place] = (0.5, 0.5)
 
 
 def preprocess(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
@@ -50,12 +55,20 @@ def resize_and_crop(image: NDArray[np.uint8], preprocessing: Preprocessing) -> N
     Returns:
         uint8 (S, S, 3).
     """
+    (square,) = resize_and_cut(image, preprocessing, (CENTRE,))
+    return square
+
+
+def resize_and_cut(
+    image: NDArray[np.uint8], preprocessing: Preprocessing, places: Sequence[Place]
+) -> list[NDArray[np.uint8]]:
+    """`resize_and_crop` with squares at other places: one uint8 (S, S, 3) each, of one resize."""
     if can_be_resized_whole(image):
-        return center_crop(resize(image, preprocessing), preprocessing)
+        resized = resize(image, preprocessing)
+        return [crop_at(resized, preprocessing, place) for place in places]
     size, side = _resized_size(image, preprocessing), preprocessing.image_size
-    return _resize_strip(
-        Image.fromarray(image), size, _crop_offset(size, side), side, _FILTERS[preprocessing.interpolation]
-    )
+    source, resampling = Image.fromarray(image), _FILTERS[preprocessing.interpolation]
+    return [_resize_strip(source, size, _crop_offset(size, side, place), side, resampling) for place in places]
 
 
 def can_be_resized_whole(image: NDArray[np.uint8]) -> bool:
@@ -76,8 +89,13 @@ def resize(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np
 
 def center_crop(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """The second half of `resize_and_crop`: uint8 (S, S, 3), a copy, of what `resize` gave."""
+    return crop_at(image, preprocessing, CENTRE)
+
+
+def crop_at(image: NDArray[np.uint8], preprocessing: Preprocessing, place: Place) -> NDArray[np.uint8]:
+    """The square at a place: uint8 (S, S, 3), a copy, of what `resize` gave."""
     side = preprocessing.image_size
-    left, top = _crop_offset((image.shape[1], image.shape[0]), side)
+    left, top = _crop_offset((image.shape[1], image.shape[0]), side, place)
     return np.array(image[top : top + side, left : left + side])
 
 
@@ -108,10 +126,10 @@ def _resized_size(image: NDArray[np.uint8], preprocessing: Preprocessing) -> tup
     return (short, long) if width <= height else (long, short)
 
 
-def _crop_offset(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Left and top of the centre square."""
+def _crop_offset(size: tuple[int, int], side: int, place: Place) -> tuple[int, int]:
+    """Left and top of a square."""
     # Python's round is half-to-even, as in torchvision's center_crop.
-    return round((size[0] - side) / 2.0), round((size[1] - side) / 2.0)
+    return round((size[0] - side) * place[0]), round((size[1] - side) * place[1])
 
 
 def _resize_strip(

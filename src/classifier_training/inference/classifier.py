@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from classifier_training.errors import BadImageError, CheckpointError, explain_out_of_memory
 from classifier_training.imaging.decode import ImageSource, decode_image, is_in_memory
-from classifier_training.imaging.preprocess import preprocess
+from classifier_training.imaging.preprocess import normalize
+from classifier_training.imaging.views import check_tta, log_mean_probabilities, make_views
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.labels import read_labels_mapping
 from classifier_training.inference.session import open_session
 from classifier_training.run.folder import ExportFolder
-from classifier_training.types import Decoding, OnBadImage, Prediction, Preprocessing
+from classifier_training.types import NUM_VIEWS, Decoding, OnBadImage, Prediction, Preprocessing, TestTimeAugmentation
 
 # Pillow lets go of the interpreter while it decodes and resizes; more threads would only take the model's cores.
 _MAX_THREADS = 4
@@ -86,18 +87,21 @@ class OnnxClassifier:
         temperature = self.card.temperature
         return cast("NDArray[np.float32]", logits if temperature is None else logits / temperature)
 
-    def predict_images(self, images: Sequence[ImageSource], batch_size: int = 32) -> list[Prediction]:
+    def predict_images(
+        self, images: Sequence[ImageSource], batch_size: int = 32, tta: TestTimeAugmentation = "none"
+    ) -> list[Prediction]:
         """Predicts images that are in memory, as `predict_files` does files.
 
         Args:
             images: PIL images, the bytes of image files, or arrays: uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4),
                 or uint16 (H, W).
             batch_size: Images per run of the model.
+            tta: As of `predict_files`.
 
         Raises:
             BadImageError: One cannot be read as an image.
         """
-        return list(self.predict_files(images, batch_size))
+        return list(self.predict_files(images, batch_size, tta=tta))
 
     def predict_files(
         self,
@@ -105,6 +109,7 @@ class OnnxClassifier:
         batch_size: int = 32,
         on_bad_image: OnBadImage = "raise",
         on_skip: Callable[[str, BadImageError], None] | None = None,
+        tta: TestTimeAugmentation = "none",
     ) -> Iterator[Prediction]:
         """Predicts files, in order, decoding ahead of the model.
 
@@ -113,12 +118,14 @@ class OnnxClassifier:
             batch_size: Images per run of the model.
             on_bad_image: ``raise`` stops at a file that is not an image; ``skip`` yields nothing for it.
             on_skip: Called with the name and the error of a file left out; None logs a warning.
+            tta: Test-time augmentation: probabilities are the mean over the views of an image, see
+                `imaging.views.make_views`.
 
         Raises:
             BadImageError: A file is not an image and ``on_bad_image`` is ``raise``.
         """
         with explain_out_of_memory(f"predicting with {self.path}", f"lower the batch size (now {batch_size})"):
-            for positions, logits in self.logits_of_files(paths, batch_size, on_bad_image, on_skip):
+            for positions, logits in self.logits_of_files(paths, batch_size, on_bad_image, on_skip, tta=tta):
                 for position, row in zip(positions, logits, strict=True):
                     source = paths[position]
                     yield self._prediction(row, None if is_in_memory(source) else str(source))
@@ -130,19 +137,23 @@ class OnnxClassifier:
         on_bad_image: OnBadImage = "raise",
         on_skip: Callable[[str, BadImageError], None] | None = None,
         decoding: Decoding | None = None,
+        tta: TestTimeAugmentation = "none",
     ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         """Runs the model on files, in order, batch by batch; arguments and errors as `predict_files`.
 
         ``decoding`` replaces that of `preprocessing`; None: it stays.
 
         Yields:
-            The positions in ``paths`` of the n images of a batch, and their logits, float32 (n, K).
+            The positions in ``paths`` of the n images of a batch, and their logits, float32 (n, K); with test-time
+            augmentation the logarithm of their mean probabilities.
         """
         _check_arguments(batch_size, on_bad_image)
+        check_tta(tta)
         positions: list[int] = []
-        batch: list[NDArray[np.float32]] = []
+        batch: list[list[NDArray[np.float32]]] = []
+        num_ahead = max(_MAX_THREADS, 2 * batch_size // NUM_VIEWS[tta])
         preprocessing = self.preprocessing if decoding is None else self.preprocessing.decoded_as(decoding)
-        for position, image in enumerate(_read_ahead(paths, preprocessing, 2 * batch_size)):
+        for position, image in enumerate(_read_ahead(paths, preprocessing, tta, num_ahead)):
             if isinstance(image, BadImageError):
                 if on_bad_image == "raise":
                     raise image
@@ -154,10 +165,14 @@ class OnnxClassifier:
             positions.append(position)
             batch.append(image)
             if len(batch) == batch_size:
-                yield positions, self.logits(np.stack(batch))
+                yield positions, self._logits_of_views(batch)
                 positions, batch = [], []
         if batch:
-            yield positions, self.logits(np.stack(batch))
+            yield positions, self._logits_of_views(batch)
+
+    def _logits_of_views(self, batch: Sequence[Sequence[NDArray[np.float32]]]) -> NDArray[np.float32]:
+        """Logits, float32 (N, K), of N images with V views each, float32 (3, S, S); one run of the model a view."""
+        return log_mean_probabilities([self.logits(np.stack(views)) for views in zip(*batch, strict=True)])
 
     def _read_card(self) -> DeploymentCard:
         card = DeploymentCard.from_metadata(self.metadata, str(self.path))
@@ -215,17 +230,17 @@ def _check_arguments(batch_size: int, on_bad_image: str) -> None:
 
 
 def _read_ahead(
-    paths: Sequence[ImageSource], preprocessing: Preprocessing, num_ahead: int
-) -> Iterator[NDArray[np.float32] | BadImageError]:
-    """Yields every image as the model's input, float32 (3, S, S), in order, or the error that it gave.
+    paths: Sequence[ImageSource], preprocessing: Preprocessing, tta: TestTimeAugmentation, num_ahead: int
+) -> Iterator[list[NDArray[np.float32]] | BadImageError]:
+    """Yields the views of every image as the model's input, float32 (3, S, S), in order, or the error that it gave.
 
     While the model is busy with the ones before, a few threads decode ``num_ahead`` images, which bounds the memory.
     """
     executor = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="decode")
-    waiting: deque[Future[NDArray[np.float32] | BadImageError]] = deque()
+    waiting: deque[Future[list[NDArray[np.float32]] | BadImageError]] = deque()
     try:
         for position, path in enumerate(paths):
-            waiting.append(executor.submit(_read, path, _name(path, position), preprocessing))
+            waiting.append(executor.submit(_read, path, _name(path, position), preprocessing, tta))
             if len(waiting) > num_ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -239,8 +254,11 @@ def _name(source: ImageSource, position: int) -> str:
     return f"images[{position}]" if is_in_memory(source) else str(source)
 
 
-def _read(source: ImageSource, name: str, preprocessing: Preprocessing) -> NDArray[np.float32] | BadImageError:
+def _read(
+    source: ImageSource, name: str, preprocessing: Preprocessing, tta: TestTimeAugmentation
+) -> list[NDArray[np.float32]] | BadImageError:
     try:
-        return preprocess(decode_image(source, name, decoding=preprocessing.decoding), preprocessing)
+        views = make_views(decode_image(source, name, decoding=preprocessing.decoding), preprocessing, tta)
+        return [normalize(view, preprocessing) for view in views]
     except BadImageError as error:
         return error

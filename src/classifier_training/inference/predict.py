@@ -21,9 +21,10 @@ from classifier_training.files.tables import as_text_in_spreadsheets, write_tabl
 from classifier_training.files.text import did_you_mean, exists, is_folder, name_some, special_kind
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS, ImageSource
 from classifier_training.imaging.ignored import describe_ignored
+from classifier_training.imaging.views import check_tta
 from classifier_training.inference.classifier import OnnxClassifier
 from classifier_training.run.folder import open_run
-from classifier_training.types import OnBadImage, Prediction
+from classifier_training.types import OnBadImage, Prediction, TestTimeAugmentation
 
 AnyImage = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any]
 """A file or folder, the bytes of an image file, a PIL image, or an array as `OnnxClassifier.predict_images` takes."""
@@ -38,6 +39,7 @@ def predict(
     batch_size: int = 32,
     on_bad_image: OnBadImage = "raise",
     on_skip: Callable[[str, BadImageError], None] | None = None,
+    tta: TestTimeAugmentation = "none",
 ) -> list[Prediction]:
     """Predicts the class of images with an exported model.
 
@@ -49,6 +51,8 @@ def predict(
         batch_size: Images per run of the model.
         on_bad_image: ``raise`` stops at a file that is not an image; ``skip`` leaves it out.
         on_skip: Called with the path and the error of a file left out; None logs a warning.
+        tta: Test-time augmentation: ``flip`` takes the mean probability of an image and of its mirror image, in twice
+            the time, ``five`` that of its centre and its four corners, in five times the time.
 
     Returns:
         One prediction an image, in order.
@@ -59,8 +63,9 @@ def predict(
     Example:
         >>> predict("runs/shirts", ["shirt.jpg"])[0].label  # doctest: +SKIP
     """
+    check_tta(tta)
     classifier, sources = open_predictor(model, images)
-    return list(classifier.predict_files(sources, batch_size, on_bad_image, on_skip))
+    return list(classifier.predict_files(sources, batch_size, on_bad_image, on_skip, tta))
 
 
 def open_predictor(
@@ -127,23 +132,31 @@ def check_output(path: Path) -> None:
 
 
 def write_predictions(
-    path: Path, predictions: Sequence[Prediction], classes: Sequence[str], *, safe_csv: bool = False
+    path: Path,
+    predictions: Sequence[Prediction],
+    classes: Sequence[str],
+    *,
+    safe_csv: bool = False,
+    tta: TestTimeAugmentation = "none",
 ) -> None:
     """Writes predictions atomically.
 
     A ``.csv`` file has the columns file, label and probability, a ``.jsonl`` file also the probability of every class.
+    Where there was test-time augmentation, each row names it as ``tta``.
 
     Args:
         path: The file.
         predictions: The predictions.
         classes: The class names, in class order.
         safe_csv: Put an apostrophe before names that a spreadsheet would take for a formula.
+        tta: The test-time augmentation of the predictions.
     """
+    augmented = {} if tta == "none" else {"tta": tta}
     if path.suffix == ".csv":
-        rows = table_rows(predictions)
+        rows = ([*row, *augmented.values()] for row in table_rows(predictions))
         if safe_csv:
             rows = ([as_text_in_spreadsheets(cell) for cell in row] for row in rows)
-        write_table(path, ["file", "label", "probability"], rows)
+        write_table(path, ["file", "label", "probability", *augmented], rows)
         return
     lines = []
     for prediction in predictions:
@@ -151,6 +164,7 @@ def write_predictions(
             "file": prediction.file,
             "label": prediction.label,
             "probability": prediction.probability,
+            **augmented,
             "probabilities": dict(zip(classes, prediction.probabilities, strict=True)),
         }
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")

@@ -12,6 +12,7 @@ from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.run_settings import setting
 from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.wording import count, decimal, listing, percentage
+from classifier_training.types import NUM_VIEWS
 
 SMALL = 200  # images, below which a score is imprecise
 FEW_OF_CLASS = 10
@@ -54,6 +55,12 @@ def _of_split(data: RunData, scored: ScoredData) -> Iterator[Caveat]:
         )
     if scored.split == "train":
         yield Caveat("serious", "Scored on training photos", "It does not show how good the model is on new photos.")
+    if scored.tta != "none":
+        yield Caveat(
+            "note",
+            f"With test-time augmentation {scored.tta}: {NUM_VIEWS[scored.tta]} × the time",
+            f"These scores hold for predict --tta {scored.tta}; without it, expect others.",
+        )
     if scored.num_images < SMALL:
         interval = scored.intervals.get("top1")
         width = "" if interval is None else (

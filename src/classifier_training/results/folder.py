@@ -25,7 +25,7 @@ def write_scored(folder: ScoredFolder, scored: ScoredPass) -> None:
     """
     images = scored.images
     folder.probabilities.unlink(missing_ok=True)  # a kill in between must not leave those of another pass
-    write_predictions_csv(folder.predictions, scored.predictions, images.classes, images.files)
+    write_predictions_csv(folder.predictions, scored.predictions, images.classes, images.files, scored.tta)
     write_probabilities(folder.probabilities, scored.predictions.probabilities)
     write_confusion_csv(folder.confusion, scored.scores.cells, images.classes)
     # last: whoever sees new scores finds the tables that they belong to
@@ -57,6 +57,7 @@ def scores_file(scored: ScoredPass) -> ScoresFile:
         content=images.content,
         copies=tuple(map(plain_text, images.copies)),
         trained_on=tuple(map(plain_text, scored.trained_on)),
+        tta=scored.tta,
     )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from classifier_training.metrics.intervals import ScoreIntervals
 from classifier_training.metrics.scores import Predictions, Scores
-from classifier_training.types import ImageRecord, Preprocessing, Split
+from classifier_training.types import ImageRecord, Preprocessing, Split, TestTimeAugmentation
 
 NUM_EXAMPLES = 24
 """How many of the worst errors and of the least certain images are shown where nothing else is set."""
@@ -76,6 +76,7 @@ class ScoredPass:
         num_examples: How many of the worst errors and of the least certain images are shown.
         precision: The arithmetic: ``float32``, as the deployed file answers, or the training's, such as ``bf16-mixed``;
             None where that is unknown.
+        tta: The test-time augmentation: over which views of an image the probabilities are the mean.
     """
 
     images: LabelledImages
@@ -91,6 +92,7 @@ class ScoredPass:
     cam: Cam | None = None
     num_examples: int = NUM_EXAMPLES
     precision: str | None = None
+    tta: TestTimeAugmentation = "none"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -107,4 +109,5 @@ class ScoredPass:
         """The title of a figure: which images, after which epoch or step, and how well."""
         when = "" if self.epoch is None else f" after epoch {self.epoch + 1}"
         when = when if self.step is None else f" after step {self.step}"
+        when += "" if self.tta == "none" else f", with test-time augmentation {self.tta}"
         return f"{self.description}{when}: top-1 {self.scores.top1:.2%} of {self.scores.num_images} images"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from classifier_training.run.records import FORMAT, Count, Format, Interval, Items, Share
+from classifier_training.types import TestTimeAugmentation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +105,7 @@ class ScoresFile:
         content: Hash over the images' contents and paths, see `LabelledImages.content`; None where it is not known.
         copies: Messages about copies among the images, see `LabelledImages.copies`.
         trained_on: The first of the images that the model was trained on.
+        tta: The test-time augmentation; ``none`` in files of versions that had none.
     """
 
     format: Format = FORMAT
@@ -128,6 +130,7 @@ class ScoresFile:
     content: str | None = None
     copies: Items[str] = ()
     trained_on: Items[str] = ()
+    tta: TestTimeAugmentation = "none"
 
     def __post_init__(self) -> None:
         if not self.classes or tuple(row.name for row in self.per_class) != self.classes:

@@ -18,6 +18,7 @@ from classifier_training.files.text import plain_text
 from classifier_training.metrics.confusion import MAX_MATRIX_CLASSES, Confusion
 from classifier_training.metrics.scores import Predictions
 from classifier_training.run.records import DamagedFileError, read_table
+from classifier_training.types import TestTimeAugmentation
 
 _ROWS_AT_ONCE: Final = 4_096
 _NOT_FINITE: Final = "is not a finite number, so the model had diverged; score another model"
@@ -48,8 +49,14 @@ COLUMNS: Final = tuple(field.name for field in fields(PredictionRow))
 """The columns that the file begins with. In version 0.1 a column for the probability of each class follows."""
 
 
-def write_predictions_csv(path: Path, predictions: Predictions, classes: Sequence[str], files: Sequence[str]) -> None:
-    """Writes one row an image, atomically.
+def write_predictions_csv(
+    path: Path,
+    predictions: Predictions,
+    classes: Sequence[str],
+    files: Sequence[str],
+    tta: TestTimeAugmentation = "none",
+) -> None:
+    """Writes one row an image, atomically; where there was test-time augmentation, each names it in a column ``tta``.
 
     Numbers have seven digits, which is what a float32 holds; an infinite loss is ``inf``.
 
@@ -58,7 +65,11 @@ def write_predictions_csv(path: Path, predictions: Predictions, classes: Sequenc
     """
     if len(files) != len(predictions):
         raise ValueError(f"{len(predictions)} predictions, but {len(files)} files")
-    write_table(path, COLUMNS, _rows(predictions, classes, files))
+    rows = _rows(predictions, classes, files)
+    if tta == "none":
+        write_table(path, COLUMNS, rows)
+    else:
+        write_table(path, [*COLUMNS, "tta"], ([*row, tta] for row in rows))
 
 
 def write_probabilities(path: Path, probabilities: NDArray[np.float32] | None) -> None:

@@ -232,3 +232,33 @@ class TestChecked:
     def test_a_model_file(self, tmp_path: Path) -> None:
         (tmp_path / "model.onnx").touch()
         check_baseline(tmp_path / "model.onnx")
+
+
+def test_scores_of_another_test_time_augmentation_are_no_baseline(tmp_path: Path, images: LabelledImages) -> None:
+    plain, flipped = (write_other(tmp_path / name, images, RIGHT) for name in ("plain", "flipped"))
+    scores = read_scores(ScoredFolder(flipped))
+    write_record(ScoredFolder(flipped).scores, replace(scores, tta="flip"))
+
+    check_baseline(plain)
+    check_baseline(flipped, "flip")
+    assert baseline_is_correct(flipped, images, tta="flip").is_correct.tolist() == RIGHT
+    with pytest.raises(RunError) as without:
+        check_baseline(flipped)
+    with pytest.raises(RunError, match="plain was scored without test-time augmentation, and this model is scored wi"):
+        check_baseline(plain, "five")
+    assert str(without.value) == (
+        f"{flipped} was scored with test-time augmentation flip, and this model is scored without test-time"
+        " augmentation; add --tta flip, or name the run or the model file instead, which is then scored without"
+        " test-time augmentation as well"
+    )
+
+
+def test_the_own_scores_of_a_run_are_not_taken_for_those_with_test_time_augmentation(
+    tmp_path: Path, images: LabelledImages
+) -> None:
+    run = make_run(tmp_path / "run")
+    write_other(run.scored("test").root, images, RIGHT, model="checkpoints/best.ckpt")
+    assert baseline_is_correct(run.root, images).is_correct.tolist() == RIGHT
+
+    with pytest.raises(CheckpointError, match=r"best\.ckpt is truncated or not a checkpoint"):
+        baseline_is_correct(run.root, images, tta="flip")  # it is scored instead: the file is empty here

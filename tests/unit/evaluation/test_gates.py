@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,11 @@ def test_each_failed_gate_has_a_line() -> None:
     lines = str(raised.value).splitlines()
     assert [line.split()[:3] for line in lines] == [["gate", "failed:", "top1"], ["gate", "failed:", "macro_f1"]]
     require_passed([results[1]])
+
+
+def test_a_minimum_names_the_test_time_augmentation() -> None:
+    evaluation = replace(make_evaluation([True] * 9 + [False]), tta="flip")
+
+    message = check_minimum(evaluation, Minimum("top1", 0.5)).message
+
+    assert message.endswith("to 0.9821), with test-time augmentation flip")

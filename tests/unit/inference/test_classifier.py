@@ -12,13 +12,14 @@ from PIL import Image
 from tests.helpers.images import make_image, make_pixels
 from tests.helpers.onnx_models import make_onnx
 
-from classifier_training.errors import BadImageError, CheckpointError
+from classifier_training.errors import BadImageError, CheckpointError, ConfigError
 from classifier_training.imaging.decode import decode_image
-from classifier_training.imaging.preprocess import preprocess
+from classifier_training.imaging.preprocess import normalize, preprocess
+from classifier_training.imaging.views import make_views
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.classifier import OnnxClassifier, softmax
 from classifier_training.inference.labels import labels_mapping
-from classifier_training.types import Preprocessing
+from classifier_training.types import Preprocessing, TestTimeAugmentation
 
 PREPROCESSING = Preprocessing(image_size=16, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 CLASSES = ("00", "no", "", "Über")
@@ -183,3 +184,49 @@ def test_labels_that_are_missing_or_do_not_fit(tmp_path: Path) -> None:
         OnnxClassifier(make_onnx(tmp_path / "b.onnx", 5, metadata=METADATA))
     with pytest.raises(CheckpointError, match="takes images of 32 x 32 pixels, but its preprocessing makes 16 x 16"):
         OnnxClassifier(make_onnx(tmp_path / "c.onnx", 4, metadata=METADATA, input_shape=("N", 3, 32, 32)))
+
+
+@pytest.mark.parametrize("tta", ["flip", "five"])
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_probabilities_are_the_mean_over_the_views(
+    classifier: OnnxClassifier, photos: list[Path], tta: TestTimeAugmentation, batch_size: int
+) -> None:
+    predictions = list(classifier.predict_files(photos, batch_size, tta=tta))
+
+    for path, prediction in zip(photos, predictions, strict=True):
+        views = make_views(decode_image(path), PREPROCESSING, tta)
+        logits = classifier.logits(np.stack([normalize(view, PREPROCESSING) for view in views]))
+        expected = torch.softmax(torch.from_numpy(logits).double(), 1).mean(0)
+        np.testing.assert_allclose(prediction.probabilities, expected, atol=1e-6)
+        assert prediction.label == CLASSES[int(expected.argmax())]
+    plain = list(classifier.predict_files(photos, batch_size))
+    differences = np.subtract([one.probabilities for one in plain], [one.probabilities for one in predictions])
+    assert (np.abs(differences).max() > 1e-3) == (tta == "five")  # mean colours are the same in a mirror
+    in_memory = classifier.predict_images([decode_image(path) for path in photos], batch_size, tta)
+    assert [one.probabilities for one in in_memory] == [one.probabilities for one in predictions]
+
+
+def test_a_bad_image_is_left_out_with_all_its_views(classifier: OnnxClassifier, photos: list[Path]) -> None:
+    expected = [one for number, one in enumerate(classifier.predict_files(photos, tta="five")) if number != 3]
+    photos[3].write_bytes(b"no image")
+
+    kept = list(classifier.predict_files(photos, 2, "skip", lambda *_: None, "five"))
+
+    assert [one.file for one in kept] == [one.file for one in expected]
+    np.testing.assert_allclose([one.probabilities for one in kept], [one.probabilities for one in expected], atol=1e-6)
+
+
+def test_every_view_is_divided_by_the_temperature(tmp_path: Path) -> None:
+    metadata = DeploymentCard(CLASSES, PREPROCESSING, 2.0).to_metadata()
+    warm = OnnxClassifier(make_onnx(tmp_path / "model.onnx", 4, metadata=metadata), num_threads=1)
+    image = make_pixels(40, 30)
+
+    (found,) = warm.predict_images([image], tta="five")
+
+    inputs = np.stack([normalize(view, PREPROCESSING) for view in make_views(image, PREPROCESSING, "five")])
+    np.testing.assert_allclose(found.probabilities, softmax(warm.logits(inputs)).mean(axis=0), atol=1e-6)
+
+
+def test_an_unknown_test_time_augmentation_is_refused(classifier: OnnxClassifier, photos: list[Path]) -> None:
+    with pytest.raises(ConfigError, match="tta='ten': unknown test-time augmentation; allowed: none, flip, five"):
+        classifier.predict_images(photos, tta="ten")  # type: ignore[arg-type]  # a mistake

@@ -203,3 +203,12 @@ def test_a_training_without_weights_to_be_had_has_a_caveat() -> None:
 
     assert (found.level, found.title) == ("note", "Trained from scratch")
     assert "There were no pretrained weights: timm has none for x. From weights" in found.text
+
+
+def test_test_time_augmentation_is_named() -> None:
+    run = make_run(final=make_scored(GOOD, tta="five"), statistics=make_statistics())
+
+    (found,) = caveats(run)
+
+    assert (found.level, found.title) == ("note", "With test-time augmentation five: 5 × the time")
+    assert found.text == "These scores hold for predict --tta five; without it, expect others."

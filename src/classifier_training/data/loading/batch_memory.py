@@ -97,6 +97,7 @@ def make_batch(
     labels: NDArray[np.int64],
     indices: NDArray[np.int64],
     fill: Callable[[Tensor], Mapping[str, Any]],
+    num_views: int = 1,
 ) -> ClassificationBatch:
     """Makes a batch, in a loader process in memory that need not be sent.
 
@@ -105,20 +106,21 @@ def make_batch(
         image_size: S.
         labels: int64 (B,).
         indices: int64 (B,).
-        fill: Writes the pixels into uint8 (B, S, S, 3); returns what else the batch has: small arrays, and
+        fill: Writes the pixels into uint8 (V B, S, S, 3); returns what else the batch has: small arrays, and
             plain values.
+        num_views: V, squares of each image.
 
     Returns:
-        Images uint8 (B, 3, S, S), channels last.
+        Images uint8 (V B, 3, S, S), channels last.
     """
-    worker, shape = get_worker_info(), (len(labels), image_size, image_size, 3)
+    worker, shape = get_worker_info(), (num_views * len(labels), image_size, image_size, 3)
     fits = memory is not None and math.prod(shape) <= memory.slot_bytes
     slot = memory.take(worker.id) if memory is not None and worker is not None and fits else None
     if memory is None or slot is None:
         pixels = torch.empty(shape, dtype=torch.uint8)
         others = fill(pixels)
     else:
-        pixels = torch.from_numpy(memory.pixels(slot, len(labels), image_size))
+        pixels = torch.from_numpy(memory.pixels(slot, *shape[:2]))
         try:
             others = fill(pixels)
         except BaseException:
@@ -142,18 +144,19 @@ class _SentBatch(dict[str, Any]):
         images, labels, indices = self["images"], plain.pop("labels"), plain.pop("indices")
         if self.memory is None or self.slot is None:
             return _batch, (images.permute(0, 2, 3, 1), labels, indices, plain)
-        return _received, (self.memory.number, self.slot, images.shape[-1], labels, indices, plain)
+        shape = (len(images), images.shape[-1])
+        return _received, (self.memory.number, self.slot, shape, labels, indices, plain)
 
 
 def _received(
     number: int,
     slot: int,
-    image_size: int,
+    shape: tuple[int, int],
     labels: NDArray[np.int64],
     indices: NDArray[np.int64],
     others: Mapping[str, Any],
 ) -> ClassificationBatch:
-    pixels = _memories[number].lend(slot, len(labels), image_size)
+    pixels = _memories[number].lend(slot, *shape)
     return _batch(torch.from_numpy(pixels), labels, indices, others)
 
 

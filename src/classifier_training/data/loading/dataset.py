@@ -22,8 +22,17 @@ from classifier_training.data.loading.transforms import TrainTransform
 from classifier_training.data.sampling.batches import SampledIndices
 from classifier_training.imaging.decode import DEFAULT, decode_image, read_image_bytes
 from classifier_training.imaging.jpeg import EncodedImage, largest_shrink
-from classifier_training.imaging.preprocess import can_be_resized_whole, center_crop, resize, resize_and_crop
-from classifier_training.types import ClassificationBatch, Decoding, ImageRecord, Interpolation, Preprocessing
+from classifier_training.imaging.preprocess import can_be_resized_whole, resize
+from classifier_training.imaging.views import make_views
+from classifier_training.types import (
+    NUM_VIEWS,
+    ClassificationBatch,
+    Decoding,
+    ImageRecord,
+    Interpolation,
+    Preprocessing,
+    TestTimeAugmentation,
+)
 
 
 class Cache(Protocol):
@@ -194,6 +203,7 @@ class EvaluationDataset(ImageDataset):
         labels: int64 (N,), their class indices.
         preprocessing: The model's preprocessing.
         cache: Holds images resized for evaluation, or whole where they are smaller; None: every image is decoded.
+        tta: Test-time augmentation, which gives a batch of B images V B rows of pixels, see `__getitems__`.
     """
 
     def __init__(
@@ -203,31 +213,37 @@ class EvaluationDataset(ImageDataset):
         preprocessing: Preprocessing,
         *,
         cache: Cache | None = None,
+        tta: TestTimeAugmentation = "none",
     ) -> None:
         super().__init__(records, labels, preprocessing.image_size, cache, preprocessing.decoding)
         self.preprocessing = preprocessing
+        self.tta = tta
+
+    def batch_bytes(self, batch_size: int) -> int:
+        """Size of the images of a batch with all views, bytes."""
+        return NUM_VIEWS[self.tta] * super().batch_bytes(batch_size)
 
     def __getitems__(self, positions: Sequence[int]) -> ClassificationBatch:
-        """One batch: images uint8 (B, 3, S, S), channels last."""
-        indices = np.asarray(positions, np.int64)
+        """One batch: images uint8 (V B, 3, S, S), channels last: all first views, then all second ones, and so on."""
+        indices, num_views = np.asarray(positions, np.int64), NUM_VIEWS[self.tta]
 
         def fill(pixels: Tensor) -> dict[str, Any]:
-            squares = pixels.numpy()
+            squares = pixels.numpy().reshape(num_views, len(indices), *pixels.shape[1:])
             for number, position in enumerate(indices.tolist()):
-                squares[number] = self._square(position)
+                for view, square in enumerate(self._views(position)):
+                    squares[view, number] = square
             return {}
 
-        return make_batch(self.memory, self.image_size, self.labels[indices], indices, fill)
+        return make_batch(self.memory, self.image_size, self.labels[indices], indices, fill, num_views)
 
-    def _square(self, position: int) -> NDArray[np.uint8]:
+    def _views(self, position: int) -> list[NDArray[np.uint8]]:
         def resized() -> NDArray[np.uint8]:
             decoded = decode_image(self.records[position], decoding=self.decoding)
             return resized_for_evaluation(decoded, self.preprocessing)
 
         kept = self._cached(position, resized)
-        if min(kept.shape[:2]) == self.preprocessing.resize_size and can_be_resized_whole(kept):
-            return center_crop(kept, self.preprocessing)
-        return resize_and_crop(kept, self.preprocessing)
+        is_resized = min(kept.shape[:2]) == self.preprocessing.resize_size and can_be_resized_whole(kept)
+        return make_views(kept, self.preprocessing, self.tta, is_resized=is_resized)
 
 
 def reducing_filter(interpolation: Interpolation) -> Interpolation:

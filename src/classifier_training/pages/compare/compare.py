@@ -14,6 +14,7 @@ from classifier_training.pages.compare.compared_runs import (
     ComparedRuns,
     cannot_be_compared,
     conclusion,
+    is_scored_alike,
     p_value,
 )
 from classifier_training.pages.compare.compared_settings import differing_settings, differing_surroundings
@@ -82,7 +83,8 @@ def conclusions(compared: ComparedRuns) -> list[str]:
         return ["None of these runs has scores yet."]
     best = compared.best
     sentences = [conclusion(best, run) for run in compared.others]
-    num_tests = sum(run.pairing is not None and run.pairing.comparison is not None for run in compared.others)
+    tested = [run.pairing for run in compared.others if is_scored_alike(run, best)]
+    num_tests = sum(pairing is not None and pairing.comparison is not None for pairing in tested)
     if num_tests > 1:
         sentences.append(
             f"Each of these {num_tests} tests finds a difference by chance in one of 20 cases; there is no correction"
@@ -102,15 +104,15 @@ def _row(run: ComparedRun, compared: ComparedRuns) -> dict[str, Any]:
         "top1": None if scored is None else scored.top1,
         "of": _of(run),
         "interval": None if scored is None else scored.intervals.get("top1"),
-        "cells": _cells(run, is_best=run is compared.best),
+        "cells": _cells(run, compared),
         "export": _export(data),
     }
 
 
-def _cells(run: ComparedRun, *, is_best: bool) -> list[Cell]:
+def _cells(run: ComparedRun, compared: ComparedRuns) -> list[Cell]:
     """In the order of `COLUMNS`."""
-    scored, data, info = run.scored, run.data, run.data.model_info
-    comparison = None if run.pairing is None else run.pairing.comparison
+    scored, data, info, is_best = run.scored, run.data, run.data.model_info, run is compared.best
+    comparison = None if run.pairing is None or not is_scored_alike(run, compared.best) else run.pairing.comparison
     latency = None if info is None else info.latency
     best_epoch = "" if data.best_epoch is None else f"best: {data.best_epoch + 1}"
     return [
@@ -127,10 +129,10 @@ def _cells(run: ComparedRun, *, is_best: bool) -> list[Cell]:
 
 
 def _of(run: ComparedRun) -> str:
-    """Which photos were scored."""
+    """Which photos were scored, and with which test-time augmentation."""
     if run.scored is None:
         return ""
-    photos = shown_scores_name(run.scored.split)
+    photos = shown_scores_name(run.scored.split) + ("" if run.scored.tta == "none" else f", with {run.scored.tta}")
     return f"{photos}, so far" if run.data.status == "training" else photos
 
 

@@ -95,6 +95,11 @@ def conclusion(best: ComparedRun, other: ComparedRun) -> str:
         return f"{other.quoted} has no scores yet."
     tops = [percentage(best.scored.top1), percentage(other.scored.top1)]
     scores = " against ".join(tops)
+    if not is_scored_alike(best, other):
+        return (
+            f"{best.quoted} and {other.quoted}: top-1 {scores}, but they were scored with different test-time"
+            " augmentation, so the difference may come from that."
+        )
     comparison = None if other.pairing is None else other.pairing.comparison
     if comparison is None:
         return (
@@ -113,6 +118,12 @@ def conclusion(best: ComparedRun, other: ComparedRun) -> str:
     return f"{better.quoted} is better than {worse.quoted}: top-1 {scores} is more than chance. {alone}"
 
 
+def is_scored_alike(run: ComparedRun, other: ComparedRun | None) -> bool:
+    """Whether both have scores of the same test-time augmentation."""
+    scores = [one.scored for one in (run, other) if one is not None and one.scored is not None]
+    return len(scores) == 2 and scores[0].tta == scores[1].tta
+
+
 def p_value(value: float) -> str:
     """A p-value as text."""
     text = "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
@@ -121,7 +132,8 @@ def p_value(value: float) -> str:
 
 def cannot_be_compared(compared: ComparedRuns) -> list[str]:
     """Differences between the runs because of which their numbers do not show which is better; a sentence each."""
-    return [*_unfinished(compared), *_photos(compared), *_classes(compared), *_models(compared)]
+    differences = (_unfinished, _photos, _views, _classes, _models)
+    return [sentence for find in differences for sentence in find(compared)]
 
 
 def _unfinished(compared: ComparedRuns) -> Iterator[str]:
@@ -160,6 +172,13 @@ def _photos(compared: ComparedRuns) -> Iterator[str]:
                 f"{best.quoted} and {run.quoted} were scored on different photos, {comparison.num_images:,} of them in"
                 f" common: {names}. The paired test uses only these."
             )
+
+
+def _views(compared: ComparedRuns) -> Iterator[str]:
+    ways = [(run.quoted, run.scored.tta) for run in compared.runs if run.scored is not None]
+    if len({tta for _, tta in ways}) > 1:
+        named = [f"{name} {'without' if tta == 'none' else f'with {tta}'}" for name, tta in ways]
+        yield f"The scores differ in their test-time augmentation: {listing(named)}."
 
 
 def _classes(compared: ComparedRuns) -> Iterator[str]:

@@ -17,6 +17,7 @@ from classifier_training.pages.section import Section, count_photos, num_all_epo
 from classifier_training.pages.sections.curves import NAMES, write_metric
 from classifier_training.pages.wording import SPACE, byte_size, count, decimal, large_number, moment, percentage
 from classifier_training.terminal.terminal import duration
+from classifier_training.types import NUM_VIEWS
 
 KEY, TITLE = "verdict", "Summary"
 
@@ -46,12 +47,13 @@ def score_sentence(data: RunData) -> str:
     if scored is None:
         return "Nothing has been scored yet."
     of_photos = f"of {count_photos(scored)} classified correctly"
+    augmented = "" if scored.tta == "none" else f", with test-time augmentation {scored.tta}"
     so_far = f" after epoch {scored.epoch + 1}" if data.status == "training" and scored.epoch is not None else ""
     interval = scored.intervals.get("top1")
     if interval is None:
-        return f"{of_photos}{so_far}."
+        return f"{of_photos}{so_far}{augmented}."
     low, high = (percentage(end, 0) for end in interval)
-    return f"{of_photos}{so_far}. On similar photos, expect between {low} and {high}."
+    return f"{of_photos}{so_far}{augmented}. On similar photos, expect between {low} and {high}."
 
 
 def _other_scores(scored: ScoredData) -> list[dict[str, Any]]:
@@ -149,6 +151,10 @@ def run_facts(data: RunData, scored: ScoredData | None) -> list[tuple[str, list[
             name = one_line(data.choice.chosen)
         weights = [name, one_line(scored.model), _arithmetic(scored.precision)]
         facts.append(("Weights scored", weights))
+    if scored is not None and scored.tta != "none":
+        views = NUM_VIEWS[scored.tta]
+        lines = [f"{scored.tta}: mean of the probabilities of {views} views of a photo", f"{views} × the time"]
+        facts.append(("Test-time augmentation", lines))
     return [(term, [line for line in lines if line]) for term, lines in facts if any(lines)]
 
 

@@ -33,7 +33,8 @@ from classifier_training.errors import BadImageError
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.jpeg import EncodedImage
 from classifier_training.imaging.preprocess import resize_and_crop
-from classifier_training.types import ClassificationBatch, Decoding, ImageRecord, Preprocessing
+from classifier_training.imaging.views import make_views
+from classifier_training.types import ClassificationBatch, Decoding, ImageRecord, Preprocessing, TestTimeAugmentation
 
 SMALL = Preprocessing(image_size=16, crop_pct=0.8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
 STRONG = DataConfig(
@@ -352,3 +353,20 @@ def test_what_the_evaluation_cache_keeps_has_the_expected_size() -> None:
     for size in [(640, 480), (33, 320), (20, 20), (21, 20), (19, 90), (10, 300), (20, 900)]:
         height, width, _ = resized_for_evaluation(make_pixels(*size), preprocessing).shape
         assert (width, height) == (size if stored_size(*size, 20) == (0, 0) else stored_size(*size, 20))
+
+
+@pytest.mark.parametrize("tta", ["flip", "five"])
+def test_a_batch_has_all_first_views_and_then_the_others(tmp_path: Path, tta: TestTimeAugmentation) -> None:
+    records, preprocessing = make_records(tmp_path), Preprocessing(image_size=16, crop_pct=0.6)
+    labels, cache = np.arange(len(records)), MemoryCache()
+    dataset = EvaluationDataset(records, labels, preprocessing, cache=cache, tta=tta)
+
+    from_files, from_cache = dataset.__getitems__([3, 0, 4]), dataset.__getitems__([3, 0, 4])
+
+    assert_same(from_cache, from_files)
+    assert cache.images
+    assert from_files["labels"].tolist() == from_files["indices"].tolist() == [3, 0, 4]
+    expected = [make_views(decode_image(records[index]), preprocessing, tta) for index in (3, 0, 4)]
+    images = from_files["images"].permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(images, np.concatenate([np.stack(views) for views in zip(*expected, strict=True)]))
+    assert dataset.batch_bytes(3) == images.nbytes

@@ -387,3 +387,17 @@ def test_workers_by_processor_count() -> None:
     assert loader_options(0)["persistent_workers"] is False
     assert loader_options(0)["worker_init_fn"] is None
     assert loader_options(0)["prefetch_factor"] is None
+
+
+@needs_fork
+def test_batches_of_views_come_through_shared_memory(tmp_path: Path) -> None:
+    records = make_records(tmp_path, 5)
+    dataset = EvaluationDataset(records, np.arange(5), SMALL, tta="five")
+    loader = evaluation_loader(dataset, 2, num_workers=1, as_float=False)
+
+    batches = list(loader)
+
+    expected = list(evaluation_loader(dataset, 2, num_workers=0, as_float=False))
+    assert [tuple(batch["images"].shape) for batch in batches] == [(10, 3, 16, 16), (10, 3, 16, 16), (5, 3, 16, 16)]
+    for batch, same in zip(batches, expected, strict=True):
+        assert all(torch.equal(batch[name], same[name]) for name in ("images", "labels", "indices"))  # type: ignore[literal-required]  # names of tensors

@@ -254,3 +254,19 @@ def test_passes_that_were_written_are_paired(tmp_path: Path) -> None:
     assert pairing.comparison is not None
     assert pairing.comparison.num_only_first == int((right[0] & ~right[1]).sum())
     assert pairing.comparison.num_only_second == int((right[1] & ~right[0]).sum())
+
+
+def test_scores_of_another_test_time_augmentation_are_not_compared(tmp_path: Path) -> None:
+    data = read(tmp_path, good=GOOD, bad=BAD)
+    edit_json(tmp_path / "good" / "test" / "scores.json", tta="flip")
+    data[0] = read_run(tmp_path / "good", with_predictions=True)
+
+    compared = compared_runs(data)
+
+    (sentence,) = conclusions(compared)
+    assert sentence.endswith(
+        "but they were scored with different test-time augmentation, so the difference may come from that."
+    )
+    assert cannot_be_compared(compared) == [
+        "The scores differ in their test-time augmentation: “good” with flip and “bad” without."
+    ]
