@@ -237,10 +237,10 @@ class TestTimeAugmentation:
     def test_the_file_answers_as_the_checkpoint(self, augmented: dict[str, ScoredFolder]) -> None:
         found = {name: np.load(folder.probabilities) for name, folder in augmented.items()}
 
-        np.testing.assert_allclose(found["file"], found["checkpoint"], atol=1e-4)
-        np.testing.assert_allclose(found["five of the file"], found["five"], atol=1e-4)
+        np.testing.assert_allclose(found["file"], found["checkpoint"], atol=1e-5)
+        np.testing.assert_allclose(found["five of the file"], found["five"], atol=1e-5)
         for name in ("checkpoint", "five"):
-            assert np.abs(found[name] - found["plain"]).max() > 1e-3
+            assert np.abs(found[name] - found["plain"]).max() > 1e-4  # the model has hardly learned anything
         assert read_scores(augmented["file"]).top1 == read_scores(augmented["checkpoint"]).top1
 
     def test_scores_are_labelled(self, augmented: dict[str, ScoredFolder]) -> None:
