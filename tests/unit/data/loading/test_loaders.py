@@ -400,4 +400,4 @@ def test_batches_of_views_come_through_shared_memory(tmp_path: Path) -> None:
     expected = list(evaluation_loader(dataset, 2, num_workers=0, as_float=False))
     assert [tuple(batch["images"].shape) for batch in batches] == [(10, 3, 16, 16), (10, 3, 16, 16), (5, 3, 16, 16)]
     for batch, same in zip(batches, expected, strict=True):
-        assert all(torch.equal(batch[name], same[name]) for name in ("images", "labels", "indices"))  # type: ignore[literal-required]  # names of tensors
+        assert all(torch.equal(batch[name], same[name]) for name in ("images", "labels", "indices"))
