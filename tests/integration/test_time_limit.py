@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.cli import WarmProgram
+import pytest
+from tests.helpers.cli import TINY, WarmProgram
 from tests.helpers.clock import Clock, Ticking
 from tests.helpers.ranks import gloo, run_ranks
 from tests.helpers.training import LIGHTNING_NOTICES, make_loader, make_model, make_trainer
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.callbacks.time_limit import TimeLimit
+from classifier_training.run.folder import RunFolder
 from classifier_training.run.time_budget import Costs, TimeBudget
+from classifier_training.training import time_plan
+from classifier_training.training.train import train
 
 pytestmark = LIGHTNING_NOTICES
 
@@ -46,3 +51,64 @@ def test_all_processes_end_at_the_same_step_with_the_same_learning_rates(program
     assert 40 < one["step"] <= 60  # how soon the others hear of it depends on the machine
     assert len(set(one["rates"])) > 20
     assert one["rates"][-1] < 0.2 * max(one["rates"])
+
+
+class Impatient(Clock):
+    """A clock that goes on by a second with every look at it."""
+
+    def __call__(self) -> float:
+        """The time."""
+        self.seconds += 1.0
+        return self.seconds
+
+
+def test_a_training_that_its_time_ends_is_finished_and_goes_on_with_more_time(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_by_a_clock(*words: str, resume: Path | bool = False) -> Any:
+        monkeypatch.setattr(time_plan, "TimeBudget", lambda limit, _: TimeBudget(limit, 0.0, Impatient()))
+        monkeypatch.setattr(time_plan, "measure_costs", lambda *_, **__: Costs(step=1.0, num_batches=3, validation=1.0))
+        settings = [f"run.dir={tmp_path}", *words]
+        return train(None if resume else photos, *([] if resume else TINY), *settings, resume=resume, quiet=True)
+
+    first = train_by_a_clock("trainer.time_limit=120", "run.name=timed")
+    run = RunFolder(tmp_path / "timed")
+    assert first.onnx == run.onnx
+    assert run.onnx.is_file()
+    num_epochs = json.loads(run.results.read_text(encoding="utf-8"))["epochs"]
+    assert 1 <= num_epochs < 20
+    log = run.log.read_text(encoding="utf-8")
+    assert f"the time for training is up after {num_epochs} epoch(s); finishing" in log
+    assert "max_epochs: null" in run.config.read_text(encoding="utf-8")
+    before = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file() and path != run.log}
+
+    assert train_by_a_clock(resume=run.root).test.top1 == first.test.top1  # there is nothing left to do
+    assert {path: path.read_bytes() for path in before} == before
+
+    train_by_a_clock("trainer.time_limit=300", resume=run.root)
+    assert json.loads(run.results.read_text(encoding="utf-8"))["epochs"] > num_epochs
+    assert "time limit 5 min 0 s: " in run.log.read_text(encoding="utf-8")
+
+
+def test_a_limit_is_no_hurry_for_a_training_that_is_done_before(
+    program: WarmProgram, photos: Path, tmp_path: Path
+) -> None:
+    words = ("train", photos, "--time-limit", "1h", *TINY, "trainer.max_epochs=1", "run.name=early")
+    finished = program(*words, folder=tmp_path)
+    assert finished.code == 0, finished
+    run = RunFolder(tmp_path / "runs" / "early")
+    assert run.onnx.is_file()
+    assert "1, each of about" in finished.out
+    assert "which end before the time does" in finished.out
+    assert "comes with the first epoch" in finished.out
+
+
+def test_a_limit_that_is_too_short_for_an_epoch_says_the_least(
+    program: WarmProgram, photos: Path, tmp_path: Path
+) -> None:
+    finished = program("train", photos, "--time-limit", "1s", *TINY, folder=tmp_path)
+    assert finished.code == 2, finished
+    [line] = finished.err.splitlines()
+    assert line.startswith("error: trainer.time_limit=1s is too short for one epoch: ")
+    assert "; the least that works is about --time-limit " in line
+    assert not list(tmp_path.iterdir())

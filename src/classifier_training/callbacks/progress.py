@@ -89,8 +89,11 @@ class TrainingProgress(lightning.Callback):
         divided_by = num_accumulated(trainer, batch_idx) if is_ours else trainer.accumulate_grad_batches
         self._loss.update(_loss_of(outputs, divided_by))
         if self._bar is not None:
+            total = _finite(trainer.estimated_stepping_batches)  # a time limit makes it follow the clock
             self._bar.update(
                 self._training,
+                total=total,
+                of=_count(total),
                 completed=trainer.global_step,
                 description=self._epoch(trainer),
                 status=self._break.join([f"{self._time_left(trainer)} left", "  ".join(self._numbers())]),

@@ -69,6 +69,8 @@ class TimeLimit(lightning.Callback):
         shared = shared_store("progress")
         self._announcements = None if shared is None else Announcements(*shared)
         self._next_step = trainer.global_step
+        if math.isfinite(trainer.num_training_batches):
+            self.budget.costs = replace(self.budget.costs, num_batches=int(trainer.num_training_batches))
         scheduler = _scheduler(trainer)
         if scheduler is not None:
             scheduler.follow_clock_again()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
@@ -72,6 +73,7 @@ class TimeBudget:
         self.costs = costs or Costs()
         self.is_over = False
         self.probe: float | None = None
+        self._process = uuid.uuid4().hex  # tells this process from those that it resumes
         self._started, self._now = started, now
         self._before = 0.0  # of the processes before this one
         self._began, self._base = 0.0, 0.0  # when the curve of the progress begins, and how far the training was then
@@ -109,8 +111,7 @@ class TimeBudget:
 
     def begin(self, progress: float = 0.0) -> None:
         """Starts the progress at what is done already."""
-        self._began, self._base = self.spent, progress
-        self._progress = max(self._progress, progress)
+        self._began, self._base, self._progress = self.spent, progress, progress
 
     def aim(self) -> None:
         """At the start of an epoch: lets the progress end with the last whole epoch, if less than a part would follow.
@@ -145,12 +146,13 @@ class TimeBudget:
             "is_over": self.is_over,
             "progress": self._progress,
         }
-        own |= {"began": self._began, "base": self._base, "probe": self.probe}
+        own |= {"began": self._began, "base": self._base, "probe": self.probe, "process": self._process}
         return {**own, "costs": asdict(self.costs)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on from what `state` gave: the time counts on, and the progress does under another limit too."""
-        self._before += float(state["spent"])
+        if state["process"] != self._process:  # as it is where a training starts over with smaller batches
+            self._before += float(state["spent"])
         self._progress = float(state["progress"])
         self.probe = state.get("probe")
         known = {field.name for field in fields(Costs)}

@@ -11,6 +11,7 @@ from typing import Final, cast
 import torch
 from torch import nn
 
+from classifier_training.config.schema import Config
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.errors import is_out_of_memory
 from classifier_training.models.base import BaseClassificationModel
@@ -39,7 +40,8 @@ def measure_costs(plan: Plan, model: BaseClassificationModel, *, slowness: float
     batch_size = plan.config.data.batch_size
     while True:
         try:
-            loading, training, scoring = _measure(plan, model, batch_size)
+            with torch.random.fork_rng([torch.cuda.current_device()] if plan.accelerator == "cuda" else []):
+                loading, training, scoring = _measure(plan, model, batch_size)
             break
         except Exception as error:
             if batch_size == 1 or not is_out_of_memory(error):
@@ -49,7 +51,7 @@ def measure_costs(plan: Plan, model: BaseClassificationModel, *, slowness: float
     rows, world_size = plan.photos.rows, plan.place.world_size
     num_val, num_test = len(rows["val"]), len(rows.get("test", ()))
     validation = math.ceil(num_val / world_size) / batch_size * _with_loaders(plan, loading, scoring)
-    passes = 1.0 + (num_test or num_val) / max(1, num_val)  # on one device
+    passes = 1.0 + (num_test or num_val) / max(1, num_val) + _candidates(plan.config)  # on one device
     num_weights = sum(weight.numel() for weight in model.parameters())
     return Costs(
         step=scale * _with_loaders(plan, loading, training),
@@ -59,6 +61,11 @@ def measure_costs(plan: Plan, model: BaseClassificationModel, *, slowness: float
         final_passes=passes * world_size,
         final_seconds=slowness * (FINAL_SECONDS + SECONDS_PER_MILLION * num_weights / 1e6),
     )
+
+
+def _candidates(config: Config) -> int:
+    """Passes over the validation images at the most to choose the final weights."""
+    return 4 + 2 * config.checkpoint.num_best_epochs if config.checkpoint.choose_final else 0
 
 
 def _with_loaders(plan: Plan, loading: float, computing: float) -> float:
@@ -83,9 +90,8 @@ def _measure(plan: Plan, model: BaseClassificationModel, batch_size: int) -> tup
         photos=plan.photos,
     )
     device = torch.device(plan.accelerator)
-    batches = iter(data.train_dataloader())
     started = time.monotonic()
-    batch = next(batches)
+    batch = next(iter(data.train_dataloader()))
     loading = time.monotonic() - started
     images, labels = batch["images"].to(device), batch["labels"].to(device)
     backbone = copy.deepcopy(model.backbone).to(device)
@@ -104,11 +110,10 @@ def _measure(plan: Plan, model: BaseClassificationModel, batch_size: int) -> tup
         with arithmetic(device, precision):
             backbone(images).float().sum().item()
 
-    with torch.random.fork_rng():
-        backbone.train()
-        training = _seconds(train)
-        backbone.eval()
-        return loading, training, _seconds(score)
+    backbone.train()
+    training = _seconds(train)
+    backbone.eval()
+    return loading, training, _seconds(score)
 
 
 def _seconds(step: Callable[[], None]) -> float:

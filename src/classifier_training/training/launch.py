@@ -71,7 +71,6 @@ def rank_job(start: New | Resumed, plan: Plan) -> dict[str, Any]:
         "config": config.model_dump(mode="json"),
         "run": str(start.run.root.resolve()) if isinstance(start, Resumed) else None,
         "stopped_early": isinstance(start, Resumed) and start.stopped_early,
-        "out_of_time": isinstance(start, Resumed) and start.out_of_time,
         "modules": _modules_of_backbone(plan.config.model.name),
     }
 
@@ -82,7 +81,7 @@ def start_of_rank(job: Mapping[str, Any]) -> New | Resumed:
     if job["run"] is None:
         return New(config)
     resumed = read_resumed(Path(job["run"]), [], Path(config.run.dir))
-    return replace(resumed, config=config, stopped_early=job["stopped_early"], out_of_time=job["out_of_time"])
+    return replace(resumed, config=config, stopped_early=job["stopped_early"])
 
 
 def _modules_of_backbone(name: str) -> list[str]:

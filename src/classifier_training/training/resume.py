@@ -6,7 +6,7 @@ import contextlib
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ from classifier_training.run.environment import read_environment
 from classifier_training.run.folder import RunFolder, latest_run, open_run
 from classifier_training.run.processes import slurm_job, was_requeued
 from classifier_training.run.time_budget import has_run_out
-from classifier_training.terminal.terminal import Terminal
+from classifier_training.terminal.terminal import Terminal, duration
 from classifier_training.training.extension import describe_extension
 from classifier_training.training.same_devices import DEVICE_SETTINGS, TrainedOn, trained_on
 from classifier_training.training.same_photos import check_photos
@@ -51,7 +51,7 @@ class Resumed:
         classes: The classes it was trained on; empty without a checkpoint.
         validation_left: Whether it resumes with the validation of the last trained epoch.
         stopped_early: Whether early stopping, with the present patience, has ended the training.
-        out_of_time: Whether the time limit, as it is now, has.
+        time: What the checkpoint holds of the time that is spent; empty: there was no limit.
         best: Epoch of the best weights, from 0, and their monitored metric; None where there are none yet.
         schedule: What becomes of the learning rate with another number of epochs, a message; None: nothing changes.
         unusable: What is wrong with the later checkpoints that cannot be used, a message each.
@@ -68,7 +68,7 @@ class Resumed:
     classes: tuple[str, ...] = ()
     validation_left: bool = False
     stopped_early: bool = False
-    out_of_time: bool = False
+    time: Mapping[str, Any] = field(default_factory=dict)
     best: tuple[int, float] | None = None
     schedule: str | None = None
     unusable: tuple[str, ...] = ()
@@ -79,7 +79,8 @@ class Resumed:
     @property
     def is_trained(self) -> bool:
         """Whether no epoch is left to train or to validate."""
-        is_over = self._has_all_epochs or self.stopped_early or self.out_of_time
+        is_out_of_time = has_run_out(self.time, self.config.trainer.time_limit_seconds)
+        is_over = self._has_all_epochs or self.stopped_early or is_out_of_time
         return self.best is not None and is_over and not self.validation_left
 
     @property
@@ -117,6 +118,9 @@ class Resumed:
         else:
             batch = f", batch {self.batch + 1}" if self.batch else ""
             terminal.info(f"resuming at epoch {self.epoch + 1}{batch}")
+            limit = self.config.trainer.time_limit_seconds
+            if limit is not None and self.time:
+                terminal.info(f"time limit {duration(limit)}: {duration(self.time['spent'])} were spent before")
             if self.schedule is not None:
                 terminal.info(self.schedule)
             data = self.config.data
@@ -195,7 +199,7 @@ def read_resumed(run: str | Path | bool, overrides: OverrideLike, parent: Path) 
         classes=tuple(content["hyper_parameters"]["classes"]),
         validation_left=content.get(VALIDATION_LEFT, False),
         stopped_early=_has_stopped_early(states, config.trainer.early_stopping_patience),
-        out_of_time=has_run_out(states.get(TimeLimit.__qualname__, {}), config.trainer.time_limit_seconds),
+        time=states.get(TimeLimit.__qualname__, {}),
         best=_best(states.get(RunCheckpoint.__qualname__, {})),
         schedule=describe_extension(content, before, config),
         unusable=unusable,

@@ -119,7 +119,7 @@ def train_since(
             if isinstance(start, Finished):
                 return _report_finished(start, terminal)
             plan, model = _prepare(start, terminal, dry_run=dry_run)
-            plan = plan_time(plan, model, started, terminal, measure=start.checkpoint is None)
+            plan = plan_time(plan, model, started, terminal, measure=_needs_costs(start))
             if dry_run:
                 terminal.info("dry run: settings and photos are valid; nothing was written")
                 return None
@@ -128,6 +128,11 @@ def train_since(
             run = RunFolder(Path(group.share("run", lambda: str(start.open_run(plan.config).root))))
         with terminal.log_to(run.log) if is_main_process() else contextlib.nullcontext():
             return group.share_result(_train_in(run, plan, model, start, terminal, requests, group))
+
+
+def _needs_costs(start: New | Resumed) -> bool:
+    """Whether what a training costs is not known from a checkpoint yet."""
+    return isinstance(start, New) or not (start.time or start.is_trained)
 
 
 def _report_finished(start: Finished, terminal: Terminal) -> TrainResult:
