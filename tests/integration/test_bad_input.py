@@ -47,6 +47,14 @@ class TestSettings:
                 ["trainer.max_epochs=0"],
                 ["trainer.max_epochs=0 (command line): must be a whole number, at least 1, or null"],
             ),
+            (["data.mixup=-1"], ["data.mixup=-1 (command line): must be a number, at least 0"]),
+            (
+                ["data.final_epochs_at_test_size=2"],
+                [
+                    "data.final_epochs_at_test_size=2 (command line), data.test_image_size=null (default): epochs at the"
+                    " test size need that size; give test_image_size"
+                ],
+            ),
             (
                 ["optimizer.lr=-1", "data.batch_size=many", "ema.dekay=0.9"],
                 [
@@ -76,8 +84,16 @@ class TestSettings:
             (["scheduler.warmup_epochs=2"], ["scheduler.warmup_epochs=2 is as long as", "trainer.max_epochs=2"]),
             (["data.balance=logit_adjustment", "loss.name=bce"], ["logit_adjustment", "loss.name=bce", "Menon"]),
             (["data.balance=logit_adjustment", "loss.name=focal"], ["logit_adjustment", "loss.name=focal"]),
+            (
+                ["model.name=test_vit", "data.image_size=160", "data.progressive_size=0.5"],
+                ["test_vit is built for images of 160 px and refuses training images of 64 px", "data.progressive_size"],
+            ),
+            (
+                ["model.name=test_vit", "data.image_size=96", "data.test_image_size=160"],
+                ["test_vit is built for images of 160 px and refuses training images of 96 px", "data.test_image_size"],
+            ),
         ],
-        ids=["warm-up", "bce", "focal"],
+        ids=["warm-up", "bce", "focal", "progressive", "test size"],
     )
     def test_what_no_training_can_do(
         self, refused: Callable[..., list[str]], photos: Path, settings: list[str], words: list[str]
