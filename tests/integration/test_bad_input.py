@@ -51,8 +51,10 @@ class TestSettings:
             (
                 ["data.final_epochs_at_test_size=2"],
                 [
-                    "data.final_epochs_at_test_size=2 (command line), data.test_image_size=null (default): epochs at the"
-                    " test size need that size; give test_image_size"
+                    (
+                        "data.final_epochs_at_test_size=2 (command line), data.test_image_size=null (default): epochs"
+                        " at the test size need that size; give test_image_size"
+                    ),
                 ],
             ),
             (
@@ -86,7 +88,10 @@ class TestSettings:
             (["data.balance=logit_adjustment", "loss.name=focal"], ["logit_adjustment", "loss.name=focal"]),
             (
                 ["model.name=test_vit", "data.image_size=160", "data.progressive_size=0.5"],
-                ["test_vit is built for images of 160 px and refuses training images of 64 px", "data.progressive_size"],
+                [
+                    "test_vit is built for images of 160 px and refuses training images of 64 px",
+                    "data.progressive_size",
+                ],
             ),
             (
                 ["model.name=test_vit", "data.image_size=96", "data.test_image_size=160"],
