@@ -81,6 +81,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         self.preprocessing = merged_preprocessing(preprocessing, self.config)
         self.seed = seed
         self.is_ended_by_clock = False  # whether the number of epochs of the Trainer may change
+        self.expected_epochs: int | None = None  # of a training that the clock ends, as the first process knows it
         self._photos = photos
         self._progress = progress
         self._start = (0, 0)
@@ -169,6 +170,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             "batch_size": self.config.batch_size,
             "world_size": self._rank()[1],
             "accumulate_grad_batches": getattr(self.trainer, "accumulate_grad_batches", 1),
+            "expected_epochs": self.expected_epochs,
             "device": None if self.trainer is None else self.trainer.strategy.root_device.type,
         }
 
@@ -197,6 +199,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         # it was written between two steps, so that its batches are a whole number of the present ones
         batch = state_dict["batch"] * now["accumulate_grad_batches"] // before["accumulate_grad_batches"]
         self._start = (state_dict["epoch"], batch)
+        self.expected_epochs = state_dict.get("expected_epochs")
 
     def class_weights(self) -> list[float]:
         """Weight of each class by the settings ``balance_weighting``, ``balance_beta`` and ``class_weights``."""
@@ -225,7 +228,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         batches = EpochBatchSampler(self._train_sampler(), self.config.batch_size, rank=rank, world_size=world_size)
         batches.seek(*self._start)
         self._batches = batches
-        train_cache = self.caches.train
+        train_cache, num_epochs = self.caches.train, self._planned_epochs()
         dataset = TrainDataset(
             self.photos.records("train"),
             self.photos.labels("train"),
@@ -234,8 +237,8 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             cache=None if train_cache is None else train_cache.cache,
             reduce_to=reduced_side(self.config, self.preprocessing),
             decoding=self._decoding,
-            mixer=BatchMixer.of(self.config, self.num_classes, self.seed, self._num_epochs()),
-            sizes=TrainingSizes.of(self.config, self.preprocessing, self._num_epochs()),
+            mixer=BatchMixer.of(self.config, self.num_classes, self.seed, num_epochs),
+            sizes=TrainingSizes.of(self.config, self.preprocessing, num_epochs),
         )
         loader = train_loader(
             dataset,
@@ -321,6 +324,13 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         """Epochs of the training; None: it is not known."""
         num_epochs: int | None = getattr(self.trainer, "max_epochs", None)
         return None if num_epochs == -1 or self.is_ended_by_clock else num_epochs
+
+    def _planned_epochs(self) -> int | None:
+        """Epochs that images are resized and mixed for, the same on all ranks and after a resume; None: not known."""
+        if self.is_ended_by_clock and self.trainer is not None:
+            self.expected_epochs = self.trainer.strategy.broadcast(self.expected_epochs)
+            return self.expected_epochs
+        return self._num_epochs()
 
     def _position(self) -> tuple[int, int]:
         """Epoch and batch at which training would resume."""

@@ -7,18 +7,19 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from classifier_training.config.schema import DataConfig
+from classifier_training.config.schema import DataConfig, TrainerConfig
 from classifier_training.data.loading.sizes import TrainingSizes
 from classifier_training.errors import ConfigError, first_line
 from classifier_training.types import Preprocessing
 
 
-def describe_images(data: DataConfig, preprocessing: Preprocessing, num_epochs: int) -> dict[str, str]:
+def describe_images(data: DataConfig, preprocessing: Preprocessing, trainer: TrainerConfig) -> dict[str, str]:
     """Rows of the plan about what changes over the epochs or within a batch; none where nothing does."""
     rows = {}
-    sizes = TrainingSizes.of(data, preprocessing, num_epochs)
+    sizes = TrainingSizes.of(data, preprocessing, trainer.num_epochs)
     if sizes.distinct() != [preprocessing.image_size]:
-        rows["training images"] = _describe_sizes(sizes, num_epochs)
+        timed = f"{', '.join(map(str, sizes.distinct()))} px, over the epochs that the time is expected to suffice for"
+        rows["training images"] = timed if trainer.is_ended_by_clock else _describe_sizes(sizes, trainer.num_epochs)
     kinds = [f"mixup {data.mixup:g}"] * bool(data.mixup) + [f"CutMix {data.cutmix:g}"] * bool(data.cutmix)
     if kinds:
         text = " or ".join(kinds) + ("" if data.mix_prob == 1 else f", {data.mix_prob:.0%} of the batches")

@@ -179,7 +179,7 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
     return rows | {
         "training": f"{_counted(config.trainer.num_epochs, 'epoch')} of {batches},"
         f" batch size {data.batch_size}{accumulation}, {devices}, {config.trainer.precision}",
-        **describe_images(data, prepared, config.trainer.num_epochs),
+        **describe_images(data, prepared, config.trainer),
         "loading": f"{_counted(loaders.count, 'process', 'processes')}{each}: {loaders.reason}",
         "schedule": _schedule(config),
         "optimizer": describe_optimizer(config.optimizer),

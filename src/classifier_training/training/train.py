@@ -256,6 +256,7 @@ def _fit(
         config=settings, preprocessing=plan.preprocessing, seed=plan.config.seed, photos=plan.photos
     )
     data.is_ended_by_clock = plan.config.trainer.is_ended_by_clock
+    data.expected_epochs = None if plan.time is None else max(1, int(plan.time.epochs_left))
     if is_probe(plan.config):
         use_one_step(data)
     for message in data.caches.messages:

@@ -44,9 +44,7 @@ def test_a_backbone_of_fixed_size_is_refused_by_name_and_left_as_it_is() -> None
 
     check_training_sizes(free, "test_resnet", [64, 96], 160)
     check_training_sizes(fixed, "test_vit", [], 160)
-    with pytest.raises(
-        ConfigError, match="^test_vit is built for images of 160 px and refuses training images of 96 px"
-    ):
+    with pytest.raises(ConfigError, match="test_vit is built for images of 160 px and refuses"):
         check_training_sizes(fixed, "test_vit", [96], 160)
 
     assert all(torch.equal(value, before[name]) for name, value in free.state_dict().items())
