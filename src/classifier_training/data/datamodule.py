@@ -16,12 +16,11 @@ from torch.utils.data import DataLoader
 
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.cache.caches import Caches, open_caches, reduced_side
+from classifier_training.data.loading.batch_plan import BatchPlan
 from classifier_training.data.loading.dataset import EvaluationDataset, TrainDataset
 from classifier_training.data.loading.loaders import evaluation_loader, num_loader_processes, train_loader
-from classifier_training.data.loading.mixing import BatchMixer
 from classifier_training.data.loading.normalize import normalize_batch
 from classifier_training.data.loading.policies import AUGMENTATION
-from classifier_training.data.loading.sizes import TrainingSizes
 from classifier_training.data.loading.transforms import TrainTransform
 from classifier_training.data.photos import Photos, load_photos
 from classifier_training.data.sampling.batches import EpochBatchSampler
@@ -228,7 +227,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         batches = EpochBatchSampler(self._train_sampler(), self.config.batch_size, rank=rank, world_size=world_size)
         batches.seek(*self._start)
         self._batches = batches
-        train_cache, num_epochs = self.caches.train, self._planned_epochs()
+        train_cache = self.caches.train
         dataset = TrainDataset(
             self.photos.records("train"),
             self.photos.labels("train"),
@@ -237,8 +236,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             cache=None if train_cache is None else train_cache.cache,
             reduce_to=reduced_side(self.config, self.preprocessing),
             decoding=self._decoding,
-            mixer=BatchMixer.of(self.config, self.num_classes, self.seed, num_epochs),
-            sizes=TrainingSizes.of(self.config, self.preprocessing, num_epochs),
+            plan=BatchPlan.of(self.config, self.preprocessing, self.num_classes, self.seed, self._planned_epochs()),
         )
         loader = train_loader(
             dataset,

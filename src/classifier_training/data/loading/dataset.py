@@ -13,11 +13,11 @@ from torch.utils.data import Dataset
 
 from classifier_training.data.cache.slots import stored_size
 from classifier_training.data.loading.batch_memory import BatchMemory, make_batch
+from classifier_training.data.loading.batch_plan import BatchPlan
 from classifier_training.data.loading.erasing import RandomErasing
-from classifier_training.data.loading.mixing import BatchMixer
 from classifier_training.data.loading.randomness import Randomness
 from classifier_training.data.loading.resampling import reduced
-from classifier_training.data.loading.sizes import CentredTransform, TrainingSizes
+from classifier_training.data.loading.sizes import CentredTransform
 from classifier_training.data.loading.transforms import TrainTransform
 from classifier_training.data.sampling.batches import SampledIndices
 from classifier_training.imaging.decode import DEFAULT, decode_image, read_image_bytes
@@ -105,8 +105,7 @@ class TrainDataset(ImageDataset):
         cache: Holds images as ``reduce_to`` makes them; None: every image is decoded.
         reduce_to: Shorter side that images are reduced to before the random crop, pixels; None: not reduced.
         decoding: What to do about large, transparent and deep images.
-        mixer: Decides how batches are mixed; None: they are not.
-        sizes: The size of the images of each epoch; None: always that of ``transform``.
+        plan: How large images are and how batches are mixed; None: all alike, and not mixed.
 
     Raises:
         ValueError: There is a cache, but images are not reduced: how much of a JPEG is decoded then depends on the
@@ -123,11 +122,11 @@ class TrainDataset(ImageDataset):
         cache: Cache | None = None,
         reduce_to: int | None = None,
         decoding: Decoding = DEFAULT,
-        mixer: BatchMixer | None = None,
-        sizes: TrainingSizes | None = None,
+        plan: BatchPlan | None = None,
     ) -> None:
         if cache is not None and reduce_to is None:
             raise ValueError("a cache of training images needs reduce_to, the size that they are kept in")
+        sizes, self.mixer = plan or BatchPlan()
         largest = transform.image_size if sizes is None else max(sizes.distinct())
         super().__init__(records, labels, largest, cache, decoding)
         self.transform = transform
@@ -135,7 +134,6 @@ class TrainDataset(ImageDataset):
         self._transforms: dict[tuple[int, bool], TrainTransform] = {}
         self.seed = seed
         self.reduce_to = reduce_to
-        self.mixer = mixer
         share = transform.config.random_erasing
         self.erasing = RandomErasing(share, seed) if share > 0 else None
 

@@ -15,6 +15,7 @@ from tests.helpers.images import make_image, make_pixels
 from torch import Tensor
 
 from classifier_training.config.schema import DataConfig
+from classifier_training.data.loading.batch_plan import BatchPlan
 from classifier_training.data.loading.dataset import EvaluationDataset, TrainDataset
 from classifier_training.data.loading.loaders import (
     BatchLoader,
@@ -63,8 +64,8 @@ def make_records(root: Path, count: int) -> list[ImageRecord]:
 def make_train_loader(
     root: Path, num_workers: int, count: int = 60, normalization: Preprocessing | None = None, **options: Any
 ) -> BatchLoader:
-    transform, mixer = TrainTransform(SMALL, STRONG), BatchMixer(STRONG, 7, seed=0)
-    dataset = TrainDataset(make_records(root, count), np.arange(count) % 7, transform, 0, mixer=mixer)
+    transform, plan = TrainTransform(SMALL, STRONG), BatchPlan(mixer=BatchMixer(STRONG, 7, seed=0))
+    dataset = TrainDataset(make_records(root, count), np.arange(count) % 7, transform, 0, plan=plan)
     batches = EpochBatchSampler(ShuffleSampler(count, 0), 4)
     num_epochs = options.pop("num_epochs", None)
     if not options:

@@ -10,6 +10,7 @@ from tests.helpers.images import make_image, make_pixels
 
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.loading.batch_memory import BatchMemory
+from classifier_training.data.loading.batch_plan import BatchPlan
 from classifier_training.data.loading.dataset import EvaluationDataset, TrainDataset
 from classifier_training.data.loading.mixing import BatchMixer
 from classifier_training.data.loading.sizes import TrainingSizes
@@ -64,11 +65,8 @@ def test_without_a_number_of_epochs_there_are_no_last_ones(settings: dict[str, A
 def make_dataset(root: Path, preprocessing: Preprocessing, **settings: Any) -> TrainDataset:
     config = DataConfig(**{**PLAIN, **settings})
     records = [ImageRecord(str(make_image(root / f"{n}.png", make_pixels(40 + 9 * n, 30, seed=n)))) for n in range(4)]
-    sizes = TrainingSizes.of(config, preprocessing, 5)
-    mixer = BatchMixer.of(config, 2, 0, 5)
-    return TrainDataset(
-        records, np.arange(4) % 2, TrainTransform(preprocessing, config), 0, reduce_to=28, mixer=mixer, sizes=sizes
-    )
+    plan = BatchPlan.of(config, preprocessing, 2, 0, 5)
+    return TrainDataset(records, np.arange(4) % 2, TrainTransform(preprocessing, config), 0, reduce_to=28, plan=plan)
 
 
 def batch_of(dataset: TrainDataset, epoch: int) -> ClassificationBatch:
