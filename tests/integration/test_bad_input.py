@@ -49,15 +49,6 @@ class TestSettings:
             ),
             (["data.mixup=-1"], ["data.mixup=-1 (command line): must be a number, at least 0"]),
             (
-                ["data.final_epochs_at_test_size=2"],
-                [
-                    (
-                        "data.final_epochs_at_test_size=2 (command line), data.test_image_size=null (default): epochs"
-                        " at the test size need that size; give test_image_size"
-                    ),
-                ],
-            ),
-            (
                 ["optimizer.lr=-1", "data.batch_size=many", "ema.dekay=0.9"],
                 [
                     "ema.dekay=0.9 (command line): no such setting; did you mean ema.decay?",
@@ -87,18 +78,19 @@ class TestSettings:
             (["data.balance=logit_adjustment", "loss.name=bce"], ["logit_adjustment", "loss.name=bce", "Menon"]),
             (["data.balance=logit_adjustment", "loss.name=focal"], ["logit_adjustment", "loss.name=focal"]),
             (
-                ["model.name=test_vit", "data.image_size=160", "data.progressive_size=0.5"],
-                [
-                    "test_vit is built for images of 160 px and refuses training images of 64 px",
-                    "data.progressive_size",
-                ],
+                ["model.name=vit_tiny_patch16_224", "data.progressive_size=0.5"],
+                ["vit_tiny_patch16_224 is built for images of 32 px and refuses training images of 16 px"],
             ),
             (
-                ["model.name=test_vit", "data.image_size=96", "data.test_image_size=160"],
-                ["test_vit is built for images of 160 px and refuses training images of 96 px", "data.test_image_size"],
+                ["model.name=vit_tiny_patch16_224", "data.image_size=16", "data.test_image_size=32"],
+                ["is built for images of 32 px and refuses training images of 16 px", "data.test_image_size"],
+            ),
+            (
+                ["data.final_epochs_at_test_size=2"],
+                ["data.final_epochs_at_test_size=2 (command line)", "data.test_image_size=", "give test_image_size"],
             ),
         ],
-        ids=["warm-up", "bce", "focal", "progressive", "test size"],
+        ids=["warm-up", "bce", "focal", "progressive", "test size", "last epochs"],
     )
     def test_what_no_training_can_do(
         self, refused: Callable[..., list[str]], photos: Path, settings: list[str], words: list[str]

@@ -39,13 +39,13 @@ def test_the_plan_says_what_changes(settings: dict[str, Any], trainer: dict[str,
 
 
 def test_a_backbone_of_fixed_size_is_refused_by_name_and_left_as_it_is() -> None:
-    fixed, free = timm.create_model("test_vit"), timm.create_model("test_resnet")
+    fixed, free = timm.create_model("vit_tiny_patch16_224", img_size=32), timm.create_model("test_resnet")
     before = {name: value.clone() for name, value in free.state_dict().items()}
 
     check_training_sizes(free, "test_resnet", [64, 96], 160)
-    check_training_sizes(fixed, "test_vit", [], 160)
-    with pytest.raises(ConfigError, match="test_vit is built for images of 160 px and refuses"):
-        check_training_sizes(fixed, "test_vit", [96], 160)
+    check_training_sizes(fixed, "vit_tiny_patch16_224", [], 32)
+    with pytest.raises(ConfigError, match="vit_tiny_patch16_224 is built for images of 32 px"):
+        check_training_sizes(fixed, "vit_tiny_patch16_224", [16], 32)
 
     assert all(torch.equal(value, before[name]) for name, value in free.state_dict().items())
     assert free.training
