@@ -85,7 +85,7 @@ class TrainingSizes:
             return self.image_size
         share = self.first_share + (1 - self.first_share) * epoch / self.num_growing
         step = _STEP if self.image_size >= _SMALL else _STEP_OF_SMALL
-        return min(self.image_size, max(step, round(self.image_size * share / step) * step))
+        return min(self.image_size, max(step, int(self.image_size * share / step + 0.5) * step))
 
     def distinct(self) -> list[int]:
         """All sides that occur in a training, rising."""

@@ -35,7 +35,7 @@ def sizes_of(num_epochs: int | None, test_size: int, **settings: Any) -> Trainin
     ({"progressive_size": 0.5}, 32, [16, 20, 20, 24, 28, 28, 32, 32]),
     ({"progressive_size": 1.0}, 32, [32] * 8),
     ({"progressive_size": 0.1}, 64, [8, 16, 24, 36, 44, 56, 64, 64]),
-    (CHANGING | {"final_epochs_at_test_size": 2}, 24, [8, 8, 12, 16, 16, 16, 24, 24]),
+    (CHANGING | {"final_epochs_at_test_size": 2}, 24, [8, 12, 12, 16, 16, 16, 24, 24]),
     (CHANGING | {"final_epochs_at_test_size": 20}, 24, [24] * 8),
 ])  # fmt: skip
 def test_the_size_of_every_epoch(settings: dict[str, Any], test_size: int, expected: list[int]) -> None:
