@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
+from safetensors.torch import save_file
 from tests.helpers.cli import TINY, WarmProgram
 from tests.helpers.clock import Clock, Ticking
 from tests.helpers.ranks import gloo, run_ranks
@@ -14,6 +16,8 @@ from tests.helpers.training import LIGHTNING_NOTICES, make_loader, make_model, m
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.callbacks.time_limit import TimeLimit
+from classifier_training.config import load_config
+from classifier_training.errors import ConfigError
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.time_budget import Costs, TimeBudget
 from classifier_training.training import time_plan
@@ -112,3 +116,30 @@ def test_a_limit_that_is_too_short_for_an_epoch_says_the_least(
     assert line.startswith("error: trainer.time_limit=1s is too short for one epoch: ")
     assert "; the least that works is about --time-limit " in line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights to start from, as if they had been pretrained."""
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    save_file(timm.create_model("test_byobnet", num_classes=5).state_dict(), path)
+    return path
+
+
+def test_a_limit_that_is_too_short_for_fine_tuning_gives_the_probe(
+    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Costs(step=1000.0, num_batches=3, probe=1.0)
+    monkeypatch.setattr(time_plan, "measure_costs", lambda *_, **__: slow)
+    settings = (*TINY, f"model.weights={weights}", "recipe=finetune", f"run.dir={tmp_path}", "run.name=short")
+    with pytest.raises(ConfigError, match=r"is too short .* --time-limit \S+, or \S+ for the probe alone$"):
+        train(photos, *settings, "trainer.time_limit=0.1", quiet=True)
+    assert not list(tmp_path.iterdir())
+
+    result = train(photos, *settings, "trainer.time_limit=10m", quiet=True)
+    assert result is not None
+    assert result.onnx is not None
+    run = RunFolder(tmp_path / "short")
+    config = load_config(file=run.config)  # of a run that can be resumed
+    assert (config.recipe.name, config.trainer.time_limit) == ("probe", None)
+    assert "the probe is fitted instead, recipe=probe" in run.log.read_text(encoding="utf-8")

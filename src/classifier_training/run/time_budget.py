@@ -23,6 +23,7 @@ class Costs:
         start: Seconds from the plan to the first batch.
         final_passes: Passes over images after the training, as a number of validations.
         final_seconds: What comes after the training besides: export, its check, figures and report.
+        probe: Seconds of the features and the fit of a linear probe in place of a training.
     """
 
     step: float = 0.0
@@ -31,6 +32,7 @@ class Costs:
     start: float = 0.0
     final_passes: float = 2.0
     final_seconds: float = 0.0
+    probe: float = 0.0
 
     @property
     def epoch(self) -> float:
@@ -46,6 +48,11 @@ class Costs:
     def least(self) -> float:
         """Seconds, from the plan on, of a training of one epoch and its end."""
         return self.start + self.epoch + self.reserve
+
+    @property
+    def least_of_probe(self) -> float:
+        """The same of a probe, which is scored twice and chosen from nothing."""
+        return self.start + self.probe + self.validation * min(3.0, 1.0 + self.final_passes) + self.final_seconds
 
 
 class TimeBudget:

@@ -52,6 +52,7 @@ def measure_costs(plan: Plan, model: BaseClassificationModel, *, slowness: float
     num_val, num_test = len(rows["val"]), len(rows.get("test", ()))
     validation = math.ceil(num_val / world_size) / batch_size * _with_loaders(plan, loading, scoring)
     passes = 1.0 + (num_test or num_val) / max(1, num_val) + _candidates(plan.config)  # on one device
+    features = len(rows["train"]) / batch_size * _with_loaders(plan, loading, scoring)
     num_weights = sum(weight.numel() for weight in model.parameters())
     return Costs(
         step=scale * _with_loaders(plan, loading, training),
@@ -59,6 +60,7 @@ def measure_costs(plan: Plan, model: BaseClassificationModel, *, slowness: float
         validation=validation + 0.5,
         start=2.0 + 0.5 * plan.loaders.count + (15.0 if world_size > 1 else 0.0),
         final_passes=passes * world_size,
+        probe=features + 3.0 * slowness,
         final_seconds=slowness * (FINAL_SECONDS + SECONDS_PER_MILLION * num_weights / 1e6),
     )
 

@@ -49,7 +49,7 @@ from classifier_training.training.resume import Resumed
 from classifier_training.training.same_devices import check_devices
 from classifier_training.training.smaller_batches import advice_on_memory, train_in_memory
 from classifier_training.training.start import Finished, New, create_run_folder, find_start
-from classifier_training.training.time_plan import plan_time
+from classifier_training.training.time_plan import as_new_probe, plan_time
 from classifier_training.training.trainer import build_trainer
 from classifier_training.training.weights import fetch
 
@@ -119,7 +119,13 @@ def train_since(
             if isinstance(start, Finished):
                 return _report_finished(start, terminal)
             plan, model = _prepare(start, terminal, dry_run=dry_run)
-            plan = plan_time(plan, model, started, terminal, measure=_needs_costs(start))
+            timed = plan_time(
+                plan, model, started, terminal, measure=_needs_costs(start), is_new=isinstance(start, New)
+            )
+            if timed is None:
+                start = replace(start, config=as_new_probe(start.config))
+                plan, model = _prepare(start, terminal, dry_run=dry_run)
+            plan = timed or plan
             if dry_run:
                 terminal.info("dry run: settings and photos are valid; nothing was written")
                 return None
@@ -167,7 +173,7 @@ def train_rank(job: Mapping[str, Any]) -> None:
         plan = make_plan(start.config, terminal, start.split_rule, needs_weights=start.checkpoint is None)
         plan = replace(plan, weights=fetch(plan.weights, terminal))
         model = build_model(plan, terminal)
-        plan = plan_time(plan, model, time.monotonic(), terminal, measure=False)
+        plan = plan_time(plan, model, time.monotonic(), terminal, measure=False, is_new=False) or plan
         with join_training(start, plan, {}, terminal, lambda: requests.are_agreed, job["meeting"]) as group:
             run = RunFolder(Path(group.share("run", str)))
             _train_in(run, plan, model, start, terminal, requests, group)
