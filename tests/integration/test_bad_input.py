@@ -89,8 +89,11 @@ class TestSettings:
                 ["data.final_epochs_at_test_size=2"],
                 ["data.final_epochs_at_test_size=2 (command line)", "data.test_image_size=", "give test_image_size"],
             ),
+            (["optimizer.name=lamp"], ["optimizer.name='lamp' is not an optimizer of timm; did you mean lamb"]),
+            (["optimizer.sam_rho=0.1", "trainer.precision=16-mixed"], ["optimizer.sam_rho=0.1", "bf16-mixed"]),
+            (["trainer.gradient_clip_algorithm=agc"], ["gradient_clip_val=1 (default)", "such as 0.02"]),
         ],
-        ids=["warm-up", "bce", "focal", "progressive", "test size", "last epochs"],
+        ids=["warm-up", "bce", "focal", "progressive", "test size", "last epochs", "optimizer", "sam", "agc"],
     )
     def test_what_no_training_can_do(
         self, refused: Callable[..., list[str]], photos: Path, settings: list[str], words: list[str]
