@@ -84,6 +84,6 @@ def test_a_resumed_training_has_the_bits_of_an_uninterrupted_one(tmp_path: Path,
 
     assert_same(snapshot(model), snapshot(expected))
     assert_equal(resumed.optimizers[0].state_dict(), whole.optimizers[0].state_dict(), "optimizer")
-    schedulers = [trainer.lr_scheduler_configs[0].scheduler.state_dict() for trainer in (resumed, whole)]
-    assert_equal(*schedulers, "schedule")
+    schedules = [trainer.lr_scheduler_configs[0].scheduler.state_dict() for trainer in (resumed, whole)]
+    assert_equal(schedules[0], schedules[1], "schedule")
     assert not all(torch.equal(a, b) for a, b in zip(model.parameters(), make_model().parameters(), strict=True))
