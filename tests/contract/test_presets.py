@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from classifier_training.config import load_config
-from classifier_training.config.preset_groups import PRESETS, preset_names
+from classifier_training.config.preset_groups import PRESETS, backbone_presets, preset_names
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.optim import build_optimizer
@@ -14,7 +14,7 @@ from classifier_training.models.parameter_groups import parameter_groups
 from classifier_training.models.settings import ModelSettings
 
 IMAGE_SIZE = 64  # smaller than the backbones' own, for speed; every patch and stride divides it
-each = pytest.mark.parametrize("name", preset_names("model"))
+each = pytest.mark.parametrize("name", backbone_presets())
 
 
 def make_model(name: str) -> BaseClassificationModel:

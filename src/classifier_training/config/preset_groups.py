@@ -42,6 +42,11 @@ def preset_names(group: str) -> list[str]:
     return sorted(path.stem for path in (PRESETS / group).glob("*.yaml"))
 
 
+def backbone_presets() -> list[str]:
+    """The presets of ``model`` that stand for one backbone, which is named as they are."""
+    return [name for name in preset_names("model") if name != "auto"]
+
+
 def preset_file(group: str, name: str) -> Path:
     """The file of a preset."""
     return PRESETS / group / f"{name}.yaml"

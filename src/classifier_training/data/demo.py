@@ -17,6 +17,7 @@ SPLITS = {"train": 0.70, "val": 0.15, "test": 0.15}
 SPLIT_SEED = 0
 DEMO_SETTINGS = (
     "model.name=resnet10t",
+    "model.pretrained=false",
     "data.image_size=32",
     "data.crop_pct=1.0",
     "data.batch_size=64",

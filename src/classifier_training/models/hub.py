@@ -44,6 +44,32 @@ class _BrokenDownloadError(Exception):
     """A download that has begun anew too often."""
 
 
+class _Received(tqdm):  # type: ignore[misc]  # tqdm has no types
+    """Passes on how much has come, and ends a download that a server keeps restarting.
+
+    Attributes:
+        target: A list whose only item gets the bytes that have come; the size of the whole file, 0 where it is unknown;
+            what is called with the bytes and the size. Of each subclass, as the hub's client wants a class.
+    """
+
+    target: tuple[list[int], int, Progress]
+
+    def __init__(self, *_: Any, **options: Any) -> None:
+        super().__init__(disable=True)
+        received, size, self.progress = self.target
+        self.received, self.restarts = received, 0
+        self.whole = size or options.get("total") or 0
+        received[0] = options.get("initial") or 0
+
+    def update(self, n: float | None = 1) -> bool | None:
+        self.received[0] += int(n or 0)
+        self.restarts += (n or 0) < 0
+        if self.restarts > MAX_RESTARTS:
+            raise _BrokenDownloadError("the connection ends again and again before the whole file has come")
+        self.progress(self.received[0], max(self.whole, self.received[0]))
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class HubFile:
     """A file of weights at the hub.
@@ -108,26 +134,9 @@ def download_weights(file: HubFile, progress: Progress) -> Path:
         except ReleaseUnavailableError as error:
             raise ModelError(f"the download of {file.filename} broke off: {error}; {_NOTHING_KEPT}") from None
     received = [0]
-
-    class Received(tqdm):  # type: ignore[misc]  # tqdm has no types
-        """Passes on how much has come, and ends a download that a server keeps restarting."""
-
-        def __init__(self, *_: Any, initial: int = 0, total: int | None = None, **__: Any) -> None:
-            super().__init__(disable=True)
-            self.restarts, self.whole = 0, file.size or total or 0
-            received[0] = initial
-
-        def update(self, n: float | None = 1) -> bool | None:
-            received[0] += int(n or 0)
-            self.restarts += (n or 0) < 0
-            if self.restarts > MAX_RESTARTS:
-                raise _BrokenDownloadError("the connection ends again and again before the whole file has come")
-            progress(received[0], max(self.whole, received[0]))
-            return None
-
     options: dict[str, Any] = {"etag_timeout": HUB_TIMEOUT_SECONDS}
     if "tqdm_class" in inspect.signature(hf_hub_download).parameters:
-        options["tqdm_class"] = Received
+        options["tqdm_class"] = type("Received", (_Received,), {"target": (received, file.size or 0, progress)})
     try:
         with _quiet_hub():
             path = Path(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from classifier_training.config import load_config
 from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike
-from classifier_training.config.schema import DataConfig
+from classifier_training.config.schema import Config, DataConfig
 from classifier_training.data.cache.caches import Caches, open_caches, reduced_side
 from classifier_training.data.cache.image_cache import fill_cache
 from classifier_training.data.loading.dataset import reduce_image, resized_for_evaluation
@@ -22,6 +22,9 @@ from classifier_training.errors import ConfigError, DataError
 from classifier_training.imaging.decode import decode_image, read_image_bytes
 from classifier_training.imaging.jpeg import EncodedImage
 from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
+from classifier_training.models.device import resolve_accelerator
+from classifier_training.training.choose import AUTO, choose, completed, facts_of
+from classifier_training.training.devices import decide_place
 from classifier_training.types import Preprocessing, Progress
 
 
@@ -76,12 +79,22 @@ def prepare_cache(
     if ignored:
         raise ConfigError(f"{', '.join(ignored)} has no effect here: the images are stored in --to; leave it out")
     config = load_config(read_overrides(given, target))
-    check_backbone_name(config.model.name)
+    if config.model.name != AUTO:
+        check_backbone_name(config.model.name)
+    found = load_photos(config.data, config.seed, checking)
+    if config.model.name == AUTO:
+        config = _with_backbone(config, found)
     preprocessing = backbone_preprocessing(config.model.name, config.data.evaluation_size, config.data.crop_pct)
     preprocessing = preprocessing.decoded_as(config.data.decoding)
-    found = load_photos(config.data, config.seed, checking)
     with contextlib.closing(open_caches(found, config.data, preprocessing)) as caches:
         return _fill(caches, found, config.data, preprocessing, storing)
+
+
+def _with_backbone(config: Config, photos: Photos) -> Config:
+    """The configuration with the backbone that a training on these photos would choose."""
+    accelerator = resolve_accelerator(config.trainer.accelerator)
+    place, _ = decide_place(config.trainer, accelerator)
+    return completed(config, choose(config, facts_of(config, photos, accelerator, place.world_size)).settings)
 
 
 def _fill(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from classifier_training.run.time_budget import TimeBudget
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import check_trackers
 from classifier_training.training.choice_row import describe_choice
+from classifier_training.training.choose import AUTO, choose, completed, facts_of, is_open
 from classifier_training.training.devices import decide_place
 from classifier_training.training.images import describe_images
 from classifier_training.training.lr_scaling import describe_scaling, images_of_step, scale_lr
@@ -35,6 +37,9 @@ from classifier_training.training.probe_settings import as_probe, describe_probe
 from classifier_training.training.step_rows import describe_curve, describe_optimizer
 from classifier_training.training.weights import decide_weights, describe_source, starts_from_weights, warn_of_missing
 from classifier_training.types import Preprocessing
+
+Complete = Callable[[Mapping[str, object]], Config]
+"""Gives the configuration with presets and settings that were chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class Plan:
         weights: What the backbone starts from; None in a run that continues from a checkpoint.
         time: What becomes of the time, where it is limited.
         lr_scaling: How the learning rate follows from the number of images in a step; None: it is as given.
+        reasons: What was automatic, such as ``model=auto``, and why it became what it is.
     """
 
     config: Config
@@ -64,6 +70,7 @@ class Plan:
     weights: StartingWeights | None = None
     time: TimeBudget | None = None
     lr_scaling: str | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def num_batches(self) -> int:
@@ -77,34 +84,68 @@ class Plan:
         return devices if isinstance(devices, int) else self.place.num_devices
 
 
-def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE, *, needs_weights: bool = True) -> Plan:
+def make_plan(
+    config: Config,
+    terminal: Terminal,
+    split_rule: int = SPLIT_RULE,
+    *,
+    complete: Complete | None = None,
+    needs_weights: bool = True,
+) -> Plan:
     """Checks the backbone and the photos, and decides what was left automatic.
 
     Args:
         config: The configuration.
         terminal: Shows the progress.
         split_rule: That of the run.
+        complete: Gives the configuration with what was chosen; None: composes it from the settings that are set.
         needs_weights: Whether the model starts from the weights of the configuration, not from a checkpoint.
 
     Raises:
         UserError: The backbone, its weights, the device or the photos cannot be used as configured.
     """
     config = as_probe(config)
-    check_backbone_name(config.model.name)
+    if config.model.name != AUTO:
+        check_backbone_name(config.model.name)
     check_trackers(config.tracking)
-    weights = decide_weights(config) if needs_weights else None
-    accelerator = resolve_accelerator(config.trainer.accelerator)
-    precision = config.trainer.precision
+    weights = decide_weights(config) if needs_weights and not is_open(config) else None
+    accelerator = _decide_accelerator(config)
+    place, notice = decide_place(config.trainer, accelerator)
+    loaders = _decide_loaders(config, place)
+    photos = _find_photos(config, terminal, split_rule)
+    reasons: Mapping[str, str] = {}
+    if needs_weights and AUTO in (config.model.name, config.recipe.name):
+        choice = choose(config, facts_of(config, photos, accelerator, place.world_size), weights)
+        config = complete(choice.settings) if complete is not None else completed(config, choice.settings)
+        weights, reasons = choice.weights, choice.reasons
+    prepared = backbone_preprocessing(config.model.name, config.data.evaluation_size, config.data.crop_pct)
+    preprocessing = prepared.decoded_as(config.data.decoding)
+    decided = _decide(config, photos, preprocessing, accelerator, place, weights)
+    return Plan(
+        decided, photos, preprocessing, accelerator, place, loaders, notice, weights,
+        lr_scaling=describe_scaling(config.optimizer, decided.optimizer), reasons=reasons,
+    )  # fmt: skip
+
+
+def _decide_accelerator(config: Config) -> str:
+    """The kind of device, which can compute in the precision of the configuration."""
+    accelerator, precision = resolve_accelerator(config.trainer.accelerator), config.trainer.precision
     check_optimizer(config.optimizer, auto_precision(accelerator) if precision == "auto" else precision)
     if precision == "16-mixed" and accelerator == "cpu":
         raise ConfigError("trainer.precision=16-mixed needs a GPU; a CPU takes bf16-mixed or 32-true")
-    place, notice = decide_place(config.trainer, accelerator)
+    return accelerator
+
+
+def _decide_loaders(config: Config, place: Place) -> LoaderProcesses:
+    """The loader processes of each device, for which there is memory."""
     loaders = decide_loader_processes(config.data.num_workers, place.num_devices)
     check_shared_memory(loaders.count * place.num_devices)
     if loaders.notice is not None:
-        warnings.warn(loaders.notice, stacklevel=2)  # once, whoever makes loaders after this
-    preprocessing = backbone_preprocessing(config.model.name, config.data.evaluation_size, config.data.crop_pct)
-    preprocessing = preprocessing.decoded_as(config.data.decoding)
+        warnings.warn(loaders.notice, stacklevel=3)  # once, whoever makes loaders after this
+    return loaders
+
+
+def _find_photos(config: Config, terminal: Terminal, split_rule: int) -> Photos:
     with (
         terminal.progress("looking for photos", "folders") as scanning,
         terminal.progress("fetching photos", "files") as fetching,
@@ -116,9 +157,7 @@ def make_plan(config: Config, terminal: Terminal, split_rule: int = SPLIT_RULE, 
         )
     if num_messages() > already:
         terminal.log_line(f"image libraries gave {num_messages() - already} message(s) while the photos were checked")
-    decided = _decide(config, photos, preprocessing, accelerator, place, weights)
-    scaling = describe_scaling(config.optimizer, decided.optimizer)
-    return Plan(decided, photos, preprocessing, accelerator, place, loaders, notice, weights, lr_scaling=scaling)
+    return photos
 
 
 def describe_plan(plan: Plan, terminal: Terminal) -> None:
@@ -170,6 +209,7 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
     devices = f"{place.num_devices} × {plan.accelerator}{nodes}" if place.world_size > 1 else plan.accelerator
     each = " for each device" if place.num_devices > 1 else ""
     rows = {
+        **plan.reasons,
         "backbone": f"{model.name}, from {describe_source(config, plan.weights)}",
         "input": f"{prepared.image_size} px, crop {prepared.crop_pct:g}, {prepared.interpolation},"
         f" mean {prepared.mean}, std {prepared.std}",
@@ -219,13 +259,6 @@ def _decide(
     from_weights = starts_from_weights(config, weights)
     epochs = config.trainer.num_epochs
     is_timed = config.trainer.is_ended_by_clock
-    frozen = 1 if is_timed else max(1, round(epochs / 4)) if epochs > 1 else 0
-    model: dict[str, Any] = {
-        "freeze_epochs": frozen if from_weights else 0,
-        "freeze_norm_stats": from_weights,
-        "pretrained": from_weights and config.model.weights is None,
-        "weights": None if config.model.weights is None else str(Path(config.model.weights).expanduser().resolve()),
-    }
     data = {
         "root": photos.root,
         "image_size": backbone_preprocessing(config.model.name).image_size,
@@ -240,7 +273,7 @@ def _decide(
         trainer["max_epochs"] = epochs
     return config.model_copy(
         update={
-            "model": _filled(config.model, model, always=("weights", "pretrained")),
+            "model": _filled(config.model, _of_model(config, from_weights), always=("weights", "pretrained")),
             "data": _filled(config.data, data, always=("root",)),
             "scheduler": _filled(
                 config.scheduler, {"warmup_epochs": default_warmup_epochs(epochs, config.scheduler.name)}
@@ -252,6 +285,17 @@ def _decide(
             "trainer": config.trainer.model_copy(update=trainer),
         }
     )
+
+
+def _of_model(config: Config, from_weights: bool) -> dict[str, Any]:
+    epochs, file = config.trainer.num_epochs, config.model.weights
+    frozen = 1 if config.trainer.is_ended_by_clock else max(1, round(epochs / 4)) if epochs > 1 else 0
+    return {
+        "freeze_epochs": frozen if from_weights else 0,
+        "freeze_norm_stats": from_weights,
+        "pretrained": from_weights and file is None,
+        "weights": None if file is None else str(Path(file).expanduser().resolve()),
+    }
 
 
 def _filled(section: Any, values: dict[str, Any], always: tuple[str, ...] = ()) -> Any:

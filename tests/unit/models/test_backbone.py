@@ -8,7 +8,7 @@ import torch
 from timm.data.config import resolve_data_config
 from torch import nn
 
-from classifier_training.config.preset_groups import preset_names
+from classifier_training.config.preset_groups import backbone_presets
 from classifier_training.errors import ModelError
 from classifier_training.models.backbone import (
     backbone_preprocessing,
@@ -20,7 +20,7 @@ from classifier_training.models.backbone import (
 from classifier_training.types import Preprocessing
 
 
-@pytest.mark.parametrize("name", [*preset_names("model"), "inception_v3", "beit_base_patch16_224", "mnasnet_small"])
+@pytest.mark.parametrize("name", [*backbone_presets(), "inception_v3", "beit_base_patch16_224", "mnasnet_small"])
 def test_preprocessing_is_that_of_timm(name: str) -> None:
     with torch.device("meta"):
         expected = cast("Any", resolve_data_config)({}, model=timm.create_model(name))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
 from classifier_training.config import load_config
-from classifier_training.config.preset_groups import preset_names
+from classifier_training.config.preset_groups import backbone_presets
 from classifier_training.errors import ConfigError
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.layer_sync import BatchNormSync
@@ -84,7 +84,7 @@ def assert_sync_changes_nothing(model: nn.Module, images: Tensor) -> None:
     assert dict(reverted.named_modules()) == layers
 
 
-@pytest.mark.parametrize("name", preset_names("model"))
+@pytest.mark.parametrize("name", backbone_presets())
 def test_every_preset_computes_the_same_before_during_and_after(name: str) -> None:
     torch.manual_seed(0)
     backbone = load_config([f"model={name}"]).model.name

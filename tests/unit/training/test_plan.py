@@ -24,6 +24,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Weights of the backbone in the hub's cache."""
+    monkeypatch.setattr("classifier_training.training.choose.SMALL_SIDE", 1)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return fill_cache(tmp_path / "hub", b"")
 
@@ -89,7 +90,7 @@ def test_without_weights_to_be_had_a_training_from_scratch_is_pinned_and_warned_
     describe_plan(plan, Terminal())
     shown = " ".join(capsys.readouterr().out.split())
     assert (
-        "warning: training from scratch: no pretrained weights of test_resnet: no installed package has them, nor"
+        "warning: training from scratch, as no pretrained weights were found: no installed package has them, nor"
         in shown
     )
     assert plan_of(photos, "model.pretrained=false").config == plan.config

@@ -13,7 +13,12 @@ from classifier_training.config.section import NonEmptyText, NonNegativeInt, Ope
 class ModelConfig(Section):
     """The backbone and how much of it is trained when."""
 
-    name: str = Field("resnet18", min_length=1, description="any timm model name")
+    name: str = Field(
+        "auto",
+        min_length=1,
+        description="any timm model name; auto: by the number of the images, their size, the device, the time limit and"
+        " the weights to be had",
+    )
     pretrained: bool | Literal["auto"] = Field(
         "auto",
         description="start from pretrained weights: those of model.weights, an installed package (extra weights), the"

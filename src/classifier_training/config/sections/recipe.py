@@ -15,7 +15,7 @@ class RecipeConfig(Section):
     name: Literal["auto", "probe", "finetune", "scratch"] = Field(
         "auto",
         description="probe: fits the head alone, on features computed once; finetune: trains pretrained weights on;"
-        " scratch: trains random weights; auto: by the settings of the model",
+        " scratch: trains random weights; auto: finetune where there are weights, else scratch",
     )
     probe_views: Annotated[int, Field(ge=0, le=100)] = Field(
         0, description="augmented views of each training image that the probe learns from, besides the centre crop"
