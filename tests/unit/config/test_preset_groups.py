@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import timm
 
@@ -42,6 +44,18 @@ def test_a_preset_opens_with_its_command_and_its_purpose(group: str, name: str) 
     comments = [line for line in preset_file(group, name).read_text().splitlines() if line[:1] == "#"]
     assert any(f"classifier-training train PHOTOS {group}={name}" in line for line in comments)
     assert any("photos" in line for line in comments)
+
+
+@pytest.mark.parametrize(("group", "name"), EVERY)
+def test_a_preset_states_what_it_reached_or_that_nobody_measured_it(group: str, name: str) -> None:
+    comments = [line for line in preset_file(group, name).read_text().splitlines() if line[:1] == "#"]
+    stated = dict(re.findall(r"^# (Data|Score|Minutes|Hardware): (.+)$", "\n".join(comments), re.MULTILINE))
+    assert list(stated) == ["Data", "Score", "Minutes", "Hardware"]
+    if "not measured" in stated.values():
+        assert set(stated.values()) == {"not measured"}, "measured as a whole, or not at all"
+    else:
+        assert re.search(r"\d+(\.\d+)? ± \d+(\.\d+)? %", stated["Score"]), "with its spread"
+        assert re.match(r"\d+(\.\d+)?", stated["Minutes"])
 
 
 def test_the_recipes_state_what_is_decided_without_them() -> None:
