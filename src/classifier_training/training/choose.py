@@ -187,10 +187,19 @@ def choose(config: Config, facts: Facts, weights: StartingWeights | None = None)
         start = weights.name or "from random weights"
         reasons["model=auto"] = f"{candidate.preset} at {size} px: {facts.describe()}, {start}; {candidate.reason}"
     if config.recipe.name == AUTO:
-        settings["recipe"] = "finetune" if weights else "scratch"
-        why = "there are weights to start from" if weights else why_scratch or "there are no weights to start from"
+        settings["recipe"], why = _choose_recipe(str(settings.get("model", config.model.name)), facts, weights)
+        why = why_scratch or why
         reasons["recipe=auto"] = f"{settings['recipe']}: {why}"
     return Choice(weights, settings, reasons)
+
+
+def _choose_recipe(model: str, facts: Facts, weights: StartingWeights) -> tuple[str, str]:
+    if not weights:
+        return "scratch", "there are no weights to start from"
+    known = next((one for one in FROM_WEIGHTS if one.preset == model), None)
+    if facts.seconds is not None and known and facts.epochs_seconds(known, 1) > facts.seconds:
+        return "probe", f"{duration(facts.seconds)} are less than an epoch takes"
+    return "finetune", "there are weights to start from"
 
 
 def _wants_weights(config: Config, facts: Facts) -> tuple[bool, str]:

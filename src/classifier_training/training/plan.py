@@ -104,13 +104,12 @@ def make_plan(
     Raises:
         UserError: The backbone, its weights, the device or the photos cannot be used as configured.
     """
-    config = as_probe(config)
     if config.model.name != AUTO:
         check_backbone_name(config.model.name)
     check_trackers(config.tracking)
     weights = decide_weights(config) if needs_weights and not is_open(config) else None
-    accelerator = _decide_accelerator(config)
-    place, notice = decide_place(config.trainer, accelerator)
+    accelerator = _decide_accelerator(as_probe(config))
+    place, notice = decide_place(as_probe(config).trainer, accelerator)
     loaders = _decide_loaders(config, place)
     photos = _find_photos(config, terminal, split_rule)
     reasons: Mapping[str, str] = {}
@@ -118,6 +117,7 @@ def make_plan(
         choice = choose(config, facts_of(config, photos, accelerator, place.world_size), weights)
         config = complete(choice.settings) if complete is not None else completed(config, choice.settings)
         weights, reasons = choice.weights, choice.reasons
+    config = as_probe(config)
     prepared = backbone_preprocessing(config.model.name, config.data.evaluation_size, config.data.crop_pct)
     preprocessing = prepared.decoded_as(config.data.decoding)
     decided = _decide(config, photos, preprocessing, accelerator, place, weights)

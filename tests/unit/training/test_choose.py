@@ -71,6 +71,12 @@ def test_photos_device_and_time_decide(there: set[str], facts: Facts, model: str
     assert (settings["model"], settings.get("data.image_size")) == (model, image_size)
 
 
+def test_a_time_limit_shorter_than_an_epoch_is_for_a_probe(there: set[str]) -> None:
+    choice = chosen(Facts(767, 600, "cpu", num_cpus=2, seconds=20.0))
+    assert choice.settings["recipe"] == "probe"
+    assert choice.reasons["recipe=auto"] == "probe: 20 s are less than an epoch takes"
+
+
 def test_without_the_best_weights_the_next_are_taken(there: set[str]) -> None:
     there.remove("convnext_tiny")
     assert chosen(Facts(767, 600, "cuda")).settings["model"] == "tf_efficientnet_lite2"
