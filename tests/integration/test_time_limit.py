@@ -75,7 +75,7 @@ def test_a_training_that_its_time_ends_is_finished_and_goes_on_with_more_time(
         settings = [f"run.dir={tmp_path}", *words]
         return train(None if resume else photos, *([] if resume else TINY), *settings, resume=resume, quiet=True)
 
-    first = train_by_a_clock("trainer.time_limit=120", "run.name=timed")
+    first = train_by_a_clock("trainer.time_limit=120", "run.name=timed", "data.mixup=0.2", "data.mix_off_epochs=1")
     run = RunFolder(tmp_path / "timed")
     assert first.onnx == run.onnx
     assert run.onnx.is_file()
@@ -89,7 +89,7 @@ def test_a_training_that_its_time_ends_is_finished_and_goes_on_with_more_time(
     assert train_by_a_clock(resume=run.root).test.top1 == first.test.top1  # there is nothing left to do
     assert {path: path.read_bytes() for path in before} == before
 
-    train_by_a_clock("trainer.time_limit=300", resume=run.root)
+    train_by_a_clock("trainer.time_limit=300", "export.enabled=false", resume=run.root)
     assert json.loads(run.results.read_text(encoding="utf-8"))["epochs"] > num_epochs
     assert "time limit 5 min 0 s: " in run.log.read_text(encoding="utf-8")
 

@@ -13,7 +13,7 @@ import lightning
 from classifier_training.models.schedule import ResumableLR
 from classifier_training.run.agreement import Agreement, agree_with_all, shared_store
 from classifier_training.run.announcements import Announcements
-from classifier_training.run.time_budget import MIN_SHARE_OF_EPOCH, TimeBudget
+from classifier_training.run.time_budget import TimeBudget
 
 SECONDS_BETWEEN_ANNOUNCEMENTS: Final = 1.0
 """How often the first process of several lets the others know how far the training is by its clock."""
@@ -133,8 +133,7 @@ class TimeLimit(lightning.Callback):
 
     def _plan_epochs(self, trainer: lightning.Trainer, num_done: int) -> None:
         """Lets all know how many epochs the training is going to have; what depends on that follows the clock, too."""
-        left = self.budget.epochs_left
-        expected = num_done + max(1, math.floor(left) + (left % 1 >= MIN_SHARE_OF_EPOCH))
+        expected = num_done + self.budget.expected_epochs
         self.budget.is_over, expected = trainer.strategy.broadcast((self.budget.is_over, expected))
         trainer.fit_loop.max_epochs = expected if self._max_epochs is None else min(expected, self._max_epochs)
 

@@ -80,7 +80,8 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         self.preprocessing = merged_preprocessing(preprocessing, self.config)
         self.seed = seed
         self.is_ended_by_clock = False  # whether the number of epochs of the Trainer may change
-        self.expected_epochs: int | None = None  # of a training that the clock ends, as the first process knows it
+        self.has_time_limit = False  # whether the clock may end the training
+        self.expected_epochs: int | None = None  # of such a training, as the first process knows it
         self._photos = photos
         self._progress = progress
         self._start = (0, 0)
@@ -325,10 +326,9 @@ class ImageFolderDataModule(lightning.LightningDataModule):
 
     def _planned_epochs(self) -> int | None:
         """Epochs that images are resized and mixed for, the same on all ranks and after a resume; None: not known."""
-        if self.is_ended_by_clock and self.trainer is not None:
+        if self.has_time_limit and self.trainer is not None:
             self.expected_epochs = self.trainer.strategy.broadcast(self.expected_epochs)
-            return self.expected_epochs
-        return self._num_epochs()
+        return self.expected_epochs or self._num_epochs()
 
     def _position(self) -> tuple[int, int]:
         """Epoch and batch at which training would resume."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -110,6 +111,12 @@ class TimeBudget:
     def epochs_left(self) -> float:
         """Epochs, each with its validation, that still fit."""
         return max(0.0, (self.left - self.costs.reserve) / max(self.costs.epoch, 1e-9))
+
+    @property
+    def expected_epochs(self) -> int:
+        """Epochs that will follow, at least one: the last of them may be a part."""
+        left = self.epochs_left
+        return max(1, math.floor(left) + (left % 1 >= MIN_SHARE_OF_EPOCH))
 
     @property
     def has_time_for_epoch(self) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -266,7 +267,9 @@ def _fit(
         config=settings, preprocessing=plan.preprocessing, seed=plan.config.seed, photos=plan.photos
     )
     data.is_ended_by_clock = plan.config.trainer.is_ended_by_clock
-    data.expected_epochs = None if plan.time is None else max(1, int(plan.time.epochs_left))
+    if plan.time is not None:
+        data.has_time_limit = True
+        data.expected_epochs = min(plan.time.expected_epochs, plan.config.trainer.max_epochs or sys.maxsize)
     if is_probe(plan.config):
         use_one_step(data)
     for message in data.caches.messages:
