@@ -131,9 +131,9 @@ def test_a_limit_that_is_too_short_for_fine_tuning_gives_the_probe(
 ) -> None:
     slow = Costs(step=1000.0, num_batches=3, probe=1.0)
     monkeypatch.setattr(time_plan, "measure_costs", lambda *_, **__: slow)
-    settings = (*TINY, f"model.weights={weights}", "recipe=finetune", f"run.dir={tmp_path}", "run.name=short")
+    settings = (*TINY, f"model.weights={weights}", f"run.dir={tmp_path}", "run.name=short")
     with pytest.raises(ConfigError, match=r"is too short .* --time-limit \S+, or \S+ for the probe alone$"):
-        train(photos, *settings, "trainer.time_limit=0.1", quiet=True)
+        train(photos, *settings, "recipe=finetune", "trainer.time_limit=0.1", quiet=True)
     assert not list(tmp_path.iterdir())
 
     result = train(photos, *settings, "trainer.time_limit=10m", quiet=True)

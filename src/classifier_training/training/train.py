@@ -123,8 +123,8 @@ def train_since(
             timed = plan_time(
                 plan, model, started, terminal, measure=_needs_costs(start), is_new=isinstance(start, New)
             )
-            if timed is None:
-                start = replace(start, config=as_new_probe(start.config))
+            if timed is None and isinstance(start, New):
+                start = replace(start, config=as_new_probe(plan.config), overrides=None, file=None)
                 plan, model = _prepare(start, terminal, dry_run=dry_run)
             plan = timed or plan
             if dry_run:
