@@ -25,6 +25,7 @@ from classifier_training.models.checkpoint import load_model, read_checkpoint
 from classifier_training.models.device import resolve_accelerator
 from classifier_training.models.grad_cam import cam_function
 from classifier_training.models.precision import Precision, arithmetic
+from classifier_training.results.final_choice import weights_name
 from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.run.freed_memory import keep_freed_memory
 from classifier_training.types import (
@@ -74,6 +75,7 @@ def score_checkpoint(
             progress=None if progress is None else lambda done: progress(done, len(images.files)),
         )
     cam = cam_function(model, images.records or (), predictions, device, decoding=preprocessing.decoding)
+    checkpoint = read_checkpoint(path)
     return ScoredPass(
         images=images,
         model=str(path),
@@ -81,11 +83,12 @@ def score_checkpoint(
         predictions=predictions,
         intervals=score_intervals(scores),
         preprocessing=preprocessing,
-        epoch=int(read_checkpoint(path)["epoch"]),
+        epoch=int(checkpoint["epoch"]),
         cam=cam if config.report.grad_cam else None,
         num_examples=config.report.num_pictures,
         precision="float32",
         tta=tta,
+        weights=weights_name(checkpoint),
     )
 
 

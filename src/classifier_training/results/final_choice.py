@@ -14,6 +14,9 @@ FINAL_CHOICE: Final = "final_choice"
 PROBE: Final = "probe"
 """The name of the candidate that is the probe."""
 
+IS_PROBE: Final = "is_probe"
+"""Key of the checkpoint that holds the probe, which is of no epoch."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -80,3 +83,12 @@ class FinalChoice:
     def from_plain(cls, values: Mapping[str, Any]) -> FinalChoice:
         """What `to_plain` gave."""
         return cls(**{**values, "candidates": tuple(Candidate(**one) for one in values["candidates"])})
+
+
+def weights_name(checkpoint: Mapping[str, Any]) -> str | None:
+    """What the weights of a checkpoint are; None: those of its epoch."""
+    if IS_PROBE in checkpoint:
+        return PROBE
+    choice = checkpoint.get(FINAL_CHOICE)
+    chosen = None if choice is None else str(choice["choice"]["chosen"])
+    return None if chosen == f"epoch {checkpoint['epoch'] + 1}" else chosen

@@ -58,6 +58,7 @@ def scores_file(scored: ScoredPass) -> ScoresFile:
         copies=tuple(map(plain_text, images.copies)),
         trained_on=tuple(map(plain_text, scored.trained_on)),
         tta=scored.tta,
+        weights=scored.weights,
     )
 
 

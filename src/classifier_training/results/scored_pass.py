@@ -77,6 +77,7 @@ class ScoredPass:
         precision: The arithmetic: ``float32``, as the deployed file answers, or the training's, such as ``bf16-mixed``;
             None where that is unknown.
         tta: The test-time augmentation: over which views of an image the probabilities are the mean.
+        weights: What the weights are, where they are not those of an epoch; None: those of the epoch.
     """
 
     images: LabelledImages
@@ -93,6 +94,7 @@ class ScoredPass:
     num_examples: int = NUM_EXAMPLES
     precision: str | None = None
     tta: TestTimeAugmentation = "none"
+    weights: str | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -109,5 +111,6 @@ class ScoredPass:
         """The title of a figure: which images, after which epoch or step, and how well."""
         when = "" if self.epoch is None else f" after epoch {self.epoch + 1}"
         when = when if self.step is None else f" after step {self.step}"
+        when = when if self.weights is None else f", {self.weights}"
         when += "" if self.tta == "none" else f", with test-time augmentation {self.tta}"
         return f"{self.description}{when}: top-1 {self.scores.top1:.2%} of {self.scores.num_images} images"

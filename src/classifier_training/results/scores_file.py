@@ -106,6 +106,7 @@ class ScoresFile:
         copies: Messages about copies among the images, see `LabelledImages.copies`.
         trained_on: The first of the images that the model was trained on.
         tta: The test-time augmentation; ``none`` in files of versions that had none.
+        weights: What the weights are, where they are not those of an epoch; None: those of the epoch.
     """
 
     format: Format = FORMAT
@@ -131,6 +132,7 @@ class ScoresFile:
     copies: Items[str] = ()
     trained_on: Items[str] = ()
     tta: TestTimeAugmentation = "none"
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         if not self.classes or tuple(row.name for row in self.per_class) != self.classes:

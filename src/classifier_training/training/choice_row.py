@@ -9,5 +9,8 @@ def describe_choice(config: Config) -> dict[str, str]:
     """The candidates for the final weights; no row where the best epoch is the only one."""
     if not config.checkpoint.choose_final:
         return {}
+    probe = "the probe, its averages with the best epoch, " if config.recipe.start_from_probe else ""
     number = config.checkpoint.num_best_epochs
-    return {"final weights": f"the lowest val/loss in float32 of the {number} best epochs and their greedy average"}
+    return {
+        "final weights": f"the lowest val/loss in float32 of {probe}the {number} best epochs and their greedy average"
+    }

@@ -15,6 +15,7 @@ from classifier_training.callbacks.best_epochs import KEPT_KEYS, BestEpochs
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.data.loading.failures import explain_loader_failures
+from classifier_training.errors import CheckpointError
 from classifier_training.evaluation.checkpoint import model_logits, scoring_loader
 from classifier_training.evaluation.photos import with_limit
 from classifier_training.models.average_weights import State, greedy_soup, have_equal_statistics, interpolate, mean_of
@@ -69,8 +70,7 @@ def choose_weights(
         candidates = _candidates(run, best, _Scorer(run, plan, terminal, device, check_stop))
         choice = candidates.choice()
         if choice.chosen != epoch_name(best["epoch"]) or made is not None:
-            record = {"num_epochs": num_epochs, "choice": choice.to_plain()}
-            _write(run, best, candidates.states[choice.chosen], record)
+            _write(run, best, candidates.states[choice.chosen], num_epochs, choice)
     show_choice(terminal, choice)
     return choice
 
@@ -170,8 +170,15 @@ class _Candidates:
         return True
 
     def choice(self) -> FinalChoice:
-        """The candidate of the lowest loss; of equal ones the first that was added."""
+        """The candidate of the lowest loss; of equal ones the first that was added.
+
+        Raises:
+            CheckpointError: None of them has finite logits.
+        """
         order = sorted(self.scores, key=lambda name: self.scores[name].loss)
+        order = [name for name in order if self.scores[name].loss < math.inf]
+        if not order:
+            raise CheckpointError(f"the logits of {', '.join(self.scores)} are not finite numbers in float32")
         chosen = self.scores[order[0]]
         left_out = f"not averaged, as BatchNorm's statistics differ: {', '.join(self.left_out)}"
         return FinalChoice(
@@ -247,9 +254,10 @@ def _read_best(run: RunFolder) -> dict[str, Any]:
     return {key: content[key] for key in keys if key in content} | {"state_dict": weights}
 
 
-def _write(run: RunFolder, best: Mapping[str, Any], state: State, record: dict[str, Any]) -> None:
+def _write(run: RunFolder, best: Mapping[str, Any], state: State, num_epochs: int, choice: FinalChoice) -> None:
     """Replaces ``best.ckpt``; the weights of the best epoch get a file of their own."""
     if FINAL_CHOICE not in best:
         BestEpochs(run.checkpoints, 1, "min").write(run.best_checkpoint, best["epoch"])
+    record = {"num_epochs": num_epochs, "choice": choice.to_plain()}
     plain = {key: value.clone() for key, value in state.items()}
     write_checkpoint({**best, "state_dict": plain, FINAL_CHOICE: record}, run.best_checkpoint)

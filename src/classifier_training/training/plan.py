@@ -237,6 +237,8 @@ def _schedule(config: Config) -> str:
     first = f"head only for {_counted(frozen, 'epoch')}, then all layers" if frozen else "all layers from the start"
     if frozen and frozen >= config.trainer.num_epochs:
         first = "head only"
+    if config.recipe.start_from_probe and (config.model.pretrained or config.model.weights):
+        first = f"head fitted as a probe; {first}"
     warmup = (
         f"warm-up {_counted(config.scheduler.warmup_epochs or 0, 'epoch')}, then {describe_curve(config.scheduler)}"
     )
@@ -291,7 +293,7 @@ def _of_model(config: Config, from_weights: bool) -> dict[str, Any]:
     epochs, file = config.trainer.num_epochs, config.model.weights
     frozen = 1 if config.trainer.is_ended_by_clock else max(1, round(epochs / 4)) if epochs > 1 else 0
     return {
-        "freeze_epochs": frozen if from_weights else 0,
+        "freeze_epochs": frozen if from_weights and not config.recipe.start_from_probe else 0,
         "freeze_norm_stats": from_weights,
         "pretrained": from_weights and file is None,
         "weights": None if file is None else str(Path(file).expanduser().resolve()),

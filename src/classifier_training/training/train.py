@@ -44,8 +44,9 @@ from classifier_training.training.group import Group
 from classifier_training.training.launch import join_training, rank_job, start_of_rank
 from classifier_training.training.model import build_model
 from classifier_training.training.plan import Plan, describe_plan, make_plan
-from classifier_training.training.probe import start_from_probe, use_one_step
+from classifier_training.training.probe import use_one_step
 from classifier_training.training.probe_settings import is_probe
+from classifier_training.training.probe_start import begin_with_probe
 from classifier_training.training.resume import Resumed
 from classifier_training.training.same_devices import check_devices
 from classifier_training.training.smaller_batches import advice_on_memory, train_in_memory
@@ -227,8 +228,8 @@ def _attempt(
             if start.best is not None and start.is_trained:
                 best, num_epochs = start.best, start.epoch
             else:
-                if is_probe(plan.config) and start.checkpoint is None:
-                    start_from_probe(run, plan, model, group, terminal, trainer.strategy.root_device)
+                if start.checkpoint is None:
+                    begin_with_probe(run, plan, model, group, terminal, trainer.strategy.root_device)
                 _fit(trainer, model, run, plan, start.checkpoint, terminal)
                 requests.raise_if_received()
                 best, num_epochs = _best(trainer, run, plan, terminal), trainer.current_epoch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from classifier_training.evaluation.checkpoint import model_logits, scoring_load
 from classifier_training.files.atomic import write_json
 from classifier_training.models.average_weights import interpolate
 from classifier_training.models.checkpoint import load_model, read_checkpoint, write_checkpoint
-from classifier_training.results.final_choice import FINAL_CHOICE
+from classifier_training.results.final_choice import FINAL_CHOICE, weights_name
 from classifier_training.results.results_file import ResultsFile
 from classifier_training.run.checkpoint_files import epoch_checkpoints, resumable_checkpoints
 from classifier_training.run.folder import RunFolder
@@ -116,7 +117,7 @@ def test_weights_that_were_chosen_are_those_in_best_ckpt(run: RunFolder) -> None
 
     content = read_checkpoint(run.best_checkpoint)
     assert content["epoch"] == before
-    assert content[FINAL_CHOICE]["choice"]["chosen"] == choice.chosen
+    assert content[FINAL_CHOICE]["choice"]["chosen"] == weights_name(content) == choice.chosen
     kept = read_checkpoint(epoch_checkpoints(run.checkpoints)[before])["state_dict"]
     probe_state = read_checkpoint(run.probe_checkpoint)["state_dict"]
     share = 0.0 if choice.chosen == "probe" else float(choice.chosen.partition(" + ")[2].partition(" ")[0])
@@ -159,6 +160,17 @@ def test_a_poor_probe_is_not_chosen_and_best_ckpt_stays_as_it_was(run: RunFolder
     choice = choose(run)
     assert (choice.chosen, choice.candidates[-1].name) == (f"epoch {epoch + 1}", "probe")
     assert run.best_checkpoint.read_bytes() == content
+
+
+def test_weights_whose_logits_are_no_numbers_are_no_candidate(run: RunFolder) -> None:
+    add_probe(run)
+    probe = read_checkpoint(run.probe_checkpoint)
+    state = {name: value * (math.nan if name.endswith(HEAD) else 1.0) for name, value in probe["state_dict"].items()}
+    del probe
+    run.probe_checkpoint.unlink()
+    write_checkpoint({**read_checkpoint(run.best_checkpoint), "state_dict": state}, run.probe_checkpoint)
+    choice = choose(run)
+    assert "probe" not in {one.name for one in choice.candidates}
 
 
 def test_statistics_that_differ_are_not_averaged(run: RunFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -17,6 +18,14 @@ class RecipeConfig(Section):
         description="probe: fits the head alone, on features computed once; finetune: trains pretrained weights on;"
         " scratch: trains random weights; auto: finetune where there are weights, else scratch",
     )
+    start_from_probe: bool = Field(
+        False, description="finetune: the head starts as the probe, fitted before the first epoch, instead of from zero"
+    )
     probe_views: Annotated[int, Field(ge=0, le=100)] = Field(
         0, description="augmented views of each training image that the probe learns from, besides the centre crop"
     )
+
+    def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """A start from the probe of a recipe that is one, or that has no features to fit it to."""
+        if self.start_from_probe and self.name in {"probe", "scratch"}:
+            yield ("start_from_probe", "name"), "a training that starts from a probe is recipe=finetune"

@@ -116,7 +116,16 @@ def _lead(data: RunData) -> str:
     is_best = "was the best" if data.status == "finished" else "is the best so far"
     total = max(epochs[-1] + 1, num_all_epochs(data))
     best = f"Epoch {data.best_epoch + 1} of {total} {is_best}, with a {name} of {score} on the validation photos."
-    return f"{best} {_shape(data)}".strip()
+    return " ".join(part for part in (best, _before(data), _shape(data)) if part)
+
+
+def _before(data: RunData) -> str:
+    """What the probe had before the first epoch."""
+    scores = None if data.probe is None else data.probe.val
+    if scores is None:
+        return ""
+    top1, loss = percentage(scores.top1), decimal(scores.log_loss, 4)
+    return f"The probe that the training began with had a top-1 of {top1} and a loss of {loss}."
 
 
 def _shape(data: RunData) -> str:

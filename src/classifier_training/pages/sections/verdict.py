@@ -147,8 +147,8 @@ def run_facts(data: RunData, scored: ScoredData | None) -> list[tuple[str, list[
         total = num_all_epochs(data)
         of_all = f" of {total}" if total else ""
         name = f"epoch {scored.epoch + 1}{of_all}"
-        if data.choice is not None and data.choice.chosen != f"epoch {scored.epoch + 1}":
-            name = one_line(data.choice.chosen)
+        if scored.weights is not None:
+            name = one_line(scored.weights)
         weights = [name, one_line(scored.model), _arithmetic(scored.precision)]
         facts.append(("Weights scored", weights))
     if scored is not None and scored.tta != "none":
