@@ -98,7 +98,7 @@ def make_plan(
         config: The configuration.
         terminal: Shows the progress.
         split_rule: That of the run.
-        complete: Gives the configuration with what was chosen; None: composes it from the settings that are set.
+        complete: Gives the configuration with what was chosen; None: composed from the settings that are set.
         needs_weights: Whether the model starts from the weights of the configuration, not from a checkpoint.
 
     Raises:
@@ -118,13 +118,17 @@ def make_plan(
         config = complete(choice.settings) if complete is not None else completed(config, choice.settings)
         weights, reasons = choice.weights, choice.reasons
     config = as_probe(config)
-    prepared = backbone_preprocessing(config.model.name, config.data.evaluation_size, config.data.crop_pct)
-    preprocessing = prepared.decoded_as(config.data.decoding)
+    preprocessing = _preprocessing(config)
     decided = _decide(config, photos, preprocessing, accelerator, place, weights)
     return Plan(
         decided, photos, preprocessing, accelerator, place, loaders, notice, weights,
         lr_scaling=describe_scaling(config.optimizer, decided.optimizer), reasons=reasons,
     )  # fmt: skip
+
+
+def _preprocessing(config: Config) -> Preprocessing:
+    prepared = backbone_preprocessing(config.model.name, config.data.evaluation_size, config.data.crop_pct)
+    return prepared.decoded_as(config.data.decoding)
 
 
 def _decide_accelerator(config: Config) -> str:
