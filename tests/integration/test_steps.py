@@ -49,6 +49,16 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("sections", "model_options"),
     [
+        (
+            {
+                "report": {"enabled": False},
+                "model": {"grad_checkpointing": True},
+                "optimizer": {"sam_rho": 0.05, "layer_decay": 0.8},
+                "scheduler": {"name": "one_cycle"},
+                "trainer": {"gradient_clip_algorithm": "agc", "gradient_clip_val": 0.02},
+            },
+            {},
+        ),
         ({"model": {"freeze_epochs": 1, "drop_rate": 0.2}, "trainer": {"accumulate_grad_batches": 2}}, {}),
         (
             {"report": {"enabled": False}, "data": {"balance": "sampler", **MIXED}, "loss": {"name": "focal"}},
@@ -68,7 +78,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"class_counts": [3, 4]},
         ),
     ],
-    ids=["accumulated", "focal", "bce", "adjusted"],
+    ids=["sharpness", "accumulated", "focal", "bce", "adjusted"],
 )
 def test_no_step_of_a_run_waits_for_the_device(
     tmp_path: Path, images: Path, sections: dict[str, dict[str, Any]], model_options: dict[str, Any]

@@ -195,6 +195,22 @@ def test_a_checkpoint_of_an_earlier_version_holds_the_rates_alone(total: int, ju
         assert rates == run_on(*schedule_of(100), 100)[60:]
 
 
+@pytest.mark.parametrize("total", [100, 200])
+def test_a_checkpoint_of_the_only_two_schedules_there_were_goes_on(total: int) -> None:
+    before = schedule_of(100)
+    present = run_on(*before, 60)[-1]
+    state = before[1].state_dict()
+    old = {"total_steps": 100, "max_epochs": 10.0, "warmup_steps": 20, "min_lr_ratio": 0.1, "is_cosine": True}
+    state["lr_lambdas"] = [{**old, "start_step": 0, "start_factor": 1.0}]
+    optimizer, scheduler = schedule_of(total)
+    optimizer.load_state_dict(before[0].state_dict())
+    scheduler.load_state_dict(state)
+    rates = run_on(optimizer, scheduler, total)
+    assert rates[0] == present
+    assert rates == run_on(*resume(before, total), total)
+    assert not hasattr(scheduler.schedule, "is_cosine")
+
+
 def test_a_warmup_keeps_its_steps_where_none_was_set() -> None:
     before = schedule_of(10, warmup=None)
     run_on(*before, 3)

@@ -24,6 +24,8 @@ def describe(state: dict[str, Any], *, epochs: int = 40, **scheduler: Any) -> st
     [
         (0.05, {}, "the learning rate goes on from 0.05 and falls as a cosine to 0.001, without a new warm-up"),
         (0.05, {"name": "constant"}, "the learning rate stays at 0.05"),
+        (0.05, {"name": "plateau"}, "the learning rate stays at 0.05 for as long as val/loss falls"),
+        (0.05, {"name": "step"}, "the learning rate goes on from 0.05; what is left of step is stretched to it"),
         (
             0.001,
             {},

@@ -218,3 +218,13 @@ def test_bad_images_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[
     shown = capsys.readouterr().out
     assert "warning: 1 unreadable file(s) left out" in shown
     assert "broken.jpg" in shown
+
+
+def test_a_learning_rate_for_other_batches_is_scaled_once(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["optimizer.lr=0.01", "optimizer.lr_base_batch_size=8", "trainer.accumulate_grad_batches=2"]
+    plan = plan_of(photos, *words, "data.batch_size=2")
+    assert (plan.config.optimizer.lr, plan.config.optimizer.lr_base_batch_size) == (0.005, 4)
+    assert make_plan(plan.config, Terminal(quiet=True)).config == plan.config
+    describe_plan(plan, Terminal())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "0.005 for 4 images a step: 0.01 for 8, scaled in proportion" in shown
