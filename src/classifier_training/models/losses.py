@@ -123,6 +123,86 @@ def binary_cross_entropy(
     return each.mean() if weights is None else _divide((each * weights).sum(), weights.sum())
 
 
+def asymmetric_loss(
+    logits: Tensor,
+    labels: Tensor,
+    weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    gamma_positive: float = 0.0,
+    gamma_negative: float = 4.0,
+) -> Tensor:
+    """Asymmetric loss, Ridnik et al. 2021 (arXiv 2009.14119), in its form for one label an image, with a softmax.
+
+    With s the smoothed label, and a_k = (1 − p_k)^γ⁺ for the true class and p_k^γ⁻ for the others:
+
+        ℓ(z, c) = −Σ_k s_k a_k log p_k
+
+    It is what the paper's code and timm call ``ASLSingleLabel``: label smoothing acts on the other classes only as far
+    as they are probable. Without label smoothing it is the focal loss of γ⁺.
+
+    Args:
+        logits: float (B, K).
+        labels: int64 (B,), or soft targets, float (B, K).
+        weight: float (K,), weight of each class.
+        label_smoothing: Mass in [0, 1) that is spread over all classes.
+        gamma_positive: Focusing exponent γ⁺ ≥ 0 of the true class.
+        gamma_negative: Focusing exponent γ⁻ ≥ 0 of the others.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: The soft targets are not probabilities.
+    """
+    targets = _as_probabilities(logits, labels)
+    log_probabilities = F.log_softmax(logits, dim=1)
+    costs = -log_probabilities if weight is None else -log_probabilities * weight
+    miss = -torch.expm1(log_probabilities)
+    positive = miss.clamp(min=torch.finfo(miss.dtype).tiny).pow(gamma_positive) * costs
+    negative = torch.exp(gamma_negative * log_probabilities) * costs
+    spread = label_smoothing / logits.shape[1]
+    # every class but the true one has the negative cost of its share of the smoothing
+    own = (1.0 - label_smoothing + spread) * positive - spread * negative
+    others = spread * negative.sum(dim=1, keepdim=True)
+    return _divide((targets * (own + others)).sum(), _weighted(targets, weight).sum())
+
+
+def poly1_loss(
+    logits: Tensor, labels: Tensor, weight: Tensor | None = None, label_smoothing: float = 0.0, epsilon: float = 1.0
+) -> Tensor:
+    """Poly-1, Leng et al. 2022 (arXiv 2204.12511): the cross-entropy with another first term of its Taylor series.
+
+    With s the smoothed label: ℓ(z, c) = Σ_k s_k (−log p_k + ε (1 − p_k)). With ε = 0 it equals `cross_entropy`.
+
+    Args:
+        logits: float (B, K).
+        labels: int64 (B,), or soft targets, float (B, K).
+        weight: float (K,), weight of each class.
+        label_smoothing: Mass in [0, 1) that is spread over all classes.
+        epsilon: ε ≥ −1, by how much the first coefficient is larger than that of the cross-entropy.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: The soft targets are not probabilities.
+    """
+    targets = _as_probabilities(logits, labels)
+    log_probabilities = F.log_softmax(logits, dim=1)
+    costs = -log_probabilities - epsilon * torch.expm1(log_probabilities)
+    costs = costs if weight is None else costs * weight
+    smoothed = (1.0 - label_smoothing) * targets + label_smoothing / logits.shape[1] * targets.sum(dim=1, keepdim=True)
+    return _divide((smoothed * costs).sum(), _weighted(targets, weight).sum())
+
+
+def _as_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
+    """Labels as one-hot targets, (B, K), and soft targets as they are, checked."""
+    if labels.ndim == 1:
+        return torch.zeros_like(logits).scatter_(1, labels[:, None], 1.0)
+    _check_soft_targets(logits, labels)
+    return labels
+
+
 def _check_soft_targets(logits: Tensor, targets: Tensor) -> None:
     """Makes sure that soft targets are probabilities of the classes of the logits.
 
@@ -197,6 +277,11 @@ class ClassificationLoss(nn.Module):
             return focal_loss(logits, labels, self.weight, smoothing, self.config.focal_gamma)
         if self.config.name == "bce":
             return binary_cross_entropy(logits, labels, self.weight, smoothing)
+        if self.config.name == "asymmetric":
+            gammas = self.config.asymmetric_gamma_positive, self.config.asymmetric_gamma_negative
+            return asymmetric_loss(logits, labels, self.weight, smoothing, *gammas)
+        if self.config.name == "poly1":
+            return poly1_loss(logits, labels, self.weight, smoothing, self.config.poly_epsilon)
         return cross_entropy(logits, labels, self.weight, smoothing)
 
     def evaluate(self, logits: Tensor, labels: Tensor) -> Tensor:
