@@ -12,6 +12,7 @@ from pydantic import Field
 
 from classifier_training.config.section import Section
 from classifier_training.config.sections.data import DataConfig
+from classifier_training.config.sections.distillation import DistillConfig
 from classifier_training.config.sections.model import ModelConfig
 from classifier_training.config.sections.optimization import EMAConfig, LossConfig
 from classifier_training.config.sections.optimizer import OptimizerConfig, SchedulerConfig
@@ -23,6 +24,7 @@ __all__ = [
     "CheckpointConfig",
     "Config",
     "DataConfig",
+    "DistillConfig",
     "EMAConfig",
     "ExportConfig",
     "LossConfig",
@@ -46,6 +48,7 @@ class Config(Section):
     recipe: RecipeConfig = RecipeConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
+    distill: DistillConfig = DistillConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     trainer: TrainerConfig = TrainerConfig()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import lightning
 import torch
@@ -31,6 +31,9 @@ from classifier_training.models.training_checks import check_adjustment, check_c
 from classifier_training.run.processes import gather_by_rank
 from classifier_training.seeding import mix_seed
 from classifier_training.types import ClassificationBatch, Preprocessing
+
+if TYPE_CHECKING:
+    from classifier_training.models.distillation import Distillation
 
 
 class BaseClassificationModel(lightning.LightningModule):
@@ -91,6 +94,7 @@ class BaseClassificationModel(lightning.LightningModule):
         self._norms_with_activation = norms_with_activation(self.backbone)
         self.task: Task = SingleLabelTask(self.num_classes)
         self.loss = ClassificationLoss(self.settings.loss or self.task.default_loss, class_weights, class_counts)
+        self.distillation: Distillation | None = None
         self.train_loss = RunningMean()
         self.counts = self.task.build_metrics()
         self.evaluation_loss = ExactMean()
@@ -115,7 +119,10 @@ class BaseClassificationModel(lightning.LightningModule):
     def training_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         targets = self.task.encode_targets(batch["labels"])
-        loss = cast("Tensor", self.loss(self(batch["images"]), targets))
+        logits = self(batch["images"])
+        loss = cast("Tensor", self.loss(logits, targets))
+        if self.distillation is not None:
+            loss = self.distillation.add_to(loss, logits, batch["images"])
         self._step_losses.append((loss.detach(), len(targets)))
         if self._grad_scaler is None:
             self._count_losses()

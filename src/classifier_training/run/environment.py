@@ -59,6 +59,21 @@ class WeightsRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherRecord:
+    """The model that a run learns from.
+
+    Attributes:
+        teacher: The setting ``distill.teacher``, with an absolute path.
+        backbone: Its timm name.
+        sha256: Hash of its file.
+    """
+
+    teacher: str | None = None
+    backbone: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """Everything that distinguishes two runs besides their settings; None where a file of an early version has nothing.
 
@@ -80,6 +95,7 @@ class Environment:
         cuda: Version; None without a GPU.
         slurm_job: The job's id; None outside SLURM.
         weights: What the run started from; None in a file of an early version.
+        teacher: What it learns from besides the labels; None: from nothing.
     """
 
     started: str | None = None
@@ -99,6 +115,7 @@ class Environment:
     cuda: str | None = None
     slurm_job: str | None = None
     weights: WeightsRecord | None = None
+    teacher: TeacherRecord | None = None
 
 
 def describe_environment(

@@ -44,6 +44,7 @@ def join_training(
     settings = flat_settings(plan.config.model_dump(mode="json"))
     facts = {name: str(value) for name, value in settings.items() if name not in _MAY_DIFFER}
     facts["photos"] = str(plan.photos.fingerprint)[:12]
+    facts["teacher"] = "none" if plan.teacher is None else str(plan.teacher.sha256)[:12]
     return join_group(
         plan.place,
         job,

@@ -18,6 +18,7 @@ from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.images import check_training_sizes
 from classifier_training.training.plan import Plan
 from classifier_training.training.probe_settings import is_probe
+from classifier_training.training.teacher import build_distillation
 
 
 def build_model(plan: Plan, terminal: Terminal) -> BaseClassificationModel:
@@ -44,6 +45,7 @@ def build_model(plan: Plan, terminal: Terminal) -> BaseClassificationModel:
     _check_batch_size(plan, model, terminal, min(sizes))
     if plan.weights and plan.weights.at_hub is None:
         terminal.info(load_starting_weights(model.backbone, config.model.name, plan.weights))
+    model.distillation = build_distillation(plan)
     return model
 
 

@@ -35,6 +35,7 @@ from classifier_training.training.images import describe_images
 from classifier_training.training.lr_scaling import describe_scaling, images_of_step, scale_lr
 from classifier_training.training.probe_settings import as_probe, describe_probe, is_probe
 from classifier_training.training.step_rows import describe_curve, describe_optimizer
+from classifier_training.training.teacher import Teacher, find_teacher, pin_teacher, warn_of_teacher
 from classifier_training.training.weights import decide_weights, describe_source, starts_from_weights, warn_of_missing
 from classifier_training.types import Preprocessing
 
@@ -58,6 +59,7 @@ class Plan:
         time: What becomes of the time, where it is limited.
         lr_scaling: How the learning rate follows from the number of images in a step; None: it is as given.
         reasons: What was automatic, such as ``model=auto``, and why it became what it is.
+        teacher: What the model learns from besides the labels; None: from nothing.
     """
 
     config: Config
@@ -71,6 +73,7 @@ class Plan:
     time: TimeBudget | None = None
     lr_scaling: str | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
+    teacher: Teacher | None = None
 
     @property
     def num_batches(self) -> int:
@@ -118,11 +121,12 @@ def make_plan(
         config = complete(choice.settings) if complete is not None else completed(config, choice.settings)
         weights, reasons = choice.weights, choice.reasons
     config = as_probe(config)
+    teacher = find_teacher(config, photos)
     preprocessing = _preprocessing(config)
-    decided = _decide(config, photos, preprocessing, accelerator, place, weights)
+    decided = _decide(pin_teacher(config, teacher), photos, preprocessing, accelerator, place, weights)
     return Plan(
         decided, photos, preprocessing, accelerator, place, loaders, notice, weights,
-        lr_scaling=describe_scaling(config.optimizer, decided.optimizer), reasons=reasons,
+        lr_scaling=describe_scaling(config.optimizer, decided.optimizer), reasons=reasons, teacher=teacher,
     )  # fmt: skip
 
 
@@ -187,6 +191,7 @@ def describe_plan(plan: Plan, terminal: Terminal) -> None:
         terminal.warn(plan.notice)
     warn_of_missing(plan, terminal)
     terminal.pairs("plan", _plan_rows(config, plan))
+    warn_of_teacher(plan, terminal)
     num_steps = config.trainer.num_epochs * math.ceil(plan.num_batches / config.trainer.accumulate_grad_batches)
     if config.ema.enabled and config.ema.warmup_steps >= num_steps:
         terminal.warn(
@@ -229,6 +234,7 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
         "optimizer": describe_optimizer(config.optimizer),
         **({} if plan.lr_scaling is None else {"learning rate": plan.lr_scaling}),
         "loss": f"{config.loss.name}, label smoothing {config.loss.label_smoothing:g}, balance {data.balance}",
+        **({} if plan.teacher is None else {"teacher": plan.teacher.describe(config)}),
         "EMA": ema,
         "best epoch by": f"{config.checkpoint.monitor} in {config.trainer.precision}; final scores are in float32",
         **describe_choice(config),

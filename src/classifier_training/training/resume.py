@@ -295,6 +295,7 @@ def _open(path: Path) -> RunFolder:
 RESUMABLE_SETTINGS: Final = frozenset(
     {
         "data.root",  # where the same photos lie now: `check_photos` compares their contents
+        "distill.teacher",  # where the same teacher lies now: `check_same_teacher` compares its hash
         "data.on_group_overlap",
         "data.num_workers",
         "data.cache",

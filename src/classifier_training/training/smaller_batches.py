@@ -116,7 +116,7 @@ def _learns_statistics(model: BaseClassificationModel) -> bool:
 
 def _free(model: BaseClassificationModel) -> None:
     """Gives back the memory of a training that has ended, also where the caller still refers to its model."""
-    model.trainer = None
+    model.trainer, model.distillation = None, None
     model.to("meta")
     gc.collect()
     if torch.cuda.is_available():

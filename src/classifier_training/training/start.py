@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -144,6 +144,8 @@ def create_run_folder(run: RunFolder, plan: Plan, checkpoint: Path | None) -> No
         split_rule=plan.photos.split_rule,
         weights=weights_record(plan, before.get("weights")),
     )
+    if plan.teacher is not None:
+        environment = replace(environment, teacher=plan.teacher.record())
     write_record(run.environment, environment)
     write_split(run.split, plan.photos)
     if checkpoint not in (None, run.last_checkpoint):

@@ -51,6 +51,7 @@ from classifier_training.training.resume import Resumed
 from classifier_training.training.same_devices import check_devices
 from classifier_training.training.smaller_batches import advice_on_memory, train_in_memory
 from classifier_training.training.start import Finished, New, create_run_folder, find_start
+from classifier_training.training.teacher import check_same_teacher, fetch_teacher
 from classifier_training.training.time_plan import as_new_probe, plan_time
 from classifier_training.training.trainer import build_trainer
 from classifier_training.training.weights import fetch
@@ -157,9 +158,11 @@ def _prepare(start: New | Resumed, terminal: Terminal, *, dry_run: bool) -> tupl
         start.config, terminal, start.split_rule, complete=start.complete, needs_weights=start.checkpoint is None
     )
     start.check(plan.photos)
+    if isinstance(start, Resumed):
+        check_same_teacher(start.run, plan.teacher)
     describe_plan(plan, terminal)
     if not dry_run:
-        plan = replace(plan, weights=fetch(plan.weights, terminal))
+        plan = replace(plan, weights=fetch(plan.weights, terminal), teacher=fetch_teacher(plan.teacher, terminal))
     advice = f"choose a smaller model.name, or lower data.image_size (now {plan.preprocessing.image_size})"
     with explain_out_of_memory(f"building {plan.config.model.name}", advice):
         return plan, build_model(plan, terminal)
@@ -177,7 +180,7 @@ def train_rank(job: Mapping[str, Any]) -> None:
         plan = make_plan(
             start.config, terminal, start.split_rule, complete=start.complete, needs_weights=start.checkpoint is None
         )
-        plan = replace(plan, weights=fetch(plan.weights, terminal))
+        plan = replace(plan, weights=fetch(plan.weights, terminal), teacher=fetch_teacher(plan.teacher, terminal))
         model = build_model(plan, terminal)
         plan = plan_time(plan, model, time.monotonic(), terminal, measure=False, is_new=False) or plan
         with join_training(start, plan, {}, terminal, lambda: requests.are_agreed, job["meeting"]) as group:

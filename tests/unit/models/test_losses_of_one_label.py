@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from timm.loss import AsymmetricLossSingleLabel
+from timm.loss.asymmetric_loss import AsymmetricLossSingleLabel
 from torch import Tensor
 
 from classifier_training.config.schema import LossConfig
