@@ -15,7 +15,7 @@ from classifier_training.errors import DivergedError
 def diverged(what: str, module: lightning.LightningModule) -> DivergedError:
     """The error of a training that has diverged: what is not a finite number, where, and what to try."""
     trainer, settings = module.trainer, getattr(module, "settings", None)
-    lr = "" if settings is None else f" (now {settings.optimizer.lr:g})"
+    lr = "" if settings is None else f" (now {settings.optimizer.peak_lr:g})"
     is_exact = trainer.precision == "32-true"
     other = "raise scheduler.warmup_epochs" if is_exact else "use trainer.precision=32-true"
     where = f"in epoch {trainer.current_epoch + 1}, step {trainer.global_step}"

@@ -54,13 +54,15 @@ def build_optimizer(groups: list[dict[str, Any]], config: OptimizerConfig, *, is
     check_optimizer(config)
     if config.name == "sgd":
         nesterov = config.momentum > 0 if config.nesterov is None else config.nesterov
-        return SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
+        return SGD(groups, lr=config.peak_lr, momentum=config.momentum, nesterov=nesterov)
     if config.name != "adamw":
         return _from_timm(groups, config)
     kinds = {parameter.device.type for group in groups for parameter in group["params"]}
     first, second = cast("tuple[float, float]", config.betas or (config.momentum, 0.999))
     eps = 1e-8 if config.eps is None else config.eps
-    optimizer = AdamW(groups, lr=config.lr, betas=(first, second), eps=eps, fused=_is_fused(kinds, is_mixed=is_mixed))
+    optimizer = AdamW(
+        groups, lr=config.peak_lr, betas=(first, second), eps=eps, fused=_is_fused(kinds, is_mixed=is_mixed)
+    )
     # a fused optimizer offers to unscale gradients itself, so Lightning refuses to clip them in mixed precision, also
     # where nothing scales them; without the offer they are unscaled before they are clipped, as for other optimizers
     optimizer._step_supports_amp_scaling = False
@@ -76,7 +78,7 @@ def _from_timm(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimiz
     """An optimizer of timm; what is not set is as timm has it."""
     given = {"betas": config.betas, "eps": config.eps, "nesterov": config.nesterov}
     options = {name: value for name, value in given.items() if value is not None}
-    options |= {"lr": config.lr, "weight_decay": config.weight_decay, "momentum": config.momentum}
+    options |= {"lr": config.peak_lr, "weight_decay": config.weight_decay, "momentum": config.momentum}
     return cast("Optimizer", _timm.create_optimizer_v2(groups, config.name, **options))
 
 

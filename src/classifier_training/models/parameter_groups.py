@@ -54,7 +54,7 @@ def parameter_groups(
             places[_Place(-1 if key in head else depths.get(key, 0), key in outer)].append(parameter)
         decay = decayed["weight_decay"]
         for place in sorted(places):
-            lr = config.lr if place.depth < 0 else config.lr * backbone_lr_scale
+            lr = config.peak_lr if place.depth < 0 else config.peak_lr * backbone_lr_scale
             if place.depth > 0:
                 lr *= (config.layer_decay or 1.0) ** place.depth
             name = f"{place.describe(has_layers=bool(depths))}, decay {decay:g}"

@@ -24,7 +24,7 @@ def describe_extension(checkpoint: Mapping[str, Any], before: Config, now: Confi
     rates = [float(rate) for rate in state.get("_last_lr", ())]
     if old == new or not rates:
         return None
-    peak, end = now.optimizer.lr, now.optimizer.lr * now.scheduler.min_lr_ratio
+    peak, end = now.optimizer.peak_lr, now.optimizer.peak_lr * now.scheduler.min_lr_ratio
     head = f"the learning rate schedule now ends at epoch {new} instead of {old:g}: "
     if state["last_epoch"] <= saved.get("warmup_steps", -1):
         return f"{head}the warm-up goes on, then {now.scheduler.name} to the new end"

@@ -24,7 +24,7 @@ def scale_lr(optimizer: OptimizerConfig, num_images: int) -> OptimizerConfig:
         return optimizer
     ratio = num_images / base
     factor = ratio if optimizer.lr_scaling == "linear" else math.sqrt(ratio)
-    return optimizer.model_copy(update={"lr": optimizer.lr * factor, "lr_base_batch_size": num_images})
+    return optimizer.model_copy(update={"lr": optimizer.peak_lr * factor, "lr_base_batch_size": num_images})
 
 
 def describe_scaling(before: OptimizerConfig, after: OptimizerConfig) -> str | None:
@@ -33,4 +33,4 @@ def describe_scaling(before: OptimizerConfig, after: OptimizerConfig) -> str | N
     if base == num_images:
         return None
     rule = "in proportion" if before.lr_scaling == "linear" else "with the square root"
-    return f"{after.lr:g} for {num_images} images a step: {before.lr:g} for {base}, scaled {rule}"
+    return f"{after.peak_lr:g} for {num_images} images a step: {before.peak_lr:g} for {base}, scaled {rule}"

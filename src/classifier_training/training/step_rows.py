@@ -11,7 +11,7 @@ def describe_optimizer(optimizer: OptimizerConfig) -> str:
     scale = 1.0 if optimizer.backbone_lr_scale is None else optimizer.backbone_lr_scale
     backbone = f"backbone × {scale:g}{layers}"
     sharpness = "" if optimizer.sam_rho is None else f", SAM at {optimizer.sam_rho:g}: two passes for each step"
-    return f"{optimizer.name}, lr {optimizer.lr:g} ({backbone}), weight decay {optimizer.weight_decay:g}{sharpness}"
+    return f"{optimizer.name}, lr {optimizer.shown_lr} ({backbone}), weight decay {optimizer.weight_decay:g}{sharpness}"
 
 
 def describe_curve(scheduler: SchedulerConfig) -> str:

@@ -42,6 +42,7 @@ from classifier_training.tracking.trackers import Trackers
 from classifier_training.training.finish import Trained, TrainResult, finish_run
 from classifier_training.training.group import Group
 from classifier_training.training.launch import join_training, rank_job, start_of_rank
+from classifier_training.training.lr_found import with_lr_found
 from classifier_training.training.model import build_model
 from classifier_training.training.plan import Plan, describe_plan, make_plan
 from classifier_training.training.probe import use_one_step
@@ -203,6 +204,8 @@ def _train_in(
     """
     terminal.info(f"run folder: {run.root}")
     started = time.monotonic()
+
+    plan, model = with_lr_found(run, plan, model, terminal, group)
 
     def attempt(plan: Plan, model: BaseClassificationModel, start: New | Resumed) -> TrainResult | None:
         return _attempt(run, plan, model, start, terminal, requests, group, started)

@@ -50,7 +50,7 @@ def test_all_faults_are_reported_at_once_with_their_origin(tmp_path: Path) -> No
         "epochs=3 (argument): no such setting; did you mean trainer.max_epochs=3?",
         "foo (argument): is not a setting; settings are written key=value, such as data.batch_size=64",
         f"data.batch_size=big ({file}:2): must be a whole number, at least 1",
-        "optimizer.lr=-1 (argument): must be a number, above 0",
+        "optimizer.lr=-1 (argument): must be a number, above 0, or find",
         (
             "data.val_fraction=0.6 (argument), data.test_fraction=0.5 (argument): "
             "leave no photo for training; their sum must be below 1"

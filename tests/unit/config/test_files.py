@@ -103,7 +103,7 @@ def test_a_broken_file_is_one_fault(content: str, message: str, tmp_path: Path) 
         ("ema: {enabled: yes}", "ema.enabled=yes (FILE:1): must be true or false"),
         ("data: {batch_size: 0x10}", "data.batch_size=0x10 (FILE:1): must be a whole number, at least 1"),
         ("data: {batch_size: 012}", "data.batch_size=012 (FILE:1): must be a whole number, at least 1"),
-        ("optimizer: {lr: .inf}", "optimizer.lr=.inf (FILE:1): must be a number, above 0"),
+        ("optimizer: {lr: .inf}", "optimizer.lr=.inf (FILE:1): must be a number, above 0, or find"),
         ("data: photos", "data: photos (FILE:1): data is a section and holds settings"),
         ("model: resnet50", "model: resnet50 (FILE:1): model is a section and holds settings; a preset is chosen on"),
         (

@@ -16,6 +16,7 @@ from classifier_training.config.section import (
     PositiveInt,
     Section,
 )
+from classifier_training.errors import ConfigError
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 InnerShare = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -32,7 +33,11 @@ class OptimizerConfig(Section):
     name: Annotated[str, AfterValidator(str.lower)] = Field(
         "adamw", min_length=1, description="adamw, sgd or any other optimizer of timm, such as lamb, lion, nadamw, muon"
     )
-    lr: PositiveFloat = Field(1e-3, description="peak learning rate of the head (and of the backbone, scaled)")
+    lr: PositiveFloat | Literal["find"] = Field(
+        1e-3,
+        description="peak learning rate of the head (and of the backbone, scaled); find: by a range test before the"
+        " training",
+    )
     backbone_lr_scale: Share | None = Field(
         None,
         description="the backbone's share of lr; null: 0.1 when it starts from weights without layer_decay, else 1",
@@ -63,8 +68,31 @@ class OptimizerConfig(Section):
         " twice the time of a step; null: not at all",
     )
 
+    @property
+    def peak_lr(self) -> float:
+        """``lr`` as a number.
+
+        Raises:
+            ConfigError: It is still to be found.
+        """
+        if self.lr == "find":
+            raise ConfigError("optimizer.lr=find: a range test is made by train alone; give a number here")
+        return self.lr
+
+    @property
+    def shown_lr(self) -> str:
+        """``lr`` in a message."""
+        return "by a range test" if self.lr == "find" else f"{self.lr:g}"
+
     def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Two momenta."""
+        """Two momenta, two ways to a learning rate."""
+        if self.lr == "find" and self.lr_base_batch_size is not None:
+            yield (
+                ("lr", "lr_base_batch_size"),
+                "find measures the rate for the batches of this run; leave the other out",
+            )
+        if self.lr == "find" and self.sam_rho is not None:
+            yield ("lr", "sam_rho"), "a range test makes plain steps, and not those of SAM; give a number"
         default = type(self).model_fields["momentum"].default
         if self.name == "adamw" and self.betas is not None and self.momentum not in (default, self.betas[0]):
             yield ("momentum", "betas"), "two values of beta1; give one of them"
