@@ -62,6 +62,8 @@ class BaseClassificationModel(lightning.LightningModule):
 
     _sharpness: SharpnessAware | None = None  # of a training that asks for it
 
+    distillation: Distillation | None = None  # what it learns from besides the labels; no part of it
+
     def __init__(
         self,
         backbone: str = "resnet18",
@@ -94,7 +96,6 @@ class BaseClassificationModel(lightning.LightningModule):
         self._norms_with_activation = norms_with_activation(self.backbone)
         self.task: Task = SingleLabelTask(self.num_classes)
         self.loss = ClassificationLoss(self.settings.loss or self.task.default_loss, class_weights, class_counts)
-        self.distillation: Distillation | None = None
         self.train_loss = RunningMean()
         self.counts = self.task.build_metrics()
         self.evaluation_loss = ExactMean()

@@ -137,8 +137,7 @@ def asymmetric_loss(
 
         ℓ(z, c) = −Σ_k s_k a_k log p_k
 
-    It is what the paper's code and timm call ``ASLSingleLabel``: label smoothing acts on the other classes only as far
-    as they are probable. Without label smoothing it is the focal loss of γ⁺.
+    The paper's code calls it ``ASLSingleLabel``. Without label smoothing it is the focal loss of γ⁺.
 
     Args:
         logits: float (B, K).
@@ -160,8 +159,7 @@ def asymmetric_loss(
     miss = -torch.expm1(log_probabilities)
     positive = miss.clamp(min=torch.finfo(miss.dtype).tiny).pow(gamma_positive) * costs
     negative = torch.exp(gamma_negative * log_probabilities) * costs
-    spread = label_smoothing / logits.shape[1]
-    # every class but the true one has the negative cost of its share of the smoothing
+    spread = label_smoothing / logits.shape[1]  # of which every class but the true one has the negative cost
     own = (1.0 - label_smoothing + spread) * positive - spread * negative
     others = spread * negative.sum(dim=1, keepdim=True)
     return _divide((targets * (own + others)).sum(), _weighted(targets, weight).sum())

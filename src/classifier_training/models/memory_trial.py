@@ -32,10 +32,9 @@ def try_batch(
         Exception: Whatever is raised where memory runs out, see `is_out_of_memory`.
     """
     device, size = model.device, max(model.preprocessing.image_size, image_size or 0)
-    devices = [device] if device.type == "cuda" else []
     parameters = list(model.parameters())
     with ExitStack() as undo:
-        undo.enter_context(torch.random.fork_rng(devices))
+        undo.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         undo.enter_context(torch.enable_grad())
         undo.enter_context(precision or nullcontext())
         _use_running_statistics(model, undo)

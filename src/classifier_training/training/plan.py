@@ -107,9 +107,7 @@ def make_plan(
     Raises:
         UserError: The backbone, its weights, the device or the photos cannot be used as configured.
     """
-    if config.model.name != AUTO:
-        check_backbone_name(config.model.name)
-    check_trackers(config.tracking)
+    _check_names(config)
     weights = decide_weights(config) if needs_weights and not is_open(config) else None
     accelerator = _decide_accelerator(as_probe(config))
     place, notice = decide_place(as_probe(config).trainer, accelerator)
@@ -120,8 +118,7 @@ def make_plan(
         choice = choose(config, facts_of(config, photos, accelerator, place.world_size), weights)
         config = complete(choice.settings) if complete is not None else completed(config, choice.settings)
         weights, reasons = choice.weights, choice.reasons
-    config = as_probe(config)
-    teacher = find_teacher(config, photos)
+    teacher, config = find_teacher(config, photos), as_probe(config)
     preprocessing = _preprocessing(config)
     decided = _decide(pin_teacher(config, teacher), photos, preprocessing, accelerator, place, weights)
     return Plan(
@@ -133,6 +130,12 @@ def make_plan(
 def _preprocessing(config: Config) -> Preprocessing:
     prepared = backbone_preprocessing(config.model.name, config.data.evaluation_size, config.data.crop_pct)
     return prepared.decoded_as(config.data.decoding)
+
+
+def _check_names(config: Config) -> None:
+    if config.model.name != AUTO:
+        check_backbone_name(config.model.name)
+    check_trackers(config.tracking)
 
 
 def _decide_accelerator(config: Config) -> str:

@@ -10,6 +10,7 @@ from classifier_training.config.overrides import Overrides
 from classifier_training.config.schema import (
     Config,
     DataConfig,
+    DistillConfig,
     EMAConfig,
     LossConfig,
     OptimizerConfig,
@@ -57,6 +58,7 @@ def as_probe(config: Config) -> Config:
             "data": config.data.model_copy(update=data),
             "model": config.model.model_copy(update=model),
             "loss": LossConfig(label_smoothing=0.0),
+            "distill": DistillConfig(),
             "optimizer": OptimizerConfig(),
             "scheduler": SchedulerConfig(name="constant", warmup_epochs=0.0),
             "trainer": config.trainer.model_copy(update=trainer),

@@ -59,19 +59,23 @@ def train_in_memory(
             failure = str(error)
         has_norm = _learns_statistics(model)
         _free(model)
-        if smaller is not None:
-            plan = replace(plan, config=smaller)
-            try:
-                start = replace(read_resumed(run.root, [], run.root.parent), config=smaller)
-                plan = plan if start.checkpoint is None else replace(plan, weights=None)
-                model = build_model(plan, terminal)
-            except UserError:  # such as a BatchNorm that takes no batch of one image
-                smaller = None
-        if smaller is None:
+        again = None if smaller is None else _start_over(run, replace(plan, config=smaller), terminal)
+        if again is None:
             if is_main_process():
                 write_text(run.config, to_yaml(first))  # a machine with more memory may resume it
             raise BatchMemoryError(failure) from None
+        plan, model, start = again
         terminal.warn(_message(failure, plan, has_norm=has_norm))
+
+
+def _start_over(run: RunFolder, plan: Plan, terminal: Terminal) -> tuple[Plan, BaseClassificationModel, Resumed] | None:
+    """A plan from the run's last checkpoint on, or from its beginning; None: its batches cannot be trained on."""
+    try:
+        start = replace(read_resumed(run.root, [], run.root.parent), config=plan.config)
+        plan = plan if start.checkpoint is None else replace(plan, weights=None)
+        return plan, build_model(plan, terminal), start
+    except UserError:  # such as a BatchNorm that takes no batch of one image
+        return None
 
 
 def with_smaller_batches(config: Config, share: int) -> Config | None:
@@ -88,7 +92,8 @@ def with_smaller_batches(config: Config, share: int) -> Config | None:
     if size <= 1:
         return None
     factor = next(number for number in range(2, size + 1) if size % number == 0)
-    num_accumulated = config.trainer.accumulate_grad_batches * factor
+    is_probe = config.recipe.name == "probe"  # which has no steps
+    num_accumulated = config.trainer.accumulate_grad_batches * (1 if is_probe else factor)
     return config.model_copy(
         update={
             "data": config.data.model_copy(update={"batch_size": size // factor}),
