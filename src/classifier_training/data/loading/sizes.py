@@ -65,10 +65,11 @@ class TrainingSizes:
                     " Trainer max_epochs"
                 )
             return cls(image_size, test_size)
+        num_unlike = max(1, num_epochs - num_final)  # at least the last one of these is of the full size
         return cls(
             image_size,
             test_size,
-            num_growing=round(config.progressive_until * (num_epochs - num_final)) if grows else 0,
+            num_growing=min(round(config.progressive_until * num_unlike), num_unlike - 1) if grows else 0,
             first_share=config.progressive_size or 1.0,
             first_final=max(0, num_epochs - num_final) if num_final else None,
         )

@@ -46,9 +46,12 @@ def test_the_size_of_every_epoch(settings: dict[str, Any], test_size: int, expec
 
 
 @pytest.mark.parametrize("num_epochs", [1, 2, 3])
-def test_a_short_training_ends_at_the_full_size(num_epochs: int) -> None:
-    assert sizes_of(num_epochs, 32, progressive_size=0.5, progressive_until=1.0).at(num_epochs) == 32
-    assert sizes_of(num_epochs, 32, progressive_size=0.5).distinct()[-1] == 32
+@pytest.mark.parametrize("until", [0.75, 1.0])
+def test_a_short_training_ends_at_the_full_size(num_epochs: int, until: float) -> None:
+    sizes = sizes_of(num_epochs, 32, progressive_size=0.5, progressive_until=until)
+
+    assert sizes.at(num_epochs - 1) == 32
+    assert sizes.at(0) == (32 if num_epochs == 1 else 16)
 
 
 @pytest.mark.parametrize(("settings", "name"), [
