@@ -3,7 +3,10 @@
     min over W, b of   Σ_i w_i · −log softmax(W z_i + b)_{y_i}  +  ‖W‖² / (2 C)
 
 with z the standardised features and C the strength at which the data pull against the penalty, as in scikit-learn. C
-is chosen by cross-validation, by the log-loss of images that a fit has not seen. L-BFGS (Liu and Nocedal 1989) is
+is chosen by cross-validation, by the log-loss of images that a fit has not seen: the smallest one whose log-loss is
+within a standard error of the least (the one-standard-error rule of Breiman et al. 1984, ``lambda.1se`` of glmnet). New
+images differ more from the training images than these among themselves, and a stronger penalty forgives that; the more
+images, the less it matters. L-BFGS (Liu and Nocedal 1989) is
 deterministic: equal features give equal bits.
 
 Letters: N images, D features, K classes.
@@ -12,7 +15,7 @@ Letters: N images, D features, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 import numpy as np
@@ -29,6 +32,10 @@ DEFAULT_STRENGTH: Final = 0.01
 """C where nothing can be held out."""
 _DOUBLE_ELEMENTS: Final = 2**27
 """Features up to so many numbers get their final fit in float64 on a CPU."""
+_MOST_SEARCHED: Final = 2_000_000_000
+"""Images times features times classes of the cross-validation at most: of more images, every n-th takes part."""
+_ROUGH: Final = 1e-3
+"""Largest gradient of the mean loss at which a fit of the cross-validation ends."""
 _BLOCK_BYTES: Final = 2**28
 _LEAST_DEVIATION: Final = 1e-6
 """A feature that varies less, relative to its size, is a constant, and gets no weight."""
@@ -42,11 +49,13 @@ class CurvePoint:
         strength: C.
         log_loss: Mean over the images held out.
         top1: Share of them that was predicted correctly.
+        standard_error: Of the log-loss.
     """
 
     strength: float
     log_loss: float
     top1: float
+    standard_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +130,48 @@ def fit_linear_head(
         raise ModelError("there is no image with a weight above 0 to fit a head to")
     with exact_float32(), torch.inference_mode():
         on = device or torch.device("cpu")
-        curve = _Solver(problem, on, check_stop, torch.float32).cross_validate(strengths, progress)
-        best = min(curve, key=lambda point: point.log_loss).strength if curve else DEFAULT_STRENGTH
+        curve = _Solver(_for_search(problem), on, check_stop, torch.float32).cross_validate(strengths, progress)
+        best = choose_strength(curve) if curve else DEFAULT_STRENGTH
         is_double = on.type == "cpu" and problem.features.size <= _DOUBLE_ELEMENTS
         solver = _Solver(problem, on, check_stop, torch.float64 if is_double else torch.float32)
         theta = solver.fit(best, solver.weights, solver.zeros())
         loss = solver.log_loss(theta)
         weight, bias = solver.unscaled(theta)
-    held_out = 0 if problem.folds is None or not curve else int((problem.folds >= 0).sum())
+    folds = _for_search(problem).folds
+    held_out = 0 if folds is None or not curve else int((folds >= 0).sum())
     return LinearHead(weight, bias, best, loss, tuple(curve), held_out)
+
+
+def choose_strength(curve: Sequence[CurvePoint]) -> float:
+    """The smallest C whose log-loss is within a standard error of the least."""
+    least = min(curve, key=lambda point: point.log_loss)
+    return min(one.strength for one in curve if one.log_loss <= least.log_loss + least.standard_error)
+
+
+def held_out_folds(labels: NDArray[np.int64], folds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Folds int64 (N,) with -1, never held out, for the images of a class that is in one fold alone.
+
+    A fit without that fold would not know the class, and its loss would hide what the other images say.
+    """
+    pairs = np.unique(np.stack([labels, folds])[:, folds >= 0], axis=1)
+    is_spread = np.bincount(pairs[0], minlength=int(labels.max(initial=0)) + 1) > 1
+    return np.where(is_spread[labels], folds, -1)
+
+
+def _for_search(problem: HeadProblem) -> HeadProblem:
+    """What cross-validation looks at."""
+    if problem.folds is None:
+        return problem
+    step = -(-problem.features.size * problem.num_classes // _MOST_SEARCHED)
+    labels = problem.labels[::step]
+    return replace(
+        problem,
+        features=problem.features[::step],
+        labels=labels,
+        weights=None if problem.weights is None else problem.weights[::step],
+        folds=held_out_folds(labels, problem.folds[::step]),
+        num_images=max(1, (problem.num_images or len(problem.labels)) // step),
+    )
 
 
 @dataclass
@@ -201,14 +243,14 @@ class _Solver:
         most = (len(strengths) + 2) * len(numbers)
 
         def try_strength(strength: float) -> None:
-            sums = np.zeros(3)
+            sums = np.zeros(4)
             for at, number in enumerate(numbers):
                 held_out = of_image == number
-                thetas[number] = self.fit(strength, self.weights * ~held_out, thetas[number], tolerance=1e-4)
+                thetas[number] = self.fit(strength, self.weights * ~held_out, thetas[number], tolerance=_ROUGH)
                 sums += self._score(thetas[number], self.weights * held_out)
                 if progress is not None:
                     progress(len(curve) * len(numbers) + at + 1, most)
-            curve.append(CurvePoint(strength, float(sums[0] / sums[2]), float(sums[1] / sums[2])))
+            curve.append(_curve_point(strength, sums))
 
         for strength in strengths:
             try_strength(strength)
@@ -223,7 +265,7 @@ class _Solver:
 
     def log_loss(self, theta: Tensor) -> float:
         """Mean loss of the training images."""
-        loss, _, weight = self._score(theta, self.weights)
+        loss, _, weight, *_ = self._score(theta, self.weights)
         return loss / weight
 
     def unscaled(self, theta: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -248,16 +290,18 @@ class _Solver:
             gradient[:, -1] += error.sum(dim=0)
         return total, gradient
 
-    def _score(self, theta: Tensor, weights: Tensor) -> tuple[float, float, float]:
-        """Sums over images: of their losses, of correct ones, and of their weights, all weighted."""
-        losses = hits = 0.0
+    def _score(self, theta: Tensor, weights: Tensor) -> tuple[float, float, float, float]:
+        """Sums over images, all weighted: of losses, of correct ones, of weights, of squared losses."""
+        losses = hits = squares = 0.0
         for first, features in self._blocks():
             rows = slice(first, first + len(features))
             logs = self._log_probabilities(theta, features)
             right = logs.argmax(dim=1) == self.labels[rows]
-            losses -= float((logs.gather(1, self.labels[rows, None])[:, 0] * weights[rows]).sum())
+            each = -logs.gather(1, self.labels[rows, None])[:, 0]
+            losses += float((each * weights[rows]).sum())
+            squares += float((each.square() * weights[rows]).sum())
             hits += float((right * weights[rows]).sum())
-        return losses, hits, float(weights.sum())
+        return losses, hits, float(weights.sum()), squares
 
     def _log_probabilities(self, theta: Tensor, features: Tensor) -> Tensor:
         logits = torch.addmm(theta[:, -1], features, theta[:, :-1].T)
@@ -278,6 +322,12 @@ class _Solver:
 
     def _tensor(self, values: NDArray[np.floating]) -> Tensor:
         return torch.from_numpy(np.array(values)).to(self.dtype).to(self.device)
+
+
+def _curve_point(strength: float, sums: NDArray[np.float64]) -> CurvePoint:
+    """What the sums of all folds, as of `_Solver._score`, say of a strength."""
+    loss, top1, square = (float(one) for one in sums[[0, 1, 3]] / sums[2])
+    return CurvePoint(strength, loss, top1, (max(0.0, square - loss**2) / max(1.0, float(sums[2]))) ** 0.5)
 
 
 def _moments(

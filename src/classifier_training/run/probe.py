@@ -18,11 +18,13 @@ class ProbeCurvePoint:
         strength: C of the logistic regression.
         log_loss: Mean over the images held out.
         top1: Share of them that was predicted correctly.
+        standard_error: Of the log-loss.
     """
 
     strength: _Positive
     log_loss: Number
     top1: Share
+    standard_error: Number
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ def fit_probe(
         num_views=len(parts),
         num_features=parts[0].shape[1],
         num_held_out=head.num_held_out,
-        curve=tuple(ProbeCurvePoint(one.strength, one.log_loss, one.top1) for one in head.curve),
+        curve=tuple(ProbeCurvePoint(one.strength, one.log_loss, one.top1, one.standard_error) for one in head.curve),
         val=val,
         seconds=round(time.monotonic() - started, 1),
     )
@@ -213,22 +213,9 @@ def _problem(plan: Plan, parts: list[NDArray[np.float32]]) -> HeadProblem:
         num_classes,
         weights=None if weights is None else np.tile(weights, num_views),
         offset=offset,
-        folds=np.tile(probe_folds(labels, positions), num_views),
+        folds=np.tile(deal_folds(labels, positions, NUM_FOLDS), num_views),  # images of one position share a fold
         num_images=len(labels),
     )
-
-
-def probe_folds(labels: NDArray[np.int64], positions: NDArray[np.float64]) -> NDArray[np.int64]:
-    """int64 (N,), folds of training images; -1: never held out, as all images of its class would be.
-
-    Args:
-        labels: int64 (N,).
-        positions: float64 (N,), of `positions_of`; images of one position stay in one fold.
-    """
-    folds = deal_folds(labels, positions, NUM_FOLDS)
-    pairs = np.unique(np.stack([labels, folds]), axis=1)
-    is_spread = np.bincount(pairs[0], minlength=int(labels.max()) + 1) > 1
-    return np.where(is_spread[labels], folds, -1)
 
 
 def use_one_step(data: ImageFolderDataModule) -> None:

@@ -108,6 +108,7 @@ def find_start(
         if is_main_process():
             check_run_name(Path(settings.run.dir).expanduser(), settings.run.name, may_rename=may_rename)
         return New(settings, may_rename, overrides, config)
+    check_probe_settings(resumed.config, overrides)
     if resumed.best is not None and resumed.is_trained:
         result = finished_result(resumed.run, resumed.config, num_epochs=resumed.epoch, best_epoch=resumed.best[0])
         return resumed if result is None else Finished(result)

@@ -11,7 +11,14 @@ from sklearn.preprocessing import StandardScaler
 
 import classifier_training.models.linear_head as module
 from classifier_training.errors import ModelError
-from classifier_training.models.linear_head import DEFAULT_STRENGTH, HeadProblem, fit_linear_head
+from classifier_training.models.linear_head import (
+    DEFAULT_STRENGTH,
+    CurvePoint,
+    HeadProblem,
+    choose_strength,
+    fit_linear_head,
+    held_out_folds,
+)
 
 NUM_IMAGES, NUM_FEATURES, NUM_CLASSES = 90, 12, 3
 
@@ -63,9 +70,10 @@ def test_the_strength_is_that_of_least_log_loss_out_of_fold() -> None:
             found = reference.predict_log_proba(scaled[held_out])
             losses += (-found[np.arange(held_out.sum()), problem.labels[held_out]]).tolist()
         assert point.log_loss == pytest.approx(np.mean(losses), abs=2e-3)
+        assert point.standard_error == pytest.approx(np.std(losses) / NUM_IMAGES**0.5, abs=2e-3)
     best = min(head.curve, key=lambda point: point.log_loss)
-    assert head.strength == best.strength
     assert head.curve[-1].strength > best.strength > head.curve[0].strength
+    assert head.strength == choose_strength(head.curve)
     assert head.num_held_out == NUM_IMAGES
 
 
@@ -124,6 +132,27 @@ def test_where_nothing_can_be_held_out_the_strength_is_fixed(folds: NDArray[np.i
 def test_an_image_of_fold_minus_one_is_never_held_out() -> None:
     folds = np.where(np.arange(NUM_IMAGES) < 30, -1, folds_of())
     assert fit_linear_head(make_problem(folds=folds)).num_held_out == 60
+
+
+def test_a_class_that_is_in_one_fold_alone_is_never_held_out() -> None:
+    labels, folds = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 0, -1, 1])
+    assert held_out_folds(labels, folds).tolist() == [0, 1, -1, -1, -1, -1]
+
+
+def test_of_many_images_some_choose_the_strength_and_all_are_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = make_problem(folds=folds_of())
+    monkeypatch.setattr(module, "_MOST_SEARCHED", problem.features.size * NUM_CLASSES // 2)
+    head = fit_linear_head(problem)
+    assert head.num_held_out == NUM_IMAGES // 2
+    whole = fit_linear_head(make_problem(folds=folds_of()), strengths=[head.strength])
+    np.testing.assert_array_equal(head.weight, whole.weight)
+
+
+@pytest.mark.parametrize(("standard_error", "strength"), [(0.05, 1.0), (0.15, 0.1), (0.0, 1.0)])
+def test_a_stronger_penalty_is_taken_within_a_standard_error(standard_error: float, strength: float) -> None:
+    losses = {0.01: 0.9, 0.1: 0.6, 1.0: 0.5, 10.0: 0.52}
+    curve = [CurvePoint(one, loss, 0.5, standard_error) for one, loss in losses.items()]
+    assert choose_strength(curve) == strength
 
 
 def test_nothing_to_fit_is_an_error() -> None:
