@@ -13,7 +13,7 @@ from tests.helpers.cli import TINY, WarmProgram
 from classifier_training.run.folder import RunFolder
 
 
-@pytest.mark.parametrize("recipe", ["scratch", "scratch_32px"])
+@pytest.mark.parametrize("recipe", ["scratch_long", "scratch_32px"])
 def test_a_recipe_from_scratch_trains_on_growing_and_mixed_images(
     program: WarmProgram, photos: Path, tmp_path: Path, recipe: str
 ) -> None:

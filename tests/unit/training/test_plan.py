@@ -69,12 +69,9 @@ def test_what_the_user_chose_stays(photos: Path) -> None:
     assert config.trainer.precision == "bf16-mixed"
 
 
-MIXED = ["data.mixup=0.2", "data.cutmix=1", "data.mix_prob=0.5", "data.mix_off_epochs=5", "data.progressive_size=0.5"]
-
-
 @pytest.mark.parametrize(
     ("recipe", "without"),
-    [("recipe=finetune", ["model.pretrained=true"]), ("recipe=scratch", ["model.pretrained=false", *MIXED])],
+    [("recipe=finetune", ["model.pretrained=true"]), ("recipe=scratch", ["model.pretrained=false"])],
     ids=str,
 )
 def test_a_recipe_decides_what_is_decided_without_it(photos: Path, recipe: str, without: list[str]) -> None:
