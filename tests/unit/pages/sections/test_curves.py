@@ -118,3 +118,11 @@ def test_without_a_validation_no_epoch_is_the_best() -> None:
     data = make(best_epoch=None, best_score=None, metrics=Curves((0,), {"train/loss": (1.0,)}))
 
     assert lead(data) == "1 epoch done; no validation yet."
+
+
+def test_the_forecast_of_a_training_with_a_time_limit_stands_beside_what_came() -> None:
+    forecast = {"forecast": (0.82, 0.81), "forecast_low": (0.7, 0.78), "forecast_high": (0.9, 0.84)}
+    values = curves_section(make(timings=Curves((3, 4), {"seconds": (9.0, 9.0), **forecast}))).values
+    assert values["names"][-3:] == ["forecast of the best top-1", "at least", "at most"]
+    shown = ["82.0 %", "70.0 %", "90.0 %"]
+    assert [text.replace("\N{NO-BREAK SPACE}", " ") for text in values["rows"][3][2][-3:]] == shown
