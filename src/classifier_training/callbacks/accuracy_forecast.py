@@ -8,6 +8,7 @@ import lightning
 
 from classifier_training.metrics.forecast import Curve, Forecast, forecast
 from classifier_training.run.time_budget import TimeBudget
+from classifier_training.terminal.terminal import duration
 
 MONITOR = "val/top1"
 
@@ -49,6 +50,17 @@ class AccuracyForecast(lightning.Callback):
         num_images = self.val_images or _num_val_images(trainer)
         curve = Curve(tuple(self._top1), len(self._top1) + left, num_images, self.budget.probe)
         self.latest = forecast(curve)
+
+
+def forecast_from_probe(budget: TimeBudget, max_epochs: int | None, val_images: int, top1: float) -> str:
+    """What the training will reach, by the validation accuracy of the probe that it starts from; a sentence."""
+    budget.probe = top1
+    epochs = budget.epochs_left if max_epochs is None else min(budget.epochs_left, max_epochs)
+    known = forecast(Curve((), max(epochs, 1.0), val_images, top1))
+    return (
+        f"forecast: val/top1 {known} at the end, because the probe has {top1:.0%} after {duration(budget.spent)},"
+        f" about {epochs:.0f} epochs fit, and one takes about {duration(budget.costs.epoch)}"
+    )
 
 
 def _num_val_images(trainer: lightning.Trainer) -> int:

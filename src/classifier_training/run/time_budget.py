@@ -53,7 +53,7 @@ class Costs:
     @property
     def least_of_probe(self) -> float:
         """The same of a probe, which is scored twice and chosen from nothing."""
-        return self.start + self.probe + self.validation * min(3.0, 1.0 + self.final_passes) + self.final_seconds
+        return self.probe + self.validation * min(3.0, 1.0 + self.final_passes) + self.final_seconds
 
 
 class TimeBudget:

@@ -51,23 +51,28 @@ def measure_costs(plan: Plan, model: BaseClassificationModel, *, slowness: float
     rows, world_size = plan.photos.rows, plan.place.world_size
     num_val, num_test = len(rows["val"]), len(rows.get("test", ()))
     validation = math.ceil(num_val / world_size) / batch_size * _with_loaders(plan, loading, scoring)
-    passes = 1.0 + (num_test or num_val) / max(1, num_val) + _candidates(plan.config)  # on one device
-    features = len(rows["train"]) / batch_size * _with_loaders(plan, loading, scoring)
+    passes = 1.0 + (num_test or num_val) / max(1, num_val)  # on one device
+    passes += _candidates(plan.config) * scoring / _with_loaders(plan, loading, scoring)  # which are loaded once
+    probe = len(rows["train"]) / batch_size * _with_loaders(plan, loading, scoring) + 3.0 * slowness
+    begin = probe if plan.config.recipe.start_from_probe else 0.0
     num_weights = sum(weight.numel() for weight in model.parameters())
     return Costs(
         step=scale * _with_loaders(plan, loading, training),
         num_batches=plan.num_batches,
         validation=validation + 0.5,
-        start=2.0 + 0.5 * plan.loaders.count + (15.0 if world_size > 1 else 0.0),
+        start=2.0 + 0.5 * plan.loaders.count + (15.0 if world_size > 1 else 0.0) + begin,
         final_passes=passes * world_size,
-        probe=features + 3.0 * slowness,
+        probe=probe,
         final_seconds=slowness * (FINAL_SECONDS + SECONDS_PER_MILLION * num_weights / 1e6),
     )
 
 
 def _candidates(config: Config) -> int:
     """Passes over the validation images at the most to choose the final weights."""
-    return 4 + 2 * config.checkpoint.num_best_epochs if config.checkpoint.choose_final else 0
+    if not config.checkpoint.choose_final:
+        return 0
+    others = max(0, config.checkpoint.num_best_epochs - 1)  # and an average with each of them
+    return 1 + 2 * others + (4 if config.recipe.start_from_probe else 0)
 
 
 def _with_loaders(plan: Plan, loading: float, computing: float) -> float:

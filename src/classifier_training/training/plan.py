@@ -229,7 +229,7 @@ def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
     if is_probe(config):
         return rows | describe_probe(plan)
     return rows | {
-        "training": f"{_counted(config.trainer.num_epochs, 'epoch')} of {batches},"
+        "training": f"{_length(config)} of {batches},"
         f" batch size {data.batch_size}{accumulation}, {devices}, {config.trainer.precision}",
         **describe_images(data, prepared, config.trainer),
         "loading": f"{_counted(loaders.count, 'process', 'processes')}{each}: {loaders.reason}",
@@ -252,10 +252,18 @@ def _schedule(config: Config) -> str:
         first = "head only"
     if config.recipe.start_from_probe and (config.model.pretrained or config.model.weights):
         first = f"head fitted as a probe; {first}"
-    warmup = (
-        f"warm-up {_counted(config.scheduler.warmup_epochs or 0, 'epoch')}, then {describe_curve(config.scheduler)}"
-    )
-    return f"{first}; BatchNorm statistics {statistics}; {warmup}"
+    warmup = config.scheduler.warmup_epochs or 0
+    length = _counted(warmup, "epoch")
+    if config.trainer.is_ended_by_clock:
+        length = f"{warmup / config.trainer.num_epochs:.0%} of the time"
+    curve = f"warm-up {length}, then {describe_curve(config.scheduler)}"
+    return f"{first}; BatchNorm statistics {statistics}; {curve}"
+
+
+def _length(config: Config) -> str:
+    if config.trainer.is_ended_by_clock:
+        return "as many epochs as the time limit allows, each"
+    return _counted(config.trainer.num_epochs, "epoch")
 
 
 def _counted(number: float, one: str, many: str | None = None) -> str:

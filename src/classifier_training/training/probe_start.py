@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from classifier_training.callbacks.accuracy_forecast import forecast_from_probe
 from classifier_training.errors import ModelError
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import write_checkpoint
@@ -52,6 +53,9 @@ def begin_with_probe(
     write_checkpoint(content, run.probe_checkpoint)
     if record.val is not None:
         terminal.info(f"epoch 0, the probe: val/loss {record.val.log_loss:.4f}, val/top1 {record.val.top1:.4f}")
+        if plan.time is not None:
+            max_epochs, num_images = plan.config.trainer.max_epochs, len(plan.photos.rows["val"])
+            terminal.info(forecast_from_probe(plan.time, max_epochs, num_images, record.val.top1))
 
 
 def why_no_probe(plan: Plan, model: BaseClassificationModel) -> str | None:

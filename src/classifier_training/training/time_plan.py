@@ -7,15 +7,14 @@ import time
 from dataclasses import replace
 
 from classifier_training.config.schema import Config, RecipeConfig
-from classifier_training.errors import ConfigError, ModelError
-from classifier_training.metrics.forecast import Curve, forecast
+from classifier_training.errors import ConfigError
 from classifier_training.models.base import BaseClassificationModel
-from classifier_training.models.head_features import linear_classifier
 from classifier_training.run.processes import is_main_process
 from classifier_training.run.time_budget import TimeBudget
 from classifier_training.terminal.terminal import Terminal, duration
 from classifier_training.training.costs import measure_costs
 from classifier_training.training.plan import Plan
+from classifier_training.training.probe_start import why_no_probe
 
 
 def plan_time(
@@ -45,23 +44,12 @@ def plan_time(
         shared = budget.spent / max(time.process_time(), 1e-3)  # of its CPU, this process has had a part
         budget.costs = measure_costs(plan, model, slowness=min(3.0, max(1.0, shared)))
         if budget.left < budget.costs.least:
-            may_probe = is_new and plan.place.world_size == 1 and why_no_probe_instead(plan, model) is None
-            _check_least(plan, budget, may_probe=may_probe)
+            is_open = is_new and plan.config.recipe.name in {"auto", "finetune"} and plan.place.world_size == 1
+            _check_least(plan, budget, may_probe=is_open and why_no_probe(plan, model) is None)
             terminal.warn(_too_short(plan, budget) + ": the probe is fitted instead, recipe=probe")
             return None
         terminal.pairs(f"time limit {duration(limit)}", describe_time(budget, plan.config))
     return replace(plan, time=budget)
-
-
-def why_no_probe_instead(plan: Plan, model: BaseClassificationModel) -> str | None:
-    """Why a training cannot become the probe of its weights; None: it can."""
-    if plan.config.recipe.name not in {"auto", "finetune"} or not plan.weights:
-        return "the recipe is another one, or there are no pretrained weights"
-    try:
-        classifier = linear_classifier(model.backbone, model.preprocessing.image_size, plan.config.model.name)
-    except ModelError as error:
-        return str(error)
-    return None if classifier.bias is not None else "its head has no bias"
 
 
 def as_new_probe(config: Config) -> Config:
@@ -83,17 +71,6 @@ def describe_time(budget: TimeBudget, config: Config) -> dict[str, str]:
         "kept for the end": f"about {duration(costs.reserve)}: final scores, export and report",
         "forecast": "none yet; it comes with the first epoch, or with a probe before that",
     }
-
-
-def forecast_from_probe(budget: TimeBudget, max_epochs: int | None, val_images: int, top1: float) -> str:
-    """What the training will reach, by the validation accuracy of the probe that it starts from; a sentence."""
-    budget.probe = top1
-    epochs = budget.epochs_left if max_epochs is None else min(budget.epochs_left, max_epochs)
-    known = forecast(Curve((), max(epochs, 1.0), val_images, top1))
-    return (
-        f"forecast: val/top1 {known} at the end, because the probe has {top1:.0%} after {duration(budget.spent)},"
-        f" about {epochs:.0f} epochs fit, and one takes about {duration(budget.costs.epoch)}"
-    )
 
 
 def _too_short(plan: Plan, budget: TimeBudget) -> str:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
 from tests.helpers.clock import Clock, Ticking
 from tests.helpers.training import LIGHTNING_NOTICES, make_loader, make_model, make_trainer
 
-from classifier_training.callbacks.accuracy_forecast import AccuracyForecast
+from classifier_training.callbacks.accuracy_forecast import AccuracyForecast, forecast_from_probe
 from classifier_training.callbacks.progress import TrainingProgress
 from classifier_training.callbacks.throughput import Throughput
 from classifier_training.callbacks.time_limit import TimeLimit
@@ -37,3 +38,17 @@ def test_each_epoch_has_a_forecast_on_its_line_and_in_the_timings(tmp_path: Path
     first, last = (float(row["forecast_high"]) - float(row["forecast_low"]) for row in (rows[0], rows[-1]))
     assert last < first
     assert float(rows[-1]["forecast"]) < max(forecast.state_dict()["top1"]) + 0.05  # nothing is left to come
+
+
+def test_before_the_first_epoch_the_probe_tells_what_is_to_be_expected() -> None:
+    clock = Clock()
+    budget = TimeBudget(600.0, 0.0, clock, Costs(step=1.0, num_batches=20, validation=1.0))
+    clock.seconds = 40.0
+    line = forecast_from_probe(budget, None, 400, 0.85)
+    assert re.fullmatch(
+        r"forecast: val/top1 about \d+% \(\d+% to \d+%\) at the end, because the probe has 85% after 40 s, about 27"
+        r" epochs fit, and one takes about 21 s",
+        line,
+    )
+    assert budget.state()["probe"] == 0.85
+    assert "about 3 epochs fit" in forecast_from_probe(budget, 3, 400, 0.85)
