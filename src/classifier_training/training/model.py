@@ -12,6 +12,7 @@ from classifier_training.models.batch_of_one import batch_of_one
 from classifier_training.models.grad_checkpointing import check_grad_checkpointing
 from classifier_training.models.head_features import linear_classifier
 from classifier_training.models.probe_model import ProbeModel
+from classifier_training.models.parameter_groups import layer_depths
 from classifier_training.models.settings import ModelSettings
 from classifier_training.models.weights import load_starting_weights
 from classifier_training.terminal.terminal import Terminal
@@ -35,6 +36,8 @@ def build_model(plan: Plan, terminal: Terminal) -> BaseClassificationModel:
         class_counts=counts if config.data.balance == "logit_adjustment" else None,
         class_weights=data.class_weights() if config.data.balance == "loss_weights" else None,
     )
+    if config.optimizer.layer_decay is not None:
+        layer_depths(model.backbone)  # refuses a backbone of one layer
     if config.model.grad_checkpointing:
         check_grad_checkpointing(model.backbone, config.model.name)
     if is_probe(config):

@@ -46,7 +46,6 @@ def build_trainer(
         precision=settings.precision,  # type: ignore[arg-type]  # "auto" has been decided
         max_epochs=settings.num_epochs,
         accumulate_grad_batches=settings.accumulate_grad_batches,
-        # clipping by units is a callback
         gradient_clip_val=None if settings.gradient_clip_algorithm == "agc" else settings.gradient_clip_val,
         gradient_clip_algorithm="value" if settings.gradient_clip_algorithm == "value" else None,
         deterministic="warn" if settings.deterministic else False,
