@@ -11,8 +11,8 @@ from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.batch_of_one import batch_of_one
 from classifier_training.models.grad_checkpointing import check_grad_checkpointing
 from classifier_training.models.head_features import linear_classifier
-from classifier_training.models.probe_model import ProbeModel
 from classifier_training.models.parameter_groups import layer_depths
+from classifier_training.models.probe_model import ProbeModel
 from classifier_training.models.settings import ModelSettings
 from classifier_training.models.weights import load_starting_weights
 from classifier_training.terminal.terminal import Terminal
