@@ -18,13 +18,13 @@ SPLIT_SEED = 0
 DEMO_SETTINGS = (
     "model.name=resnet10t",
     "model.pretrained=false",
-    "data.image_size=32",
+    "data.image_size=16",  # twice the size of the digits
     "data.crop_pct=1.0",
     "data.batch_size=64",
     "data.hflip=0",  # a mirrored digit is a different digit, or not a digit
     "data.train_scale=[0.7,1.0]",
     "optimizer.lr=3e-3",
-    "trainer.max_epochs=8",
+    "trainer.max_epochs=4",
 )
 """Small images, small backbone, from scratch: minutes on two processors."""
 
