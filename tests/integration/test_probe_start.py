@@ -87,6 +87,14 @@ def test_two_devices_start_from_the_same_probe(program: WarmProgram, trained: Tr
     assert "probe" in {one["name"] for one in results["choice"]["candidates"]}
 
 
+def test_a_probe_does_not_start_from_a_probe(program: WarmProgram) -> None:
+    words = ("recipe.name=probe", "recipe.start_from_probe=true", "run.name=nothing")
+    finished = program("train", "shapes", *words)
+    assert finished.code == 2, finished
+    assert "recipe=probe ends with the probe; recipe=finetune starts from it" in " ".join(finished.err.split())
+    assert not (program.folder / "runs" / "nothing").exists()
+
+
 def test_without_weights_the_head_starts_from_zero_and_that_is_said(program: WarmProgram) -> None:
     words = ("model.pretrained=false", "trainer.max_epochs=1", "run.name=no-weights")
     finished = program("train", "shapes", *WORDS, *words)

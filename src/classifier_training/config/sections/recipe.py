@@ -26,6 +26,6 @@ class RecipeConfig(Section):
     )
 
     def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        """A start from the probe of a recipe that is one, or that has no features to fit it to."""
-        if self.start_from_probe and self.name in {"probe", "scratch"}:
-            yield ("start_from_probe", "name"), "a training that starts from a probe is recipe=finetune"
+        """A start from the probe of a recipe that is one."""
+        if self.start_from_probe and self.name == "probe":
+            yield ("start_from_probe", "name"), "recipe=probe ends with the probe; recipe=finetune starts from it"
