@@ -120,10 +120,7 @@ class BaseClassificationModel(lightning.LightningModule):
     def training_step(self, batch: ClassificationBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         targets = self.task.encode_targets(batch["labels"])
-        logits = self(batch["images"])
-        loss = cast("Tensor", self.loss(logits, targets))
-        if self.distillation is not None:
-            loss = self.distillation.add_to(loss, logits, batch["images"])
+        loss = self._loss_of(batch["images"], targets)
         self._step_losses.append((loss.detach(), len(targets)))
         if self._grad_scaler is None:
             self._count_losses()
@@ -131,7 +128,7 @@ class BaseClassificationModel(lightning.LightningModule):
             return loss
         if self._sharpness is not None:
             self._seed_step(batch_idx)  # for the second pass
-            loss = self._sharpness.uphill_loss(self.backbone, loss, lambda: self.loss(self(batch["images"]), targets))
+            loss = self._sharpness.uphill_loss(self.backbone, loss, lambda: self._loss_of(batch["images"], targets))
         # Lightning divides the gradients of every optimizer step by the full number of batches
         full, real = self._trainer.accumulate_grad_batches, num_accumulated(self._trainer, batch_idx)
         return loss if real == full else loss * (full / real)
@@ -280,6 +277,11 @@ class BaseClassificationModel(lightning.LightningModule):
             self._check_training(max_epochs)
         scheduler = build_scheduler(optimizer, settings.scheduler, total_steps=total_steps, max_epochs=max_epochs)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
+        logits = self(images)
+        loss = cast("Tensor", self.loss(logits, targets))
+        return loss if self.distillation is None else self.distillation.add_to(loss, logits, images)
 
     def _seed_step(self, batch_idx: int) -> None:
         seed_device(self.device, mix_seed(self.settings.seed, self.current_epoch, batch_idx, self.global_rank))

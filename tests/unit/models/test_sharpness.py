@@ -3,17 +3,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import pytest
 import torch
 from tests.helpers.training import LIGHTNING_NOTICES, assert_same, make_loader, make_model, make_trainer, snapshot
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from classifier_training.config.schema import OptimizerConfig
 from classifier_training.errors import ConfigError
 from classifier_training.models.base import BaseClassificationModel
+from classifier_training.models.distillation import Distillation
 from classifier_training.models.optim import check_optimizer
 
 pytestmark = LIGHTNING_NOTICES
@@ -97,6 +99,19 @@ def test_a_frozen_backbone_is_not_moved(tmp_path: Path) -> None:
         "backbone.fc.weight",
         "backbone.fc.bias",
     }
+
+
+def test_a_teacher_counts_uphill_too(tmp_path: Path) -> None:
+    """With its whole weight the labels do not matter, in neither of the passes."""
+
+    def trained(shift: int) -> dict[str, Tensor]:
+        model, teacher = sgd_model(), make_model(seed=5)
+        model.distillation = Distillation(teacher, model.classes, model.preprocessing, weight=1.0)
+        batches = [{**batch, "labels": (batch["labels"] + shift) % 4} for batch in make_loader(2)]
+        make_trainer(tmp_path).fit(model, DataLoader(cast("Any", batches), batch_size=None), make_loader(1))
+        return snapshot(model.backbone)
+
+    assert_same(trained(0), trained(1))
 
 
 def test_infinite_gradients_of_half_precision_are_refused() -> None:
