@@ -25,6 +25,7 @@ from classifier_training.data.loading.failures import explain_loader_failures
 from classifier_training.errors import (
     BatchMemoryError,
     DivergedError,
+    OutOfMemoryError,
     RunError,
     TrainingStopped,
     explain_out_of_memory,
@@ -235,7 +236,10 @@ def _attempt(
                 best, num_epochs = start.best, start.epoch
             else:
                 if start.checkpoint is None:
-                    begin_with_probe(run, plan, model, group, terminal, trainer.strategy.root_device)
+                    # of several processes the others would go on with the batches that the first one gives up
+                    kind = BatchMemoryError if plan.place.world_size == 1 else OutOfMemoryError
+                    with explain_out_of_memory("computing the features of the probe", advice_on_memory(plan), kind):
+                        begin_with_probe(run, plan, model, group, terminal, trainer.strategy.root_device)
                 _fit(trainer, model, run, plan, start.checkpoint, terminal)
                 requests.raise_if_received()
                 best, num_epochs = _best(trainer, run, plan, terminal), trainer.current_epoch
