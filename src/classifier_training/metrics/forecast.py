@@ -122,8 +122,9 @@ class ForecastModel:
         middle = row.start + max(0.0, float(row.rise_features @ self._rise))
         half = self._width * _spread_of(row, self._spread)
         best = max(curve.top1, default=0.0)
-        value, low, high = (max(best, _share(middle + shift * half)) for shift in (0.0, -1.0, 1.0))
-        return Forecast(value, low, high)
+        reached = best if curve.top1 or curve.probe is None else curve.probe  # which a few images do not make certain
+        low, value, high = (_share(middle + shift * half) for shift in (-1.0, 0.0, 1.0))
+        return Forecast(max(reached, value), max(best, low), max(reached, high))
 
 
 class _Row(NamedTuple):

@@ -29,6 +29,13 @@ def test_without_a_probe_and_an_epoch_nothing_is_known() -> None:
     assert forecast(Curve((), 10, 100, probe=0.85)) is not None
 
 
+def test_a_probe_that_is_always_right_is_expected_to_stay_so() -> None:
+    found = forecast(Curve((), 10, 9, probe=1.0))
+    assert found is not None
+    assert (found.value, found.high) == (1, 1)
+    assert found.low < 0.9  # by nine images nothing is certain
+
+
 def test_a_forecast_is_never_below_what_is_reached_and_narrows_to_it() -> None:
     top1 = (0.7, 0.8, 0.83, 0.86, 0.85, 0.86, 0.87, 0.87)
     widths = []
