@@ -26,7 +26,7 @@ from classifier_training.models.device import resolve_accelerator
 from classifier_training.models.grad_cam import cam_function
 from classifier_training.models.precision import Precision, arithmetic
 from classifier_training.results.final_choice import weights_name
-from classifier_training.results.scored_pass import ScoredPass
+from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.run.freed_memory import keep_freed_memory
 from classifier_training.types import (
     NUM_VIEWS,
@@ -63,17 +63,7 @@ def score_checkpoint(
     preprocessing = with_limit(model.preprocessing, config, max_pixels)
     images = choose(model.classes, preprocessing.decoding)
     loader = scoring_loader(images.records or (), images.labels, preprocessing, config, tta)
-    scored = model if tta == "none" else _MeanOverViews(model, NUM_VIEWS[tta])
-    with explain_loader_failures():
-        scores, predictions = score_model(
-            scored,
-            loader,
-            len(model.classes),
-            device=device,
-            preprocessing=preprocessing,
-            named=(str(path), images.files),
-            progress=None if progress is None else lambda done: progress(done, len(images.files)),
-        )
+    scores, predictions = _score_loader(model, loader, str(path), images, preprocessing, device, tta, progress)
     cam = cam_function(model, images.records or (), predictions, device, decoding=preprocessing.decoding)
     checkpoint = read_checkpoint(path)
     return ScoredPass(
@@ -90,6 +80,29 @@ def score_checkpoint(
         tta=tta,
         weights=weights_name(checkpoint),
     )
+
+
+def _score_loader(
+    model: BaseClassificationModel,
+    loader: Iterable[ClassificationBatch],
+    name: str,
+    images: LabelledImages,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    tta: TestTimeAugmentation,
+    progress: Progress | None,
+) -> tuple[Scores, Predictions]:
+    """The scores of a loader with all views of each image."""
+    with explain_loader_failures():
+        return score_model(
+            model if tta == "none" else _MeanOverViews(model, NUM_VIEWS[tta]),
+            loader,
+            len(model.classes),
+            device=device,
+            preprocessing=preprocessing,
+            named=(name, images.files),
+            progress=None if progress is None else lambda done: progress(done, len(images.files)),
+        )
 
 
 def scoring_loader(
