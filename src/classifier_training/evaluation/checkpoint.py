@@ -21,6 +21,7 @@ from classifier_training.evaluation.photos import Chooser, with_limit
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import Predictions, Scores, check_finite
+from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import load_model, read_checkpoint
 from classifier_training.models.device import resolve_accelerator
 from classifier_training.models.grad_cam import cam_function
@@ -50,9 +51,8 @@ def score_checkpoint(
 ) -> ScoredPass:
     """Scores the weights of a checkpoint on the images that ``choose`` gives once the classes are known.
 
-    In exact float32, as the deployed file answers, whatever the precision of the training. The device is as configured
-    where it is None, and images of more than ``max_pixels``, or than the model was trained with, are refused.
-    ``progress`` may raise to stop.
+    In exact float32, as the deployed file answers. The device is as configured where it is None, and images of more
+    than ``max_pixels``, or than the model was trained with, are refused. ``progress`` may raise to stop.
 
     Raises:
         CheckpointError: It cannot be used, or its logits are not finite numbers.
@@ -62,8 +62,7 @@ def score_checkpoint(
     model = load_model(path)
     preprocessing = with_limit(model.preprocessing, config, max_pixels)
     images = choose(model.classes, preprocessing.decoding)
-    loader = scoring_loader(images.records or (), images.labels, preprocessing, config, tta)
-    scores, predictions = _score_loader(model, loader, str(path), images, preprocessing, device, tta, progress)
+    scores, predictions = _score_images(model, images, path, config, preprocessing, device, tta, progress)
     cam = cam_function(model, images.records or (), predictions, device, decoding=preprocessing.decoding)
     checkpoint = read_checkpoint(path)
     return ScoredPass(
@@ -82,25 +81,24 @@ def score_checkpoint(
     )
 
 
-def _score_loader(
+def _score_images(
     model: BaseClassificationModel,
-    loader: Iterable[ClassificationBatch],
-    name: str,
     images: LabelledImages,
+    path: Path,
+    config: Config,
     preprocessing: Preprocessing,
     device: torch.device,
     tta: TestTimeAugmentation,
     progress: Progress | None,
 ) -> tuple[Scores, Predictions]:
-    """The scores of a loader with all views of each image."""
     with explain_loader_failures():
         return score_model(
             model if tta == "none" else _MeanOverViews(model, NUM_VIEWS[tta]),
-            loader,
+            scoring_loader(images.records or (), images.labels, preprocessing, config, tta),
             len(model.classes),
             device=device,
             preprocessing=preprocessing,
-            named=(name, images.files),
+            named=(str(path), images.files),
             progress=None if progress is None else lambda done: progress(done, len(images.files)),
         )
 
