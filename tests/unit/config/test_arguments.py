@@ -136,7 +136,10 @@ def test_a_preset_of_a_mapping_must_exist(value: Any) -> None:
         ("model/x=resnet50", "no such setting"),
         ("model=../model/resnet50", "no such preset"),
         ("model=null", "no such preset"),
-        ("recipe=fintune", "no such preset (nearest: finetune); presets: auto, finetune, probe, scratch"),
+        (
+            "recipe=fintune",
+            "no such preset (nearest: finetune); presets: auto, finetune, probe, scratch, scratch_32px, scratch_long",
+        ),
         ("recipy=scratch", "no such setting; did you mean recipe?"),
         ("data._target_=os.system", "no such setting"),
     ],
