@@ -83,16 +83,21 @@ def start_from_probe(
         return "fitted"
 
     group.share("probe", fit)
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.broadcast_object_list(found)
-    probe = found[0]
-    assert probe is not None  # noqa: S101 - the first process has it
+    probe = _of_first_process(found)
     install_head(model, probe.head)
     if isinstance(model, ProbeModel):
         model.fitted_loss = probe.head.log_loss
     if is_main_process():
         terminal.info(describe_fit(probe.record))
     return probe.record
+
+
+def _of_first_process(found: list[Probe | None]) -> Probe:
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.broadcast_object_list(found)
+    probe = found[0]
+    assert probe is not None  # noqa: S101 - the first process has it
+    return probe
 
 
 def fit_probe(
@@ -131,7 +136,11 @@ def fit_probe(
     if with_val:
         features = split_features(plan, model, terminal, device, "val", views[0], check_stop=check_stop)
         val = score_head(head, features, plan.photos.labels("val"))
-    record = ProbeRecord(
+    return Probe(head, _record(head, parts, val, time.monotonic() - started))
+
+
+def _record(head: LinearHead, parts: list[NDArray[np.float32]], val: ProbeScores | None, seconds: float) -> ProbeRecord:
+    return ProbeRecord(
         strength=head.strength,
         train_log_loss=head.log_loss,
         num_images=len(parts[0]),
@@ -140,9 +149,8 @@ def fit_probe(
         num_held_out=head.num_held_out,
         curve=tuple(ProbeCurvePoint(one.strength, one.log_loss, one.top1, one.standard_error) for one in head.curve),
         val=val,
-        seconds=round(time.monotonic() - started, 1),
+        seconds=round(seconds, 1),
     )
-    return Probe(head, record)
 
 
 def split_features(
