@@ -73,7 +73,7 @@ def test_a_resumed_run_goes_on_in_the_same_one_without_a_step_twice(
     run: RunFolder, place: tuple[str, TrackingConfig]
 ) -> None:
     uri, settings = place
-    with opened(run, settings) as trackers:
+    with opened(run, settings, trainer={"max_epochs": 20}) as trackers:
         log_epochs(trackers, 0, 1)
     assert stored(uri)[1].info.status == "KILLED"
     with opened(run, settings, trainer={"max_epochs": 30}) as trackers:

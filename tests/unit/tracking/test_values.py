@@ -13,7 +13,7 @@ def test_every_setting_has_its_dotted_name() -> None:
     settings = tracked_settings(config.model_dump(mode="json"))
     assert settings["seed"] == 0
     assert settings["optimizer.lr"] == 0.02
-    assert settings["model.pretrained"] is False
+    assert settings["model.channels_last"] is True
     assert settings["model.weights"] == "null"
     assert settings["data.train_scale"] == "[0.35, 1.0]"
     assert not [name for name in settings if name.count(".") > 1]

@@ -54,7 +54,7 @@ def test_a_decided_plan_decides_the_same_again(photos: Path) -> None:
 @pytest.mark.parametrize(("epochs", "frozen"), [(1, 0), (2, 1), (4, 1), (20, 5)])
 @pytest.mark.parametrize("source", ["model.pretrained=true", "model.weights=w.safetensors"])
 def test_weights_that_are_started_from_are_treated_gently(photos: Path, source: str, epochs: int, frozen: int) -> None:
-    config = plan_of(photos, source, f"trainer.max_epochs={epochs}").config
+    config = plan_of(photos, source, "recipe.name=finetune", f"trainer.max_epochs={epochs}").config
     assert (config.model.freeze_epochs, config.model.freeze_norm_stats) == (frozen, True)
     assert config.optimizer.backbone_lr_scale == 0.1
 
@@ -74,9 +74,8 @@ def test_what_the_user_chose_stays(photos: Path) -> None:
     [("recipe=finetune", ["model.pretrained=true"]), ("recipe=scratch", ["model.pretrained=false"])],
     ids=str,
 )
-def test_a_recipe_decides_what_is_decided_without_it(photos: Path, recipe: str, without: list[str]) -> None:
-    name = recipe.replace("recipe=", "recipe.name=")
-    assert plan_of(photos, recipe).config == plan_of(photos, name, *without).config
+def test_a_recipe_is_what_is_chosen_without_it(photos: Path, recipe: str, without: list[str]) -> None:
+    assert plan_of(photos, recipe).config == plan_of(photos, *without).config
 
 
 def test_without_weights_to_be_had_a_training_from_scratch_is_pinned_and_warned_of(
@@ -168,7 +167,7 @@ def test_half_precision_that_a_cpu_has_not_is_refused(photos: Path) -> None:
 
 
 def test_the_plan_is_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    describe_plan(plan_of(photos, "optimizer.lr=0.002", "data.batch_size=7"), Terminal())
+    describe_plan(plan_of(photos, "recipe.name=finetune", "optimizer.lr=0.002", "data.batch_size=7"), Terminal())
     shown = capsys.readouterr().out
     assert f"photos: {photos}" in shown
     source = "test_resnet, from timm/test_resnet.r160_in1k of the hub's cache (licence apache-2.0)"
