@@ -42,7 +42,7 @@ class TestSettings:
         ("settings", "lines"),
         [
             (["data.batchsize=3"], ["data.batchsize=3 (command line): no such setting; did you mean data.batch_size?"]),
-            (["optimizer.lr=fast"], ["optimizer.lr=fast (command line): must be a number, above 0"]),
+            (["optimizer.lr=fast"], ["optimizer.lr=fast (command line): must be a number, above 0, or find"]),
             (
                 ["trainer.max_epochs=0"],
                 ["trainer.max_epochs=0 (command line): must be a whole number, at least 1, or null"],
@@ -53,7 +53,7 @@ class TestSettings:
                 [
                     "ema.dekay=0.9 (command line): no such setting; did you mean ema.decay?",
                     "data.batch_size=many (command line): must be a whole number, at least 1",
-                    "optimizer.lr=-1 (command line): must be a number, above 0",
+                    "optimizer.lr=-1 (command line): must be a number, above 0, or find",
                 ],
             ),
         ],

@@ -14,7 +14,9 @@ from tests.helpers.run_folders import HOSTILE_FILES, HOSTILE_NAMES, RunMaker
 from classifier_training.pages.read.run_data import read_run
 from classifier_training.pages.report import render_report
 
-ORDER = ["verdict", "curves", "confusion", "classes", "calibration", "coverage", "pictures", "photos", "repeat"]
+ORDER = [
+    *("verdict", "curves", "weights", "confusion", "classes", "calibration", "coverage", "pictures", "photos", "repeat")
+]
 MAKERS = {
     "finished": RunMaker(3, num_images=30),
     "two classes": RunMaker(2, num_images=20),
@@ -112,7 +114,7 @@ def test_an_evaluation_has_no_section_of_a_training(tmp_path: Path) -> None:
     page = read_markup(render_report(read_run(folder.root)))
 
     assert [one.attributes["id"] for one in page.all("section")] == [
-        key for key in ORDER if key not in {"curves", "photos"}
+        key for key in ORDER if key not in {"curves", "photos", "weights"}
     ]
 
 
@@ -127,7 +129,7 @@ def test_a_run_of_which_nothing_is_known_says_so_in_every_section() -> None:
     page = read_markup(render_report(dataclasses.replace(empty, max_epochs=None, seconds=None)))
 
     reasons = [one.text for one in page.all("p", "empty")]
-    assert len(reasons) == 7
+    assert len(reasons) == 8
     assert all(reasons)
 
 

@@ -12,7 +12,7 @@ from classifier_training.pages.compare.compared_runs import compared_runs
 from classifier_training.pages.read.run_data import RunData, read_run
 
 GOOD = RunMaker(3, seed=1, skill=4.0, settings={"model.name": "resnet50", "optimizer.lr": 0.01})
-BAD = RunMaker(3, seed=2, skill=0.5, num_epochs=5)
+BAD = RunMaker(3, seed=2, skill=0.5, num_epochs=5, settings={"model.name": "resnet18", "optimizer.lr": 0.001})
 
 
 def read(folder: Path, **makers: RunMaker) -> list[RunData]:
