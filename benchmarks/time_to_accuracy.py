@@ -110,9 +110,9 @@ def peer(name: str) -> Contender:
 
 CONTENDERS = {
     "probe": ours(MODEL, "recipe=probe"),
-    "finetune, 3 minutes": ours(MODEL, "recipe=finetune", "trainer.time_limit=3m"),
+    "finetune 3 minutes": ours(MODEL, "recipe=finetune", "trainer.time_limit=3m"),
     "finetune": ours(MODEL, "recipe=finetune"),
-    "finetune, Lite2": ours("model=tf_efficientnet_lite2", "recipe=finetune"),
+    "finetune Lite2": ours("model=tf_efficientnet_lite2", "recipe=finetune"),
     "no setting at all": ours(),
     "fastai": peer("fastai"),
     "timm": peer("timm"),
@@ -229,7 +229,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     for seed in map(int, given.seeds.split(",")):
         for name in given.only.split(","):
-            path = given.out / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}.json"
+            path = given.out / f"{name.replace(' ', '-')}-{seed}.json"
             if (
                 path.is_file()
                 or (name == "timm" and not setup.timm_train)
