@@ -124,15 +124,15 @@ class FeatureTable:
 
         values = np.ascontiguousarray(values, np.float32)
         with FileLock(self.folder / _LOCK_FILE, timeout=_LOCK_SECONDS):
-            entries = self._entries()
-            if len(entries) + len(values) > self._num_rows:
+            count = self._num_entries()
+            if count + len(values) > self._num_rows:
                 return False
             added = np.zeros(len(values), _ENTRY)
             added["digest"] = digests
             added["check"] = np.frombuffer(b"".join(map(_check, values)), np.uint8).reshape(-1, _CHECK_BYTES)
             to_values = WritableFile(self.folder / VALUES_FILE)
-            to_values.write_at(len(entries) * 4 * self.num_features, values.data.cast("B"))
-            WritableFile(self.folder / DIGESTS_FILE).write_at(len(entries) * _ENTRY.itemsize, added.tobytes())
+            to_values.write_at(count * 4 * self.num_features, values.data.cast("B"))
+            WritableFile(self.folder / DIGESTS_FILE).write_at(count * _ENTRY.itemsize, added.tobytes())
         return True
 
     def bound(self) -> None:
@@ -142,9 +142,11 @@ class FeatureTable:
 
     def _entries(self) -> NDArray[np.void]:
         """The whole entries of ``digests.bin``; what a killed process began to write there is overwritten."""
-        path = self.folder / DIGESTS_FILE
-        count = path.stat().st_size // _ENTRY.itemsize
-        return np.fromfile(path, _ENTRY, count) if count else np.zeros(0, _ENTRY)
+        count = self._num_entries()
+        return np.fromfile(self.folder / DIGESTS_FILE, _ENTRY, count) if count else np.zeros(0, _ENTRY)
+
+    def _num_entries(self) -> int:
+        return (self.folder / DIGESTS_FILE).stat().st_size // _ENTRY.itemsize
 
 
 def _check(values: NDArray[np.float32]) -> bytes:
