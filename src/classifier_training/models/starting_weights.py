@@ -89,8 +89,7 @@ def find_weights(
     if pretrained is True and not found:
         raise ModelError(
             f"{wanted_by}: there are no pretrained weights of {name}: {found.reason};{_package_hint(name)} go online"
-            " once (HF_HUB_OFFLINE unset), or give a file with model.weights=FILE, or train from scratch with"
-            " model.pretrained=false"
+            f" once (HF_HUB_OFFLINE unset), or {_instead_of(wanted_by)}"
         )
     return found
 
@@ -139,6 +138,14 @@ def _from_hub(name: str, *, ask_network: bool) -> StartingWeights:
         return StartingWeights("missing", "", f"{missing}; the hub: {error}")
     label = file.filename if "://" in file.repo else file.repo
     return StartingWeights("hub", label, f"by download from {constants.ENDPOINT}", None, config.license, file)
+
+
+def _instead_of(wanted_by: str) -> str:
+    """What to do without pretrained weights, by the setting that wants them."""
+    if wanted_by.startswith("distill."):
+        return "give a run or a checkpoint as distill.teacher"
+    scratch = "recipe=scratch" if wanted_by.startswith("recipe=") else "model.pretrained=false"
+    return f"give a file with model.weights=FILE, or train from scratch with {scratch}"
 
 
 def _package_hint(name: str) -> str:

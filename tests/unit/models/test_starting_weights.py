@@ -198,3 +198,10 @@ def test_a_recipe_that_needs_weights_is_named(hub: Hub) -> None:
     hub.mode = "missing"
     with pytest.raises(ModelError, match=r"^recipe=finetune: there are no pretrained weights of test_resnet"):
         find(pretrained=True, wanted_by="recipe=finetune")
+
+
+def test_a_teacher_without_weights_is_no_reason_to_train_from_scratch() -> None:
+    with pytest.raises(
+        ModelError, match=r"^distill\.teacher=\S+: .*, or give a run or a checkpoint as distill\.teacher$"
+    ):
+        find(pretrained=True, wanted_by=f"distill.teacher={BACKBONE}")

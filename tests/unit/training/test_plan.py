@@ -102,10 +102,20 @@ def test_weights_that_are_found_are_pinned(photos: Path, weights: Path) -> None:
     assert plan.weights.path == weights
 
 
-@pytest.mark.parametrize("wanted", ["model.pretrained=true", "recipe=finetune", "recipe=probe"])
-def test_weights_that_are_asked_for_must_be_there(photos: Path, weights: Path, wanted: str) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "instead"),
+    [
+        ("model.pretrained=true", "model.pretrained=false"),
+        ("recipe=finetune", "recipe=scratch"),
+        ("recipe=probe", "recipe=scratch"),
+    ],
+)
+def test_weights_that_are_asked_for_must_be_there(photos: Path, weights: Path, wanted: str, instead: str) -> None:
     weights.unlink()
-    with pytest.raises(ModelError, match=rf"^{wanted}: there are no pretrained weights of test_resnet: .*=FILE"):
+    reason = (
+        rf"^{wanted}: there are no pretrained weights of test_resnet: .*=FILE, or train from scratch with {instead}$"
+    )
+    with pytest.raises(ModelError, match=reason):
         plan_of(photos, wanted)
 
 
