@@ -82,6 +82,15 @@ def test_one_that_is_killed_in_a_fold_is_resumed_to_the_same_bits(
         assert (tmp_path / "runs" / "cv" / name).read_bytes() == (whole / name).read_bytes(), name
 
 
+def test_one_that_is_stopped_says_how_all_of_it_goes_on(program: WarmProgram, shapes: Path, tmp_path: Path) -> None:
+    stopped = program.signalled(signal.SIGTERM, "fold-1/checkpoints", "train", shapes, *SETTINGS, folder=tmp_path)
+    assert stopped.code == 0, stopped
+    assert stopped.out.splitlines()[-1] == (
+        "the cross-validation is not finished; go on with it, that run included:"
+        " classifier-training train --resume runs/cv"
+    )
+
+
 @pytest.mark.parametrize(
     ("settings", "line"),
     [

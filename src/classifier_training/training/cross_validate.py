@@ -15,7 +15,7 @@ from classifier_training.config import load_config, to_yaml
 from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike, Overrides
 from classifier_training.config.schema import Config
-from classifier_training.errors import ConfigError, RunError, UserError
+from classifier_training.errors import ConfigError, RunError, TrainingStopped, UserError
 from classifier_training.evaluation.out_of_fold import out_of_fold, summarise_folds, write_out_of_fold
 from classifier_training.files.atomic import write_text
 from classifier_training.metrics.intervals import ScoreIntervals
@@ -92,8 +92,13 @@ def cross_validate(
         return None
     folder, settings = _open(resume, given) if resume else _create(given, None if config is None else Path(config))
     terminal.info(f"cross-validation of {settings.data.folds} folds: {folder.root}")
-    results = _train_folds(folder, settings, given if resume else read_overrides(), terminal)
-    final = _train_one(folder, "all", settings, read_overrides(), quiet=quiet) if settings.data.refit else None
+    try:
+        results = _train_folds(folder, settings, given if resume else read_overrides(), terminal)
+        final = _train_one(folder, "all", settings, read_overrides(), quiet=quiet) if settings.data.refit else None
+    except (KeyboardInterrupt, TrainingStopped):
+        again = f"classifier-training train --resume {folder.root}"
+        terminal.result(f"the cross-validation is not finished; go on with it, that run included: {again}")
+        raise
     return _finish(folder, results, final, settings, terminal)
 
 
