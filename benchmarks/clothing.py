@@ -16,7 +16,7 @@ from classifier_training import train
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 TARGET_TOP1, TARGET_MINUTES = 0.80, 15.0
-SETTINGS = ["model=tf_efficientnet_lite0", "trainer.max_epochs=12"]
+SETTINGS = ["model=tf_efficientnet_lite0"]
 
 
 def main() -> None:
