@@ -36,6 +36,13 @@ class Candidate:
     difference: Number
     standard_error: Number | None = None
 
+    def describe_difference(self) -> str:
+        """How much higher the loss is than that of the chosen weights, with its standard error; empty for these."""
+        if self.difference == 0:
+            return ""
+        error = "" if self.standard_error is None else f" ± {self.standard_error:.4f}"
+        return f"+{self.difference:.4f}{error}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalChoice:

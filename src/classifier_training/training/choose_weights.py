@@ -89,17 +89,12 @@ def remove_candidates(run: RunFolder, plan: Plan, choice: FinalChoice | None) ->
 
 def show_choice(terminal: Terminal, choice: FinalChoice) -> None:
     """Lists the candidates, and which was chosen."""
-    rows = [[one.name, f"{one.loss:.4f}", f"{one.top1:.2%}", _difference(one)] for one in choice.candidates]
+    rows = [[one.name, f"{one.loss:.4f}", f"{one.top1:.2%}", one.describe_difference()] for one in choice.candidates]
     title = f"candidates for the final weights, on {choice.num_images} validation images in float32"
     terminal.table(title, ["weights", "loss", "top-1", "difference of the loss"], rows)
     if choice.left_out:
         terminal.info(choice.left_out)
     terminal.info(f"final weights: {choice.sentence()}")
-
-
-def _difference(candidate: Candidate) -> str:
-    error = candidate.standard_error
-    return f"+{candidate.difference:.4f}" + ("" if error is None else f" ± {error:.4f}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from classifier_training.pages.charts.svg import one_line
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.section import Section
 from classifier_training.pages.wording import percentage
-from classifier_training.results.final_choice import Candidate
 
 KEY, TITLE = "weights", "Final weights"
 
@@ -18,16 +17,9 @@ def weights_section(data: RunData) -> Section:
         text = "They are those of the best epoch." if data.status == "finished" else "They are not known yet."
         return Section(KEY, TITLE, empty=text, is_of_training=True)
     rows = [
-        (one_line(one.name), f"{one.loss:.4f}", percentage(one.top1), _difference(one)) for one in choice.candidates
+        (one_line(one.name), f"{one.loss:.4f}", percentage(one.top1), one.describe_difference())
+        for one in choice.candidates
     ]
-    lead = f"Chosen by the validation loss in float32 was {one_line(choice.sentence())}."
-    values = {"rows": rows, "left_out": one_line(choice.left_out)}
+    lead = f"Chosen by the validation loss in float32: {one_line(choice.sentence())}."
+    values = {"rows": rows, "left_out": one_line(choice.left_out) if choice.left_out else ""}
     return Section(KEY, TITLE, lead=lead, is_of_training=True, values=values)
-
-
-def _difference(candidate: Candidate) -> str:
-    """How much higher the loss is than that of the chosen weights, with its standard error."""
-    if candidate.difference == 0:
-        return ""
-    error = "" if candidate.standard_error is None else f" ± {candidate.standard_error:.4f}"
-    return f"+{candidate.difference:.4f}{error}"

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.helpers.page_data import make_run
 
+from classifier_training.pages.report import render_report
 from classifier_training.pages.sections.weights import weights_section
 from classifier_training.results.final_choice import Candidate, FinalChoice
 
@@ -20,7 +23,7 @@ CHOICE = FinalChoice(
 def test_the_choice_is_shown_with_its_margin() -> None:
     section = weights_section(make_run(choice=CHOICE))
     assert section.lead == (
-        "Chosen by the validation loss in float32 was 0.5 × probe + 0.5 × epoch 3: its validation loss, 0.4000, is"
+        "Chosen by the validation loss in float32: 0.5 × probe + 0.5 × epoch 3: its validation loss, 0.4000, is"
         " 0.0500 lower than that of the next candidate, epoch 3, and 0.1000 lower than that of the probe (40 validation"
         " images)."
     )
@@ -30,6 +33,10 @@ def test_the_choice_is_shown_with_its_margin() -> None:
         ("probe", "+0.1000"),
     ]
     assert section.values["left_out"] == CHOICE.left_out
+
+
+def test_nothing_is_said_of_averages_where_none_was_left_out() -> None:
+    assert "(no name)" not in render_report(make_run(choice=replace(CHOICE, left_out="")))
 
 
 def test_without_a_choice_the_best_epoch_is_named() -> None:
