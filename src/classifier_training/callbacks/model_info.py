@@ -19,8 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from classifier_training.errors import ClassifierTrainingError
 from classifier_training.exporters.cpu_copy import cpu_copy
-from classifier_training.models.backbone import head_parameters
+from classifier_training.models.backbone import backbone_stages, head_parameters
 from classifier_training.models.base import BaseClassificationModel
+from classifier_training.models.settings import ModelSettings
 from classifier_training.run.model_info import Latency, ModelInfo
 from classifier_training.run.records import write_record
 from classifier_training.terminal.terminal import Terminal
@@ -81,13 +82,15 @@ def _describe(trainer: lightning.Trainer, pl_module: lightning.LightningModule) 
     parameters = list(model.parameters())
     side = _image_size(trainer, pl_module)
     # what the first epochs train, where that is less than the later ones do
-    freeze_epochs = pl_module.settings.freeze_epochs if isinstance(pl_module, BaseClassificationModel) else 0
+    settings = pl_module.settings if isinstance(pl_module, BaseClassificationModel) else ModelSettings()
+    freeze_epochs = settings.freeze_epochs
+    first = [value for stage in backbone_stages(model)[: settings.freeze_stages] for value in stage]
     flops, latency = (None, None) if side is None else _measure(model, side, trainer.strategy.root_device)
     return ModelInfo(
         model=_name(pl_module),
         input=None if side is None else (3, side, side),
         num_parameters=_count(parameters),
-        num_trainable_parameters=_count(value for value in parameters if value.requires_grad),
+        num_trainable_parameters=_count(value for value in parameters if value.requires_grad) - _count(first),
         freeze_epochs=freeze_epochs or None,
         num_trainable_parameters_while_frozen=_count(head_parameters(model)) if freeze_epochs else None,
         size_bytes=sum(value.nbytes for value in model.state_dict().values() if isinstance(value, Tensor)),

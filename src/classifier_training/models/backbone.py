@@ -9,6 +9,7 @@ from typing import Any, cast
 import timm
 import torch
 from timm.data.config import resolve_data_config
+from timm.models import group_parameters
 from torch import nn
 
 from classifier_training.errors import ModelError, first_line
@@ -86,6 +87,25 @@ def head_parameters(backbone: nn.Module) -> list[nn.Parameter]:
     classifier = cast("Any", backbone).get_classifier()
     modules = classifier if isinstance(classifier, tuple | list) else (classifier,)
     return [parameter for module in modules for parameter in module.parameters()]
+
+
+def backbone_stages(backbone: nn.Module) -> list[list[nn.Parameter]]:
+    """Parameters of a timm model's stem and of each stage, or block, by timm's coarse groups; without the last group.
+
+    The last group is the head and what belongs to it. A model that timm has no groups for has no stages.
+    """
+    matcher = getattr(backbone, "group_matcher", None)
+    if not callable(matcher):
+        return []
+    groups = group_parameters(backbone, matcher(coarse=True))
+    parameters = dict(backbone.named_parameters())
+    return [[parameters[name] for name in groups[key] if name in parameters] for key in sorted(groups)][:-1]
+
+
+def count_stages(name: str) -> int:
+    """Stages of a backbone by its timm name, the stem counted as one; see `backbone_stages`."""
+    with torch.device("meta"):
+        return len(backbone_stages(timm.create_model(name)))
 
 
 def _check_image_size(backbone: nn.Module, name: str, image_size: int, config: dict[str, Any]) -> None:

@@ -263,7 +263,9 @@ class BaseClassificationModel(lightning.LightningModule):
         rho = settings.optimizer.sam_rho
         self._sharpness = None if rho is None else SharpnessAware(rho)
         of_step = [self._sharpness, GradCheckpointing() if settings.grad_checkpointing else None]
-        freezing_ones = freezing(settings.freeze_epochs, settings.freeze_norm_stats, present)
+        freezing_ones = freezing(
+            settings.freeze_epochs, settings.freeze_norm_stats, present, stages=settings.freeze_stages
+        )
         return [*freezing_ones, *(callback for callback in of_step if callback is not None)]
 
     def configure_optimizers(self) -> Any:

@@ -1,7 +1,8 @@
-"""Freezing the backbone for the first epochs, and keeping its BatchNorm statistics."""
+"""Freezing the backbone for the first epochs, its first stages in all of them, and its BatchNorm statistics."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import lightning
@@ -13,13 +14,13 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parallel import DistributedDataParallel
 
 from classifier_training.errors import ConfigError
-from classifier_training.models.backbone import head_parameters
+from classifier_training.models.backbone import backbone_stages, head_parameters
 
 
 class FreezeBackbone(lightning.Callback):
-    """Trains the head alone for some epochs, and everything after them.
+    """Trains the head alone for some epochs, and everything after them, or everything but the first stages.
 
-    A frozen backbone is in evaluation mode and gets no gradients; dropout before the head stays on, and the optimizer's
+    What is frozen is in evaluation mode and gets no gradients; dropout before the head stays on, and the optimizer's
     parameter groups stay as they are. Where processes share gradients, those of the trained parameters alone are
     shared, so no strategy has to look for unused parameters at every step. What is frozen follows from the number of
     the epoch, so a resumed run needs no state. After ``fit``, however it ended, everything is as trainable as before,
@@ -29,28 +30,38 @@ class FreezeBackbone(lightning.Callback):
     Args:
         epochs: Epochs that train the head alone.
         keep_norm_stats: Whether the backbone's BatchNorm layers keep their statistics, also in later epochs.
+        stages: First stages that stay frozen in all epochs, the stem counted as one; stages are timm's coarse groups.
 
     Raises:
-        ConfigError: ``epochs`` is negative; at the start of ``fit``: the module has no ``backbone`` that names its
-            head, as timm's models do with ``get_classifier``.
+        ConfigError: ``epochs`` or ``stages`` is negative; at the start of ``fit``: the module has no ``backbone`` that
+            names its head, as timm's models do with ``get_classifier``, or that has so many stages.
     """
 
-    def __init__(self, epochs: int = 0, *, keep_norm_stats: bool = False) -> None:
+    def __init__(self, epochs: int = 0, *, keep_norm_stats: bool = False, stages: int = 0) -> None:
         super().__init__()
-        if epochs < 0:
-            raise ConfigError(f"FreezeBackbone: epochs={epochs}; allowed are 0, 1, 2, …")
+        for name, number in {"epochs": epochs, "stages": stages}.items():
+            if number < 0:
+                raise ConfigError(f"FreezeBackbone: {name}={number}; allowed are 0, 1, 2, …")
         self.epochs = epochs
+        self.stages = stages
         self.keep_norm_stats = keep_norm_stats
         self.is_of_model = False  # whether a model has brought it by its settings
         self._frozen: list[nn.Parameter] = []
         self._modes: list[tuple[nn.Module, bool]] = []  # of all modules, as they were before the training
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Makes sure before training that the module has a backbone whose head is known."""
-        if stage == "fit" and not callable(getattr(getattr(pl_module, "backbone", None), "get_classifier", None)):
+        """Makes sure before training that the module has a backbone whose head and stages are known."""
+        if stage != "fit":
+            return
+        if not callable(getattr(getattr(pl_module, "backbone", None), "get_classifier", None)):
             raise ConfigError(
                 f"FreezeBackbone: {type(pl_module).__name__} has no attribute `backbone` with a method"
                 f" `get_classifier`, such as a timm model"
+            )
+        backbone = cast("nn.Module", pl_module.backbone)
+        if self.stages and self.stages > (number := len(backbone_stages(backbone))):
+            raise ConfigError(
+                f"FreezeBackbone: stages={self.stages}; {type(backbone).__name__} has {number}, the stem counted as one"
             )
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -66,12 +77,13 @@ class FreezeBackbone(lightning.Callback):
         pl_module.train()
         if trainer.current_epoch < self.epochs:
             head = {id(parameter) for parameter in head_parameters(backbone)}
-            body = [parameter for parameter in backbone.parameters() if id(parameter) not in head]
-            self._frozen = [parameter for parameter in body if parameter.requires_grad]
-            for parameter in self._frozen:
-                parameter.requires_grad_(False)
+            self._freeze(parameter for parameter in backbone.parameters() if id(parameter) not in head)
             backbone.eval()
             _let_head_drop(backbone, getattr(getattr(pl_module, "preprocessing", None), "image_size", None))
+        elif self.stages:
+            first = [parameter for stage in backbone_stages(backbone)[: self.stages] for parameter in stage]
+            self._freeze(first)
+            _evaluate_parts_of(backbone, first)
         if before != [parameter.requires_grad for parameter in backbone.parameters()]:
             _share_gradients_anew(trainer)
         if self.keep_norm_stats:
@@ -89,6 +101,11 @@ class FreezeBackbone(lightning.Callback):
         """Leaves the module as it was."""
         self._end()
 
+    def _freeze(self, parameters: Iterable[nn.Parameter]) -> None:
+        self._frozen = [parameter for parameter in parameters if parameter.requires_grad]
+        for parameter in self._frozen:
+            parameter.requires_grad_(False)
+
     def _end(self) -> None:
         self._unfreeze()
         for module, was_training in self._modes:
@@ -101,19 +118,27 @@ class FreezeBackbone(lightning.Callback):
         self._frozen = []
 
 
-def freezing(epochs: int, keep_norm_stats: bool, callbacks: list[Any]) -> list[lightning.Callback]:
+def freezing(epochs: int, keep_norm_stats: bool, callbacks: list[Any], *, stages: int = 0) -> list[lightning.Callback]:
     """The callback of a model whose settings ask for it, in a Trainer with these callbacks.
 
     One of the Trainer's own acts where the model asks for none, or for the same.
     """
     present = [one for one in callbacks if isinstance(one, FreezeBackbone)]
-    if (epochs, keep_norm_stats) in {(one.epochs, one.keep_norm_stats) for one in present}:
+    if (epochs, keep_norm_stats, stages) in {(one.epochs, one.keep_norm_stats, one.stages) for one in present}:
         return []
-    if not (epochs or keep_norm_stats) and any(not one.is_of_model for one in present):
+    if not (epochs or keep_norm_stats or stages) and any(not one.is_of_model for one in present):
         return []
-    callback = FreezeBackbone(epochs, keep_norm_stats=keep_norm_stats)
+    callback = FreezeBackbone(epochs, keep_norm_stats=keep_norm_stats, stages=stages)
     callback.is_of_model = True
     return [callback]
+
+
+def _evaluate_parts_of(backbone: nn.Module, frozen: Iterable[nn.Parameter]) -> None:
+    """Puts the modules that consist of frozen parameters, and what is in them, into evaluation mode."""
+    known = {id(parameter) for parameter in frozen}
+    for module in backbone.modules():
+        if (own := [id(parameter) for parameter in module.parameters()]) and known.issuperset(own):
+            module.eval()
 
 
 def _share_gradients_anew(trainer: lightning.Trainer) -> None:

@@ -22,6 +22,7 @@ class ModelSettings(Section):
         drop_rate: Dropout before the head.
         drop_path_rate: Stochastic depth; None: the backbone's own.
         freeze_epochs: Epochs that train the head alone.
+        freeze_stages: First stages of the backbone that are not trained, the stem counted as one.
         freeze_norm_stats: Whether the backbone's BatchNorm statistics are kept.
         channels_last: The memory format that convolutions are fastest in.
         grad_checkpointing: Whether activations are computed again in the backward pass, which saves memory.
@@ -35,6 +36,7 @@ class ModelSettings(Section):
     drop_rate: OpenFraction = 0.0
     drop_path_rate: OpenFraction | None = None
     freeze_epochs: NonNegativeInt = 0
+    freeze_stages: NonNegativeInt = 0
     freeze_norm_stats: bool = False
     channels_last: bool = True
     grad_checkpointing: bool = False
@@ -60,6 +62,7 @@ class ModelSettings(Section):
             drop_rate=model.drop_rate,
             drop_path_rate=model.drop_path_rate,
             freeze_epochs=model.freeze_epochs or 0,
+            freeze_stages=model.freeze_stages or 0,
             freeze_norm_stats=bool(model.freeze_norm_stats),
             channels_last=model.channels_last,
             grad_checkpointing=model.grad_checkpointing,

@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from classifier_training.config.schema import Config
@@ -33,6 +32,7 @@ from classifier_training.training.choose import AUTO, choose, completed, facts_o
 from classifier_training.training.devices import decide_place
 from classifier_training.training.images import describe_images
 from classifier_training.training.lr_scaling import describe_scaling, images_of_step, scale_lr
+from classifier_training.training.model_defaults import model_defaults
 from classifier_training.training.probe_settings import as_probe, describe_probe, is_probe
 from classifier_training.training.step_rows import describe_curve, describe_optimizer
 from classifier_training.training.teacher import Teacher, find_teacher, pin_teacher, warn_of_teacher
@@ -250,6 +250,8 @@ def _schedule(config: Config) -> str:
     first = f"head only for {_counted(frozen, 'epoch')}, then all layers" if frozen else "all layers from the start"
     if frozen and frozen >= config.trainer.num_epochs:
         first = "head only"
+    if config.model.freeze_stages:
+        first = first.replace("all layers", f"all layers but those of the first {config.model.freeze_stages} stages")
     if config.recipe.start_from_probe and (config.model.pretrained or config.model.weights):
         first = f"head fitted as a probe; {first}"
     warmup = config.scheduler.warmup_epochs or 0
@@ -296,7 +298,9 @@ def _decide(
         trainer["max_epochs"] = epochs
     return config.model_copy(
         update={
-            "model": _filled(config.model, _of_model(config, from_weights), always=("weights", "pretrained")),
+            "model": _filled(
+                config.model, model_defaults(config, from_weights, accelerator), ("weights", "pretrained")
+            ),
             "data": _filled(config.data, data, always=("root",)),
             "scheduler": _filled(
                 config.scheduler, {"warmup_epochs": default_warmup_epochs(epochs, config.scheduler.name)}
@@ -308,17 +312,6 @@ def _decide(
             "trainer": config.trainer.model_copy(update=trainer),
         }
     )
-
-
-def _of_model(config: Config, from_weights: bool) -> dict[str, Any]:
-    epochs, file = config.trainer.num_epochs, config.model.weights
-    frozen = 1 if config.trainer.is_ended_by_clock else max(1, round(epochs / 4)) if epochs > 1 else 0
-    return {
-        "freeze_epochs": frozen if from_weights and not config.recipe.start_from_probe else 0,
-        "freeze_norm_stats": from_weights,
-        "pretrained": from_weights and file is None,
-        "weights": None if file is None else str(Path(file).expanduser().resolve()),
-    }
 
 
 def _filled(section: Any, values: dict[str, Any], always: tuple[str, ...] = ()) -> Any:

@@ -50,8 +50,8 @@ def as_probe(config: Config) -> Config:
     if config.trainer.devices == "auto":
         trainer["devices"] = 1
     model = {
-        "freeze_epochs": 1, "freeze_norm_stats": True, "drop_rate": 0.0, "drop_path_rate": None, "compile": False,
-        "grad_checkpointing": False,
+        "freeze_epochs": 1, "freeze_stages": 0, "freeze_norm_stats": True, "drop_rate": 0.0, "drop_path_rate": None,
+        "compile": False, "grad_checkpointing": False,
     }  # fmt: skip
     return config.model_copy(
         update={

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from classifier_training.callbacks import model_info
 from classifier_training.callbacks.model_info import MIN_REPEATS, NUM_REPEATS, ModelInfoCallback
+from classifier_training.models.backbone import backbone_stages
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.terminal.terminal import Terminal
 
@@ -89,6 +90,13 @@ def test_what_is_frozen_for_some_epochs_is_counted_separately(
     assert info["num_trainable_parameters"] == info["num_parameters"] == 252
     assert info["num_trainable_parameters_while_frozen"] == 36
     assert f"{BACKBONE}: 252 parameters (36 trainable in the first 3 epoch(s), then 252)" in capsys.readouterr().out
+
+
+def test_stages_that_are_never_trained_are_not_counted_as_trainable(tmp_path: Path) -> None:
+    model = make_model(model={"freeze_stages": 1})
+    info = fit(tmp_path, model, Terminal())
+    stem = sum(value.numel() for value in backbone_stages(model.backbone)[0])
+    assert info["num_trainable_parameters"] == info["num_parameters"] - stem
 
 
 def test_it_is_printed_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,9 @@ def test_a_preset_states_what_it_reached_or_that_nobody_measured_it(group: str, 
 def test_the_recipes_state_what_is_decided_without_them() -> None:
     from_weights, from_scratch = load_config(["recipe=finetune"]), load_config(["recipe=scratch"])
     assert from_weights.model == ModelConfig(freeze_norm_stats=True)
-    assert from_scratch.model == ModelConfig(pretrained=False, freeze_epochs=0, freeze_norm_stats=False)
+    assert from_scratch.model == ModelConfig(
+        pretrained=False, freeze_epochs=0, freeze_stages=0, freeze_norm_stats=False
+    )
     assert from_scratch.optimizer == OptimizerConfig(backbone_lr_scale=1.0)
 
 

@@ -24,6 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.errors import ConfigError
+from classifier_training.models.backbone import backbone_stages, count_stages, head_parameters
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.freeze_backbone import FreezeBackbone
 
@@ -201,9 +202,48 @@ def test_a_module_without_a_backbone_is_refused(tmp_path: Path) -> None:
         fit(Foreign(nn.Linear(2, 2)), tmp_path, FreezeBackbone(1))
 
 
-def test_a_negative_number_of_epochs_is_refused() -> None:
+def test_a_negative_number_is_refused() -> None:
     with pytest.raises(ConfigError, match="epochs=-1; allowed are 0, 1, 2"):
         FreezeBackbone(-1)
+    with pytest.raises(ConfigError, match="stages=-1; allowed are 0, 1, 2"):
+        FreezeBackbone(stages=-1)
+
+
+def test_the_first_stages_stay_frozen_in_all_epochs_and_are_in_evaluation_mode(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"freeze_stages": 2, "freeze_epochs": 1, "drop_path_rate": 0.5}
+    model = make_model(model=settings, optimizer={"lr": 1e-2})
+    seen = Snapshots()
+    modes: dict[str, bool] = {}
+
+    class Look(lightning.Callback):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *arguments: Any) -> None:
+            modes.update((name, module.training) for name, module in pl_module.backbone.named_modules())
+
+    fit(model, tmp_path, seen, Look(), max_epochs=3)
+
+    moved = changed(seen.states[0], seen.states[-1])
+    assert moved
+    assert not any(key.startswith(("conv1", "bn1", "layer1")) for key in moved)
+    assert {"layer2.0.conv1.weight", "layer2.0.bn1.running_mean", "layer4.0.conv1.weight"} | HEAD <= moved
+    assert not any(modes[name] for name in modes if name.startswith(("conv1", "bn1", "layer1")))
+    assert modes["layer2"]
+    assert free(model) == set(dict(model.backbone.named_parameters()))
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "test_efficientnet", "test_vit", "test_convnext"])
+def test_stages_are_all_parameters_from_the_stem_on_but_the_head(name: str) -> None:
+    backbone = make_model(name).backbone
+    stages = backbone_stages(backbone)
+    known = [id(parameter) for stage in stages for parameter in stage]
+    assert len(stages) == count_stages(name) > 3
+    assert len(set(known)) == len(known)
+    assert not set(known) & {id(parameter) for parameter in head_parameters(backbone)}
+    assert known[0] in {id(parameter) for parameter in list(backbone.parameters())[:3]}
+
+
+def test_more_stages_than_there_are_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="stages=9; ResNet has 5, the stem counted as one"):
+        fit(make_model(), tmp_path, FreezeBackbone(stages=9))
 
 
 def test_the_trainers_own_acts_where_the_model_asks_for_none(tmp_path: Path) -> None:

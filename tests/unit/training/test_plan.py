@@ -59,6 +59,37 @@ def test_weights_that_are_started_from_are_treated_gently(photos: Path, source: 
     assert config.optimizer.backbone_lr_scale == 0.1
 
 
+@pytest.mark.parametrize(
+    ("overrides", "frozen"),
+    [
+        (["model.pretrained=true", "recipe=finetune"], 2),
+        (["model.pretrained=true", "recipe=finetune", "model.freeze_stages=0"], 0),
+        (["model.pretrained=true", "recipe=finetune", "model.freeze_stages=5"], 5),
+        (["model.pretrained=true", "model.freeze_stages=1"], 1),
+        (["model.pretrained=true", "recipe=finetune", "model.freeze_epochs=0"], 0),
+        (["model.pretrained=true", "recipe.name=finetune"], 0),
+        (["model.pretrained=false"], 0),
+    ],
+    ids=str,
+)
+def test_a_fine_tuning_on_a_cpu_freezes_the_first_half_of_the_stages(
+    photos: Path, overrides: list[str], frozen: int
+) -> None:
+    assert plan_of(photos, *overrides).config.model.freeze_stages == frozen
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.pretrained=true", "model.freeze_stages=6"], "test_resnet has 5 stages, the stem counted as one"),
+        (["model.pretrained=false", "model.freeze_stages=1"], "would keep random weights"),
+    ],
+)
+def test_stages_that_cannot_be_frozen_are_refused(photos: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan_of(photos, *overrides)
+
+
 def test_what_the_user_chose_stays(photos: Path) -> None:
     overrides = ["model.freeze_epochs=3", "model.freeze_norm_stats=false", "optimizer.backbone_lr_scale=0.5"]
     overrides += ["data.image_size=64", "data.crop_pct=1.0", "trainer.precision=bf16-mixed"]

@@ -32,6 +32,11 @@ class ModelConfig(Section):
     freeze_epochs: NonNegativeInt | None = Field(
         None, description="epochs that train the head alone; null: 0 from scratch, else a quarter of the epochs"
     )
+    freeze_stages: NonNegativeInt | None = Field(
+        None,
+        description="first stages of the backbone that are never trained, the stem counted as one, by timm's coarse"
+        " groups; null: 0, but half of them where recipe=finetune starts from weights on a CPU",
+    )
     freeze_norm_stats: bool | None = Field(
         None, description="keep the backbone's BatchNorm statistics; null: yes when it starts from weights"
     )

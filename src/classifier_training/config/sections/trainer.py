@@ -18,9 +18,6 @@ from classifier_training.config.section import (
     seconds_of,
 )
 
-DEFAULT_EPOCHS: Final = 20
-"""Epochs of a training that has neither a number of epochs nor a time limit."""
-
 
 class RunConfig(Section):
     """Where the run is written."""
@@ -33,7 +30,10 @@ class TrainerConfig(Section):
     """How long, on what, and how precisely."""
 
     max_epochs: PositiveInt | None = Field(
-        None, description=f"epochs to train; null: {DEFAULT_EPOCHS}, or with a time limit as many as fit"
+        None, description="epochs to train; null: default_epochs, or with a time limit as many as fit"
+    )
+    default_epochs: PositiveInt = Field(
+        20, description="epochs of a training with neither max_epochs nor a time limit; a recipe may set its own"
     )
     time_limit: PositiveFloat | Duration | None = Field(
         None,
@@ -80,7 +80,7 @@ class TrainerConfig(Section):
     @property
     def num_epochs(self) -> int:
         """Epochs of the training; where the clock ends it, those that the schedule is laid out for."""
-        return DEFAULT_EPOCHS if self.max_epochs is None else self.max_epochs
+        return self.default_epochs if self.max_epochs is None else self.max_epochs
 
     @property
     def is_ended_by_clock(self) -> bool:
