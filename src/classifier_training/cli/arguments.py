@@ -53,17 +53,26 @@ def read_settings(settings: list[str] | None) -> Overrides:
     return read_overrides(settings or (), origin=COMMAND_LINE)
 
 
-def check_settings(overrides: Overrides, config: Path | None, photos: str | None) -> None:
+def check_settings(overrides: Overrides, config: Path | None, photos: str | None, *, is_training: bool = False) -> None:
     """Reports mistakes in the settings and a missing source of photos before anything heavy is imported.
+
+    Args:
+        overrides: The settings.
+        config: A file of settings; None: none.
+        photos: The source of photos; None: it is in the settings.
+        is_training: Whether the settings are to be such as a training can begin with.
 
     Raises:
         ConfigError: A setting is wrong, or the photos are not given or do not exist.
     """
-    from classifier_training.config import load_config
     from classifier_training.config.arguments import COMMAND_LINE, read_overrides
+    from classifier_training.config.compose import load_config
+    from classifier_training.config.training import load_training
     from classifier_training.data.sources.address import why_no_photos
 
-    root = load_config(read_overrides(overrides, photos=photos, origin=COMMAND_LINE), file=config).data.root
+    given = read_overrides(overrides, photos=photos, origin=COMMAND_LINE)
+    settings = load_training(given, file=config)[0] if is_training else load_config(given, file=config)
+    root = settings.data.root
     if root is None:
         raise ConfigError(
             "no photos given; type: classifier-training train PHOTOS, where PHOTOS is a folder with one folder of"

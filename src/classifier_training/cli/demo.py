@@ -21,12 +21,12 @@ def demo(
       classifier-training demo
       classifier-training demo trainer.max_epochs=3 run.name=digits
     """
-    from classifier_training.config import load_config
     from classifier_training.config.arguments import read_overrides
+    from classifier_training.config.training import load_training
     from classifier_training.data.demo import DEMO_SETTINGS, write_digits
 
     overrides = read_overrides(DEMO_SETTINGS, read_settings(settings))
-    load_config(overrides)  # mistakes first
+    load_training(overrides)  # mistakes first
     from classifier_training.training.train import train as run_training
 
     run_training(write_digits(folder / "digits"), overrides, quiet=quiet)

@@ -59,7 +59,7 @@ def train(
 
         load_config(overrides)  # mistakes first: what follows takes seconds to import
     else:
-        check_settings(overrides, config, path)
+        check_settings(overrides, config, path, is_training=True)
     source, run = (None, path or True) if resume else (path, False)
     if _is_of_folds(overrides, config, run):
         from classifier_training.training.cross_validate import cross_validate

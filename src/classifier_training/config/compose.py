@@ -44,17 +44,24 @@ def load_config(
         >>> load_config(["model=resnet50", "data.batch_size=64"]).data.batch_size
         64
     """
+    merged, faults = compose(overrides, file, chosen)
+    config, invalid = check(merged)
+    if config is None or faults or invalid:
+        raise ConfigError("\n".join([*faults, *invalid]))
+    return config
+
+
+def compose(
+    overrides: OverrideLike, file: str | Path | None, chosen: Mapping[str, object] | None = None
+) -> tuple[dict[str, Override], tuple[str, ...]]:
+    """The settings that win, by their key, and what is wrong with the form of those that were given."""
     given = read_overrides(overrides)
     from_file = Overrides() if file is None else read_file(Path(file))
     chosen = chosen or {}
     names = [(f"{group}.name", chosen.get(f"{group}.name", chosen.get(group))) for group in PRESET_GROUPS]
     decided = Overrides(tuple(Override(key, name, _CHOSEN) for key, name in names if name is not None))
     everything = read_overrides(*_layers(given, from_file, chosen), given, decided)
-    config, invalid = check(_merge(everything.settings))
-    faults = [*everything.faults, *invalid]
-    if config is None or faults:
-        raise ConfigError("\n".join(faults))
-    return config
+    return _merge(everything.settings), everything.faults
 
 
 def _layers(given: Overrides, from_file: Overrides, chosen: Mapping[str, object]) -> list[Overrides]:

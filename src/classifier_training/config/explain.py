@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from classifier_training.config.contradictions import Contradiction
 from classifier_training.config.foreign_names import SETTINGS, SWITCHES, setting_of, translate
 from classifier_training.config.options import option_table, section_names, show_value
 from classifier_training.config.overrides import Override
 from classifier_training.config.preset_groups import PRESET_GROUPS, preset_names
 from classifier_training.config.schema import Config
-from classifier_training.config.section import CONFLICT
+from classifier_training.config.section import CONFLICT, LENIENT
 from classifier_training.config.values import UnreadableValueError, read_typed
 
 _LONGEST_SHOWN = 80
@@ -68,41 +69,66 @@ def nearest_keys(key: str) -> list[str]:
     return sorted(close, key=lambda known: -_similarity(key, known))[:1]
 
 
-def check(settings: Mapping[str, Override]) -> tuple[Config | None, list[str]]:
+def check(
+    settings: Mapping[str, Override],
+    find_more: Callable[[Config, Container[str]], Iterable[Contradiction]] | None = None,
+) -> tuple[Config | None, list[str]]:
     """Validates merged settings by dotted key, all of the schema.
+
+    Args:
+        settings: The settings.
+        find_more: Finds what contradicts each other over the sections, in a configuration without the settings whose
+            keys it gets as well, as they are faulty; None: nothing does.
 
     Returns:
         The configuration and no lines, or None and one line for each fault, in the order of the schema.
     """
+    lines, suspect = list[str](), set[str]()
+    config = None
     try:
-        return Config.model_validate(_nested(settings)), []
+        config = Config.model_validate(_nested(settings))
     except ValidationError as error:
         wrong = [(key, detail) for detail in error.errors() if (key := _option_key(detail["loc"]))]
         # Pydantic reports each item of a list and each alternative of a union; one line covers them all.
         lines = list(dict.fromkeys(_explain_value(key, detail, settings[key]) for key, detail in wrong))
         suspect = {key for key, _ in wrong}
-        return None, lines + _conflicts(settings, suspect)
+        lines += explain_all(_conflicts(settings, suspect), settings, suspect)
+    if find_more is not None:
+        readable = config or read_leniently(settings, suspect)
+        lines += explain_all(find_more(readable, suspect), settings, suspect)
+    return (None if lines else config), lines
 
 
-def _conflicts(settings: Mapping[str, Override], suspect: set[str]) -> list[str]:
-    """Lines for settings that are valid on their own and contradict each other.
+def explain_all(
+    found: Iterable[Contradiction], settings: Mapping[str, Override], suspect: Container[str] = ()
+) -> list[str]:
+    """A line for each contradiction, unless a faulty setting is involved, with the values and their origins."""
+    return [
+        ", ".join(_subject(key, settings) for key in dict.fromkeys(keys)) + f": {message}"
+        for keys, message in found
+        if not any(key in suspect for key in keys)
+    ]
 
-    Pydantic checks these only in a section without other faults. So the faulty settings are left out here, and a
-    conflict that involves one of them is not reported.
+
+def read_leniently(settings: Mapping[str, Override], suspect: Container[str] = ()) -> Config:
+    """A configuration from settings without the faulty ones, although others of a section contradict each other."""
+    sound = {key: setting for key, setting in settings.items() if key not in suspect}
+    return Config.model_validate(_nested(sound), context=LENIENT)
+
+
+def _conflicts(settings: Mapping[str, Override], suspect: set[str]) -> list[Contradiction]:
+    """Settings of one section that are valid on their own and contradict each other.
+
+    Pydantic checks these only in a section without other faults. So the faulty settings are left out here.
     """
     try:
         Config.model_validate(_nested({key: setting for key, setting in settings.items() if key not in suspect}))
     except ValidationError as error:
-        found = [
-            ([f"{detail['loc'][0]}.{name}" for name in names], message)
+        return [
+            (tuple(f"{detail['loc'][0]}.{name}" for name in names), message)
             for detail in error.errors()
             if detail["type"] == CONFLICT
             for names, message in detail["ctx"]["conflicts"]
-        ]
-        return [
-            ", ".join(_subject(key, settings) for key in keys) + f": {message}"
-            for keys, message in found
-            if suspect.isdisjoint(keys)
         ]
     return []
 

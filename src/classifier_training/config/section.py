@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 CONFLICT = "conflict"  # pydantic's error type for settings that are valid on their own and contradict each other
+LENIENT: Final = "conflicts are allowed"
+"""The context of a validation that lets settings contradict each other, to find what else is wrong."""
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 OpenFraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -53,8 +55,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
 
     @model_validator(mode="after")
-    def _settings_agree(self) -> Self:
-        conflicts = list(self._conflicts())
+    def _settings_agree(self, info: ValidationInfo) -> Self:
+        conflicts = [] if info.context == LENIENT else list(self._conflicts())
         if conflicts:
             message = "; ".join(f"{', '.join(names)}: {reason}" for names, reason in conflicts)
             raise PydanticCustomError(CONFLICT, "{message}", {"message": message, "conflicts": conflicts})

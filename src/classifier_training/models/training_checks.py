@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from classifier_training.config.contradictions import adjustment_fault, warmup_fault
 from classifier_training.config.schema import LossConfig, SchedulerConfig
 from classifier_training.errors import ConfigError
 
@@ -15,30 +16,18 @@ def check_warmup(scheduler: SchedulerConfig, max_epochs: float) -> None:
     Raises:
         ConfigError: It does not.
     """
-    if scheduler.warmup_epochs is not None and scheduler.warmup_epochs >= max_epochs:
-        raise ConfigError(
-            f"scheduler.warmup_epochs={scheduler.warmup_epochs:g} is as long as the training, trainer.max_epochs="
-            f"{max_epochs:g}, or longer: the learning rate would never reach its peak; lower scheduler.warmup_epochs"
-            f" below {max_epochs:g}, or raise trainer.max_epochs"
-        )
+    if fault := warmup_fault(scheduler, max_epochs):
+        raise ConfigError(fault)
 
 
 def check_adjustment(loss: LossConfig) -> None:
     """Makes sure that logits can be adjusted for this loss.
 
-    Menon et al. 2021, "Long-tail learning via logit adjustment", adds the log of the classes' shares to the logits of
-    the softmax cross-entropy, whose minimum then balances the classes. A sigmoid a class has other odds, and the focal
-    loss has its minimum elsewhere than at the probabilities (Charoenphakdee et al. 2021, "On focal loss for
-    class-posterior probability estimation").
-
     Raises:
         ConfigError: The loss is not the cross-entropy.
     """
-    if loss.name != "cross_entropy":
-        raise ConfigError(
-            f"data.balance=logit_adjustment is right for the softmax cross-entropy alone (Menon et al. 2021), and"
-            f" loss.name={loss.name}; use loss.name=cross_entropy, or data.balance=sampler or loss_weights"
-        )
+    if fault := adjustment_fault(loss):
+        raise ConfigError(fault)
 
 
 def check_class_numbers(

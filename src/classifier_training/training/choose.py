@@ -9,16 +9,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from classifier_training.config import load_config
+from classifier_training.config.contradictions import RECIPES_WITH_WEIGHTS
 from classifier_training.config.preset_groups import backbone_presets
 from classifier_training.config.schema import Config
+from classifier_training.config.training import load_training
 from classifier_training.data.photos import Photos
 from classifier_training.errors import ModelError
 from classifier_training.models.recognise import recognise_backbone
 from classifier_training.models.starting_weights import StartingWeights, find_weights
 from classifier_training.run.cpus import cpu_limit_here
 from classifier_training.terminal.terminal import duration
-from classifier_training.training.weights import RECIPES_WITH_WEIGHTS, decide_weights
+from classifier_training.training.weights import decide_weights
 
 AUTO: Final = "auto"
 SMALL_SIDE: Final = 64
@@ -145,8 +146,12 @@ def is_open(config: Config) -> bool:
 
 
 def completed(config: Config, chosen: Mapping[str, object]) -> Config:
-    """A configuration with what was chosen for what it leaves open; what is set in it stays."""
-    return load_config(config.model_dump(mode="json", exclude_unset=True), chosen=chosen)
+    """A configuration with what was chosen for what it leaves open; what is set in it stays.
+
+    Raises:
+        ConfigError: It could not be trained with that.
+    """
+    return load_training(config.model_dump(mode="json", exclude_unset=True), chosen=chosen)[0]
 
 
 def facts_of(config: Config, photos: Photos, accelerator: str, num_devices: int) -> Facts:

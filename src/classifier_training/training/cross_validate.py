@@ -15,6 +15,7 @@ from classifier_training.config import load_config, to_yaml
 from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike, Overrides
 from classifier_training.config.schema import Config
+from classifier_training.config.training import load_training
 from classifier_training.errors import ConfigError, RunError, TrainingStopped, UserError
 from classifier_training.evaluation.out_of_fold import out_of_fold, summarise_folds, write_out_of_fold
 from classifier_training.files.atomic import write_text
@@ -125,7 +126,7 @@ def _create(given: Overrides, config: Path | None) -> tuple[FoldsFolder, Config]
         ConfigError: There is no number of folds, or one fold is chosen.
         RunError: The name is taken.
     """
-    settings = load_config(given, file=config)
+    settings, _ = load_training(given, file=config)
     if settings.data.folds is None or settings.data.fold is not None:
         raise ConfigError(
             "a cross-validation needs the number of folds, data.folds=5, and no data.fold, with which train runs one"

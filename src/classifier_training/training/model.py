@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lightning
 
+from classifier_training.config.probe import is_probe
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.data.loading.sizes import TrainingSizes
 from classifier_training.errors import ConfigError
@@ -18,7 +19,6 @@ from classifier_training.models.weights import load_starting_weights
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.images import check_training_sizes
 from classifier_training.training.plan import Plan
-from classifier_training.training.probe_settings import is_probe
 from classifier_training.training.teacher import build_distillation
 
 

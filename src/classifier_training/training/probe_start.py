@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from classifier_training.callbacks.accuracy_forecast import forecast_from_probe
+from classifier_training.config.probe import is_probe
 from classifier_training.errors import ModelError
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import write_checkpoint
@@ -16,7 +17,6 @@ from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.group import Group
 from classifier_training.training.plan import Plan
 from classifier_training.training.probe import start_from_probe
-from classifier_training.training.probe_settings import is_probe
 
 
 def begin_with_probe(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from classifier_training.config import load_config, to_yaml
+from classifier_training.config import to_yaml
+from classifier_training.config.contradictions import contradictions_of_typed
+from classifier_training.config.explain import explain_all
 from classifier_training.config.overrides import Overrides
 from classifier_training.config.schema import Config
+from classifier_training.config.training import load_training
 from classifier_training.data.photos import Photos
 from classifier_training.data.splits.file import write_split
 from classifier_training.data.splits.make import SPLIT_RULE
 from classifier_training.errors import ConfigError
 from classifier_training.files.atomic import write_text
-from classifier_training.models.training_checks import check_adjustment, check_warmup
 from classifier_training.run.checkpoint_files import link_or_copy
 from classifier_training.run.environment import describe_environment, read_environment
 from classifier_training.run.folder import RunFolder, check_run_name, create_run
@@ -26,9 +29,9 @@ from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.choose import completed
 from classifier_training.training.finish import TrainResult, finished_result
 from classifier_training.training.plan import Plan
-from classifier_training.training.probe_settings import check_probe_settings
 from classifier_training.training.resume import Resumed, find_resumed
-from classifier_training.training.weights import check_recipe, weights_record
+from classifier_training.training.time_plan import as_new_probe
+from classifier_training.training.weights import weights_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,23 @@ class New:
             ConfigError: It could not be trained with that.
         """
         if self.overrides is None:
-            config = completed(self.config, chosen)
-        else:
-            config = load_config(self.overrides, file=self.file, chosen=chosen)
-        check_settings_of_training(config)
+            return completed(self.config, chosen)
+        config, notes = load_training(self.overrides, file=self.file, chosen=chosen)
+        _, before = load_training(self.overrides, file=self.file)
+        warn_of_idle(line for key, line in notes.items() if key not in before)
         return config
+
+    def as_probe(self, config: Config) -> New:
+        """The start of a linear probe, for which alone there is time, instead; warns of what was typed for nothing.
+
+        Args:
+            config: What was planned.
+        """
+        probe = as_new_probe(config)
+        typed = {one.key: one for one in self.overrides.settings} if self.overrides is not None else {}
+        used = config.model_copy(update={"recipe": probe.recipe})
+        warn_of_idle(explain_all(contradictions_of_typed(used, typed.keys() - {"trainer.time_limit"}), typed))
+        return replace(self, config=probe, overrides=None, file=None)
 
     def open_run(self, config: Config) -> RunFolder:
         """Makes the run folder; only the first process of a training does."""
@@ -95,36 +110,30 @@ def find_start(
     """
     resumed = find_resumed(resume, overrides, config)
     if resumed is None:
-        settings = load_config(overrides, file=config)
+        settings, notes = load_training(overrides, file=config)
         if settings.data.folds is not None and settings.data.fold is None:
             raise ConfigError(
                 f"data.folds={settings.data.folds} is a run for each fold: call cross_validate(), or choose the fold"
                 " that this run tests on with data.fold=1"
             )
-        check_probe_settings(settings, overrides)
-        check_settings_of_training(settings)
+        warn_of_idle(notes.values())
         # the config.yaml of a run holds its name; repeating that run makes a second one next to it
         may_rename = config is not None and overrides.last("run.name") is None
         if is_main_process():
             check_run_name(Path(settings.run.dir).expanduser(), settings.run.name, may_rename=may_rename)
         return New(settings, may_rename, overrides, config)
-    check_probe_settings(resumed.config, overrides)
+    if resume is not False:  # a job that is requeued has typed what its run has accepted
+        load_training(overrides, file=resumed.run.config, is_new=False)
     if resumed.best is not None and resumed.is_trained:
         result = finished_result(resumed.run, resumed.config, num_epochs=resumed.epoch, best_epoch=resumed.best[0])
         return resumed if result is None else Finished(result)
     return resumed
 
 
-def check_settings_of_training(config: Config) -> None:
-    """Makes sure that a training with these settings makes sense.
-
-    Raises:
-        ConfigError: It does not.
-    """
-    check_warmup(config.scheduler, config.trainer.num_epochs)
-    if config.data.balance == "logit_adjustment":
-        check_adjustment(config.loss)
-    check_recipe(config)
+def warn_of_idle(lines: Iterable[str]) -> None:
+    """Warns of settings that do nothing and are not refused, as one file may serve several trainings."""
+    for line in lines:
+        warnings.warn(line, stacklevel=3)
 
 
 def create_run_folder(run: RunFolder, plan: Plan, checkpoint: Path | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import timm.data
 
+from classifier_training.config.contradictions import NO_STEPS_TO_TEACH
 from classifier_training.config.schema import Config
 from classifier_training.data.photos import Photos
 from classifier_training.data.splits.file import read_digests
@@ -77,10 +78,7 @@ def find_teacher(config: Config, photos: Photos) -> Teacher | None:
     if name is None:
         return None
     if config.recipe.name == "probe":
-        raise ConfigError(
-            f"distill.teacher={name}, recipe.name=probe: the probe fits a head to features and has no steps in which a"
-            " teacher could teach; use recipe=finetune or recipe=scratch, or leave distill.teacher out"
-        )
+        raise ConfigError(f"distill.teacher={name}, recipe.name=probe: {NO_STEPS_TO_TEACH}")
     path = Path(name).expanduser()
     run = RunFolder(path)
     checkpoint = run.best_checkpoint if path.is_dir() else path

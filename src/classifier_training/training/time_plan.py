@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import replace
 
-from classifier_training.config.schema import Config, RecipeConfig
+from classifier_training.config.schema import Config, DistillConfig, RecipeConfig
 from classifier_training.errors import ConfigError
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.run.processes import is_main_process
@@ -55,7 +55,7 @@ def plan_time(
 def as_new_probe(config: Config) -> Config:
     """The configuration of the probe in place of a training for which there is no time."""
     recipe = RecipeConfig(name="probe", probe_views=config.recipe.probe_views)
-    return config.model_copy(update={"recipe": recipe})
+    return config.model_copy(update={"recipe": recipe, "distill": DistillConfig()})
 
 
 def describe_time(budget: TimeBudget, config: Config) -> dict[str, str]:

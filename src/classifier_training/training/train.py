@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStopping, EarlyStopp
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike
+from classifier_training.config.probe import is_probe
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.data.loading.failures import explain_loader_failures
 from classifier_training.errors import (
@@ -47,14 +48,13 @@ from classifier_training.training.lr_found import with_lr_found
 from classifier_training.training.model import build_model
 from classifier_training.training.plan import Plan, describe_plan, make_plan
 from classifier_training.training.probe import use_one_step
-from classifier_training.training.probe_settings import is_probe
 from classifier_training.training.probe_start import begin_with_probe
 from classifier_training.training.resume import Resumed
 from classifier_training.training.same_devices import check_devices
 from classifier_training.training.smaller_batches import advice_on_memory, train_in_memory
 from classifier_training.training.start import Finished, New, create_run_folder, find_start
 from classifier_training.training.teacher import check_same_teacher, fetch_teacher
-from classifier_training.training.time_plan import as_new_probe, plan_time
+from classifier_training.training.time_plan import plan_time
 from classifier_training.training.trainer import build_trainer
 from classifier_training.training.weights import fetch
 
@@ -128,7 +128,7 @@ def train_since(
                 plan, model, started, terminal, measure=_needs_costs(start), is_new=isinstance(start, New)
             )
             if timed is None and isinstance(start, New):
-                start = replace(start, config=as_new_probe(plan.config), overrides=None, file=None)
+                start = start.as_probe(plan.config)
                 plan, model = _prepare(start, terminal, dry_run=dry_run)
             plan = timed or plan
             if dry_run:

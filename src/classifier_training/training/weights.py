@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from classifier_training.config.contradictions import RECIPES_WITH_WEIGHTS
 from classifier_training.config.schema import Config
-from classifier_training.errors import ConfigError
 from classifier_training.models.starting_weights import StartingWeights, fetch_weights, find_weights
 from classifier_training.run.environment import WeightsRecord, read_environment
 from classifier_training.run.folder import RunFolder
@@ -14,9 +14,6 @@ from classifier_training.terminal.terminal import Terminal
 
 if TYPE_CHECKING:
     from classifier_training.training.plan import Plan
-
-RECIPES_WITH_WEIGHTS: Final = frozenset({"probe", "finetune"})
-"""Recipes that train weights on, and cannot be followed without."""
 
 
 def decide_weights(config: Config) -> StartingWeights:
@@ -33,23 +30,6 @@ def decide_weights(config: Config) -> StartingWeights:
         file=model.weights,
         wanted_by=f"recipe={recipe}" if is_needed else "model.pretrained=true",
     )
-
-
-def check_recipe(config: Config) -> None:
-    """Makes sure that the recipe and the weights do not contradict each other.
-
-    Raises:
-        ConfigError: They do.
-    """
-    model, recipe = config.model, config.recipe.name
-    if recipe in RECIPES_WITH_WEIGHTS and model.pretrained is False and model.weights is None:
-        raise ConfigError(
-            f"recipe={recipe} trains pretrained weights on, and model.pretrained=false uses none: leave one of them"
-            " out, give a file with model.weights=FILE, or use recipe=scratch"
-        )
-    if recipe == "scratch" and (model.pretrained is True or model.weights is not None):
-        given = "model.pretrained=true" if model.weights is None else f"model.weights={model.weights}"
-        raise ConfigError(f"recipe=scratch trains random weights, and {given} are others: leave one of them out")
 
 
 def starts_from_weights(config: Config, weights: StartingWeights | None) -> bool:
