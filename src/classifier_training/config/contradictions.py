@@ -33,7 +33,7 @@ def contradictions(config: Config) -> Iterator[Contradiction]:
         yield ("data.balance", "loss.name"), reason
     if config.optimizer.sam_rho is not None and config.trainer.precision == "16-mixed":
         yield ("optimizer.sam_rho", "trainer.precision"), SAM_IN_HALF
-    if config.trainer.precision == "16-mixed" and config.trainer.accelerator == "cpu":
+    elif config.trainer.precision == "16-mixed" and config.trainer.accelerator == "cpu":
         yield ("trainer.precision", "trainer.accelerator"), HALF_ON_CPU
 
 

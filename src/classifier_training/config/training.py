@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -45,8 +45,8 @@ def load_training(
         ConfigError: Anything is wrong; one line for each fault.
     """
     merged, faults = compose(overrides, file, chosen)
-    typed = {one.key for one in read_overrides(overrides).settings}
-    of_file = _typed_in_file(file) - typed
+    typed = list(dict.fromkeys(one.key for one in read_overrides(overrides).settings))
+    of_file = [key for key in _typed_in_file(file) if key not in typed]
 
     def find(config: Config, suspect: Container[str]) -> list[Contradiction]:
         found = list(contradictions(config)) if is_new else []
@@ -58,20 +58,20 @@ def load_training(
     if config is None or faults or invalid:
         raise ConfigError("\n".join([*faults, *invalid]))
     # what a choice was made by is of use, and of what was typed without any choice all that is idle was refused
-    keys = of_file if chosen is None else (typed | of_file) - {"trainer.time_limit"}
+    keys = of_file if chosen is None else [key for key in (*typed, *of_file) if key != "trainer.time_limit"]
     notes = _idle(config, keys, overrides, file)
     return config, {names[0]: explain_all([(names, reason)], merged)[0] for names, reason in notes}
 
 
 def _idle(
     config: Config,
-    keys: Collection[str],
+    keys: Sequence[str],
     overrides: OverrideLike,
     file: str | Path | None,
     suspect: Container[str] = (),
 ) -> list[Contradiction]:
-    """What of these settings does nothing, whatever is chosen for a recipe that is left open."""
-    idle = list(contradictions_of_typed(config, keys))
+    """What of these settings does nothing, in their order, whatever is chosen for a recipe that is left open."""
+    idle = sorted(contradictions_of_typed(config, keys), key=lambda one: keys.index(one[0][0]))
     for recipe in OPEN_TO if idle and config.recipe.name == AUTO else ():
         other = read_leniently(compose(overrides, file, {"recipe": recipe})[0], suspect)
         also = {names[0] for names, _ in contradictions_of_typed(other, keys)}
@@ -79,7 +79,7 @@ def _idle(
     return idle
 
 
-def _typed_in_file(file: str | Path | None) -> set[str]:
+def _typed_in_file(file: str | Path | None) -> list[str]:
     """The settings of a file that somebody has written; none of that of a run, which states most of them."""
-    keys = set() if file is None else {one.key for one in read_file(Path(file)).settings}
-    return keys if 2 * len(keys) < len(option_table()) else set()
+    keys = [] if file is None else [one.key for one in read_file(Path(file)).settings]
+    return keys if 2 * len(keys) < len(option_table()) else []
