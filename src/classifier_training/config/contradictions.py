@@ -69,11 +69,10 @@ def contradictions_of_typed(config: Config, typed: Collection[str]) -> Iterator[
         typed: Keys of the settings that count, and of the groups of presets; what a preset sets may be idle.
     """
     is_named = "recipe" in typed or "recipe.name" in typed
-    if "model.freeze_epochs" in typed and is_named and config.recipe.name == "scratch" and config.model.freeze_epochs:
-        yield (
-            ("model.freeze_epochs", "recipe.name"),
-            "a backbone of random weights has nothing to keep while the head alone is trained; leave one of them out",
-        )
+    for name in ("freeze_epochs", "freeze_stages"):
+        if f"model.{name}" in typed and is_named and config.recipe.name == "scratch" and getattr(config.model, name):
+            reason = "a backbone of random weights has nothing to keep that it could freeze; leave one of them out"
+            yield (f"model.{name}", "recipe.name"), reason
     for key, reason in idle_in_probe(config).items():
         if key in typed:
             yield (key,), reason

@@ -257,6 +257,12 @@ IDLE: Final[tuple[IdleRule, ...]] = (
         "is used by scheduler.name=plateau only; leave it out, or use that schedule",
     ),
     IdleRule(
+        ("trainer.default_epochs",),
+        ("trainer.max_epochs", "trainer.time_limit"),
+        lambda c: c.trainer.max_epochs is not None or c.trainer.time_limit is not None,
+        "is for trainings with neither of these; leave it out",
+    ),
+    IdleRule(
         ("trainer.gradient_clip_algorithm",),
         ("trainer.gradient_clip_val",),
         lambda c: c.trainer.gradient_clip_val == 0 and c.trainer.gradient_clip_algorithm != "agc",

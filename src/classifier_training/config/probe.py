@@ -38,7 +38,13 @@ def as_probe(config: Config) -> Config:
         data["cache_size"] = "original"  # nothing is cropped at random, so nothing is reduced and kept for that
     trainer: dict[str, Any] = {
         name: TrainerConfig.model_fields[name].default
-        for name in ("accumulate_grad_batches", "early_stopping_patience", "gradient_clip_algorithm", "time_limit")
+        for name in (
+            "accumulate_grad_batches",
+            "default_epochs",
+            "early_stopping_patience",
+            "gradient_clip_algorithm",
+            "time_limit",
+        )
     }
     trainer |= {"max_epochs": 1, "gradient_clip_val": None, "precision": "32-true"}
     if config.trainer.devices == "auto":

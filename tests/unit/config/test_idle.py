@@ -51,6 +51,7 @@ CASES = [  # what does nothing, because of what, and what it does something with
     ("scheduler.num_cycles=2", "seed=0", "scheduler.name=cosine_restarts"),
     ("scheduler.cycle_growth=2", "scheduler.name=cosine_restarts scheduler.num_cycles=1", "scheduler.num_cycles=2"),
     ("scheduler.plateau_patience=2", "scheduler.name=step", "scheduler.name=plateau"),
+    ("trainer.default_epochs=5", "trainer.max_epochs=4", "trainer.max_epochs=null"),
     ("trainer.gradient_clip_algorithm=value", "trainer.gradient_clip_val=0", "trainer.gradient_clip_val=1"),
     ("ema.decay=0.9", "ema.enabled=false", "ema.enabled=true"),
     ("ema.warmup_steps=9", "ema.enabled=false", "ema.enabled=true"),
