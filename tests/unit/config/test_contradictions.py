@@ -9,9 +9,9 @@ from classifier_training.config.training import load_training
 from classifier_training.errors import ConfigError
 
 
-def refused(*settings: str, **options: bool) -> list[str]:
+def refused(*settings: str, is_new: bool = True) -> list[str]:
     with pytest.raises(ConfigError) as error:
-        load_training(settings, **options)
+        load_training(settings, is_new=is_new)
     return str(error.value).splitlines()
 
 
