@@ -126,13 +126,17 @@ def autogluon(photos: Path, weights: Path, seed: int, folder: Path) -> float:
     import json
 
     import pandas as pd
+    import timm
     from autogluon.multimodal import MultiModalPredictor
     from safetensors.torch import load_file
 
     backbone = folder / "backbone"
     backbone.mkdir()
-    torch.save(load_file(weights), backbone / "pytorch_model.bin")
-    (backbone / "config.json").write_text(json.dumps({"architecture": NAME}), encoding="utf-8")
+    body = {name: value for name, value in load_file(weights).items() if not name.startswith("classifier.")}
+    torch.save(body, backbone / "pytorch_model.bin")
+    model = timm.create_model(NAME)
+    about = {"architecture": NAME, "num_features": model.num_features, "pretrained_cfg": model.pretrained_cfg}
+    (backbone / "config.json").write_text(json.dumps(about), encoding="utf-8")
     train, val, test = (
         pd.DataFrame([(str(path), path.parent.name) for path in sorted((photos / split).rglob("*.jpg"))],
                          columns=["image", "label"])
