@@ -19,6 +19,8 @@ SECONDS_BETWEEN_ANNOUNCEMENTS: Final = 1.0
 """How often the first process of several lets the others know how far the training is by its clock."""
 MIN_STEPS_BETWEEN_ANNOUNCEMENTS: Final = 8
 """More steps than one process can be ahead of another one, whose gradients it needs for each."""
+MIN_BATCHES_OF_PACE: Final = 4
+"""Batches of an epoch from which on they tell how fast it is."""
 
 
 class TimeLimit(lightning.Callback):
@@ -51,6 +53,7 @@ class TimeLimit(lightning.Callback):
         self._is_restored = False
         self._started = self._validating = self._ended = 0.0  # the epoch, its validation, and its end
         self._num_batches = 0
+        self._is_first = True  # epoch of this process, which waits for its first batch
 
     def state_dict(self) -> dict[str, Any]:
         """What is spent, and what was measured."""
@@ -79,10 +82,12 @@ class TimeLimit(lightning.Callback):
             self.budget.begin(min(1.0, trainer.global_step / max(1, total)))
         if self._announcements is not None and trainer.is_global_zero:
             self._announcements.announce(self._next_step, self._place(trainer, 0))
+        self.budget.epoch = trainer.current_epoch
         self._plan_epochs(trainer, trainer.current_epoch)
         self._started = self._now()
         self._ended = 0.0
         self._num_batches = 0
+        self._is_first = True
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Looks at the clock."""
@@ -97,7 +102,7 @@ class TimeLimit(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Moves the schedule, and makes this batch the last one of the training where the time is up."""
-        self._num_batches += 1
+        self._note_batch()
         is_last = trainer.is_last_batch
         if (batch_idx + 1) % trainer.accumulate_grad_batches and not is_last:
             return
@@ -115,7 +120,8 @@ class TimeLimit(lightning.Callback):
         self._ended = self._now()
         if self._num_batches:
             step = (self._validating - self._started) / self._num_batches
-            self.budget.costs = replace(self.budget.costs, step=step, validation=self._ended - self._validating)
+            self.budget.note_epoch(step, self._ended - self._validating)
+        self._is_first, self.budget.epoch = False, trainer.current_epoch + 1
         self.budget.is_over = self.budget.is_over or not self.budget.has_time_for_epoch
         self._plan_epochs(trainer, trainer.current_epoch + 1)
         if self.budget.is_over:
@@ -130,6 +136,14 @@ class TimeLimit(lightning.Callback):
     ) -> None:
         """Ends the agreement of the ranks."""
         self._end_agreement()
+
+    def _note_batch(self) -> None:
+        """Looks how fast this epoch's batches are: where the machine has become slower, its end is not waited for."""
+        if self._is_first and not self._num_batches:
+            self._started = self._now()
+        elif self._num_batches >= MIN_BATCHES_OF_PACE:
+            self.budget.note_pace((self._now() - self._started) / self._num_batches)
+        self._num_batches += 1
 
     def _plan_epochs(self, trainer: lightning.Trainer, num_done: int) -> None:
         """Lets all know how many epochs the training is going to have; what depends on that follows the clock, too."""
@@ -154,7 +168,7 @@ class TimeLimit(lightning.Callback):
 
     def _place(self, trainer: lightning.Trainer, num_steps: int) -> list[float]:
         """Where the schedule is after some steps, by how much it moves in a step, and how long this is to hold."""
-        scheduler, seconds = _scheduler(trainer), self.budget.costs.step * trainer.accumulate_grad_batches
+        scheduler, seconds = _scheduler(trainer), self.budget.step * trainer.accumulate_grad_batches
         total = 1 if scheduler is None else scheduler.schedule.total_steps
         per_second = total * self.budget.progress_per_second
         place = min(total, total * self.budget.progress() + per_second * seconds * num_steps)

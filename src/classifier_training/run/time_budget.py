@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 MIN_SHARE_OF_EPOCH: Final = 0.25
 """A last epoch shorter than this is not begun: its validation costs more than it brings."""
+MIN_SHARE_OF_LIMIT: Final = 0.05
+"""But one that takes this share of the limit is, where the limit is that of few epochs."""
+MOST_CHANGE: Final = 3.0
+"""A machine is not believed to become so many times slower, or faster, from one epoch to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +21,15 @@ class Costs:
     """What the parts of a training cost: estimated before it starts, measured while it runs.
 
     Attributes:
-        step: Seconds of a batch.
+        step: Seconds of a batch in most epochs.
         num_batches: Batches of an epoch.
         validation: Seconds of a validation, and of what else is done at the end of an epoch.
         start: Seconds from the plan to the first batch.
         final_passes: Passes over images after the training, as a number of validations.
         final_seconds: What comes after the training besides: export, its check, figures and report.
         probe: Seconds of the features and the fit of a linear probe in place of a training.
+        shares: What a batch of the first epochs costs, as shares of ``step``: images that are decoded, a backbone that
+            is frozen, smaller images.
     """
 
     step: float = 0.0
@@ -34,10 +39,19 @@ class Costs:
     final_passes: float = 2.0
     final_seconds: float = 0.0
     probe: float = 0.0
+    shares: tuple[float, ...] = ()
+
+    def step_in(self, epoch: int) -> float:
+        """Seconds of a batch in an epoch, by its number from 0."""
+        return self.step * (self.shares[epoch] if epoch < len(self.shares) else 1.0)
+
+    def epoch_at(self, epoch: int) -> float:
+        """Seconds of an epoch by its number, validation included."""
+        return self.step_in(epoch) * self.num_batches + self.validation
 
     @property
     def epoch(self) -> float:
-        """Seconds of an epoch, validation included."""
+        """Seconds of most epochs, validation included."""
         return self.step * self.num_batches + self.validation
 
     @property
@@ -48,7 +62,7 @@ class Costs:
     @property
     def least(self) -> float:
         """Seconds, from the plan on, of a training of one epoch and its end."""
-        return self.start + self.epoch + self.reserve
+        return self.start + self.epoch_at(0) + self.reserve
 
     @property
     def least_of_probe(self) -> float:
@@ -66,6 +80,8 @@ class TimeBudget:
         costs: What is known of the costs.
 
     Attributes:
+        epoch: The epoch that is trained, or comes next, from 0.
+        pace: How often as long as planned things take at present, at least 1.
         probe: Validation accuracy of a linear classifier on the features that the training starts from; None: not
             known.
     """
@@ -80,6 +96,9 @@ class TimeBudget:
         self.limit = limit
         self.costs = costs or Costs()
         self.is_over = False
+        self.epoch = 0
+        self.pace = 1.0
+        self._is_measured = False
         self.probe: float | None = None
         self._process = uuid.uuid4().hex  # tells this process from those that it resumes
         self._started, self._now = started, now
@@ -99,29 +118,81 @@ class TimeBudget:
         return self.limit - self.spent
 
     @property
+    def step(self) -> float:
+        """Seconds of a batch in the present epoch."""
+        return self.pace * self.costs.step_in(self.epoch)
+
+    @property
+    def reserve(self) -> float:
+        """Seconds that are kept for what comes after the last validation."""
+        return self.pace * self.costs.reserve
+
+    @property
     def left_for_training(self) -> float:
         """Seconds in which batches may still be trained on: a validation and the end of the run follow."""
-        return self.left - self.costs.reserve - self.costs.validation
+        return self.left - self.reserve - self.pace * self.costs.validation
 
     def has_time_for(self, num_batches: float) -> bool:
         """Whether so many batches still fit, with a validation and the end of the run after them."""
-        return self.left_for_training >= num_batches * self.costs.step
+        return self.left_for_training >= num_batches * self.step
 
     @property
     def epochs_left(self) -> float:
         """Epochs, each with its validation, that still fit."""
-        return max(0.0, (self.left - self.costs.reserve) / max(self.costs.epoch, 1e-9))
+        left, whole = max(0.0, self.left - self.reserve), 0
+        while True:
+            seconds = max(self.costs.epoch_at(self.epoch + whole), 1e-9)
+            if left < seconds or self.epoch + whole >= len(self.costs.shares):  # all that follow cost the same
+                return whole + left / seconds
+            left, whole = left - seconds, whole + 1
 
     @property
     def expected_epochs(self) -> int:
         """Epochs that will follow, at least one: the last of them may be a part."""
-        left = self.epochs_left
-        return max(1, math.floor(left) + (left % 1 >= MIN_SHARE_OF_EPOCH))
+        return max(1, int(self.epochs_left) + self._has_part)
 
     @property
     def has_time_for_epoch(self) -> bool:
         """Whether enough is left to begin another epoch."""
-        return self.has_time_for(max(1, MIN_SHARE_OF_EPOCH * self.costs.num_batches))
+        return self._is_worth_it(self.left_for_training, self.epoch)
+
+    @property
+    def _has_part(self) -> bool:
+        """Whether a part of an epoch will follow the whole ones."""
+        whole = int(self.epochs_left)
+        rest = self.left - self.reserve - self._seconds_of(whole)
+        return self._is_worth_it(rest - self.costs.validation, self.epoch + whole)
+
+    def _is_worth_it(self, seconds: float, epoch: int) -> bool:
+        """Whether an epoch is begun of which so many seconds of batches are left."""
+        step = self.pace * self.costs.step_in(epoch)
+        least = max(MIN_SHARE_OF_LIMIT * self.limit, self.costs.validation)
+        return seconds >= max(step, min(MIN_SHARE_OF_EPOCH * self.costs.num_batches * step, least))
+
+    def _seconds_of(self, num_epochs: int) -> float:
+        """Of the next epochs."""
+        planned = max(0, min(num_epochs, len(self.costs.shares) - self.epoch))
+        seconds = sum(self.costs.epoch_at(self.epoch + number) for number in range(planned))
+        return seconds + (num_epochs - planned) * self.costs.epoch
+
+    def note_pace(self, seconds: float) -> None:
+        """Takes note of what a batch of the present epoch has taken so far: all that follows may be as slow."""
+        self.pace = max(1.0, seconds / max(self.costs.step_in(self.epoch), 1e-9))
+
+    def note_epoch(self, step: float, validation: float) -> None:
+        """Replaces the costs by those of an epoch that is done; if it was slower, so will be the end of the run.
+
+        Args:
+            step: Seconds of a batch.
+            validation: Seconds of its validation.
+        """
+        costs, before = self.costs, max(self.costs.step_in(self.epoch), 1e-9)
+        ratio = max(step / before, 0.0 if self._is_measured else 1.0)  # an estimate may be too high
+        self._is_measured = True
+        usual = step * costs.step / before if costs.step else step
+        final = costs.final_seconds * min(MOST_CHANGE, max(1 / MOST_CHANGE, ratio))
+        self.costs = replace(costs, step=usual, validation=validation, final_seconds=final)
+        self.epoch, self.pace = self.epoch + 1, 1.0
 
     def begin(self, progress: float = 0.0) -> None:
         """Starts the progress at what is done already."""
@@ -133,8 +204,8 @@ class TimeBudget:
         So the schedule comes to its end in the epoch that will be the last one.
         """
         whole = int(self.epochs_left)
-        is_near = whole >= 1 and self.epochs_left - whole < MIN_SHARE_OF_EPOCH
-        self._aim = self.spent + whole * self.costs.epoch - self.costs.validation if is_near else None
+        is_near = whole >= 1 and not self._has_part
+        self._aim = self.spent + self._seconds_of(whole) - self.costs.validation if is_near else None
 
     @property
     def progress_per_second(self) -> float:
@@ -150,7 +221,7 @@ class TimeBudget:
     @property
     def _end(self) -> float:
         """When the last batch is to be done."""
-        return self.limit - self.costs.reserve - self.costs.validation if self._aim is None else self._aim
+        return self.limit - self.reserve - self.pace * self.costs.validation if self._aim is None else self._aim
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps, plain values."""
@@ -170,7 +241,8 @@ class TimeBudget:
         self._progress = float(state["progress"])
         self.probe = state.get("probe")
         known = {field.name for field in fields(Costs)}
-        self.costs = Costs(**{name: value for name, value in state["costs"].items() if name in known})
+        costs = {name: value for name, value in state["costs"].items() if name in known}
+        self.costs = Costs(**{**costs, "shares": tuple(costs.get("shares", ()))})
         if state["limit"] == self.limit:
             self._began, self._base = float(state["began"]), float(state["base"])
         else:

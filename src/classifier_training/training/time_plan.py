@@ -42,7 +42,7 @@ def plan_time(
     budget = TimeBudget(limit, started)
     if measure and is_main_process():
         shared = budget.spent / max(time.process_time(), 1e-3)  # of its CPU, this process has had a part
-        budget.costs = measure_costs(plan, model, slowness=min(3.0, max(1.0, shared)))
+        budget.costs = measure_costs(plan, model, budget, slowness=min(3.0, max(1.0, shared)))
         if budget.left < budget.costs.least:
             is_open = is_new and plan.config.recipe.name in {"auto", "finetune"} and plan.place.world_size == 1
             _check_least(plan, budget, may_probe=is_open and why_no_probe(plan, model) is None)
@@ -61,8 +61,10 @@ def as_new_probe(config: Config) -> Config:
 def describe_time(budget: TimeBudget, config: Config) -> dict[str, str]:
     """How the time is divided, as names and values."""
     costs, max_epochs = budget.costs, config.trainer.max_epochs
-    epochs = max(1, math.floor((budget.left - costs.start - costs.reserve) / max(costs.epoch, 1e-9)))
+    epochs = TimeBudget(budget.left - costs.start, 0.0, lambda: 0.0, costs).expected_epochs
     number = f"about {epochs}, each of about {duration(costs.epoch)}"
+    if costs.epoch_at(0) > 1.1 * costs.epoch:
+        number += f", the first of {duration(costs.epoch_at(0))}"
     if max_epochs is not None and max_epochs <= epochs:
         number = f"{max_epochs}, each of about {duration(costs.epoch)}, which end before the time does"
     return {

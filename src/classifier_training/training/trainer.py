@@ -39,26 +39,53 @@ def build_trainer(
     """
     settings = plan.config.trainer
     return lightning.Trainer(
-        accelerator=plan.accelerator,
         devices=plan.num_devices,
         num_nodes=settings.num_nodes,
         strategy=_strategy(plan),
-        precision=settings.precision,  # type: ignore[arg-type]  # "auto" has been decided
-        max_epochs=settings.num_epochs,
         accumulate_grad_batches=settings.accumulate_grad_batches,
-        gradient_clip_val=None if settings.gradient_clip_algorithm == "agc" else settings.gradient_clip_val,
-        gradient_clip_algorithm="value" if settings.gradient_clip_algorithm == "value" else None,
-        deterministic="warn" if settings.deterministic else False,
-        benchmark=not settings.deterministic,
         callbacks=build_callbacks(RunContext(run, plan.config, terminal, requests, trackers, plan.time)),
         plugins=[AtomicCheckpointIO(), JoinedProcesses(place), *_layer_sync(plan)],
         default_root_dir=run.root,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        **_options(plan),
     )
+
+
+def trial_trainer(plan: Plan, callbacks: list[lightning.Callback], num_accumulated: int) -> lightning.Trainer:
+    """Makes a Trainer for a few steps of a training in this process alone; it writes nothing and validates nothing.
+
+    Args:
+        plan: What is trained.
+        callbacks: Those of the steps.
+        num_accumulated: Batches of an optimizer step.
+    """
+    return lightning.Trainer(
+        devices=1,
+        accumulate_grad_batches=num_accumulated,
+        callbacks=callbacks,
+        plugins=[JoinedProcesses(ALONE)],
+        limit_val_batches=0,
+        enable_checkpointing=False,
+        **_options(plan),
+    )
+
+
+def _options(plan: Plan) -> dict[str, Any]:
+    """What the Trainer of a run has in common with that of its trial."""
+    settings = plan.config.trainer
+    return {
+        "accelerator": plan.accelerator,
+        "precision": settings.precision,  # "auto" has been decided
+        "max_epochs": settings.num_epochs,
+        "gradient_clip_val": None if settings.gradient_clip_algorithm == "agc" else settings.gradient_clip_val,
+        "gradient_clip_algorithm": "value" if settings.gradient_clip_algorithm == "value" else None,
+        "deterministic": "warn" if settings.deterministic else False,
+        "benchmark": not settings.deterministic,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
 
 
 def _layer_sync(plan: Plan) -> list[BatchNormSync]:
