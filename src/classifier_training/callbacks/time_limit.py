@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
+from statistics import median
 from typing import Any, Final
 
 import lightning
@@ -19,8 +22,8 @@ SECONDS_BETWEEN_ANNOUNCEMENTS: Final = 1.0
 """How often the first process of several lets the others know how far the training is by its clock."""
 MIN_STEPS_BETWEEN_ANNOUNCEMENTS: Final = 8
 """More steps than one process can be ahead of another one, whose gradients it needs for each."""
-MIN_BATCHES_OF_PACE: Final = 4
-"""Batches of an epoch from which on they tell how fast it is."""
+BATCHES_OF_PACE: Final = 5
+"""Last batches, whose median tells how fast the machine is at present."""
 
 
 class TimeLimit(lightning.Callback):
@@ -54,6 +57,7 @@ class TimeLimit(lightning.Callback):
         self._started = self._validating = self._ended = 0.0  # the epoch, its validation, and its end
         self._num_batches = 0
         self._is_first = True  # epoch of this process, which waits for its first batch
+        self._starts: deque[float] = deque(maxlen=1 + BATCHES_OF_PACE)  # of the last batches
 
     def state_dict(self) -> dict[str, Any]:
         """What is spent, and what was measured."""
@@ -93,6 +97,7 @@ class TimeLimit(lightning.Callback):
         """Looks at the clock."""
         self._started = self._now()
         self._num_batches = 0
+        self._starts.clear()
         if self._ended:  # what others do at the end of an epoch is part of what it costs
             costs = self.budget.costs
             self.budget.costs = replace(costs, validation=costs.validation + self._started - self._ended)
@@ -138,11 +143,13 @@ class TimeLimit(lightning.Callback):
         self._end_agreement()
 
     def _note_batch(self) -> None:
-        """Looks how fast this epoch's batches are: where the machine has become slower, its end is not waited for."""
+        """Looks how fast the last batches were: where the machine has become slower, an epoch may be too long."""
+        now = self._now()
         if self._is_first and not self._num_batches:
-            self._started = self._now()
-        elif self._num_batches >= MIN_BATCHES_OF_PACE:
-            self.budget.note_pace((self._now() - self._started) / self._num_batches)
+            self._started = now
+        self._starts.append(now)
+        if len(self._starts) > BATCHES_OF_PACE:
+            self.budget.note_pace(median(later - earlier for earlier, later in pairwise(self._starts)))
         self._num_batches += 1
 
     def _plan_epochs(self, trainer: lightning.Trainer, num_done: int) -> None:
@@ -168,7 +175,10 @@ class TimeLimit(lightning.Callback):
 
     def _place(self, trainer: lightning.Trainer, num_steps: int) -> list[float]:
         """Where the schedule is after some steps, by how much it moves in a step, and how long this is to hold."""
-        scheduler, seconds = _scheduler(trainer), self.budget.step * trainer.accumulate_grad_batches
+        scheduler, seconds = (
+            _scheduler(trainer),
+            self.budget.costs.step_in(self.budget.epoch) * trainer.accumulate_grad_batches,
+        )
         total = 1 if scheduler is None else scheduler.schedule.total_steps
         per_second = total * self.budget.progress_per_second
         place = min(total, total * self.budget.progress() + per_second * seconds * num_steps)

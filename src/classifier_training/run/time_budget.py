@@ -176,7 +176,7 @@ class TimeBudget:
         return seconds + (num_epochs - planned) * self.costs.epoch
 
     def note_pace(self, seconds: float) -> None:
-        """Takes note of what a batch of the present epoch has taken so far: all that follows may be as slow."""
+        """Takes note of what the last batches of the present epoch have taken: all that follows may be as slow."""
         self.pace = max(1.0, seconds / max(self.costs.step_in(self.epoch), 1e-9))
 
     def note_epoch(self, step: float, validation: float) -> None:
@@ -221,7 +221,10 @@ class TimeBudget:
     @property
     def _end(self) -> float:
         """When the last batch is to be done."""
-        return self.limit - self.reserve - self.pace * self.costs.validation if self._aim is None else self._aim
+        if self._aim is not None:
+            return self._aim
+        pace = 1.0 if self._is_measured else self.pace  # later epochs are not hurried by a few slow batches
+        return self.limit - pace * (self.costs.reserve + self.costs.validation)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps, plain values."""

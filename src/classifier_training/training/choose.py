@@ -19,107 +19,24 @@ from classifier_training.models.recognise import recognise_backbone
 from classifier_training.models.starting_weights import StartingWeights, find_weights
 from classifier_training.run.cpus import cpu_limit_here
 from classifier_training.terminal.terminal import duration
+from classifier_training.training.candidates import (
+    FEWEST_EPOCHS,
+    FROM_SCRATCH,
+    FROM_WEIGHTS,
+    LIKE_CIFAR,
+    LITE0,
+    LITE0_SMALL,
+    LONG_SECONDS,
+    MANY_EPOCHS,
+    MANY_IMAGES,
+    SMALL_IMAGES,
+    SMALL_SIDE,
+    Candidate,
+    Facts,
+)
 from classifier_training.training.weights import decide_weights
 
 AUTO: Final = "auto"
-SMALL_SIDE: Final = 64
-"""Median shorter side in pixels below which images are trained from scratch: they lack what weights were trained on."""
-USUAL_EPOCHS: Final = 12
-FEWEST_EPOCHS: Final = 3
-MOST_CPUS: Final = 16
-"""More than these make a training step hardly faster."""
-USUAL_SECONDS: Final = {"cpu": 480.0, "mps": 3600.0, "cuda": 86400.0}
-"""What a training without a time limit may take before a cheaper backbone is chosen."""
-LONG_SECONDS: Final = 3600.0
-MPS_FACTOR: Final = 6.0
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A preset with what an epoch of it costs; the figures are rough, and their order is what matters.
-
-    Attributes:
-        preset: Its name.
-        image_size: Its size in pixels.
-        cpu_seconds: Of one core, for an image and epoch.
-        gpu_seconds: Of one GPU.
-        reason: Why it is chosen.
-        min_side: The median shorter side of the images below which the size brings nothing.
-        min_images: Training images below which it is too large to train from scratch.
-    """
-
-    preset: str
-    image_size: int
-    cpu_seconds: float
-    gpu_seconds: float
-    reason: str
-    min_side: int = 0
-    min_images: int = 0
-
-
-LITE0: Final = Candidate("tf_efficientnet_lite0", 224, 0.07, 0.0006, "made for CPUs, the quickest with good weights")
-LITE0_SMALL: Final = Candidate("tf_efficientnet_lite0", 160, 0.038, 0.0004, "smaller images, as there is little time")
-FROM_WEIGHTS: Final = (
-    Candidate("convnext_tiny", 224, 1.2, 0.0013, "the most accurate preset that a GPU trains in minutes"),
-    Candidate("tf_efficientnet_lite2", 260, 0.17, 0.0012, "the most accurate of the Lite models", 200),
-    Candidate("tf_efficientnet_lite1", 240, 0.12, 0.0009, "the most accurate Lite model for the time", 180),
-    LITE0,
-)
-"""The best first."""
-FROM_SCRATCH: Final = (
-    Candidate("resnet50", 224, 0.45, 0.0012, "many images from scratch", min_images=10_000),
-    Candidate("resnet18", 224, 0.12, 0.0004, "small and forgiving from scratch"),
-    Candidate("resnet10t", 128, 0.03, 0.0002, "the quickest from scratch"),
-)
-SMALL_IMAGES: Final = {
-    "cpu": Candidate("resnet10t", 64, 0.01, 0.0001, "small images, which a small backbone learns from scratch"),
-    "gpu": Candidate("resnet18", 64, 0.02, 0.0001, "small images, which a small backbone learns from scratch"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a choice depends on.
-
-    Attributes:
-        num_images: Training images.
-        side: Their median shorter side in pixels.
-        accelerator: ``cpu``, ``cuda`` or ``mps``.
-        num_devices: Devices of all machines.
-        num_cpus: CPUs of this process.
-        seconds: The time limit; None: none.
-    """
-
-    num_images: int
-    side: int
-    accelerator: str
-    num_devices: int = 1
-    num_cpus: int = 1
-    seconds: float | None = None
-
-    @property
-    def is_small(self) -> bool:
-        """Whether the images are too small for pretrained weights."""
-        return self.side < SMALL_SIDE
-
-    @property
-    def budget(self) -> float:
-        """Seconds that the training may take."""
-        return USUAL_SECONDS[self.accelerator] if self.seconds is None else self.seconds
-
-    def epochs_seconds(self, candidate: Candidate, epochs: int = USUAL_EPOCHS) -> float:
-        """About how long these epochs take."""
-        if self.accelerator == "cpu":
-            each = candidate.cpu_seconds / min(self.num_cpus, MOST_CPUS)
-        else:
-            each = candidate.gpu_seconds * (MPS_FACTOR if self.accelerator == "mps" else 1) / self.num_devices
-        return each * self.num_images * epochs
-
-    def describe(self) -> str:
-        """Images, device and time, for a message."""
-        limit = "" if self.seconds is None else f", {duration(self.seconds)}"
-        devices = f"{self.num_devices} × {self.accelerator}" if self.num_devices > 1 else self.accelerator
-        return f"{self.num_images:,} images of about {self.side} px, {devices}{limit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +75,8 @@ def facts_of(config: Config, photos: Photos, accelerator: str, num_devices: int)
     """What is known of a training before its backbone is."""
     rows, index = photos.rows["train"], photos.index
     side = int(np.median(np.minimum(index.widths[rows], index.heights[rows])))
-    return Facts(len(rows), side, accelerator, num_devices, cpu_limit_here().count, config.trainer.time_limit_seconds)
+    num_cpus, trainer = cpu_limit_here().count, config.trainer
+    return Facts(len(rows), side, accelerator, num_devices, num_cpus, trainer.time_limit_seconds, trainer.max_epochs)
 
 
 def choose(config: Config, facts: Facts, weights: StartingWeights | None = None) -> Choice:
@@ -175,6 +93,7 @@ def choose(config: Config, facts: Facts, weights: StartingWeights | None = None)
     wants, why_scratch = _wants_weights(config, facts)
     settings: dict[str, Any] = {}
     reasons: dict[str, str] = {}
+    candidate: Candidate | None = None
     if config.model.name != AUTO:
         if weights is None:
             weights = decide_weights(config) if wants else StartingWeights("none", "", why_scratch)
@@ -192,19 +111,36 @@ def choose(config: Config, facts: Facts, weights: StartingWeights | None = None)
         start = weights.name or "from random weights"
         reasons["model=auto"] = f"{candidate.preset} at {size} px: {facts.describe()}, {start}; {candidate.reason}"
     if config.recipe.name == AUTO:
-        settings["recipe"], why = _choose_recipe(str(settings.get("model", config.model.name)), facts, weights)
-        why = why_scratch or why
+        known = None if weights else candidate
+        known = known or _known(str(settings.get("model", config.model.name)))
+        settings["recipe"], why = _choose_recipe(known, facts, weights, why_scratch)
         reasons["recipe=auto"] = f"{settings['recipe']}: {why}"
     return Choice(weights, settings, reasons)
 
 
-def _choose_recipe(model: str, facts: Facts, weights: StartingWeights) -> tuple[str, str]:
-    if not weights:
-        return "scratch", "there are no weights to start from"
-    known = next((one for one in FROM_WEIGHTS if one.preset == model), None)
-    if facts.seconds is not None and known and facts.epochs_seconds(known, 1) > facts.seconds:
-        return "probe", f"{duration(facts.seconds)} are less than an epoch takes"
-    return "finetune", "there are weights to start from"
+def _choose_recipe(
+    backbone: Candidate | None, facts: Facts, weights: StartingWeights, why_scratch: str
+) -> tuple[str, str]:
+    """The recipe and the reason; of a backbone that is not known, how large its input may be is not known either."""
+    if weights:
+        if facts.seconds is not None and backbone and facts.epochs_seconds(backbone, 1) > facts.seconds:
+            return "probe", f"{duration(facts.seconds)} are less than an epoch takes"
+        return "finetune", "there are weights to start from"
+    why = why_scratch or "there are no weights to start from"
+    if backbone is LIKE_CIFAR:
+        return "scratch_32px", f"{why}; {facts.num_images:,} small images and a GPU"
+    if backbone is None or facts.num_images < MANY_IMAGES:
+        return "scratch", why
+    if facts.epochs is not None and facts.epochs >= MANY_EPOCHS:
+        return "scratch_long", f"{why}; {facts.num_images:,} images and {facts.epochs} epochs"
+    if facts.epochs is None and facts.seconds and facts.epochs_seconds(backbone, MANY_EPOCHS) <= facts.seconds:
+        return "scratch_long", f"{why}; {facts.num_images:,} images and time for {MANY_EPOCHS} epochs or more"
+    return "scratch", why
+
+
+def _known(model: str) -> Candidate | None:
+    """The preset with its costs; None: there are none of it, or it takes images of one size alone."""
+    return next((one for one in (*FROM_WEIGHTS, *FROM_SCRATCH) if one.preset == model), None)
 
 
 def _wants_weights(config: Config, facts: Facts) -> tuple[bool, str]:
@@ -237,15 +173,17 @@ def _choose_backbone(config: Config, facts: Facts, *, wants: bool) -> tuple[Cand
                 f"{by}: there are no pretrained weights for any of the presets: {missing.reason}; install the extra"
                 " weights, go online once (HF_HUB_OFFLINE unset), or give a file with model.weights=FILE"
             )
-    return _from_scratch(facts), missing
+    return _from_scratch(facts, is_recipe_open=config.recipe.name == AUTO), missing
 
 
 def _from_weights(facts: Facts) -> Iterator[Candidate]:
     """What may be trained from weights, the best first; at last whatever has weights on this disk."""
-    fitting = [one for one in FROM_WEIGHTS if facts.side >= one.min_side and facts.epochs_seconds(one) <= facts.budget]
+    fitting = [
+        one for one in FROM_WEIGHTS if facts.side >= one.min_side and facts.seconds_of(one, "finetune") <= facts.budget
+    ]
     is_long = facts.epochs_seconds(LITE0, FEWEST_EPOCHS) > facts.budget
     if facts.seconds is None:
-        is_long = facts.epochs_seconds(LITE0) > max(facts.budget, LONG_SECONDS)
+        is_long = facts.seconds_of(LITE0, "finetune") > max(facts.budget, LONG_SECONDS)
     yield from fitting or [LITE0_SMALL if is_long else LITE0]
     tried = {one.preset for one in fitting} | {LITE0.preset}
     for name in ("mobilenetv3_large_100", "resnet18", "efficientnet_b0", "resnet50", "convnext_tiny", "resnet10t"):
@@ -253,16 +191,20 @@ def _from_weights(facts: Facts) -> Iterator[Candidate]:
             yield Candidate(name, 224, 0.1, 0.001, "the only preset with weights on this disk")
 
 
-def _from_scratch(facts: Facts) -> Candidate:
+def _from_scratch(facts: Facts, *, is_recipe_open: bool) -> Candidate:
+    if is_recipe_open and facts.is_like_cifar:
+        return LIKE_CIFAR
     if facts.is_small:
         return SMALL_IMAGES["cpu" if facts.accelerator == "cpu" else "gpu"]
     suitable = [one for one in FROM_SCRATCH if facts.num_images >= one.min_images]
-    return next((one for one in suitable if facts.epochs_seconds(one) <= facts.budget), suitable[-1])
+    return next((one for one in suitable if facts.seconds_of(one, "scratch") <= facts.budget), suitable[-1])
 
 
 def _settings_of(candidate: Candidate, facts: Facts) -> dict[str, Any]:
     """The preset of a candidate, and the size where it is not the preset's own."""
     settings: dict[str, Any] = {"model": candidate.preset}
+    if candidate is LIKE_CIFAR:  # whose size is that of its recipe
+        return settings
     if candidate in SMALL_IMAGES.values():
         side = 32 if facts.side <= 32 else SMALL_SIDE
         return settings | {"data.image_size": side, "data.crop_pct": 1.0}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Final
 
 import torch
@@ -17,7 +16,7 @@ from classifier_training.run.time_budget import Costs, TimeBudget
 from classifier_training.training.batch_costs import BatchCosts, measure_batches
 from classifier_training.training.plan import Plan
 
-FINAL_SECONDS: Final = 8.0
+FINAL_SECONDS: Final = 5.0
 """What comes after the training besides passes over images, of a small model: export, its check, tables, the report."""
 SECONDS_PER_MILLION: Final = 0.15
 """More of it for each million weights, which are written and compared."""
@@ -43,21 +42,24 @@ def measure_costs(plan: Plan, model: BaseClassificationModel, budget: TimeBudget
                 raise
             batch_size //= 2  # the fit says so itself, or makes do with less
     num_weights = sum(weight.numel() for weight in model.parameters())
-    costs = add_up(plan, batch, batch_size, slowness=slowness, num_weights=num_weights)
-    for _ in range(3):  # how many epochs fit depends on what the first ones cost, and that on their number
-        trial = TimeBudget(budget.left - costs.start, 0.0, lambda: 0.0, costs)
-        num_epochs = min(trial.expected_epochs, plan.config.trainer.max_epochs or trial.expected_epochs)
-        costs = replace(costs, shares=_shares(plan, batch, num_epochs))
+    num_epochs, costs = 1, Costs()
+    for _ in range(4):  # how many epochs fit depends on what these and the end cost, and that on their number
+        costs = add_up(plan, batch, batch_size, num_epochs, slowness=slowness, num_weights=num_weights)
+        expected = TimeBudget(budget.left - costs.start, 0.0, lambda: 0.0, costs).expected_epochs
+        num_epochs = min(expected, plan.config.trainer.max_epochs or expected)
     return costs
 
 
-def add_up(plan: Plan, batch: BatchCosts, batch_size: int, *, slowness: float, num_weights: int) -> Costs:
-    """What a training costs whose epochs are all alike.
+def add_up(
+    plan: Plan, batch: BatchCosts, batch_size: int, num_epochs: int, *, slowness: float, num_weights: int
+) -> Costs:
+    """What a training costs.
 
     Args:
         plan: What is trained.
         batch: What a batch costs.
         batch_size: Images of that batch.
+        num_epochs: How many are expected.
         slowness: See `measure_costs`.
         num_weights: Of the model.
     """
@@ -67,7 +69,7 @@ def add_up(plan: Plan, batch: BatchCosts, batch_size: int, *, slowness: float, n
     from_files = _with_loaders(plan, batch, batch.decoding, batch.scoring)
     validation = math.ceil(num_val / world_size) / batch_size * from_cache + SECONDS_AT_END_OF_EPOCH
     final = (num_val + (num_test or num_val)) * from_files  # on one device
-    final += _candidates(plan.config) * num_val * batch.scoring  # which are loaded once
+    final += _candidates(plan.config, num_epochs) * num_val * batch.scoring  # which are loaded once
     probe = len(rows["train"]) / batch_size * from_files + 3.0 * slowness
     begin = probe + num_val / batch_size * from_files if plan.config.recipe.start_from_probe else 0.0
     return Costs(
@@ -78,6 +80,7 @@ def add_up(plan: Plan, batch: BatchCosts, batch_size: int, *, slowness: float, n
         final_passes=final / batch_size / validation,
         probe=probe,
         final_seconds=slowness * (FINAL_SECONDS + SECONDS_PER_MILLION * num_weights / 1e6),
+        shares=_shares(plan, batch, num_epochs),
     )
 
 
@@ -100,11 +103,13 @@ def _shares(plan: Plan, batch: BatchCosts, num_epochs: int) -> tuple[float, ...]
     return tuple(shares)
 
 
-def _candidates(config: Config) -> int:
+def _candidates(config: Config, num_epochs: int) -> int:
     """Passes over the validation images at the most to choose the final weights."""
     if not config.checkpoint.choose_final:
         return 0
-    others = max(0, config.checkpoint.num_best_epochs - 1)  # and a trial of each of them in their average
+    others = max(
+        0, min(num_epochs, config.checkpoint.num_best_epochs) - 1
+    )  # and a trial of each of them in their average
     return 2 + 2 * others + (4 if config.recipe.start_from_probe else 0)
 
 

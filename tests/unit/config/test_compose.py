@@ -94,6 +94,19 @@ def test_a_conflict_with_a_preset_names_the_preset(monkeypatch: pytest.MonkeyPat
     assert config.model.weights == "a.safetensors"
 
 
+def test_a_time_limit_gives_as_many_epochs_as_fit_whatever_number_a_preset_has(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("trainer: {time_limit: 10m}\n")
+    limited = [load_config(["recipe=scratch_32px", "trainer.time_limit=10m"])]
+    limited.append(load_config(["recipe=scratch_32px"], file=file))
+    limited.append(load_config(["recipe=auto"], file=file, chosen={"recipe": "scratch_32px"}))
+    assert [config.trainer.max_epochs for config in limited] == [None, None, None]
+    assert (
+        load_config(["recipe=scratch_32px", "trainer.time_limit=10m", "trainer.max_epochs=7"]).trainer.max_epochs == 7
+    )
+    assert load_config(["recipe=scratch_32px", "trainer.time_limit=null"], file=file).trainer.max_epochs == 40
+
+
 def test_of_two_presets_of_a_group_the_last_is_taken() -> None:
     assert load_config(["model=resnet50", "model=resnet18"]) == load_config(["model=resnet18"])
 

@@ -15,7 +15,8 @@ from classifier_training.errors import ConfigError, ModelError
 from classifier_training.models.starting_weights import StartingWeights
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training import choose as choosing
-from classifier_training.training.choose import Choice, Facts, choose, is_open
+from classifier_training.training.candidates import Facts, epochs_of_recipe
+from classifier_training.training.choose import Choice, choose, completed, is_open
 from classifier_training.training.plan import Plan, describe_plan, make_plan
 from classifier_training.training.start import New, find_start
 
@@ -63,7 +64,8 @@ def test_few_photos_on_two_cores_get_the_quickest_backbone_with_weights(there: s
         (Facts(767, 600, "cpu", num_cpus=2, seconds=3600.0), "tf_efficientnet_lite2", None),
         (Facts(767, 600, "cuda"), "convnext_tiny", None),
         (Facts(1_000_000, 600, "cuda", num_devices=8), "convnext_tiny", None),
-        (Facts(50_000, 600, "cuda", seconds=600.0), "tf_efficientnet_lite1", None),
+        (Facts(50_000, 600, "cuda", seconds=600.0, epochs=12), "tf_efficientnet_lite1", None),
+        (Facts(50_000, 600, "cuda", seconds=600.0, epochs=50), "tf_efficientnet_lite0", None),
     ],
 )
 def test_photos_device_and_time_decide(there: set[str], facts: Facts, model: str, image_size: int | None) -> None:
@@ -92,7 +94,7 @@ def test_without_the_best_weights_the_next_are_taken(there: set[str]) -> None:
         (Facts(767, 600, "cpu", num_cpus=8), {"model": "resnet18"}),
         (Facts(9_000, 600, "cuda"), {"model": "resnet18"}),
         (Facts(90_000, 600, "cuda"), {"model": "resnet50"}),
-        (Facts(50_000, 32, "cuda"), {"model": "resnet18", "data.image_size": 32, "data.crop_pct": 1.0}),
+        (Facts(9_000, 32, "cuda"), {"model": "resnet18", "data.image_size": 32, "data.crop_pct": 1.0}),
         (Facts(1_000, 48, "cpu"), {"model": "resnet10t", "data.image_size": 64, "data.crop_pct": 1.0}),
     ],
 )
@@ -104,6 +106,54 @@ def test_without_weights_a_backbone_learns_from_scratch(
     choice = chosen(facts, wanted)
     assert choice.settings == settings | {"recipe": "scratch"}
     assert not choice.weights
+
+
+SCRATCH = "there are no weights to start from"
+
+
+@pytest.mark.parametrize(
+    ("facts", "words", "recipe"),
+    [
+        (Facts(10_000, 64, "cuda"), [], f"scratch_32px: {SCRATCH}; 10,000 small images and a GPU"),
+        (
+            Facts(50_000, 32, "mps"),
+            ["model.pretrained=false"],
+            "scratch_32px: model.pretrained=false; 50,000 small ima",
+        ),
+        (Facts(9_999, 32, "cuda"), [], "scratch: the images are"),
+        (Facts(50_000, 32, "cpu"), [], "scratch: the images are"),
+        (Facts(50_000, 32, "cuda"), ["model=resnet50"], "scratch: the images are"),  # the recipe has another backbone
+        (Facts(10_000, 600, "cuda", epochs=50), [], f"scratch_long: {SCRATCH}; 10,000 images and 50 epochs"),
+        (Facts(10_000, 600, "cuda", epochs=50), ["model=resnet50", "model.pretrained=false"], "scratch_long: "),
+        (  # which takes images of one size alone
+            Facts(10_000, 600, "cuda", epochs=50),
+            ["model=vit_small_patch16_224", "model.pretrained=false"],
+            "scratch: ",
+        ),
+        (Facts(10_000, 600, "cuda", epochs=49), [], f"scratch: {SCRATCH}"),
+        (Facts(9_999, 600, "cuda", epochs=90), [], f"scratch: {SCRATCH}"),
+        (Facts(10_000, 600, "cuda", seconds=7200.0), [], f"scratch_long: {SCRATCH}; 10,000 images and time for 50 "),
+        (Facts(10_000, 600, "cuda", seconds=120.0), [], f"scratch: {SCRATCH}"),
+        (Facts(10_000, 600, "cuda", seconds=7200.0, epochs=10), [], f"scratch: {SCRATCH}"),
+    ],
+)
+def test_many_images_and_many_epochs_from_scratch_have_recipes_of_their_own(
+    there: set[str], facts: Facts, words: list[str], recipe: str
+) -> None:
+    there.clear()
+    choice = chosen(facts, *words)
+    assert choice.reasons["recipe=auto"].startswith(recipe)
+    assert choice.settings["recipe"] == recipe.split(":")[0]
+    if recipe.startswith("scratch_32px"):
+        assert choice.settings == {"model": "resnet18", "recipe": "scratch_32px"}
+        config = completed(load_config(words), choice.settings)
+        assert (config.model.name, config.data.image_size, config.recipe.name) == ("resnet18", 128, "scratch")
+
+
+def test_the_number_of_epochs_is_that_of_the_preset_of_the_recipe(there: set[str]) -> None:
+    assert epochs_of_recipe("scratch_32px") == load_config(["recipe=scratch_32px"]).trainer.max_epochs == 40
+    assert epochs_of_recipe("finetune") == load_config(["recipe=finetune"]).trainer.num_epochs
+    assert epochs_of_recipe("scratch") == 20
 
 
 def test_small_images_are_trained_from_scratch_also_with_a_named_backbone(there: set[str]) -> None:
