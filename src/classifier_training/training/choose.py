@@ -38,6 +38,9 @@ from classifier_training.training.weights import decide_weights
 
 AUTO: Final = "auto"
 
+SCRATCH_PRESETS: Final = frozenset({"scratch_32px", "scratch_long"})
+"""Presets of the recipe ``scratch`` besides its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -114,6 +117,8 @@ def choose(config: Config, facts: Facts, weights: StartingWeights | None = None)
         known = None if weights else candidate
         known = known or _known(str(settings.get("model", config.model.name)))
         settings["recipe"], why = _choose_recipe(known, facts, weights, why_scratch)
+        if settings["recipe"] in SCRATCH_PRESETS:
+            settings["recipe.name"] = "scratch"
         reasons["recipe=auto"] = f"{settings['recipe']}: {why}"
     return Choice(weights, settings, reasons)
 

@@ -99,7 +99,7 @@ def test_a_time_limit_gives_as_many_epochs_as_fit_whatever_number_a_preset_has(t
     file.write_text("trainer: {time_limit: 10m}\n")
     limited = [load_config(["recipe=scratch_32px", "trainer.time_limit=10m"])]
     limited.append(load_config(["recipe=scratch_32px"], file=file))
-    limited.append(load_config(["recipe=auto"], file=file, chosen={"recipe": "scratch_32px"}))
+    limited.append(load_config(["recipe=auto"], file=file, chosen={"recipe": "scratch_32px", "recipe.name": "scratch"}))
     assert [config.trainer.max_epochs for config in limited] == [None, None, None]
     assert (
         load_config(["recipe=scratch_32px", "trainer.time_limit=10m", "trainer.max_epochs=7"]).trainer.max_epochs == 7

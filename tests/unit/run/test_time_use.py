@@ -117,7 +117,7 @@ def test_an_epoch_that_is_long_for_its_limit_is_begun_for_a_smaller_part_of_it()
     long = Costs(step=1.0, num_batches=100, validation=2.0)
     budget = TimeBudget(130.0, 0.0, lambda: 0.0, long)
     assert budget.expected_epochs == 2  # 26 s are a fifth of an epoch, and of the limit
-    assert TimeBudget(113.0, 0.0, lambda: 0.0, long).expected_epochs == 2
+    assert TimeBudget(114.0, 0.0, lambda: 0.0, long).expected_epochs == 2
     assert TimeBudget(110.0, 0.0, lambda: 0.0, long).expected_epochs == 1
 
 

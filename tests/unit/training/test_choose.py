@@ -145,7 +145,7 @@ def test_many_images_and_many_epochs_from_scratch_have_recipes_of_their_own(
     assert choice.reasons["recipe=auto"].startswith(recipe)
     assert choice.settings["recipe"] == recipe.split(":")[0]
     if recipe.startswith("scratch_32px"):
-        assert choice.settings == {"model": "resnet18", "recipe": "scratch_32px"}
+        assert choice.settings == {"model": "resnet18", "recipe": "scratch_32px", "recipe.name": "scratch"}
         config = completed(load_config(words), choice.settings)
         assert (config.model.name, config.data.image_size, config.recipe.name) == ("resnet18", 128, "scratch")
 
