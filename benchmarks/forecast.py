@@ -8,7 +8,8 @@ trainings of other kinds alone: another data set, number of images, classes or e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from classifier_training.metrics.forecast import Curve, ForecastModel, stored_curves
 
@@ -45,9 +46,39 @@ def main() -> None:
         within = sum(error <= 0.04 for error in errors) / len(errors)
         held = sum(holds for *_, holds in some) / len(some)
         print(f"{name:40} {len(some):6} {sum(errors) / len(errors):10.3f} {within:15.2f} {held:14.2f}")
-    pretrained = [one for one in forecasts if one[0].probe is not None]
-    errors = [abs(error) for _, _, error, _ in pretrained]
-    print(f"of pretrained weights with a probe: {sum(e <= 0.04 for e in errors) / len(errors):.2f} within 4 points")
+    print()
+    heads = ("before", "1 epoch", "3 epochs", "all")
+    print(f"{'within 4 points, interval holds':51}" + "".join(f"{head:>13}" for head in heads))
+    for name, is_one in GROUPS.items():
+        some = [one for one in forecasts if is_one(one[0])]
+        parts = [[one for one in some if epoch is None or one[1] == epoch] for epoch in (0, 1, 3, None)]
+        print(f"{name:51}" + "".join(f"{describe(part):>13}" for part in parts))
+        print(f"{'  if the expected accuracy were known':51} {ceiling([one for one in curves if is_one(one)]):.2f}")
+
+
+GROUPS: dict[str, Callable[[Curve], bool]] = {
+    "pretrained, with a probe": lambda curve: curve.probe is not None,
+    "pretrained, without one": lambda curve: curve.probe is None and "pretrained" in curve.kind,
+    "from random weights": lambda curve: "scratch" in curve.kind,
+}
+
+
+def describe(forecasts: Sequence[tuple[Curve, int, float, bool]]) -> str:
+    """Shares of forecasts that are within 4 points, and whose interval holds."""
+    if not forecasts:
+        return "-"
+    within, held = ([abs(error) <= 0.04 for _, _, error, _ in forecasts], [holds for *_, holds in forecasts])
+    return f"{sum(within) / len(within):.2f} {sum(held) / len(held):.2f}"
+
+
+def ceiling(curves: Sequence[Curve]) -> float:
+    """How often a forecast that knows the expected accuracy is within 4 points of what the validation photos show."""
+    shares = []
+    for curve in curves:
+        share = min(curve.final, 1 - 0.5 / curve.val_images)
+        error = math.sqrt(share * (1 - share) / curve.val_images)
+        shares.append(math.erf(0.04 / error / math.sqrt(2)))
+    return sum(shares) / len(shares)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Forecast of the accuracy that a training will have at its end, from its learning curve so far.
 
 On the scale of log-odds the best accuracy so far rises by an amount that depends on the share of the training that is
-left, on how steeply the curve has been rising, and on how high it is. The dependence is fitted to stored curves by
-least squares, and so is the spread around it. The interval comes from the normalised errors for curves that the fit
-has not seen (split by kind of run), whose quantile covers a stated share of them (Papadopoulos et al. 2002, "Inductive
-confidence machines for regression").
+left, on how steeply the curve has been rising, and on how high it is. Where a linear probe of the same weights is
+known, the rise is counted from the better of the two, and depends on the share that is left alone: fine-tuning ends a
+usual amount above its probe, however low its first epochs are. The dependence is fitted to stored curves by least
+squares, for trainings with a probe and without one apart, and so is the spread around it. The interval comes from the
+normalised errors for curves that the fit has not seen (split by kind of run), whose quantile covers a stated share of
+them (Papadopoulos et al. 2002, "Inductive confidence machines for regression").
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,28 +105,43 @@ class ForecastModel:
     """Forecasts by what other trainings did.
 
     Args:
-        curves: Of finished trainings.
+        curves: Of finished trainings, those with a probe of at least two kinds, and so those without one.
     """
 
     def __init__(self, curves: Sequence[Curve]) -> None:
-        kinds = sorted({curve.kind for curve in curves})
-        rows = {kind: _rows([curve for curve in curves if curve.kind == kind]) for kind in kinds}
-        self._rise, self._spread = _fit([row for kind in kinds for row in rows[kind]])
-        errors: list[tuple[float, float]] = []
-        for kind in kinds:
-            rise, spread = _fit([row for other in kinds if other != kind for row in rows[other]])
-            errors += [(abs(_error(row, rise)) / _spread_of(row, spread), row.weight) for row in rows[kind]]
-        self._width = _quantile(errors, _CAUTIOUS_COVERAGE)
+        self._fits = {
+            has_probe: _Fit.of([curve for curve in curves if (curve.probe is not None) == has_probe])
+            for has_probe in {curve.probe is not None for curve in curves}
+        }
 
     def forecast(self, curve: Curve) -> Forecast:
         """What a training will reach, at least what it has reached."""
-        row = _row(curve)
-        middle = row.start + max(0.0, float(row.rise_features @ self._rise))
-        half = self._width * _spread_of(row, self._spread)
+        row, fit = _row(curve), self._fits[curve.probe is not None]
+        middle = row.start + max(0.0, float(row.rise_features @ fit.rise))
+        half = fit.width * _spread_of(row, fit.spread)
         best = max(curve.top1, default=0.0)
         reached = best if curve.top1 or curve.probe is None else curve.probe  # which a few images do not make certain
         low, value, high = (_share(middle + shift * half) for shift in (-1.0, 0.0, 1.0))
         return Forecast(max(reached, value), max(best, low), max(reached, high))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """Coefficients of the rise and of its spread, and how many of these spreads an interval has to each side."""
+
+    rise: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    width: float
+
+    @classmethod
+    def of(cls, curves: Sequence[Curve]) -> Self:
+        kinds = sorted({curve.kind for curve in curves})
+        rows = {kind: _rows([curve for curve in curves if curve.kind == kind]) for kind in kinds}
+        errors: list[tuple[float, float]] = []
+        for kind in kinds:
+            rise, spread = _fit([row for other in kinds if other != kind for row in rows[other]])
+            errors += [(abs(_error(row, rise)) / _spread_of(row, spread), row.weight) for row in rows[kind]]
+        return cls(*_fit([row for kind in kinds for row in rows[kind]]), _quantile(errors, _CAUTIOUS_COVERAGE))
 
 
 class _Row(NamedTuple):
@@ -152,15 +169,20 @@ def _row(curve: Curve) -> _Row:
     done = len(curve.top1)
     left = max(0.0, 1.0 - done / max(curve.epochs, done, 1e-9))
     odds = [_odds(best, curve.val_images) for best in np.maximum.accumulate(curve.top1)] if done else []
-    probe = None if curve.probe is None else _odds(curve.probe, curve.val_images)
-    start = odds[-1] if done else probe or 0.0
+    if curve.probe is not None:
+        start = max([_odds(curve.probe, curve.val_images), *odds[-1:]])
+        return _Row(start, np.array([left]), np.array([math.sqrt(left) * _noise(start, curve), left]), math.nan, 1.0)
     slope = (odds[-1] - odds[-1 - min(2, done - 1)]) / min(2, done - 1) * min(done, 4) if done > 1 else 0.0
-    gap = max(0.0, (probe or start) - start)
-    noise = 1 / math.sqrt(curve.val_images * _share(start) * (1 - _share(start)))
-    is_first, has_probe = float(done == 1), float(probe is not None)
-    rise = [left, left * left, left * slope, left * start, gap, left * noise, left * has_probe, left * is_first]
-    spread = [noise * math.sqrt(left), left, left * abs(slope), left * is_first * (1 - has_probe)]
+    start, is_first = odds[-1], float(done == 1)
+    rise = [left, left * slope, left * start, left * is_first]
+    spread = [_noise(start, curve) * math.sqrt(left), left, left * abs(slope), left * is_first]
     return _Row(start, np.array(rise), np.array(spread), math.nan, 1.0)
+
+
+def _noise(odds: float, curve: Curve) -> float:
+    """Standard error of measured log-odds."""
+    share = _share(odds)
+    return 1 / math.sqrt(curve.val_images * share * (1 - share))
 
 
 def _fit(rows: Sequence[_Row]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

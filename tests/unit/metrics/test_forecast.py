@@ -11,6 +11,7 @@ def test_the_interval_holds_what_came_in_nine_of_ten_trainings_of_other_kinds() 
     curves = stored_curves()
     held: list[float] = []
     late: list[float] = []
+    from_probe: list[list[float]] = []
     for kind in sorted({curve.kind for curve in curves}):
         model = ForecastModel([curve for curve in curves if curve.kind != kind])
         for curve in (one for one in curves if one.kind == kind):
@@ -18,10 +19,15 @@ def test_the_interval_holds_what_came_in_nine_of_ten_trainings_of_other_kinds() 
             first = 0 if curve.probe is not None else 1
             found = [model.forecast(curve.until(epoch)) for epoch in range(first, num_epochs)]
             held.append(sum(one.low <= curve.final + 1e-9 <= one.high + 2e-9 for one in found) / len(found))
+            if curve.probe is not None:
+                from_probe.append([abs(one.value - curve.final) for one in found])
             late += [abs(one.value - curve.final) for one in found[-(num_epochs // 4 or 1) :]]
     assert len(held) == len(curves) > 40
     assert sum(held) / len(held) >= COVERAGE
     assert sum(late) / len(late) < 0.04
+    errors = [error for some in from_probe for error in some]
+    assert sum(error <= 0.04 for error in errors) >= 0.8 * len(errors)
+    assert sum(some[0] for some in from_probe) / len(from_probe) < 0.04  # before the first epoch
 
 
 def test_without_a_probe_and_an_epoch_nothing_is_known() -> None:
