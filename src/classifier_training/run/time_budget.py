@@ -233,6 +233,7 @@ class TimeBudget:
             "spent": self.spent,
             "is_over": self.is_over,
             "progress": self._progress,
+            "epoch": self.epoch,
         }
         own |= {"began": self._began, "base": self._base, "probe": self.probe, "process": self._process}
         return {**own, "costs": asdict(self.costs)}
@@ -241,7 +242,7 @@ class TimeBudget:
         """Goes on from what `state` gave: the time counts on, and the progress does under another limit too."""
         if state["process"] != self._process:  # as it is where a training starts over with smaller batches
             self._before += float(state["spent"])
-        self._progress = float(state["progress"])
+        self._progress, self.epoch = float(state["progress"]), int(state.get("epoch", 0))
         self.probe = state.get("probe")
         known = {field.name for field in fields(Costs)}
         costs = {name: value for name, value in state["costs"].items() if name in known}
@@ -250,6 +251,11 @@ class TimeBudget:
             self._began, self._base = float(state["began"]), float(state["base"])
         else:
             self.begin(self._progress)
+
+
+def epochs_within(seconds: float, costs: Costs) -> int:
+    """Epochs that fit into a time with the end of the run after them, at least one."""
+    return TimeBudget(seconds, 0.0, lambda: 0.0, costs).expected_epochs
 
 
 def has_run_out(state: Mapping[str, Any], limit: float | None) -> bool:

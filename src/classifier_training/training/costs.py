@@ -12,7 +12,7 @@ from classifier_training.data.loading.sizes import TrainingSizes
 from classifier_training.errors import is_out_of_memory
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.run.cpus import cpu_limit_here
-from classifier_training.run.time_budget import Costs, TimeBudget
+from classifier_training.run.time_budget import Costs, TimeBudget, epochs_within
 from classifier_training.training.batch_costs import BatchCosts, measure_batches
 from classifier_training.training.plan import Plan
 
@@ -45,7 +45,7 @@ def measure_costs(plan: Plan, model: BaseClassificationModel, budget: TimeBudget
     num_epochs, costs = 1, Costs()
     for _ in range(4):  # how many epochs fit depends on what these and the end cost, and that on their number
         costs = add_up(plan, batch, batch_size, num_epochs, slowness=slowness, num_weights=num_weights)
-        expected = TimeBudget(budget.left - costs.start, 0.0, lambda: 0.0, costs).expected_epochs
+        expected = epochs_within(budget.left - costs.start, costs)
         num_epochs = min(expected, plan.config.trainer.max_epochs or expected)
     return costs
 

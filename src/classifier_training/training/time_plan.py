@@ -10,7 +10,7 @@ from classifier_training.config.schema import Config, DistillConfig, RecipeConfi
 from classifier_training.errors import ConfigError
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.run.processes import is_main_process
-from classifier_training.run.time_budget import TimeBudget
+from classifier_training.run.time_budget import TimeBudget, epochs_within
 from classifier_training.terminal.terminal import Terminal, duration
 from classifier_training.training.costs import measure_costs
 from classifier_training.training.plan import Plan
@@ -61,7 +61,7 @@ def as_new_probe(config: Config) -> Config:
 def describe_time(budget: TimeBudget, config: Config) -> dict[str, str]:
     """How the time is divided, as names and values."""
     costs, max_epochs = budget.costs, config.trainer.max_epochs
-    epochs = TimeBudget(budget.left - costs.start, 0.0, lambda: 0.0, costs).expected_epochs
+    epochs = epochs_within(budget.left - costs.start, costs)
     number = f"about {epochs}, each of about {duration(costs.epoch)}"
     if costs.epoch_at(0) > 1.1 * costs.epoch:
         number += f", the first of {duration(costs.epoch_at(0))}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests.helpers.clock import Clock
@@ -103,6 +104,21 @@ def test_whether_a_run_has_any_time_left_is_known_from_its_checkpoint(
 ) -> None:
     budget, _ = make_budget(spent=spent)
     assert has_run_out(budget.state(), limit) is has
+
+
+def test_what_the_next_epoch_costs_is_known_from_a_checkpoint() -> None:
+    budget, _ = make_budget(spent=70)
+    budget.costs = replace(COSTS, shares=(8.0, 0.5))
+    assert has_run_out(budget.state(), 89), "an epoch that decodes its images"
+    budget.epoch = 1
+    state = json.loads(json.dumps(budget.state()))
+    assert not has_run_out(state, 89)
+    resumed, _ = make_budget()
+    resumed.restore(state)
+    assert (resumed.step, resumed.costs) == (0.5, budget.costs)
+    del state["epoch"], state["costs"]["shares"]  # as earlier versions wrote them
+    resumed.restore(state)
+    assert resumed.step == 1
 
 
 def test_a_run_that_its_limit_has_ended_is_over_until_it_gets_another_one() -> None:
