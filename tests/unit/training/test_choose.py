@@ -14,6 +14,7 @@ from classifier_training.config import Config, load_config
 from classifier_training.errors import ConfigError, ModelError
 from classifier_training.models.starting_weights import StartingWeights
 from classifier_training.terminal.terminal import Terminal
+from classifier_training.training import candidates
 from classifier_training.training import choose as choosing
 from classifier_training.training.candidates import Facts, epochs_of_recipe
 from classifier_training.training.choose import Choice, choose, completed, is_open
@@ -247,7 +248,7 @@ def test_a_named_backbone_with_weights_is_fine_tuned(
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     fill_cache(tmp_path, b"")
-    monkeypatch.setattr(choosing, "SMALL_SIDE", 1)
+    monkeypatch.setattr(candidates, "SMALL_SIDE", 1)
     plan = plan_of(photos, "model.name=test_resnet")
     assert (plan.config.recipe.name, plan.config.model.pretrained) == ("finetune", True)
 
