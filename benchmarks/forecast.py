@@ -51,8 +51,8 @@ def main() -> None:
     print(f"{'within 4 points, interval holds':51}" + "".join(f"{head:>13}" for head in heads))
     for name, is_one in GROUPS.items():
         some = [one for one in forecasts if is_one(one[0])]
-        parts = [[one for one in some if epoch is None or one[1] == epoch] for epoch in (0, 1, 3, None)]
-        print(f"{name:51}" + "".join(f"{describe(part):>13}" for part in parts))
+        columns = [[one for one in some if epoch is None or one[1] == epoch] for epoch in (0, 1, 3, None)]
+        print(f"{name:51}" + "".join(f"{describe(part):>13}" for part in columns))
         print(f"{'  if the expected accuracy were known':51} {ceiling([one for one in curves if is_one(one)]):.2f}")
 
 

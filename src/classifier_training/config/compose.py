@@ -75,9 +75,6 @@ def _layers(given: Overrides, from_file: Overrides, chosen: Mapping[str, object]
             layers.append(read_preset(group, str(preset.value)))
         elif group in chosen:
             layers.append(read_preset(group, str(chosen[group])).only(lambda key: key not in in_file))
-    limit = given.last("trainer.time_limit") or from_file.last("trainer.time_limit")
-    if limit is not None and limit.value is not None:  # as many epochs as fit, not as many as are usual
-        layers[2:] = [preset.only(lambda key: key != "trainer.max_epochs") for preset in layers[2:]]
     return layers
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from classifier_training.config.compose import read_preset
-from classifier_training.config.sections.trainer import DEFAULT_EPOCHS
+from classifier_training.config import load_config
 from classifier_training.terminal.terminal import duration
 
 SMALL_SIDE: Final = 64
@@ -124,6 +123,5 @@ class Facts:
 
 
 def epochs_of_recipe(recipe: str) -> int:
-    """The epochs of a recipe's preset, or else the default."""
-    setting = read_preset("recipe", recipe).last("trainer.max_epochs")
-    return DEFAULT_EPOCHS if setting is None else int(setting.value)
+    """The epochs of a recipe's preset."""
+    return load_config([f"recipe={recipe}"]).trainer.num_epochs

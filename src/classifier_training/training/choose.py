@@ -78,8 +78,10 @@ def facts_of(config: Config, photos: Photos, accelerator: str, num_devices: int)
     """What is known of a training before its backbone is."""
     rows, index = photos.rows["train"], photos.index
     side = int(np.median(np.minimum(index.widths[rows], index.heights[rows])))
-    num_cpus, trainer = cpu_limit_here().count, config.trainer
-    return Facts(len(rows), side, accelerator, num_devices, num_cpus, trainer.time_limit_seconds, trainer.max_epochs)
+    trainer, epochs = config.trainer, config.trainer.max_epochs
+    if epochs is None and trainer.time_limit is None and "default_epochs" in trainer.model_fields_set:
+        epochs = trainer.default_epochs
+    return Facts(len(rows), side, accelerator, num_devices, cpu_limit_here().count, trainer.time_limit_seconds, epochs)
 
 
 def choose(config: Config, facts: Facts, weights: StartingWeights | None = None) -> Choice:

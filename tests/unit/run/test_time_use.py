@@ -89,7 +89,9 @@ def test_a_machine_that_changes_its_speed_in_the_middle_is_followed(after: float
 
 
 def test_a_number_of_epochs_follows_the_speed() -> None:
-    usual, quick, slow = (simulate(300.0, TRUE, TRUE, lambda _, at=at: at) for at in (1.0, 0.5, 2.0))
+    usual = simulate(300.0, TRUE, TRUE)
+    quick = simulate(300.0, TRUE, TRUE, lambda _: 0.5)
+    slow = simulate(300.0, TRUE, TRUE, lambda _: 2.0)
     assert slow.num_epochs < usual.num_epochs < quick.num_epochs
 
 
