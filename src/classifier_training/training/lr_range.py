@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -19,60 +18,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from classifier_training.config.schema import OptimizerConfig
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.figures.lr_range import plot_lr_range
-from classifier_training.files.atomic import write_text
-from classifier_training.files.tables import format_rows
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.device import seed_device
 from classifier_training.models.optim import build_optimizer
 from classifier_training.models.parameter_groups import parameter_groups
 from classifier_training.run.folder import RunFolder
+from classifier_training.run.lr_range import DIVERGED, HIGHEST, LOWEST, NUM_STEPS, RangeTest, smooth, write_range_test
 from classifier_training.seeding import mix_seed
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.plan import Plan
 from classifier_training.types import ClassificationBatch
 from classifier_training.warn import warn_instead_of_raise
-
-NUM_STEPS: Final = 100
-LOWEST: Final = 1e-6
-HIGHEST: Final = 1.0
-SMOOTHING: Final = 0.9
-DIVERGED: Final = 3.0
-"""The test ends where the smoothed loss is so many times its minimum."""
-LEAST_FALL: Final = 0.01
-"""The smoothed loss has to fall by this share of its first value, or the curve says nothing."""
-SHARE_OF_MINIMUM: Final = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class RangeTest:
-    """The losses of a range test.
-
-    Attributes:
-        rates: Learning rates that were tried, rising.
-        losses: The loss before the step with each.
-        smoothed: Their moving average.
-    """
-
-    rates: tuple[float, ...]
-    losses: tuple[float, ...]
-    smoothed: tuple[float, ...]
-
-    @property
-    def suggestion(self) -> float | None:
-        """A tenth of the rate at which the smoothed loss is lowest; None where it does not fall."""
-        if not self.smoothed or self.smoothed[0] - min(self.smoothed) < LEAST_FALL * self.smoothed[0]:
-            return None
-        return float(f"{SHARE_OF_MINIMUM * self.rates[self.smoothed.index(min(self.smoothed))]:.2g}")
-
-
-def smooth(losses: Sequence[float]) -> tuple[float, ...]:
-    """The exponential moving average of losses, without the bias of its beginning."""
-    average, smoothed = 0.0, []
-    for number, loss in enumerate(losses, 1):
-        average = SMOOTHING * average + (1 - SMOOTHING) * loss
-        smoothed.append(average / (1 - SMOOTHING**number))
-    return tuple(smoothed)
 
 
 def find_lr(
@@ -81,26 +38,25 @@ def find_lr(
     """Makes the range test of a training, plots it, and gives the learning rate; the model is used up by it.
 
     Args:
-        run: Gets ``lr_range.csv`` and its figure.
+        run: Gets ``lr_range.csv``, and its figure if the report is on.
         plan: With ``optimizer.lr=find``.
         model: As the training begins with it.
         device: Where it is trained.
         terminal: Where the result is printed.
     """
     test = range_test(plan, model, device, terminal)
-    found = test.suggestion
+    found, lowest = test.suggestion, test.lowest
     default = OptimizerConfig().peak_lr
-    rows = zip(test.rates, test.losses, test.smoothed, strict=True)
-    write_text(run.lr_range, format_rows([("lr", "loss", "smoothed"), *rows]))
-    with warn_instead_of_raise(run.lr_range_figure.name):
-        plot_lr_range(run.lr_range_figure, test.rates, test.losses, test.smoothed, found)
-    if found is None:
+    write_range_test(run.lr_range, test)
+    if plan.config.report.enabled:
+        with warn_instead_of_raise(run.lr_range_figure.name):
+            plot_lr_range(run.lr_range_figure, test, found)
+    if found is None or lowest is None:
         terminal.warn(
-            f"optimizer.lr=find: the loss does not fall at any learning rate up to {test.rates[-1]:.2g}, so the default"
-            f" {default:g} is taken; {run.lr_range} has the losses"
+            f"optimizer.lr=find: the loss does not fall at any learning rate of the range test ({test.end}), so the"
+            f" default {default:g} is taken; {run.lr_range} has the losses"
         )
         return default
-    lowest = test.rates[test.smoothed.index(min(test.smoothed))]
     terminal.info(
         f"optimizer.lr={found:g}: a tenth of {lowest:.2g}, where the loss of a range test of {len(test.rates)} steps is"
         " lowest"

@@ -99,6 +99,14 @@ def epoch_axis(epochs: Iterable[float]) -> Axis:
     return Axis(first, last, tuple(ticks), lambda value: f"{value:.0f}")
 
 
+def power_axis(powers: Sequence[float]) -> Axis:
+    """An axis of powers of ten, which contains all values; each is given by its exponent."""
+    low, high = math.floor(min(powers) + 1e-9), math.ceil(max(powers) - 1e-9)
+    high = max(high, low + 1)
+    step = max(1, math.ceil((high - low) / 7))
+    return Axis(low, high, tuple(range(low, high + 1, step)), lambda power: f"{10**power:g}")
+
+
 def horizontal_grid(axis: Axis) -> Markup:
     """The lines of a vertical axis and the values at their left ends."""
     lines: list[Markup] = []

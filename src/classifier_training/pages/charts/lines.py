@@ -23,11 +23,15 @@ class Line:
         name: For the legend.
         values: Its heights; None and values that are not finite are gaps.
         kind: 1, 2, 3 …: colour and pattern.
+        errors: By how much each value is uncertain, marked by a vertical line; empty: it is not shown.
+        has_dots: Whether its points are marked where there are few.
     """
 
     name: str
     values: Sequence[float | None]
     kind: int = 1
+    errors: Sequence[float] = ()
+    has_dots: bool = True
 
 
 def line_chart(
@@ -38,7 +42,7 @@ def line_chart(
     x_axis: Axis,
     y_axis: Axis,
     hits: Sequence[str] = (),
-    mark: tuple[float, str] | None = None,
+    marks: Sequence[tuple[float, str]] = (),
 ) -> Markup:
     """Lines with common axes.
 
@@ -49,15 +53,15 @@ def line_chart(
         x_axis: Contains ``x_values``.
         y_axis: Contains the values.
         hits: A text for each of ``x_values``.
-        mark: A value of the horizontal axis that is marked by a line, and its name.
+        marks: Values of the horizontal axis that are marked by a line, each with its name.
     """
     positions = [x_axis.share(x) for x in x_values]
     marked: list[Markup] = []
-    if mark is not None:
-        x = x_axis.share(mark[0])
+    for place, (value, name) in enumerate(marks):
+        x = x_axis.share(value)
         dx, anchor = (-6, "end") if x > 0.5 else (6, "start")
         marked.append(element("line", x1=percent(x), x2=percent(x), y1="0", y2="100%", class_="mark"))
-        marked.append(label(mark[1], x, 0, class_="mark-name", dx=dx, dy=11, anchor=anchor))
+        marked.append(label(name, x, 0, class_="mark-name", dx=dx, dy=11 + 15 * place, anchor=anchor))
     return chart(
         replace(frame, size=f"{frame.size} {tick_room(y_axis)}".strip()),
         horizontal_grid(y_axis),
@@ -80,7 +84,8 @@ def epoch_chart(
 ) -> dict[str, Any]:
     """The title, image and legend of a chart over epochs, which shows the same hit as the others of its page."""
     frame = Frame(title=title, description=description, x_name="epoch", group="epochs")
-    svg = line_chart(frame, epochs, lines, x_axis=epoch_axis(epochs), y_axis=y_axis, hits=hits, mark=mark)
+    marks = [] if mark is None else [mark]
+    svg = line_chart(frame, epochs, lines, x_axis=epoch_axis(epochs), y_axis=y_axis, hits=hits, marks=marks)
     return {"title": title, "svg": svg, "legend": [(line.kind, line.name) for line in lines]}
 
 
@@ -94,7 +99,20 @@ def _draw(positions: Sequence[float], line: Line, axis: Axis) -> Markup:
     dots = known if len(known) <= MOST_DOTS else _isolated(points)
     path = element("path", d=_path(points), class_=f"line kind-{line.kind}", vector_effect="non-scaling-stroke")
     circles = [element("circle", cx=percent(x), cy=percent(y), r=2.5, class_=f"dot kind-{line.kind}") for x, y in dots]
-    return Markup("").join([stretched(path), *circles])
+    if not line.has_dots:
+        circles = []
+    return Markup("").join([stretched(path), *_error_bars(positions, line, axis), *circles])
+
+
+def _error_bars(positions: Sequence[float], line: Line, axis: Axis) -> list[Markup]:
+    return [
+        element(
+            "line", x1=percent(x), x2=percent(x), y1=percent(1 - axis.share(value - error)),
+            y2=percent(1 - axis.share(value + error)), class_=f"error kind-{line.kind}",
+        )
+        for x, value, error in zip(positions, line.values, line.errors, strict=False)
+        if value is not None
+    ]  # fmt: skip
 
 
 def _path(points: Sequence[tuple[float, float] | None]) -> str:

@@ -21,6 +21,7 @@ from classifier_training.results.results_file import ReplacedBest, Reproduction,
 from classifier_training.run.environment import Environment
 from classifier_training.run.folder import RunFolder, ScoredFolder
 from classifier_training.run.folds_folder import FoldsFolder
+from classifier_training.run.lr_range import RangeTest, read_range_test
 from classifier_training.run.model_info import ModelInfo
 from classifier_training.run.probe import ProbeRecord
 from classifier_training.run.sampler_distribution import SamplerDistribution, read_sampler_distribution
@@ -77,6 +78,7 @@ class RunData:
         replaced_best: What was recorded of the best weights, where ``best.ckpt`` holds others.
         choice: Of the final weights among several candidates; None where there was none.
         probe: The linear probe that was fitted before the first epoch; None where there was none.
+        lr_range: The range test of the learning rate; None where there was none.
         verification: The comparison of the exported file with the model.
         onnx: The exported file.
         train_batch: The figure of the first training batch; None where it is missing.
@@ -108,6 +110,7 @@ class RunData:
     replaced_best: ReplacedBest | None = None
     choice: FinalChoice | None = None
     probe: ProbeRecord | None = None
+    lr_range: RangeTest | None = None
     verification: Verification | None = None
     onnx: OnnxFile | None = None
     train_batch: Path | None = None
@@ -187,7 +190,8 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         reproduction=None if results is None else results.reproduction,
         replaced_best=None if results is None else results.replaced_best,
         choice=None if results is None else results.choice,
-        probe=reader.record(run.probe, ProbeRecord) if run.probe.is_file() else None,
+        probe=reader.record(run.probe, ProbeRecord),
+        lr_range=reader.read(run.lr_range, read_range_test),
         verification=verification,
         onnx=onnx,
         train_batch=FilesInside(run.root).find(f"{run.plots.name}/{run.train_batch.name}", LARGEST_FIGURE_BYTES),

@@ -12,6 +12,8 @@ SECTIONS: Final = (
     "verdict",
     "folds",
     "curves",
+    "probe",
+    "lr_range",
     "weights",
     "confusion",
     "classes",

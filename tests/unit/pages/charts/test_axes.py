@@ -10,6 +10,7 @@ from classifier_training.pages.charts.axes import (
     bottom_labels,
     epoch_axis,
     horizontal_grid,
+    power_axis,
     share_axis,
     tick_room,
 )
@@ -42,6 +43,23 @@ def test_there_is_an_axis_for_any_values(values: tuple[float | None, ...]) -> No
 
     assert axis.low < axis.high
     assert axis.ticks
+
+
+@pytest.mark.parametrize(
+    ("powers", "ticks"),
+    [
+        ((-6.0, 0.0), (-6, -5, -4, -3, -2, -1, 0)),
+        ((-3.0,), (-3, -2)),
+        ((-2.5, -2.2), (-3, -2)),
+        ((-14.0, 0.0), (-14, -12, -10, -8, -6, -4, -2, 0)),
+    ],
+)
+def test_powers_of_ten_are_whole_and_hold_all_values(powers: tuple[float, ...], ticks: tuple[int, ...]) -> None:
+    axis = power_axis(powers)
+
+    assert axis.ticks == ticks
+    assert axis.write(-3) == "0.001"
+    assert all(0 <= axis.share(power) <= 1 for power in powers)
 
 
 def test_given_ends_are_kept() -> None:

@@ -22,7 +22,7 @@ def draw(values: Sequence[float | None], *, hits: Sequence[str] = (), mark: tupl
         x_axis=Axis(0, max(len(values) - 1, 1), (), str),
         y_axis=TENS,
         hits=hits,
-        mark=mark,
+        marks=() if mark is None else (mark,),
     )
     return read_markup(made)
 
