@@ -52,15 +52,19 @@ class AccuracyForecast(lightning.Callback):
         self.latest = forecast(curve)
 
 
-def forecast_from_probe(budget: TimeBudget, max_epochs: int | None, val_images: int, top1: float) -> str:
-    """What the training will reach, by the validation accuracy of the probe that it starts from; a sentence."""
+def forecast_from_probe(
+    budget: TimeBudget, max_epochs: int | None, val_images: int, top1: float
+) -> tuple[Forecast, str]:
+    """What the training will reach, by the validation accuracy of the probe that it starts from; also as a sentence."""
     budget.probe = top1
     epochs = budget.epochs_left if max_epochs is None else min(budget.epochs_left, max_epochs)
     known = forecast(Curve((), max(epochs, 1.0), val_images, top1))
-    return (
+    assert known is not None  # noqa: S101 - the probe is known
+    line = (
         f"forecast: val/top1 {known} at the end, because the probe has {top1:.0%} after {duration(budget.spent)},"
         f" about {epochs:.0f} epochs fit, and one takes about {duration(budget.costs.epoch)}"
     )
+    return known, line
 
 
 def _num_val_images(trainer: lightning.Trainer) -> int:

@@ -36,6 +36,7 @@ from classifier_training.results.results_file import (
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.records import DamagedFileError, read_record
+from classifier_training.run.time_spent import time_spent_on
 from classifier_training.run.tree import describe_file
 from classifier_training.terminal.score_table import show_scores, summarise
 from classifier_training.terminal.terminal import Terminal, duration
@@ -127,21 +128,25 @@ def finish_run(
     ``check_stop`` is called between any two steps, and may raise to stop.
     """
     config = plan.config
-    choice = choose_weights(run, plan, terminal, trained.num_epochs, device, check_stop)
-    scored = score_best(run, plan, terminal, device, check_stop)
-    trained = replace(check_best(run, trained, terminal), choice=choice)
-    check_stop()
-    reproduction = check_reproduction(run, plan, terminal, trained, scored, device, check_stop)
+    with time_spent_on(run, "choice"):
+        choice = choose_weights(run, plan, terminal, trained.num_epochs, device, check_stop)
+    with time_spent_on(run, "scoring"):
+        scored = score_best(run, plan, terminal, device, check_stop)
+        trained = replace(check_best(run, trained, terminal), choice=choice)
+        check_stop()
+        reproduction = check_reproduction(run, plan, terminal, trained, scored, device, check_stop)
     results = replace(results_of(plan, trained, scored), reproduction=reproduction)
     write_results(run.results, results)  # before anything else can fail
     remove_candidates(run, plan, choice)
-    write_best(run, scored, has_figures=config.report.enabled)
+    with time_spent_on(run, "figures"):
+        write_best(run, scored, has_figures=config.report.enabled)
     title = f"{results.split} scores of {trained.weights_name}, in float32"
     show_scores(terminal, scored.scores, scored.classes, title)
     terminal.info(summarise(scored.scores))
     check_stop()
     if config.export.enabled:
-        figures = export_checkpoint(run, config.export, terminal)
+        with time_spent_on(run, "export"):
+            figures = export_checkpoint(run, config.export, terminal)
         results = replace(results, export=figures, exports={DEFAULT_FORM: figures}, seconds=trained.seconds)
         write_results(run.results, results)
     if config.report.enabled:

@@ -9,7 +9,9 @@ import torch
 from classifier_training.config.schema import OptimizerConfig
 from classifier_training.errors import is_out_of_memory
 from classifier_training.models.base import BaseClassificationModel
+from classifier_training.run.events import note_event
 from classifier_training.run.folder import RunFolder
+from classifier_training.run.time_spent import time_spent_on
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.group import Group
 from classifier_training.training.model import build_model
@@ -31,12 +33,15 @@ def with_lr_found(
         from classifier_training.training.lr_range import find_lr
 
         try:
-            return repr(find_lr(run, plan, model, torch.device(plan.accelerator), terminal))
+            with time_spent_on(run, "lr_range"):
+                return repr(find_lr(run, plan, model, torch.device(plan.accelerator), terminal))
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
         default = OptimizerConfig().peak_lr
-        terminal.warn(f"optimizer.lr=find: memory ran out in the range test; the default {default:g} is taken")
+        message = f"optimizer.lr=find: memory ran out in the range test; the default {default:g} is taken"
+        terminal.warn(message)
+        note_event(run, message)
         return repr(default)
 
     optimizer = plan.config.optimizer.model_copy(update={"lr": float(group.share("lr", find))})

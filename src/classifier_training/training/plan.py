@@ -194,7 +194,7 @@ def describe_plan(plan: Plan, terminal: Terminal) -> None:
     if plan.notice is not None:
         terminal.warn(plan.notice)
     warn_of_missing(plan, terminal)
-    terminal.pairs("plan", _plan_rows(config, plan))
+    terminal.pairs("plan", plan_rows(config, plan))
     warn_of_teacher(plan, terminal)
     num_steps = config.trainer.num_epochs * math.ceil(plan.num_batches / config.trainer.accumulate_grad_batches)
     if config.ema.enabled and config.ema.warmup_steps >= num_steps:
@@ -207,7 +207,8 @@ def describe_plan(plan: Plan, terminal: Terminal) -> None:
 MAX_CLASSES_SHOWN = 40
 
 
-def _plan_rows(config: Config, plan: Plan) -> dict[str, str]:
+def plan_rows(config: Config, plan: Plan) -> dict[str, str]:
+    """The plan by its rows: names and texts."""
     model, data = config.model, config.data
     prepared = plan.preprocessing
     ema = (

@@ -11,8 +11,10 @@ from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import write_checkpoint
 from classifier_training.models.head_features import linear_classifier
 from classifier_training.results.final_choice import IS_PROBE
+from classifier_training.run.events import note_event
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.processes import is_main_process
+from classifier_training.run.time_spent import keep_first_forecast
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.group import Group
 from classifier_training.training.plan import Plan
@@ -42,7 +44,9 @@ def begin_with_probe(
         return
     reason = why_no_probe(plan, model)
     if reason is not None:
-        terminal.warn(f"recipe.start_from_probe=true: the head starts from zero instead, as {reason}")
+        message = f"recipe.start_from_probe=true: the head starts from zero instead, as {reason}"
+        terminal.warn(message)
+        note_event(run, message)
         return
     record = start_from_probe(run, plan, model, group, terminal, device, with_val=True)
     if not is_main_process():
@@ -55,7 +59,9 @@ def begin_with_probe(
         terminal.info(f"epoch 0, the probe: val/loss {record.val.log_loss:.4f}, val/top1 {record.val.top1:.4f}")
         if plan.time is not None:
             max_epochs, num_images = plan.config.trainer.max_epochs, len(plan.photos.rows["val"])
-            terminal.info(forecast_from_probe(plan.time, max_epochs, num_images, record.val.top1))
+            known, line = forecast_from_probe(plan.time, max_epochs, num_images, record.val.top1)
+            terminal.info(line)
+            keep_first_forecast(run, *known)
 
 
 def why_no_probe(plan: Plan, model: BaseClassificationModel) -> str | None:

@@ -29,6 +29,7 @@ from classifier_training.models.finite import first_not_finite
 from classifier_training.results.final_choice import FINAL_CHOICE
 from classifier_training.run.checkpoint_files import resumable_checkpoints
 from classifier_training.run.environment import read_environment
+from classifier_training.run.events import note_event
 from classifier_training.run.folder import RunFolder, latest_run, open_run
 from classifier_training.run.processes import slurm_job, was_requeued
 from classifier_training.run.time_budget import has_run_out
@@ -114,14 +115,18 @@ class Resumed:
         if self.checkpoint != self.run.last_checkpoint:
             reasons = "; ".join(self.unusable) or f"{self.run.last_checkpoint} is missing"
             terminal.warn(f"{reasons}; resuming from {self.checkpoint.name}, the one before")
+            note_event(self.run, f"{reasons}; resumed from {self.checkpoint.name}, the one before")
         if self.is_trained:
             early = "" if self._has_all_epochs else ", by early stopping" if self.stopped_early else ", in the time"
             terminal.info(f"all {self.epoch} epochs are already trained{early}: finishing")
+            note_event(self.run, "resumed after the training, to finish it")
         elif self.validation_left:
             terminal.info(f"resuming at the validation of epoch {self.epoch}")
+            note_event(self.run, f"resumed at the validation of epoch {self.epoch}")
         else:
             batch = f", batch {self.batch + 1}" if self.batch else ""
             terminal.info(f"resuming at epoch {self.epoch + 1}{batch}")
+            note_event(self.run, f"resumed at epoch {self.epoch + 1}{batch}")
             limit = self.config.trainer.time_limit_seconds
             if limit is not None and self.time:
                 terminal.info(f"time limit {duration(limit)}: {duration(self.time['spent'])} were spent before")

@@ -15,6 +15,7 @@ from classifier_training.config.schema import Config
 from classifier_training.errors import BatchMemoryError, UserError
 from classifier_training.files.atomic import write_text
 from classifier_training.models.base import BaseClassificationModel
+from classifier_training.run.events import note_event
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.processes import is_main_process
 from classifier_training.terminal.terminal import Terminal
@@ -65,7 +66,9 @@ def train_in_memory(
                 write_text(run.config, to_yaml(first))  # a machine with more memory may resume it
             raise BatchMemoryError(failure) from None
         plan, model, start = again
-        terminal.warn(_message(failure, plan, has_norm=has_norm))
+        message = _message(failure, plan, has_norm=has_norm)
+        terminal.warn(message)
+        note_event(run, message)
 
 
 def _start_over(run: RunFolder, plan: Plan, terminal: Terminal) -> tuple[Plan, BaseClassificationModel, Resumed] | None:

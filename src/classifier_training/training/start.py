@@ -23,12 +23,13 @@ from classifier_training.files.atomic import write_text
 from classifier_training.run.checkpoint_files import link_or_copy
 from classifier_training.run.environment import describe_environment, read_environment
 from classifier_training.run.folder import RunFolder, check_run_name, create_run
+from classifier_training.run.plan_record import write_plan
 from classifier_training.run.processes import is_main_process, slurm_job
 from classifier_training.run.records import write_record
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.choose import completed
 from classifier_training.training.finish import TrainResult, finished_result
-from classifier_training.training.plan import Plan
+from classifier_training.training.plan import Plan, plan_rows
 from classifier_training.training.resume import Resumed, find_resumed
 from classifier_training.training.time_plan import as_new_probe
 from classifier_training.training.weights import weights_record
@@ -157,6 +158,7 @@ def create_run_folder(run: RunFolder, plan: Plan, checkpoint: Path | None) -> No
     if plan.teacher is not None:
         environment = replace(environment, teacher=plan.teacher.record())
     write_record(run.environment, environment)
+    write_plan(run, plan_rows(plan.config, plan), is_resumed=checkpoint is not None)
     write_split(run.split, plan.photos)
     if checkpoint not in (None, run.last_checkpoint):
         link_or_copy(checkpoint, run.last_checkpoint)  # a damaged one would be kept as the one before the next

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,19 @@ from classifier_training.errors import (
 )
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.run.checkpoint_files import resumable_checkpoints
+from classifier_training.run.events import note_event
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.freed_memory import keep_freed_memory
-from classifier_training.run.processes import is_first_task, is_main_process, requeue_slurm_job, slurm_job
+from classifier_training.run.processes import is_main_process
 from classifier_training.run.stop_requests import StopRequests
 from classifier_training.run.surroundings import check_main_guard
+from classifier_training.run.time_spent import add_time, time_spent_on
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import open_trackers
 from classifier_training.tracking.trackers import Trackers
 from classifier_training.training.finish import Trained, TrainResult, finish_run
 from classifier_training.training.group import Group
+from classifier_training.training.interruption import report_interruption
 from classifier_training.training.launch import join_training, rank_job, start_of_rank
 from classifier_training.training.lr_found import with_lr_found
 from classifier_training.training.model import build_model
@@ -51,6 +54,7 @@ from classifier_training.training.probe import use_one_step
 from classifier_training.training.probe_start import begin_with_probe
 from classifier_training.training.resume import Resumed
 from classifier_training.training.same_devices import check_devices
+from classifier_training.training.score_teacher import score_teacher
 from classifier_training.training.smaller_batches import advice_on_memory, train_in_memory
 from classifier_training.training.start import Finished, New, create_run_folder, find_start
 from classifier_training.training.teacher import check_same_teacher, fetch_teacher
@@ -137,6 +141,7 @@ def train_since(
             joined = join_training(start, plan, rank_job(start, plan), terminal, lambda: requests.are_agreed)
             group = group_stack.enter_context(joined)
             run = RunFolder(Path(group.share("run", lambda: str(start.open_run(plan.config).root))))
+        add_time(run, "start", time.monotonic() - started)
         with terminal.log_to(run.log) if is_main_process() else contextlib.nullcontext():
             return group.share_result(_train_in(run, plan, model, start, terminal, requests, group))
 
@@ -236,11 +241,14 @@ def _attempt(
                 best, num_epochs = start.best, start.epoch
             else:
                 if start.checkpoint is None:
+                    score_teacher(run, plan, model, group, terminal, trainer.strategy.root_device)
                     # of several processes the others would go on with the batches that the first one gives up
                     kind = BatchMemoryError if plan.place.world_size == 1 else OutOfMemoryError
-                    with explain_out_of_memory("computing the features of the probe", advice_on_memory(plan), kind):
+                    advice = "computing the features of the probe", advice_on_memory(plan)
+                    with explain_out_of_memory(*advice, kind), time_spent_on(run, "probe"):
                         begin_with_probe(run, plan, model, group, terminal, trainer.strategy.root_device)
-                _fit(trainer, model, run, plan, start.checkpoint, terminal)
+                with time_spent_on(run, "training"):
+                    _fit(trainer, model, run, plan, start.checkpoint, terminal)
                 requests.raise_if_received()
                 best, num_epochs = _best(trainer, run, plan, terminal), trainer.current_epoch
             group.end_fit()
@@ -325,11 +333,14 @@ def _good_checkpoints(trainer: lightning.Trainer, run: RunFolder) -> str:
 
 def _best(trainer: lightning.Trainer, run: RunFolder, plan: Plan, terminal: Terminal) -> tuple[int, float]:
     """Epoch and score of the best weights, after training."""
-    stopping = trainer.early_stopping_callback
+    stopping, why = trainer.early_stopping_callback, None
     if plan.time is not None and plan.time.is_over:
-        terminal.info(f"the time for training is up after {trainer.current_epoch} epoch(s); finishing")
+        why = f"the time for training is up after {trainer.current_epoch} epoch(s); finishing"
     elif isinstance(stopping, EarlyStopping) and trainer.should_stop:
-        terminal.info(_why_stopped_early(stopping))
+        why = _why_stopped_early(stopping)
+    if why is not None:
+        terminal.info(why)
+        note_event(run, why)
     best = trainer.checkpoint_callback
     if not isinstance(best, RunCheckpoint) or best.best_epoch is None or best.best_model_score is None:
         raise RunError(f"{run.root} has no best checkpoint; nothing was trained")
@@ -366,27 +377,3 @@ def _quiet_libraries() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def report_interruption(terminal: Terminal, where: Callable[[], str], run: RunFolder | None) -> Iterator[None]:
-    """Prints where a training stopped and how to resume it, and requeues a SLURM job that was sent SIGUSR1.
-
-    ``where`` is called after the stop and returns how far the training came; without a run nothing is lost yet.
-    """
-    resume = f"the run is not finished; resume it with: classifier-training train --resume {run.root}" if run else ""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if run is not None:
-            terminal.result(f"stopped {where()}; {resume}")
-        raise
-    except TrainingStopped as stop:
-        terminal.result(f"{stop} {where()}; {resume or 'nothing was written'}")
-        job = slurm_job()
-        if stop.signal == "SIGUSR1" and job is not None and is_first_task() and not terminal.silent:
-            terminal.result(f"asking SLURM to requeue job {job}, which then resumes the run")
-            fault = requeue_slurm_job(job)
-            if fault is not None:
-                terminal.warn(f"job {job} was not requeued: {fault}")
-        raise

@@ -44,11 +44,11 @@ def test_before_the_first_epoch_the_probe_tells_what_is_to_be_expected() -> None
     clock = Clock()
     budget = TimeBudget(600.0, 0.0, clock, Costs(step=1.0, num_batches=20, validation=1.0))
     clock.seconds = 40.0
-    line = forecast_from_probe(budget, None, 400, 0.85)
+    _, line = forecast_from_probe(budget, None, 400, 0.85)
     assert re.fullmatch(
         r"forecast: val/top1 about \d+% \(\d+% to \d+%\) at the end, because the probe has 85% after 40 s, about 27"
         r" epochs fit, and one takes about 21 s",
         line,
     )
     assert budget.state()["probe"] == 0.85
-    assert "about 3 epochs fit" in forecast_from_probe(budget, 3, 400, 0.85)
+    assert "about 3 epochs fit" in forecast_from_probe(budget, 3, 400, 0.85)[1]

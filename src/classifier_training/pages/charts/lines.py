@@ -23,14 +23,14 @@ class Line:
         name: For the legend.
         values: Its heights; None and values that are not finite are gaps.
         kind: 1, 2, 3 …: colour and pattern.
-        errors: By how much each value is uncertain, marked by a vertical line; empty: it is not shown.
+        intervals: Low and high end of each value, marked by a vertical line; None, or an empty sequence: none.
         has_dots: Whether its points are marked where there are few.
     """
 
     name: str
     values: Sequence[float | None]
     kind: int = 1
-    errors: Sequence[float] = ()
+    intervals: Sequence[tuple[float, float] | None] = ()
     has_dots: bool = True
 
 
@@ -81,9 +81,10 @@ def epoch_chart(
     y_axis: Axis,
     hits: Sequence[str],
     mark: tuple[float, str] | None = None,
+    group: str = "epochs",
 ) -> dict[str, Any]:
-    """The title, image and legend of a chart over epochs, which shows the same hit as the others of its page."""
-    frame = Frame(title=title, description=description, x_name="epoch", group="epochs")
+    """The title, image and legend of a chart over epochs, which shows the same hit as the others of its group."""
+    frame = Frame(title=title, description=description, x_name="epoch", group=group)
     marks = [] if mark is None else [mark]
     svg = line_chart(frame, epochs, lines, x_axis=epoch_axis(epochs), y_axis=y_axis, hits=hits, marks=marks)
     return {"title": title, "svg": svg, "legend": [(line.kind, line.name) for line in lines]}
@@ -101,17 +102,17 @@ def _draw(positions: Sequence[float], line: Line, axis: Axis) -> Markup:
     circles = [element("circle", cx=percent(x), cy=percent(y), r=2.5, class_=f"dot kind-{line.kind}") for x, y in dots]
     if not line.has_dots:
         circles = []
-    return Markup("").join([stretched(path), *_error_bars(positions, line, axis), *circles])
+    return Markup("").join([stretched(path), *_interval_bars(positions, line, axis), *circles])
 
 
-def _error_bars(positions: Sequence[float], line: Line, axis: Axis) -> list[Markup]:
+def _interval_bars(positions: Sequence[float], line: Line, axis: Axis) -> list[Markup]:
     return [
         element(
-            "line", x1=percent(x), x2=percent(x), y1=percent(1 - axis.share(value - error)),
-            y2=percent(1 - axis.share(value + error)), class_=f"error kind-{line.kind}",
+            "line", x1=percent(x), x2=percent(x), y1=percent(1 - axis.share(ends[0])),
+            y2=percent(1 - axis.share(ends[1])), class_=f"error kind-{line.kind}",
         )
-        for x, value, error in zip(positions, line.values, line.errors, strict=False)
-        if value is not None
+        for x, value, ends in zip(positions, line.values, line.intervals, strict=False)
+        if value is not None and ends is not None
     ]  # fmt: skip
 
 

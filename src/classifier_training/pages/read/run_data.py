@@ -19,13 +19,17 @@ from classifier_training.results.final_choice import FinalChoice
 from classifier_training.results.folds_file import FoldsFile
 from classifier_training.results.results_file import ReplacedBest, Reproduction, ResultsFile
 from classifier_training.run.environment import Environment
+from classifier_training.run.events import Events
 from classifier_training.run.folder import RunFolder, ScoredFolder
 from classifier_training.run.folds_folder import FoldsFolder
 from classifier_training.run.lr_range import RangeTest, read_range_test
 from classifier_training.run.model_info import ModelInfo
+from classifier_training.run.plan_record import PlanRecord
 from classifier_training.run.probe import ProbeRecord
 from classifier_training.run.sampler_distribution import SamplerDistribution, read_sampler_distribution
 from classifier_training.run.statistics import Statistics
+from classifier_training.run.teacher_scores import TeacherScores
+from classifier_training.run.time_spent import TimeSpent
 from classifier_training.run.verification import Verification
 
 Status = Literal["finished", "training", "evaluation"]
@@ -78,6 +82,10 @@ class RunData:
         replaced_best: What was recorded of the best weights, where ``best.ckpt`` holds others.
         choice: Of the final weights among several candidates; None where there was none.
         probe: The linear probe that was fitted before the first epoch; None where there was none.
+        time: What its time was spent on.
+        plan: How it is trained.
+        events: What happened besides its epochs.
+        teacher: The scores of the model that it learned from.
         lr_range: The range test of the learning rate; None where there was none.
         verification: The comparison of the exported file with the model.
         onnx: The exported file.
@@ -110,6 +118,10 @@ class RunData:
     replaced_best: ReplacedBest | None = None
     choice: FinalChoice | None = None
     probe: ProbeRecord | None = None
+    time: TimeSpent | None = None
+    plan: PlanRecord | None = None
+    events: Events | None = None
+    teacher: TeacherScores | None = None
     lr_range: RangeTest | None = None
     verification: Verification | None = None
     onnx: OnnxFile | None = None
@@ -191,6 +203,10 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         replaced_best=None if results is None else results.replaced_best,
         choice=None if results is None else results.choice,
         probe=reader.record(run.probe, ProbeRecord),
+        time=reader.record(run.time, TimeSpent),
+        plan=reader.record(run.plan, PlanRecord),
+        events=reader.record(run.events, Events),
+        teacher=reader.record(run.teacher, TeacherScores),
         lr_range=reader.read(run.lr_range, read_range_test),
         verification=verification,
         onnx=onnx,

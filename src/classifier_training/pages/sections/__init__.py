@@ -11,10 +11,13 @@ from classifier_training.pages.section import Section
 SECTIONS: Final = (
     "verdict",
     "folds",
+    "recipe",
     "curves",
+    "time",
     "probe",
     "lr_range",
     "weights",
+    "teacher",
     "confusion",
     "classes",
     "calibration",

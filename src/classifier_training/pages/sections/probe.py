@@ -73,19 +73,18 @@ def _charts(probe: ProbeRecord) -> list[dict[str, Any]]:
     least = min(curve, key=lambda one: one.log_loss)
     limit = least.log_loss + least.standard_error
     shown = [one.log_loss if one.log_loss <= _highest(probe) else None for one in curve]
-    losses = Line("log-loss", shown, errors=[one.standard_error for one in curve])
+    losses = Line("log-loss", shown, intervals=_ends(curve))
     threshold = Line("least, plus one standard error", [limit] * len(curve), kind=2, has_dots=False)
-    ends = [
-        one.log_loss + sign * one.standard_error
-        for one, value in zip(curve, shown, strict=True)
-        if value is not None
-        for sign in (-1, 1)
-    ]
+    ends = [end for pair, value in zip(_ends(curve), shown, strict=True) if value is not None for end in pair]
     top1 = Line("top-1", [one.top1 for one in curve])
     return [
         _chart("Cross-validated log-loss", probe, curve, [losses, threshold], axis_over(ends, decimal, num_ticks=4)),
         _chart("Cross-validated top-1", probe, curve, [top1], share_axis(top1.values, num_ticks=4)),
     ]
+
+
+def _ends(curve: Sequence[ProbeCurvePoint]) -> list[tuple[float, float]]:
+    return [(one.log_loss - one.standard_error, one.log_loss + one.standard_error) for one in curve]
 
 
 def _highest(probe: ProbeRecord) -> float:

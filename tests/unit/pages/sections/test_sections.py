@@ -7,6 +7,9 @@ from pathlib import Path
 
 from tests.helpers.page_data import make_run
 from tests.unit.pages.sections.test_probe import PROBE
+from tests.unit.pages.sections.test_recipe import PLAN
+from tests.unit.pages.sections.test_teacher import ENVIRONMENT
+from tests.unit.pages.sections.test_time import SPENT
 
 from classifier_training import pages
 from classifier_training.pages.sections import SECTIONS, sections_of
@@ -32,7 +35,9 @@ def test_every_file_has_its_function() -> None:
 def test_every_section_has_its_template() -> None:
     fold = FoldRow(fold=1, num_images=1, top1=1.0, balanced_accuracy=1.0, macro_f1=1.0, best_epoch=0, seconds=1.0)
     folds = FoldsFile(folds=(fold, fold), means={"top1": 1.0}, intervals={"top1": (1.0, 1.0)}, confidence_level=0.95)
-    run = make_run(folds=folds, lr_range=RangeTest((), (), ()), probe=PROBE)
+    run = make_run(
+        folds=folds, lr_range=RangeTest((), (), ()), probe=PROBE, time=SPENT, plan=PLAN, environment=ENVIRONMENT
+    )
     keys = {section.key for section in sections_of(run)}
     templates = {path.name.removesuffix(".html.j2") for path in (FOLDER / "templates" / "sections").iterdir()}
     assert keys - templates == set(), "a section needs pages/templates/sections/KEY.html.j2"
