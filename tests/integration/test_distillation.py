@@ -11,6 +11,7 @@ import torch
 from tests.helpers.cli import TINY, Trained, WarmProgram
 
 from classifier_training.config import load_config
+from classifier_training.pages.write import report
 from classifier_training.run.folder import RunFolder
 
 SETTINGS = (*TINY, "data.test_fraction=0.3", "trainer.max_epochs=1", "export.enabled=false", "run.name=new")
@@ -30,6 +31,9 @@ def test_a_run_is_taught_and_resumed_by_the_same_teacher_alone(
     record = json.loads(run.environment.read_text(encoding="utf-8"))["teacher"]
     assert record["backbone"] == "test_byobnet"
     assert len(record["sha256"]) == 64
+    scores = json.loads(run.teacher.read_text(encoding="utf-8"))
+    assert f"teacher: val/loss {scores['log_loss']:.4f}, val/top1 {scores['top1']:.4f}" in finished.out
+    assert "The teacher classifies" in report(run.root).read_text(encoding="utf-8")
     own, theirs = (torch.load(one.last_checkpoint, weights_only=True) for one in (run, trained.run))
     assert own["state_dict"].keys() == theirs["state_dict"].keys()
     assert len(own["optimizer_states"][0]["state"]) == len(theirs["optimizer_states"][0]["state"])

@@ -16,7 +16,9 @@ SETTINGS = (*TINY, "model.pretrained=false", "trainer.max_epochs=1", "export.ena
 def test_a_run_is_the_one_that_was_given_the_rate_which_was_found(
     program: WarmProgram, photos: Path, tmp_path: Path
 ) -> None:
-    finished = program("train", photos, *SETTINGS, "optimizer.lr=find", "run.name=found", folder=tmp_path)
+    finished = program(
+        "train", photos, *SETTINGS, "report.enabled=true", "optimizer.lr=find", "run.name=found", folder=tmp_path
+    )
 
     assert finished.code == 0, finished
     assert "Traceback" not in finished.err
@@ -24,6 +26,7 @@ def test_a_run_is_the_one_that_was_given_the_rate_which_was_found(
     lr = load_config(file=found.config).optimizer.peak_lr
     assert f"optimizer.lr={lr:g}: a tenth of" in finished.out
     assert found.lr_range_figure.stat().st_size > 1000
+    assert f"chosen: {lr:g}" in found.report.read_text(encoding="utf-8")
     header, *rows = found.lr_range.read_text(encoding="utf-8").splitlines()
     assert header == "lr,loss,smoothed"
     assert 10 < len(rows) <= 100

@@ -10,7 +10,10 @@ from tests.helpers.cli import TINY, Finished, WarmProgram
 from tests.helpers.training import assert_same_run
 
 from classifier_training.config import load_config
+from classifier_training.pages.write import report
+from classifier_training.run.events import Events
 from classifier_training.run.folder import RunFolder
+from classifier_training.run.records import read_record
 
 BACKBONE = """
 import os
@@ -101,6 +104,8 @@ def assert_started_over(finished: Finished, run: RunFolder, first: str) -> None:
         " in each step; BatchNorm takes its statistics from the smaller batches"
     )
     assert batches_of(run) == (4, 2)
+    assert line.removeprefix("warning: ") in [one.text for one in read_record(run.events, Events).events]
+    assert "starting over with data.batch_size=4" in report(run.root).read_text(encoding="utf-8")
     assert_no_leftovers(run)
 
 

@@ -12,7 +12,9 @@ import pytest
 import torch
 from tests.helpers.cli import TINY, Finished, WarmProgram, make_shapes, read_until
 
+from classifier_training.run.events import Events
 from classifier_training.run.folder import RunFolder
+from classifier_training.run.records import read_record
 
 SETTINGS = (
     *TINY,
@@ -109,6 +111,7 @@ def test_wherever_it_is_asked_everything_written_so_far_is_whole(
     finished = program("train", "--resume", "runs/asked", folder=tmp_path)
     assert finished.code == 0, finished
     assert how_it_resumes in finished.out
+    assert read_record(run.events, Events).events[0].text == f"stopped by SIGTERM {where.format(steps // 3)}"
     assert_same(run, whole)
 
 

@@ -18,6 +18,7 @@ from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.callbacks.time_limit import TimeLimit
 from classifier_training.config import load_config
 from classifier_training.errors import ConfigError
+from classifier_training.pages.write import report
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.time_budget import Costs, TimeBudget
 from classifier_training.training import time_plan
@@ -83,6 +84,12 @@ def test_a_training_that_its_time_ends_is_finished_and_goes_on_with_more_time(
     assert 1 <= num_epochs < 20
     log = run.log.read_text(encoding="utf-8")
     assert f"the time for training is up after {num_epochs} epoch(s); finishing" in log
+    page = report(run.root).read_text(encoding="utf-8")
+    assert "of the 2 min 0 s of its time limit" in page
+    assert "a best validation top-1 of" in page
+    assert "the time for training is up after" in page
+    spent = json.loads(run.time.read_text(encoding="utf-8"))["seconds"]
+    assert {"start", "training", "choice", "scoring", "export"} <= set(spent)
     assert "max_epochs: null" in run.config.read_text(encoding="utf-8")
     before = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file() and path != run.log}
 

@@ -42,8 +42,8 @@ class Events:
 
 
 def note_event(run: RunFolder, text: str) -> None:
-    """Adds an event of now to those of a run; only the first process does."""
-    if not is_main_process():
+    """Adds an event of now to those of a run, if there is a run folder; only the first process does."""
+    if not is_main_process() or not run.root.is_dir():
         return
     try:
         before = read_record(run.events, Events)

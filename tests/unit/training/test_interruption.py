@@ -8,7 +8,7 @@ import pytest
 from classifier_training.errors import DataError, TrainingStopped
 from classifier_training.run.folder import RunFolder
 from classifier_training.terminal.terminal import Terminal
-from classifier_training.training.train import report_interruption
+from classifier_training.training.interruption import report_interruption
 
 RUN = RunFolder(Path("runs/a"))
 HOW = "the run is not finished; resume it with: classifier-training train --resume runs/a"
