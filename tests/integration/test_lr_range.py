@@ -10,15 +10,13 @@ from tests.helpers.training import assert_same_run
 from classifier_training.config import load_config
 from classifier_training.run.folder import RunFolder
 
-SETTINGS = (*TINY, "model.pretrained=false", "trainer.max_epochs=1", "export.enabled=false")
+SETTINGS = (*TINY, "model.pretrained=false", "trainer.max_epochs=1", "export.enabled=false", "report.enabled=true")
 
 
 def test_a_run_is_the_one_that_was_given_the_rate_which_was_found(
     program: WarmProgram, photos: Path, tmp_path: Path
 ) -> None:
-    finished = program(
-        "train", photos, *SETTINGS, "report.enabled=true", "optimizer.lr=find", "run.name=found", folder=tmp_path
-    )
+    finished = program("train", photos, *SETTINGS, "optimizer.lr=find", "run.name=found", folder=tmp_path)
 
     assert finished.code == 0, finished
     assert "Traceback" not in finished.err

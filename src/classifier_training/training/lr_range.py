@@ -140,6 +140,7 @@ def _batches(plan: Plan) -> Iterator[ClassificationBatch]:
     data = ImageFolderDataModule(
         config=settings, preprocessing=plan.preprocessing, seed=plan.config.seed, photos=plan.photos
     )
+    data.expected_epochs = plan.config.trainer.num_epochs  # by which images grow, and mixing ends
     loader = data.train_dataloader()
     try:
         while True:
