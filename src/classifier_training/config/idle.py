@@ -40,6 +40,10 @@ def _never_mixes(config: Config) -> bool:
     return not (data.mixup or data.cutmix)
 
 
+def _ignores_labels(config: Config) -> bool:
+    return config.distill.teacher is not None and config.distill.weight == 1
+
+
 def _never_frees(config: Config) -> bool:
     """Whether the backbone is never trained."""
     frozen = config.model.freeze_epochs
@@ -70,6 +74,12 @@ IDLE: Final[tuple[IdleRule, ...]] = (
         ("data.mix_prob",),
         lambda c: c.data.mix_prob == 0,
         "no batch is ever mixed; leave one of them out",
+    ),
+    IdleRule(
+        ("data.mixup", "data.cutmix"),
+        ("data.batch_size",),
+        lambda c: c.data.batch_size == 1,
+        "one image alone is mixed with no other; raise data.batch_size, or leave it out",
     ),
     IdleRule(
         ("data.mixup",),
@@ -168,8 +178,14 @@ IDLE: Final[tuple[IdleRule, ...]] = (
             "loss.asymmetric_gamma_negative", "loss.poly_epsilon",
         ),
         ("distill.teacher", "distill.weight"),
-        lambda c: c.distill.teacher is not None and c.distill.weight == 1,
+        _ignores_labels,
         "the teacher is the whole loss and the labels have no share; leave it out, or lower distill.weight",
+    ),
+    IdleRule(
+        ("data.balance",),
+        ("distill.teacher", "distill.weight"),
+        lambda c: _ignores_labels(c) and c.data.balance in {"loss_weights", "logit_adjustment"},
+        "the teacher is the whole loss and the labels have no share; use balance=sampler, or lower distill.weight",
     ),
     IdleRule(
         ("loss.focal_gamma",),

@@ -21,7 +21,9 @@ def describe_images(data: DataConfig, preprocessing: Preprocessing, trainer: Tra
         timed = f"{', '.join(map(str, sizes.distinct()))} px, over the epochs that the time is expected to suffice for"
         rows["training images"] = timed if trainer.is_ended_by_clock else _describe_sizes(sizes, trainer.num_epochs)
     kinds = [f"mixup {data.mixup:g}"] * bool(data.mixup) + [f"CutMix {data.cutmix:g}"] * bool(data.cutmix)
-    if kinds:
+    if kinds and data.batch_size == 1:
+        rows["mixing"] = "none, as a batch is one image alone"
+    elif kinds:
         text = " or ".join(kinds) + ("" if data.mix_prob == 1 else f", {data.mix_prob:.0%} of the batches")
         num_last = max(data.mix_off_epochs, data.final_epochs_at_test_size)
         last = "last epoch" if num_last == 1 else f"last {num_last} epochs"

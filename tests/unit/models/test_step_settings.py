@@ -21,6 +21,7 @@ from tests.helpers.training import (
 from classifier_training.callbacks.adaptive_clipping import AdaptiveGradientClipping
 from classifier_training.callbacks.ema import EMACallback
 from classifier_training.models.base import BaseClassificationModel
+from classifier_training.models.distillation import Distillation
 
 pytestmark = LIGHTNING_NOTICES
 
@@ -53,6 +54,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"optimizer": {"name": "adan", "sam_rho": 0.1}, "scheduler": {"name": "poly"}},
         {"gradient_clip_val": None},
     ),
+    "teacher": (
+        {
+            "optimizer": {"name": "sgd", "layer_decay": 0.8, "sam_rho": 0.1},
+            "distill": {"teacher": "another model"},
+            "model": {"drop_rate": 0.2},
+        },
+        {"precision": "bf16-mixed", "accumulate_grad_batches": 2},
+    ),
 }
 
 
@@ -74,6 +83,8 @@ def test_a_resumed_training_has_the_bits_of_an_uninterrupted_one(tmp_path: Path,
 
     def fit(*callbacks: lightning.Callback, checkpoint: Path | None = None) -> tuple[Any, BaseClassificationModel]:
         model = make_model(**sections)
+        if "distill" in sections:
+            model.distillation = Distillation(make_model(seed=1), model.classes, model.preprocessing)
         clipping = [AdaptiveGradientClipping(0.02)] if options.get("gradient_clip_val", 1.0) is None else []
         trainer = make_trainer(tmp_path, EMACallback(0.9), *clipping, *callbacks, max_epochs=3, **options)
         trainer.fit(model, make_loader(4), make_loader(1), ckpt_path=checkpoint, weights_only=True)

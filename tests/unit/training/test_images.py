@@ -25,6 +25,7 @@ from classifier_training.types import Preprocessing
         {"training images": "96, 128, 160 px, over the epochs that the time is expected to suffice for"},
     ),
     ({"mixup": 0.2}, {}, {"mixing": "mixup 0.2"}),
+    ({"mixup": 0.2, "batch_size": 1}, {}, {"mixing": "none, as a batch is one image alone"}),
     (
         {"mixup": 0.2, "cutmix": 1.0, "mix_prob": 0.5, "mix_off_epochs": 1},
         {},
