@@ -139,7 +139,7 @@ CALLBACKS: Final[tuple[RunCallback, ...]] = (
     RunCallback(GracefulStop, lambda c: GracefulStop(c.requests)),
     RunCallback(LossWatch, lambda _: LossWatch()),
     RunCallback(BatchPosition, lambda _: BatchPosition()),
-    RunCallback(MemoryTrial, lambda c: MemoryTrial(c.config.data.batch_size, c.config.data.image_size)),
+    RunCallback(MemoryTrial, lambda c: MemoryTrial(c.config.data.images_per_batch, c.config.data.image_size)),
     RunCallback(CacheWarnings, lambda _: CacheWarnings()),
     RunCallback(ModelInfoCallback, lambda c: ModelInfoCallback(c.run.model_info, c.terminal), _has_report),
     RunCallback(

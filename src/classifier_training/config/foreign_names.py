@@ -63,6 +63,8 @@ _NAMES: Final = {
 """Foreign names by our setting; names that equal the last part of a setting's key need no entry."""
 SETTINGS: Final = {name: key for key, names in _NAMES.items() for name in names.split()}
 SWITCHES: Final = {
+    "auto_find_batch_size": {"true": "data.batch_size=auto", "false": "data.batch_size=32"},
+    "auto_scale_batch_size": {"true": "data.batch_size=auto", "false": "data.batch_size=32"},
     "amp": {"true": "trainer.precision=auto", "false": "trainer.precision=32-true"},
     "bf16": {"true": "trainer.precision=bf16-mixed", "false": "trainer.precision=32-true"},
     "fp16": {"true": "trainer.precision=16-mixed", "false": "trainer.precision=32-true"},
@@ -123,6 +125,8 @@ def translate(name: str, value: str | None) -> list[str] | None:
     if policy is not None:
         return policy
     option = option_table()[key]
+    if key == "data.batch_size" and re.fullmatch(r"-1|0?\.\d+", value or ""):
+        return ["data.batch_size=auto"]  # Ultralytics: the most that fits, or a share of the memory
     if value is None:
         value = "true" if option.type.startswith("bool") else option.default if option.default != "null" else "VALUE"
     is_constant = bool(option.choices) or option.type.startswith("bool") or key == "optimizer.name"

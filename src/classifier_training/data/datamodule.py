@@ -167,7 +167,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
             "epoch": epoch,
             "batch": batch,
             "augmentation": AUGMENTATION,
-            "batch_size": self.config.batch_size,
+            "batch_size": self.config.images_per_batch,
             "world_size": self._rank()[1],
             "accumulate_grad_batches": getattr(self.trainer, "accumulate_grad_batches", 1),
             "expected_epochs": self.expected_epochs,
@@ -185,7 +185,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         """
         now = {
             "world_size": self._rank()[1],
-            "batch_size": self.config.batch_size,
+            "batch_size": self.config.images_per_batch,
             "accumulate_grad_batches": getattr(self.trainer, "accumulate_grad_batches", 1),
         }
         before = {name: state_dict.get(name, now[name]) for name in now}  # an early version did not write them
@@ -225,7 +225,9 @@ class ImageFolderDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[ClassificationBatch]:
         """Shuffled or balanced, augmented batches; on a resumed run from the batch where it stopped."""
         rank, world_size = self._rank()
-        batches = EpochBatchSampler(self._train_sampler(), self.config.batch_size, rank=rank, world_size=world_size)
+        batches = EpochBatchSampler(
+            self._train_sampler(), self.config.images_per_batch, rank=rank, world_size=world_size
+        )
         batches.seek(*self._start)
         self._batches = batches
         train_cache = self.caches.train
@@ -300,7 +302,7 @@ class ImageFolderDataModule(lightning.LightningDataModule):
         )
         return evaluation_loader(
             dataset,
-            self.config.batch_size,
+            self.config.images_per_batch,
             num_workers=self._num_workers(),
             rank=rank,
             world_size=world_size,

@@ -112,7 +112,7 @@ def scoring_loader(
 ) -> DataLoader[ClassificationBatch]:
     """Batches of labelled images as uint8, of the size and by the processes that the data settings give."""
     dataset = EvaluationDataset(records, labels, preprocessing, tta=tta)
-    return evaluation_loader(dataset, config.data.batch_size, num_workers=config.data.num_workers, as_float=False)
+    return evaluation_loader(dataset, config.data.images_per_batch, num_workers=config.data.num_workers, as_float=False)
 
 
 class _MeanOverViews(nn.Module):

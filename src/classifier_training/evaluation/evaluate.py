@@ -171,7 +171,7 @@ def _score(
     max_pixels: int | None,
     tta: TestTimeAugmentation,
 ) -> ScoredPass:
-    batch_size = 32 if settings is None else settings.data.batch_size
+    batch_size = 32 if settings is None else settings.data.images_per_batch
     with explain_out_of_memory(f"scoring {path}", f"lower data.batch_size (now {batch_size})"):
         if path.suffix == ".onnx":
             return score_onnx(path, choose, settings, max_pixels=max_pixels, tta=tta, progress=scoring)

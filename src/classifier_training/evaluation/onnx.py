@@ -39,7 +39,7 @@ def score_onnx(
     preprocessing = with_limit(classifier.preprocessing, config, max_pixels)
     images = choose(classifier.classes, preprocessing.decoding)
     records, scoring = images.records or (), ScoringPass(len(classifier.classes))
-    batch_size = 32 if config is None else config.data.batch_size
+    batch_size = 32 if config is None else config.data.images_per_batch
     passes = classifier.logits_of_files(records, batch_size, decoding=preprocessing.decoding, tta=tta)
     for positions, logits in passes:
         check_finite(logits, str(path), [images.files[position] for position in positions])

@@ -77,6 +77,9 @@ def scoring_settings(run: RunFolder | None, overrides: Overrides | None, *, is_o
     from classifier_training.config import load_config
 
     settings = load_config(overrides or (), file=None if run is None else run.config)
+    if settings.data.batch_size == "auto":  # for a training it is measured; scores do not depend on it
+        size = type(settings.data).model_fields["batch_size"].default
+        settings = settings.model_copy(update={"data": settings.data.model_copy(update={"batch_size": size})})
     is_given = overrides is not None and overrides.last("trainer.accelerator") is not None
     if is_given or settings.trainer.accelerator == "cpu":
         return settings

@@ -61,7 +61,12 @@ class Extraction:
     @property
     def num_at_once(self) -> int:
         """Images in every batch; a last one that is shorter is filled up, so that the same kernels compute it."""
-        return min(self.batch_size, _MOST_AT_ONCE.get(self.device.type, _MOST_ON_GPU))
+        return min(self.batch_size, most_at_once(self.device.type))
+
+
+def most_at_once(accelerator: str) -> int:
+    """Images in a batch at most, on a kind of device."""
+    return _MOST_AT_ONCE.get(accelerator, _MOST_ON_GPU)
 
 
 def extract(

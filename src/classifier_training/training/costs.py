@@ -32,7 +32,7 @@ def measure_costs(plan: Plan, model: BaseClassificationModel, budget: TimeBudget
         budget: The time, on which the number of epochs depends, and on this which of them have smaller images.
         slowness: How often as long as on a quiet machine this process takes for what no batch tells.
     """
-    batch_size = plan.config.data.batch_size
+    batch_size = plan.config.data.images_per_batch
     while True:
         try:
             batch = measure_batches(plan, model, batch_size)
@@ -73,7 +73,7 @@ def add_up(
     probe = len(rows["train"]) / batch_size * from_files + 3.0 * slowness
     begin = probe + num_val / batch_size * from_files if plan.config.recipe.start_from_probe else 0.0
     return Costs(
-        step=plan.config.data.batch_size / batch_size * _with_loaders(plan, batch, batch.loading, batch.training),
+        step=plan.config.data.images_per_batch / batch_size * _with_loaders(plan, batch, batch.loading, batch.training),
         num_batches=plan.num_batches,
         validation=validation,
         start=2.0 + 0.5 * plan.loaders.count + (15.0 if world_size > 1 else 0.0) + begin,

@@ -17,6 +17,8 @@ from classifier_training.config.schema import Config
 from classifier_training.errors import ConfigError
 from classifier_training.run.place import ALONE
 from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.batch_size import LR_OF_BATCHES, is_automatic
+from classifier_training.training.choose import AUTO
 from classifier_training.training.group import Group
 from classifier_training.training.join import join_group
 from classifier_training.training.plan import Plan
@@ -43,6 +45,9 @@ def join_training(
         return contextlib.nullcontext(Group(ALONE))
     settings = flat_settings(plan.config.model_dump(mode="json"))
     facts = {name: str(value) for name, value in settings.items() if name not in _MAY_DIFFER}
+    if is_automatic(plan):  # the first process has measured it, and the others learn it when they have met
+        facts |= {"data.batch_size": AUTO}
+        facts = {name: value for name, value in facts.items() if name not in LR_OF_BATCHES}
     facts["photos"] = str(plan.photos.fingerprint)[:12]
     facts["teacher"] = "none" if plan.teacher is None else str(plan.teacher.sha256)[:12]
     return join_group(
@@ -67,6 +72,8 @@ def rank_job(start: New | Resumed, plan: Plan) -> dict[str, Any]:
         return {}
     trainer = start.config.trainer.model_copy(update={"devices": plan.num_devices, "accelerator": plan.accelerator})
     data = plan.config.data.model_copy(update={"root": start.config.data.root})  # with its credentials
+    if is_automatic(plan):
+        data = data.model_copy(update={"batch_size": AUTO})  # as in the processes that a launcher starts
     config = plan.config.model_copy(update={"trainer": trainer, "data": data})
     return {
         "config": config.model_dump(mode="json"),

@@ -10,7 +10,7 @@ from classifier_training.run.place import Place
 
 def images_of_step(config: Config, place: Place) -> int:
     """Images in an optimizer step: of all devices, and of all batches whose gradients are added up."""
-    return config.data.batch_size * place.world_size * config.trainer.accumulate_grad_batches
+    return config.data.images_per_batch * place.world_size * config.trainer.accumulate_grad_batches
 
 
 def scale_lr(optimizer: OptimizerConfig, num_images: int) -> OptimizerConfig:
@@ -25,6 +25,12 @@ def scale_lr(optimizer: OptimizerConfig, num_images: int) -> OptimizerConfig:
     ratio = num_images / base
     factor = ratio if optimizer.lr_scaling == "linear" else math.sqrt(ratio)
     return optimizer.model_copy(update={"lr": optimizer.peak_lr * factor, "lr_base_batch_size": num_images})
+
+
+def with_batch_size(config: Config, place: Place, batch_size: int) -> Config:
+    """A configuration with a number of images in a batch, and the learning rate that follows from it."""
+    config = config.model_copy(update={"data": config.data.model_copy(update={"batch_size": batch_size})})
+    return config.model_copy(update={"optimizer": scale_lr(config.optimizer, images_of_step(config, place))})
 
 
 def describe_scaling(before: OptimizerConfig, after: OptimizerConfig) -> str | None:

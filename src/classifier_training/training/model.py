@@ -61,7 +61,8 @@ def _check_batch_size(plan: Plan, model: BaseClassificationModel, terminal: Term
     config = plan.config
     devices = config.trainer.devices if isinstance(config.trainer.devices, int) else 1
     share = len(plan.photos.rows["train"]) // max(1, devices * config.trainer.num_nodes)
-    if min(config.data.batch_size, share) > 1 or config.model.freeze_norm_stats:
+    size = share if config.data.batch_size == "auto" else config.data.batch_size
+    if min(size, share) > 1 or config.model.freeze_norm_stats:
         return
     outcome = batch_of_one(model.backbone, image_size)
     cause = f"data.batch_size={config.data.batch_size}"

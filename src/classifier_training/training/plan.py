@@ -79,7 +79,7 @@ class Plan:
     @property
     def num_batches(self) -> int:
         """Batches of an epoch on each device."""
-        return max(1, len(self.photos.rows["train"]) // (self.config.data.batch_size * self.place.world_size))
+        return max(1, len(self.photos.rows["train"]) // (self.config.data.images_per_batch * self.place.world_size))
 
     @property
     def num_devices(self) -> int:
@@ -292,6 +292,8 @@ def _decide(
         "crop_pct": preprocessing.crop_pct,
         "cache_size": reduced_side(config.data, preprocessing),
     }
+    is_open_batch = config.data.batch_size == AUTO  # the learning rate is decided with it
+    optimizer = config.optimizer if is_open_batch else scale_lr(config.optimizer, images_of_step(config, place))
     precision: str = config.trainer.precision
     if precision == "auto":
         precision = auto_precision(accelerator)
@@ -308,7 +310,7 @@ def _decide(
                 config.scheduler, {"warmup_epochs": default_warmup_epochs(epochs, config.scheduler.name)}
             ),
             "optimizer": _filled(
-                scale_lr(config.optimizer, images_of_step(config, place)),
+                optimizer,
                 {"backbone_lr_scale": 0.1 if from_weights and config.optimizer.layer_decay is None else 1.0},
             ),
             "trainer": config.trainer.model_copy(update=trainer),

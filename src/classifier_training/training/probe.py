@@ -168,7 +168,7 @@ def split_features(
     data, photos = plan.config.data, plan.photos
     how = Extraction(
         device=device,
-        batch_size=data.batch_size,
+        batch_size=data.images_per_batch,
         num_workers=plan.loaders.count,
         cache=cache_folder(data.cache_dir) if data.cache in {"auto", "disk"} else None,
         limit=data.copies_bytes,

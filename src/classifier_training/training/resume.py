@@ -331,7 +331,7 @@ def check_settings(before: Config, now: Config) -> None:
     """Raises a `RunError` where settings have changed that a resumed run may not change."""
     old, new = (flat_settings(config.model_dump(mode="json")) for config in (before, now))
     changed = {key for key in new if new[key] != old[key]}
-    if changed & (DEVICE_SETTINGS - {"data.batch_size"}):
+    if changed & (DEVICE_SETTINGS - {"data.batch_size"}) and now.data.batch_size != "auto":
         changed -= DEVICE_SETTINGS  # `check_devices` decides
     forbidden = sorted(changed - RESUMABLE_SETTINGS)
     if forbidden:

@@ -55,7 +55,7 @@ def trained_on(run: RunFolder, config: Config, position: Mapping[str, Any]) -> T
         return TrainedOn(position["world_size"], position["batch_size"], num_accumulated)
     devices = config.trainer.devices
     num_devices = devices if isinstance(devices, int) else _num_automatic(run, config)
-    return TrainedOn(num_devices * config.trainer.num_nodes, config.data.batch_size, num_accumulated)
+    return TrainedOn(num_devices * config.trainer.num_nodes, config.data.images_per_batch, num_accumulated)
 
 
 def _num_automatic(run: RunFolder, config: Config) -> int:
@@ -83,7 +83,7 @@ def check_devices(run: RunFolder, before: TrainedOn, config: Config) -> None:
     accelerator = resolve_accelerator(config.trainer.accelerator)
     num_devices, where = _devices_here(config, accelerator)
     world_size, num_accumulated = num_devices * config.trainer.num_nodes, config.trainer.accumulate_grad_batches
-    now = TrainedOn(world_size, config.data.batch_size, num_accumulated)
+    now = TrainedOn(world_size, config.data.images_per_batch, num_accumulated)
     is_there = config.trainer.devices in ("auto", num_devices)
     if now.num_images == before.num_images and is_there:
         return

@@ -91,7 +91,7 @@ def with_smaller_batches(config: Config, share: int) -> Config | None:
     Returns:
         None for batches of one image.
     """
-    size = min(config.data.batch_size, share)
+    size = min(config.data.images_per_batch, share)
     if size <= 1:
         return None
     factor = next(number for number in range(2, size + 1) if size % number == 0)
@@ -135,7 +135,7 @@ def _free(model: BaseClassificationModel) -> None:
 
 def _message(failure: str, plan: Plan, *, has_norm: bool) -> str:
     data, trainer = plan.config.data, plan.config.trainer
-    images = data.batch_size * trainer.accumulate_grad_batches * plan.place.world_size
+    images = data.images_per_batch * trainer.accumulate_grad_batches * plan.place.world_size
     statistics = "; BatchNorm takes its statistics from the smaller batches" if has_norm else ""
     return (
         f"{failure.partition('; ')[0]}: starting over with data.batch_size={data.batch_size}"

@@ -43,6 +43,7 @@ from classifier_training.run.time_spent import add_time, time_spent_on
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import open_trackers
 from classifier_training.tracking.trackers import Trackers
+from classifier_training.training.batch_size import decide_batch_size, share_batch_size
 from classifier_training.training.finish import Trained, TrainResult, finish_run
 from classifier_training.training.group import Group
 from classifier_training.training.interruption import report_interruption
@@ -167,6 +168,7 @@ def _prepare(start: New | Resumed, terminal: Terminal, *, dry_run: bool) -> tupl
     start.check(plan.photos)
     if isinstance(start, Resumed):
         check_same_teacher(start.run, plan.teacher)
+    plan = decide_batch_size(plan, terminal)
     describe_plan(plan, terminal)
     if not dry_run:
         plan = replace(plan, weights=fetch(plan.weights, terminal), teacher=fetch_teacher(plan.teacher, terminal))
@@ -211,6 +213,7 @@ def _train_in(
     terminal.info(f"run folder: {run.root}")
     started = time.monotonic()
 
+    plan, model = share_batch_size(plan, model, group)
     plan, model = with_lr_found(run, plan, model, terminal, group)
 
     def attempt(plan: Plan, model: BaseClassificationModel, start: New | Resumed) -> TrainResult | None:

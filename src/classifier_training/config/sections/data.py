@@ -21,6 +21,7 @@ from classifier_training.config.section import (
 from classifier_training.config.sections.augmentation import AugmentationConfig
 from classifier_training.config.sections.mixing import MixingConfig
 from classifier_training.config.sections.sizes import SizesConfig
+from classifier_training.errors import ConfigError
 from classifier_training.types import Decoding, OnBadImage, OnGroupOverlap
 
 _COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "gray": (128, 128, 128)}
@@ -32,7 +33,11 @@ class PhotosConfig(Section):
     root: NonEmptyText | None = Field(
         None, description="folder of photos, table file (csv, jsonl, parquet), or tar shards; local or an address"
     )
-    batch_size: PositiveInt = Field(32, description="images per step and device")
+    batch_size: PositiveInt | Literal["auto"] = Field(
+        32,
+        description="images per step and device; auto: measured at the beginning of a run, on a GPU the most that fit"
+        " into its memory, on a CPU the fewest that are about as fast as any, and 20 steps an epoch in any case",
+    )
     image_size: PositiveInt | None = Field(None, description="input side in pixels; null: the backbone's own")
     crop_pct: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
         None, description="share of the resized side that the evaluation crop keeps; null: the backbone's own"
@@ -112,6 +117,17 @@ class PhotosConfig(Section):
     weight_column: NonEmptyText | None = Field(
         None, description="column of a table with sampling weights; training then draws with replacement by them"
     )
+
+    @property
+    def images_per_batch(self) -> int:
+        """``batch_size`` as a number.
+
+        Raises:
+            ConfigError: It is still to be measured.
+        """
+        if self.batch_size == "auto":
+            raise ConfigError("data.batch_size=auto: it is measured by train alone; give a number here")
+        return self.batch_size
 
     @property
     def decoding(self) -> Decoding:
