@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from classifier_training.data.loading.failures import explain_loader_failures
 from classifier_training.data.loading.loaders import evaluation_loader
 from classifier_training.data.loading.normalize import normalize_images
 from classifier_training.evaluation.photos import Chooser, with_limit
+from classifier_training.halving import Halving
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import Predictions, Scores, check_finite
@@ -187,10 +189,17 @@ def model_logits(
     model.to(device)
     if device.type == "cpu":
         keep_freed_memory()
-    for batch in batches:
-        images = batch["images"].to(device, non_blocking=True)
+    num_views = model.num_views if isinstance(model, _MeanOverViews) else 1
+    halving = Halving("scoring")
+
+    def logits_of(images: Tensor) -> Tensor:
+        images = images.to(device, non_blocking=True)
         if preprocessing is not None and images.dtype == torch.uint8:
             images = normalize_images(images, preprocessing)
         with arithmetic(device, precision):
-            logits = model(images)
-        yield logits.float(), batch["labels"]
+            return cast("Tensor", model(images)).float()
+
+    for batch in batches:
+        views = batch["images"].unflatten(0, (num_views, len(batch["images"]) // num_views))
+        parts = halving(lambda part, views=views: logits_of(views[:, part].flatten(0, 1)), views.shape[1])
+        yield parts[0] if len(parts) == 1 else torch.cat(parts), batch["labels"]

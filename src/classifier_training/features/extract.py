@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from classifier_training.data.loading.dataset import ImageDataset
 from classifier_training.data.loading.failures import explain_loader_failures
 from classifier_training.data.loading.loaders import BatchLoader, loader_options
 from classifier_training.data.loading.normalize import normalize_batch
-from classifier_training.errors import explain_out_of_memory, first_line
+from classifier_training.errors import OutOfMemoryError, explain_out_of_memory, first_line
 from classifier_training.features.table import FeatureTable
 from classifier_training.features.views import View
 from classifier_training.metrics.scores import check_finite
@@ -96,8 +96,31 @@ def extract(
     Raises:
         ModelError: The backbone gives no features that a linear layer takes.
         CheckpointError: They are not finite numbers.
-        OutOfMemoryError: The device has not enough memory for a batch.
+        OutOfMemoryError: The device has not enough memory for one image.
     """
+    while True:
+        try:
+            return _extract(model, records, digests, view, how)
+        except OutOfMemoryError:
+            if how.num_at_once == 1:
+                raise
+        smaller = how.num_at_once // 2
+        warnings.warn(
+            f"out of memory while computing features of {how.num_at_once} images at once: starting over with {smaller}"
+            " at once, which changes no score",
+            stacklevel=2,
+        )
+        how = replace(how, batch_size=smaller)
+
+
+def _extract(
+    model: BaseClassificationModel,
+    records: Sequence[ImageRecord],
+    digests: NDArray[np.uint8],
+    view: View,
+    how: Extraction,
+) -> NDArray[np.float32]:
+    """The features of images, each content once; what is in a table of batches of this size is not computed again."""
     _, first, copy_of = np.unique(digests, axis=0, return_index=True, return_inverse=True)
     order = np.sort(first)  # the images in their order, without copies
     place = np.searchsorted(order, first)[copy_of.reshape(-1)]
@@ -201,7 +224,7 @@ def _batches(
     options = loader_options(how.num_workers) | {"persistent_workers": False}
     loader = BatchLoader(dataset, batch_size=how.num_at_once, sampler=positions.tolist(), **options)
     size, memory_of = model.preprocessing.image_size, how.device.type
-    advice = f"lower data.batch_size (now {how.batch_size}) or data.image_size (now {size})"
+    advice = f"lower data.image_size (now {size}) or choose a smaller model.name"
     with explain_loader_failures(), explain_out_of_memory(f"computing features on the {memory_of}", advice):
         for batch in loader:
             features = _forward(model, batch, how)

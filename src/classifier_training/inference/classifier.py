@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.errors import BadImageError, CheckpointError, explain_out_of_memory
+from classifier_training.halving import Halving
 from classifier_training.imaging.decode import ImageSource, decode_image, is_in_memory
 from classifier_training.imaging.preprocess import normalize
 from classifier_training.imaging.views import check_tta, log_mean_probabilities, make_views
@@ -153,6 +154,12 @@ class OnnxClassifier:
         batch: list[list[NDArray[np.float32]]] = []
         num_ahead = max(_MAX_THREADS, 2 * batch_size // NUM_VIEWS[tta])
         preprocessing = self.preprocessing if decoding is None else self.preprocessing.decoded_as(decoding)
+        halving = Halving("predicting")
+
+        def logits() -> NDArray[np.float32]:
+            parts = halving(lambda part: self._logits_of_views(batch[part]), len(batch))
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
         for position, image in enumerate(_read_ahead(paths, preprocessing, tta, num_ahead)):
             if isinstance(image, BadImageError):
                 if on_bad_image == "raise":
@@ -165,10 +172,10 @@ class OnnxClassifier:
             positions.append(position)
             batch.append(image)
             if len(batch) == batch_size:
-                yield positions, self._logits_of_views(batch)
+                yield positions, logits()
                 positions, batch = [], []
         if batch:
-            yield positions, self._logits_of_views(batch)
+            yield positions, logits()
 
     def _logits_of_views(self, batch: Sequence[Sequence[NDArray[np.float32]]]) -> NDArray[np.float32]:
         """Logits, float32 (N, K), of N images with V views each, float32 (3, S, S); one run of the model a view."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from classifier_training.config.schema import Config
+from classifier_training.halving import Halving
 from classifier_training.metrics.scores import Scores
 from classifier_training.models.attention import repeatable_attention
 from classifier_training.models.backbone import backbone_preprocessing, create_backbone, head_parameters
@@ -103,6 +104,7 @@ class BaseClassificationModel(lightning.LightningModule):
         self._step_losses: list[tuple[Tensor, int]] = []  # of batches whose optimizer step is still to come
         self._is_skipped = False
         self._last_lr = 0.0
+        self._halving = Halving("scoring")
         self._epoch_metrics: dict[str, float] = {}  # of the training part, while the epoch's validation is left
 
     @property
@@ -313,7 +315,9 @@ class BaseClassificationModel(lightning.LightningModule):
         self._step_losses = []
 
     def _evaluation_step(self, batch: ClassificationBatch) -> dict[str, Tensor]:
-        logits, targets = self(batch["images"]), self.task.encode_targets(batch["labels"])
+        images, targets = batch["images"], self.task.encode_targets(batch["labels"])
+        parts = self._halving(lambda part: cast("Tensor", self(images[part])), len(images))
+        logits = parts[0] if len(parts) == 1 else torch.cat(parts)
         self.counts.update(logits, self.task.predict(logits), targets)
         self.evaluation_loss.update(self.loss.evaluate(logits, targets))
         return {"logits": logits}

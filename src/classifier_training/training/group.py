@@ -7,12 +7,13 @@ import json
 import subprocess  # the started processes are waited for
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, TypeVar, cast
 
 import torch
 from torch import distributed
 
-from classifier_training.errors import ClassifierTrainingError, UserError, first_line
+from classifier_training.errors import BatchMemoryError, ClassifierTrainingError, UserError, first_line
 from classifier_training.run.place import Place
 from classifier_training.training.rendezvous import OUTCOME, Rendezvous
 
@@ -23,7 +24,23 @@ EXIT_INTERRUPTED: Final = 130
 
 FAILURE: Final = "failure"
 RESULT: Final = "result"
+SECONDS_TO_MEET_AGAIN: Final = 60.0
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """Memory that has run out in a process.
+
+    Attributes:
+        message: The message of the error.
+        rank: The process.
+        is_of_batch: Whether smaller batches may help.
+    """
+
+    message: str
+    rank: int
+    is_of_batch: bool
 
 
 class Group:
@@ -42,9 +59,13 @@ class Group:
         self._rendezvous = rendezvous
         self._children = children
         self._is_connected = False
+        self._device = "cpu"
+        self._num_meetings = 0  # after memory had run out
+        self._own_shortage: Shortage | None = None
 
     def connect(self, device: str) -> None:
         """Makes the process group of ``torch.distributed``, unless the user's program has made it."""
+        self._device = device
         if self._rendezvous is None or distributed.is_initialized():
             return
         options: dict[str, Any] = {}
@@ -53,7 +74,7 @@ class Group:
             options["device_id"] = torch.device("cuda", self.place.local_rank)
         distributed.init_process_group(
             "nccl" if device == "cuda" else "gloo",
-            store=self._rendezvous.store,
+            store=self._rendezvous.store_of(self._num_meetings),
             rank=self.place.rank,
             world_size=self.place.world_size,
             **options,
@@ -96,6 +117,77 @@ class Group:
         results = [result]
         distributed.broadcast_object_list(results)
         return results[0]
+
+    def hears_of_shortage(self, error: Exception) -> bool:
+        """Whether an error comes of memory that has run out, here or in another process; others are told of it.
+
+        Then all processes have to call `meet_again`, once they have let go of what they computed with.
+        """
+        is_own = isinstance(error, BatchMemoryError)
+        self._own_shortage = None
+        if is_own:
+            self._own_shortage = Shortage(str(error), self.place.rank, not isinstance(error.__context__, OSError))
+        if self._rendezvous is None:
+            return is_own
+        key = f"shortage{self._num_meetings}"
+        with contextlib.suppress(RuntimeError):  # the first process is gone
+            if self._own_shortage is not None:
+                self._rendezvous.publish(f"{key}/{self.place.rank}", json.dumps(asdict(self._own_shortage)))
+                self._rendezvous.publish(key, "yes")
+                return True
+            if isinstance(error, ClassifierTrainingError) or not self._is_connected:
+                return False
+            # what torch raises when another process has left is a RuntimeError
+            until = time.monotonic() + (SECONDS_FOR_A_MESSAGE if isinstance(error, RuntimeError) else 0.0)
+            while not self._rendezvous.has(key):
+                if time.monotonic() > until or self._rendezvous.has(FAILURE) or self.dead_child() is not None:
+                    return False
+                time.sleep(POLL_SECONDS)
+            return True
+        return False
+
+    def meet_again(self) -> Shortage:
+        """Has all processes leave whatever they did together, and meet anew; gives what has run out of memory.
+
+        Raises:
+            BatchMemoryError: The others do not come: they have failed, or wait for something else.
+        """
+        if self._rendezvous is None:
+            return cast("Shortage", self._own_shortage)
+        was_connected, number = self._is_connected, self._num_meetings
+        if was_connected:
+            self.abort_collectives()
+        self.disconnect()
+        self._rendezvous.publish(f"again{number}/{self.place.rank}", "yes")
+        ranks, until = range(self.place.world_size), time.monotonic() + SECONDS_TO_MEET_AGAIN
+        while not all(self._rendezvous.has(f"again{number}/{rank}") for rank in ranks):
+            is_over = self._rendezvous.has(FAILURE) or self._rendezvous.has(OUTCOME) or self.dead_child() is not None
+            if is_over or time.monotonic() > until:
+                own = self._own_shortage
+                raise BatchMemoryError(own.message if own else "out of memory in another process, which has ended")
+            time.sleep(POLL_SECONDS)
+        keys = [f"shortage{number}/{rank}" for rank in ranks]
+        found = [Shortage(**json.loads(self._rendezvous.wait_for(key))) for key in keys if self._rendezvous.has(key)]
+        self._num_meetings += 1
+        if was_connected:
+            self.connect(self._device)
+        return replace(found[0], is_of_batch=all(one.is_of_batch for one in found))
+
+    def abort_collectives(self) -> None:
+        """Ends the collectives in which GPUs wait for a process that has left; on CPUs they end by themselves."""
+        if self._is_connected and distributed.get_backend() == "nccl":
+            torch_group: Any = distributed.distributed_c10d._get_default_group()  # its abort() is public
+            with contextlib.suppress(RuntimeError):
+                torch_group.abort()
+
+    @property
+    def is_short_of_memory(self) -> bool:
+        """Whether another process has run out of memory, and this one does not know it yet."""
+        if self._rendezvous is None or self._own_shortage is not None:
+            return False
+        with contextlib.suppress(RuntimeError):
+            return self._rendezvous.has(f"shortage{self._num_meetings}")
+        return False
 
     def fail(self, error: BaseException) -> None:
         """Publishes that this process ends with an error."""

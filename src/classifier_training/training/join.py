@@ -177,6 +177,8 @@ def _watched(group: Group) -> Iterator[None]:
 
     def watch() -> None:
         while not over.wait(1.0):
+            if group.is_short_of_memory and not over.wait(2.0) and group.is_short_of_memory:
+                group.abort_collectives()
             dead = group.dead_child()
             if dead is not None and not over.wait(SECONDS_TO_LEAVE):
                 os.write(2, f"error: {dead}; the run can be resumed\n".encode())

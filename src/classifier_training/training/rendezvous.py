@@ -43,12 +43,11 @@ class Rendezvous:
 
     Attributes:
         port: Where the store listens.
-        store: For torch's process group.
     """
 
     def __init__(self, place: Place, store: Any, meeting: str) -> None:
         self.port = store.port
-        self.store: Any = _torch.PrefixStore(f"{meeting}/torch", store)
+        self._store, self._meeting = store, meeting
         self._place = place
         self._values = _torch.PrefixStore(meeting, store)
 
@@ -69,6 +68,10 @@ class Rendezvous:
         left = [f"left{rank}" for rank in range(1, self._place.world_size)]
         while not is_alone and time.monotonic() < until and not self._values.check(left):
             time.sleep(POLL_SECONDS)
+
+    def store_of(self, number: int) -> Any:
+        """The store of torch's process group, which is made anew after each of several interruptions."""
+        return _torch.PrefixStore(f"{self._meeting}/torch{number or ''}", self._store)
 
     def arrive(self, value: str) -> None:
         """Publishes that this process has arrived, with a value.

@@ -19,6 +19,7 @@ from classifier_training.run.events import note_event
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.processes import is_main_process
 from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.group import Group
 from classifier_training.training.model import build_model
 from classifier_training.training.plan import Plan
 from classifier_training.training.resume import Resumed, read_resumed
@@ -35,10 +36,12 @@ def train_in_memory(
     model: BaseClassificationModel,
     start: New | Resumed,
     terminal: Terminal,
+    group: Group,
 ) -> T:
     """Trains, again with smaller batches whenever memory runs out, from the last checkpoint or the beginning.
 
-    A step keeps its images: as a batch gets smaller, a step accumulates more of them.
+    A step keeps its images: as a batch gets smaller, a step accumulates more of them. Where it runs out in one of
+    several processes, at whatever step, all of them start over.
 
     Args:
         attempt: Trains in the run folder; it writes ``config.yaml`` before its first step.
@@ -47,6 +50,7 @@ def train_in_memory(
         model: Its model.
         start: How it starts.
         terminal: Where the line about it goes.
+        group: The processes.
 
     Raises:
         OutOfMemoryError: Memory runs out with batches of one image, or for another reason than their size.
@@ -55,11 +59,14 @@ def train_in_memory(
     while True:
         try:
             return attempt(plan, model, start)
-        except BatchMemoryError as error:
-            smaller = None if isinstance(error.__context__, OSError) else with_smaller_batches(plan.config, share)
-            failure = str(error)
+        except Exception as error:
+            if not group.hears_of_shortage(error):
+                raise
         has_norm = _learns_statistics(model)
-        _free(model)
+        _free(model)  # before the processes leave their group: DDP holds on to it
+        shortage = group.meet_again()
+        failure = shortage.message
+        smaller = with_smaller_batches(plan.config, share) if shortage.is_of_batch else None
         again = None if smaller is None else _start_over(run, replace(plan, config=smaller), terminal)
         if again is None:
             if is_main_process():

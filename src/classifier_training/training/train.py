@@ -26,7 +26,6 @@ from classifier_training.data.loading.failures import explain_loader_failures
 from classifier_training.errors import (
     BatchMemoryError,
     DivergedError,
-    OutOfMemoryError,
     RunError,
     TrainingStopped,
     explain_out_of_memory,
@@ -219,7 +218,7 @@ def _train_in(
     def attempt(plan: Plan, model: BaseClassificationModel, start: New | Resumed) -> TrainResult | None:
         return _attempt(run, plan, model, start, terminal, requests, group, started)
 
-    return train_in_memory(attempt, run, plan, model, start, terminal)
+    return train_in_memory(attempt, run, plan, model, start, terminal, group)
 
 
 def _attempt(
@@ -245,10 +244,8 @@ def _attempt(
             else:
                 if start.checkpoint is None:
                     score_teacher(run, plan, model, group, terminal, trainer.strategy.root_device)
-                    # of several processes the others would go on with the batches that the first one gives up
-                    kind = BatchMemoryError if plan.place.world_size == 1 else OutOfMemoryError
-                    advice = "computing the features of the probe", advice_on_memory(plan)
-                    with explain_out_of_memory(*advice, kind), time_spent_on(run, "probe"):
+                    advice = advice_on_memory(plan)
+                    with explain_out_of_memory("fitting the probe", advice), time_spent_on(run, "probe"):
                         begin_with_probe(run, plan, model, group, terminal, trainer.strategy.root_device)
                 with time_spent_on(run, "training"):
                     _fit(trainer, model, run, plan, start.checkpoint, terminal)

@@ -141,5 +141,8 @@ def test_memory_that_runs_out_is_one_line(of: Extract, monkeypatch: pytest.Monke
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr("classifier_training.features.extract.backbone_features", refuse)
-    with pytest.raises(OutOfMemoryError, match=r"computing features on the cpu; lower data.batch_size \(now 4\)"):
+    with (
+        pytest.raises(OutOfMemoryError, match=r"computing features on the cpu; lower data.image_size \(now \d+\)"),
+        pytest.warns(UserWarning, match="features of 4 images at once: starting over with 2 at once"),
+    ):
         of([0])
