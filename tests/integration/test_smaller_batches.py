@@ -145,6 +145,25 @@ def test_all_processes_start_over_where_one_of_them_has_too_little_memory(traine
     assert run.results.is_file()
 
 
+def test_all_processes_start_over_where_memory_runs_out_in_one_of_them_within_an_epoch(trainer: Trainer) -> None:
+    """The first one waits for the gradients of the other then; both have learned the batch size of the first one."""
+    settings = ("checkpoint.every_n_steps=1", "trainer.devices=2", "data.batch_size=auto")
+    finished, run = trainer.new("halved", *settings, most=4, after=4, ranks="1")
+
+    assert finished.code == 0, finished
+    assert "Traceback" not in finished.err
+    assert "8 images: with more than 8, an epoch would have fewer than 20 steps" in " ".join(finished.out.split())
+    (line,) = warnings_of(finished.out + finished.err)
+    assert line.startswith(
+        "warning: out of memory while training (it tried to allocate 2.00 GiB) in process 1 of 2, from 0: starting over"
+        " with data.batch_size=4 trainer.accumulate_grad_batches=2, the same 16 images in each step"
+    )
+    assert "resuming at epoch 2, batch 3" in finished.out.splitlines(), finished
+    assert batches_of(run) == (4, 2)
+    assert run.results.is_file()
+    assert_no_leftovers(run)
+
+
 def test_where_no_batch_fits_the_error_says_so_and_the_settings_stay(trainer: Trainer) -> None:
     finished, run = trainer.new("none", "model.freeze_norm_stats=true", most=0)
 

@@ -43,6 +43,8 @@ class BatchTrial:
 
     def __init__(self, plan: Plan, model: BaseClassificationModel, device: torch.device) -> None:
         config = plan.config
+        if device.type == "cpu":
+            keep_freed_memory()  # as the training will
         numeric = {"lr": OptimizerConfig().peak_lr} if config.optimizer.lr == "find" else {}
         if config.model.grad_checkpointing:
             backbone: Any = model.backbone
@@ -102,7 +104,6 @@ def throughput_by_size(
         seconds: How long it may all take.
         progress: Called with the number of sizes that were tried, and of all.
     """
-    keep_freed_memory()
     sizes = [FEWEST << number for number in range(8) if FEWEST << number <= most]
     rates: dict[int, float] = {}
     started = time.monotonic()

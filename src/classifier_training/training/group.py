@@ -171,7 +171,11 @@ class Group:
         self._num_meetings += 1
         if was_connected:
             self.connect(self._device)
-        return replace(found[0], is_of_batch=all(one.is_of_batch for one in found))
+        first = found[0]
+        if len(found) < len(ranks):
+            where = f" in process {first.rank} of {len(ranks)}, from 0; "
+            first = replace(first, message=first.message.replace("; ", where, 1))
+        return replace(first, is_of_batch=all(one.is_of_batch for one in found))
 
     def abort_collectives(self) -> None:
         """Ends the collectives in which GPUs wait for a process that has left; on CPUs they end by themselves."""
