@@ -63,9 +63,9 @@ _NAMES: Final = {
 """Foreign names by our setting; names that equal the last part of a setting's key need no entry."""
 SETTINGS: Final = {name: key for key, names in _NAMES.items() for name in names.split()}
 SWITCHES: Final = {
+    "amp": {"true": "trainer.precision=auto", "false": "trainer.precision=32-true"},
     "auto_find_batch_size": {"true": "data.batch_size=auto", "false": "data.batch_size=32"},
     "auto_scale_batch_size": {"true": "data.batch_size=auto", "false": "data.batch_size=32"},
-    "amp": {"true": "trainer.precision=auto", "false": "trainer.precision=32-true"},
     "bf16": {"true": "trainer.precision=bf16-mixed", "false": "trainer.precision=32-true"},
     "fp16": {"true": "trainer.precision=16-mixed", "false": "trainer.precision=32-true"},
     "half": {"true": "trainer.precision=16-mixed", "false": "trainer.precision=32-true"},

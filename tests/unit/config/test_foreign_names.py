@@ -65,6 +65,11 @@ def test_no_entry_repeats_what_the_schema_says() -> None:
     [
         ("epochs", "5", ["trainer.max_epochs=5"]),
         ("batch-size", "16", ["data.batch_size=16"]),
+        ("batch", "-1", ["data.batch_size=auto"]),
+        ("batch", "0.70", ["data.batch_size=auto"]),
+        ("batch", "auto", ["data.batch_size=auto"]),
+        ("auto_find_batch_size", "True", ["data.batch_size=auto"]),
+        ("auto_scale_batch_size", "binsearch", ["data.batch_size=auto"]),
         ("max_epochs", "5", ["trainer.max_epochs=5"]),
         ("optimizer.lr", "0.1", ["optimizer.lr=0.1"]),
         ("model", "resnet50", ["model=resnet50"]),
