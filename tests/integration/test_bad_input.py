@@ -52,7 +52,7 @@ class TestSettings:
                 ["optimizer.lr=-1", "data.batch_size=many", "ema.dekay=0.9"],
                 [
                     "ema.dekay=0.9 (command line): no such setting; did you mean ema.decay?",
-                    "data.batch_size=many (command line): must be a whole number, at least 1",
+                    "data.batch_size=many (command line): must be a whole number, at least 1, or auto",
                     "optimizer.lr=-1 (command line): must be a number, above 0, or find",
                 ],
             ),

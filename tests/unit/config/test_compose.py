@@ -50,7 +50,7 @@ def test_all_faults_are_reported_at_once_with_their_origin(tmp_path: Path) -> No
         f"modle={{name: x}} ({file}:4): no such setting; did you mean model?",
         "epochs=3 (argument): no such setting; did you mean trainer.max_epochs=3?",
         "foo (argument): is not a setting; settings are written key=value, such as data.batch_size=64",
-        f"data.batch_size=big ({file}:2): must be a whole number, at least 1",
+        f"data.batch_size=big ({file}:2): must be a whole number, at least 1, or auto",
         "optimizer.lr=-1 (argument): must be a number, above 0, or find",
         (
             "data.val_fraction=0.6 (argument), data.test_fraction=0.5 (argument): "

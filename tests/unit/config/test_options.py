@@ -32,9 +32,11 @@ def test_every_default_reads_back_as_itself() -> None:
 
 def test_an_option_has_type_and_range() -> None:
     table = option_table()
-    assert table["data.batch_size"] == Option(
-        "data.batch_size", "int", "32", "a whole number, at least 1", "images per step and device"
-    )
+    assert table["data.val_fraction"] == Option(
+        "data.val_fraction", "float", "0.15", "a number, above 0, below 1",
+        "share of photos for validation where no split is given",
+    )  # fmt: skip
+    assert table["data.batch_size"].type == "int | auto"
     assert table["data.image_size"].type == "int | null"
     assert table["data.balance"].choices == ("none", "sampler", "loss_weights", "logit_adjustment")
     assert table["data.class_weights"].is_mapping
