@@ -7,12 +7,12 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, top_k_accuracy_score
 from tests.helpers.training import IMAGE_SIZE, LIGHTNING_NOTICES, make_loader, make_model, make_trainer
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from classifier_training.data.loading.normalize import normalize_batch
 from classifier_training.errors import DataError
-from classifier_training.evaluation.checkpoint import score_model
+from classifier_training.evaluation.checkpoint import _MeanOverViews, score_model
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.precision import Precision
 from classifier_training.types import ClassificationBatch, Preprocessing
@@ -110,3 +110,54 @@ def test_scoring_leaves_the_weights_trainable() -> None:
 def test_nothing_to_score_is_an_error() -> None:
     with pytest.raises(DataError, match="no image to score"):
         score_model(make_model().eval(), [], 4, device=CPU)
+
+
+class LittleMemory(nn.Module):
+    """Answers as another model, at most three images at once."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        answer: Tensor = self.model(images)
+        return answer
+
+
+HALVED = "out of memory while scoring 8 images at once: going on with 2 at once, which changes no score"
+
+
+@pytest.mark.parametrize("num_views", [1, 2])
+def test_where_memory_runs_out_batches_are_halved_and_scores_stay(num_views: int) -> None:
+    model = make_model().eval()
+    batches = list(make_loader(3))
+    for batch in batches:  # all first views come first
+        batch["images"] = torch.cat([batch["images"], batch["images"].flip(3)][:num_views])
+
+    def of(one: nn.Module) -> nn.Module:
+        return one if num_views == 1 else _MeanOverViews(one, num_views)
+
+    scores, predictions = score_model(of(model), batches, 4, device=CPU)
+    with pytest.warns(UserWarning, match=HALVED) as caught:
+        halved, others = score_model(of(LittleMemory(model)), batches, 4, device=CPU)
+
+    assert len(caught) == 1
+    np.testing.assert_array_equal(halved.confusion, scores.confusion)
+    assert predictions.probabilities is not None
+    assert others.probabilities is not None
+    np.testing.assert_allclose(others.probabilities, predictions.probabilities, rtol=1e-5)
+
+
+def test_a_validation_halves_its_batches_too(tmp_path: Path) -> None:
+    model = make_model()
+    trainer = make_trainer(tmp_path)
+    trainer.validate(model, make_loader(3), verbose=False)
+    whole = model.scores
+    model.backbone = LittleMemory(model.backbone)
+    with pytest.warns(UserWarning, match=HALVED):
+        trainer.validate(model, make_loader(3), verbose=False)
+    assert whole is not None
+    assert model.scores is not None
+    np.testing.assert_array_equal(model.scores.confusion, whole.confusion)

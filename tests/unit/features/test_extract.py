@@ -8,6 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tests.helpers.photos import make_photo
+from torch import Tensor, nn
 
 from classifier_training.config.schema import DataConfig
 from classifier_training.data.index.check import inspect_records
@@ -17,7 +18,7 @@ from classifier_training.features.views import AugmentedView, CentreView, View
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
 from classifier_training.models.base import BaseClassificationModel
-from classifier_training.models.head_features import linear_classifier
+from classifier_training.models.head_features import backbone_features, linear_classifier
 from classifier_training.types import ImageRecord
 
 NUM_IMAGES = 7
@@ -134,6 +135,24 @@ def test_a_cache_that_cannot_be_written_is_a_warning(of: Extract, tmp_path: Path
     with pytest.warns(UserWarning, match="features are not kept in .*, so other runs compute them again"):
         found = of([0, 1], cache=tmp_path)
     np.testing.assert_array_equal(found, of([0, 1]))
+
+
+def test_where_memory_runs_out_smaller_batches_give_the_features_and_are_kept_as_such(
+    of: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = list(range(NUM_IMAGES))
+    expected = of(at, batch_size=2)
+
+    def compute(backbone: nn.Module, images: Tensor) -> Tensor:
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return backbone_features(backbone, images)
+
+    monkeypatch.setattr("classifier_training.features.extract.backbone_features", compute)
+    with pytest.warns(UserWarning, match="features of 4 images at once: starting over with 2 at once"):
+        np.testing.assert_array_equal(of(at, cache=tmp_path), expected)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(of(at, cache=tmp_path, batch_size=2), expected)
 
 
 def test_memory_that_runs_out_is_one_line(of: Extract, monkeypatch: pytest.MonkeyPatch) -> None:

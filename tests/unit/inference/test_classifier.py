@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from tests.helpers.images import make_image, make_pixels
 from tests.helpers.onnx_models import make_onnx
@@ -230,3 +231,23 @@ def test_every_view_is_divided_by_the_temperature(tmp_path: Path) -> None:
 def test_an_unknown_test_time_augmentation_is_refused(classifier: OnnxClassifier, photos: list[Path]) -> None:
     with pytest.raises(ConfigError, match="tta='ten': unknown test-time augmentation; allowed: none, flip, five"):
         classifier.predict_images(photos, tta="ten")  # type: ignore[arg-type]  # a mistake
+
+
+@pytest.mark.parametrize("tta", ["none", "flip"])
+def test_where_memory_runs_out_batches_are_halved_and_predictions_stay(
+    classifier: OnnxClassifier, photos: list[Path], tta: TestTimeAugmentation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = list(classifier.predict_files(photos, tta=tta))
+    compute = OnnxClassifier.logits
+
+    def logits(self: OnnxClassifier, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        if len(images) > 3:
+            raise MemoryError
+        return compute(self, images)
+
+    monkeypatch.setattr(OnnxClassifier, "logits", logits)
+    with pytest.warns(UserWarning, match="out of memory while predicting 7 images at once: going on with 3 at once"):
+        found = list(classifier.predict_files(photos, tta=tta))
+    assert [one.file for one in found] == [one.file for one in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities)
