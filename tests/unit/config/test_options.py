@@ -33,7 +33,7 @@ def test_every_default_reads_back_as_itself() -> None:
 def test_an_option_has_type_and_range() -> None:
     table = option_table()
     assert table["data.val_fraction"] == Option(
-        "data.val_fraction", "float", "0.15", "a number, above 0, below 1",
+        "data.val_fraction", "float", "0.15", "a number, at least 0 and below 1",
         "share of photos for validation where no split is given",
     )  # fmt: skip
     assert table["data.batch_size"].type == "int | auto"
