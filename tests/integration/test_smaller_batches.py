@@ -88,7 +88,7 @@ def warnings_of(lines: str) -> list[str]:
 
 def batches_of(run: RunFolder) -> tuple[int, int]:
     config = load_config(file=run.config)
-    return config.data.batch_size, config.trainer.accumulate_grad_batches
+    return config.data.images_per_batch, config.trainer.accumulate_grad_batches
 
 
 def assert_no_leftovers(run: RunFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -192,14 +193,15 @@ def model_logits(
     num_views = model.num_views if isinstance(model, _MeanOverViews) else 1
     halving = Halving("scoring")
 
-    def logits_of(images: Tensor) -> Tensor:
-        images = images.to(device, non_blocking=True)
+    def logits_of(views: Tensor, part: slice) -> Tensor:
+        images = views[:, part].flatten(0, 1).to(device, non_blocking=True)
         if preprocessing is not None and images.dtype == torch.uint8:
             images = normalize_images(images, preprocessing)
         with arithmetic(device, precision):
             return cast("Tensor", model(images)).float()
 
     for batch in batches:
-        views = batch["images"].unflatten(0, (num_views, len(batch["images"]) // num_views))
-        parts = halving(lambda part, views=views: logits_of(views[:, part].flatten(0, 1)), views.shape[1])
+        images = batch["images"]
+        views = images.reshape(num_views, len(images) // num_views, *images.shape[1:])
+        parts = halving(functools.partial(logits_of, views), views.shape[1])
         yield parts[0] if len(parts) == 1 else torch.cat(parts), batch["labels"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psutil
 import torch
@@ -21,6 +22,7 @@ from classifier_training.training.plain_steps import PlainSteps
 from classifier_training.training.plan import Plan
 from classifier_training.types import ClassificationBatch
 
+T = TypeVar("T")
 FEWEST: Final = 8
 """Images of the smallest batch that is tried: those of BatchNorm's statistics should not be fewer."""
 MOST_TIMED: Final = 128
@@ -79,9 +81,13 @@ class BatchTrial:
         free_memory()
         torch.cuda.reset_peak_memory_stats(device)
         limit = (torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)) * (1 - HEADROOM)
-        if not _has_memory(lambda: (self.step(size), self.step(size))):
-            return False
-        return torch.cuda.max_memory_allocated(device) <= limit
+
+        def steps() -> bool:
+            self.step(size)
+            self.step(size)
+            return True
+
+        return _within_memory(steps) is True and torch.cuda.max_memory_allocated(device) <= limit
 
 
 def free_memory() -> None:
@@ -109,10 +115,10 @@ def throughput_by_size(
     started = time.monotonic()
     for number, size in enumerate(sizes, 1):
         began, before = time.monotonic(), psutil.Process().memory_info().rss
-        taken: list[float] = []
-        if not _has_memory(lambda size=size, taken=taken: taken.append(seconds_of(size))):
+        taken = _within_memory(functools.partial(seconds_of, size))
+        if taken is None:
             break
-        rate, best = size / taken[0], max(rates.values(), default=0.0)
+        rate, best = size / taken, max(rates.values(), default=0.0)
         rates[size] = rate
         progress(number, len(sizes))
         now, grown = time.monotonic(), psutil.Process().memory_info().rss - before
@@ -152,12 +158,11 @@ def most_that_fit(fits: Callable[[int], bool], most: int, seconds: float) -> int
     return fitting
 
 
-def _has_memory(compute: Callable[[], object]) -> bool:
-    """Whether something is computed without running out of memory."""
+def _within_memory(compute: Callable[[], T]) -> T | None:
+    """What something gives; None: memory runs out."""
     try:
-        compute()
+        return compute()
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        return False
-    return True
+    return None
