@@ -105,11 +105,8 @@ def extract(
             if how.num_at_once == 1:
                 raise
         smaller = how.num_at_once // 2
-        warnings.warn(
-            f"out of memory while computing features of {how.num_at_once} images at once: starting over with {smaller}"
-            " at once, which changes no score",
-            stacklevel=2,
-        )
+        failed = f"out of memory while computing features of {how.num_at_once} images at once"
+        warnings.warn(f"{failed}: starting over with {smaller} at once, which changes no score", stacklevel=2)
         how = replace(how, batch_size=smaller)
 
 

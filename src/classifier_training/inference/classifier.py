@@ -65,6 +65,7 @@ class OnnxClassifier:
         self.card = self._read_card()
         self.classes: tuple[str, ...] = self.card.classes
         self.preprocessing: Preprocessing = self.card.preprocessing
+        self._halving = Halving("predicting")
         self._check_card()
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -154,12 +155,6 @@ class OnnxClassifier:
         batch: list[list[NDArray[np.float32]]] = []
         num_ahead = max(_MAX_THREADS, 2 * batch_size // NUM_VIEWS[tta])
         preprocessing = self.preprocessing if decoding is None else self.preprocessing.decoded_as(decoding)
-        halving = Halving("predicting")
-
-        def logits() -> NDArray[np.float32]:
-            parts = halving(lambda part: self._logits_of_views(batch[part]), len(batch))
-            return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
         for position, image in enumerate(_read_ahead(paths, preprocessing, tta, num_ahead)):
             if isinstance(image, BadImageError):
                 if on_bad_image == "raise":
@@ -172,14 +167,19 @@ class OnnxClassifier:
             positions.append(position)
             batch.append(image)
             if len(batch) == batch_size:
-                yield positions, logits()
+                yield positions, self._logits_of_views(batch)
                 positions, batch = [], []
         if batch:
-            yield positions, logits()
+            yield positions, self._logits_of_views(batch)
 
     def _logits_of_views(self, batch: Sequence[Sequence[NDArray[np.float32]]]) -> NDArray[np.float32]:
         """Logits, float32 (N, K), of N images with V views each, float32 (3, S, S); one run of the model a view."""
-        return log_mean_probabilities([self.logits(np.stack(views)) for views in zip(*batch, strict=True)])
+
+        def logits(part: slice) -> NDArray[np.float32]:
+            return log_mean_probabilities([self.logits(np.stack(views)) for views in zip(*batch[part], strict=True)])
+
+        parts = self._halving(logits, len(batch))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _read_card(self) -> DeploymentCard:
         card = DeploymentCard.from_metadata(self.metadata, str(self.path))

@@ -102,8 +102,7 @@ class BaseClassificationModel(lightning.LightningModule):
         self.evaluation_loss = ExactMean()
         self.scores: Scores | None = None
         self._step_losses: list[tuple[Tensor, int]] = []  # of batches whose optimizer step is still to come
-        self._is_skipped = False
-        self._last_lr = 0.0
+        self._is_skipped, self._last_lr = False, 0.0
         self._halving = Halving("scoring")
         self._epoch_metrics: dict[str, float] = {}  # of the training part, while the epoch's validation is left
 
