@@ -55,7 +55,7 @@ def train_in_memory(
     Raises:
         OutOfMemoryError: Memory runs out with batches of one image, or for another reason than their size.
     """
-    first, share = plan.config, len(plan.photos.rows["train"]) // plan.place.world_size
+    first = plan.config
     while True:
         try:
             return attempt(plan, model, start)
@@ -65,22 +65,24 @@ def train_in_memory(
         has_norm = _learns_statistics(model)
         _free(model)  # before the processes leave their group: DDP holds on to it
         shortage = group.meet_again()
-        failure = shortage.message
-        smaller = with_smaller_batches(plan.config, share) if shortage.is_of_batch else None
-        again = None if smaller is None else _start_over(run, replace(plan, config=smaller), terminal)
+        again = _start_over(run, plan, terminal) if shortage.is_of_batch else None
         if again is None:
             if is_main_process():
                 write_text(run.config, to_yaml(first))  # a machine with more memory may resume it
-            raise BatchMemoryError(failure) from None
+            raise BatchMemoryError(shortage.message) from None
         plan, model, start = again
-        message = _message(failure, plan, has_norm=has_norm)
+        message = _message(shortage.message, plan, has_norm=has_norm)
         terminal.warn(message)
         note_event(run, message)
 
 
 def _start_over(run: RunFolder, plan: Plan, terminal: Terminal) -> tuple[Plan, BaseClassificationModel, Resumed] | None:
-    """A plan from the run's last checkpoint on, or from its beginning; None: its batches cannot be trained on."""
+    """A plan of smaller batches, from the run's last checkpoint or from its beginning; None: none can be trained on."""
+    smaller = with_smaller_batches(plan.config, len(plan.photos.rows["train"]) // plan.place.world_size)
+    if smaller is None:
+        return None
     try:
+        plan = replace(plan, config=smaller)
         start = replace(read_resumed(run.root, [], run.root.parent), config=plan.config)
         plan = plan if start.checkpoint is None else replace(plan, weights=None)
         return plan, build_model(plan, terminal), start

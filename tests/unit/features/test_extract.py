@@ -162,6 +162,6 @@ def test_memory_that_runs_out_is_one_line(of: Extract, monkeypatch: pytest.Monke
     monkeypatch.setattr("classifier_training.features.extract.backbone_features", refuse)
     with (
         pytest.raises(OutOfMemoryError, match=r"computing features on the cpu; lower data.image_size \(now \d+\)"),
-        pytest.warns(UserWarning, match="features of 4 images at once: starting over with 2 at once"),
+        pytest.warns(UserWarning, match="images at once: starting over with [12] at once"),
     ):
         of([0])
