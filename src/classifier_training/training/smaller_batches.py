@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -19,7 +19,7 @@ from classifier_training.run.events import note_event
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.processes import is_main_process
 from classifier_training.terminal.terminal import Terminal
-from classifier_training.training.group import Group
+from classifier_training.training.group import Group, Shortage
 from classifier_training.training.model import build_model
 from classifier_training.training.plan import Plan
 from classifier_training.training.resume import Resumed, read_resumed
@@ -40,8 +40,7 @@ def train_in_memory(
 ) -> T:
     """Trains, again with smaller batches whenever memory runs out, from the last checkpoint or the beginning.
 
-    A step keeps its images: as a batch gets smaller, a step accumulates more of them. Where it runs out in one of
-    several processes, at whatever step, all of them start over.
+    A step keeps its images: as a batch gets smaller, it accumulates more. All of several processes start over.
 
     Args:
         attempt: Trains in the run folder; it writes ``config.yaml`` before its first step.
@@ -67,13 +66,18 @@ def train_in_memory(
         shortage = group.meet_again()
         again = _start_over(run, plan, terminal) if shortage.is_of_batch else None
         if again is None:
-            if is_main_process():
-                write_text(run.config, to_yaml(first))  # a machine with more memory may resume it
-            raise BatchMemoryError(shortage.message) from None
+            _give_up(run, first, shortage)
         plan, model, start = again
         message = _message(shortage.message, plan, has_norm=has_norm)
         terminal.warn(message)
         note_event(run, message)
+
+
+def _give_up(run: RunFolder, first: Config, shortage: Shortage) -> NoReturn:
+    """Ends a training, which a machine with more memory may resume with its own batches."""
+    if is_main_process():
+        write_text(run.config, to_yaml(first))
+    raise BatchMemoryError(shortage.message)
 
 
 def _start_over(run: RunFolder, plan: Plan, terminal: Terminal) -> tuple[Plan, BaseClassificationModel, Resumed] | None:
