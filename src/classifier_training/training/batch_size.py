@@ -7,6 +7,7 @@ from typing import Final
 
 import torch
 
+from classifier_training.config.probe import is_probe
 from classifier_training.features.extract import most_at_once
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.run.processes import is_main_process
@@ -27,7 +28,6 @@ from classifier_training.training.group import Group
 from classifier_training.training.lr_scaling import describe_scaling, with_batch_size
 from classifier_training.training.model import build_model
 from classifier_training.training.plan import Plan
-from classifier_training.training.probe_settings import is_probe
 
 REASON: Final = "data.batch_size=auto"
 """Its row in the plan."""
