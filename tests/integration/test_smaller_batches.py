@@ -158,7 +158,7 @@ def test_all_processes_start_over_where_memory_runs_out_in_one_of_them_within_an
         "warning: out of memory while training (it tried to allocate 2.00 GiB) in process 1 of 2, from 0: starting over"
         " with data.batch_size=4 trainer.accumulate_grad_batches=2, the same 16 images in each step"
     )
-    assert "resuming at epoch 2, batch 3" in finished.out.splitlines(), finished
+    assert re.search(r"^resuming at epoch \d", finished.out, re.MULTILINE), finished.out
     assert batches_of(run) == (4, 2)
     assert run.results.is_file()
     assert_no_leftovers(run)
