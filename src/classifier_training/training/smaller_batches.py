@@ -68,9 +68,7 @@ def train_in_memory(
         if again is None:
             _give_up(run, first, shortage)
         plan, model, start = again
-        message = _message(shortage.message, plan, has_norm=has_norm)
-        terminal.warn(message)
-        note_event(run, message)
+        _report(run, plan, shortage, terminal, has_norm=has_norm)
 
 
 def _give_up(run: RunFolder, first: Config, shortage: Shortage) -> NoReturn:
@@ -146,12 +144,15 @@ def _free(model: BaseClassificationModel) -> None:
         torch.mps.empty_cache()
 
 
-def _message(failure: str, plan: Plan, *, has_norm: bool) -> str:
+def _report(run: RunFolder, plan: Plan, shortage: Shortage, terminal: Terminal, *, has_norm: bool) -> None:
+    """One line about the batches of the plan, on the screen and among the events of the run."""
     data, trainer = plan.config.data, plan.config.trainer
     images = data.images_per_batch * trainer.accumulate_grad_batches * plan.place.world_size
     statistics = "; BatchNorm takes its statistics from the smaller batches" if has_norm else ""
-    return (
-        f"{failure.partition('; ')[0]}: starting over with data.batch_size={data.batch_size}"
+    message = (
+        f"{shortage.message.partition('; ')[0]}: starting over with data.batch_size={data.batch_size}"
         f" trainer.accumulate_grad_batches={trainer.accumulate_grad_batches}, the same {images} images in each step"
         f"{statistics}"
     )
+    terminal.warn(message)
+    note_event(run, message)
