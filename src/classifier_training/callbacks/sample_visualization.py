@@ -72,7 +72,7 @@ class SampleVisualizationCallback(ReadsPredictions, DeferredPlot):
             pixels = as_colours(images[:NUM_TILES], _preprocessing(trainer, pl_module))
             lines = _labels(labels, getattr(pl_module, "classes", ()), len(pixels))
             tiles = [Tile(image, line) for image, line in zip(pixels, lines, strict=True)]
-            when = f"epoch {trainer.current_epoch + 1}, batch {batch_idx + 1}"
+            when = f"epoch {trainer.current_epoch + 1}, batch {batch_idx + 1}, {images.shape[-1]} px"
             plot_tiles(self._train_batch, tiles, title=f"training images as the model received them: {when}")
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

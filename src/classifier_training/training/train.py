@@ -340,7 +340,7 @@ def _best(trainer: lightning.Trainer, run: RunFolder, plan: Plan, terminal: Term
         why = _why_stopped_early(stopping)
     if why is not None:
         terminal.info(why)
-        note_event(run, why)
+        note_event(run, why.removesuffix("; finishing"))
     best = trainer.checkpoint_callback
     if not isinstance(best, RunCheckpoint) or best.best_epoch is None or best.best_model_score is None:
         raise RunError(f"{run.root} has no best checkpoint; nothing was trained")

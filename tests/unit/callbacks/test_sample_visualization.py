@@ -193,7 +193,8 @@ def test_training_images_are_what_the_model_got(tmp_path: Path, plotted: dict[st
         np.testing.assert_array_equal(tile.pixels, expected)
         assert tile.lines == (model.classes[label],)
     title = (tmp_path / "run" / "plots" / "train_batch.png").read_text()
-    assert title == "training images as the model received them: epoch 1, batch 1"
+    size = first.images.shape[-1]
+    assert title == f"training images as the model received them: epoch 1, batch 1, {size} px"
 
 
 def test_the_training_batch_is_written_as_a_picture(tmp_path: Path) -> None:

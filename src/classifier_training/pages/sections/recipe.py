@@ -22,7 +22,8 @@ def recipe_section(data: RunData) -> Section | None:
         "rows": [(one_line(name), one_line(text)) for name, text in rows.items()],
         "events": [(_time(event.time), one_line(event.text)) for event in events],
     }
-    return Section(KEY, TITLE, is_of_training=True, values=values)
+    lead = "What was decided before the training, in the words of the plan that the terminal showed." if rows else ""
+    return Section(KEY, TITLE, lead=lead, is_of_training=True, values=values)
 
 
 def _time(text: str) -> str:
