@@ -131,11 +131,25 @@ def _train(
 
 
 class _Stopwatch(lightning.Callback):
-    """Measures optimizer steps, the first one aside, in which much is made for all that follow; then it stops."""
+    """Measures optimizer steps, the first one aside, in which much is made for all that follow; then it stops.
+
+    Where the first step alone takes longer than everything should, it has to do.
+    """
 
     def __init__(self, num_accumulated: int) -> None:
         self._num_accumulated = num_accumulated
         self._ends: list[tuple[float, float]] = []
+
+    def on_train_batch_start(
+        self,
+        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's
+        pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's
+        batch: Any,  # noqa: ARG002 - Lightning's
+        batch_idx: int,
+    ) -> None:
+        """Notes when the first step began."""
+        if batch_idx == 0:
+            self._ends = [(time.monotonic(), time.process_time())]
 
     def on_train_batch_end(
         self,
@@ -150,20 +164,30 @@ class _Stopwatch(lightning.Callback):
             return
         _wait_for(pl_module.device)
         self._ends.append((time.monotonic(), time.process_time()))
-        num_measured, taken = len(self._ends) - 1, self._ends[-1][0] - self._ends[0][0]
-        trainer.should_stop = num_measured == MEASURED_STEPS or (num_measured > 0 and taken > LONGEST_MEASUREMENT)
+        trainer.should_stop = _is_enough([end for end, _ in self._ends])
 
     @property
     def seconds(self) -> float:
         """Of a step."""
-        ends = [wall for wall, _ in self._ends]
-        return statistics.median(later - earlier for earlier, later in pairwise(ends))
+        return _usual([later - earlier for (earlier, _), (later, _) in pairwise(self._ends)])
 
     @property
     def num_cpus(self) -> float:
         """CPUs that were busy, at least one."""
         (first_wall, first_cpu), (last_wall, last_cpu) = self._ends[0], self._ends[-1]
         return max(1.0, (last_cpu - first_cpu) / max(last_wall - first_wall, 1e-6))
+
+
+def _is_enough(ends: list[float]) -> bool:
+    """Whether no further step is measured, by when the first one began and when each ended."""
+    taken = ends[-1] - ends[1]
+    is_slow = ends[1] - ends[0] > 2 * LONGEST_MEASUREMENT
+    return is_slow or len(ends) == 2 + MEASURED_STEPS or (len(ends) > 2 and taken > LONGEST_MEASUREMENT)
+
+
+def _usual(taken: list[float]) -> float:
+    """What a step takes usually, by several, or by the first alone."""
+    return statistics.median(taken[1:] or taken)
 
 
 @torch.no_grad()
@@ -176,14 +200,13 @@ def _score(
     trial.to(device).eval()
     on_device = ClassificationBatch(images=batch["images"].to(device), labels=batch["labels"], indices=batch["indices"])
     images = data.on_after_batch_transfer(on_device, 0)["images"]
-    taken: list[float] = []
-    while len(taken) < 2 or (len(taken) < MEASURED_STEPS and sum(taken) < LONGEST_MEASUREMENT / 2):
-        started = time.monotonic()
+    ends = [time.monotonic()]
+    while len(ends) < 2 or not _is_enough(ends):
         with arithmetic(device, precision):
             trial(images)
         _wait_for(device)
-        taken.append(time.monotonic() - started)
-    return statistics.median(taken[1:])
+        ends.append(time.monotonic())
+    return _usual([later - earlier for earlier, later in pairwise(ends)])
 
 
 def _wait_for(device: torch.device) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.sharpness import SharpnessAware
 from classifier_training.run.time_budget import TimeBudget
 from classifier_training.terminal.terminal import Terminal
-from classifier_training.training.batch_costs import BatchCosts, measure_batches
+from classifier_training.training.batch_costs import BatchCosts, _is_enough, _usual, measure_batches
 from classifier_training.training.costs import add_up, measure_costs
 from classifier_training.training.model import build_model
 from classifier_training.training.plan import Plan, make_plan
@@ -58,6 +59,21 @@ def test_measured_are_real_steps_and_nothing_is_left_of_them(photos: Path, monke
     assert torch.equal(random, torch.random.get_rng_state())
     assert [module.training for module in model.modules()] == modes
     assert model._trainer is None
+
+
+@pytest.mark.parametrize(
+    ("ends", "is_enough", "usual"),
+    [
+        ([0, 2, 3], False, 1),
+        ([0, 2, 3, 5.5], True, 1.75),  # more than three seconds
+        ([0, 5, 9], True, 4),
+        ([0, 7], True, 7),  # the first alone is too slow for another one
+        ([0, 0.2, 0.3, 0.4, 0.5, 0.6], True, 0.1),
+    ],
+)
+def test_slow_steps_are_measured_less_often(ends: list[float], is_enough: bool, usual: float) -> None:
+    assert _is_enough(ends) is is_enough
+    assert _usual([later - earlier for earlier, later in pairwise(ends)]) == pytest.approx(usual)
 
 
 COSTS = BatchCosts(decoding=3.0, loading=1.0, training=4.0, scoring=1.0)
