@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from typing import Final
 
 from classifier_training.config.schema import Config, DistillConfig, RecipeConfig
 from classifier_training.errors import ConfigError
@@ -15,6 +16,9 @@ from classifier_training.terminal.terminal import Terminal, duration
 from classifier_training.training.costs import measure_costs
 from classifier_training.training.plan import Plan
 from classifier_training.training.probe_start import why_no_probe
+
+MOST_SLOWNESS: Final = 4.0
+"""A machine is not believed to be so many times busier than a quiet one at its end as well."""
 
 
 def plan_time(
@@ -42,7 +46,7 @@ def plan_time(
     budget = TimeBudget(limit, started)
     if measure and is_main_process():
         shared = budget.spent / max(time.process_time(), 1e-3)  # of its CPU, this process has had a part
-        budget.costs = measure_costs(plan, model, budget, slowness=min(3.0, max(1.0, shared)))
+        budget.costs = measure_costs(plan, model, budget, slowness=min(MOST_SLOWNESS, max(1.0, shared)))
         if budget.left < budget.costs.least:
             is_open = is_new and plan.config.recipe.name in {"auto", "finetune"} and plan.place.world_size == 1
             _check_least(plan, budget, may_probe=is_open and why_no_probe(plan, model) is None)
