@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from classifier_training.callbacks.adaptive_clipping import AdaptiveGradientClipping
 from classifier_training.callbacks.ema import EMACallback
+from classifier_training.config.schema import OptimizerConfig
 from classifier_training.data.datamodule import ImageFolderDataModule
 from classifier_training.data.loading.dataset import TrainDataset
 from classifier_training.data.sampling.batches import EpochBatchSampler, SampledIndices
@@ -69,7 +70,11 @@ def measure_batches(plan: Plan, model: BaseClassificationModel, batch_size: int)
         data = _data(plan, batch_size)
         batch, decoding, loading = _load(plan, data)
         trial = copy.deepcopy(model, {id(model.distillation): model.distillation})
-        trial.settings = model.settings.model_copy(update={"compile": False, "freeze_epochs": 0})
+        optimizer = model.settings.optimizer
+        if optimizer.lr == "find":  # which costs no more than any other one
+            optimizer = optimizer.model_copy(update={"lr": OptimizerConfig().peak_lr})
+        changed = {"compile": False, "freeze_epochs": 0, "optimizer": optimizer}
+        trial.settings = model.settings.model_copy(update=changed)
         training, num_cpus = _train(plan, trial, data, batch)
         return BatchCosts(decoding, loading, training, _score(plan, trial, data, batch), num_cpus)
 

@@ -12,6 +12,7 @@ from classifier_training.data.loading.sizes import TrainingSizes
 from classifier_training.errors import is_out_of_memory
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.run.cpus import cpu_limit_here
+from classifier_training.run.lr_range import NUM_STEPS
 from classifier_training.run.time_budget import Costs, TimeBudget, epochs_within
 from classifier_training.training.batch_costs import BatchCosts, measure_batches
 from classifier_training.training.plan import Plan
@@ -72,6 +73,7 @@ def add_up(
     final += _candidates(plan.config, num_epochs) * num_val * batch.scoring  # which are loaded once
     probe = len(rows["train"]) / batch_size * from_files + 3.0 * slowness
     begin = probe + num_val / batch_size * from_files if plan.config.recipe.start_from_probe else 0.0
+    begin += _range_test(plan, batch) * plan.config.data.images_per_batch / batch_size
     return Costs(
         step=plan.config.data.images_per_batch / batch_size * _with_loaders(plan, batch, batch.loading, batch.training),
         num_batches=plan.num_batches,
@@ -82,6 +84,13 @@ def add_up(
         final_seconds=slowness * (FINAL_SECONDS + SECONDS_PER_MILLION * num_weights / 1e6),
         shares=_shares(plan, batch, num_epochs),
     )
+
+
+def _range_test(plan: Plan, batch: BatchCosts) -> float:
+    """Seconds of a range test of the learning rate, which loads its batches in one process."""
+    if plan.config.optimizer.lr != "find":
+        return 0.0
+    return NUM_STEPS * plan.config.trainer.accumulate_grad_batches * (batch.loading + batch.training)
 
 
 def _shares(plan: Plan, batch: BatchCosts, num_epochs: int) -> tuple[float, ...]:

@@ -101,6 +101,13 @@ def test_smaller_batches_than_those_of_the_training_tell_as_much(photos: Path) -
     assert add_up(plan, halves, 4, 2, slowness=1.0, num_weights=0) == whole
 
 
+def test_a_range_test_of_the_learning_rate_has_its_share(photos: Path) -> None:
+    given, found = (plan_of(photos, f"optimizer.lr={lr}", "data.batch_size=8") for lr in ("0.1", "find"))
+    assert measure_batches(found, build_model(found, Terminal(quiet=True)), 8).training > 0
+    starts = [add_up(plan, COSTS, 8, 2, slowness=1.0, num_weights=0).start for plan in (given, found)]
+    assert starts[1] - starts[0] == 100 * (COSTS.loading + COSTS.training)
+
+
 def test_what_is_chosen_from_at_the_end_depends_on_the_epochs(photos: Path) -> None:
     plan = plan_of(photos, "checkpoint.choose_final=true", "data.batch_size=8")
     one, three, nine = (add_up(plan, COSTS, 8, number, slowness=1.0, num_weights=0).reserve for number in (1, 3, 9))
