@@ -71,7 +71,7 @@ def contradictions_of_typed(config: Config, typed: Collection[str]) -> Iterator[
     is_named = "recipe" in typed or "recipe.name" in typed
     for name in ("freeze_epochs", "freeze_stages"):
         if f"model.{name}" in typed and is_named and config.recipe.name == "scratch" and getattr(config.model, name):
-            reason = "a backbone of random weights has nothing to keep that it could freeze; leave one of them out"
+            reason = "random weights have learned nothing that freezing could keep; leave one of them out"
             yield (f"model.{name}", "recipe.name"), reason
     for key, reason in idle_in_probe(config).items():
         if key in typed:

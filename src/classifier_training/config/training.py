@@ -16,7 +16,7 @@ from classifier_training.config.overrides import OverrideLike
 from classifier_training.config.schema import Config
 from classifier_training.errors import ConfigError
 
-OPEN_TO: Final = ("finetune", "scratch")
+OPEN_TO: Final = ("finetune", "scratch", "scratch_32px", "scratch_long")
 """What a recipe that is left open becomes; a probe only where there is little time."""
 
 
@@ -57,10 +57,9 @@ def load_training(
     config, invalid = check(merged, find)
     if config is None or faults or invalid:
         raise ConfigError("\n".join([*faults, *invalid]))
-    # what a choice was made by is of use, and of what was typed without any choice all that is idle was refused
+    # the limit that a choice was made by is of use; without a choice all that was typed in vain was refused above
     keys = of_file if chosen is None else [key for key in (*typed, *of_file) if key != "trainer.time_limit"]
-    notes = _idle(config, keys, overrides, file)
-    return config, {names[0]: explain_all([(names, reason)], merged)[0] for names, reason in notes}
+    return config, {one[0][0]: explain_all([one], merged)[0] for one in _idle(config, keys, overrides, file)}
 
 
 def _idle(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import lightning
 
 from classifier_training.config.probe import is_probe
@@ -17,6 +19,7 @@ from classifier_training.models.probe_model import ProbeModel
 from classifier_training.models.settings import ModelSettings
 from classifier_training.models.weights import load_starting_weights
 from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.all_at_once import check_all
 from classifier_training.training.images import check_training_sizes
 from classifier_training.training.plan import Plan
 from classifier_training.training.teacher import build_distillation
@@ -36,20 +39,28 @@ def build_model(plan: Plan, terminal: Terminal) -> BaseClassificationModel:
         class_counts=counts if config.data.balance == "logit_adjustment" else None,
         class_weights=data.class_weights() if config.data.balance == "loss_weights" else None,
     )
-    if config.optimizer.layer_decay is not None:
-        layer_depths(model.backbone)  # refuses a backbone of one layer
-    if config.model.grad_checkpointing:
-        check_grad_checkpointing(model.backbone, config.model.name)
-    if is_probe(config):
-        linear_classifier(model.backbone, plan.preprocessing.image_size, config.model.name)
-    sizes = TrainingSizes.of(config.data, plan.preprocessing, config.trainer.num_epochs).distinct()
-    others = [size for size in sizes if size != plan.preprocessing.image_size]
-    check_training_sizes(model.backbone, config.model.name, others, plan.preprocessing.image_size)
-    _check_batch_size(plan, model, terminal, min(sizes))
+    _check_backbone(plan, model, terminal)
     if plan.weights and plan.weights.at_hub is None:
         terminal.info(load_starting_weights(model.backbone, config.model.name, plan.weights))
     model.distillation = build_distillation(plan)
     return model
+
+
+def _check_backbone(plan: Plan, model: BaseClassificationModel, terminal: Terminal) -> None:
+    """Refuses what the settings ask of a backbone that it cannot do, all of it at once."""
+    config, backbone, name = plan.config, model.backbone, plan.config.model.name
+    image_size = plan.preprocessing.image_size
+    sizes = TrainingSizes.of(config.data, plan.preprocessing, config.trainer.num_epochs).distinct()
+    others = [size for size in sizes if size != image_size]
+    checks: list[Callable[[], object]] = [lambda: check_training_sizes(backbone, name, others, image_size)]
+    if config.optimizer.layer_decay is not None:
+        checks.append(lambda: layer_depths(backbone))  # refuses a backbone of one layer
+    if config.model.grad_checkpointing:
+        checks.append(lambda: check_grad_checkpointing(backbone, name))
+    if is_probe(config):
+        checks.append(lambda: linear_classifier(backbone, image_size, name))
+    check_all(checks)
+    _check_batch_size(plan, model, terminal, min(sizes))
 
 
 def _check_batch_size(plan: Plan, model: BaseClassificationModel, terminal: Terminal, image_size: int) -> None:

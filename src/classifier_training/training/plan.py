@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from classifier_training.config.contradictions import HALF_ON_CPU
 from classifier_training.config.probe import as_probe, is_probe
 from classifier_training.config.schema import Config
 from classifier_training.data.cache.caches import reduced_side
@@ -28,6 +29,7 @@ from classifier_training.run.place import ALONE, Place
 from classifier_training.run.time_budget import TimeBudget
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import check_trackers
+from classifier_training.training.all_at_once import check_all
 from classifier_training.training.choice_row import describe_choice
 from classifier_training.training.choose import AUTO, choose, completed, facts_of, is_open
 from classifier_training.training.devices import decide_place
@@ -134,9 +136,17 @@ def _preprocessing(config: Config) -> Preprocessing:
 
 
 def _check_names(config: Config) -> None:
-    if config.model.name != AUTO:
-        check_backbone_name(config.model.name)
-    check_trackers(config.tracking)
+    """Finds what is wrong with names and the device, all at once."""
+    trainer = as_probe(config).trainer
+    known = trainer.precision if trainer.precision != "auto" else "32-true"
+    check_all(
+        [
+            lambda: None if config.model.name == AUTO else check_backbone_name(config.model.name),
+            lambda: check_trackers(config.tracking),
+            lambda: resolve_accelerator(trainer.accelerator),
+            lambda: check_optimizer(as_probe(config).optimizer, known),
+        ]
+    )
 
 
 def _decide_accelerator(config: Config) -> str:
@@ -144,7 +154,7 @@ def _decide_accelerator(config: Config) -> str:
     accelerator, precision = resolve_accelerator(config.trainer.accelerator), config.trainer.precision
     check_optimizer(config.optimizer, auto_precision(accelerator) if precision == "auto" else precision)
     if precision == "16-mixed" and accelerator == "cpu":
-        raise ConfigError("trainer.precision=16-mixed needs a GPU; a CPU takes bf16-mixed or 32-true")
+        raise ConfigError(HALF_ON_CPU)
     return accelerator
 
 

@@ -44,7 +44,7 @@ def test_all_of_them_are_named_at_once() -> None:
 SCRATCH = "recipe.name=scratch (preset recipe=scratch)"
 EACH = {
     "recipe=scratch model.pretrained=true": (f"{SCRATCH}, model.pretrained=true (argument): recipe=scratch trains", ""),
-    "recipe=scratch model.freeze_epochs=3": (f"model.freeze_epochs=3 (argument), {SCRATCH}: a backbone of random", ""),
+    "recipe=scratch model.freeze_epochs=3": (f"model.freeze_epochs=3 (argument), {SCRATCH}: random weights", ""),
     "scheduler.warmup_epochs=5 trainer.max_epochs=5": (
         "scheduler.warmup_epochs=5 (argument), trainer.max_epochs=5 (argument): scheduler.warmup_epochs=5 is as long",
         "never reach its peak; lower scheduler.warmup_epochs below 5, or raise trainer.max_epochs",

@@ -24,7 +24,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Weights of the backbone in the hub's cache."""
-    monkeypatch.setattr("classifier_training.training.choose.SMALL_SIDE", 1)
+    monkeypatch.setattr("classifier_training.training.candidates.SMALL_SIDE", 1)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return fill_cache(tmp_path / "hub", b"")
 
