@@ -16,8 +16,8 @@ from classifier_training.config.overrides import OverrideLike
 from classifier_training.config.schema import Config
 from classifier_training.errors import ConfigError
 
-OPEN_TO: Final = ("finetune", "scratch", "scratch_32px", "scratch_long")
-"""What a recipe that is left open becomes; a probe only where there is little time."""
+OPEN_TO: Final = {"finetune": "finetune", "scratch": "scratch", "scratch_32px": "scratch", "scratch_long": "scratch"}
+"""Presets that a recipe becomes which is left open, with its name then; a probe only where there is little time."""
 
 
 def load_training(
@@ -71,8 +71,9 @@ def _idle(
 ) -> list[Contradiction]:
     """What of these settings does nothing, in their order, whatever is chosen for a recipe that is left open."""
     idle = sorted(contradictions_of_typed(config, keys), key=lambda one: keys.index(one[0][0]))
-    for recipe in OPEN_TO if idle and config.recipe.name == AUTO else ():
-        other = read_leniently(compose(overrides, file, {"recipe": recipe})[0], suspect)
+    for preset, name in OPEN_TO.items() if idle and config.recipe.name == AUTO else ():
+        chosen = {"recipe": preset, "recipe.name": name}
+        other = read_leniently(compose(overrides, file, chosen)[0], suspect)
         also = {names[0] for names, _ in contradictions_of_typed(other, keys)}
         idle = [one for one in idle if one[0][0] in also]
     return idle
