@@ -20,6 +20,8 @@ from classifier_training.config import load_config
 from classifier_training.errors import ConfigError
 from classifier_training.pages.write import report
 from classifier_training.run.folder import RunFolder
+from classifier_training.run.plan_record import PlanRecord
+from classifier_training.run.records import read_record
 from classifier_training.run.time_budget import Costs, TimeBudget
 from classifier_training.training import time_plan
 from classifier_training.training.train import train
@@ -150,3 +152,5 @@ def test_a_limit_that_is_too_short_for_fine_tuning_gives_the_probe(
     config = load_config(file=run.config)  # of a run that can be resumed
     assert (config.recipe.name, config.trainer.time_limit) == ("probe", None)
     assert "the probe is fitted instead, recipe=probe" in run.log.read_text(encoding="utf-8")
+    recipe = read_record(run.plan, PlanRecord).rows["recipe"]
+    assert recipe == "probe, as trainer.time_limit=10m is too short for one epoch"

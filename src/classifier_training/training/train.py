@@ -132,8 +132,10 @@ def train_since(
                 plan, model, started, terminal, measure=_needs_costs(start), is_new=isinstance(start, New)
             )
             if timed is None and isinstance(start, New):
+                why = f"probe, as trainer.time_limit={plan.config.trainer.time_limit} is too short for one epoch"
                 start = start.as_probe(plan.config)
                 plan, model = _prepare(start, terminal, dry_run=dry_run)
+                plan = replace(plan, reasons={**plan.reasons, "recipe": why})
             plan = timed or plan
             if dry_run:
                 terminal.info("dry run: settings and photos are valid; nothing was written")
