@@ -118,12 +118,10 @@ def _with_small_settings(words: list[str]) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    program = WarmProgram(tmp_path_factory.mktemp("docs"))
-    shell = Shell(program, program.folder)
+def shell(program: WarmProgram, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    shell = Shell(program, tmp_path_factory.mktemp("docs"))
     yield shell
     shell.close()
-    program.close()
 
 
 @pytest.fixture(scope="session")

@@ -52,54 +52,7 @@ ENVIRONMENT = {
     "COLUMNS": "160",
 }
 
-_SERVER = """
-import contextlib, json, os, sys, traceback
-import classifier_training.cli.main, classifier_training.training.train, classifier_training.evaluation.checkpoint
-# what a training imports on its way: for its index, its checkpoints, its plots and pages, its export
-import classifier_training.exporters.onnx, jinja2, matplotlib.backends.backend_agg, matplotlib.figure
-import onnxruntime, PIL.Image, pyarrow, tensorboard.compat.proto.event_pb2, typer._adapters
-import torch.onnx._internal.torchscript_exporter.utils
-PIL.Image.init()
-pyarrow.array(["a"])
-
-for line in sys.stdin:
-    job = json.loads(line)
-    if "wait" in job:
-        _, status = os.waitpid(job["wait"], 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
-        continue
-    child = os.fork()
-    if child:
-        with contextlib.suppress(OSError):  # it has done so itself and ended
-            os.setpgid(child, child)
-        print(child, flush=True)
-        continue
-    os.setpgid(0, 0)  # what is sent to its group is sent to its loader processes, and not to the tests
-    os.environ.update(job["environment"])
-    os.chdir(job["folder"])
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for number, name in ((1, job["stdout"]), (2, job["stderr"])):
-        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    # new ones, as Python opens them: those of the server remember its encoding, and what sort of file they wrote to
-    encoding = os.environ.get("PYTHONIOENCODING")
-    sys.stdout, sys.stderr = (open(number, "w", 1, encoding, closefd=False) for number in (1, 2))
-    sys.argv = ["classifier-training", *job["words"]]
-    try:
-        if job["script"] is None:
-            classifier_training.cli.main(job["words"])
-        else:
-            exec(job["script"], {})
-        code = 0
-    except SystemExit as end:
-        code = end.code or 0
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # the ordinary end would wait for threads that only the first process has
-"""
-
+_SERVER = Path(__file__).with_name("warm_server.py").read_text(encoding="utf-8")
 
 _SIGNALLED = """
 import os, subprocess, sys
@@ -265,13 +218,20 @@ class WarmProgram:
 
     @contextmanager
     def started(
-        self, *words: str | Path, folder: Path | None = None, environment: Mapping[str, str] | None = None
+        self,
+        *words: str | Path,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        script: str | None = None,
     ) -> Iterator[StartedProcess]:
-        """Starts one command in a process group of its own, its whole output in one pipe; it ends with the block."""
+        """Starts one command in a process group of its own, its whole output in one pipe; it ends with the block.
+
+        With a ``script`` in Python, that is run, with ``words`` as its arguments.
+        """
         with TemporaryDirectory() as scratch:
             pipe = str(Path(scratch) / "output")
             os.mkfifo(pipe)
-            pid = self._start(words, folder, None, pipe, pipe, environment)
+            pid = self._start(words, folder, script, pipe, pipe, environment)
             with Path(pipe).open(encoding="utf-8") as output:
                 process = StartedProcess(pid, output, self._wait)
                 try:
@@ -281,22 +241,36 @@ class WarmProgram:
 
     @contextmanager
     def together(
-        self, *words: str | Path, folder: Path, environments: Iterable[Mapping[str, str]]
+        self, *words: str | Path, folder: Path, environments: Iterable[Mapping[str, str]], script: str | None = None
     ) -> Iterator[list[StartedProcess]]:
         """Starts one command in several processes, each with variables of its own, as a launcher does."""
         with ExitStack() as stack:
             yield [
-                stack.enter_context(self.started(*words, folder=folder, environment=environment))
+                stack.enter_context(self.started(*words, folder=folder, environment=environment, script=script))
                 for environment in environments
             ]
 
     @contextmanager
-    def ranks(self, *words: str | Path, folder: Path) -> Iterator[list[StartedProcess]]:
-        """Starts one command in two processes that train together, with the variables that Lightning gives to them."""
+    def ranks(
+        self,
+        *words: str | Path,
+        folder: Path,
+        script: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Iterator[list[StartedProcess]]:
+        """Starts one command in two processes that train together, with the variables that Lightning gives to them.
+
+        Args:
+            words: The command.
+            folder: Where it runs.
+            script: A Python script to run instead, with ``words`` as its arguments.
+            environment: More variables.
+        """
         with socket.create_server(("127.0.0.1", 0)) as server:
             address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.getsockname()[1]), "NODE_RANK": "0"}
-        environments = [{**address, "WORLD_SIZE": "2", "LOCAL_RANK": rank} for rank in "01"]
-        with self.together(*words, folder=folder, environments=environments) as processes:
+        shared = {**address, **(environment or {}), "WORLD_SIZE": "2"}
+        environments = [{**shared, "LOCAL_RANK": rank} for rank in "01"]
+        with self.together(*words, folder=folder, environments=environments, script=script) as processes:
             yield processes
 
     def close(self) -> None:

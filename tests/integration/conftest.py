@@ -1,9 +1,8 @@
-"""One trained run that all of these tests look at, and the program to run commands with."""
+"""One trained run that all of these tests look at."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from classifier_training.run.folder import RunFolder
 
 if os.name == "nt":
     collect_ignore_glob = ["test_*.py"]  # they fork, and send the signals of a terminal
-
-
-@pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProgram]:
-    warm = WarmProgram(tmp_path_factory.mktemp("cli"))
-    yield warm
-    warm.close()
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,8 @@ NEEDED = {
     "export": ("config.yaml", "environment.json", "data/split.csv", "checkpoints/best.ckpt"),
 }
 """What the other commands do not read cannot disturb them."""
+READ_AS_BY_ANOTHER = ("compare", "export", "evaluate")
+"""Commands that read the files with the functions of another one: they meet one kind of damage."""
 PAGE_FILES = (
     "metrics.csv", "timings.csv", "model_info.json", "data/statistics.json", "data/sampler_distribution.csv",
     "test/scores.json", "test/predictions.csv", "test/probabilities.npy", "test/confusion_matrix.csv",
@@ -59,7 +61,7 @@ def test_a_damaged_file_is_one_line(program: WarmProgram, trained: Trained, tmp_
     content = (trained.run.root / path).read_bytes()
     for number, damaged in enumerate(damages(path, content)):
         for name, words in COMMANDS.items():
-            if path not in NEEDED.get(name, FILES) or (number and name in {"compare", "export"}):
+            if path not in NEEDED.get(name, FILES) or (number and name in READ_AS_BY_ANOTHER):
                 continue
             copy = tmp_path / "runs" / "copy"
             shutil.rmtree(copy, ignore_errors=True)

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.helpers.cli import ENVIRONMENT, LOOKED_AT, TINY, WarmProgram
+from tests.helpers.cli import ENVIRONMENT, LOOKED_AT, TINY, WarmProgram, read_until
 
 from classifier_training.run.folder import RunFolder
 
-SETTINGS = (*TINY, *LOOKED_AT, "data.test_fraction=0.3", "trainer.devices=2", "trainer.max_epochs=1")
+SETTINGS = (*TINY, "data.test_fraction=0.3", "trainer.devices=2", "trainer.max_epochs=1")
 PROGRAM = ("-m", "classifier_training", "train")
 
 
@@ -26,7 +26,6 @@ def check_run(folder: Path, told: str) -> None:
     results = json.loads(run.results.read_text(encoding="utf-8"))
     assert results["test"]["num_images"] > 0
     assert run.onnx.is_file()
-    assert run.report.is_file()
 
 
 def test_torchrun(photos: Path, tmp_path: Path) -> None:
@@ -52,51 +51,37 @@ def tasks() -> list[dict[str, str]]:
     return [{**job, "SLURM_PROCID": number, "SLURM_LOCALID": number} for number in "01"]
 
 
-def test_srun(photos: Path, tmp_path: Path, tasks: list[dict[str, str]]) -> None:
-    processes = [
-        subprocess.Popen(
-            (sys.executable, *PROGRAM, photos, *SETTINGS),
-            cwd=tmp_path, env={**ENVIRONMENT, **task},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for task in tasks
-    ]  # fmt: skip
-    told = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], told
-    check_run(tmp_path, told[0])
-    assert told[1] == ""
+def test_srun(program: WarmProgram, photos: Path, tmp_path: Path, tasks: list[dict[str, str]]) -> None:
+    with program.together("train", photos, *SETTINGS, folder=tmp_path, environments=tasks) as processes:
+        ended = [process.end() for process in processes]
+    assert [end.code for end in ended] == [0, 0], ended
+    check_run(tmp_path, ended[0].out)
+    assert ended[1].out == ""
 
 
 def test_srun_with_a_name_for_the_run(
     program: WarmProgram, photos: Path, tmp_path: Path, tasks: list[dict[str, str]]
 ) -> None:
-    words = ("train", photos, *SETTINGS, "run.name=mine")
+    words = ("train", photos, *SETTINGS, *LOOKED_AT, "run.name=mine")
     with program.together(*words, folder=tmp_path, environments=tasks) as processes:
         ended = [process.end() for process in processes]
     assert [end.code for end in ended] == [0, 0], ended
     check_run(tmp_path, ended[0].out)
     assert ended[1].out == ""
-    assert (tmp_path / "runs" / "mine").is_dir()
+    assert RunFolder(tmp_path / "runs" / "mine").report.is_file()
 
 
-def test_a_killed_task_ends_the_others_with_one_line(photos: Path, tmp_path: Path, tasks: list[dict[str, str]]) -> None:
+def test_a_killed_task_ends_the_others_with_one_line(
+    program: WarmProgram, photos: Path, tmp_path: Path, tasks: list[dict[str, str]]
+) -> None:
     settings = [*(word for word in SETTINGS if "max_epochs" not in word), "trainer.max_epochs=1000"]
-    first, second = (
-        subprocess.Popen(
-            (sys.executable, "-u", *PROGRAM, photos, *settings),
-            cwd=tmp_path, env={**ENVIRONMENT, **task},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for task in tasks
-    )  # fmt: skip
-    assert first.stdout is not None
-    assert any("epoch 2/1000" in line for line in first.stdout)
+    words: tuple[str | Path, ...] = ("train", photos, *settings)
+    with program.together(*words, folder=tmp_path, environments=tasks) as (first, second):
+        read_until(first, "epoch 2/1000")
+        second.kill()
+        ended = first.end()
 
-    second.kill()
-    errors = first.communicate()[1]
-    second.communicate()
-
-    assert first.returncode == 1, errors
-    assert "process 0 of 2 (from 0) has lost the connection to another one" in errors.splitlines()[-1]
-    assert "the run can be resumed" in errors.splitlines()[-1]
-    assert "Traceback" not in errors
+    assert ended.code == 1, ended
+    assert "process 0 of 2 (from 0) has lost the connection to another one" in ended.out.splitlines()[-1]
+    assert "the run can be resumed" in ended.out.splitlines()[-1]
+    assert "Traceback" not in ended.out

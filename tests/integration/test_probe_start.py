@@ -77,8 +77,9 @@ def test_a_killed_run_ends_the_same(place: str, program: WarmProgram, trained: T
 
 def test_two_devices_start_from_the_same_probe(program: WarmProgram, trained: Trained, whole: RunFolder) -> None:
     words = command(trained, "two", "trainer.devices=2", "data.batch_size=4", "trainer.max_epochs=1")
-    finished = program(*words)
-    assert finished.code == 0, finished
+    with program.ranks(*words, folder=program.folder) as ranks:
+        ended = [rank.end() for rank in ranks]
+    assert [end.code for end in ended] == [0, 0], ended
     run = RunFolder(program.folder / "runs" / "two")
     found, expected = (json.loads(one.probe.read_text()) for one in (run, whole))
     assert found["val"]["log_loss"] == pytest.approx(expected["val"]["log_loss"], rel=1e-4)

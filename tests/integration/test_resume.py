@@ -188,6 +188,16 @@ def test_the_interrupt_itself_writes_the_last_checkpoint(program: WarmProgram, u
     assert said.code == 0, said
 
 
+@pytest.fixture(scope="module")
+def stopped(program: WarmProgram, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that was killed; tests copy it."""
+    folder = tmp_path_factory.mktemp("stopped")
+    words = ("train", photos, *SETTINGS, "checkpoint.every_n_steps=3", "run.name=x")
+    killed = program.signalled(signal.SIGKILL, "/last.ckpt", *words, nth=9, folder=folder)
+    assert killed.code == -signal.SIGKILL
+    return RunFolder(folder / "runs" / "x")
+
+
 class TestGoingOn:
     def test_without_a_name_it_is_the_last_run(self, program: WarmProgram, trained: Trained, tmp_path: Path) -> None:
         for name in ("older", "newer"):
@@ -214,7 +224,7 @@ class TestGoingOn:
         shutil.rmtree(run.export)
         (run.checkpoints / ".last.ckpt.abc.tmp").write_bytes(b"killed while it was written")
 
-        finished = program("train", "--resume", run.root)
+        finished = program("train", "--resume", run.root, "report.enabled=false")
 
         assert finished.code == 0, finished
         assert "all 2 epochs are already trained" in finished.out
@@ -256,7 +266,7 @@ class TestGoingOn:
         run = RunFolder(shutil.copytree(trained.run.root, tmp_path / "run"))
         (run.root / missing).unlink()
 
-        finished = program("train", "--resume", run.root)
+        finished = program("train", "--resume", run.root, "report.enabled=false")
 
         assert finished.code == 0, finished
         assert "all 2 epochs are already trained: finishing" in finished.out
@@ -276,7 +286,7 @@ class TestGoingOn:
         torch.save(content, run.best_checkpoint)
         run.results.unlink()
 
-        finished = program("train", "--resume", run.root)
+        finished = program("train", "--resume", run.root, "report.enabled=false")
 
         assert finished.code == 0, finished
         known = "which scored 0.8750 then" if has_score else "whose score is not known"
@@ -298,7 +308,7 @@ class TestGoingOn:
     ) -> None:
         run = RunFolder(shutil.copytree(trained.run.root, tmp_path / "run"))
 
-        finished = program("train", "--resume", run.root, setting)
+        finished = program("train", "--resume", run.root, setting, "report.enabled=false")
 
         assert finished.code == 0, finished
         name, value = setting.removeprefix("export.").split("=")
@@ -330,12 +340,9 @@ class TestGoingOn:
 
     @pytest.mark.parametrize("damage", ["empty", "truncated", "missing"])
     def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(
-        self, program: WarmProgram, uninterrupted: RunFolder, tmp_path: Path, damage: str
+        self, program: WarmProgram, uninterrupted: RunFolder, stopped: RunFolder, tmp_path: Path, damage: str
     ) -> None:
-        words = ("train", program.folder / "shapes", *SETTINGS, "checkpoint.every_n_steps=3")
-        stopped = program.signalled(signal.SIGKILL, "/last.ckpt", *words, "run.name=x", nth=9, folder=tmp_path)
-        assert stopped.code == -signal.SIGKILL
-        run = RunFolder(tmp_path / "runs" / "x")
+        run = RunFolder(shutil.copytree(stopped.root, tmp_path / "runs" / "x"))
         earlier = checkpoint(run.checkpoints / "last-1.ckpt")["global_step"]
         content = run.last_checkpoint.read_bytes()
         run.last_checkpoint.unlink()

@@ -63,13 +63,15 @@ class Trainer:
         self.program, self.photos, self.folder = program, photos, folder
         (folder / "fails.py").write_text(BACKBONE)
 
-    def __call__(
-        self, *words: str | Path, most: int = 99, after: int = 0, message: str = OUT_OF_MEMORY, ranks: str = "01"
-    ) -> Finished:
+    def __call__(self, *words: str | Path, most: int = 99, after: int = 0, message: str = OUT_OF_MEMORY) -> Finished:
         """One command; batches of more than ``most`` images fail after so many passes in training."""
-        environment = {"MOST": str(most), "AFTER": str(after), "MESSAGE": message, "RANKS": ranks}
-        script = SCRIPT.format(folder=str(self.folder))
-        return self.program.python(script, *words, folder=self.folder, environment=environment)
+        environment = {"MOST": str(most), "AFTER": str(after), "MESSAGE": message}
+        return self.program.python(self.script, *words, folder=self.folder, environment=environment)
+
+    @property
+    def script(self) -> str:
+        """Runs a command with that backbone."""
+        return SCRIPT.format(folder=str(self.folder))
 
     def new(self, name: str, *settings: str, **fault: object) -> tuple[Finished, RunFolder]:
         """A new run."""
@@ -136,10 +138,15 @@ def test_within_an_epoch_it_is_the_run_that_is_resumed_with_these_batches(traine
 
 
 def test_all_processes_start_over_where_one_of_them_has_too_little_memory(trainer: Trainer) -> None:
-    finished, run = trainer.new("halved", "trainer.devices=2", "trainer.max_epochs=1", most=4, ranks="1")
+    words = ("train", trainer.photos, *SETTINGS, "run.name=halved", "trainer.devices=2", "trainer.max_epochs=1")
+    fault = {"MOST": "4", "AFTER": "0", "MESSAGE": OUT_OF_MEMORY, "RANKS": "1"}
+    folder = trainer.folder
+    with trainer.program.ranks(*words, folder=folder, script=trainer.script, environment=fault) as ranks:
+        ended = [rank.end() for rank in ranks]
+    run = RunFolder(folder / "runs" / "halved")
 
-    assert finished.code == 0, finished
-    (line,) = warnings_of(finished.out + finished.err)
+    assert [end.code for end in ended] == [0, 0], ended
+    (line,) = warnings_of("".join(end.out for end in ended))
     assert "data.batch_size=4 trainer.accumulate_grad_batches=2, the same 16 images in each step" in line
     assert batches_of(run) == (4, 2)
     assert run.results.is_file()

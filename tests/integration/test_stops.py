@@ -33,7 +33,6 @@ SLURM = {
     "SLURM_PROCID": "0",
     "SLURM_LOCALID": "0",
 }
-each_signal = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +62,9 @@ def assert_stopped(stopped: Finished, name: str, where: str) -> None:
     assert line == f"stopped by {name} {where}; {told}"
 
 
-@each_signal
-@pytest.mark.parametrize("whole_group", [False, True], ids=["process", "group"])
+@pytest.mark.parametrize(
+    ("number", "whole_group"), [(signal.SIGTERM, True), (signal.SIGUSR1, False)], ids=["SIGTERM", "SIGUSR1"]
+)
 def test_a_training_that_is_asked_to_stop_does_so_after_the_step(
     program: WarmProgram, words: tuple[str, ...], whole: RunFolder, tmp_path: Path, number: int, whole_group: bool
 ) -> None:

@@ -9,7 +9,7 @@ import signal
 from collections import Counter
 from pathlib import Path
 
-from tests.helpers.cli import LOOKED_AT, TINY, WarmProgram, read_until, run_program, wait_until
+from tests.helpers.cli import LOOKED_AT, TINY, WarmProgram, read_until, wait_until
 
 from classifier_training.run.folder import RunFolder
 
@@ -17,15 +17,17 @@ from classifier_training.run.folder import RunFolder
 def test_two_devices_write_one_run(program: WarmProgram, photos: Path, tmp_path: Path) -> None:
     settings = (*TINY, "data.test_fraction=0.3", "trainer.devices=2", "trainer.max_epochs=1")
 
-    finished = run_program("train", photos, *settings, folder=tmp_path)
+    with program.ranks("train", photos, *settings, folder=tmp_path) as ranks:
+        ended = [rank.end() for rank in ranks]
 
-    assert finished.code == 0, finished
+    assert [end.code for end in ended] == [0, 0], ended
     (root,) = (tmp_path / "runs").iterdir()
     run = RunFolder(root)
-    assert finished.out.count("run folder: ") == 1
-    assert finished.out.count("epoch 1/1") == 1
-    assert finished.out.count("no splits given") == 1, finished.out
-    assert "warning: " not in finished.out, finished.out
+    said = "".join(end.out for end in ended)
+    assert said.count("run folder: ") == 1
+    assert said.count("epoch 1/1") == 1
+    assert said.count("no splits given") == 1, said
+    assert "warning: " not in said, said
     results = json.loads(run.results.read_text(encoding="utf-8"))
     with run.split.open(encoding="utf-8", newline="") as file:
         num_test = [row["split"] for row in csv.DictReader(file)].count("test")

@@ -30,7 +30,7 @@ def test_a_spawned_script_without_a_main_guard_is_one_line_and_one_run(photos: P
         "multiprocessing.set_start_method('spawn', force=True)\ncli.main(['train', *sys.argv[1:]])"
     )
     ended = subprocess.run(
-        [sys.executable, script, photos, *SETTINGS],
+        [sys.executable, script, photos, *SETTINGS, "data.num_workers=1"],
         cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 2, ended

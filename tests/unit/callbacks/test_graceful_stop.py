@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from tests.helpers.cli import WarmProgram, read_until
 from tests.helpers.training import (
     LIGHTNING_NOTICES,
     KillAfter,
@@ -216,6 +215,9 @@ PROGRAM = """
 import signal, sys
 from pathlib import Path
 import lightning
+
+folder, photos, gate, root = map(Path, sys.argv[1:])
+sys.path.insert(0, str(root))
 from tests.helpers.training import fit_photos
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -224,35 +226,28 @@ class Wait(lightning.Callback):
     def on_before_backward(self, trainer, module, loss):
         if trainer.global_step == 8:
             print("in the middle of step 9", flush=True)
-            sys.stdin.readline()
+            gate.read_text()
 
-fit_photos(Path(sys.argv[1]), Path(sys.argv[2]), Wait())
+fit_photos(folder, photos, Wait())
 """
 
 
 def test_a_process_that_is_interrupted_leaves_a_checkpoint_to_go_on_from(
-    tmp_path: Path, photos: Path, uninterrupted: Path
+    program: WarmProgram, tmp_path: Path, photos: Path, uninterrupted: Path
 ) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM, tmp_path, photos],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    with process:
-        assert process.stdout is not None
-        assert "in the middle of step 9" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate("\n", timeout=60)
-    assert process.returncode == 1
-    assert "Traceback" not in said
-    assert "stopping after this step" in said
-    content = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    gate, run = tmp_path / "gate", tmp_path / "run"
+    os.mkfifo(gate)
+    run.mkdir()
+    with program.started(run, photos, gate, ROOT, script=PROGRAM, folder=tmp_path) as process:
+        read_until(process, "in the middle of step 9")
+        os.kill(process.pid, signal.SIGINT)
+        gate.write_text("on")
+        ended = process.end()
+    assert ended.code == 1, ended
+    assert "Traceback" not in ended.out
+    assert "stopping after this step" in ended.out
+    content = torch.load(run / "last.ckpt", weights_only=True)
     assert (content["epoch"], content["global_step"]) == (1, 9)
-    assert load_model(tmp_path / "last.ckpt").num_classes == 2
-    fit_photos(tmp_path, photos)
-    assert_same_run(tmp_path, uninterrupted)
+    assert load_model(run / "last.ckpt").num_classes == 2
+    fit_photos(run, photos)
+    assert_same_run(run, uninterrupted)
