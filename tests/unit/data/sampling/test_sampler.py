@@ -226,7 +226,7 @@ def test_a_shuffle_of_more_samples_than_float32_can_count() -> None:
 
 
 MEASURE = """
-import os, sys
+import collections, os, sys
 from pathlib import Path
 import numpy as np, psutil, torch
 from classifier_training.data.sampling.sampler import ShuffleSampler, TrackingWeightedRandomSampler
@@ -240,8 +240,7 @@ def measure(kind):
         sampler = ShuffleSampler(NUM_SAMPLES, 0)
     else:
         sampler = TrackingWeightedRandomSampler(weights, NUM_SAMPLES, kind == "with", torch.Generator())
-    for index in sampler:
-        pass
+    collections.deque(sampler, maxlen=0)
     status = Path("/proc/self/status").read_text().splitlines()
     (peak,) = (line.split()[1] for line in status if line.startswith("VmHWM"))
     return int(peak) * 1024 - before
