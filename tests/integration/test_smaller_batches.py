@@ -63,9 +63,11 @@ class Trainer:
         self.program, self.photos, self.folder = program, photos, folder
         (folder / "fails.py").write_text(BACKBONE)
 
-    def __call__(self, *words: str | Path, most: int = 99, after: int = 0, message: str = OUT_OF_MEMORY) -> Finished:
+    def __call__(
+        self, *words: str | Path, most: int = 99, after: int = 0, message: str = OUT_OF_MEMORY, ranks: str = "01"
+    ) -> Finished:
         """One command; batches of more than ``most`` images fail after so many passes in training."""
-        environment = {"MOST": str(most), "AFTER": str(after), "MESSAGE": message}
+        environment = {"MOST": str(most), "AFTER": str(after), "MESSAGE": message, "RANKS": ranks}
         return self.program.python(self.script, *words, folder=self.folder, environment=environment)
 
     @property
