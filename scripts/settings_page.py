@@ -21,9 +21,9 @@ Settings are written `key=value`, on the command line, in a list or mapping in P
 over a preset. A mistake is reported before anything is read, with the nearest valid name. `config show` prints what
 the given settings result in.
 
-`train` names all that contradicts each other in one answer. A setting that was typed and does nothing in this training,
-such as `ema.decay` with `ema.enabled=false`, is refused; of one in a YAML file, which may serve several trainings, the
-program warns.
+`train` names all that contradicts each other in one answer. A setting that was typed and does nothing in this
+training, such as `ema.decay` with `ema.enabled=false`, is refused; of one in a YAML file, which may serve several
+trainings, the program warns.
 
 ```sh
 classifier-training config show model=resnet50 data.batch_size=64
