@@ -163,3 +163,27 @@ def test_the_folder_of_a_run_keeps_when_it_began_and_the_checkpoint_it_resumes_f
     assert json.loads(run.environment.read_text())["started"] == "2020-01-01T00:00:00+00:00" != began
     assert json.loads(run.environment.read_text())["weights"]["source"] == "hub"
     assert run.last_checkpoint.read_bytes() == b"best"
+
+
+def test_what_was_typed_for_the_steps_of_a_training_is_warned_of_where_a_probe_takes_its_place() -> None:
+    typed = read_overrides("recipe=finetune", "data.mix_prob=0.5", "distill.teacher=runs/a", "trainer.time_limit=9")
+    config = load_config(typed)
+    with pytest.warns(UserWarning, match="does nothing with recipe=probe") as warned:
+        probe = New(config, overrides=typed).as_probe(config)
+    assert [str(one.message).partition(" ")[0] for one in warned] == ["data.mix_prob=0.5", "distill.teacher=runs/a"]
+    assert (probe.config.recipe.name, probe.config.distill.teacher, probe.overrides) == ("probe", None, None)
+
+
+def test_what_was_typed_in_vain_is_refused_of_a_new_and_of_a_resumed_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^scheduler\.gamma=0\.5 \(argument\), "):
+        find_start(False, read_overrides("scheduler.gamma=0.5"), None)
+    write_config(tmp_path / "one", "scheduler.warmup_epochs=20", "ema.enabled=false", "ema.decay=0.9")
+    assert isinstance(find_start(tmp_path / "one", read_overrides("trainer.max_epochs=9"), None), Resumed)
+    with pytest.raises(ConfigError, match=r"^tracking\.project=leaves \(argument\), "):
+        find_start(tmp_path / "one", read_overrides("tracking.project=leaves"), None)
+
+
+def test_what_a_file_sets_in_vain_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "some.yaml").write_text("scheduler: {gamma: 0.5}\n")
+    with pytest.warns(UserWarning, match=r"^scheduler\.gamma=0\.5 \(.*some\.yaml:1\), scheduler\.name=cosine"):
+        assert isinstance(find_start(False, read_overrides(), tmp_path / "some.yaml"), New)
