@@ -140,9 +140,7 @@ def finish_run(
     remove_candidates(run, plan, choice)
     with time_spent_on(run, "figures"):
         write_best(run, scored, has_figures=config.report.enabled)
-    title = f"{results.split} scores of {trained.weights_name}, in float32"
-    show_scores(terminal, scored.scores, scored.classes, title)
-    terminal.info(summarise(scored.scores))
+    show_best(terminal, trained, results, scored)
     check_stop()
     if config.export.enabled:
         with time_spent_on(run, "export"):
@@ -156,8 +154,14 @@ def finish_run(
     scores, (low, high) = scored.scores, scored.intervals.top1
     top1 = f"top-1 {scores.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) on {scores.num_images} images"
     terminal.result(f"{results.split} {top1} after {duration(trained.seconds)}{scratch_note(run)}: {run.root}")
-    onnx = run.onnx if config.export.enabled else None
-    return _train_result(run, results, scores, scored.intervals, onnx)
+    return _train_result(run, results, scores, scored.intervals, run.onnx if config.export.enabled else None)
+
+
+def show_best(terminal: Terminal, trained: Trained, results: ResultsFile, scored: ScoredPass) -> None:
+    """Prints the scores of the best weights."""
+    title = f"{results.split} scores of {trained.weights_name}, in float32"
+    show_scores(terminal, scored.scores, scored.classes, title)
+    terminal.info(summarise(scored.scores))
 
 
 def score_best(

@@ -198,22 +198,29 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         validation=validation,
         statistics=statistics,
         sampler=sampler,
-        model_info=reader.record(run.model_info, ModelInfo, "size and speed of the model are not known"),
         reproduction=None if results is None else results.reproduction,
         replaced_best=None if results is None else results.replaced_best,
         choice=None if results is None else results.choice,
-        probe=reader.record(run.probe, ProbeRecord),
-        time=reader.record(run.time, TimeSpent),
-        plan=reader.record(run.plan, PlanRecord),
-        events=reader.record(run.events, Events),
-        teacher=reader.record(run.teacher, TeacherScores),
-        lr_range=reader.read(run.lr_range, read_range_test),
+        **_read_records(reader, run),
         verification=verification,
         onnx=onnx,
         train_batch=FilesInside(run.root).find(f"{run.plots.name}/{run.train_batch.name}", LARGEST_FIGURE_BYTES),
         commands=_commands(run, is_finished=results is not None, is_exported=onnx is not None),
         missing=tuple(reader.missing),
     )
+
+
+def _read_records(reader: Reader, run: RunFolder) -> dict[str, Any]:
+    """What is shown as it was recorded, by the names of `RunData`; a run has only the files of what it did."""
+    return {
+        "model_info": reader.record(run.model_info, ModelInfo, "size and speed of the model are not known"),
+        "plan": reader.record(run.plan, PlanRecord),
+        "events": reader.record(run.events, Events),
+        "time": reader.record(run.time, TimeSpent),
+        "probe": reader.record(run.probe, ProbeRecord),
+        "lr_range": reader.read(run.lr_range, read_range_test),
+        "teacher": reader.record(run.teacher, TeacherScores),
+    }
 
 
 def _read_results(reader: Reader, run: RunFolder, metrics: Curves) -> ResultsFile | None:
