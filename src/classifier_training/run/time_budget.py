@@ -236,7 +236,7 @@ class TimeBudget:
             "epoch": self.epoch,
         }
         own |= {"began": self._began, "base": self._base, "probe": self.probe, "process": self._process}
-        return {**own, "costs": asdict(self.costs)}
+        return {**own, "costs": {**asdict(self.costs), "shares": list(self.costs.shares)}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on from what `state` gave: the time counts on, and the progress does under another limit too."""
