@@ -101,6 +101,13 @@ class TestSettings:
         (line,) = refused("train", photos, *TINY, "trainer.max_epochs=2", *settings)
         assert all(word in line for word in words)
 
+    def test_what_contradicts_each_other_in_all_sections(self, refused: Callable[..., list[str]], photos: Path) -> None:
+        lines = refused("train", photos, *TINY, "recipe=probe", "data.mixup=0.2", "ema.decay=0.9", "export.tolerance=0")
+
+        starts = ["export.tolerance=0", "recipe.name=probe", "data.mixup=0.2", "ema.decay=0.9"]
+        assert [line.partition(" (")[0] for line in lines] == starts
+        assert all(" (command line)" in line for line in lines)
+
     def test_an_unknown_backbone(self, refused: Callable[..., list[str]], photos: Path) -> None:
         (line,) = refused("train", photos, "model.name=resnet19")
 
