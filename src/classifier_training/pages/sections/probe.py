@@ -58,8 +58,10 @@ def _hint(probe: ProbeRecord) -> str:
     limit = least.log_loss + least.standard_error
     num_hidden = sum(one.log_loss > _highest(probe) for one in probe.curve)
     hidden = f" {count(num_hidden, 'strength')} of a much higher log-loss: not shown on the left." if num_hidden else ""
+    num_held_out = probe.num_held_out // max(probe.num_views, 1)
+    held_out = "Each photo was" if num_held_out >= probe.num_images else f"{count(num_held_out, 'photo')} were each"
     return (
-        "A small C is a strong penalty, which keeps the weights of the head small. Each photo was held out once, within"
+        f"A small C is a strong penalty, which keeps the weights of the head small. {held_out} held out once, within"
         " the training photos alone, so the validation photos did not take part. The log-loss is least at C ="
         f" {decimal(least.strength)}; of all strengths whose log-loss is at most one standard error above that"
         f" ({decimal(limit)}, the dashed line), the strongest penalty was chosen (rule of one standard error): the"

@@ -60,6 +60,12 @@ def test_the_figure_marks_the_choice_and_the_standard_errors() -> None:
     )
 
 
+def test_photos_that_were_never_held_out_are_not_counted() -> None:
+    section = probe_section(make_run(probe=replace(PROBE, num_views=2, num_held_out=1500)))
+    assert section is not None
+    assert "750\N{NO-BREAK SPACE}photos were each held out once" in section.values["hint"]
+
+
 def test_where_nothing_could_be_held_out_there_is_no_figure() -> None:
     page = render_report(make_run(probe=replace(PROBE, curve=(), num_held_out=0)))
     assert "No photos could be held out to choose its penalty, so C = 0.01 was taken." in page
