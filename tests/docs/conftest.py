@@ -114,7 +114,10 @@ def _with_small_settings(words: list[str]) -> list[str]:
     if words[:1] != ["train"] or "--resume" in words:
         return words
     needs_weights = "recipe=finetune" in words or "recipe=probe" in words
-    return [*words, *SMALL, *(["model.weights=weights.safetensors"] if needs_weights else [])]
+    small = [*SMALL, *(["model.weights=weights.safetensors"] if needs_weights else [])]
+    if any(word.startswith("data.mix_off_epochs=") for word in words):
+        small.append("data.mix_off_epochs=0")  # of one epoch, none could be left
+    return [*words, *small]
 
 
 @pytest.fixture(scope="session")
