@@ -36,9 +36,6 @@ TINY = (
 )
 """Settings of a training that takes less than a second, with BatchNorm in its model; nothing is drawn."""
 
-DRAWN = {"TEST_FIGURES": "drawn"}
-"""Environment of a command whose figures matplotlib really draws."""
-
 LOOKED_AT = ("report.enabled=true", "tracking.tensorboard=auto")
 """After `TINY`: settings of a training that draws and tracks, as it does by default."""
 
@@ -151,7 +148,7 @@ class StartedProcess:
 class WarmProgram:
     """The program with its imports done: every call is a process of its own, forked from one that has imported torch.
 
-    The imports take five seconds, most calls less than one. Figures are blank unless `DRAWN` is in the environment.
+    The imports take five seconds, most calls less than one.
 
     Args:
         folder: Where commands run, and where their output is caught.

@@ -16,13 +16,11 @@ from typing import Any
 
 import PIL.Image
 import pyarrow as pa
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import classifier_training
 
 LIBRARIES = (
     "matplotlib.figure",
-    "omegaconf",
     "onnxruntime",
     "psutil",
     "tensorboard.compat.proto.event_pb2",
@@ -33,9 +31,6 @@ LIBRARIES = (
     "typer._adapters",
 )
 """What is imported on the way, where it is needed."""
-
-FIGURES = "TEST_FIGURES"
-"""Unless this variable is ``drawn``, matplotlib's last step is left out, a third of the time: figures are blank."""
 
 
 def prepare() -> None:
@@ -64,8 +59,6 @@ def run(job: dict[str, Any]) -> int:
     encoding = os.environ.get("PYTHONIOENCODING")
     sys.stdout, sys.stderr = (open(number, "w", 1, encoding, closefd=False) for number in (1, 2))  # noqa: SIM115 - kept
     sys.argv = ["classifier-training", *job["words"]]
-    if os.environ.get(FIGURES) != "drawn":
-        FigureCanvasAgg.draw = FigureCanvasAgg.get_renderer  # type: ignore[method-assign]  # blank
     try:
         if job["script"] is None:
             import_module("classifier_training.cli").main(job["words"])

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.helpers.cli import DRAWN, LOOKED_AT, TINY, Trained, WarmProgram, make_shapes
+from tests.helpers.cli import LOOKED_AT, TINY, Trained, WarmProgram, make_shapes
 
 from classifier_training.run.folder import RunFolder
 
@@ -31,7 +31,6 @@ def trained(program: WarmProgram, photos: Path) -> Trained:
         "trainer.max_epochs=2",
         "optimizer.lr=3e-4",
         "run.name=first",
-        environment=DRAWN,
     )
     assert finished.code == 0, finished
     return Trained(RunFolder(program.folder / "runs" / "first"), photos, finished)
