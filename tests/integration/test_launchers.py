@@ -52,7 +52,9 @@ def tasks() -> list[dict[str, str]]:
 
 
 def test_srun(program: WarmProgram, photos: Path, tmp_path: Path, tasks: list[dict[str, str]]) -> None:
-    with program.together("train", photos, *SETTINGS, folder=tmp_path, environments=tasks) as processes:
+    """The second process learns the batch size, which the first one has measured, when they have met."""
+    words = ("train", photos, *SETTINGS, "data.batch_size=auto")
+    with program.together(*words, folder=tmp_path, environments=tasks) as processes:
         ended = [process.end() for process in processes]
     assert [end.code for end in ended] == [0, 0], ended
     check_run(tmp_path, ended[0].out)

@@ -84,13 +84,16 @@ def _describe(trainer: lightning.Trainer, pl_module: lightning.LightningModule) 
     # what the first epochs train, where that is less than the later ones do
     settings = pl_module.settings if isinstance(pl_module, BaseClassificationModel) else ModelSettings()
     freeze_epochs = settings.freeze_epochs
-    first = [value for stage in backbone_stages(model)[: settings.freeze_stages] for value in stage]
+    frozen = {id(value) for stage in backbone_stages(model)[: settings.freeze_stages] for value in stage}
+    trainable = _count(value for value in parameters if value.requires_grad and id(value) not in frozen)
+    if freeze_epochs >= (trainer.max_epochs or freeze_epochs + 1):  # as in a probe
+        freeze_epochs, trainable = 0, _count(head_parameters(model))
     flops, latency = (None, None) if side is None else _measure(model, side, trainer.strategy.root_device)
     return ModelInfo(
         model=_name(pl_module),
         input=None if side is None else (3, side, side),
         num_parameters=_count(parameters),
-        num_trainable_parameters=_count(value for value in parameters if value.requires_grad) - _count(first),
+        num_trainable_parameters=trainable,
         freeze_epochs=freeze_epochs or None,
         num_trainable_parameters_while_frozen=_count(head_parameters(model)) if freeze_epochs else None,
         size_bytes=sum(value.nbytes for value in model.state_dict().values() if isinstance(value, Tensor)),
@@ -184,7 +187,8 @@ def _sentence(info: ModelInfo) -> str:
     trainable = _millions(info.num_trainable_parameters)
     frozen = info.num_trainable_parameters_while_frozen
     if frozen is not None:
-        trainable = f"{_millions(frozen)} trainable in the first {info.freeze_epochs} epoch(s), then {trainable}"
+        epochs = "epoch" if info.freeze_epochs == 1 else f"{info.freeze_epochs} epochs"
+        trainable = f"{_millions(frozen)} trainable in the first {epochs}, then {trainable}"
     else:
         trainable += " trainable"
     parts = [

@@ -219,6 +219,12 @@ IDLE: Final[tuple[IdleRule, ...]] = (
         "the backbone is never trained; leave it out, or lower model.freeze_epochs",
     ),
     IdleRule(
+        ("model.freeze_stages",),
+        ("model.freeze_epochs", "trainer.max_epochs"),
+        _never_frees,
+        "the whole backbone is frozen in all epochs; leave it out, or lower model.freeze_epochs",
+    ),
+    IdleRule(
         ("optimizer.lr_scaling",),
         ("optimizer.lr_base_batch_size",),
         lambda c: c.optimizer.lr_base_batch_size is None,

@@ -77,13 +77,11 @@ class FreezeBackbone(lightning.Callback):
         pl_module.train()
         if trainer.current_epoch < self.epochs:
             head = {id(parameter) for parameter in head_parameters(backbone)}
-            self._freeze(parameter for parameter in backbone.parameters() if id(parameter) not in head)
+            self._frozen = _freeze(parameter for parameter in backbone.parameters() if id(parameter) not in head)
             backbone.eval()
             _let_head_drop(backbone, getattr(getattr(pl_module, "preprocessing", None), "image_size", None))
         elif self.stages:
-            first = [parameter for stage in backbone_stages(backbone)[: self.stages] for parameter in stage]
-            self._freeze(first)
-            _evaluate_parts_of(backbone, first)
+            self._frozen = freeze_stages(backbone, self.stages)
         if before != [parameter.requires_grad for parameter in backbone.parameters()]:
             _share_gradients_anew(trainer)
         if self.keep_norm_stats:
@@ -100,11 +98,6 @@ class FreezeBackbone(lightning.Callback):
     ) -> None:
         """Leaves the module as it was."""
         self._end()
-
-    def _freeze(self, parameters: Iterable[nn.Parameter]) -> None:
-        self._frozen = [parameter for parameter in parameters if parameter.requires_grad]
-        for parameter in self._frozen:
-            parameter.requires_grad_(False)
 
     def _end(self) -> None:
         self._unfreeze()
@@ -133,12 +126,30 @@ def freezing(epochs: int, keep_norm_stats: bool, callbacks: list[Any], *, stages
     return [callback]
 
 
-def _evaluate_parts_of(backbone: nn.Module, frozen: Iterable[nn.Parameter]) -> None:
-    """Puts the modules that consist of frozen parameters, and what is in them, into evaluation mode."""
-    known = {id(parameter) for parameter in frozen}
+def freeze_stages(backbone: nn.Module, number: int) -> list[nn.Parameter]:
+    """Freezes the first stages of a backbone, and puts the modules in them into evaluation mode.
+
+    Args:
+        backbone: A timm model, in training mode.
+        number: Stages, the stem counted as one.
+
+    Returns:
+        The parameters that were trainable before.
+    """
+    first = [parameter for stage in backbone_stages(backbone)[:number] for parameter in stage]
+    known = {id(parameter) for parameter in first}
     for module in backbone.modules():
         if (own := [id(parameter) for parameter in module.parameters()]) and known.issuperset(own):
             module.eval()
+    return _freeze(first)
+
+
+def _freeze(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Freezes them; gives those that were not frozen before."""
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    return trainable
 
 
 def _share_gradients_anew(trainer: lightning.Trainer) -> None:

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from classifier_training.config.schema import OptimizerConfig
 from classifier_training.models.backbone import head_parameters
 from classifier_training.models.base import BaseClassificationModel
+from classifier_training.models.freeze_backbone import freeze_stages
 from classifier_training.models.optim import build_optimizer
 from classifier_training.models.parameter_groups import parameter_groups
 from classifier_training.training.plan import Plan
@@ -23,7 +24,7 @@ class PlainSteps:
     """The optimizer steps of a plan, on a model that is used up by them.
 
     Args:
-        plan: Whose precision, accumulation and clipping are taken.
+        plan: Whose precision, accumulation, clipping and stages that stay frozen are taken.
         model: As the training begins with it; it is moved to the device.
         device: Where it is trained.
         settings: Those of the optimizer, with a number as the learning rate.
@@ -39,6 +40,7 @@ class PlainSteps:
         self.model, self.device = model, device
         model.to(device).train()
         model.use_memory_format()
+        freeze_stages(model.backbone, plan.config.model.freeze_stages or 0)
         if plan.config.model.freeze_norm_stats:
             for module in model.backbone.modules():
                 if isinstance(module, _BatchNorm):

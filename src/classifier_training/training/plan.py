@@ -183,7 +183,9 @@ def _find_photos(config: Config, terminal: Terminal, split_rule: int) -> Photos:
 
 
 def describe_plan(plan: Plan, terminal: Terminal) -> None:
-    """Prints what data was found and what will be done with it."""
+    """Prints what data was found and what will be done with it; a further process, which is silent, does nothing."""
+    if terminal.silent:  # and may not know its batch size yet
+        return
     photos, config = plan.photos, plan.config
     terminal.info(f"photos: {shown_root(photos.root)}, {photos.layout}")
     names = list(photos.rows)

@@ -27,9 +27,9 @@ from classifier_training.terminal.terminal import Terminal
 pytestmark = LIGHTNING_NOTICES
 
 
-def fit(folder: Path, model: Any, terminal: Terminal | None = None) -> dict[str, Any]:
+def fit(folder: Path, model: Any, terminal: Terminal | None = None, max_epochs: int = 1) -> dict[str, Any]:
     callback = ModelInfoCallback(folder / "model_info.json", terminal)
-    trainer = make_trainer(folder, callback, limit_train_batches=1, limit_val_batches=0)
+    trainer = make_trainer(folder, callback, limit_train_batches=1, limit_val_batches=0, max_epochs=max_epochs)
     trainer.fit(model, make_loader(1), make_loader(1))
     info: dict[str, Any] = json.loads((folder / "model_info.json").read_text())
     return info
@@ -85,11 +85,20 @@ def test_a_slow_model_is_not_measured_for_ever(tmp_path: Path, monkeypatch: pyte
 def test_what_is_frozen_for_some_epochs_is_counted_separately(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    info = fit(tmp_path, with_net(Net(), freeze_epochs=3), Terminal())
+    info = fit(tmp_path, with_net(Net(), freeze_epochs=2), Terminal(), max_epochs=3)
 
     assert info["num_trainable_parameters"] == info["num_parameters"] == 252
     assert info["num_trainable_parameters_while_frozen"] == 36
-    assert f"{BACKBONE}: 252 parameters (36 trainable in the first 3 epoch(s), then 252)" in capsys.readouterr().out
+    assert f"{BACKBONE}: 252 parameters (36 trainable in the first 2 epochs, then 252)" in capsys.readouterr().out
+
+
+def test_a_backbone_that_is_never_trained_is_not_counted_as_trainable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = fit(tmp_path, with_net(Net(), freeze_epochs=1), Terminal())
+
+    assert (info["num_trainable_parameters"], info["num_trainable_parameters_while_frozen"]) == (36, None)
+    assert f"{BACKBONE}: 252 parameters (36 trainable)" in capsys.readouterr().out
 
 
 def test_stages_that_are_never_trained_are_not_counted_as_trainable(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ CASES = [  # what does nothing, because of what, and what it does something with
     ("loss.asymmetric_gamma_negative=2", "loss.name=asymmetric loss.label_smoothing=0", "loss.label_smoothing=0.1"),
     ("loss.poly_epsilon=2", "loss.name=focal", "loss.name=poly1"),
     ("optimizer.layer_decay=0.8", "trainer.max_epochs=2 model.freeze_epochs=2", "model.freeze_epochs=1"),
+    ("model.freeze_stages=2", "trainer.max_epochs=2 model.freeze_epochs=2", "model.freeze_epochs=1"),
     ("optimizer.lr_scaling=sqrt", "seed=0", "optimizer.lr_base_batch_size=256"),
     ("scheduler.min_lr_ratio=0.1", "scheduler.name=constant", "scheduler.name=linear"),
     ("scheduler.rise=0.2", "seed=0", "scheduler.name=one_cycle"),

@@ -13,7 +13,7 @@ from classifier_training.errors import ConfigError
 from classifier_training.evaluation.settings import scoring_settings
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.batch_size import REASON, decide_batch_size
-from classifier_training.training.plan import Plan, make_plan
+from classifier_training.training.plan import Plan, describe_plan, make_plan
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +69,16 @@ def test_evaluations_take_the_usual_number_and_nobody_else_takes_one_that_was_no
     assert settings.data.batch_size == 32
     with pytest.raises(ConfigError, match=r"data\.batch_size=auto: it is measured by train alone; give a number here"):
         _ = load_config(["data.batch_size=auto"]).data.images_per_batch
+
+
+def test_a_further_process_of_a_launcher_plans_before_it_knows_the_size(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [f"data.root={photos}", "model.name=test_resnet", "model.pretrained=false", "data.batch_size=auto"]
+    silent = Terminal(silent=True)
+    plan = make_plan(load_config([*words, "trainer.accelerator=cpu"]), silent)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    decided = decide_batch_size(plan, silent)
+    describe_plan(decided, silent)
+
+    assert decided.config.data.batch_size == "auto"
