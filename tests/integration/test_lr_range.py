@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.helpers.cli import TINY, WarmProgram
 from tests.helpers.training import assert_same_run
 
+from classifier_training import train
 from classifier_training.config import load_config
 from classifier_training.run.folder import RunFolder
+from classifier_training.training import lr_range
 
 SETTINGS = (*TINY, "model.pretrained=false", "trainer.max_epochs=1", "export.enabled=false", "report.enabled=true")
 
@@ -42,3 +45,22 @@ def test_what_a_range_test_cannot_find_is_refused(program: WarmProgram, photos: 
     assert "find measures the rate for the batches of this run" in finished.err
     assert "a range test makes plain steps" in finished.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_is_stopped_in_the_range_test_can_be_resumed(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def press_ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    words = (*SETTINGS, "optimizer.lr=find", f"run.dir={tmp_path}", "run.name=stopped", "report.enabled=false")
+    with monkeypatch.context() as stopped:
+        stopped.setattr(lr_range, "range_test", press_ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            train(photos, *words)
+    run = RunFolder(tmp_path / "stopped")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "stopped before the first step; the run is not finished; resume it with: classifier-training" in told
+
+    assert train(resume=run.root, quiet=True) is not None
+    assert load_config(file=run.config).optimizer.peak_lr > 0

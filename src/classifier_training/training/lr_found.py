@@ -11,11 +11,13 @@ from classifier_training.errors import is_out_of_memory
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.run.events import note_event
 from classifier_training.run.folder import RunFolder
+from classifier_training.run.processes import is_main_process
 from classifier_training.run.time_spent import time_spent_on
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.group import Group
 from classifier_training.training.model import build_model
 from classifier_training.training.plan import Plan
+from classifier_training.training.start import create_run_folder
 
 
 def with_lr_found(
@@ -28,6 +30,8 @@ def with_lr_found(
     """
     if plan.config.optimizer.lr != "find":
         return plan, model
+    if is_main_process():
+        create_run_folder(run, plan, None)  # a run that is stopped in the range test can be resumed
 
     def find() -> str:
         from classifier_training.training.lr_range import find_lr

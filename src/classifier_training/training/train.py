@@ -214,8 +214,9 @@ def _train_in(
     terminal.info(f"run folder: {run.root}")
     started = time.monotonic()
 
-    plan, model = share_batch_size(plan, model, group)
-    plan, model = with_lr_found(run, plan, model, terminal, group)
+    with report_interruption(terminal, lambda: "before the first step", run):
+        plan, model = share_batch_size(plan, model, group)
+        plan, model = with_lr_found(run, plan, model, terminal, group)
 
     def attempt(plan: Plan, model: BaseClassificationModel, start: New | Resumed) -> TrainResult | None:
         return _attempt(run, plan, model, start, terminal, requests, group, started)
