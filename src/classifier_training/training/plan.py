@@ -264,8 +264,9 @@ def _schedule(config: Config) -> str:
     first = f"head only for {_counted(frozen, 'epoch')}, then all layers" if frozen else "all layers from the start"
     if frozen and frozen >= config.trainer.num_epochs:
         first = "head only"
-    if config.model.freeze_stages:
-        first = first.replace("all layers", f"all layers but those of the first {config.model.freeze_stages} stages")
+    if stages := config.model.freeze_stages:
+        which = "stem" if stages == 1 else f"first {stages} stages"
+        first = first.replace("all layers", f"all layers but those of the {which}")
     if config.recipe.start_from_probe and (config.model.pretrained or config.model.weights):
         first = f"head fitted as a probe; {first}"
     warmup = config.scheduler.warmup_epochs or 0

@@ -42,7 +42,7 @@ from classifier_training.run.time_spent import add_time, time_spent_on
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import open_trackers
 from classifier_training.tracking.trackers import Trackers
-from classifier_training.training.batch_size import decide_batch_size, share_batch_size
+from classifier_training.training.batch_size import decide_batch_size, is_automatic, share_batch_size
 from classifier_training.training.finish import Trained, TrainResult, finish_run
 from classifier_training.training.group import Group
 from classifier_training.training.interruption import report_interruption
@@ -169,6 +169,8 @@ def _prepare(start: New | Resumed, terminal: Terminal, *, dry_run: bool) -> tupl
     start.check(plan.photos)
     if isinstance(start, Resumed):
         check_same_teacher(start.run, plan.teacher)
+    if is_automatic(plan) and not dry_run:  # what the teacher takes of a step is measured
+        plan = replace(plan, teacher=fetch_teacher(plan.teacher, terminal))
     plan = decide_batch_size(plan, terminal)
     describe_plan(plan, terminal)
     if not dry_run:
