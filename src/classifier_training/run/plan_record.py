@@ -36,10 +36,12 @@ def write_plan(run: RunFolder, rows: Mapping[str, str], *, is_resumed: bool) -> 
         is_resumed: Whether it goes on from a checkpoint.
     """
     plain = {name: without_credentials(plain_text(text)) for name, text in rows.items()}
-    if is_resumed:
-        try:
-            before = read_record(run.plan, PlanRecord).rows
-        except (OSError, DamagedFileError):  # of an early version
+    try:
+        before = read_record(run.plan, PlanRecord).rows
+    except (OSError, DamagedFileError):  # of a new run, or of an early version
+        if is_resumed:
             return
-        plain = {**before, **{name: text for name, text in plain.items() if name == _CHANGES or name not in before}}
-    write_record(run.plan, PlanRecord(rows=plain))
+        before = {}
+    if is_resumed:
+        plain = {name: text for name, text in plain.items() if name == _CHANGES or name not in before}
+    write_record(run.plan, PlanRecord(rows={**before, **plain}))  # only the first start knew why
