@@ -127,14 +127,18 @@ def _of_weights(data: RunData) -> Iterator[Caveat]:
 
 def _of_validation(data: RunData) -> Iterator[Caveat]:
     statistics, scored = data.statistics, data.scored
-    if statistics is None or data.best_epoch is None:
+    is_probe = setting(data.config, "recipe", "name") == "probe"  # which chooses nothing by them
+    if statistics is None or data.best_epoch is None or is_probe:
         return
     validated = statistics.counts.get("val", ())
+    chosen = "epoch is the best; among epochs of about"
+    if data.choice is not None:
+        chosen = "weights are the final ones; among candidates of about"
     if 0 < sum(validated) < FEW_VALIDATED:
         yield Caveat(
             "note",
             f"Only {count(sum(validated), 'validation photo')}",
-            "They decide which epoch is the best; among epochs of about the same score that is chance.",
+            f"They decide which {chosen} the same score that is chance.",
         )
     trained = statistics.counts.get("train", ())
     if sum(validated) and (scored is None or scored.split != "val"):

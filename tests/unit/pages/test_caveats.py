@@ -9,6 +9,7 @@ from tests.helpers.page_data import make_run, make_scored, make_statistics, make
 
 from classifier_training.pages.caveats import caveats
 from classifier_training.pages.read.run_data import OnnxFile, RunData
+from classifier_training.results.final_choice import Candidate, FinalChoice
 from classifier_training.results.results_file import ReplacedBest
 from classifier_training.run.sampler_distribution import SamplerDistribution
 from classifier_training.run.statistics import BadFile
@@ -108,6 +109,21 @@ def test_a_weak_validation(validated: tuple[int, int], changes: dict[str, Any], 
     statistics = make_statistics(counts={"train": (50, 50), "val": validated})
 
     assert titles(make_run(final=make_scored(GOOD), statistics=statistics, **changes)) == wanted
+
+
+def test_few_validation_photos_are_told_by_what_they_choose() -> None:
+    statistics = make_statistics(counts={"train": (50, 50), "val": (10, 14)})
+
+    def texts(**changes: Any) -> list[str]:
+        return [one.text for one in caveats(make_run(final=make_scored(GOOD), statistics=statistics, **changes))]
+
+    choice = FinalChoice(
+        chosen="epoch 3", candidates=(Candidate(name="epoch 3", loss=0.5, top1=0.9, difference=0.0),), num_images=24
+    )
+    (of_epochs,), (of_weights,) = texts(), texts(choice=choice)
+    assert of_epochs.startswith("They decide which epoch is the best;")
+    assert of_weights.startswith("They decide which weights are the final ones;")
+    assert texts(config={"recipe": {"name": "probe"}}) == []
 
 
 def test_up_to_three_classes_without_a_validation_photo_are_named() -> None:
