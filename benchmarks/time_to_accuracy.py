@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--autogluon", type=Path, help="python of an environment with autogluon.multimodal")
     given = parser.parse_args()
     setup = Setup(
-        *(path and path.resolve() for path in (given.photos, given.weights, given.timm_train, given.autogluon))
+        *(path and path.absolute() for path in (given.photos, given.weights, given.timm_train, given.autogluon))
     )
     given.out.mkdir(parents=True, exist_ok=True)
     for seed in map(int, given.seeds.split(",")):

@@ -25,7 +25,9 @@ class Costs:
         num_batches: Batches of an epoch.
         validation: Seconds of a validation, and of what else is done at the end of an epoch.
         start: Seconds from the plan to the first batch.
-        final_passes: Passes over images after the training, as a number of validations.
+        final_passes: Passes over images after the training, as a number of validations, where they are not estimated.
+        final_scoring: Seconds of the estimated ones. They are not measured by validations, to which figures,
+            checkpoints and whatever else an epoch ends with belong.
         final_seconds: What comes after the training besides: export, its check, figures and report.
         probe: Seconds of the features and the fit of a linear probe in place of a training.
         shares: What a batch of the first epochs costs, as shares of ``step``: images that are decoded, a backbone that
@@ -37,6 +39,7 @@ class Costs:
     validation: float = 0.0
     start: float = 0.0
     final_passes: float = 2.0
+    final_scoring: float = 0.0
     final_seconds: float = 0.0
     probe: float = 0.0
     shares: tuple[float, ...] = ()
@@ -57,7 +60,7 @@ class Costs:
     @property
     def reserve(self) -> float:
         """Seconds that are kept for what comes after the last validation."""
-        return self.final_seconds + self.final_passes * self.validation
+        return self.final_seconds + self.final_scoring + self.final_passes * self.validation
 
     @property
     def least(self) -> float:
@@ -67,7 +70,8 @@ class Costs:
     @property
     def least_of_probe(self) -> float:
         """The same of a probe, which is scored twice and chosen from nothing."""
-        return self.probe + self.validation * min(3.0, 1.0 + self.final_passes) + self.final_seconds
+        scoring = min(2.0 * self.validation, self.final_scoring + self.final_passes * self.validation)
+        return self.probe + self.validation + scoring + self.final_seconds
 
 
 class TimeBudget:
@@ -190,8 +194,9 @@ class TimeBudget:
         ratio = max(step / before, 0.0 if self._is_measured else 1.0)  # an estimate may be too high
         self._is_measured = True
         usual = step * costs.step / before if costs.step else step
-        final = costs.final_seconds * min(MOST_CHANGE, max(1 / MOST_CHANGE, ratio))
-        self.costs = replace(costs, step=usual, validation=validation, final_seconds=final)
+        change = min(MOST_CHANGE, max(1 / MOST_CHANGE, ratio))
+        seconds, scoring = change * costs.final_seconds, change * costs.final_scoring
+        self.costs = replace(costs, step=usual, validation=validation, final_seconds=seconds, final_scoring=scoring)
         self.epoch, self.pace = self.epoch + 1, 1.0
 
     def begin(self, progress: float = 0.0) -> None:

@@ -18,6 +18,15 @@ def make_budget(limit: float = 100.0, spent: float = 0.0) -> tuple[TimeBudget, C
     return budget, clock
 
 
+def test_a_validation_that_takes_longer_than_planned_leaves_the_estimated_end_alone() -> None:
+    costs = replace(COSTS, final_passes=0.0, final_scoring=20.0)
+    budget = TimeBudget(1000.0, 0.0, lambda: 0.0, costs)
+    budget.note_epoch(1.0, 30.0)
+    assert budget.reserve == costs.reserve == 26.0
+    budget.note_epoch(2.0, 30.0)  # while a slower machine makes it longer
+    assert budget.reserve == 52.0
+
+
 def test_the_end_has_its_share_and_so_has_a_validation() -> None:
     budget, _ = make_budget(spent=20)
     assert COSTS.reserve == 10
