@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
+
+from classifier_training.exporters.forms import OriginalImage, ProofImages
+from classifier_training.imaging.preprocess import preprocess
+from classifier_training.types import Preprocessing
+
+SIZES = ((40, 30), (40, 30), (16, 21), (7, 5), (18, 18), (40, 30), (1, 9), (33, 64), (40, 30))
+"""Height and width of images, some smaller than the model's input, some of one size."""
 
 
 def make_network(num_classes: int = 4, seed: int = 0) -> nn.Sequential:
@@ -26,3 +38,18 @@ def make_network(num_classes: int = 4, seed: int = 0) -> nn.Sequential:
 def make_batch(num_images: int = 9, size: int = 16, seed: int = 0) -> torch.Tensor:
     """Random images, float32 (N, 3, S, S)."""
     return torch.randn(num_images, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def make_proof_images(
+    preprocessing: Preprocessing, sizes: Sequence[tuple[int, int]] = SIZES, seed: int = 0
+) -> ProofImages:
+    """Random images of some heights and widths as PNG files, labelled 0, and prepared for a model."""
+    generator = np.random.default_rng(seed)
+    prepared, originals = [], []
+    for number, size in enumerate(sizes):
+        pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        originals.append(OriginalImage(f"{number}.png", file.getvalue(), 0))
+        prepared.append(preprocess(pixels, preprocessing))
+    return ProofImages(torch.from_numpy(np.stack(prepared)), originals)

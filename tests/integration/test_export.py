@@ -86,7 +86,7 @@ def test_a_form_is_named_or_refused(program: WarmProgram, copied: RunFolder) -> 
     finished = program("export", copied.root, "--format", "tflite")
 
     assert finished.code == 2
-    assert finished.err.splitlines() == ["error: there is no export form 'tflite'; allowed are onnx"]
+    assert finished.err.splitlines() == ["error: there is no export form 'tflite'; allowed are onnx, end-to-end"]
     assert copied.onnx.read_bytes() == before
     results = json.loads(copied.results.read_text(encoding="utf-8"))
     assert results["exports"] == {"onnx": results["export"]}

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from classifier_training.errors import ConfigError
-from classifier_training.exporters.forms import ExportSettings
+from classifier_training.exporters.forms import ExportSettings, ProofImages
 from classifier_training.exporters.loader_images import first_images
 from classifier_training.exporters.onnx import FORM
 from classifier_training.exporters.scored_model import scored_model
@@ -115,7 +115,7 @@ class ONNXExportCallback(lightning.Callback):
         self.figures = export_verified(
             model,
             ExportFolder(self.path.parent),
-            images,
+            ProofImages(images),
             FORM,
             self.settings,
             card=card,

@@ -21,10 +21,11 @@ def export(
     Examples:
       classifier-training export runs/shirts
       classifier-training export runs/shirts export.opset_version=17
+      classifier-training export runs/shirts --form end-to-end
     """
     from classifier_training.config import load_config
     from classifier_training.exporters.forms import check_form
-    from classifier_training.run.folder import open_run
+    from classifier_training.run.folder import ExportFolder, open_run
 
     check_form(form)
     overrides = read_settings(settings)
@@ -35,4 +36,5 @@ def export(
     terminal = Terminal(quiet=quiet)
     with terminal.capture_warnings():
         path = run_export(run, overrides, form=form, quiet=quiet)
-    terminal.info(f"written: {path}, with labels_mapping.json and verification.json in the same folder")
+    names = [ExportFolder(path.parent).labels_mapping.name, ExportFolder(path.parent).verification_of(form).name]
+    terminal.info(f"written: {path}, with {' and '.join(names)} in the same folder")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from classifier_training.config import load_config
 from classifier_training.config.arguments import read_overrides
@@ -18,13 +21,24 @@ from classifier_training.data.index.check import content_digest
 from classifier_training.data.splits.file import read_split
 from classifier_training.data.splits.recorded import check_contents
 from classifier_training.errors import ConfigError, RunError
-from classifier_training.exporters.forms import DEFAULT_FORM, ExportSettings, check_form, export_form
+from classifier_training.exporters.forms import (
+    DEFAULT_FORM,
+    FORMS,
+    ExportSettings,
+    OriginalImage,
+    ProofImages,
+    check_form,
+    export_form,
+)
 from classifier_training.exporters.verified import export_verified
 from classifier_training.imaging.decode import decode_image, read_image_bytes
 from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.card import DeploymentCard
+from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import load_model, read_checkpoint
 from classifier_training.run.folder import ExportFolder, RunFolder, open_run
+from classifier_training.run.records import DamagedFileError, read_record
+from classifier_training.run.verification import Verification
 from classifier_training.terminal.terminal import Terminal
 
 NUM_VERIFICATION_IMAGES = 32
@@ -33,7 +47,7 @@ NUM_VERIFICATION_IMAGES = 32
 def export(
     run: str | os.PathLike[str], *overrides: OverrideLike, form: str = DEFAULT_FORM, quiet: bool = False
 ) -> Path:
-    """Exports the best weights of a run to ``export/model.onnx`` and proves that the file answers like the model.
+    """Exports the best weights of a run into its ``export/``, and proves that the file answers like the model.
 
     Args:
         run: A run folder.
@@ -73,20 +87,7 @@ def export_checkpoint(
         raise RunError(f"{run.root} has no checkpoints/best.ckpt to export; finish it: train --resume {run.root}")
     terminal.info(f"exporting {run.best_checkpoint} …")
     model = load_model(run.best_checkpoint)
-    # images from all over the validation split, float32 (n, 3, S, S)
-    samples = read_split(run.split, "val")
-    chosen = samples[:: max(1, len(samples) // NUM_VERIFICATION_IMAGES)][:NUM_VERIFICATION_IMAGES]
-    recorded = samples.digests[:: max(1, len(samples) // NUM_VERIFICATION_IMAGES)][:NUM_VERIFICATION_IMAGES]
-    contents = [read_image_bytes(sample.image) for sample in chosen]
-    found = np.stack([content_digest(content) for content in contents])
-    check_contents(f"the val split of {run.root}", chosen, recorded, found, "restore them, then export again")
-    decoding = model.preprocessing.decoding
-    if decoding.max_pixels is None:  # a checkpoint of version 0.1
-        decoding = replace(decoding, max_pixels=load_config(file=run.config).data.max_image_pixels)
-    decoded = (
-        decode_image(content, sample.path, decoding=decoding) for content, sample in zip(contents, chosen, strict=True)
-    )
-    images = torch.from_numpy(np.stack([preprocess(image, model.preprocessing) for image in decoded]))
+    images = _proof_images(run, model)
     figures = export_verified(
         model.to(memory_format=torch.contiguous_format),
         ExportFolder(run.export),
@@ -100,4 +101,39 @@ def export_checkpoint(
         f"verified on {figures['num_images']} validation images: top-1 agreement {figures['top1_agreement']:.0%},"
         f" largest logit difference {figures['max_abs_logit_difference']:.1e}"
     )
+    _remove_outdated(ExportFolder(run.export), figures, terminal)
     return figures
+
+
+def _proof_images(run: RunFolder, model: BaseClassificationModel) -> ProofImages:
+    """Images from all over the validation split, with their files."""
+    samples = read_split(run.split, "val")
+    step = max(1, len(samples) // NUM_VERIFICATION_IMAGES)
+    chosen = samples[::step][:NUM_VERIFICATION_IMAGES]
+    recorded = samples.digests[::step][:NUM_VERIFICATION_IMAGES]
+    contents = [read_image_bytes(sample.image) for sample in chosen]
+    found = np.stack([content_digest(content) for content in contents])
+    check_contents(f"the val split of {run.root}", chosen, recorded, found, "restore them, then export again")
+    decoding = model.preprocessing.decoding
+    if decoding.max_pixels is None:  # a checkpoint of version 0.1
+        decoding = replace(decoding, max_pixels=load_config(file=run.config).data.max_image_pixels)
+    index_of = {name: index for index, name in enumerate(model.classes)}
+    prepared, originals = list[NDArray[np.float32]](), list[OriginalImage]()
+    for content, sample in zip(contents, chosen, strict=True):
+        prepared.append(preprocess(decode_image(content, sample.path, decoding=decoding), model.preprocessing))
+        originals.append(OriginalImage(sample.path, content, index_of.get(sample.label)))
+    return ProofImages(torch.from_numpy(np.stack(prepared)), originals)
+
+
+def _remove_outdated(folder: ExportFolder, figures: Mapping[str, Any], terminal: Terminal) -> None:
+    """Removes the files of other forms that hold the weights of another epoch than the file just written."""
+    for form in FORMS:
+        path, verification = folder.model(form), folder.verification_of(form)
+        if form == figures["form"] or not path.is_file():
+            continue
+        with contextlib.suppress(DamagedFileError, OSError):
+            if read_record(verification, Verification).epoch == figures["epoch"]:
+                continue
+        path.unlink(missing_ok=True)
+        verification.unlink(missing_ok=True)
+        terminal.info(f"removed: {path}, of other weights; export it again: --form {form}")

@@ -3,20 +3,51 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from classifier_training.errors import ConfigError
+from classifier_training.run.folder import END_TO_END
 from classifier_training.types import OPSET_VERSIONS, Exporter
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 DEFAULT_FORM: Final = "onnx"
-FORMS: Final[Mapping[str, str]] = {"onnx": "classifier_training.exporters.onnx"}
-"""Names and their modules, which are imported when they are used. A model in a form is the file ``model.<name>``."""
+FORMS: Final[Mapping[str, str]] = {
+    "onnx": "classifier_training.exporters.onnx",
+    END_TO_END: "classifier_training.exporters.end_to_end",
+}
+"""Names and their modules, which are imported when they are used. `ExportFolder.model` names the file of a form."""
+
+
+class OriginalImage(NamedTuple):
+    """The file of an image that a form is proven on.
+
+    Attributes:
+        name: What messages call it.
+        content: The bytes of the file.
+        label: Its class index; None where that is not known.
+    """
+
+    name: str
+    content: bytes
+    label: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProofImages:
+    """Real images that a form is proven on.
+
+    Attributes:
+        prepared: float32 (n, 3, H, W), prepared for the model on the CPU.
+        originals: The files that they were prepared from, in the same order; empty where there are none.
+    """
+
+    prepared: Tensor
+    originals: Sequence[OriginalImage] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +85,13 @@ class ExportForm:
         build: Writes the file from a model on the CPU, a path, images (n, 3, H, W) that have its input's size, the
             settings and the entries of the metadata. Raises `ExportError` if the model cannot be exported.
         acceptance: Compares the file at a path with the model on images, with a tolerance. Returns figures that are
-            ready for JSON, with ``passed`` and, where it is false, ``reason``.
+            ready for JSON, with ``passed`` and, where it is false, ``reason``. Raises `ExportError` where it needs
+            the original files of the images and there are none.
     """
 
     name: str
     build: Callable[[nn.Module, Path, Tensor, ExportSettings, Mapping[str, str]], None]
-    acceptance: Callable[[Path, nn.Module, Tensor, float], dict[str, Any]]
+    acceptance: Callable[[Path, nn.Module, ProofImages, float], dict[str, Any]]
 
 
 def check_form(name: str) -> None:

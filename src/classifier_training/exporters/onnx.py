@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]  # public, but missing in the stubs
 
 from classifier_training.errors import ExportError, first_line
-from classifier_training.exporters.forms import ExportForm, ExportSettings
+from classifier_training.exporters.forms import ExportForm, ExportSettings, ProofImages
 from classifier_training.exporters.verification import compare_onnx
 
 _BATCH_AXIS = "N"
@@ -59,7 +59,11 @@ def export_onnx(
         ) from error
 
 
-FORM = ExportForm("onnx", build=export_onnx, acceptance=compare_onnx)
+def _compare(path: Path, model: nn.Module, images: ProofImages, tolerance: float) -> dict[str, Any]:
+    return compare_onnx(path, model, images.prepared, tolerance)
+
+
+FORM = ExportForm("onnx", build=export_onnx, acceptance=_compare)
 
 
 def _check_model(model: nn.Module, example: Tensor) -> None:

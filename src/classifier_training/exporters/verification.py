@@ -43,7 +43,7 @@ def compare_onnx(
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     figures: dict[str, Any] = {"passed": False, "num_images": len(images), "tolerance": tolerance}
     figures |= {"sha256": sha256, "versions": versions()}
-    reason = _reason_of_model(expected)
+    reason = reason_of_model(expected)
     if reason is not None:
         return figures | {"max_abs_logit_difference": None, "reason": reason}
     try:
@@ -89,7 +89,7 @@ def _compare(session: Any, images: NDArray[np.float32], expected: NDArray[Any], 
     }
 
 
-def _reason_of_model(logits: NDArray[Any]) -> str | None:
+def reason_of_model(logits: NDArray[Any]) -> str | None:
     """Why a model cannot be exported whose logits (n, K) are these; None: it can."""
     num_wrong = int((~np.isfinite(logits).all(axis=1)).sum())
     if not num_wrong:

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from classifier_training.errors import ExportError, OutOfMemoryError, VerificationError, explain_out_of_memory
-from classifier_training.exporters.forms import ExportForm, ExportSettings
+from classifier_training.exporters.forms import ExportForm, ExportSettings, ProofImages
 from classifier_training.exporters.verification import versions
 from classifier_training.files.atomic import atomic_path, write_json
 from classifier_training.inference.card import DeploymentCard
@@ -23,7 +23,7 @@ from classifier_training.run.folder import ExportFolder
 def export_verified(
     model: nn.Module,
     folder: ExportFolder,
-    images: Tensor,
+    images: ProofImages,
     form: ExportForm,
     settings: ExportSettings,
     card: DeploymentCard | None = None,
@@ -34,7 +34,7 @@ def export_verified(
     Args:
         model: On the CPU, in evaluation mode, float32.
         folder: Gets the model, its ``verification.json`` and, with a card, ``labels_mapping.json``.
-        images: float32 (n, 3, H, W), real images prepared for the model; H and W become those of the input.
+        images: Real images; the height and width of the prepared ones become those of the model's input.
         form: Builds and accepts the file.
         settings: How it is built and how exact it must be.
         card: What travels inside the file; None leaves it out.
@@ -46,10 +46,10 @@ def export_verified(
     path, verification = folder.model(form.name), folder.verification_of(form.name)
     figures: dict[str, Any] = {"passed": False, "form": form.name, **asdict(settings), **(record or {})}
     metadata = {"versions": json.dumps(versions())} | (card.to_metadata() if card else {})
-    advice = f"free memory of this machine, on whose CPU {len(images)} images are computed at once"
+    advice = f"free memory of this machine, on whose CPU {len(images.prepared)} images are computed at once"
     recorded = _failure_recorded(path, verification, figures)
     with recorded, explain_out_of_memory(f"exporting {path}", advice), atomic_path(path) as temporary:
-        form.build(model, temporary, images, settings, metadata)
+        form.build(model, temporary, images.prepared, settings, metadata)
         figures |= form.acceptance(temporary, model, images, settings.tolerance)
         if not figures["passed"]:
             raise VerificationError(figures["reason"])

@@ -20,7 +20,7 @@ from classifier_training.imaging.preprocess import normalize
 from classifier_training.imaging.views import check_tta, log_mean_probabilities, make_views
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.labels import read_labels_mapping
-from classifier_training.inference.session import open_session
+from classifier_training.inference.session import is_end_to_end, open_session
 from classifier_training.run.folder import ExportFolder
 from classifier_training.types import NUM_VIEWS, Decoding, OnBadImage, Prediction, Preprocessing, TestTimeAugmentation
 
@@ -61,6 +61,7 @@ class OnnxClassifier:
         self.path = Path(path)
         self._session = open_session(self.path, num_threads)
         self._input = self._session.get_inputs()[0]
+        self._takes_pixels = is_end_to_end(self._session)
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self.card = self._read_card()
         self.classes: tuple[str, ...] = self.card.classes
@@ -68,11 +69,12 @@ class OnnxClassifier:
         self._halving = Halving("predicting")
         self._check_card()
 
-    def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(self, images: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Runs the model on one batch.
 
         Args:
-            images: float32 (N, 3, S, S), prepared with `preprocessing`.
+            images: float32 (N, 3, S, S), prepared with `preprocessing`; for a file of the form ``end-to-end`` uint8
+                (N, H, W, 3), RGB, of any size.
 
         Returns:
             float32 (N, K), divided by the temperature of the card if it has one.
@@ -80,7 +82,7 @@ class OnnxClassifier:
         Raises:
             CheckpointError: They are not finite numbers.
         """
-        (logits,) = self._session.run(None, {self._input.name: images})
+        (logits,) = self._session.run(["logits"] if self._takes_pixels else None, {self._input.name: images})
         if not np.isfinite(logits).all():
             raise CheckpointError(
                 f"{self.path} gives logits that are not finite numbers: its training diverged, or an input is"
@@ -151,11 +153,14 @@ class OnnxClassifier:
         """
         _check_arguments(batch_size, on_bad_image)
         check_tta(tta)
+        if self._takes_pixels:
+            batch_size = self._batch_size_of_pixels(tta)
         positions: list[int] = []
-        batch: list[list[NDArray[np.float32]]] = []
+        batch: list[list[NDArray[Any]]] = []
         num_ahead = max(_MAX_THREADS, 2 * batch_size // NUM_VIEWS[tta])
         preprocessing = self.preprocessing if decoding is None else self.preprocessing.decoded_as(decoding)
-        for position, image in enumerate(_read_ahead(paths, preprocessing, tta, num_ahead)):
+        views = None if self._takes_pixels else tta
+        for position, image in enumerate(_read_ahead(paths, preprocessing, views, num_ahead)):
             if isinstance(image, BadImageError):
                 if on_bad_image == "raise":
                     raise image
@@ -172,8 +177,17 @@ class OnnxClassifier:
         if batch:
             yield positions, self._logits_of_views(batch)
 
-    def _logits_of_views(self, batch: Sequence[Sequence[NDArray[np.float32]]]) -> NDArray[np.float32]:
-        """Logits, float32 (N, K), of N images with V views each, float32 (3, S, S); one run of the model a view."""
+    def _batch_size_of_pixels(self, tta: TestTimeAugmentation) -> int:
+        """One, as images differ in size; refuses views that are not in the graph."""
+        if tta != "none":
+            raise CheckpointError(
+                f"{self.path} of the form end-to-end crops the centre itself, so there is no --tta {tta}; name the"
+                " model.onnx of the run"
+            )
+        return 1
+
+    def _logits_of_views(self, batch: Sequence[Sequence[NDArray[Any]]]) -> NDArray[np.float32]:
+        """Logits, float32 (N, K), of N images with V views each, as `logits` takes; one run of the model a view."""
 
         def logits(part: slice) -> NDArray[np.float32]:
             return log_mean_probabilities([self.logits(np.stack(views)) for views in zip(*batch[part], strict=True)])
@@ -194,11 +208,11 @@ class OnnxClassifier:
         return read_labels_mapping(mapping)
 
     def _check_card(self) -> None:
-        num_classes = self._session.get_outputs()[0].shape[1]
+        num_classes = self._session.get_outputs()[-1].shape[1]
         if isinstance(num_classes, int) and num_classes != len(self.classes):
             raise CheckpointError(f"{self.path} has {num_classes} outputs, but {len(self.classes)} class names")
         size, sides = self.preprocessing.image_size, self._input.shape[2:]
-        if any(isinstance(side, int) and side != size for side in sides):
+        if not self._takes_pixels and any(isinstance(side, int) and side != size for side in sides):
             raise CheckpointError(
                 f"{self.path} takes images of {sides[0]} x {sides[1]} pixels, but its preprocessing makes"
                 f" {size} x {size}"
@@ -237,14 +251,16 @@ def _check_arguments(batch_size: int, on_bad_image: str) -> None:
 
 
 def _read_ahead(
-    paths: Sequence[ImageSource], preprocessing: Preprocessing, tta: TestTimeAugmentation, num_ahead: int
-) -> Iterator[list[NDArray[np.float32]] | BadImageError]:
+    paths: Sequence[ImageSource], preprocessing: Preprocessing, tta: TestTimeAugmentation | None, num_ahead: int
+) -> Iterator[list[NDArray[Any]] | BadImageError]:
     """Yields the views of every image as the model's input, float32 (3, S, S), in order, or the error that it gave.
+
+    Where ``tta`` is None, the one view is the decoded image, uint8 (H, W, 3).
 
     While the model is busy with the ones before, a few threads decode ``num_ahead`` images, which bounds the memory.
     """
     executor = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="decode")
-    waiting: deque[Future[list[NDArray[np.float32]] | BadImageError]] = deque()
+    waiting: deque[Future[list[NDArray[Any]] | BadImageError]] = deque()
     try:
         for position, path in enumerate(paths):
             waiting.append(executor.submit(_read, path, _name(path, position), preprocessing, tta))
@@ -262,10 +278,12 @@ def _name(source: ImageSource, position: int) -> str:
 
 
 def _read(
-    source: ImageSource, name: str, preprocessing: Preprocessing, tta: TestTimeAugmentation
-) -> list[NDArray[np.float32]] | BadImageError:
+    source: ImageSource, name: str, preprocessing: Preprocessing, tta: TestTimeAugmentation | None
+) -> list[NDArray[Any]] | BadImageError:
     try:
-        views = make_views(decode_image(source, name, decoding=preprocessing.decoding), preprocessing, tta)
-        return [normalize(view, preprocessing) for view in views]
+        image = decode_image(source, name, decoding=preprocessing.decoding)
+        if tta is None:
+            return [image]
+        return [normalize(view, preprocessing) for view in make_views(image, preprocessing, tta)]
     except BadImageError as error:
         return error

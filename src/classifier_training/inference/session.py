@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import onnxruntime
 
 from classifier_training.errors import CheckpointError
 from classifier_training.files.text import is_file, why_no_file
+from classifier_training.run.folder import END_TO_END
 
+FORM_ENTRY: Final = "form"
+"""The entry of a file's metadata that names its form; a file of the form ``onnx`` has none."""
+END_TO_END_INPUT: Final = "images"
+"""uint8 (N, H, W, 3), RGB, of any size."""
+END_TO_END_OUTPUTS: Final = ("label_index", "probabilities", "logits")
+"""int64 (N,), float32 (N, K) and float32 (N, K)."""
 _ERRORS_ONLY = 3
 
 
@@ -17,7 +24,8 @@ def open_session(path: Path, num_threads: int | None) -> Any:
     """Opens an ``.onnx`` file with onnxruntime on the CPU; ``num_threads`` of None takes one per core.
 
     Returns:
-        An ``onnxruntime.InferenceSession`` with one input (N, 3, H, W) and one output (N, K).
+        An ``onnxruntime.InferenceSession`` with one input (N, 3, H, W) and one output (N, K), or with the input and
+        the outputs of the form ``end-to-end``; see `is_end_to_end`.
 
     Raises:
         CheckpointError: The file is missing, truncated, not ONNX, or not an image classifier.
@@ -38,8 +46,21 @@ def open_session(path: Path, num_threads: int | None) -> Any:
     return session
 
 
+def is_end_to_end(session: Any) -> bool:
+    """Whether the metadata of an open file says that it begins with the pixels of an image."""
+    return bool(session.get_modelmeta().custom_metadata_map.get(FORM_ENTRY) == END_TO_END)
+
+
 def _check_signature(session: Any, path: Path) -> None:
     inputs, outputs = session.get_inputs(), session.get_outputs()
+    if is_end_to_end(session):
+        found = ([(one.name, one.type, len(one.shape)) for one in inputs], tuple(one.name for one in outputs))
+        if found != ([(END_TO_END_INPUT, "tensor(uint8)", 4)], END_TO_END_OUTPUTS):
+            raise CheckpointError(
+                f"{path} is not of the form {END_TO_END} that its metadata names: its inputs and outputs are {found};"
+                " export it again"
+            )
+        return
     if len(inputs) != 1 or len(outputs) != 1:
         raise CheckpointError(
             f"{path} cannot be used as an image classifier: it has {len(inputs)} inputs and {len(outputs)} outputs, not"

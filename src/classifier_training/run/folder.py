@@ -6,10 +6,13 @@ import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import overload
+from typing import Final, overload
 
 from classifier_training.errors import RunError
 from classifier_training.files.text import as_it_is, is_folder
+
+END_TO_END: Final = "end-to-end"
+"""The form of an export whose file begins with the pixels of an image and ends with a label."""
 
 
 class Entry:
@@ -75,13 +78,17 @@ class ExportFolder:
     onnx = Entry("model.onnx", "the model to deploy, best.ckpt as ONNX")
     labels_mapping = Entry("labels_mapping.json", "class names and preprocessing")
     verification = Entry("verification.json", "the comparison of model.onnx with best.ckpt")
+    end_to_end = Entry("model_e2e.onnx", "export --form end-to-end: from the pixels of an image to a label")
+    end_to_end_verification = Entry("verification_e2e.json", "the comparison of model_e2e.onnx with best.ckpt")
 
     def model(self, form: str) -> Path:
         """The model in the form of that name."""
-        return self.root / f"model.{form}"
+        return self.end_to_end if form == END_TO_END else self.root / f"model.{form}"
 
     def verification_of(self, form: str) -> Path:
         """The figures of the comparison of that form with the trained model."""
+        if form == END_TO_END:
+            return self.end_to_end_verification
         return self.verification if self.model(form) == self.onnx else self.root / f"verification.{form}.json"
 
 
@@ -128,6 +135,8 @@ class RunFolder:
     onnx = ExportFolder.onnx.inside(export.path)
     labels_mapping = ExportFolder.labels_mapping.inside(export.path)
     verification = ExportFolder.verification.inside(export.path)
+    end_to_end = ExportFolder.end_to_end.inside(export.path)
+    end_to_end_verification = ExportFolder.end_to_end_verification.inside(export.path)
     tensorboard = Entry("tensorboard/", "event files for tensorboard --logdir")
     wandb = Entry("wandb/", "files for wandb sync")
 

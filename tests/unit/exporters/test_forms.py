@@ -27,7 +27,7 @@ def test_a_form_is_found_by_its_name() -> None:
     assert DEFAULT_FORM in FORMS
     check_form(DEFAULT_FORM)
     for find in (check_form, export_form):
-        with pytest.raises(ConfigError, match="there is no export form 'tflite'; allowed are onnx"):
+        with pytest.raises(ConfigError, match="there is no export form 'tflite'; allowed are onnx, end-to-end"):
             find("tflite")
 
 

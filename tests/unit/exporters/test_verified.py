@@ -10,7 +10,7 @@ from tests.helpers.torch_models import make_batch, make_network
 from torch import Tensor, nn
 
 from classifier_training.errors import ExportError, VerificationError
-from classifier_training.exporters.forms import ExportSettings
+from classifier_training.exporters.forms import ExportSettings, ProofImages
 from classifier_training.exporters.onnx import FORM
 from classifier_training.exporters.verified import export_verified
 from classifier_training.inference.card import DeploymentCard
@@ -44,7 +44,13 @@ def test_everything_that_deployment_needs_is_written(tmp_path: Path) -> None:
     network, images = make_network(), make_batch()
 
     figures = export_verified(
-        network, ExportFolder(tmp_path / "out"), images, FORM, SETTINGS, card=CARD, record={"weights": "the best"}
+        network,
+        ExportFolder(tmp_path / "out"),
+        ProofImages(images),
+        FORM,
+        SETTINGS,
+        card=CARD,
+        record={"weights": "the best"},
     )
 
     assert files_in(tmp_path / "out") == ["labels_mapping.json", "model.onnx", "verification.json"]
@@ -65,17 +71,17 @@ def test_everything_that_deployment_needs_is_written(tmp_path: Path) -> None:
 
 
 def test_without_a_card_no_mapping(tmp_path: Path) -> None:
-    export_verified(make_network(), ExportFolder(tmp_path), make_batch(), FORM, SETTINGS)
+    export_verified(make_network(), ExportFolder(tmp_path), ProofImages(make_batch()), FORM, SETTINGS)
 
     assert files_in(tmp_path) == ["model.onnx", "verification.json"]
 
 
 def test_a_failed_comparison_leaves_no_model_not_even_an_older_one(tmp_path: Path) -> None:
     folder = ExportFolder(tmp_path)
-    export_verified(make_network(), folder, make_batch(), FORM, SETTINGS)
+    export_verified(make_network(), folder, ProofImages(make_batch()), FORM, SETTINGS)
 
     with pytest.raises(VerificationError, match="does not answer like the model"):
-        export_verified(TracedWrongly().eval(), folder, make_batch(), FORM, SETTINGS)
+        export_verified(TracedWrongly().eval(), folder, ProofImages(make_batch()), FORM, SETTINGS)
 
     assert files_in(tmp_path) == ["verification.json"]
     verification = read_record(tmp_path / "verification.json", Verification)
@@ -89,10 +95,10 @@ def test_a_failed_comparison_leaves_no_model_not_even_an_older_one(tmp_path: Pat
 
 def test_a_failed_export_leaves_no_model_either(tmp_path: Path) -> None:
     folder = ExportFolder(tmp_path)
-    export_verified(make_network(), folder, make_batch(), FORM, SETTINGS)
+    export_verified(make_network(), folder, ProofImages(make_batch()), FORM, SETTINGS)
 
     with pytest.raises(ExportError, match="evaluation mode"):
-        export_verified(make_network().train(), folder, make_batch(), FORM, SETTINGS)
+        export_verified(make_network().train(), folder, ProofImages(make_batch()), FORM, SETTINGS)
 
     assert files_in(tmp_path) == ["verification.json"]
     assert "evaluation mode" in json.loads((tmp_path / "verification.json").read_text())["reason"]
