@@ -92,6 +92,42 @@ def test_a_form_is_named_or_refused(program: WarmProgram, copied: RunFolder) -> 
     assert results["exports"] == {"onnx": results["export"]}
 
 
+def test_the_file_from_pixels_to_labels(program: WarmProgram, copied: RunFolder) -> None:
+    before = copied.onnx.read_bytes()
+
+    finished = program("export", copied.root, "--form", "end-to-end")
+
+    assert finished.code == 0, finished
+    assert "model_e2e.onnx, with labels_mapping.json and verification_e2e.json in the same folder" in finished.out
+    figures = json.loads(copied.end_to_end_verification.read_text(encoding="utf-8"))
+    assert (figures["passed"], figures["top1_agreement"], figures["opset_version"]) == (True, 1.0, 19)
+    assert figures["top1"] == figures["top1_of_model"]
+    assert copied.onnx.read_bytes() == before
+    scores = [
+        program("evaluate", model, "--json").json["top1"] for model in (copied.best_checkpoint, copied.end_to_end)
+    ]
+    assert scores[0] == scores[1]
+
+    refused = program("export", copied.root, "--form", "end-to-end", "export.tolerance=1e-12")
+    assert refused.code == 1
+    (line,) = refused.err.splitlines()
+    assert line.startswith("error: the end-to-end file does not answer like the model: ")
+    assert not copied.end_to_end.exists()
+    assert copied.onnx.read_bytes() == before
+
+
+def test_a_file_of_other_weights_is_removed(program: WarmProgram, copied: RunFolder) -> None:
+    copied.end_to_end.write_bytes(b"of an earlier epoch")
+    copied.end_to_end_verification.write_text('{"passed": true, "epoch": 999}', encoding="utf-8")
+
+    finished = program("export", copied.root)
+
+    assert finished.code == 0, finished
+    assert f"removed: {copied.end_to_end}, of other weights; export it again: --form end-to-end" in finished.out
+    assert not copied.end_to_end.exists()
+    assert not copied.end_to_end_verification.exists()
+
+
 def test_the_other_exporter_scores_the_same(program: WarmProgram, copied: RunFolder) -> None:
     finished = program("export", copied.root, "export.exporter=dynamo")
     assert finished.code == 0, finished

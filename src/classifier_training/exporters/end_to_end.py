@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+from PIL import Image
 from torch import Tensor, nn
 
 from classifier_training.errors import ConfigError, ExportError, first_line
@@ -87,6 +88,17 @@ def _check_preprocessing(preprocessing: Preprocessing) -> None:
         raise ConfigError(f"the form end-to-end does not fit a model of {reason}; use --form onnx")
 
 
+def _tall_images_shrink_first() -> bool:
+    """Whether this Pillow resizes rows before columns where the height loses more than twice what the width does.
+
+    Between the two, values are rounded and cut to [0, 255], so the order counts. Older ones always begin with columns.
+    """
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 20, 3), dtype=np.uint8))
+    whole = image.resize((19, 57), Image.Resampling.BICUBIC)
+    rows_first = image.resize((20, 57), Image.Resampling.BICUBIC).resize((19, 57), Image.Resampling.BICUBIC)
+    return whole.tobytes() == rows_first.tobytes()
+
+
 def _surround(exported: onnx.ModelProto, card: DeploymentCard) -> None:
     """Puts the nodes of the preprocessing before the network and those of the decision behind it, in place."""
     graph = exported.graph
@@ -132,13 +144,21 @@ class _Nodes:
         zero, one, two, three = (self.integers(value) for value in range(4))
         side = self.integers(preprocessing.image_size)
         shape = self("Shape", END_TO_END_INPUT)
-        sides = self("Slice", shape, one, three)
-        scaled = self("Mul", sides, self.integers(preprocessing.resize_size))
-        sides = self("Div", scaled, self("ReduceMin", sides, keepdims=1))  # of the longer side rounded down
-        sizes = self("Concat", self("Slice", shape, zero, one), three, sides, axis=0)
-        pixels = self("Transpose", END_TO_END_INPUT, perm=[0, 3, 1, 2])
+        old = self("Slice", shape, one, three)
+        scaled = self("Mul", old, self.integers(preprocessing.resize_size))
+        sides = self("Div", scaled, self("ReduceMin", old, keepdims=1))  # of the longer side rounded down
+        count = self("Slice", shape, zero, one)
         how = {"antialias": 1, "exclude_outside": 1, "coordinate_transformation_mode": "half_pixel"}
-        resized = self("Resize", pixels, "", "", sizes, **how, **_RESIZE[preprocessing.interpolation])
+        how |= _RESIZE[preprocessing.interpolation]
+        resized = self("Transpose", END_TO_END_INPUT, perm=[0, 3, 1, 2])
+        if _tall_images_shrink_first():
+            lost = self("Sub", old, sides)
+            height, width = self("Slice", lost, zero, one), self("Slice", lost, one, two)
+            is_first = self("And", self("Greater", height, zero), self("Greater", height, self("Mul", two, width)))
+            rows = self("Where", is_first, self("Slice", sides, zero, one), self("Slice", old, zero, one))
+            columns = self("Slice", old, one, two)
+            resized = self("Resize", resized, "", "", self("Concat", count, three, rows, columns, axis=0), **how)
+        resized = self("Resize", resized, "", "", self("Concat", count, three, sides, axis=0), **how)
         # the crop begins at half of what is too much, halves rounded to even
         excess = self("Sub", sides, side)
         half = self("Div", excess, two)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,12 +15,13 @@ import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
+from PIL import Image
 from tests.helpers.torch_models import make_batch, make_network, make_proof_images
 
 from classifier_training.errors import CheckpointError, ConfigError, ExportError
 from classifier_training.exporters.end_to_end import FORM, export_end_to_end
 from classifier_training.exporters.end_to_end_proof import PIXELS, compare_end_to_end
-from classifier_training.exporters.forms import ExportSettings, ProofImages
+from classifier_training.exporters.forms import ExportSettings, OriginalImage, ProofImages
 from classifier_training.exporters.verified import export_verified
 from classifier_training.imaging.preprocess import preprocess, resize_and_crop
 from classifier_training.inference.card import DeploymentCard
@@ -31,10 +34,10 @@ CARD = DeploymentCard(("a", "b", "c", "d"), PREPROCESSING, temperature=0.5)
 IMAGES = make_proof_images(PREPROCESSING)
 
 
-def build(path: Path, card: DeploymentCard = CARD, settings: ExportSettings | None = None) -> Path:
+def build(path: Path, card: DeploymentCard = CARD) -> Path:
     """A file of the form, not compared with anything."""
     images = make_batch(2, card.preprocessing.image_size)
-    export_end_to_end(make_network(), path, images, settings or ExportSettings(), card.to_metadata())
+    export_end_to_end(make_network(), path, images, ExportSettings(), card.to_metadata())
     return path
 
 
@@ -51,26 +54,15 @@ def inside(path: Path) -> onnxruntime.InferenceSession:
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-@pytest.mark.parametrize(("side", "share"), [(16, 0.7), (16, 1.0), (17, 0.875), (224, 0.95)])
+@pytest.mark.parametrize(("side", "share"), [(16, 0.7), (17, 0.875), (96, 1.0)])
 def test_every_size_is_resized_and_cropped_as_by_pillow(
     tmp_path: Path, interpolation: Interpolation, side: int, share: float
 ) -> None:
     preprocessing = Preprocessing(image_size=side, crop_pct=share, interpolation=interpolation)
     session = inside(build(tmp_path / "file.onnx", replace(CARD, preprocessing=preprocessing)))
     generator = np.random.default_rng(side)
-    sizes = [
-        (1, 1),
-        (1, 13),
-        (13, 1),
-        (2, 3),
-        (16, 16),
-        (22, 25),
-        (23, 22),
-        (101, 67),
-        (67, 101),
-        (40, 1000),
-        (331, 20),
-    ]
+    sizes = [(1, 1), (1, 13), (13, 1), (2, 3), (16, 16), (22, 25), (23, 22), (101, 67), (67, 101), (300, 20), (301, 40)]
+    sizes += [(121, 60), (120, 60), (500, 125), (20, 315), (40, 1000)]
 
     for height, width in sizes:
         pixels = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -78,7 +70,7 @@ def test_every_size_is_resized_and_cropped_as_by_pillow(
         wanted = resize_and_crop(pixels, preprocessing)
         difference = np.abs(cropped[0].transpose(1, 2, 0).astype(int) - wanted)
         assert difference.max() <= 1, (height, width)
-        assert (difference > 0).mean() < 0.02, (height, width)
+        assert (difference > 0).mean() < 0.06, (height, width)
 
 
 def test_one_file_goes_from_pixels_to_a_decision(built: Path) -> None:
@@ -97,18 +89,13 @@ def test_one_file_goes_from_pixels_to_a_decision(built: Path) -> None:
     assert (image.type, image.shape) == ("tensor(uint8)", ["N", "H", "W", 3])
 
 
-@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
-def test_older_consumers_can_open_it(tmp_path: Path, exporter: str) -> None:
-    settings = ExportSettings(exporter="dynamo", opset_version=23) if exporter == "dynamo" else ExportSettings()
-    model = onnx.load(str(build(tmp_path / "file.onnx", settings=settings)))
+def test_older_consumers_can_open_it(built: Path) -> None:
+    model = onnx.load(str(built))
 
     assert model.ir_version <= 10
     assert {one.domain for one in model.opset_import} <= {"", "ai.onnx"}
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
-    assert max(one.version for one in model.opset_import) >= 19
-    figures = compare_end_to_end(tmp_path / "file.onnx", make_network(), IMAGES)
-    assert figures["passed"], figures
-    assert figures["opset_version"] == max(19, settings.opset_version)
+    assert [one.version for one in model.opset_import] == [19]
 
 
 def test_figures_of_an_accepted_file(built: Path) -> None:
@@ -119,17 +106,19 @@ def test_figures_of_an_accepted_file(built: Path) -> None:
     assert figures["max_abs_logit_difference"] <= figures["tolerance"]
     assert figures["max_abs_probability_difference"] < 0.05
     assert figures["top1"] == figures["top1_of_model"]
+    assert figures["opset_version"] == 19
     assert "reason" not in figures
 
 
 def attribute(operator: str, name: str, value: object) -> Callable[[onnx.ModelProto], None]:
-    """Changes an attribute of the first such operator."""
+    """Changes an attribute of all such operators."""
 
     def change(model: onnx.ModelProto) -> None:
-        node = next(node for node in model.graph.node if node.op_type == operator)
-        kept = [one for one in node.attribute if one.name != name]
-        del node.attribute[:]
-        node.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
+        for node in model.graph.node:
+            if node.op_type == operator:
+                kept = [one for one in node.attribute if one.name != name]
+                del node.attribute[:]
+                node.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
 
     return change
 
@@ -166,8 +155,7 @@ def scale_constant(value: float) -> Callable[[onnx.ModelProto], None]:
         ("resize", swap_channels),
         ("normalise", scale_constant(255)),
         ("decision", scale_constant(0.5)),
-        ("decision", attribute("ArgMax", "select_last_index", 0)),
-    ][:5],
+    ],
 )
 def test_what_is_broken_is_caught_and_its_stage_named(
     tmp_path: Path, built: Path, stage: str, change: Callable[[onnx.ModelProto], None]
@@ -187,3 +175,53 @@ def test_other_weights_differ_in_the_network(built: Path) -> None:
     figures = compare_end_to_end(built, make_network(seed=1), IMAGES)
 
     assert (figures["passed"], figures["stage"], figures["image"]) == (False, "network", "0.png")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"interpolation": "lanczos"}, "data.interpolation=lanczos: its graph resizes by bilinear or bicubic"),
+        ({"interpolation": "nearest"}, "data.interpolation=nearest: "),
+        ({"background": (255, 255, 255)}, "data.background: transparency is gone"),
+        ({"integer_range": (0.0, 4095.0)}, "data.integer_range: its graph begins with 8-bit pixels"),
+    ],
+)
+def test_what_the_graph_cannot_do_is_refused(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    card = replace(CARD, preprocessing=replace(PREPROCESSING, **changed))
+
+    with pytest.raises(ConfigError, match=message) as caught:
+        export_verified(make_network(), ExportFolder(tmp_path), IMAGES, FORM, ExportSettings(), card)
+
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_card_or_files_there_is_nothing_to_prove(tmp_path: Path, built: Path) -> None:
+    with pytest.raises(ExportError, match="needs class names and preprocessing"):
+        export_verified(make_network(), ExportFolder(tmp_path), IMAGES, FORM, ExportSettings())
+    with pytest.raises(ExportError, match="on the files of images, and there are none"):
+        compare_end_to_end(built, make_network(), ProofImages(IMAGES.prepared))
+
+
+def test_deep_images_that_pillow_alone_decodes_otherwise_are_named(built: Path) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.full((30, 40), 30000, np.uint16)).save(file, "PNG")
+    images = ProofImages(IMAGES.prepared, (IMAGES.originals[0], OriginalImage("deep.png", file.getvalue())))
+
+    figures = compare_end_to_end(built, make_network(), replace(images, prepared=images.prepared[:2]))
+
+    assert (figures["passed"], figures["stage"], figures["image"]) == (False, "decode", "deep.png")
+
+
+def test_the_classifier_takes_the_file(built: Path) -> None:
+    classifier = OnnxClassifier(built)
+    contents = [original.content for original in IMAGES.originals]
+
+    predictions = classifier.predict_images(contents)
+
+    with torch.no_grad():
+        wanted = softmax(make_network()(IMAGES.prepared).numpy() / 0.5)
+    assert [one.index for one in predictions] == wanted.argmax(axis=1).tolist()
+    np.testing.assert_allclose([one.probabilities for one in predictions], wanted, atol=0.01)
+    with pytest.raises(CheckpointError, match="there is no --tta flip; name the"):
+        classifier.predict_images(contents, tta="flip")
