@@ -148,7 +148,7 @@ class _Nodes:
         scaled = self("Mul", old, self.integers(preprocessing.resize_size))
         sides = self("Div", scaled, self("ReduceMin", old, keepdims=1))  # of the longer side rounded down
         count = self("Slice", shape, zero, one)
-        how = {"antialias": 1, "exclude_outside": 1, "coordinate_transformation_mode": "half_pixel"}
+        how: dict[str, Any] = {"antialias": 1, "exclude_outside": 1, "coordinate_transformation_mode": "half_pixel"}
         how |= _RESIZE[preprocessing.interpolation]
         resized = self("Transpose", END_TO_END_INPUT, perm=[0, 3, 1, 2])
         if _tall_images_shrink_first():
