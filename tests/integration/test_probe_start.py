@@ -40,14 +40,16 @@ def whole(program: WarmProgram, trained: Trained) -> RunFolder:
     finished = program(*command(trained, "probe-start"))
     assert finished.code == 0, finished
     assert "epoch 0, the probe: val/loss" in finished.out
-    assert "head fitted as a probe; all layers from the start" in " ".join(finished.out.split())
+    assert "head fitted as a probe; all layers but those of the first 2 stages from the start" in " ".join(
+        finished.out.split()
+    )
     return RunFolder(program.folder / "runs" / "probe-start")
 
 
 def test_the_run_is_never_worse_than_its_probe(whole: RunFolder) -> None:
     results, probe = results_of(whole), json.loads(whole.probe.read_text())
     candidates = {one["name"]: one for one in results["choice"]["candidates"]}
-    assert candidates["probe"]["loss"] == pytest.approx(probe["val"]["log_loss"], rel=1e-4)
+    assert candidates["probe"]["loss"] == pytest.approx(probe["val"]["log_loss"], rel=1e-4, abs=1e-6)
     assert candidates["probe"]["top1"] == probe["val"]["top1"]
     assert results["choice"]["chosen"] == min(candidates, key=lambda name: candidates[name]["loss"])
     assert results["reproduction"]["passed"]

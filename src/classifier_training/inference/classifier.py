@@ -159,15 +159,12 @@ class OnnxClassifier:
         batch: list[list[NDArray[Any]]] = []
         num_ahead = max(_MAX_THREADS, 2 * batch_size // NUM_VIEWS[tta])
         preprocessing = self.preprocessing if decoding is None else self.preprocessing.decoded_as(decoding)
-        views = None if self._takes_pixels else tta
-        for position, image in enumerate(_read_ahead(paths, preprocessing, views, num_ahead)):
+        images = _read_ahead(paths, preprocessing, None if self._takes_pixels else tta, num_ahead)
+        for position, image in enumerate(images):
             if isinstance(image, BadImageError):
                 if on_bad_image == "raise":
                     raise image
-                if on_skip is None:
-                    _logger.warning("left out: %s", image)
-                else:
-                    on_skip(_name(paths[position], position), image)
+                _skip(image, _name(paths[position], position), on_skip)
                 continue
             positions.append(position)
             batch.append(image)
@@ -270,6 +267,14 @@ def _read_ahead(
             yield waiting.popleft().result()
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _skip(error: BadImageError, name: str, on_skip: Callable[[str, BadImageError], None] | None) -> None:
+    """Tells of an image that is left out."""
+    if on_skip is None:
+        _logger.warning("left out: %s", error)
+    else:
+        on_skip(name, error)
 
 
 def _name(source: ImageSource, position: int) -> str:

@@ -54,8 +54,8 @@ NO_SUCH_BALANCE = (
 @pytest.mark.parametrize(
     ("settings", "lines"),
     [
-        ({"batch_size": -1}, ["data.batch_size=-1 (argument): must be a whole number, at least 1"]),
-        ({"batch_size": "4"}, ["data.batch_size=4 (argument): must be a whole number, at least 1"]),
+        ({"batch_size": -1}, ["data.batch_size=-1 (argument): must be a whole number, at least 1, or auto"]),
+        ({"batch_size": "4"}, ["data.batch_size=4 (argument): must be a whole number, at least 1, or auto"]),
         ({"batchsize": 3}, ["data.batchsize=3 (argument): no such setting; did you mean data.batch_size?"]),
         ({"balance": "samplr"}, [NO_SUCH_BALANCE]),
         ({"val_fraction": 0.6, "test_fraction": 0.5}, [LEAVE_NO_PHOTO]),
