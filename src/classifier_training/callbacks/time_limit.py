@@ -175,10 +175,8 @@ class TimeLimit(lightning.Callback):
 
     def _place(self, trainer: lightning.Trainer, num_steps: int) -> list[float]:
         """Where the schedule is after some steps, by how much it moves in a step, and how long this is to hold."""
-        scheduler, seconds = (
-            _scheduler(trainer),
-            self.budget.costs.step_in(self.budget.epoch) * trainer.accumulate_grad_batches,
-        )
+        scheduler = _scheduler(trainer)
+        seconds = self.budget.costs.step_in(self.budget.epoch) * trainer.accumulate_grad_batches
         total = 1 if scheduler is None else scheduler.schedule.total_steps
         per_second = total * self.budget.progress_per_second
         place = min(total, total * self.budget.progress() + per_second * seconds * num_steps)

@@ -7,6 +7,7 @@ from typing import Final
 
 import torch
 
+from classifier_training.config.compose import AUTO
 from classifier_training.config.probe import is_probe
 from classifier_training.features.extract import most_at_once
 from classifier_training.models.base import BaseClassificationModel
@@ -23,7 +24,6 @@ from classifier_training.training.batch_trial import (
     most_that_fit,
     throughput_by_size,
 )
-from classifier_training.training.choose import AUTO
 from classifier_training.training.group import Group
 from classifier_training.training.lr_scaling import describe_scaling, with_batch_size
 from classifier_training.training.model import build_model

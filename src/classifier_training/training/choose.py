@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
+from classifier_training.config.compose import AUTO
 from classifier_training.config.contradictions import RECIPES_WITH_WEIGHTS
 from classifier_training.config.preset_groups import backbone_presets
 from classifier_training.config.schema import Config
-from classifier_training.config.training import load_training
+from classifier_training.config.training import OPEN_TO, load_training
 from classifier_training.data.photos import Photos
 from classifier_training.errors import ModelError
 from classifier_training.models.recognise import recognise_backbone
@@ -35,11 +36,6 @@ from classifier_training.training.candidates import (
     Facts,
 )
 from classifier_training.training.weights import decide_weights
-
-AUTO: Final = "auto"
-
-SCRATCH_PRESETS: Final = frozenset({"scratch_32px", "scratch_long"})
-"""Presets of the recipe ``scratch`` besides its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +115,9 @@ def choose(config: Config, facts: Facts, weights: StartingWeights | None = None)
         known = None if weights else candidate
         known = known or _known(str(settings.get("model", config.model.name)))
         settings["recipe"], why = _choose_recipe(known, facts, weights, why_scratch)
-        if settings["recipe"] in SCRATCH_PRESETS:
-            settings["recipe.name"] = "scratch"
+        name = OPEN_TO.get(settings["recipe"], settings["recipe"])
+        if name != settings["recipe"]:
+            settings["recipe.name"] = name
         reasons["recipe=auto"] = f"{settings['recipe']}: {why}"
     return Choice(weights, settings, reasons)
 

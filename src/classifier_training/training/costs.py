@@ -117,9 +117,7 @@ def _candidates(config: Config, num_epochs: int) -> int:
     """Passes over the validation images at the most to choose the final weights."""
     if not config.checkpoint.choose_final:
         return 0
-    others = max(
-        0, min(num_epochs, config.checkpoint.num_best_epochs) - 1
-    )  # and a trial of each of them in their average
+    others = max(0, min(num_epochs, config.checkpoint.num_best_epochs) - 1)  # each also tried in their average
     return 2 + 2 * others + (4 if config.recipe.start_from_probe else 0)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from classifier_training.config import load_config
 from classifier_training.config.arguments import read_overrides
+from classifier_training.config.compose import AUTO
 from classifier_training.config.overrides import OverrideLike
 from classifier_training.config.schema import Config, DataConfig
 from classifier_training.data.cache.caches import Caches, open_caches, reduced_side
@@ -23,7 +24,7 @@ from classifier_training.imaging.decode import decode_image, read_image_bytes
 from classifier_training.imaging.jpeg import EncodedImage
 from classifier_training.models.backbone import backbone_preprocessing, check_backbone_name
 from classifier_training.models.device import resolve_accelerator
-from classifier_training.training.choose import AUTO, choose, completed, facts_of
+from classifier_training.training.choose import choose, completed, facts_of
 from classifier_training.training.devices import decide_place
 from classifier_training.types import Preprocessing, Progress
 

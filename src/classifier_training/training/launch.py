@@ -12,13 +12,13 @@ from typing import Any
 
 import timm
 
+from classifier_training.config.compose import AUTO
 from classifier_training.config.flatten import flat_settings
 from classifier_training.config.schema import Config
 from classifier_training.errors import ConfigError
 from classifier_training.run.place import ALONE
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.batch_size import LR_OF_BATCHES, is_automatic
-from classifier_training.training.choose import AUTO
 from classifier_training.training.group import Group
 from classifier_training.training.join import join_group
 from classifier_training.training.plan import Plan

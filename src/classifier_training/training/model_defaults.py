@@ -53,4 +53,4 @@ def _frozen_stages(config: Config, from_weights: bool, accelerator: str) -> int:
             f"model.freeze_stages={asked}: {config.model.name} has {number} stages, the stem counted as one; allowed"
             f" are 0 to {number}"
         )
-    return number // 2
+    return number // 2 if asked is None else asked

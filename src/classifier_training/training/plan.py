@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from classifier_training.config.compose import AUTO
 from classifier_training.config.contradictions import HALF_ON_CPU
 from classifier_training.config.probe import as_probe, is_probe
 from classifier_training.config.schema import Config
@@ -31,12 +32,12 @@ from classifier_training.terminal.terminal import Terminal
 from classifier_training.tracking.opening import check_trackers
 from classifier_training.training.all_at_once import check_all
 from classifier_training.training.choice_row import describe_choice
-from classifier_training.training.choose import AUTO, choose, completed, facts_of, is_open
+from classifier_training.training.choose import choose, completed, facts_of, is_open
 from classifier_training.training.devices import decide_place
 from classifier_training.training.images import describe_images
 from classifier_training.training.lr_scaling import describe_scaling, images_of_step, scale_lr
 from classifier_training.training.model_defaults import model_defaults
-from classifier_training.training.probe_settings import describe_probe
+from classifier_training.training.probe_row import describe_probe
 from classifier_training.training.step_rows import describe_curve, describe_optimizer
 from classifier_training.training.teacher import Teacher, find_teacher, pin_teacher, warn_of_teacher
 from classifier_training.training.weights import decide_weights, describe_source, starts_from_weights, warn_of_missing
