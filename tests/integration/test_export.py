@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+import timm
 import torch
 from tests.helpers.cli import TINY, Trained, WarmProgram
 
@@ -86,7 +87,9 @@ def test_a_form_is_named_or_refused(program: WarmProgram, copied: RunFolder) -> 
     finished = program("export", copied.root, "--format", "tflite")
 
     assert finished.code == 2
-    assert finished.err.splitlines() == ["error: there is no export form 'tflite'; allowed are onnx, end-to-end"]
+    assert finished.err.splitlines() == [
+        "error: there is no export form 'tflite'; allowed are onnx, end-to-end, safetensors"
+    ]
     assert copied.onnx.read_bytes() == before
     results = json.loads(copied.results.read_text(encoding="utf-8"))
     assert results["exports"] == {"onnx": results["export"]}
@@ -126,6 +129,25 @@ def test_a_file_of_other_weights_is_removed(program: WarmProgram, copied: RunFol
     assert f"removed: {copied.end_to_end}, of other weights; export it again: --form end-to-end" in finished.out
     assert not copied.end_to_end.exists()
     assert not copied.end_to_end_verification.exists()
+
+
+def test_timm_loads_the_weights_by_itself(program: WarmProgram, copied: RunFolder) -> None:
+    finished = program("export", copied.root, "--form", "safetensors")
+
+    assert finished.code == 0, finished
+    weights = copied.exported("safetensors")
+    names = "config.json, labels_mapping.json, verification.safetensors.json and model_card.md"
+    assert f"written: {weights}, with {names} in the same folder" in " ".join(finished.out.split())
+    config = json.loads((copied.export / "config.json").read_text(encoding="utf-8"))
+    assert (config["architecture"], config["num_classes"]) == ("test_byobnet", 3)
+    assert config["label_names"] == ["blue", "green", "red"]
+    figures = json.loads((copied.export / "verification.safetensors.json").read_text(encoding="utf-8"))
+    assert set(figures["loaded_by"]) == {"checkpoint_path", "local-dir"}
+    assert figures["own_reading"]["max_abs_input_difference"] < 1e-6
+
+    best = torch.load(copied.best_checkpoint, weights_only=True)["state_dict"]
+    model = timm.create_model(config["architecture"], num_classes=3, checkpoint_path=str(weights))
+    assert all(torch.equal(value, best[f"backbone.{name}"]) for name, value in model.state_dict().items())
 
 
 def test_the_other_exporter_scores_the_same(program: WarmProgram, copied: RunFolder) -> None:

@@ -22,9 +22,11 @@ def export(
       classifier-training export runs/shirts
       classifier-training export runs/shirts export.opset_version=17
       classifier-training export runs/shirts --form end-to-end
+      classifier-training export runs/shirts --form safetensors
     """
     from classifier_training.config import load_config
-    from classifier_training.exporters.forms import check_form
+    from classifier_training.exporters.forms import check_form, export_form
+    from classifier_training.pages.wording import listing
     from classifier_training.run.folder import ExportFolder, open_run
 
     check_form(form)
@@ -36,5 +38,6 @@ def export(
     terminal = Terminal(quiet=quiet)
     with terminal.capture_warnings():
         path = run_export(run, overrides, form=form, quiet=quiet)
-    names = [ExportFolder(path.parent).labels_mapping.name, ExportFolder(path.parent).verification_of(form).name]
-    terminal.info(f"written: {path}, with {' and '.join(names)} in the same folder")
+    folder = ExportFolder(path.parent)
+    beside = [*export_form(form).companions, folder.labels_mapping.name, folder.verification_of(form).name]
+    terminal.info(f"written: {path}, with {listing([*beside, folder.card.name])} in the same folder")

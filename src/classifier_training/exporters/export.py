@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from classifier_training.data.index.check import content_digest
 from classifier_training.data.splits.file import read_split
 from classifier_training.data.splits.recorded import check_contents
 from classifier_training.errors import ConfigError, RunError
+from classifier_training.exporters.card_data import read_filled_in
 from classifier_training.exporters.forms import (
     DEFAULT_FORM,
     FORMS,
@@ -30,6 +31,7 @@ from classifier_training.exporters.forms import (
     check_form,
     export_form,
 )
+from classifier_training.exporters.model_card import card_kept_current, write_model_card
 from classifier_training.exporters.verified import export_verified
 from classifier_training.imaging.decode import decode_image, read_image_bytes
 from classifier_training.imaging.preprocess import preprocess
@@ -48,6 +50,8 @@ def export(
     run: str | os.PathLike[str], *overrides: OverrideLike, form: str = DEFAULT_FORM, quiet: bool = False
 ) -> Path:
     """Exports the best weights of a run into its ``export/``, and proves that the file answers like the model.
+
+    A model card is written beside it, with what the run knows and fields for a person to fill in.
 
     Args:
         run: A run folder.
@@ -75,8 +79,20 @@ def export(
         raise ConfigError(
             f"export takes settings of export. only, not {', '.join(foreign)}: the model is already trained"
         )
-    export_checkpoint(folder, config.export, Terminal(quiet=quiet), form)
+    terminal = Terminal(quiet=quiet)
+    filled_in = read_filled_in(ExportFolder(folder.export).card_data)  # before anything is replaced
+    export_checkpoint(folder, config.export, terminal, form)
+    _write_card(folder, filled_in, terminal)
     return folder.exported(form)
+
+
+def _write_card(run: RunFolder, filled_in: dict[str, Any], terminal: Terminal) -> None:
+    changed = write_model_card(run, filled_in)
+    if changed:
+        terminal.warn(
+            f"{' and '.join(changed)} in {run.export} were changed by hand and are left as they are, with the facts"
+            " of then; move them away to have them written again, and keep your own words in fill_in of model_card.json"
+        )
 
 
 def export_checkpoint(
@@ -88,20 +104,19 @@ def export_checkpoint(
     terminal.info(f"exporting {run.best_checkpoint} …")
     model = load_model(run.best_checkpoint)
     images = _proof_images(run, model)
-    figures = export_verified(
-        model.to(memory_format=torch.contiguous_format),
-        ExportFolder(run.export),
-        images,
-        export_form(form),
-        ExportSettings(config.exporter, config.opset_version, config.tolerance),
-        card=DeploymentCard(model.classes, model.preprocessing),
-        record={"weights": "checkpoints/best.ckpt", "epoch": int(read_checkpoint(run.best_checkpoint)["epoch"])},
-    )
-    terminal.info(
-        f"verified on {figures['num_images']} validation images: top-1 agreement {figures['top1_agreement']:.0%},"
-        f" largest logit difference {figures['max_abs_logit_difference']:.1e}"
-    )
-    _remove_outdated(ExportFolder(run.export), figures, terminal)
+    with card_kept_current(run):
+        figures = export_verified(
+            model.to(memory_format=torch.contiguous_format),
+            ExportFolder(run.export),
+            images,
+            export_form(form),
+            ExportSettings(config.exporter, config.opset_version, config.tolerance),
+            card=DeploymentCard(model.classes, model.preprocessing),
+            record={"weights": "checkpoints/best.ckpt", "epoch": int(read_checkpoint(run.best_checkpoint)["epoch"])},
+        )
+        _remove_outdated(ExportFolder(run.export), figures, terminal)
+    for sentence in _describe(figures):
+        terminal.info(sentence)
     return figures
 
 
@@ -136,4 +151,29 @@ def _remove_outdated(folder: ExportFolder, figures: Mapping[str, Any], terminal:
                 continue
         path.unlink(missing_ok=True)
         verification.unlink(missing_ok=True)
+        for name in export_form(form).companions:
+            path.with_name(name).unlink(missing_ok=True)
         terminal.info(f"removed: {path}, of other weights; export it again: --form {form}")
+
+
+def _describe(figures: dict[str, Any]) -> Iterator[str]:
+    """How exactly the file answers like the model; and where the library that reads it prepares the images, too."""
+    yield (
+        f"verified on {figures['num_images']} validation images: top-1 agreement {figures['top1_agreement']:.0%},"
+        f" largest logit difference {figures['max_abs_logit_difference']:.1e}"
+    )
+    own = figures.get("own_reading")
+    if own is None:
+        return
+    if "error" in own:
+        yield f"{own['by']} cannot read the image files as this program does: {own['error']}"
+        return
+    difference = own["max_abs_logit_difference"]
+    shown = "not a finite number" if difference is None else f"{difference:.1e}"
+    advice = (
+        "" if not own["max_abs_input_difference"] else "; it turns no photo upright by its EXIF entry: do that first"
+    )
+    yield (
+        f"where {own['by']} opens and prepares the image files, too: top-1 agreement {own['top1_agreement']:.0%},"
+        f" largest logit difference {shown}{advice}"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
@@ -19,6 +19,7 @@ DEFAULT_FORM: Final = "onnx"
 FORMS: Final[Mapping[str, str]] = {
     "onnx": "classifier_training.exporters.onnx",
     END_TO_END: "classifier_training.exporters.end_to_end",
+    "safetensors": "classifier_training.exporters.safetensors",
 }
 """Names and their modules, which are imported when they are used. `ExportFolder.model` names the file of a form."""
 
@@ -87,11 +88,14 @@ class ExportForm:
         acceptance: Compares the file at a path with the model on images, with a tolerance. Returns figures that are
             ready for JSON, with ``passed`` and, where it is false, ``reason``. Raises `ExportError` where it needs
             the original files of the images and there are none.
+        companions: JSON files that belong beside the file: their names, and what makes their content from the accepted
+            file.
     """
 
     name: str
     build: Callable[[nn.Module, Path, Tensor, ExportSettings, Mapping[str, str]], None]
     acceptance: Callable[[Path, nn.Module, ProofImages, float], dict[str, Any]]
+    companions: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict, hash=False)
 
 
 def check_form(name: str) -> None:

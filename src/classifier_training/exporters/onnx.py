@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]  # public, but missing in the stubs
 
 from classifier_training.errors import ExportError, first_line
+from classifier_training.exporters.exportable import check_exportable
 from classifier_training.exporters.forms import ExportForm, ExportSettings, ProofImages
 from classifier_training.exporters.verification import compare_onnx
 
@@ -43,7 +44,7 @@ def export_onnx(
         ExportError: The model does not fit, or PyTorch or ONNX refuse it.
     """
     example = torch.zeros(_TRACED_BATCH_SIZE, 3, *images.shape[-2:])
-    _check_model(model, example)
+    check_exportable(model, example)
     try:
         with _quiet(), torch.no_grad():
             _run_exporter(model, example, path, settings)
@@ -64,20 +65,6 @@ def _compare(path: Path, model: nn.Module, images: ProofImages, tolerance: float
 
 
 FORM = ExportForm("onnx", build=export_onnx, acceptance=_compare)
-
-
-def _check_model(model: nn.Module, example: Tensor) -> None:
-    size = f"{example.shape[2]} x {example.shape[3]}"
-    if model.training:
-        raise ExportError("the model must be in evaluation mode: call model.eval() before the export")
-    try:
-        with torch.no_grad():
-            logits = model(example)
-    except Exception as error:  # any error of the user's forward
-        raise ExportError(f"the model refuses images of 3 channels of {size} pixels: {first_line(error)}") from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(example):
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ExportError(f"forward must return logits (N, K) for images (N, 3, H, W); got {got}")
 
 
 def _run_exporter(model: nn.Module, example: Tensor, path: Path, settings: ExportSettings) -> None:

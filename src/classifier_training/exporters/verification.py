@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,7 @@ def compare_onnx(
     images = images.detach().to("cpu", torch.float32)
     with torch.no_grad():
         expected = model(images).numpy()
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    figures: dict[str, Any] = {"passed": False, "num_images": len(images), "tolerance": tolerance}
-    figures |= {"sha256": sha256, "versions": versions()}
+    figures = figures_of_file(path, len(images), tolerance, versions())
     reason = reason_of_model(expected)
     if reason is not None:
         return figures | {"max_abs_logit_difference": None, "reason": reason}
@@ -61,9 +59,17 @@ def compare_onnx(
     return figures | {"reason": _reason(figures)}
 
 
-def versions() -> dict[str, str]:
-    """Versions of the packages that decide what an exported file contains."""
-    names = ("classifier-training", "torch", "onnx", "onnxruntime")
+def figures_of_file(path: Path, num_images: int, tolerance: float, versions: Mapping[str, str]) -> dict[str, Any]:
+    """The figures of an exported file before it is compared: what it is, and that it has not passed."""
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    figures: dict[str, Any] = {"passed": False, "num_images": num_images, "tolerance": tolerance}
+    return figures | {"sha256": sha256, "versions": dict(versions)}
+
+
+def versions(*names: str) -> dict[str, str]:
+    """Versions of the packages that decide what an exported file contains; none named: those of an ONNX file."""
+    names = names or ("classifier-training", "torch", "onnx", "onnxruntime")
     installed = {name: list(metadata.distributions(name=name)) for name in names}  # a source tree is not installed
     return {name: found[0].version for name, found in installed.items() if found}
 

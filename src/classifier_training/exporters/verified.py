@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def export_verified(
 
     Args:
         model: On the CPU, in evaluation mode, float32.
-        folder: Gets the model, its ``verification.json`` and, with a card, ``labels_mapping.json``.
+        folder: Gets the model, its companions, its ``verification.json`` and, with a card, ``labels_mapping.json``.
         images: Real images; the height and width of the prepared ones become those of the model's input.
         form: Builds and accepts the file.
         settings: How it is built and how exact it must be.
@@ -47,12 +47,14 @@ def export_verified(
     figures: dict[str, Any] = {"passed": False, "form": form.name, **asdict(settings), **(record or {})}
     metadata = {"versions": json.dumps(versions())} | (card.to_metadata() if card else {})
     advice = f"free memory of this machine, on whose CPU {len(images.prepared)} images are computed at once"
-    recorded = _failure_recorded(path, verification, figures)
+    recorded = _failure_recorded([path, *map(path.with_name, form.companions)], verification, figures)
     with recorded, explain_out_of_memory(f"exporting {path}", advice), atomic_path(path) as temporary:
         form.build(model, temporary, images.prepared, settings, metadata)
         figures |= form.acceptance(temporary, model, images, settings.tolerance)
         if not figures["passed"]:
             raise VerificationError(figures["reason"])
+    for name, content_of in form.companions.items():
+        write_json(path.with_name(name), content_of(path))
     if card is not None:
         write_json(folder.labels_mapping, labels_mapping(card.classes, card.preprocessing))
     write_json(verification, figures)
@@ -60,11 +62,12 @@ def export_verified(
 
 
 @contextlib.contextmanager
-def _failure_recorded(path: Path, verification: Path, figures: Mapping[str, Any]) -> Iterator[None]:
-    """Writes why there is no file, and what is known of it until then."""
+def _failure_recorded(paths: Sequence[Path], verification: Path, figures: Mapping[str, Any]) -> Iterator[None]:
+    """Writes why there are no files, and what is known of them until then."""
     try:
         yield
     except (ExportError, OutOfMemoryError) as error:
-        path.unlink(missing_ok=True)  # an older file would hold other weights
+        for path in paths:
+            path.unlink(missing_ok=True)  # an older file would hold other weights
         write_json(verification, {**figures, "reason": str(error)})
         raise

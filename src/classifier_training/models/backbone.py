@@ -67,11 +67,7 @@ def create_backbone(
         ModelError: Unknown name, or a size that the backbone refuses.
     """
     config = pretrained_config(name)
-    options: dict[str, Any] = {"drop_rate": drop_rate} if drop_rate else {}
-    if drop_path_rate is not None:
-        options["drop_path_rate"] = drop_path_rate
-    if config.get("fixed_input_size"):
-        options["img_size"] = image_size
+    options = backbone_arguments(name, image_size, drop_rate, drop_path_rate)
     try:
         backbone = timm.create_model(name, num_classes=num_classes, **options)
     except TypeError as error:
@@ -80,6 +76,18 @@ def create_backbone(
         raise ModelError(_size_refused(name, image_size, config, error)) from None
     _check_image_size(backbone, name, image_size, config)
     return backbone
+
+
+def backbone_arguments(
+    name: str, image_size: int, drop_rate: float = 0.0, drop_path_rate: float | None = None
+) -> dict[str, Any]:
+    """What ``timm.create_model`` is given besides name and number of classes; arguments of `create_backbone`."""
+    arguments: dict[str, Any] = {"drop_rate": drop_rate} if drop_rate else {}
+    if drop_path_rate is not None:
+        arguments["drop_path_rate"] = drop_path_rate
+    if pretrained_config(name).get("fixed_input_size"):
+        arguments["img_size"] = image_size
+    return arguments
 
 
 def head_parameters(backbone: nn.Module) -> list[nn.Parameter]:

@@ -80,6 +80,11 @@ class ExportFolder:
     verification = Entry("verification.json", "the comparison of model.onnx with best.ckpt")
     end_to_end = Entry("model_e2e.onnx", "export --form end-to-end: from the pixels of an image to a label")
     end_to_end_verification = Entry("verification_e2e.json", "the comparison of model_e2e.onnx with best.ckpt")
+    weights = Entry("model.safetensors", "the weights for timm, of export --form safetensors")
+    timm_config = Entry("config.json", "what timm needs to build the model of these weights")
+    card = Entry("model_card.md", "the model card: data, scores, training, hashes; written by export")
+    card_data = Entry("model_card.json", "the same for programs, with the fields that a person fills in")
+    readme = Entry("README.md", "the model card under the name that a hub shows")
 
     def model(self, form: str) -> Path:
         """The model in the form of that name."""
@@ -137,6 +142,11 @@ class RunFolder:
     verification = ExportFolder.verification.inside(export.path)
     end_to_end = ExportFolder.end_to_end.inside(export.path)
     end_to_end_verification = ExportFolder.end_to_end_verification.inside(export.path)
+    weights = ExportFolder.weights.inside(export.path)
+    timm_config = ExportFolder.timm_config.inside(export.path)
+    card = ExportFolder.card.inside(export.path)
+    card_data = ExportFolder.card_data.inside(export.path)
+    readme = ExportFolder.readme.inside(export.path)
     tensorboard = Entry("tensorboard/", "event files for tensorboard --logdir")
     wandb = Entry("wandb/", "files for wandb sync")
 
