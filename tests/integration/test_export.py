@@ -101,7 +101,8 @@ def test_the_file_from_pixels_to_labels(program: WarmProgram, copied: RunFolder)
     finished = program("export", copied.root, "--form", "end-to-end")
 
     assert finished.code == 0, finished
-    assert "model_e2e.onnx, with labels_mapping.json and verification_e2e.json in the same folder" in finished.out
+    names = "labels_mapping.json, verification_e2e.json and model_card.md"
+    assert f"model_e2e.onnx, with {names} in the same folder" in " ".join(finished.out.split())
     figures = json.loads(copied.end_to_end_verification.read_text(encoding="utf-8"))
     assert (figures["passed"], figures["top1_agreement"], figures["opset_version"]) == (True, 1.0, 19)
     assert figures["top1"] == figures["top1_of_model"]
