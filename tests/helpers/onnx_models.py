@@ -28,7 +28,7 @@ def make_onnx(
         num_classes: K.
         metadata: Entries of the file's metadata.
         input_shape: Of the input; text is a free axis.
-        num_outputs: The logits are given that many times.
+        num_outputs: The logits are given that many times; more than one are called ``output0``, ``output1``, ….
     """
     weights = np.zeros((3, num_classes), np.float32)
     for index in range(num_classes):
@@ -37,7 +37,7 @@ def make_onnx(
         helper.make_node("GlobalAveragePool", ["input"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["features"]),
     ]
-    outputs = ["logits", *(f"logits{number}" for number in range(1, num_outputs))]
+    outputs = ["logits"] if num_outputs == 1 else [f"output{number}" for number in range(num_outputs)]
     nodes += [helper.make_node("MatMul", ["features", "weights"], [name]) for name in outputs]
     graph = helper.make_graph(
         nodes,

@@ -27,7 +27,7 @@ from classifier_training.imaging.pillow_state import pixel_limit, silenced
 from classifier_training.imaging.preprocess import normalize, resize_and_crop
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.classifier import softmax
-from classifier_training.inference.session import END_TO_END_INPUT, open_session
+from classifier_training.inference.session import END_TO_END_INPUT, END_TO_END_OUTPUTS, open_session
 
 PIXELS: Final = "before/pixels"
 """Inside of the graph: what the resize and the crop gave, uint8 (N, 3, S, S)."""
@@ -105,7 +105,7 @@ def _compare_all(
         answers = []
         for part in order.reshape(-1, size):
             pixels = np.stack([decode_plainly(originals[position].content, limit) for position in part])
-            answers.append(session.run(None, {END_TO_END_INPUT: pixels}))
+            answers.append(session.run(END_TO_END_OUTPUTS, {END_TO_END_INPUT: pixels}))
         answer = _Answer(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))
         found = answer.labels if size == 1 else found
         compared.append({"batch_size": size} | _figures_of(answer, expected[order], graph.card))
@@ -154,7 +154,7 @@ class _OpenedGraph:
             return wanted, _Difference("decode", f"Pillow alone cannot decode it: {first_line(error)}")
         if pixels.shape != wanted.shape or (pixels != wanted).any():
             return wanted, _Difference("decode", "Pillow's convert('RGB') gives other pixels, as of 16-bit images")
-        answer = self._session.run(None, {END_TO_END_INPUT: pixels[None]})
+        answer = self._session.run([*END_TO_END_OUTPUTS, PIXELS, "input"], {END_TO_END_INPUT: pixels[None]})
         labels, probabilities, logits, resized, prepared = answer
         with torch.no_grad():
             of_model = model(torch.from_numpy(prepared)).numpy()

@@ -17,8 +17,10 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]  # public, but
 
 from classifier_training.errors import ExportError, first_line
 from classifier_training.exporters.exportable import check_exportable
+from classifier_training.exporters.features_output import add_features_output
 from classifier_training.exporters.forms import ExportForm, ExportSettings, ProofImages
 from classifier_training.exporters.verification import compare_onnx
+from classifier_training.inference.session import LOGITS
 
 _BATCH_AXIS = "N"
 # A batch of one is the one size that both exporters may take for a constant.
@@ -31,7 +33,8 @@ def export_onnx(
 ) -> None:
     """Exports ``model`` as it is; `compare_onnx` shows whether the file answers like it.
 
-    The file has one input ``input``, float32 (N, 3, H, W), and one output ``logits``, float32 (N, K); N is free.
+    The file has one input ``input``, float32 (N, 3, H, W), and an output ``logits``, float32 (N, K); N is free. Where
+    they are those of a linear layer, its input is the output ``features``, float32 (N, D).
 
     Args:
         model: On the CPU, in evaluation mode, float32; maps (N, 3, H, W) to (N, K).
@@ -51,6 +54,7 @@ def export_onnx(
         exported = onnx.load(str(path))
         del exported.metadata_props[:]
         onnx.helper.set_model_props(exported, dict(metadata))
+        add_features_output(exported)
         onnx.checker.check_model(exported, full_check=True)
         onnx.save(exported, str(path))
     except Exception as error:  # the exporters raise dozens of kinds, from RuntimeError to their own
@@ -70,12 +74,12 @@ FORM = ExportForm("onnx", build=export_onnx, acceptance=_compare)
 def _run_exporter(model: nn.Module, example: Tensor, path: Path, settings: ExportSettings) -> None:
     arguments: dict[str, Any] = {
         "input_names": ["input"],
-        "output_names": ["logits"],
+        "output_names": [LOGITS],
         "opset_version": settings.opset_version,
         "verbose": False,
     }
     if settings.exporter == "torchscript":
-        arguments |= {"dynamo": False, "dynamic_axes": {"input": {0: _BATCH_AXIS}, "logits": {0: _BATCH_AXIS}}}
+        arguments |= {"dynamo": False, "dynamic_axes": {"input": {0: _BATCH_AXIS}, LOGITS: {0: _BATCH_AXIS}}}
     else:
         shapes = ({0: torch.export.Dim(_BATCH_AXIS)},)
         arguments |= {"dynamo": True, "dynamic_shapes": shapes, "external_data": False}

@@ -20,7 +20,7 @@ from classifier_training.imaging.preprocess import normalize
 from classifier_training.imaging.views import check_tta, log_mean_probabilities, make_views
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.labels import read_labels_mapping
-from classifier_training.inference.session import is_end_to_end, open_session
+from classifier_training.inference.session import is_end_to_end, logits_name, open_session
 from classifier_training.run.folder import ExportFolder
 from classifier_training.types import NUM_VIEWS, Decoding, OnBadImage, Prediction, Preprocessing, TestTimeAugmentation
 
@@ -62,6 +62,7 @@ class OnnxClassifier:
         self._session = open_session(self.path, num_threads)
         self._input = self._session.get_inputs()[0]
         self._takes_pixels = is_end_to_end(self._session)
+        self._logits_name = logits_name(self._session)
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self.card = self._read_card()
         self.classes: tuple[str, ...] = self.card.classes
@@ -82,7 +83,7 @@ class OnnxClassifier:
         Raises:
             CheckpointError: They are not finite numbers.
         """
-        (logits,) = self._session.run(["logits"] if self._takes_pixels else None, {self._input.name: images})
+        (logits,) = self._session.run([self._logits_name], {self._input.name: images})
         if not np.isfinite(logits).all():
             raise CheckpointError(
                 f"{self.path} gives logits that are not finite numbers: its training diverged, or an input is"
@@ -205,7 +206,8 @@ class OnnxClassifier:
         return read_labels_mapping(mapping)
 
     def _check_card(self) -> None:
-        num_classes = self._session.get_outputs()[-1].shape[1]
+        shapes = {one.name: one.shape for one in self._session.get_outputs()}
+        num_classes = shapes[self._logits_name][1]
         if isinstance(num_classes, int) and num_classes != len(self.classes):
             raise CheckpointError(f"{self.path} has {num_classes} outputs, but {len(self.classes)} class names")
         size, sides = self.preprocessing.image_size, self._input.shape[2:]

@@ -17,6 +17,9 @@ END_TO_END_INPUT: Final = "images"
 """uint8 (N, H, W, 3), RGB, of any size."""
 END_TO_END_OUTPUTS: Final = ("label_index", "probabilities", "logits")
 """int64 (N,), float32 (N, K) and float32 (N, K)."""
+LOGITS: Final = "logits"
+FEATURES: Final = "features"
+"""Output of a file of the form ``onnx`` whose last layer is linear: what that layer gets, float32 (N, D)."""
 _ERRORS_ONLY = 3
 
 
@@ -24,8 +27,8 @@ def open_session(path: Path, num_threads: int | None) -> Any:
     """Opens an ``.onnx`` file with onnxruntime on the CPU; ``num_threads`` of None takes one per core.
 
     Returns:
-        An ``onnxruntime.InferenceSession`` with one input (N, 3, H, W) and one output (N, K), or with the input and
-        the outputs of the form ``end-to-end``; see `is_end_to_end`.
+        An ``onnxruntime.InferenceSession`` with one input (N, 3, H, W) and an output (N, K), see `logits_name`, or with
+        the input and the outputs of the form ``end-to-end``, see `is_end_to_end`.
 
     Raises:
         CheckpointError: The file is missing, truncated, not ONNX, or not an image classifier.
@@ -51,22 +54,36 @@ def is_end_to_end(session: Any) -> bool:
     return bool(session.get_modelmeta().custom_metadata_map.get(FORM_ENTRY) == END_TO_END)
 
 
+def logits_name(session: Any) -> str:
+    """The name of the output that has the logits, (N, K): ``logits``, or whatever the only output is called."""
+    names = output_names(session)
+    return names[0] if len(names) == 1 else LOGITS
+
+
+def output_names(session: Any) -> list[str]:
+    """The names of all outputs, in their order."""
+    return [output.name for output in session.get_outputs()]
+
+
 def _check_signature(session: Any, path: Path) -> None:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if is_end_to_end(session):
-        found = ([(one.name, one.type, len(one.shape)) for one in inputs], tuple(one.name for one in outputs))
-        if found != ([(END_TO_END_INPUT, "tensor(uint8)", 4)], END_TO_END_OUTPUTS):
+        found = ([(one.name, one.type, len(one.shape)) for one in inputs], output_names(session))
+        is_complete = set(END_TO_END_OUTPUTS) <= set(found[1])
+        if found[0] != [(END_TO_END_INPUT, "tensor(uint8)", 4)] or not is_complete:
             raise CheckpointError(
                 f"{path} is not of the form {END_TO_END} that its metadata names: its inputs and outputs are {found};"
                 " export it again"
             )
         return
-    if len(inputs) != 1 or len(outputs) != 1:
+    name = logits_name(session)
+    logits = next((one for one in outputs if one.name == name), None)
+    if len(inputs) != 1 or logits is None:
         raise CheckpointError(
             f"{path} cannot be used as an image classifier: it has {len(inputs)} inputs and {len(outputs)} outputs, not"
-            " one of each"
+            " one of each, and no output is called logits"
         )
-    shape, output_shape = inputs[0].shape, outputs[0].shape
+    shape, output_shape = inputs[0].shape, logits.shape
     if inputs[0].type != "tensor(float)" or len(shape) != 4 or shape[1] != 3 or len(output_shape) != 2:
         raise CheckpointError(
             f"{path} cannot be used as an image classifier: its input is {inputs[0].type} {shape} and its output"

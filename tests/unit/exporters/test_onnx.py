@@ -54,9 +54,10 @@ def test_the_signature_and_the_metadata(tmp_path: Path, exporter: Exporter) -> N
     )
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (input_,), (output,) = session.get_inputs(), session.get_outputs()
+    (input_,), (output, features) = session.get_inputs(), session.get_outputs()
     assert (input_.name, input_.type, input_.shape) == ("input", "tensor(float)", ["N", 3, 16, 24])
     assert (output.name, output.type, output.shape) == ("logits", "tensor(float)", ["N", 5])
+    assert (features.name, features.type, features.shape) == ("features", "tensor(float)", ["N", 8])
     assert session.get_modelmeta().custom_metadata_map == {"class_names": '["00", "猫"]', "empty": ""}
     assert [opset.version for opset in onnx.load(str(path)).opset_import if opset.domain == ""] == [18]
 

@@ -170,7 +170,7 @@ def test_a_missing_a_foreign_and_a_truncated_file(tmp_path: Path) -> None:
 
 
 def test_what_is_not_an_image_classifier(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="2 outputs"):
+    with pytest.raises(CheckpointError, match="2 outputs, not one of each, and no output is called logits"):
         OnnxClassifier(make_onnx(tmp_path / "a.onnx", num_outputs=2))
     with pytest.raises(CheckpointError, match=r"its input is tensor\(float\) \['N', 3, 'L'\]"):
         OnnxClassifier(make_onnx(tmp_path / "b.onnx", input_shape=("N", 3, "L")))
