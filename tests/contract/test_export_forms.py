@@ -12,7 +12,7 @@ from tests.helpers.torch_models import make_batch, make_network, make_proof_imag
 from torch import nn
 
 from classifier_training.errors import ExportError, VerificationError
-from classifier_training.exporters.forms import FORMS, ExportForm, ExportSettings, export_form
+from classifier_training.exporters.forms import FORMS, ExportForm, ExportSettings, export_form, files_beside
 from classifier_training.exporters.verified import export_verified
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.models.base import BaseClassificationModel
@@ -49,7 +49,7 @@ def test_the_files_and_figures_of_an_accepted_model(tmp_path: Path, form: Export
     figures = export_verified(make_model(form), folder, IMAGES, form, ExportSettings(), CARD, {"epoch": 3})
 
     written = {folder.model(form.name), folder.verification_of(form.name), folder.labels_mapping}
-    assert set(folder.root.iterdir()) == written | {folder.root / name for name in form.companions}
+    assert set(folder.root.iterdir()) == written | set(files_beside(form, folder.model(form.name)))
     assert json.loads(folder.verification_of(form.name).read_text(encoding="utf-8")) == figures
     assert (figures["passed"], figures["form"], figures["epoch"]) == (True, form.name, 3)
     assert "reason" not in figures

@@ -88,7 +88,7 @@ def test_a_form_is_named_or_refused(program: WarmProgram, copied: RunFolder) -> 
 
     assert finished.code == 2
     assert finished.err.splitlines() == [
-        "error: there is no export form 'tflite'; allowed are onnx, end-to-end, safetensors"
+        "error: there is no export form 'tflite'; allowed are onnx, end-to-end, safetensors, torch-export, openvino"
     ]
     assert copied.onnx.read_bytes() == before
     results = json.loads(copied.results.read_text(encoding="utf-8"))
@@ -149,6 +149,21 @@ def test_timm_loads_the_weights_by_itself(program: WarmProgram, copied: RunFolde
     best = torch.load(copied.best_checkpoint, weights_only=True)["state_dict"]
     model = timm.create_model(config["architecture"], num_classes=3, checkpoint_path=str(weights))
     assert all(torch.equal(value, best[f"backbone.{name}"]) for name, value in model.state_dict().items())
+
+
+def test_openvino_that_is_not_installed_is_one_line(program: WarmProgram, copied: RunFolder) -> None:
+    before = sorted((path, path.stat().st_mtime_ns) for path in copied.root.rglob("*"))
+    script = (
+        "import runpy, sys; sys.modules['openvino'] = None; runpy.run_module('classifier_training', None, '__main__')"
+    )
+
+    finished = program.python(script, "export", copied.root, "--form", "openvino")
+
+    assert finished.code == 2
+    (line,) = finished.err.splitlines()
+    assert line.startswith("error: --form openvino needs the package openvino, which is not installed; install it with")
+    assert "pip install 'classifier-training[openvino]'" in line
+    assert sorted((path, path.stat().st_mtime_ns) for path in copied.root.rglob("*")) == before
 
 
 def test_the_other_exporter_scores_the_same(program: WarmProgram, copied: RunFolder) -> None:

@@ -23,9 +23,11 @@ def export(
       classifier-training export runs/shirts export.opset_version=17
       classifier-training export runs/shirts --form end-to-end
       classifier-training export runs/shirts --form safetensors
+      classifier-training export runs/shirts --form torch-export
+      classifier-training export runs/shirts --form openvino
     """
     from classifier_training.config import load_config
-    from classifier_training.exporters.forms import check_form, export_form
+    from classifier_training.exporters.forms import check_form, export_form, files_beside
     from classifier_training.pages.wording import listing
     from classifier_training.run.folder import ExportFolder, open_run
 
@@ -39,5 +41,9 @@ def export(
     with terminal.capture_warnings():
         path = run_export(run, overrides, form=form, quiet=quiet)
     folder = ExportFolder(path.parent)
-    beside = [*export_form(form).companions, folder.labels_mapping.name, folder.verification_of(form).name]
+    beside = [
+        *(one.name for one in files_beside(export_form(form), path)),
+        folder.labels_mapping.name,
+        folder.verification_of(form).name,
+    ]
     terminal.info(f"written: {path}, with {listing([*beside, folder.card.name])} in the same folder")

@@ -13,13 +13,13 @@ from typing import Any, Final
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
-from PIL import Image
 from torch import Tensor, nn
 
 from classifier_training.errors import ConfigError, ExportError, first_line
 from classifier_training.exporters.end_to_end_proof import PIXELS, compare_end_to_end
 from classifier_training.exporters.forms import ExportForm, ExportSettings
 from classifier_training.exporters.onnx import export_onnx
+from classifier_training.imaging.preprocess import tall_images_shrink_first
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.session import END_TO_END_INPUT, END_TO_END_OUTPUTS, FORM_ENTRY
 from classifier_training.run.folder import END_TO_END
@@ -88,17 +88,6 @@ def _check_preprocessing(preprocessing: Preprocessing) -> None:
         raise ConfigError(f"the form end-to-end does not fit a model of {reason}; use --form onnx")
 
 
-def _tall_images_shrink_first() -> bool:
-    """Whether this Pillow resizes rows before columns where the height loses more than twice what the width does.
-
-    Between the two, values are rounded and cut to [0, 255], so the order counts. Older ones always begin with columns.
-    """
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 20, 3), dtype=np.uint8))
-    whole = image.resize((19, 57), Image.Resampling.BICUBIC)
-    rows_first = image.resize((20, 57), Image.Resampling.BICUBIC).resize((19, 57), Image.Resampling.BICUBIC)
-    return whole.tobytes() == rows_first.tobytes()
-
-
 def _surround(exported: onnx.ModelProto, card: DeploymentCard) -> None:
     """Puts the nodes of the preprocessing before the network and those of the decision behind it, in place."""
     graph = exported.graph
@@ -151,7 +140,7 @@ class _Nodes:
         how: dict[str, Any] = {"antialias": 1, "exclude_outside": 1, "coordinate_transformation_mode": "half_pixel"}
         how |= _RESIZE[preprocessing.interpolation]
         resized = self("Transpose", END_TO_END_INPUT, perm=[0, 3, 1, 2])
-        if _tall_images_shrink_first():
+        if tall_images_shrink_first():
             lost = self("Sub", old, sides)
             height, width = self("Slice", lost, zero, one), self("Slice", lost, one, two)
             is_first = self("And", self("Greater", height, zero), self("Greater", height, self("Mul", two, width)))

@@ -30,6 +30,7 @@ from classifier_training.exporters.forms import (
     ProofImages,
     check_form,
     export_form,
+    files_beside,
 )
 from classifier_training.exporters.model_card import card_kept_current, write_model_card
 from classifier_training.exporters.verified import export_verified
@@ -151,8 +152,8 @@ def _remove_outdated(folder: ExportFolder, figures: Mapping[str, Any], terminal:
                 continue
         path.unlink(missing_ok=True)
         verification.unlink(missing_ok=True)
-        for name in export_form(form).companions:
-            path.with_name(name).unlink(missing_ok=True)
+        for other in files_beside(export_form(form), path):
+            other.unlink(missing_ok=True)
         terminal.info(f"removed: {path}, of other weights; export it again: --form {form}")
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from classifier_training.errors import ConfigError
-from classifier_training.run.folder import END_TO_END
+from classifier_training.exporters.openvino_package import check_openvino
+from classifier_training.run.folder import END_TO_END, OPENVINO, TORCH_EXPORT
 from classifier_training.types import OPSET_VERSIONS, Exporter
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ FORMS: Final[Mapping[str, str]] = {
     "onnx": "classifier_training.exporters.onnx",
     END_TO_END: "classifier_training.exporters.end_to_end",
     "safetensors": "classifier_training.exporters.safetensors",
+    TORCH_EXPORT: "classifier_training.exporters.torch_export",
+    OPENVINO: "classifier_training.exporters.openvino",
 }
 """Names and their modules, which are imported when they are used. `ExportFolder.model` names the file of a form."""
 
@@ -88,6 +91,7 @@ class ExportForm:
         acceptance: Compares the file at a path with the model on images, with a tolerance. Returns figures that are
             ready for JSON, with ``passed`` and, where it is false, ``reason``. Raises `ExportError` where it needs
             the original files of the images and there are none.
+        parts: Suffixes of further files that ``build`` writes beside the file, under its name; they are one with it.
         companions: JSON files that belong beside the file: their names, and what makes their content from the accepted
             file.
     """
@@ -95,13 +99,16 @@ class ExportForm:
     name: str
     build: Callable[[nn.Module, Path, Tensor, ExportSettings, Mapping[str, str]], None]
     acceptance: Callable[[Path, nn.Module, ProofImages, float], dict[str, Any]]
+    parts: Sequence[str] = ()
     companions: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict, hash=False)
 
 
 def check_form(name: str) -> None:
-    """Raises a `ConfigError` for a form that does not exist, before anything is imported."""
+    """Raises a `ConfigError` for a form that does not exist, or whose package is missing, before imports take time."""
     if name not in FORMS:
         raise ConfigError(f"there is no export form {name!r}; allowed are {', '.join(FORMS)}")
+    if name == OPENVINO:
+        check_openvino()
 
 
 def export_form(name: str) -> ExportForm:
@@ -110,6 +117,11 @@ def export_form(name: str) -> ExportForm:
     form = importlib.import_module(FORMS[name]).FORM
     assert isinstance(form, ExportForm)  # noqa: S101 - a test compares the table with the modules
     return form
+
+
+def files_beside(form: ExportForm, path: Path) -> list[Path]:
+    """What belongs to the exported file at a path, and goes with it: its parts and its companions."""
+    return [*map(path.with_suffix, form.parts), *map(path.with_name, form.companions)]
 
 
 def _check(name: str, value: object, is_valid: bool, allowed: str) -> None:

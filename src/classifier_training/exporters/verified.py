@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from classifier_training.errors import ExportError, OutOfMemoryError, VerificationError, explain_out_of_memory
-from classifier_training.exporters.forms import ExportForm, ExportSettings, ProofImages
+from classifier_training.exporters.forms import ExportForm, ExportSettings, ProofImages, files_beside
 from classifier_training.exporters.verification import versions
 from classifier_training.files.atomic import atomic_path, write_json
 from classifier_training.inference.card import DeploymentCard
@@ -47,8 +48,13 @@ def export_verified(
     figures: dict[str, Any] = {"passed": False, "form": form.name, **asdict(settings), **(record or {})}
     metadata = {"versions": json.dumps(versions())} | (card.to_metadata() if card else {})
     advice = f"free memory of this machine, on whose CPU {len(images.prepared)} images are computed at once"
-    recorded = _failure_recorded([path, *map(path.with_name, form.companions)], verification, figures)
-    with recorded, explain_out_of_memory(f"exporting {path}", advice), atomic_path(path) as temporary:
+    recorded = _failure_recorded([path, *files_beside(form, path)], verification, figures)
+    with (
+        recorded,
+        explain_out_of_memory(f"exporting {path}", advice),
+        atomic_path(path) as temporary,
+        _parts_moved(form, temporary, path),
+    ):
         form.build(model, temporary, images.prepared, settings, metadata)
         figures |= form.acceptance(temporary, model, images, settings.tolerance)
         if not figures["passed"]:
@@ -59,6 +65,24 @@ def export_verified(
         write_json(folder.labels_mapping, labels_mapping(card.classes, card.preprocessing))
     write_json(verification, figures)
     return figures
+
+
+@contextlib.contextmanager
+def _parts_moved(form: ExportForm, temporary: Path, path: Path) -> Iterator[None]:
+    """Gives the parts of an accepted file their names before it gets its own; of one that is not they are removed.
+
+    In between there is no file at ``path``: an older one would be read with the new parts.
+    """
+    try:
+        yield
+        for suffix in form.parts:
+            with temporary.with_suffix(suffix).open("rb") as file:
+                os.fsync(file.fileno())
+            path.unlink(missing_ok=True)
+            temporary.with_suffix(suffix).replace(path.with_suffix(suffix))
+    finally:
+        for suffix in form.parts:
+            temporary.with_suffix(suffix).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -139,12 +140,45 @@ def _resize_strip(
     side: int,
     resampling: Image.Resampling,
 ) -> NDArray[np.uint8]:
-    """The same crop of the same resize, computed from the part of the source that it depends on."""
+    """The same crop of the same resize, computed from the part of the source that it depends on.
+
+    Pillow chooses the order of rows and columns by the size of what it is given, so it is chosen here for the whole.
+    """
     scales = [old / new for old, new in zip(source.size, new_size, strict=True)]
     margins = [math.ceil(_FILTER_REACH * max(1.0, 1.0 / scale)) + 1 for scale in scales]
     starts = [max(0, start - margin) for start, margin in zip(offset, margins, strict=True)]
     stops = [min(size, start + side + margin) for size, start, margin in zip(new_size, offset, margins, strict=True)]
-    box = (starts[0] * scales[0], starts[1] * scales[1], stops[0] * scales[0], stops[1] * scales[1])
-    resized = source.resize((stops[0] - starts[0], stops[1] - starts[1]), resampling, box=box)
-    left, top = offset[0] - starts[0], offset[1] - starts[1]
-    return np.array(resized.crop((left, top, left + side, top + side)))
+    width, height = (stop - start for start, stop in zip(starts, stops, strict=True))
+    left, right = starts[0] * scales[0], stops[0] * scales[0]
+    upper, lower = starts[1] * scales[1], stops[1] * scales[1]
+    if are_rows_first(source.size, new_size):
+        resized = source.resize((source.width, height), resampling, box=(0, upper, source.width, lower))
+        resized = resized.resize((width, height), resampling, box=(left, 0, right, height))
+    else:
+        first, last = math.floor(upper), min(source.height, math.ceil(lower))
+        rows = source.crop((0, first, source.width, last))
+        resized = rows.resize((width, rows.height), resampling, box=(left, 0, right, rows.height))
+        resized = resized.resize((width, height), resampling, box=(0, upper - first, width, min(lower, last) - first))
+    corner = offset[0] - starts[0], offset[1] - starts[1]
+    return np.array(resized.crop((*corner, corner[0] + side, corner[1] + side)))
+
+
+def are_rows_first(size: tuple[int, int], new_size: tuple[int, int]) -> bool:
+    """Whether Pillow resizes the rows of an image before its columns; sizes are width and height.
+
+    Between the two, values are rounded and cut to [0, 255], so the order counts.
+    """
+    width, height = (old - new for old, new in zip(size, new_size, strict=True))
+    return tall_images_shrink_first() and height > max(0, 2 * width)
+
+
+@cache
+def tall_images_shrink_first() -> bool:
+    """Whether this Pillow resizes rows before columns where the height loses more than twice what the width does.
+
+    Older ones always begin with columns.
+    """
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 20, 3), dtype=np.uint8))
+    whole = image.resize((19, 57), Image.Resampling.BICUBIC)
+    rows_first = image.resize((20, 57), Image.Resampling.BICUBIC).resize((19, 57), Image.Resampling.BICUBIC)
+    return whole.tobytes() == rows_first.tobytes()

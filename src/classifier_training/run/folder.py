@@ -13,6 +13,8 @@ from classifier_training.files.text import as_it_is, is_folder
 
 END_TO_END: Final = "end-to-end"
 """The form of an export whose file begins with the pixels of an image and ends with a label."""
+TORCH_EXPORT: Final = "torch-export"
+OPENVINO: Final = "openvino"
 
 
 class Entry:
@@ -82,13 +84,17 @@ class ExportFolder:
     end_to_end_verification = Entry("verification_e2e.json", "the comparison of model_e2e.onnx with best.ckpt")
     weights = Entry("model.safetensors", "the weights for timm, of export --form safetensors")
     timm_config = Entry("config.json", "what timm needs to build the model of these weights")
+    program = Entry("model.pt2", "export --form torch-export: for PyTorch, without this package")
+    openvino = Entry("model.xml", "export --form openvino: for OpenVINO's runtime, with model.bin")
+    openvino_weights = Entry("model.bin", "the weights of model.xml")
     card = Entry("model_card.md", "the model card: data, scores, training, hashes; written by export")
     card_data = Entry("model_card.json", "the same for programs, with the fields that a person fills in")
     readme = Entry("README.md", "the model card under the name that a hub shows")
 
     def model(self, form: str) -> Path:
         """The model in the form of that name."""
-        return self.end_to_end if form == END_TO_END else self.root / f"model.{form}"
+        named = {END_TO_END: self.end_to_end, TORCH_EXPORT: self.program, OPENVINO: self.openvino}
+        return named.get(form, self.root / f"model.{form}")
 
     def verification_of(self, form: str) -> Path:
         """The figures of the comparison of that form with the trained model."""
@@ -144,6 +150,9 @@ class RunFolder:
     end_to_end_verification = ExportFolder.end_to_end_verification.inside(export.path)
     weights = ExportFolder.weights.inside(export.path)
     timm_config = ExportFolder.timm_config.inside(export.path)
+    program = ExportFolder.program.inside(export.path)
+    openvino = ExportFolder.openvino.inside(export.path)
+    openvino_weights = ExportFolder.openvino_weights.inside(export.path)
     card = ExportFolder.card.inside(export.path)
     card_data = ExportFolder.card_data.inside(export.path)
     readme = ExportFolder.readme.inside(export.path)
@@ -165,8 +174,9 @@ class RunFolder:
 
     def remove_unfinished(self) -> None:
         """Removes what a process left that was killed while it wrote; must not be called while another one writes."""
-        for path in self.root.rglob(".*.tmp"):
-            path.unlink(missing_ok=True)
+        for pattern in (".*.tmp", ".*.xml.*.bin"):  # the second file of an OpenVINO model has no name of its own
+            for path in self.root.rglob(pattern):
+                path.unlink(missing_ok=True)
 
 
 def check_run_name(parent: Path, name: str | None, *, may_rename: bool = False) -> None:

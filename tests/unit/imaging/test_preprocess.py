@@ -76,7 +76,7 @@ def test_equals_timm(crop_pct: float, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
-@pytest.mark.parametrize("size", [(3, 120), (120, 3), (300, 10), (2000, 100)])
+@pytest.mark.parametrize("size", [(3, 120), (120, 3), (400, 20), (300, 10), (2000, 100)])
 def test_a_strip_gives_what_resizing_the_whole_gives(
     interpolation: Interpolation, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,13 +87,14 @@ def test_a_strip_gives_what_resizing_the_whole_gives(
     monkeypatch.setattr(module, "_MAX_WHOLE_RATIO", 10_000)
     whole = resize_and_crop(pixels, preprocessing)
 
-    assert np.abs(strip.astype(int) - whole).max() <= 2
+    assert np.abs(strip.astype(int) - whole).max() <= 1
 
 
 def test_an_extreme_strip_needs_no_extreme_memory() -> None:
     pixels = np.full((1, 100_000, 3), 7, np.uint8)
 
     assert (resize_and_crop(pixels, Preprocessing()) == 7).all()
+    assert (resize_and_crop(pixels.transpose(1, 0, 2), Preprocessing()) == 7).all()
 
 
 def test_the_two_steps_are_the_whole() -> None:

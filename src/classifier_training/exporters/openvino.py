@@ -1,0 +1,82 @@
+"""The form ``openvino``: ``model.xml`` and ``model.bin`` for OpenVINO's runtime, converted from the ONNX file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from classifier_training.errors import ExportError
+from classifier_training.exporters.forms import ExportForm, ExportSettings, ProofImages
+from classifier_training.exporters.onnx import export_onnx
+from classifier_training.exporters.openvino_package import import_openvino
+from classifier_training.exporters.runtimes import Answers, compare_runtime
+from classifier_training.exporters.verification import versions
+from classifier_training.run.folder import OPENVINO
+
+WEIGHTS_SUFFIX: Final = ".bin"
+"""Of the second file, beside the first."""
+_METADATA_KEY: Final = "classifier_training"
+_EXACT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
+"""Some CPUs compute in bfloat16 unless told otherwise."""
+
+
+def export_openvino(
+    model: nn.Module, path: Path, images: Tensor, settings: ExportSettings, metadata: Mapping[str, str]
+) -> None:
+    """Exports ``model`` to ONNX, and that to OpenVINO's format in float32.
+
+    Arguments as of `export_onnx`; the entries of the metadata are in the runtime information, below
+    ``classifier_training``.
+
+    Raises:
+        ConfigError: OpenVINO is not installed.
+        ExportError: As of `export_onnx`, or OpenVINO refuses the file.
+    """
+    openvino = import_openvino()
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "model.onnx"), Path(folder, "model.xml")
+        export_onnx(model, source, images, settings, {})
+        try:
+            converted = openvino.Core().read_model(str(source))
+            for name, text in metadata.items():
+                converted.set_rt_info(text, [_METADATA_KEY, name])
+            openvino.save_model(converted, str(target), compress_to_fp16=False)
+        except Exception as error:  # its exceptions share no base class but Exception
+            raise ExportError(f"OpenVINO cannot convert the ONNX file: {' '.join(str(error).split())}") from error
+        path.write_bytes(target.read_bytes())
+        path.with_suffix(WEIGHTS_SUFFIX).write_bytes(target.with_suffix(WEIGHTS_SUFFIX).read_bytes())
+
+
+def accept_openvino(path: Path, model: nn.Module, images: ProofImages, tolerance: float) -> dict[str, Any]:
+    """Accepts files that OpenVINO's CPU runtime answers with like the model, computing in float32."""
+    return compare_runtime(
+        path,
+        model,
+        images,
+        tolerance,
+        runtime="OpenVINO",
+        open_file=_open,
+        versions=versions("classifier-training", "torch", "onnx", "openvino"),
+    )
+
+
+FORM = ExportForm(OPENVINO, build=export_openvino, acceptance=accept_openvino, parts=(WEIGHTS_SUFFIX,))
+
+
+def _open(path: Path) -> Answers:
+    openvino = import_openvino()
+    core = openvino.Core()
+    graph, weights = path.read_bytes(), path.with_suffix(WEIGHTS_SUFFIX).read_bytes()
+    compiled = core.compile_model(core.read_model(graph, weights), "CPU", _EXACT)
+
+    def answers(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = compiled([images])["logits"]
+        return found
+
+    return answers

@@ -1,0 +1,45 @@
+"""The package OpenVINO, which is an extra, and what it does by itself."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any, Final
+
+from classifier_training.errors import ConfigError
+
+_TELEMETRY: Final = "openvino_telemetry"
+
+
+def check_openvino() -> None:
+    """Raises a `ConfigError` where OpenVINO is not installed; imports nothing."""
+    if importlib.util.find_spec("openvino") is None:
+        raise ConfigError(
+            "--form openvino needs the package openvino, which is not installed; install it with pip install"
+            " 'classifier-training[openvino]', or use --form onnx"
+        )
+
+
+def import_openvino() -> Any:
+    """Imports OpenVINO without its telemetry.
+
+    Its import reports itself to its maker as soon as the package ``openvino_telemetry`` is there, and that comes with
+    it. Where that package is missing OpenVINO sends nothing, so it is missing while OpenVINO is imported.
+
+    Returns:
+        The module ``openvino``.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    check_openvino()
+    before: ModuleType | None = sys.modules.get(_TELEMETRY)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # what Python documents to make an import fail
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        del sys.modules[_TELEMETRY]
+        if before is not None:
+            sys.modules[_TELEMETRY] = before
