@@ -131,6 +131,7 @@ def _show_evaluation(evaluation: Evaluation, terminal: Terminal, *, as_json: boo
     if as_json:
         return
     from classifier_training.imaging.views import describe_tta
+    from classifier_training.results.temperature_effect import describe_effect
     from classifier_training.terminal.score_table import show_scores
 
     title = f"{evaluation.model} on {evaluation.description}{describe_tta(evaluation.tta)}"
@@ -138,6 +139,8 @@ def _show_evaluation(evaluation: Evaluation, terminal: Terminal, *, as_json: boo
     intervals = evaluation.intervals.to_dict()
     ends = [f"{name} {ends[0]:.4f} to {ends[1]:.4f}" for name, ends in intervals.items() if ends is not None]
     terminal.info(f"95 % intervals: {', '.join(ends)}")
+    if evaluation.temperature is not None:
+        terminal.info(describe_effect(evaluation.temperature))
     if evaluation.folder is not None:
         terminal.info(f"written to {evaluation.folder}")
     for name in intervals:

@@ -16,11 +16,12 @@ from classifier_training.config.sections.distillation import DistillConfig
 from classifier_training.config.sections.model import ModelConfig
 from classifier_training.config.sections.optimization import EMAConfig, LossConfig
 from classifier_training.config.sections.optimizer import OptimizerConfig, SchedulerConfig
-from classifier_training.config.sections.outputs import ExportConfig, ReportConfig, TrackingConfig
+from classifier_training.config.sections.outputs import CalibrationConfig, ExportConfig, ReportConfig, TrackingConfig
 from classifier_training.config.sections.recipe import RecipeConfig
 from classifier_training.config.sections.trainer import CheckpointConfig, RunConfig, TrainerConfig
 
 __all__ = [
+    "CalibrationConfig",
     "CheckpointConfig",
     "Config",
     "DataConfig",
@@ -54,6 +55,7 @@ class Config(Section):
     trainer: TrainerConfig = TrainerConfig()
     ema: EMAConfig = EMAConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
     export: ExportConfig = ExportConfig()
     report: ReportConfig = ReportConfig()
     tracking: TrackingConfig = TrackingConfig()

@@ -31,6 +31,7 @@ from classifier_training.models.grad_cam import cam_function
 from classifier_training.models.precision import Precision, arithmetic
 from classifier_training.results.final_choice import weights_name
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
+from classifier_training.results.temperature_effect import temperature_effect
 from classifier_training.run.freed_memory import keep_freed_memory
 from classifier_training.types import (
     NUM_VIEWS,
@@ -40,6 +41,9 @@ from classifier_training.types import (
     Progress,
     TestTimeAugmentation,
 )
+
+Passes = Iterable[tuple[Tensor, Tensor]]
+"""Of each batch the logits, float32 (B, K), and the labels, int64 (B,)."""
 
 
 def score_checkpoint(
@@ -51,11 +55,13 @@ def score_checkpoint(
     max_pixels: int | None = None,
     tta: TestTimeAugmentation = "none",
     progress: Progress | None = None,
+    held: Passes | None = None,
 ) -> ScoredPass:
     """Scores the weights of a checkpoint on the images that ``choose`` gives once the classes are known.
 
     In exact float32, as the deployed file answers. The device is as configured where it is None, and images of more
-    than ``max_pixels``, or than the model was trained with, are refused. ``progress`` may raise to stop.
+    than ``max_pixels``, or than the model was trained with, are refused. ``progress`` may raise to stop. ``held`` are
+    the logits of these images in float32, where they are known, and then no model runs.
 
     Raises:
         CheckpointError: It cannot be used, or its logits are not finite numbers.
@@ -65,7 +71,24 @@ def score_checkpoint(
     model = load_model(path)
     preprocessing = with_limit(model.preprocessing, config, max_pixels)
     images = choose(model.classes, preprocessing.decoding)
-    scores, predictions = _score_images(model, images, path, config, preprocessing, device, tta, progress)
+    if held is None:
+        scores, predictions = _score_images(model, images, path, config, preprocessing, device, tta, progress)
+    else:
+        scores, predictions = score_logits(held, len(model.classes), model.temperature, (str(path), images.files))
+    return _pass_of(path, model, images, (scores, predictions), config, preprocessing, device, tta)
+
+
+def _pass_of(
+    path: Path,
+    model: BaseClassificationModel,
+    images: LabelledImages,
+    result: tuple[Scores, Predictions],
+    config: Config,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    tta: TestTimeAugmentation,
+) -> ScoredPass:
+    scores, predictions = result
     cam = cam_function(model, images.records or (), predictions, device, decoding=preprocessing.decoding)
     checkpoint = read_checkpoint(path)
     return ScoredPass(
@@ -81,6 +104,7 @@ def score_checkpoint(
         precision="float32",
         tta=tta,
         weights=weights_name(checkpoint),
+        temperature=temperature_effect(predictions, model.temperature),
     )
 
 
@@ -96,7 +120,7 @@ def _score_images(
 ) -> tuple[Scores, Predictions]:
     with explain_loader_failures():
         return score_model(
-            model if tta == "none" else _MeanOverViews(model, NUM_VIEWS[tta]),
+            model if tta == "none" else _MeanOverViews(model, NUM_VIEWS[tta], model.temperature),
             scoring_loader(images.records or (), images.labels, preprocessing, config, tta),
             len(model.classes),
             device=device,
@@ -124,16 +148,18 @@ class _MeanOverViews(nn.Module):
     Args:
         model: Images float32 (B, 3, S, S) to logits (B, K).
         num_views: V; what it gets are all first views of a batch, then all second ones, and so on: (V B, 3, S, S).
+        divisor: The temperature, by which the logits of every view are divided; None: they are not.
     """
 
-    def __init__(self, model: nn.Module, num_views: int) -> None:
+    def __init__(self, model: nn.Module, num_views: int, divisor: float | None = None) -> None:
         super().__init__()
         self.model = model
         self.num_views = num_views
+        self.divisor = divisor or 1.0
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits float32 (B, K); the model runs once a view."""
-        views = torch.stack([self.model(view).float() for view in images.chunk(self.num_views)])
+        views = torch.stack([self.model(view).float() / self.divisor for view in images.chunk(self.num_views)])
         return views.log_softmax(2).logsumexp(0) - math.log(self.num_views)
 
 
@@ -162,15 +188,29 @@ def score_model(
         named: The names of the model and of the images, for messages.
 
     Returns:
-        The scores and the predictions; their probabilities are kept as far as `ScoringPass` has room.
+        The scores and the predictions, with the temperature of the model if it has one; their probabilities are kept
+        as far as `ScoringPass` has room.
 
     Raises:
         CheckpointError: Logits are not finite numbers.
         DataError: There is no image to score.
     """
-    scoring = ScoringPass(num_classes)
+    passes = model_logits(model, batches, device, precision, preprocessing)
+    temperature = model.temperature if isinstance(model, BaseClassificationModel) else None
+    return score_logits(passes, num_classes, temperature, named, progress)
+
+
+def score_logits(
+    passes: Passes,
+    num_classes: int,
+    temperature: float | None = None,
+    named: tuple[str, Sequence[str]] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Scores, Predictions]:
+    """Computes the scores of logits that come batch by batch; arguments and errors as of `score_model`."""
+    scoring = ScoringPass(num_classes, temperature=temperature)
     name, files = named or ("the model", ())
-    for on_device, labels in model_logits(model, batches, device, precision, preprocessing):
+    for on_device, labels in passes:
         logits, first = on_device.cpu().numpy(), scoring.num_images
         check_finite(logits, name, files[first:] or [f"image {first + row + 1}" for row in range(len(logits))])
         scoring.update(logits, labels.numpy())

@@ -20,6 +20,7 @@ from classifier_training.evaluation.settings import check_used, given_limit, giv
 from classifier_training.files.text import is_file, is_folder, why_no_file
 from classifier_training.imaging.views import check_tta
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL
+from classifier_training.results.confidence import calibrate
 from classifier_training.results.folder import class_rows, write_scored
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.run.folder import RunFolder, ScoredFolder, open_run
@@ -60,6 +61,8 @@ class Evaluation(ScoredPass):
             "tta": self.tta,
             "confidence_level": CONFIDENCE_LEVEL,
             "intervals": self.intervals.to_dict(),
+            "expected_calibration_error": calibrate(self.predictions).expected_calibration_error,
+            "temperature": to_json(self.temperature),
             "num_trained_on": self.num_trained_on,
             "trained_on": list(self.trained_on),
             "left_out": list(self.images.left_out),

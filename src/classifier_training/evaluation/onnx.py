@@ -11,6 +11,7 @@ from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import check_finite
 from classifier_training.results.scored_pass import NUM_EXAMPLES, ScoredPass
+from classifier_training.results.temperature_effect import temperature_effect
 from classifier_training.types import Progress, TestTimeAugmentation
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ def score_onnx(
     classifier = OnnxClassifier(path)
     preprocessing = with_limit(classifier.preprocessing, config, max_pixels)
     images = choose(classifier.classes, preprocessing.decoding)
-    records, scoring = images.records or (), ScoringPass(len(classifier.classes))
+    records, temperature, is_raw = images.records or (), classifier.card.temperature, tta == "none"
+    scoring = ScoringPass(len(classifier.classes), temperature=temperature if is_raw else None)
     batch_size = 32 if config is None else config.data.images_per_batch
-    passes = classifier.logits_of_files(records, batch_size, decoding=preprocessing.decoding, tta=tta)
+    passes = classifier.logits_of_files(records, batch_size, decoding=preprocessing.decoding, tta=tta, raw=is_raw)
     for positions, logits in passes:
         check_finite(logits, str(path), [images.files[position] for position in positions])
         scoring.update(logits, images.labels[positions])
@@ -57,4 +59,5 @@ def score_onnx(
         num_examples=NUM_EXAMPLES if config is None else config.report.num_pictures,
         precision="float32",
         tta=tta,
+        temperature=temperature_effect(predictions, temperature),
     )

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from classifier_training.config.schema import Config
 from classifier_training.data.datamodule import ImageFolderDataModule
-from classifier_training.evaluation.checkpoint import model_logits, scoring_loader
+from classifier_training.evaluation.checkpoint import Passes, model_logits, scoring_loader
 from classifier_training.evaluation.photos import with_limit
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.scores import Scores, check_finite
+from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import load_model, read_checkpoint
 from classifier_training.models.precision import Precision, TrainingPrecision
 from classifier_training.results.results_file import Reproduction
-from classifier_training.types import ImageRecord, Progress
+from classifier_training.results.scored_pass import LabelledImages
+from classifier_training.types import Progress
 
 LOSS_TOLERANCE: Final = 1e-4
 """Largest relative difference of ``val/loss`` where the arithmetic is the same."""
@@ -33,14 +32,14 @@ ROUNDED_IMAGES: Final = 2
 
 def reproduce(
     path: Path,
-    records: Sequence[ImageRecord],
-    labels: NDArray[np.int64],
+    images: LabelledImages,
     config: Config,
     monitored: float,
     *,
     device: torch.device,
     progress: Progress | None = None,
     is_chosen: bool = False,
+    held: Passes | None = None,
 ) -> Reproduction:
     """Scores a checkpoint on the validation images as the training has scored it, in its precision.
 
@@ -51,17 +50,21 @@ def reproduce(
 
     Args:
         path: The checkpoint.
-        records: The validation images.
-        labels: int64 (N,), their classes.
+        images: The validation images.
         config: The configuration of the run.
         monitored: The value of ``checkpoint.monitor`` for which the checkpoint was kept.
         device: Where the training computed.
         progress: Called with the number of images so far; may raise to stop.
-        is_chosen: Whether ``monitored`` is the validation loss in float32 for which these weights were chosen after
-            the training, instead.
+        is_chosen: Whether ``monitored`` is the loss in float32 of weights that were chosen after the training.
+        held: The logits of these images in that precision, where they are known, and then no model runs.
     """
     precision: Precision = "float32" if is_chosen else cast("TrainingPrecision", config.trainer.precision)
-    scores, loss = _score_again(path, records, labels, config, precision, device, progress)
+    model = load_model(path)
+    if held is None:
+        limited = with_limit(model.preprocessing, config, None)
+        loader = scoring_loader(images.records or (), images.labels, limited, config)
+        held = model_logits(model, loader, device, precision, limited)
+    scores, loss = _score_again(model, held, f"{path} in {precision}", len(images.labels), progress)
     is_exact = is_same_arithmetic(config, device, path)
     if is_chosen or config.checkpoint.monitor == "val/loss":
         tolerance = abs(monitored) * (LOSS_TOLERANCE if is_exact else 10 * ROUNDED_TOLERANCE)
@@ -69,29 +72,20 @@ def reproduce(
     return compare_score(monitored, scores, config, is_exact=is_exact)
 
 
+@torch.inference_mode()
 def _score_again(
-    path: Path,
-    records: Sequence[ImageRecord],
-    labels: NDArray[np.int64],
-    config: Config,
-    precision: Precision,
-    device: torch.device,
-    progress: Progress | None,
+    model: BaseClassificationModel, passes: Passes, name: str, num_images: int, progress: Progress | None
 ) -> tuple[Scores, float]:
-    """The scores and the loss of a checkpoint on the validation images."""
-    model = load_model(path)
-    preprocessing = with_limit(model.preprocessing, config, None)
-    loader = scoring_loader(records, labels, preprocessing, config)
+    """The scores and the loss of a model on the validation images."""
     # the metrics of the model would ask the other processes of the training, which are not here
     scoring, losses = ScoringPass(len(model.classes), max_probabilities=0), list[float]()
-    with torch.inference_mode():
-        for logits, on_host in model_logits(model, loader, device, precision, preprocessing):
-            losses += model.loss.evaluate(logits, on_host.to(device)).cpu().double().tolist()
-            found = logits.cpu().numpy()
-            check_finite(found, f"{path} in {precision}", [f"validation image {scoring.num_images + 1}"] * len(found))
-            scoring.update(found, on_host.numpy())
-            if progress is not None:
-                progress(scoring.num_images, len(records))
+    for logits, labels in passes:
+        losses += model.loss.evaluate(logits, labels.to(logits.device)).cpu().double().tolist()
+        found = logits.cpu().numpy()
+        check_finite(found, name, [f"validation image {scoring.num_images + 1}"] * len(found))
+        scoring.update(found, labels.numpy())
+        if progress is not None:
+            progress(scoring.num_images, num_images)
     return scoring.result()[0], math.fsum(losses) / len(losses)
 
 

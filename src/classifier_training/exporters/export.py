@@ -112,7 +112,7 @@ def export_checkpoint(
             images,
             export_form(form),
             ExportSettings(config.exporter, config.opset_version, config.tolerance),
-            card=DeploymentCard(model.classes, model.preprocessing),
+            card=DeploymentCard(model.classes, model.preprocessing, model.temperature),
             record={"weights": "checkpoints/best.ckpt", "epoch": int(read_checkpoint(run.best_checkpoint)["epoch"])},
         )
         _remove_outdated(ExportFolder(run.export), figures, terminal)

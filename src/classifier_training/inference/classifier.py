@@ -78,19 +78,23 @@ class OnnxClassifier:
                 (N, H, W, 3), RGB, of any size.
 
         Returns:
-            float32 (N, K), divided by the temperature of the card if it has one.
+            float32 (N, K), divided by the temperature of the card if it has one, which changes no predicted class.
 
         Raises:
             CheckpointError: They are not finite numbers.
         """
+        temperature, logits = self.card.temperature, self.raw_logits(images)
+        return logits if temperature is None else _divided(logits, temperature)
+
+    def raw_logits(self, images: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As `logits`, not divided by the temperature."""
         (logits,) = self._session.run([self._logits_name], {self._input.name: images})
         if not np.isfinite(logits).all():
             raise CheckpointError(
                 f"{self.path} gives logits that are not finite numbers: its training diverged, or an input is"
                 " not finite; use another model"
             )
-        temperature = self.card.temperature
-        return cast("NDArray[np.float32]", logits if temperature is None else logits / temperature)
+        return cast("NDArray[np.float32]", logits)
 
     def predict_images(
         self, images: Sequence[ImageSource], batch_size: int = 32, tta: TestTimeAugmentation = "none"
@@ -143,10 +147,11 @@ class OnnxClassifier:
         on_skip: Callable[[str, BadImageError], None] | None = None,
         decoding: Decoding | None = None,
         tta: TestTimeAugmentation = "none",
+        raw: bool = False,
     ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         """Runs the model on files, in order, batch by batch; arguments and errors as `predict_files`.
 
-        ``decoding`` replaces that of `preprocessing`; None: it stays.
+        ``decoding`` replaces that of `preprocessing`; None: it stays. ``raw`` leaves the temperature out.
 
         Yields:
             The positions in ``paths`` of the n images of a batch, and their logits, float32 (n, K); with test-time
@@ -170,10 +175,10 @@ class OnnxClassifier:
             positions.append(position)
             batch.append(image)
             if len(batch) == batch_size:
-                yield positions, self._logits_of_views(batch)
+                yield positions, self._logits_of_views(batch, raw)
                 positions, batch = [], []
         if batch:
-            yield positions, self._logits_of_views(batch)
+            yield positions, self._logits_of_views(batch, raw)
 
     def _batch_size_of_pixels(self, tta: TestTimeAugmentation) -> int:
         """One, as images differ in size; refuses views that are not in the graph."""
@@ -184,11 +189,12 @@ class OnnxClassifier:
             )
         return 1
 
-    def _logits_of_views(self, batch: Sequence[Sequence[NDArray[Any]]]) -> NDArray[np.float32]:
+    def _logits_of_views(self, batch: Sequence[Sequence[NDArray[Any]]], raw: bool) -> NDArray[np.float32]:
         """Logits, float32 (N, K), of N images with V views each, as `logits` takes; one run of the model a view."""
+        run = self.raw_logits if raw else self.logits
 
         def logits(part: slice) -> NDArray[np.float32]:
-            return log_mean_probabilities([self.logits(np.stack(views)) for views in zip(*batch[part], strict=True)])
+            return log_mean_probabilities([run(np.stack(views)) for views in zip(*batch[part], strict=True)])
 
         parts = self._halving(logits, len(batch))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -240,6 +246,15 @@ def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     """
     values = np.exp(np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True))
     return cast("NDArray[np.float64]", values / values.sum(axis=-1, keepdims=True))
+
+
+def _divided(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Logits (N, K) by a temperature; where rounding makes the largest equal to an earlier one, it stays the larger."""
+    divided = (logits / np.float32(temperature)).astype(np.float32, copy=False)
+    first = logits.argmax(axis=1)
+    (wrong,) = np.nonzero(divided.argmax(axis=1) != first)
+    divided[wrong, first[wrong]] = np.nextafter(divided[wrong, first[wrong]], np.float32(np.inf))
+    return divided
 
 
 def _check_arguments(batch_size: int, on_bad_image: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -27,17 +28,22 @@ class ScoringPass:
     Args:
         num_classes: K.
         max_probabilities: Where there are more, N times K, the probabilities of all classes are not kept.
+        temperature: What logits are divided by, which changes no predicted class; None: they are taken as they are.
 
     Attributes:
         num_images: Number of images so far.
     """
 
-    def __init__(self, num_classes: int, max_probabilities: int = MAX_PROBABILITIES) -> None:
+    def __init__(
+        self, num_classes: int, max_probabilities: int = MAX_PROBABILITIES, temperature: float | None = None
+    ) -> None:
         self._num_classes = num_classes
+        self._temperature = temperature
         self.num_images = 0
         self._num_top5 = 0
         self._room = max_probabilities
         self._parts: list[Predictions] = []
+        self._parts_before: list[Predictions] = []  # without a temperature there are none
 
     def update(self, logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> None:
         """Adds a batch.
@@ -49,6 +55,10 @@ class ScoringPass:
         self._num_top5 += count_top5(logits, labels)
         self.num_images += len(labels)
         part = predictions_from_logits(logits, labels)
+        if self._temperature is not None:
+            self._parts_before.append(_without_probabilities(part))
+            # in float64, in which two different logits stay different
+            part = predictions_from_logits(logits.astype(np.float64) / self._temperature, labels)
         if self._room >= logits.size:
             self._room -= logits.size
         elif self._room >= 0:  # those that were kept are dropped, too
@@ -64,13 +74,21 @@ class ScoringPass:
         """
         if not self.num_images:
             raise DataError("there is no image to score")
-        columns = ("labels", "predicted", "confidence", "losses")
-        joined = {name: np.concatenate([getattr(part, name) for part in self._parts]) for name in columns}
+        joined = _joined(self._parts)
         cells = Confusion.from_pairs(joined["labels"], joined["predicted"], self._num_classes)
         scores = scores_from_confusion(cells, self._num_top5)
         probabilities = [part.probabilities for part in self._parts if part.probabilities is not None]
         are_kept = len(probabilities) == len(self._parts)
-        return scores, Predictions(**joined, probabilities=np.concatenate(probabilities) if are_kept else None)
+        return scores, Predictions(
+            **joined,
+            probabilities=np.concatenate(probabilities) if are_kept else None,
+            before=Predictions(**_joined(self._parts_before)) if self._parts_before else None,
+        )
+
+
+def _joined(parts: Sequence[Predictions]) -> dict[str, Any]:
+    columns = ("labels", "predicted", "confidence", "losses")
+    return {name: np.concatenate([getattr(part, name) for part in parts]) for name in columns}
 
 
 def _without_probabilities(part: Predictions) -> Predictions:

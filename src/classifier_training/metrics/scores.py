@@ -100,6 +100,7 @@ class Predictions:
         confidence: float32 (N,), softmax probability of the predicted class.
         losses: float32 (N,), minus the logarithm of the true class's probability.
         probabilities: float32 (N, K), or None where only the above was kept.
+        before: The same before the logits were divided by a temperature, without `probabilities`; None: there is none.
     """
 
     labels: NDArray[np.int64]
@@ -107,6 +108,7 @@ class Predictions:
     confidence: NDArray[np.float32]
     losses: NDArray[np.float32]
     probabilities: NDArray[np.float32] | None = None
+    before: Predictions | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -12,6 +12,7 @@ from torch import Tensor
 from classifier_training.config.schema import Config
 from classifier_training.halving import Halving
 from classifier_training.metrics.scores import Scores
+from classifier_training.metrics.temperature import TEMPERATURE
 from classifier_training.models.attention import repeatable_attention
 from classifier_training.models.backbone import backbone_preprocessing, create_backbone, head_parameters
 from classifier_training.models.device import seed_device
@@ -64,6 +65,8 @@ class BaseClassificationModel(lightning.LightningModule):
     _sharpness: SharpnessAware | None = None  # of a training that asks for it
 
     distillation: Distillation | None = None  # what it learns from besides the labels; no part of it
+
+    temperature: float | None = None  # what probabilities divide the logits by, which `forward` gives as they are
 
     def __init__(
         self,
@@ -240,7 +243,8 @@ class BaseClassificationModel(lightning.LightningModule):
         checkpoint["epoch_metrics"] = dict(self._epoch_metrics)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores the running training loss."""
+        """Restores the running training loss, and the temperature of a finished training."""
+        self.temperature = checkpoint.get(TEMPERATURE)
         self._restored_train_loss = cast("list[list[float]] | None", checkpoint.get("train_loss"))
         self._epoch_metrics = checkpoint.get("epoch_metrics", {})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import zipfile
 from pathlib import Path
@@ -14,12 +15,15 @@ from classifier_training.errors import CheckpointError, explain_out_of_memory, f
 from classifier_training.files.atomic import atomic_path
 from classifier_training.files.canonical import canonical
 from classifier_training.files.text import is_file, why_no_file
+from classifier_training.metrics.temperature import TEMPERATURE
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.finite import first_not_finite
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, *, mmap: bool = True) -> dict[str, Any]:
     """Reads a checkpoint that a run of ours wrote; tensors are memory-mapped and stay on the CPU.
+
+    With ``mmap=False`` they are read into memory: a file that is mapped cannot be replaced everywhere.
 
     Raises:
         CheckpointError: The file is missing, truncated, unsafe to load, or not a checkpoint of ours.
@@ -29,7 +33,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):  # which torch.save writes; older formats are read by unpickling
         raise CheckpointError(f"{path} is truncated or not a checkpoint (not what torch.save writes); use another one")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError:
         raise CheckpointError(
             f"{path} is refused: it holds more than tensors and plain values, and loading it could run code that"
@@ -72,6 +76,7 @@ def load_model(path: Path) -> BaseClassificationModel:
         try:
             model = BaseClassificationModel(**checkpoint["hyper_parameters"])
             model.load_state_dict(checkpoint["state_dict"])
+            model.temperature = _temperature(checkpoint, path)
         except (RuntimeError, TypeError, ValueError) as error:
             reason = first_line(error)[:200]
             raise CheckpointError(f"{path} does not hold the model that it describes: {reason}") from None
@@ -83,3 +88,15 @@ def load_model(path: Path) -> BaseClassificationModel:
             )
         model.use_memory_format()
         return model.eval()
+
+
+def _temperature(checkpoint: dict[str, Any], path: Path) -> float | None:
+    """The temperature of a finished training; None where it has none.
+
+    Raises:
+        CheckpointError: It is not a positive number.
+    """
+    value = checkpoint.get(TEMPERATURE)
+    if value is None or (isinstance(value, float) and 0 < value < math.inf):
+        return value
+    raise CheckpointError(f"{path}: its temperature is {value!r:.80}, not a positive number; use another checkpoint")

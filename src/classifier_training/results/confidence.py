@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from classifier_training.metrics.scores import Predictions
 from classifier_training.results.scores_file import CalibrationBin, CalibrationBins, CoveragePoint
@@ -25,7 +26,7 @@ def calibrate(predictions: Predictions, num_bins: int = NUM_BINS) -> Calibration
     """
     edges = np.linspace(0, 1, num_bins + 1)
     confidence = np.nan_to_num(predictions.confidence.astype(np.float64), nan=0.0)
-    places = np.searchsorted(edges[1:-1], confidence, side="left")
+    places = calibration_bins(predictions, num_bins)
     counts = np.bincount(places, minlength=num_bins)
     confidences = np.bincount(places, confidence, num_bins)
     hits = np.bincount(places, predictions.is_correct, num_bins)
@@ -41,6 +42,13 @@ def calibrate(predictions: Predictions, num_bins: int = NUM_BINS) -> Calibration
         )
     )
     return CalibrationBins(float(np.abs(hits - confidences).sum() / len(confidence)), bins)
+
+
+def calibration_bins(predictions: Predictions, num_bins: int = NUM_BINS) -> NDArray[np.intp]:
+    """The bin of each of N images by its confidence, (N,); arguments as of `calibrate`."""
+    edges = np.linspace(0, 1, num_bins + 1)
+    confidence = np.nan_to_num(predictions.confidence.astype(np.float64), nan=0.0)
+    return np.searchsorted(edges[1:-1], confidence, side="left")
 
 
 def coverage_curve(predictions: Predictions, num_steps: int = NUM_STEPS) -> tuple[CoveragePoint, ...]:

@@ -59,6 +59,7 @@ def scores_file(scored: ScoredPass) -> ScoresFile:
         trained_on=tuple(map(plain_text, scored.trained_on)),
         tta=scored.tta,
         weights=scored.weights,
+        temperature=scored.temperature,
     )
 
 

@@ -14,7 +14,7 @@ from classifier_training.metrics.scores import plain_confusion
 from classifier_training.results.final_choice import FinalChoice
 from classifier_training.results.folder import class_rows
 from classifier_training.results.scored_pass import ScoredPass
-from classifier_training.results.scores_file import ClassRow
+from classifier_training.results.scores_file import CalibrationFigures, ClassRow
 from classifier_training.run.records import Count, Interval, Items, Limits, Number, Share, to_json
 
 CellColumn = Annotated[tuple[Count, ...], Limits(fail_fast=True, max_length=2**24)]
@@ -101,6 +101,27 @@ class Reproduction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TemperatureRecord:
+    """The temperature of the best weights, fitted on the validation split.
+
+    Attributes:
+        value: What logits are divided by; 1 where none was fitted.
+        num_images: Number of validation images it was fitted on.
+        reason: Why none was fitted; empty where one was.
+        split: Which split ``before`` and ``after`` are of: ``test``, or ``val`` where there is no other.
+        before: Calibration without the temperature; None where there is none.
+        after: Calibration with it.
+    """
+
+    value: Number
+    num_images: Count
+    reason: str
+    split: str
+    before: CalibrationFigures | None = None
+    after: CalibrationFigures | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplacedBest:
     """What was recorded of the best weights, where ``best.ckpt`` holds those of another epoch, which were scored.
 
@@ -134,6 +155,7 @@ class ResultsFile:
         reproduction: Whether ``best.ckpt`` has reproduced the monitored metric; None in files of early versions.
         replaced_best: What was recorded of other best weights; None: ``best.ckpt`` is of the recorded best epoch.
         choice: Which weights ``best.ckpt`` holds; None: those of the best epoch, as nothing else was to be chosen.
+        temperature: Of the probabilities; None: none was asked for, as in versions that had none.
     """
 
     monitor: str
@@ -148,6 +170,7 @@ class ResultsFile:
     reproduction: Reproduction | None = None
     replaced_best: ReplacedBest | None = None
     choice: FinalChoice | None = None
+    temperature: TemperatureRecord | None = None
 
     def __post_init__(self) -> None:
         if self.monitor not in self.best or not 0 <= self.best.get("epoch", -1) < 2**31:

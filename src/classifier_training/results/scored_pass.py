@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from classifier_training.metrics.intervals import ScoreIntervals
 from classifier_training.metrics.scores import Predictions, Scores
+from classifier_training.results.scores_file import TemperatureEffect
 from classifier_training.types import ImageRecord, Preprocessing, Split, TestTimeAugmentation
 
 NUM_EXAMPLES = 24
@@ -78,6 +79,7 @@ class ScoredPass:
             None where that is unknown.
         tta: The test-time augmentation: over which views of an image the probabilities are the mean.
         weights: What the weights are, where they are not those of an epoch; None: those of the epoch.
+        temperature: Of the probabilities, and its effect; None: they are the softmax of the logits as they are.
     """
 
     images: LabelledImages
@@ -95,6 +97,7 @@ class ScoredPass:
     precision: str | None = None
     tta: TestTimeAugmentation = "none"
     weights: str | None = None
+    temperature: TemperatureEffect | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from classifier_training.run.records import FORMAT, Count, Format, Interval, Items, Share
+from classifier_training.run.records import FORMAT, Count, Format, Interval, Items, Number, Share
 from classifier_training.types import TestTimeAugmentation
 
 
@@ -63,6 +63,38 @@ class CalibrationBins:
     bins: Items[CalibrationBin] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationFigures:
+    """How well the confidence fits the accuracy.
+
+    Attributes:
+        error: The expected calibration error.
+        interval: Of it, at the confidence level of the scores.
+        log_loss: Mean of minus the logarithm of the true class's probability; None: it is infinite.
+    """
+
+    error: Share
+    interval: Interval
+    log_loss: Number | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemperatureEffect:
+    """What the temperature of a model changes on the images that were scored.
+
+    Attributes:
+        temperature: What its logits were divided by.
+        after: With the temperature.
+        before: Without it; None: that was not computed, as with test-time augmentation.
+        bins_before: The calibration without it; empty where ``before`` is None.
+    """
+
+    temperature: Number
+    after: CalibrationFigures
+    before: CalibrationFigures | None = None
+    bins_before: Items[CalibrationBin] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class CoveragePoint:
     """What follows from answering only where the confidence reaches a threshold.
@@ -107,6 +139,7 @@ class ScoresFile:
         trained_on: The first of the images that the model was trained on.
         tta: The test-time augmentation; ``none`` in files of versions that had none.
         weights: What the weights are, where they are not those of an epoch; None: those of the epoch.
+        temperature: Of the probabilities, and its effect; None: they are the softmax of the logits as they are.
     """
 
     format: Format = FORMAT
@@ -133,6 +166,7 @@ class ScoresFile:
     trained_on: Items[str] = ()
     tta: TestTimeAugmentation = "none"
     weights: str | None = None
+    temperature: TemperatureEffect | None = None
 
     def __post_init__(self) -> None:
         if not self.classes or tuple(row.name for row in self.per_class) != self.classes:

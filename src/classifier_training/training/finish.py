@@ -12,9 +12,8 @@ import torch
 
 from classifier_training.callbacks.checkpoint import RunCheckpoint
 from classifier_training.config.schema import Config
-from classifier_training.data.sources.detect import shown_root
 from classifier_training.errors import CheckpointError
-from classifier_training.evaluation.checkpoint import score_checkpoint
+from classifier_training.evaluation.checkpoint import Passes, score_checkpoint
 from classifier_training.evaluation.reproduction import compare_score, is_same_arithmetic, reproduce
 from classifier_training.exporters.export import export_checkpoint
 from classifier_training.exporters.forms import DEFAULT_FORM
@@ -33,7 +32,7 @@ from classifier_training.results.results_file import (
     split_scores,
     write_results,
 )
-from classifier_training.results.scored_pass import LabelledImages, ScoredPass
+from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.run.folder import RunFolder
 from classifier_training.run.records import DamagedFileError, read_record
 from classifier_training.run.time_spent import time_spent_on
@@ -42,6 +41,8 @@ from classifier_training.terminal.score_table import show_scores, summarise
 from classifier_training.terminal.terminal import Terminal, duration
 from classifier_training.training.choose_weights import choose_weights, epoch_name, remove_candidates
 from classifier_training.training.plan import Plan
+from classifier_training.training.split_images import split_images
+from classifier_training.training.temperature import Calibration, calibrate_best, show_temperature, temperature_record
 from classifier_training.training.weights import scratch_note
 from classifier_training.types import Split
 from classifier_training.warn import warn_instead_of_raise
@@ -131,11 +132,12 @@ def finish_run(
     with time_spent_on(run, "choice"):
         choice = choose_weights(run, plan, terminal, trained.num_epochs, device, check_stop)
     with time_spent_on(run, "scoring"):
-        scored = score_best(run, plan, terminal, device, check_stop)
+        calibration = calibrate_best(run, plan, split_images(plan, "val"), terminal, device, check_stop)
+        scored = score_best(run, plan, terminal, device, check_stop, calibration.passes)
         trained = replace(check_best(run, trained, terminal), choice=choice)
         check_stop()
-        reproduction = check_reproduction(run, plan, terminal, trained, scored, device, check_stop)
-    results = replace(results_of(plan, trained, scored), reproduction=reproduction)
+        reproduction = check_reproduction(run, plan, terminal, trained, scored, device, check_stop, calibration.passes)
+    results = replace(results_of(plan, trained, scored, calibration), reproduction=reproduction)
     write_results(run.results, results)  # before anything else can fail
     remove_candidates(run, plan, choice)
     with time_spent_on(run, "figures"):
@@ -151,10 +153,15 @@ def finish_run(
         with warn_instead_of_raise(run.report.name):
             report(run.root)
     show_files(run, terminal)
-    scores, (low, high) = scored.scores, scored.intervals.top1
-    top1 = f"top-1 {scores.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) on {scores.num_images} images"
-    terminal.result(f"{results.split} {top1} after {duration(trained.seconds)}{scratch_note(run)}: {run.root}")
-    return _train_result(run, results, scores, scored.intervals, run.onnx if config.export.enabled else None)
+    top1 = f"{results.split} {_describe_top1(scored)}"
+    terminal.result(f"{top1} after {duration(trained.seconds)}{scratch_note(run)}: {run.root}")
+    return _train_result(run, results, scored.scores, scored.intervals, run.onnx if config.export.enabled else None)
+
+
+def _describe_top1(scored: ScoredPass) -> str:
+    low, high = scored.intervals.top1
+    num_images = scored.scores.num_images
+    return f"top-1 {scored.scores.top1:.2%} (95 % interval {low:.2%} to {high:.2%}) on {num_images} images"
 
 
 def show_best(terminal: Terminal, trained: Trained, results: ResultsFile, scored: ScoredPass) -> None:
@@ -162,32 +169,28 @@ def show_best(terminal: Terminal, trained: Trained, results: ResultsFile, scored
     title = f"{results.split} scores of {trained.weights_name}, in float32"
     show_scores(terminal, scored.scores, scored.classes, title)
     terminal.info(summarise(scored.scores))
+    show_temperature(terminal, results.temperature, scored)
 
 
 def score_best(
-    run: RunFolder, plan: Plan, terminal: Terminal, device: torch.device, check_stop: Callable[[], None]
+    run: RunFolder,
+    plan: Plan,
+    terminal: Terminal,
+    device: torch.device,
+    check_stop: Callable[[], None],
+    val_passes: Passes | None = None,
 ) -> ScoredPass:
     """Scores ``best.ckpt`` in float32 on the test split; on the validation split where there is no other.
 
-    ``check_stop`` is called after each batch, and may raise to stop.
+    ``check_stop`` is called after each batch, and may raise to stop. ``val_passes`` are the logits of the validation
+    images in float32, where they are known.
     """
     split: Split = "test" if len(plan.photos.rows.get("test", ())) else "val"
     if split == "val":
         terminal.warn(
             "there is no test split: the final score is that of the validation split, which chose the weights"
         )
-    photos = plan.photos
-    records = photos.records(split)
-    images = LabelledImages(
-        files=[str(record) for record in records],
-        labels=photos.labels(split),
-        classes=photos.classes,
-        description=f"the {split} split of {shown_root(photos.root)}",
-        split=split,
-        records=records,
-        digests=tuple(digest.tobytes().hex() for digest in photos.digests(split)),
-        left_out=tuple(image.path for image in photos.bad),
-    )
+    images = split_images(plan, split)
     with terminal.progress(f"scoring {split}", "images") as progress:
 
         def advance(done: int, total: int) -> None:
@@ -200,6 +203,7 @@ def score_best(
             plan.config,
             device=device,
             progress=advance,
+            held=val_passes if split == "val" else None,
         )
     return replace(scored, model=run.best_checkpoint.relative_to(run.root).as_posix())
 
@@ -240,15 +244,16 @@ def check_reproduction(
     scored: ScoredPass,
     device: torch.device,
     check_stop: Callable[[], None],
+    val_passes: Passes | None = None,
 ) -> Reproduction:
     """Makes sure that ``best.ckpt`` still has the monitored score on the validation split, and warns if it has not.
 
-    Where the final pass was on that split, in the same arithmetic, its scores are taken, and nothing is scored again.
+    Where the final pass was on that split, in the same arithmetic, its scores are taken, and nothing is scored again;
+    nor where the logits are known in that arithmetic, as ``val_passes`` of float32.
     """
-    config, photos = plan.config, plan.photos
-    name = config.checkpoint.monitor.removeprefix("val/")
+    config = plan.config
     is_exact = device.type == "cpu" and config.trainer.precision == "32-true"
-    if scored.images.split == "val" and is_exact and name != "loss" and trained.is_best_epoch:
+    if scored.images.split == "val" and is_exact and config.checkpoint.monitor != "val/loss" and trained.is_best_epoch:
         found = compare_score(
             trained.best_score, scored.scores, config, is_exact=is_same_arithmetic(config, device, run.best_checkpoint)
         )
@@ -260,8 +265,9 @@ def check_reproduction(
                 progress(done, total)
 
             found = reproduce(
-                run.best_checkpoint, photos.records("val"), photos.labels("val"), config, trained.expected_score,
+                run.best_checkpoint, split_images(plan, "val"), config, trained.expected_score,
                 device=device, progress=advance, is_chosen=not trained.is_best_epoch,
+                held=val_passes if is_exact or not trained.is_best_epoch else None,
             )  # fmt: skip
     if not found.passed:
         terminal.warn(
@@ -272,7 +278,7 @@ def check_reproduction(
     return found
 
 
-def results_of(plan: Plan, trained: Trained, scored: ScoredPass) -> ResultsFile:
+def results_of(plan: Plan, trained: Trained, scored: ScoredPass, calibration: Calibration) -> ResultsFile:
     """The content of ``results.json`` before the export."""
     monitor, scores = plan.config.checkpoint.monitor, split_scores(scored)
     is_test = scored.images.split == "test"
@@ -286,6 +292,7 @@ def results_of(plan: Plan, trained: Trained, scored: ScoredPass) -> ResultsFile:
         left_out=tuple(map(plain_text, scored.images.left_out)),
         replaced_best=trained.replaced_best,
         choice=trained.choice,
+        temperature=temperature_record(calibration, scored),
     )
 
 

@@ -19,8 +19,9 @@ from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.classifier import OnnxClassifier, softmax
 from classifier_training.metrics.scores import scores_from_confusion
+from classifier_training.results.confidence import calibrate
 from classifier_training.results.scored_pass import LabelledImages
-from classifier_training.types import Decoding, ImageRecord, Preprocessing
+from classifier_training.types import Decoding, ImageRecord, Preprocessing, TestTimeAugmentation
 
 CLASSES = tuple("abcdefg")
 PREPROCESSING = Preprocessing(image_size=16)
@@ -84,3 +85,28 @@ def test_a_bad_image_stops(model: Path, files: list[str]) -> None:
 def test_nothing_to_score(model: Path) -> None:
     with pytest.raises(DataError, match="no image to score"):
         score_onnx(model, lambda *_: labelled([]))
+
+
+@pytest.mark.parametrize("tta", ["none", "flip"])
+def test_the_temperature_of_the_card_is_in_the_scores(
+    tmp_path: Path, files: list[str], tta: TestTimeAugmentation
+) -> None:
+    metadata = DeploymentCard(CLASSES, PREPROCESSING, 0.25).to_metadata()
+    warm = make_onnx(tmp_path / "warm.onnx", 7, metadata=metadata)
+    images = labelled(files)
+
+    scored = score_onnx(warm, lambda *_: images, tta=tta)
+
+    predicted = OnnxClassifier(warm, num_threads=1).predict_files(files, tta=tta)
+    assert scored.predictions.probabilities is not None
+    np.testing.assert_allclose(scored.predictions.probabilities, [one.probabilities for one in predicted], rtol=1e-5)
+    assert scored.temperature is not None
+    assert scored.temperature.temperature == 0.25
+    assert (scored.temperature.before is None) == (tta == "flip")
+    if tta == "none":
+        plain = make_onnx(tmp_path / "plain.onnx", 7, metadata=DeploymentCard(CLASSES, PREPROCESSING).to_metadata())
+        without = score_onnx(plain, lambda *_: images)
+        assert without.temperature is None
+        assert scored.scores.to_dict(CLASSES) == without.scores.to_dict(CLASSES)
+        np.testing.assert_array_equal(scored.predictions.predicted, without.predictions.predicted)
+        assert scored.temperature.bins_before == calibrate(without.predictions).bins

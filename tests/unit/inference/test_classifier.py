@@ -18,7 +18,7 @@ from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import normalize, preprocess
 from classifier_training.imaging.views import make_views
 from classifier_training.inference.card import DeploymentCard
-from classifier_training.inference.classifier import OnnxClassifier, softmax
+from classifier_training.inference.classifier import OnnxClassifier, _divided, softmax
 from classifier_training.inference.labels import labels_mapping
 from classifier_training.types import Preprocessing, TestTimeAugmentation
 
@@ -68,6 +68,23 @@ def test_the_temperature_of_the_card_changes_probabilities_and_no_label(tmp_path
     assert warm.label == plain.label
     sharpened = np.square(warm.probabilities) / np.square(warm.probabilities).sum()
     np.testing.assert_allclose(sharpened, plain.probabilities, rtol=1e-5)
+
+
+def test_a_temperature_that_rounds_two_logits_to_one_number_moves_no_label(tmp_path: Path) -> None:
+    metadata = DeploymentCard(CLASSES, PREPROCESSING, 3.7).to_metadata()
+    warm = OnnxClassifier(make_onnx(tmp_path / "model.onnx", 4, metadata=metadata), num_threads=1)
+    means = np.random.default_rng(0).random(3_000, dtype=np.float32) + 1
+    images = np.zeros((3_000, 3, 1, 1), np.float32)
+    images[:, 0, 0, 0] = means  # logits 0 and 3 are once and four times this; logit 1 is twice the following
+    images[:, 1, 0, 0] = np.nextafter(2 * means, np.float32(9))
+
+    raw, logits = warm.raw_logits(images), warm.logits(images)
+
+    np.testing.assert_array_equal(logits.argmax(axis=1), raw.argmax(axis=1))
+    np.testing.assert_allclose(logits * np.float32(3.7), raw, rtol=1e-6)
+    swapped = raw[:, [3, 0, 2, 1]]  # where rounding makes both equal, the smaller one comes first
+    assert ((swapped / np.float32(3.7)).argmax(axis=1) != swapped.argmax(axis=1)).any()
+    np.testing.assert_array_equal(_divided(swapped, 3.7).argmax(axis=1), swapped.argmax(axis=1))
 
 
 def test_logits_are_those_of_the_model(classifier: OnnxClassifier) -> None:

@@ -43,3 +43,28 @@ def test_a_small_batch_after_a_large_one_is_not_kept_either() -> None:
 def test_nothing_to_score() -> None:
     with pytest.raises(DataError, match="no image to score"):
         ScoringPass(3).result()
+
+
+def test_a_temperature_changes_probabilities_and_no_label() -> None:
+    generator = np.random.default_rng(0)
+    logits, labels = generator.normal(size=(50, 4)).astype(np.float32), generator.integers(0, 4, 50)
+    logits[:, 1] = logits[:, 2]
+    logits[:, 2] = np.nextafter(logits[:, 1], np.float32(9))  # the least that can be told from the other
+    plain, tempered = ScoringPass(4), ScoringPass(4, temperature=3.7)
+    for rows in np.split(np.arange(50), [20]):
+        plain.update(logits[rows], labels[rows])
+        tempered.update(logits[rows], labels[rows])
+
+    (scores, raw), (same, predictions) = plain.result(), tempered.result()
+
+    assert same.to_dict("abcd") == scores.to_dict("abcd")
+    np.testing.assert_array_equal(predictions.predicted, raw.predicted)
+    assert raw.before is None
+    assert predictions.before is not None
+    assert predictions.before.probabilities is None
+    for name in ("labels", "predicted", "confidence", "losses"):
+        np.testing.assert_array_equal(getattr(predictions.before, name), getattr(raw, name))
+    expected = predictions_from_logits(logits.astype(np.float64) / 3.7, labels)
+    assert predictions.probabilities is not None
+    np.testing.assert_array_equal(predictions.probabilities, expected.probabilities)
+    np.testing.assert_array_equal(predictions.losses, expected.losses)

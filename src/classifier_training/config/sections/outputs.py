@@ -29,6 +29,15 @@ class ExportConfig(Section):
             yield ("opset_version", "exporter"), reason
 
 
+class CalibrationConfig(Section):
+    """The probabilities of the finished model."""
+
+    temperature: bool = Field(
+        True,
+        description="after training, fit a temperature to the validation images: confidences then fit the accuracy",
+    )
+
+
 class ReportConfig(Section):
     """What is shown of a run, during and after the training."""
 

@@ -17,7 +17,7 @@ from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.read.scored_files import read_scored, scores_of_results
 from classifier_training.results.final_choice import FinalChoice
 from classifier_training.results.folds_file import FoldsFile
-from classifier_training.results.results_file import ReplacedBest, Reproduction, ResultsFile
+from classifier_training.results.results_file import ReplacedBest, Reproduction, ResultsFile, TemperatureRecord
 from classifier_training.run.environment import Environment
 from classifier_training.run.events import Events
 from classifier_training.run.folder import RunFolder, ScoredFolder
@@ -81,6 +81,7 @@ class RunData:
         reproduction: Whether ``best.ckpt`` has reproduced the monitored metric.
         replaced_best: What was recorded of the best weights, where ``best.ckpt`` holds others.
         choice: Of the final weights among several candidates; None where there was none.
+        temperature: Of the probabilities of the final weights; None where none was asked for.
         probe: The linear probe that was fitted before the first epoch; None where there was none.
         time: What its time was spent on.
         plan: How it is trained.
@@ -117,6 +118,7 @@ class RunData:
     reproduction: Reproduction | None = None
     replaced_best: ReplacedBest | None = None
     choice: FinalChoice | None = None
+    temperature: TemperatureRecord | None = None
     probe: ProbeRecord | None = None
     time: TimeSpent | None = None
     plan: PlanRecord | None = None
@@ -198,9 +200,7 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         validation=validation,
         statistics=statistics,
         sampler=sampler,
-        reproduction=None if results is None else results.reproduction,
-        replaced_best=None if results is None else results.replaced_best,
-        choice=None if results is None else results.choice,
+        **{name: getattr(results, name, None) for name in ("reproduction", "replaced_best", "choice", "temperature")},
         **_read_records(reader, run),
         verification=verification,
         onnx=onnx,

@@ -10,7 +10,7 @@ from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.section import Section
 from classifier_training.pages.wording import count, percentage
-from classifier_training.results.scores_file import CalibrationBin
+from classifier_training.results.scores_file import CalibrationBin, CalibrationFigures
 
 KEY, TITLE = "calibration", "Calibration"
 SLIGHT = 0.02  # difference of confidence and accuracy that is negligible
@@ -23,7 +23,10 @@ def calibration_section(data: RunData) -> Section:
         return Section(KEY, TITLE, empty="Nothing has been scored yet.")
     bins = scored.calibration.bins
     texts = [_bin_text(one) for one in bins]
-    sentence = calibration_sentence(scored)
+    sentence = calibration_sentence(scored) + temperature_sentence(scored)
+    if scored is data.final and data.temperature is not None and data.temperature.reason:
+        sentence += f" No temperature was fitted: {data.temperature.reason}."
+    before = () if scored.temperature is None else scored.temperature.bins_before
     counts = column_chart(
         Frame(
             title="Photos by confidence",
@@ -38,10 +41,11 @@ def calibration_section(data: RunData) -> Section:
         kind=3,
     )
     values = {
-        "diagram": reliability_diagram(bins, texts, sentence),
+        "diagram": reliability_diagram(bins, texts, sentence, before),
         "counts": counts,
         "error": scored.calibration.expected_calibration_error,
         "num_bins": len(bins),
+        "has_before": bool(before),
         "bins": [one for one in bins if one.count],
     }
     return Section(KEY, TITLE, lead=sentence, values=values)
@@ -63,6 +67,31 @@ def calibration_sentence(scored: ScoredData) -> str:
     if error is None:
         return f"{start}."
     return f"{start}. The expected calibration error is {_points(error)}."
+
+
+def temperature_sentence(scored: ScoredData) -> str:
+    """What the temperature changes, to be appended; empty where there is none, or its effect is not known."""
+    effect = scored.temperature
+    if effect is None or effect.before is None:
+        return ""
+    before, after = effect.before, effect.after
+    same = " It was fitted on these photos, so on others the error may be larger." if scored.split == "val" else ""
+    return (
+        f" Confidences have the temperature {effect.temperature:.3g}, fitted on validation photos:"
+        f" the error is {_with_interval(after)}, and {_with_interval(before)} without it"
+        f"{_losses(before, after)}. No prediction changes by it.{same}"
+    )
+
+
+def _with_interval(figures: CalibrationFigures) -> str:
+    low, high = figures.interval
+    return f"{_points(figures.error)} (95 % interval {100 * low:.1f} to {100 * high:.1f})"
+
+
+def _losses(before: CalibrationFigures, after: CalibrationFigures) -> str:
+    if before.log_loss is None or after.log_loss is None:
+        return ""
+    return f"; the log-loss is {after.log_loss:.3f}, and {before.log_loss:.3f} without it"
 
 
 def _points(share: float) -> str:

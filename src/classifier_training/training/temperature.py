@@ -1,0 +1,134 @@
+"""The temperature of a finished training: fitted to the validation logits of its final weights, kept in best.ckpt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from classifier_training.data.loading.failures import explain_loader_failures
+from classifier_training.evaluation.checkpoint import Passes, model_logits, scoring_loader
+from classifier_training.evaluation.photos import with_limit
+from classifier_training.metrics.temperature import (
+    MAX_VALUES,
+    TEMPERATURE,
+    FittedTemperature,
+    fit_temperature,
+    too_few_images,
+)
+from classifier_training.models.checkpoint import load_model, read_checkpoint, write_checkpoint
+from classifier_training.results.results_file import TemperatureRecord
+from classifier_training.results.scored_pass import LabelledImages, ScoredPass
+from classifier_training.results.temperature_effect import describe_effect
+from classifier_training.run.folder import RunFolder
+from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """The temperature of the final weights.
+
+    Attributes:
+        fitted: The temperature; None: none was asked for.
+        passes: The logits of all validation images in float32, on the CPU; None where they were not computed or held.
+    """
+
+    fitted: FittedTemperature | None = None
+    passes: Passes | None = None
+
+
+def calibrate_best(
+    run: RunFolder,
+    plan: Plan,
+    images: LabelledImages,
+    terminal: Terminal,
+    device: torch.device,
+    check_stop: Callable[[], None],
+) -> Calibration:
+    """Fits the temperature of ``best.ckpt`` and writes it into the file; weights and labels stay as they are.
+
+    Args:
+        run: Its folder.
+        plan: What was trained.
+        images: The validation images. Of very many, see `MAX_VALUES`, some from all over them are taken.
+        terminal: Where the progress is shown.
+        device: Where to compute.
+        check_stop: Called after each batch; may raise to stop.
+    """
+    if not plan.config.calibration.temperature:
+        write_temperature(run, None)
+        return Calibration()
+    few = too_few_images(len(images.labels))
+    if few is not None:
+        write_temperature(run, None)
+        return Calibration(few)
+    step = math.ceil(len(images.labels) * len(images.classes) / MAX_VALUES)
+    passes = _logits(run, plan, images, step, terminal, device, check_stop)
+    logits = np.concatenate([part.numpy() for part, _ in passes])
+    fitted = fit_temperature(logits, np.concatenate([labels.numpy() for _, labels in passes]))
+    write_temperature(run, fitted.value if fitted.is_fitted else None)
+    return Calibration(fitted, passes if step == 1 else None)
+
+
+@torch.inference_mode()
+def _logits(
+    run: RunFolder,
+    plan: Plan,
+    images: LabelledImages,
+    step: int,
+    terminal: Terminal,
+    device: torch.device,
+    check_stop: Callable[[], None],
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Logits in exact float32 and labels of every so many-th image, batch by batch, on the CPU."""
+    model = load_model(run.best_checkpoint)
+    preprocessing = with_limit(model.preprocessing, plan.config, None)
+    records, labels = (images.records or ())[::step], images.labels[::step]
+    loader = scoring_loader(records, labels, preprocessing, plan.config)
+    found: list[tuple[torch.Tensor, torch.Tensor]] = []
+    num_images = 0
+    with explain_loader_failures(), terminal.progress("calibrating on val", "images") as progress:
+        for logits, truth in model_logits(model, loader, device, "float32", preprocessing):
+            check_stop()
+            found.append((logits.cpu(), truth.clone()))
+            num_images += len(truth)
+            progress(num_images, len(records))
+    return found
+
+
+def write_temperature(run: RunFolder, value: float | None) -> None:
+    """Writes the temperature into ``best.ckpt``, or removes one of other weights; nothing else in the file changes."""
+    if read_checkpoint(run.best_checkpoint).get(TEMPERATURE) == value:
+        return
+    content = read_checkpoint(run.best_checkpoint, mmap=False)
+    content.pop(TEMPERATURE, None)
+    if value is not None:
+        content[TEMPERATURE] = value
+    write_checkpoint(content, run.best_checkpoint)
+
+
+def temperature_record(calibration: Calibration, scored: ScoredPass) -> TemperatureRecord | None:
+    """What ``results.json`` holds of the temperature, with its effect on the images of the final scores."""
+    fitted, effect = calibration.fitted, scored.temperature
+    if fitted is None:
+        return None
+    record = TemperatureRecord(
+        value=fitted.value, num_images=fitted.num_images, reason=fitted.reason, split=str(scored.images.split)
+    )
+    return record if effect is None else replace(record, before=effect.before, after=effect.after)
+
+
+def show_temperature(terminal: Terminal, record: TemperatureRecord | None, scored: ScoredPass) -> None:
+    """Prints the temperature and what it changes, in one line, or why there is none."""
+    if record is None:
+        return
+    if scored.temperature is None:
+        terminal.info(f"no temperature for the probabilities: {record.reason}")
+        return
+    terminal.info(f"{describe_effect(scored.temperature)}, on {record.split}")
+    same = "; it is measured on the same images, as there is no test split" if record.split == "val" else ""
+    terminal.info(f"the temperature was fitted on {record.num_images} validation images{same}")
