@@ -1,9 +1,10 @@
-"""One temperature everywhere: training, checkpoint, export, evaluation, prediction."""
+"""One temperature and one decision everywhere: training, checkpoint, export, evaluation, prediction."""
 
 from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from classifier_training.pages.read.run_data import read_run
 from classifier_training.pages.sections.calibration import calibration_section
 from classifier_training.run.folder import RunFolder
 
+TARGET = ("--target-coverage", "0.75", "decision.set_coverage=0.8")
+
 
 @pytest.fixture(scope="module")
 def run(program: WarmProgram) -> RunFolder:
@@ -24,9 +27,11 @@ def run(program: WarmProgram) -> RunFolder:
     for number in range(0, 32, 4):
         (photos / "red" / f"{number:02d}.png").rename(photos / "green" / f"red-{number}.png")
     settings = ("data.val_fraction=0.4", "data.test_fraction=0.2", "trainer.max_epochs=6")
-    finished = program("train", "mislabelled", *TINY, *settings, "optimizer.lr=5e-3", "run.name=calibrated")
+    finished = program("train", "mislabelled", *TINY, *settings, "optimizer.lr=5e-3", "run.name=calibrated", *TARGET)
     assert finished.code == 0, finished
     assert "the temperature was fitted on" in finished.out
+    assert "answering from a confidence of" in finished.out
+    assert "prediction sets hold the true class of" in finished.out
     return RunFolder(program.folder / "runs" / "calibrated")
 
 
@@ -84,3 +89,82 @@ def test_the_report_shows_both(run: RunFolder) -> None:
     assert "Confidences have the temperature" in section.lead
     assert section.values["has_before"]
     assert 'class="dot kind-2"' in section.values["diagram"]
+    decision = section.values["decision"]
+    assert decision["sentences"][0].startswith("The model answers from a confidence of ")
+    assert [row["method"][:4] for row in decision["sets"]] == ["by a", "RAPS"]
+    assert "from " in decision["risk"]
+
+
+def test_the_run_the_checkpoint_and_the_export_have_one_decision(run: RunFolder) -> None:
+    record = json.loads(run.results.read_text(encoding="utf-8"))["decision"]
+    decision = load_model(run.best_checkpoint).decision
+
+    assert decision is not None
+    assert decision.num_images == record["num_images"] >= 30
+    assert (decision.target_coverage, decision.set_coverage) == (0.75, 0.8)
+    assert (decision.abstain_threshold, decision.set_threshold) == (
+        record["abstain_threshold"],
+        record["set_threshold"],
+    )
+    assert record["validation"]["abstention"]["coverage"] >= 0.75
+    assert record["raps"]["method"] == "raps"
+    deployed = OnnxClassifier(run.onnx).card.decision
+    assert deployed is not None
+    assert deployed.measured == {"split": "test", **record["measured"]}
+    assert replace(deployed, measured=None) == decision
+    scores = json.loads(run.scored("test").scores.read_text(encoding="utf-8"))
+    assert scores["decision"] == record["measured"]
+
+
+@pytest.mark.parametrize("model", ["runs/calibrated", "runs/calibrated/export/model.onnx"])
+def test_evaluate_prints_what_it_holds(
+    program: WarmProgram, run: RunFolder, tmp_path_factory: pytest.TempPathFactory, model: str
+) -> None:
+    measured = json.loads(run.results.read_text(encoding="utf-8"))["decision"]["measured"]
+    found = program("evaluate", model, "--output", tmp_path_factory.mktemp("evaluation") / "new")
+
+    assert f"coverage {measured['abstention']['coverage']:.4f}\n" in found.out
+    assert f"precision {measured['abstention']['precision']:.4f}\n" in found.out
+
+
+def test_other_targets_need_no_training_and_change_neither_run_nor_checkpoint(
+    program: WarmProgram, run: RunFolder, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    before = {path: path.read_bytes() for path in (run.best_checkpoint, run.results)}
+    folder = tmp_path_factory.mktemp("evaluation") / "new"
+
+    found = program("evaluate", "runs/calibrated", "--target-coverage", "1", "--json", "--output", folder).json
+    exported = program("export", "runs/calibrated", "--target-precision", "0.1", "--quiet")
+
+    assert found["decision"]["abstention"]["coverage"] == 1
+    assert exported.code == 0, exported
+    deployed = OnnxClassifier(run.onnx).card.decision
+    assert deployed is not None
+    assert (deployed.abstain_threshold, deployed.target_precision, deployed.target_coverage) == (0.0, 0.1, None)
+    assert before == {path: path.read_bytes() for path in before}
+    assert program("export", "runs/calibrated", "--quiet").code == 0  # as it was
+    assert OnnxClassifier(run.onnx).card.decision != deployed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("train", "mislabelled", "--target-precision", "98"), "decision.target_precision"),
+        (("train", "mislabelled", "--target-precision", "0.9", "--target-coverage", "0.9"), "leave one of them out"),
+        (("evaluate", "runs/calibrated", "--target-coverage", "much"), "decision.target_coverage"),
+        (("evaluate", "runs/calibrated/checkpoints/last.ckpt", "--target-coverage", "0.9"), "keeps no predictions of"),
+        (("export", "runs/calibrated", "--target-coverage", "0"), "decision.target_coverage"),
+    ],
+)
+def test_a_target_that_cannot_be_is_refused_in_one_line(
+    program: WarmProgram, run: RunFolder, words: tuple[str, ...], message: str
+) -> None:
+    before = sorted(path for path in run.root.parent.rglob("*"))
+
+    found = program(*words)
+
+    assert found.code == 2
+    assert message in found.err
+    assert "Traceback" not in found.err
+    assert len(found.err.strip().splitlines()) == 1
+    assert sorted(path for path in run.root.parent.rglob("*")) == before

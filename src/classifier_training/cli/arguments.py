@@ -24,6 +24,22 @@ TtaOption = Annotated[
     TestTimeAugmentation,
     typer.Option("--tta", help="Average over views: flip (mirror image, 2 × the time) or five (corners, 5 ×)."),
 ]
+TargetPrecision = Annotated[
+    str | None,
+    typer.Option(
+        "--target-precision",
+        help="Abstain below the confidence from which on this share of the answers is correct, on validation photos.",
+        metavar="SHARE",
+    ),
+]
+TargetCoverage = Annotated[
+    str | None,
+    typer.Option(
+        "--target-coverage",
+        help="Abstain below the confidence that this share of the validation photos reaches.",
+        metavar="SHARE",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and results.")]
 
 
@@ -44,6 +60,14 @@ def split_arguments(arguments: list[str] | None, most: int = 1) -> tuple[list[st
         expected = "one folder is expected" if most == 1 else f"at most {most} paths are expected"
         raise ConfigError(f"{expected}, got {len(paths)}: {name_some(map(printable, paths))}; settings are key=value")
     return paths, settings
+
+
+def target_settings(precision: str | None, coverage: str | None) -> list[str]:
+    """The settings that the options for abstaining are short for; one of them replaces the other in a file."""
+    targets = {"precision": precision, "coverage": coverage}
+    if precision is None and coverage is None:
+        return []
+    return [f"decision.target_{name}={'null' if value is None else value}" for name, value in targets.items()]
 
 
 def read_settings(settings: list[str] | None) -> Overrides:

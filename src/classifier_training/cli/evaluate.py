@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from classifier_training.cli.arguments import Quiet, TtaOption, read_settings, split_arguments
+from classifier_training.cli.arguments import (
+    Quiet,
+    TargetCoverage,
+    TargetPrecision,
+    TtaOption,
+    read_settings,
+    split_arguments,
+    target_settings,
+)
 from classifier_training.errors import ConfigError
 from classifier_training.files.text import name_some
 
@@ -62,6 +70,8 @@ def evaluate(
     other: Other = None,
     significance: Significance = 0.05,
     tta: TtaOption = "none",
+    target_precision: TargetPrecision = None,
+    target_coverage: TargetCoverage = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -71,7 +81,7 @@ def evaluate(
       classifier-training evaluate runs/shirts
       classifier-training evaluate runs/shirts new-photos --min top1=0.9
     """
-    model, photos, overrides = _read_arguments(arguments)
+    model, photos, overrides = _read_arguments([*arguments, *target_settings(target_precision, target_coverage)])
     from classifier_training.evaluation.gates import check_gates, parse_gates
 
     gates = parse_gates(minima or [], other, significance, tta)
@@ -131,20 +141,33 @@ def _show_evaluation(evaluation: Evaluation, terminal: Terminal, *, as_json: boo
     if as_json:
         return
     from classifier_training.imaging.views import describe_tta
-    from classifier_training.results.temperature_effect import describe_effect
     from classifier_training.terminal.score_table import show_scores
 
     title = f"{evaluation.model} on {evaluation.description}{describe_tta(evaluation.tta)}"
     show_scores(terminal, evaluation.scores, evaluation.classes, title)
-    intervals = evaluation.intervals.to_dict()
+    _show_figures(evaluation, terminal)
+
+
+def _show_figures(evaluation: Evaluation, terminal: Terminal) -> None:
+    """Prints intervals, calibration and decision, and the overall scores for other programs to read."""
+    from classifier_training.results.decision_effect import describe_decision
+    from classifier_training.results.temperature_effect import describe_effect
+
+    intervals, decision = evaluation.intervals.to_dict(), evaluation.decision
     ends = [f"{name} {ends[0]:.4f} to {ends[1]:.4f}" for name, ends in intervals.items() if ends is not None]
     terminal.info(f"95 % intervals: {', '.join(ends)}")
     if evaluation.temperature is not None:
         terminal.info(describe_effect(evaluation.temperature))
+    for sentence in () if decision is None else describe_decision(decision):
+        terminal.info(sentence)
     if evaluation.folder is not None:
         terminal.info(f"written to {evaluation.folder}")
-    for name in intervals:
-        sys.stdout.write(f"{name} {getattr(evaluation.scores, name):.4f}\n")
+    shown = {name: getattr(evaluation.scores, name) for name in intervals}
+    if decision is not None and decision.abstention is not None:
+        shown |= {"coverage": decision.abstention.coverage, "precision": decision.abstention.precision}
+    for name, value in shown.items():
+        if value is not None:
+            sys.stdout.write(f"{name} {value:.4f}\n")
 
 
 def _show_whole_split(evaluation: Evaluation, model: str, photos: str | None, terminal: Terminal) -> None:

@@ -7,13 +7,22 @@ from typing import Annotated
 
 import typer
 
-from classifier_training.cli.arguments import Quiet, Settings, read_settings
+from classifier_training.cli.arguments import (
+    Quiet,
+    Settings,
+    TargetCoverage,
+    TargetPrecision,
+    read_settings,
+    target_settings,
+)
 
 
 def export(
     run: Annotated[str, typer.Argument(help="Run folder.", metavar="RUN")],
     settings: Settings = None,
     form: Annotated[str, typer.Option("--format", "--form", help="Form of the exported file.")] = "onnx",
+    target_precision: TargetPrecision = None,
+    target_coverage: TargetCoverage = None,
     quiet: Quiet = False,
 ) -> None:
     """Export a run's best weights to ONNX, and verify the file against PyTorch on real images.
@@ -32,7 +41,7 @@ def export(
     from classifier_training.run.folder import ExportFolder, open_run
 
     check_form(form)
-    overrides = read_settings(settings)
+    overrides = read_settings([*(settings or ()), *target_settings(target_precision, target_coverage)])
     load_config(overrides, file=open_run(Path(run)).config)  # mistakes first: what follows takes seconds to import
     from classifier_training.exporters.export import export as run_export
     from classifier_training.terminal.terminal import Terminal

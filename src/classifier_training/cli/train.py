@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from classifier_training.cli.arguments import ConfigFile, Quiet, check_settings, read_settings, split_arguments
+from classifier_training.cli.arguments import (
+    ConfigFile,
+    Quiet,
+    TargetCoverage,
+    TargetPrecision,
+    check_settings,
+    read_settings,
+    split_arguments,
+    target_settings,
+)
 
 if TYPE_CHECKING:
     from classifier_training.config.overrides import Overrides
@@ -20,6 +29,9 @@ Arguments = Annotated[
         metavar="PHOTOS [KEY=VALUE]...",
     ),
 ]
+TimeLimit = Annotated[
+    str | None, typer.Option("--time-limit", help="Be done in this time: 90s, 10m, 1h30m.", metavar="TIME")
+]
 
 
 def train(
@@ -28,16 +40,15 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume an interrupted run: the given one, or the latest in runs/.")
     ] = False,
-    time_limit: Annotated[
-        str | None,
-        typer.Option("--time-limit", help="Be done in this time: 90s, 10m, 1h30m.", metavar="TIME"),
-    ] = None,
+    time_limit: TimeLimit = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the settings and the photos, show the plan, and stop.")
     ] = False,
     refit: Annotated[
         bool, typer.Option("--refit", help="With data.folds=K: train a final model on all photos (data.refit=true).")
     ] = False,
+    target_precision: TargetPrecision = None,
+    target_coverage: TargetCoverage = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a classifier on a folder of photos, then test and export it.
@@ -51,7 +62,7 @@ def train(
     """
     started = time.monotonic()
     paths, settings = split_arguments(arguments)
-    settings = [*settings, "data.refit=true"] if refit else settings
+    settings += ["data.refit=true"] * refit + target_settings(target_precision, target_coverage)
     settings = settings if time_limit is None else [*settings, f"trainer.time_limit={time_limit}"]
     path, overrides = paths[0] if paths else None, read_settings(settings)
     if resume:

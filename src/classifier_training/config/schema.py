@@ -16,7 +16,13 @@ from classifier_training.config.sections.distillation import DistillConfig
 from classifier_training.config.sections.model import ModelConfig
 from classifier_training.config.sections.optimization import EMAConfig, LossConfig
 from classifier_training.config.sections.optimizer import OptimizerConfig, SchedulerConfig
-from classifier_training.config.sections.outputs import CalibrationConfig, ExportConfig, ReportConfig, TrackingConfig
+from classifier_training.config.sections.outputs import (
+    CalibrationConfig,
+    DecisionConfig,
+    ExportConfig,
+    ReportConfig,
+    TrackingConfig,
+)
 from classifier_training.config.sections.recipe import RecipeConfig
 from classifier_training.config.sections.trainer import CheckpointConfig, RunConfig, TrainerConfig
 
@@ -25,6 +31,7 @@ __all__ = [
     "CheckpointConfig",
     "Config",
     "DataConfig",
+    "DecisionConfig",
     "DistillConfig",
     "EMAConfig",
     "ExportConfig",
@@ -56,6 +63,7 @@ class Config(Section):
     ema: EMAConfig = EMAConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     calibration: CalibrationConfig = CalibrationConfig()
+    decision: DecisionConfig = DecisionConfig()
     export: ExportConfig = ExportConfig()
     report: ReportConfig = ReportConfig()
     tracking: TrackingConfig = TrackingConfig()

@@ -19,6 +19,7 @@ from classifier_training.data.loading.dataset import EvaluationDataset
 from classifier_training.data.loading.failures import explain_loader_failures
 from classifier_training.data.loading.loaders import evaluation_loader
 from classifier_training.data.loading.normalize import normalize_images
+from classifier_training.evaluation.decision import effect_of
 from classifier_training.evaluation.photos import Chooser, with_limit
 from classifier_training.halving import Halving
 from classifier_training.metrics.accumulator import ScoringPass
@@ -105,6 +106,7 @@ def _pass_of(
         tta=tta,
         weights=weights_name(checkpoint),
         temperature=temperature_effect(predictions, model.temperature),
+        decision=effect_of(predictions, model.decision),
     )
 
 

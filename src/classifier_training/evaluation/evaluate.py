@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from classifier_training.data.splits.file import read_digests
 from classifier_training.errors import CheckpointError, explain_out_of_memory
+from classifier_training.evaluation.decision import decided_by, fitted_as_given
 from classifier_training.evaluation.folder import check_folder, make_free_folder, replaced_folder
 from classifier_training.evaluation.onnx import score_onnx
 from classifier_training.evaluation.photos import Chooser, ImageSelector, for_classes
@@ -63,6 +64,7 @@ class Evaluation(ScoredPass):
             "intervals": self.intervals.to_dict(),
             "expected_calibration_error": calibrate(self.predictions).expected_calibration_error,
             "temperature": to_json(self.temperature),
+            "decision": to_json(self.decision),
             "num_trained_on": self.num_trained_on,
             "trained_on": list(self.trained_on),
             "left_out": list(self.images.left_out),
@@ -104,16 +106,16 @@ def evaluate(
         >>> evaluate("runs/shirts").scores.top1  # doctest: +SKIP
     """
     check_tta(tta)
-    path = _model_file(Path(model))
-    given = read_given(overrides)
+    path, given = _model_file(Path(model)), read_given(overrides)
     run, new_root = _run_of(path), given_root(given)
     settings = scoring_settings(run, given, is_onnx=path.suffix == ".onnx")
     check_used(given, path, photos)
+    fitted = fitted_as_given(path, run, given, settings)
     if output is not None:
         check_folder(Path(output))
     selector = ImageSelector(run, photos or new_root, settings, split, checking, current, new_root is not None)
     scored = _score(path, selector, settings, scoring, given_limit(given), tta)
-    evaluation = _evaluation_of(scored, run, selector.name or scored.images.split or "photos")
+    evaluation = _evaluation_of(decided_by(scored, fitted), run, selector.name or scored.images.split or "photos")
     return evaluation if output is None else write_evaluation(evaluation, Path(output))
 
 

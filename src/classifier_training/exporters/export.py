@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from classifier_training.config import load_config
 from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike
-from classifier_training.config.schema import ExportConfig
+from classifier_training.config.schema import DecisionConfig, ExportConfig
 from classifier_training.data.index.check import content_digest
 from classifier_training.data.splits.file import read_split
 from classifier_training.data.splits.recorded import check_contents
 from classifier_training.errors import ConfigError, RunError
 from classifier_training.exporters.card_data import read_filled_in
+from classifier_training.exporters.deployed_decision import fitted_as_asked, with_measured
 from classifier_training.exporters.forms import (
     DEFAULT_FORM,
     FORMS,
@@ -75,14 +76,16 @@ def export(
     folder = open_run(Path(run))
     given = read_overrides(*overrides)
     config = load_config(given, file=folder.config)
-    foreign = [f"{one.key}={one.shown}" for one in given.settings if not one.key.startswith("export.")]
+    foreign = [f"{one.key}={one.shown}" for one in given.settings if not one.key.startswith(("export.", "decision."))]
     if foreign:
         raise ConfigError(
-            f"export takes settings of export. only, not {', '.join(foreign)}: the model is already trained"
+            f"export takes settings of export. and decision. only, not {', '.join(foreign)}: the model is already"
+            " trained"
         )
+    targets = config.decision if any(one.key.startswith("decision.") for one in given.settings) else None
     terminal = Terminal(quiet=quiet)
     filled_in = read_filled_in(ExportFolder(folder.export).card_data)  # before anything is replaced
-    export_checkpoint(folder, config.export, terminal, form)
+    export_checkpoint(folder, config.export, terminal, form, targets)
     _write_card(folder, filled_in, terminal)
     return folder.exported(form)
 
@@ -97,13 +100,21 @@ def _write_card(run: RunFolder, filled_in: dict[str, Any], terminal: Terminal) -
 
 
 def export_checkpoint(
-    run: RunFolder, config: ExportConfig, terminal: Terminal, form: str = DEFAULT_FORM
+    run: RunFolder,
+    config: ExportConfig,
+    terminal: Terminal,
+    form: str = DEFAULT_FORM,
+    targets: DecisionConfig | None = None,
 ) -> dict[str, Any]:
-    """Exports ``best.ckpt`` of a run, verified on its own validation images; returns the figures."""
+    """Exports ``best.ckpt`` of a run, verified on its own validation images; returns the figures.
+
+    ``targets`` are what its thresholds are to reach; None: they are those of the checkpoint.
+    """
     if not run.best_checkpoint.is_file():
         raise RunError(f"{run.root} has no checkpoints/best.ckpt to export; finish it: train --resume {run.root}")
     terminal.info(f"exporting {run.best_checkpoint} …")
     model = load_model(run.best_checkpoint)
+    decision = with_measured(model.decision if targets is None else fitted_as_asked(run, targets), run)
     images = _proof_images(run, model)
     with card_kept_current(run):
         figures = export_verified(
@@ -112,7 +123,7 @@ def export_checkpoint(
             images,
             export_form(form),
             ExportSettings(config.exporter, config.opset_version, config.tolerance),
-            card=DeploymentCard(model.classes, model.preprocessing, model.temperature),
+            card=DeploymentCard(model.classes, model.preprocessing, model.temperature, decision=decision),
             record={"weights": "checkpoints/best.ckpt", "epoch": int(read_checkpoint(run.best_checkpoint)["epoch"])},
         )
         _remove_outdated(ExportFolder(run.export), figures, terminal)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from classifier_training.errors import CheckpointError
+from classifier_training.inference.decision import DECISION, Decision
 from classifier_training.types import Interpolation, Preprocessing
 
-CARD_VERSION: Final = (1, 0)
+CARD_VERSION: Final = (1, 1)
 """Major and minor. A minor version adds entries that a program may ignore; all else is a new major version."""
 _logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class DeploymentCard:
         prediction_set_quantile: Quantile of conformal prediction sets, in [0, 1].
         reference_features: Statistics of the training photos, to recognise photos that are unlike them.
         self_test: An input and the output expected for it.
+        decision: From which probability on the model answers, and which classes a prediction set holds.
     """
 
     classes: tuple[str, ...]
@@ -38,6 +40,7 @@ class DeploymentCard:
     prediction_set_quantile: float | None = None
     reference_features: Mapping[str, Any] | None = None
     self_test: Mapping[str, Any] | None = None
+    decision: Decision | None = None
 
     def to_metadata(self) -> dict[str, str]:
         """The entries of an exported file's metadata that `from_metadata` reads; every value is JSON."""
@@ -45,6 +48,7 @@ class DeploymentCard:
             "class_names": list(self.classes),
             "preprocessing": self.preprocessing.to_dict(),
             **{name: getattr(self, name) for name in _OPTIONAL},
+            DECISION: None if self.decision is None else self.decision.to_dict(),
             "card_version": ".".join(map(str, CARD_VERSION)),
         }
         return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items() if value is not None}
@@ -84,7 +88,7 @@ class DeploymentCard:
         if optional.get("thresholds") is not None and set(optional["thresholds"]) != set(classes):
             raise CheckpointError(f"{source}: thresholds in the metadata must have one value for each class")
         preprocessing = read_preprocessing(_read_json(metadata, "preprocessing", source), source)
-        return cls(tuple(classes), preprocessing, **optional)
+        return cls(tuple(classes), preprocessing, **optional, decision=_read_decision(metadata, version, source))
 
 
 def read_preprocessing(values: object, source: str) -> Preprocessing:
@@ -118,6 +122,16 @@ def _read_json(metadata: Mapping[str, str], name: str, source: str) -> Any:
         return json.loads(metadata.get(name, "null"))
     except ValueError as error:
         raise CheckpointError(f"{source}: {name} in the metadata is not JSON: {error}") from None
+
+
+def _read_decision(metadata: Mapping[str, str], version: object, source: str) -> Decision | None:
+    values = None if version is None else _read_json(metadata, DECISION, source)
+    if values is None:
+        return None
+    try:
+        return Decision.from_dict(values)
+    except ValueError as error:
+        raise CheckpointError(f"{source}: {DECISION} in the metadata is not possible: {error}") from None
 
 
 def _check_version(version: object, source: str) -> None:

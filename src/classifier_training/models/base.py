@@ -11,6 +11,7 @@ from torch import Tensor
 
 from classifier_training.config.schema import Config
 from classifier_training.halving import Halving
+from classifier_training.inference.decision import DECISION, Decision
 from classifier_training.metrics.scores import Scores
 from classifier_training.metrics.temperature import TEMPERATURE
 from classifier_training.models.attention import repeatable_attention
@@ -67,6 +68,7 @@ class BaseClassificationModel(lightning.LightningModule):
     distillation: Distillation | None = None  # what it learns from besides the labels; no part of it
 
     temperature: float | None = None  # what probabilities divide the logits by, which `forward` gives as they are
+    decision: Decision | None = None  # thresholds on these probabilities
 
     def __init__(
         self,
@@ -243,8 +245,9 @@ class BaseClassificationModel(lightning.LightningModule):
         checkpoint["epoch_metrics"] = dict(self._epoch_metrics)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores the running training loss, and the temperature of a finished training."""
+        """Restores the running training loss, and the temperature and thresholds of a finished one."""
         self.temperature = checkpoint.get(TEMPERATURE)
+        self.decision = Decision.from_dict(checkpoint[DECISION]) if DECISION in checkpoint else None
         self._restored_train_loss = cast("list[list[float]] | None", checkpoint.get("train_loss"))
         self._epoch_metrics = checkpoint.get("epoch_metrics", {})
 

@@ -15,8 +15,11 @@ from classifier_training.errors import CheckpointError, explain_out_of_memory, f
 from classifier_training.files.atomic import atomic_path
 from classifier_training.files.canonical import canonical
 from classifier_training.files.text import is_file, why_no_file
+from classifier_training.inference.decision import DECISION, Decision
+from classifier_training.metrics.selective import MIN_ANSWERED
 from classifier_training.metrics.temperature import TEMPERATURE
 from classifier_training.models.base import BaseClassificationModel
+from classifier_training.models.decision import VALIDATED, ValidatedImages
 from classifier_training.models.finite import first_not_finite
 
 
@@ -77,6 +80,7 @@ def load_model(path: Path) -> BaseClassificationModel:
             model = BaseClassificationModel(**checkpoint["hyper_parameters"])
             model.load_state_dict(checkpoint["state_dict"])
             model.temperature = _temperature(checkpoint, path)
+            model.decision = Decision.from_dict(checkpoint[DECISION]) if DECISION in checkpoint else None
         except (RuntimeError, TypeError, ValueError) as error:
             reason = first_line(error)[:200]
             raise CheckpointError(f"{path} does not hold the model that it describes: {reason}") from None
@@ -100,3 +104,21 @@ def _temperature(checkpoint: dict[str, Any], path: Path) -> float | None:
     if value is None or (isinstance(value, float) and 0 < value < math.inf):
         return value
     raise CheckpointError(f"{path}: its temperature is {value!r:.80}, not a positive number; use another checkpoint")
+
+
+def read_validated(path: Path) -> ValidatedImages:
+    """Reads what a checkpoint keeps of the validation images of its run.
+
+    Raises:
+        CheckpointError: See `read_checkpoint`; or it keeps nothing of them.
+    """
+    values = read_checkpoint(path).get(VALIDATED)
+    if values is None:
+        raise CheckpointError(
+            f"{path} keeps no predictions of validation images, to which a threshold could be fitted: its run is not"
+            f" finished, has fewer than {MIN_ANSWERED} of them, or is of an earlier version; train it to its end"
+        )
+    try:
+        return ValidatedImages.from_tensors(values)
+    except (AttributeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({first_line(error)}); use another checkpoint") from None

@@ -60,6 +60,7 @@ def scores_file(scored: ScoredPass) -> ScoresFile:
         tta=scored.tta,
         weights=scored.weights,
         temperature=scored.temperature,
+        decision=scored.decision,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from classifier_training.files.atomic import write_json
 from classifier_training.metrics.confusion import Confusion
 from classifier_training.metrics.scores import plain_confusion
+from classifier_training.results.decision_file import DecisionRecord
 from classifier_training.results.final_choice import FinalChoice
 from classifier_training.results.folder import class_rows
 from classifier_training.results.scored_pass import ScoredPass
@@ -156,6 +157,7 @@ class ResultsFile:
         replaced_best: What was recorded of other best weights; None: ``best.ckpt`` is of the recorded best epoch.
         choice: Which weights ``best.ckpt`` holds; None: those of the best epoch, as nothing else was to be chosen.
         temperature: Of the probabilities; None: none was asked for, as in versions that had none.
+        decision: The thresholds on the probabilities; None: there is none, as in versions that had none.
     """
 
     monitor: str
@@ -171,6 +173,7 @@ class ResultsFile:
     replaced_best: ReplacedBest | None = None
     choice: FinalChoice | None = None
     temperature: TemperatureRecord | None = None
+    decision: DecisionRecord | None = None
 
     def __post_init__(self) -> None:
         if self.monitor not in self.best or not 0 <= self.best.get("epoch", -1) < 2**31:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from classifier_training.metrics.intervals import ScoreIntervals
 from classifier_training.metrics.scores import Predictions, Scores
+from classifier_training.results.decision_file import DecisionEffect
 from classifier_training.results.scores_file import TemperatureEffect
 from classifier_training.types import ImageRecord, Preprocessing, Split, TestTimeAugmentation
 
@@ -80,6 +81,7 @@ class ScoredPass:
         tta: The test-time augmentation: over which views of an image the probabilities are the mean.
         weights: What the weights are, where they are not those of an epoch; None: those of the epoch.
         temperature: Of the probabilities, and its effect; None: they are the softmax of the logits as they are.
+        decision: What the thresholds of the model hold; None: it has none.
     """
 
     images: LabelledImages
@@ -98,6 +100,7 @@ class ScoredPass:
     tta: TestTimeAugmentation = "none"
     weights: str | None = None
     temperature: TemperatureEffect | None = None
+    decision: DecisionEffect | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from classifier_training.results.decision_file import DecisionEffect
 from classifier_training.run.records import FORMAT, Count, Format, Interval, Items, Number, Share
 from classifier_training.types import TestTimeAugmentation
 
@@ -140,6 +141,7 @@ class ScoresFile:
         tta: The test-time augmentation; ``none`` in files of versions that had none.
         weights: What the weights are, where they are not those of an epoch; None: those of the epoch.
         temperature: Of the probabilities, and its effect; None: they are the softmax of the logits as they are.
+        decision: What the thresholds of the model hold; None: it has none.
     """
 
     format: Format = FORMAT
@@ -167,6 +169,7 @@ class ScoresFile:
     tta: TestTimeAugmentation = "none"
     weights: str | None = None
     temperature: TemperatureEffect | None = None
+    decision: DecisionEffect | None = None
 
     def __post_init__(self) -> None:
         if not self.classes or tuple(row.name for row in self.per_class) != self.classes:

@@ -39,10 +39,11 @@ from classifier_training.run.time_spent import time_spent_on
 from classifier_training.run.tree import describe_file
 from classifier_training.terminal.score_table import show_scores, summarise
 from classifier_training.terminal.terminal import Terminal, duration
+from classifier_training.training.calibration import Calibration, calibrate_best, show_temperature, temperature_record
 from classifier_training.training.choose_weights import choose_weights, epoch_name, remove_candidates
+from classifier_training.training.decision import decision_record, show_decision
 from classifier_training.training.plan import Plan
 from classifier_training.training.split_images import split_images
-from classifier_training.training.temperature import Calibration, calibrate_best, show_temperature, temperature_record
 from classifier_training.training.weights import scratch_note
 from classifier_training.types import Split
 from classifier_training.warn import warn_instead_of_raise
@@ -170,6 +171,7 @@ def show_best(terminal: Terminal, trained: Trained, results: ResultsFile, scored
     show_scores(terminal, scored.scores, scored.classes, title)
     terminal.info(summarise(scored.scores))
     show_temperature(terminal, results.temperature, scored)
+    show_decision(terminal, results.decision)
 
 
 def score_best(
@@ -293,6 +295,7 @@ def results_of(plan: Plan, trained: Trained, scored: ScoredPass, calibration: Ca
         replaced_best=trained.replaced_best,
         choice=trained.choice,
         temperature=temperature_record(calibration, scored),
+        decision=decision_record(calibration.decision, calibration.predictions, plan.config.decision, scored),
     )
 
 

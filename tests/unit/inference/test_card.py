@@ -33,7 +33,7 @@ def test_a_card_is_read_as_it_was_written(card: DeploymentCard) -> None:
 
 def test_what_a_card_does_not_have_is_not_in_the_file() -> None:
     assert list(CARD.to_metadata()) == ["class_names", "preprocessing", "card_version"]
-    assert json.loads(CARD.to_metadata()["card_version"]) == "1.0"
+    assert json.loads(CARD.to_metadata()["card_version"]) == "1.1"
     assert len(WHOLE.to_metadata()) == 8
 
 

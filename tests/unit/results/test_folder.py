@@ -65,7 +65,18 @@ def test_the_file_has_the_keys_of_version_0_1(tmp_path: Path) -> None:
     assert list(values) == [
         *("format", "description", "split", "epoch", "model", "classes", "num_images", "top1", "top5"),
         *("balanced_accuracy", "macro_f1", "confidence_level", "intervals", "per_class", "calibration", "coverage"),
-        *("num_trained_on", "left_out", "precision", "content", "copies", "trained_on", "tta", "weights"),
+        *(
+            "num_trained_on",
+            "left_out",
+            "precision",
+            "content",
+            "copies",
+            "trained_on",
+            "tta",
+            "weights",
+            "temperature",
+            "decision",
+        ),
     ]
     assert list(values["per_class"][0]) == [
         *("class", "precision", "recall", "f1", "support", "precision_interval", "recall_interval")

@@ -10,6 +10,8 @@ from pydantic import Field
 from classifier_training.config.section import NonEmptyText, NonNegativeInt, PositiveFloat, Section
 from classifier_training.types import OPSET_VERSIONS, Exporter
 
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+OpenShare = Annotated[float, Field(gt=0.0, lt=1.0)]
 _OPSETS = sorted({version for versions in OPSET_VERSIONS.values() for version in versions})
 
 
@@ -36,6 +38,33 @@ class CalibrationConfig(Section):
         True,
         description="after training, fit a temperature to the validation images: confidences then fit the accuracy",
     )
+
+
+class DecisionConfig(Section):
+    """What the finished model decides from its probabilities, by thresholds fitted to the validation images."""
+
+    target_precision: Share | None = Field(
+        None, description="abstain below the confidence at which this share of the answers is correct; null: no target"
+    )
+    target_coverage: Share | None = Field(
+        None, description="abstain below the confidence that this share of the images reaches; null: no target"
+    )
+    set_coverage: OpenShare | None = Field(
+        0.95, description="prediction sets that hold the true class in this share of the cases; null: no sets"
+    )
+
+    @property
+    def is_given(self) -> bool:
+        """Whether a threshold to abstain is asked for."""
+        return self.target_precision is not None or self.target_coverage is not None
+
+    def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Two targets for one threshold."""
+        if self.target_precision is not None and self.target_coverage is not None:
+            yield (
+                ("target_precision", "target_coverage"),
+                "one threshold cannot have both targets; leave one of them out",
+            )
 
 
 class ReportConfig(Section):

@@ -15,6 +15,7 @@ from classifier_training.pages.read.reading import Reader, plain_value
 from classifier_training.pages.read.run_settings import plain_name, read_settings, setting, shell_command
 from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.read.scored_files import read_scored, scores_of_results
+from classifier_training.results.decision_file import DecisionRecord
 from classifier_training.results.final_choice import FinalChoice
 from classifier_training.results.folds_file import FoldsFile
 from classifier_training.results.results_file import ReplacedBest, Reproduction, ResultsFile, TemperatureRecord
@@ -82,6 +83,7 @@ class RunData:
         replaced_best: What was recorded of the best weights, where ``best.ckpt`` holds others.
         choice: Of the final weights among several candidates; None where there was none.
         temperature: Of the probabilities of the final weights; None where none was asked for.
+        decision: The thresholds of the final weights; None where there are none.
         probe: The linear probe that was fitted before the first epoch; None where there was none.
         time: What its time was spent on.
         plan: How it is trained.
@@ -119,6 +121,7 @@ class RunData:
     replaced_best: ReplacedBest | None = None
     choice: FinalChoice | None = None
     temperature: TemperatureRecord | None = None
+    decision: DecisionRecord | None = None
     probe: ProbeRecord | None = None
     time: TimeSpent | None = None
     plan: PlanRecord | None = None
@@ -201,6 +204,7 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         statistics=statistics,
         sampler=sampler,
         **{name: getattr(results, name, None) for name in ("reproduction", "replaced_best", "choice", "temperature")},
+        decision=None if results is None else results.decision,
         **_read_records(reader, run),
         verification=verification,
         onnx=onnx,

@@ -1,4 +1,4 @@
-"""Whether the confidence of the model matches its accuracy."""
+"""Whether the confidence of the model matches its accuracy, and what is decided from it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from classifier_training.pages.charts.axes import axis_over
 from classifier_training.pages.charts.columns import Column, column_chart
 from classifier_training.pages.charts.reliability import SHARES, reliability_diagram
 from classifier_training.pages.charts.svg import Frame
+from classifier_training.pages.decision import decision_values
 from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.section import Section
@@ -47,6 +48,7 @@ def calibration_section(data: RunData) -> Section:
         "num_bins": len(bins),
         "has_before": bool(before),
         "bins": [one for one in bins if one.count],
+        "decision": decision_values(scored, data.decision if scored is data.final else None),
     }
     return Section(KEY, TITLE, lead=sentence, values=values)
 

@@ -1,17 +1,23 @@
-"""The temperature of a finished training: fitted to the validation logits of its final weights, kept in best.ckpt."""
+"""What a finished training fits to the validation logits of its final weights, and keeps in best.ckpt.
+
+That is the temperature of the probabilities, and the thresholds of the decision.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from classifier_training.data.loading.failures import explain_loader_failures
-from classifier_training.evaluation.checkpoint import Passes, model_logits, scoring_loader
+from classifier_training.evaluation.checkpoint import Passes, model_logits, score_logits, scoring_loader
 from classifier_training.evaluation.photos import with_limit
+from classifier_training.inference.decision import DECISION
+from classifier_training.metrics.scores import Predictions
 from classifier_training.metrics.temperature import (
     MAX_VALUES,
     TEMPERATURE,
@@ -20,6 +26,13 @@ from classifier_training.metrics.temperature import (
     too_few_images,
 )
 from classifier_training.models.checkpoint import load_model, read_checkpoint, write_checkpoint
+from classifier_training.models.decision import (
+    VALIDATED,
+    FittedDecision,
+    ValidatedImages,
+    fit_decision,
+    too_few_to_decide,
+)
 from classifier_training.results.results_file import TemperatureRecord
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.results.temperature_effect import describe_effect
@@ -30,14 +43,18 @@ from classifier_training.training.plan import Plan
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """The temperature of the final weights.
+    """What was fitted to the validation logits of the final weights.
 
     Attributes:
         fitted: The temperature; None: none was asked for.
+        decision: The thresholds on the probabilities.
+        predictions: Those of the validation images, with the temperature; None where no logits were computed.
         passes: The logits of all validation images in float32, on the CPU; None where they were not computed or held.
     """
 
-    fitted: FittedTemperature | None = None
+    fitted: FittedTemperature | None
+    decision: FittedDecision
+    predictions: Predictions | None = None
     passes: Passes | None = None
 
 
@@ -49,7 +66,7 @@ def calibrate_best(
     device: torch.device,
     check_stop: Callable[[], None],
 ) -> Calibration:
-    """Fits the temperature of ``best.ckpt`` and writes it into the file; weights and labels stay as they are.
+    """Fits temperature and thresholds of ``best.ckpt`` and writes them into the file; weights and labels stay.
 
     Args:
         run: Its folder.
@@ -59,19 +76,45 @@ def calibrate_best(
         device: Where to compute.
         check_stop: Called after each batch; may raise to stop.
     """
-    if not plan.config.calibration.temperature:
-        write_temperature(run, None)
-        return Calibration()
-    few = too_few_images(len(images.labels))
-    if few is not None:
-        write_temperature(run, None)
-        return Calibration(few)
+    calibration = _fit(run, plan, images, terminal, device, check_stop)
+    fitted, decision = calibration.fitted, calibration.decision.decision
+    predictions = calibration.predictions
+    _write(
+        run,
+        {
+            TEMPERATURE: fitted.value if fitted is not None and fitted.is_fitted else None,
+            DECISION: None if decision is None else decision.to_dict(),
+            VALIDATED: None if predictions is None else ValidatedImages.of(predictions).to_tensors(),
+        },
+    )
+    return calibration
+
+
+def _fit(
+    run: RunFolder,
+    plan: Plan,
+    images: LabelledImages,
+    terminal: Terminal,
+    device: torch.device,
+    check_stop: Callable[[], None],
+) -> Calibration:
+    """As `calibrate_best`, without writing; no logit is computed where there are too few images for anything."""
+    targets, has_temperature = plan.config.decision, plan.config.calibration.temperature
+    few = too_few_images(len(images.labels)) if has_temperature else None
+    too_few = too_few_to_decide(len(images.labels))
+    if too_few is not None:
+        return Calibration(few, FittedDecision(None, (too_few,) if targets.is_given else ()))
     step = math.ceil(len(images.labels) * len(images.classes) / MAX_VALUES)
     passes = _logits(run, plan, images, step, terminal, device, check_stop)
-    logits = np.concatenate([part.numpy() for part, _ in passes])
-    fitted = fit_temperature(logits, np.concatenate([labels.numpy() for _, labels in passes]))
-    write_temperature(run, fitted.value if fitted.is_fitted else None)
-    return Calibration(fitted, passes if step == 1 else None)
+    fitted = few
+    if has_temperature and few is None:
+        logits = np.concatenate([part.numpy() for part, _ in passes])
+        fitted = fit_temperature(logits, np.concatenate([labels.numpy() for _, labels in passes]))
+    value = fitted.value if fitted is not None and fitted.is_fitted else None
+    named = (str(run.best_checkpoint), images.files[::step])
+    _, predictions = score_logits(passes, len(images.classes), value, named)
+    decision = fit_decision(ValidatedImages.of(predictions), targets)
+    return Calibration(fitted, decision, predictions, passes if step == 1 else None)
 
 
 @torch.inference_mode()
@@ -100,14 +143,16 @@ def _logits(
     return found
 
 
-def write_temperature(run: RunFolder, value: float | None) -> None:
-    """Writes the temperature into ``best.ckpt``, or removes one of other weights; nothing else in the file changes."""
-    if read_checkpoint(run.best_checkpoint).get(TEMPERATURE) == value:
+def _write(run: RunFolder, values: Mapping[str, Any]) -> None:
+    """Writes values into ``best.ckpt``, and removes those of other weights; nothing else in the file changes."""
+    checkpoint = read_checkpoint(run.best_checkpoint)
+    if all(value is None and key not in checkpoint for key, value in values.items()):
         return
     content = read_checkpoint(run.best_checkpoint, mmap=False)
-    content.pop(TEMPERATURE, None)
-    if value is not None:
-        content[TEMPERATURE] = value
+    for key, value in values.items():
+        content.pop(key, None)
+        if value is not None:
+            content[key] = value
     write_checkpoint(content, run.best_checkpoint)
 
 

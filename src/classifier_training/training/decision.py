@@ -1,0 +1,89 @@
+"""What a finished training records and prints of the thresholds on its probabilities."""
+
+from __future__ import annotations
+
+from classifier_training.config.sections.outputs import DecisionConfig
+from classifier_training.metrics.conformal import raps_scores, raps_sets, raps_threshold
+from classifier_training.metrics.scores import Predictions
+from classifier_training.models.decision import FittedDecision
+from classifier_training.results.decision_effect import decision_effect, describe_abstention, describe_sets, set_figures
+from classifier_training.results.decision_file import DecisionEffect, DecisionRecord, SetFigures
+from classifier_training.results.scored_pass import ScoredPass
+from classifier_training.terminal.terminal import Terminal
+
+_MAX_VALUES = 25_000_000
+"""The most probabilities, N times K, that are sorted for RAPS."""
+
+
+def decision_record(
+    fitted: FittedDecision, validated: Predictions | None, targets: DecisionConfig, scored: ScoredPass
+) -> DecisionRecord | None:
+    """What ``results.json`` holds of the thresholds; None where nothing was asked for.
+
+    Args:
+        fitted: The thresholds.
+        validated: The predictions of the validation images; None: there are too few of them.
+        targets: What was asked for.
+        scored: The final scores.
+    """
+    decision, split = fitted.decision, str(scored.images.split)
+    if decision is None or validated is None:
+        if not fitted.reasons:
+            return None
+        num_images = 0 if validated is None else len(validated)
+        return DecisionRecord(num_images=num_images, reasons=fitted.reasons, split=split)
+    thresholds = decision.abstain_threshold, decision.set_threshold
+    return DecisionRecord(
+        num_images=decision.num_images,
+        abstain_threshold=decision.abstain_threshold,
+        target_precision=targets.target_precision,
+        target_coverage=targets.target_coverage,
+        set_threshold=decision.set_threshold,
+        set_coverage=targets.set_coverage,
+        set_interval=decision.set_interval,
+        reasons=fitted.reasons,
+        split=split,
+        validation=decision_effect(validated, *thresholds) or DecisionEffect(),
+        measured=scored.decision or DecisionEffect(),
+        raps=None
+        if decision.set_coverage is None
+        else raps_figures(validated, scored.predictions, decision.set_coverage),
+    )
+
+
+def raps_figures(fitted_on: Predictions, measured_on: Predictions, coverage: float) -> SetFigures | None:
+    """What RAPS sets hold on some images; None where not all probabilities are known, or are too many.
+
+    Args:
+        fitted_on: Whose threshold it is.
+        measured_on: The images.
+        coverage: How often the true class is to be in its set.
+    """
+    of_fit, of_measure = fitted_on.probabilities, measured_on.probabilities
+    if of_fit is None or of_measure is None or max(of_fit.size, of_measure.size) > _MAX_VALUES:
+        return None
+    threshold = raps_threshold(raps_scores(of_fit), fitted_on.labels, coverage)
+    if threshold is None:
+        return None
+    return set_figures("raps", threshold, raps_sets(raps_scores(of_measure), threshold), measured_on.labels)
+
+
+def show_decision(terminal: Terminal, record: DecisionRecord | None) -> None:
+    """Prints what the thresholds hold, and a warning for each that could not be fitted."""
+    if record is None:
+        return
+    abstention, sets = record.measured.abstention, record.measured.sets
+    same = ", the images that the threshold was fitted on" if record.split == "val" else ""
+    if abstention is not None:
+        terminal.info(f"{describe_abstention(abstention)}, on {record.split}{same}")
+        wanted, found = record.target_precision, abstention.precision
+        if wanted is not None and found is not None and found < wanted:
+            terminal.info(f"the precision on {record.split} is below the target of {wanted:.2%}, which held on val")
+    if sets is not None and record.set_interval is not None:
+        low, high = record.set_interval
+        terminal.info(
+            f"{describe_sets(sets)}, on {record.split}{same}; the target is {record.set_coverage:.2%}, which"
+            f" {record.num_images} validation images allow between {low:.2%} and {high:.2%}"
+        )
+    for reason in record.reasons:
+        terminal.warn(f"{reason}; the model does not decide by it")
