@@ -37,7 +37,7 @@ def split_warnings(index: Index, splits: Mapping[Split, Rows], classes: Sequence
         if len(leaked):
             first = name_some(str(index.record(row)) for row in leaked)
             warnings.append(f"{len(leaked)} {split} image(s) are also in {other}, byte for byte: {first}")
-    rows = np.sort(np.concatenate(list(splits.values())))
+    rows = np.unique(np.concatenate(list(splits.values())))  # the final model's validation photos are in two splits
     codes = index.splits[rows]
     for split, some in splits.items():  # those of the run, which need not be those of the source
         codes = np.where(np.isin(rows, some, assume_unique=True), SPLITS.index(split), codes)

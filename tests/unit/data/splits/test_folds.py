@@ -64,6 +64,7 @@ def test_the_final_model_trains_on_all_and_says_that_it_validates_on_some_of_the
     assert 0 < len(splits.rows["val"]) < 30
     assert "test" not in splits.rows
     assert any("val image(s) are also in train" in warning for warning in splits.warnings)
+    assert not any("listed again" in warning for warning in splits.warnings)
     assert any("the final model trains on all" in note for note in splits.notes)
 
 
