@@ -20,7 +20,7 @@ from classifier_training.run.folder import ExportFolder
 from classifier_training.types import Preprocessing
 
 CARD = DeploymentCard(("00", "no", "", "猫"), Preprocessing(image_size=16))
-IMAGES = make_proof_images(CARD.preprocessing)
+IMAGES = make_proof_images(CARD.preprocessing, card=CARD)
 
 
 def make_model(form: ExportForm, seed: int = 0) -> nn.Module:
@@ -60,8 +60,8 @@ def test_other_weights_are_not_accepted(tmp_path: Path, form: ExportForm) -> Non
     path = tmp_path / "file"
     form.build(make_model(form), path, make_batch(), ExportSettings(), CARD.to_metadata())
 
-    assert form.acceptance(path, make_model(form), IMAGES, 1e-3)["passed"] is True
-    figures = form.acceptance(path, make_model(form, seed=1), IMAGES, 1e-3)
+    assert form.acceptance(path, make_model(form), IMAGES, ExportSettings())["passed"] is True
+    figures = form.acceptance(path, make_model(form, seed=1), IMAGES, ExportSettings())
 
     assert figures["passed"] is False
     assert "\n" not in figures["reason"]

@@ -11,7 +11,8 @@ from PIL import Image
 from torch import nn
 
 from classifier_training.exporters.forms import OriginalImage, ProofImages
-from classifier_training.imaging.preprocess import preprocess
+from classifier_training.imaging.preprocess import preprocess, resize_and_crop
+from classifier_training.inference.card import DeploymentCard
 from classifier_training.types import Preprocessing
 
 SIZES = ((40, 30), (40, 30), (16, 21), (7, 5), (18, 18), (40, 30), (1, 9), (33, 64), (40, 30))
@@ -41,15 +42,19 @@ def make_batch(num_images: int = 9, size: int = 16, seed: int = 0) -> torch.Tens
 
 
 def make_proof_images(
-    preprocessing: Preprocessing, sizes: Sequence[tuple[int, int]] = SIZES, seed: int = 0
+    preprocessing: Preprocessing,
+    sizes: Sequence[tuple[int, int]] = SIZES,
+    seed: int = 0,
+    card: DeploymentCard | None = None,
 ) -> ProofImages:
     """Random images of some heights and widths as PNG files, labelled 0, and prepared for a model."""
     generator = np.random.default_rng(seed)
-    prepared, originals = [], []
+    prepared, originals, cropped = [], [], []
     for number, size in enumerate(sizes):
         pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "PNG")
         originals.append(OriginalImage(f"{number}.png", file.getvalue(), 0))
         prepared.append(preprocess(pixels, preprocessing))
-    return ProofImages(torch.from_numpy(np.stack(prepared)), originals)
+        cropped.append(resize_and_crop(pixels, preprocessing))
+    return ProofImages(torch.from_numpy(np.stack(prepared)), originals, card, np.stack(cropped))

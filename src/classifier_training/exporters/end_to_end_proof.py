@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -20,30 +20,40 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from classifier_training.errors import ExportError, first_line
-from classifier_training.exporters.forms import OriginalImage, ProofImages
-from classifier_training.exporters.verification import BATCH_SIZES, reason_of_model, versions
+from classifier_training.exporters.acceptance import ANSWERS_ALIKE, Answers
+from classifier_training.exporters.forms import ExportSettings, OriginalImage, ProofImages
+from classifier_training.exporters.proof import (
+    BATCH_SIZES,
+    NUM_IN_BATCHES,
+    logits_of_model,
+    reason_of_model,
+    spread,
+    summary,
+    true_labels,
+)
+from classifier_training.exporters.stages import SAME, Difference, largest_difference, turned_or_swapped
+from classifier_training.exporters.verification import figures_of_file, versions
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.pillow_state import pixel_limit, silenced
 from classifier_training.imaging.preprocess import normalize, resize_and_crop
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.classifier import softmax
-from classifier_training.inference.session import END_TO_END_INPUT, END_TO_END_OUTPUTS, open_session
+from classifier_training.inference.session import END_TO_END_INPUT, open_session
+from classifier_training.types import Preprocessing
 
 PIXELS: Final = "before/pixels"
 """Inside of the graph: what the resize and the crop gave, uint8 (N, 3, S, S)."""
 TOLERANCE_FACTOR: Final = 50
 """The tolerance of a logit is that of the form ``onnx`` times this: some pixels differ by one grey level."""
+
+_OUTPUTS: Final = ("label_index", "probabilities", "logits")
 _UNLIKE: Final = "the end-to-end file does not answer like the model"
-_SAME: Final = 1e-5
-"""How far values of the same computation may differ: normalised pixels, probabilities."""
+_MOST_BYTES: Final = 256 << 20
+"""Images of a batch beyond this are cut to a corner."""
 
 
-class _Difference(NamedTuple):
-    stage: str
-    detail: str
-
-
-class _Answer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Answer:
     """What a file gives for N images: int64 (N,), float32 (N, K), float32 (N, K)."""
 
     labels: NDArray[np.int64]
@@ -51,72 +61,128 @@ class _Answer(NamedTuple):
     logits: NDArray[np.float32]
 
 
-def compare_end_to_end(path: Path, model: nn.Module, images: ProofImages, tolerance: float = 1e-3) -> dict[str, Any]:
+def compare_end_to_end(path: Path, model: nn.Module, images: ProofImages, settings: ExportSettings) -> dict[str, Any]:
     """Accepts a file that gives the labels of PyTorch, decoding the files of the images with nothing but Pillow.
 
     Args:
         path: The exported file.
         model: What it was exported from: on the CPU, in evaluation mode, float32.
         images: Real images with their files.
-        tolerance: Largest allowed difference of a logit of the network, given the same pixels. From the file of an
-            image 50 times as much is allowed, as onnxruntime's resize rounds some pixels to the next grey level.
+        settings: How exact it must be: ``tolerance`` is that of a logit of the network, given the same pixels. From
+            the file of an image 50 times as much is allowed, as onnxruntime's resize rounds some pixels to the next
+            grey level.
 
     Returns:
-        As `compare_onnx`, with ``max_abs_probability_difference``, ``top1`` of the file and ``top1_of_model`` where all
-        labels are known, ``opset_version``, and as ``tolerance`` what was allowed from the file of an image. Images of
-        a batch have one size: those of more than one are images of the most common size. If the file fails, ``stage``
-        is where: decode, resize, normalise, network or decision.
+        As `compare_onnx`, with ``opset_version``, and as ``tolerance`` what was allowed from the file of an image.
+        Images of a batch have one size: those of more than one are images of the most common size, or a corner of
+        each, where they are large. If the file fails, ``stage`` is where: decode, resize, normalise, network or
+        decision.
 
     Raises:
         ExportError: There are no files.
     """
     if not images.originals:
         raise ExportError("the form end-to-end is proven on the files of images, and there are none")
-    with torch.no_grad():
-        expected = model(images.prepared.detach().to("cpu", torch.float32)).numpy()
-    figures: dict[str, Any] = {"passed": False, "num_images": len(expected), "tolerance": tolerance * TOLERANCE_FACTOR}
-    figures |= {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "versions": versions()}
+    allowed = replace(settings, tolerance=settings.tolerance * TOLERANCE_FACTOR)
+    figures = figures_of_file(path, len(images.prepared), allowed.tolerance, versions())
+    expected = logits_of_model(model, images)
     reason = reason_of_model(expected)
     if reason is not None:
         return figures | {"max_abs_logit_difference": None, "reason": reason}
     try:
-        figures |= _compare_all(path, model, images.originals, expected, tolerance)
+        return figures | _Comparison(path, model, replace(images, logits=expected), settings.tolerance).figures(allowed)
     except Exception as error:  # onnxruntime's exceptions share no base class but Exception
         message = " ".join(str(error).split())
-        figures |= {"error": message, "reason": f"onnxruntime cannot run the exported file: {message}"}
-    return figures
-
-
-def _compare_all(
-    path: Path, model: nn.Module, originals: Sequence[OriginalImage], expected: NDArray[np.float32], tolerance: float
-) -> dict[str, Any]:
-    """The figures of a file; ``expected`` are the logits (n, K) that the trainer scores."""
-    graph, shapes = _OpenedGraph(path), list[tuple[int, ...]]()
-    for original, logits in zip(originals, expected, strict=True):
-        pixels, difference = graph.first_difference(original, logits, model, tolerance)
-        if difference is not None:
-            reason = f"{original.name} differs at the stage {difference.stage}: {difference.detail}"
-            return {"stage": difference.stage, "image": original.name, "reason": f"{_UNLIKE}: {reason}"}
-        shapes.append(pixels.shape)
-    session, limit = open_session(path, num_threads=None), graph.card.preprocessing.max_image_pixels
-    compared, found = list[dict[str, Any]](), np.zeros(0, np.int64)
-    for size in BATCH_SIZES:
-        order = _of_one_size(shapes, size)
-        answers = []
-        for part in order.reshape(-1, size):
-            pixels = np.stack([decode_plainly(originals[position].content, limit) for position in part])
-            answers.append(session.run(END_TO_END_OUTPUTS, {END_TO_END_INPUT: pixels}))
-        answer = _Answer(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))
-        found = answer.labels if size == 1 else found
-        compared.append({"batch_size": size} | _figures_of(answer, expected[order], graph.card))
-    figures = _summary(compared, tolerance * TOLERANCE_FACTOR) | {"opset_version": graph.opset_version}
-    return figures | _accuracy(originals, found, expected)
+        reason = f"onnxruntime cannot run the exported file: {message}"
+        return figures | {"stage": "network", "error": message, "reason": reason}
 
 
 def decode_plainly(content: bytes, max_pixels: int | None) -> NDArray[np.uint8]:
     """What a program without this package makes of an image file: uint8 (H, W, 3), upright RGB."""
     with silenced(), pixel_limit(max_pixels), Image.open(io.BytesIO(content)) as image:
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+class _Comparison:
+    """A file beside the model; ``images`` have the logits of the model."""
+
+    def __init__(self, path: Path, model: nn.Module, images: ProofImages, tolerance: float) -> None:
+        self._graph = _OpenedGraph(path, model, images, tolerance)
+        self._session = open_session(path, num_threads=None)
+        self._images = images
+        self._expected = logits_of_model(model, images)
+        self._trained = images.card or self._graph.card
+
+    def figures(self, allowed: ExportSettings) -> dict[str, Any]:
+        """All images one by one, and some of one size in larger batches."""
+        answers, shapes = list[_Answer](), list[tuple[int, ...]]()
+        staged = set(spread(len(self._expected), NUM_IN_BATCHES).tolist())
+        for position, original in enumerate(self._images.originals):
+            pixels = self._pixels(position)
+            answer = None if pixels is None else self._run(pixels[None])
+            if answer is None or position in staged or not self._is_alike(position, answer, allowed.tolerance):
+                difference = self._graph.first_difference(original, position)
+                if difference is not None:
+                    return _refusal(original.name, difference)
+            if pixels is None or answer is None:
+                return _refusal(original.name, Difference("decode", "Pillow alone cannot decode it"))
+            answers.append(answer)
+            shapes.append(pixels.shape)
+        compared = [self._compared(1, np.arange(len(answers)), answers)]
+        compared += [self._in_batches(size, shapes) for size in BATCH_SIZES[1:]]
+        figures = summary(compared) | {"opset_version": self._graph.opset_version}
+        _, reason = ANSWERS_ALIKE.judge(compared, allowed)
+        if reason is None and self._graph.card.classes != self._trained.classes:
+            return figures | _refusal(self._images.originals[0].name, Difference("labels", "other class names"))
+        if reason is not None:
+            return figures | {"stage": "network", "reason": f"{_UNLIKE}: {reason}; try the other exporter"}
+        return figures | {"passed": True}
+
+    def _pixels(self, position: int) -> NDArray[np.uint8] | None:
+        """A decoded image; None where Pillow alone cannot decode it."""
+        try:
+            limit = self._trained.preprocessing.max_image_pixels
+            return decode_plainly(self._images.originals[position].content, limit)
+        except Exception:  # Pillow's plugins raise a dozen kinds; `first_difference` names this one
+            return None
+
+    def _run(self, pixels: NDArray[np.uint8]) -> _Answer:
+        return _Answer(*self._session.run(list(_OUTPUTS), {END_TO_END_INPUT: pixels}))
+
+    def _is_alike(self, position: int, answer: _Answer, allowed: float) -> bool:
+        expected = self._expected[position]
+        is_near = largest_difference(answer.logits[0], expected) <= allowed  # NaN is not
+        return is_near and int(answer.labels[0]) == int(answer.logits[0].argmax()) == int(expected.argmax())
+
+    def _compared(self, size: int, order: NDArray[np.int64], answers: Sequence[_Answer]) -> Answers:
+        labels, card = true_labels(self._images), self._trained
+        logits = np.concatenate([one.logits for one in answers])
+        probabilities = np.concatenate([one.probabilities for one in answers])
+        temperature = card.temperature or 1.0
+        return Answers(
+            size, order, logits, self._expected[order], labels[order], temperature, probabilities=probabilities
+        )
+
+    def _in_batches(self, size: int, shapes: Sequence[tuple[int, ...]]) -> Answers:
+        """Images of one size in batches of exactly ``size``, the last one filled up from the start."""
+        common = Counter(shapes).most_common(1)[0][0]
+        of_size = [position for position, shape in enumerate(shapes) if shape == common][:NUM_IN_BATCHES]
+        order = np.resize(np.array(of_size, np.int64), math.ceil(len(of_size) / size) * size)
+        side = math.isqrt(_MOST_BYTES // (3 * size))
+        is_cut = math.prod(common) * size > _MOST_BYTES
+        answers, expected = list[_Answer](), list[NDArray[np.float32]]()
+        for part in order.reshape(-1, size).tolist():
+            pixels = [self._pixels(position) for position in part]
+            cut = [one[:side, :side] if is_cut else one for one in pixels if one is not None]
+            answers.append(self._run(np.stack(cut)))
+            expected += [self._run(one[None]).logits[0] for one in cut] if is_cut else []
+        compared = self._compared(size, order, answers)
+        return replace(compared, expected=np.stack(expected)) if is_cut else compared
+
+
+def _refusal(image: str, difference: Difference) -> dict[str, Any]:
+    reason = f"{_UNLIKE}: {image} differs at the stage {difference.stage}: {difference.detail}"
+    return {"passed": False, "stage": difference.stage, "image": image, "reason": reason}
 
 
 class _OpenedGraph:
@@ -127,12 +193,13 @@ class _OpenedGraph:
         opset_version: Of the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, model: nn.Module, images: ProofImages, tolerance: float) -> None:
         exported = onnx.load(str(path))
         card = DeploymentCard.from_metadata({one.key: one.value for one in exported.metadata_props}, str(path))
         if card is None:
             raise ExportError("its metadata has no deployment card")
         self.card = card
+        self._model, self._images, self._tolerance = model, images, tolerance
         (self.opset_version,) = (one.version for one in exported.opset_import if one.domain in {"", "ai.onnx"})
         size = card.preprocessing.image_size
         for name, kind in ((PIXELS, TensorProto.UINT8), ("input", TensorProto.FLOAT)):
@@ -142,90 +209,48 @@ class _OpenedGraph:
         content = exported.SerializeToString()
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
-    def first_difference(
-        self, original: OriginalImage, expected: NDArray[np.float32], model: nn.Module, tolerance: float
-    ) -> tuple[NDArray[np.uint8], _Difference | None]:
-        """The pixels of an image file, and the first stage at which the graph does something else with it; or None."""
-        preprocessing = self.card.preprocessing
-        wanted = decode_image(original.content, original.name, decoding=preprocessing.decoding)
+    def first_difference(self, original: OriginalImage, position: int) -> Difference | None:
+        """The first stage at which the graph does something else with an image file than the trainer; or None."""
+        trained = self._images.card or self.card
+        wanted = decode_image(original.content, original.name, decoding=trained.preprocessing.decoding)
         try:
-            pixels = decode_plainly(original.content, preprocessing.max_image_pixels)
+            pixels = decode_plainly(original.content, trained.preprocessing.max_image_pixels)
         except Exception as error:  # Pillow's plugins raise a dozen kinds
-            return wanted, _Difference("decode", f"Pillow alone cannot decode it: {first_line(error)}")
+            return Difference("decode", f"Pillow alone cannot decode it: {first_line(error)}")
         if pixels.shape != wanted.shape or (pixels != wanted).any():
-            return wanted, _Difference("decode", "Pillow's convert('RGB') gives other pixels, as of 16-bit images")
-        answer = self._session.run([*END_TO_END_OUTPUTS, PIXELS, "input"], {END_TO_END_INPUT: pixels[None]})
-        labels, probabilities, logits, resized, prepared = answer
-        with torch.no_grad():
-            of_model = model(torch.from_numpy(prepared)).numpy()
-        resized = resized[0].transpose(1, 2, 0)
-        stages = (
-            ("resize", "grey levels", _largest(resized, resize_and_crop(pixels, preprocessing)), 1),
-            ("normalise", "", _largest(prepared[0], normalize(resized, preprocessing)), _SAME),
-            ("network", "of a logit", _largest(logits, of_model), tolerance),
-            ("decision", "of a probability", _largest(probabilities, _probabilities(logits, self.card)), _SAME),
-            ("decision", "of the label", float(labels[0] != logits[0].argmax()), 0),
-            ("resize", "of a logit", _largest(logits[0], expected), tolerance * TOLERANCE_FACTOR),
-            ("resize", "of the label", float(labels[0] != expected.argmax()), 0),
+            return Difference("decode", "Pillow's convert('RGB') gives other pixels, as of 16-bit images")
+        labels, probabilities, logits, cut, prepared = self._session.run(
+            [*_OUTPUTS, PIXELS, "input"], {END_TO_END_INPUT: pixels[None]}
         )
-        for stage, what, difference, allowed in stages:
-            if not difference <= allowed:  # NaN, too
-                return pixels, _Difference(stage, f"difference {what} {difference:.3g}, {allowed:.3g} is allowed")
-        return pixels, None
+        difference = self._of_resize(position, pixels, cut[0].transpose(1, 2, 0), trained.preprocessing)
+        if difference is not None:
+            return difference
+        with torch.no_grad():
+            of_model = self._model(torch.from_numpy(prepared)).numpy()
+        expected, allowed = logits_of_model(self._model, self._images)[position], self._tolerance * TOLERANCE_FACTOR
+        normalised = normalize(cut[0].transpose(1, 2, 0), trained.preprocessing)
+        of_logits = softmax(logits / (trained.temperature or 1.0))
+        for stage, what, found, most in (
+            ("normalise", "", largest_difference(prepared[0], normalised), SAME),
+            ("network", "of a logit", largest_difference(logits, of_model), self._tolerance),
+            ("decision", "of a probability", largest_difference(probabilities, of_logits), SAME),
+            ("decision", "of the label", float(labels[0] != logits[0].argmax()), 0),
+            ("resize", "of a logit", largest_difference(logits[0], expected), allowed),
+            ("resize", "of the label", float(labels[0] != expected.argmax()), 0),
+        ):
+            if not found <= most:  # NaN, too
+                return Difference(stage, f"difference {what} {found:.3g}, {most:.3g} is allowed")
+        return None
 
-
-def _largest(found: NDArray[Any], wanted: NDArray[Any]) -> float:
-    """The largest difference of two arrays of one shape; infinite where the shapes differ."""
-    if found.shape != wanted.shape:
-        return math.inf
-    return float(np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max())
-
-
-def _probabilities(logits: NDArray[np.float32], card: DeploymentCard) -> NDArray[np.float64]:
-    return softmax(logits / (card.temperature or 1.0))
-
-
-def _of_one_size(shapes: Sequence[tuple[int, ...]], batch_size: int) -> NDArray[np.int64]:
-    """The positions of images for whole batches, repeated from the start; all of one size where a batch needs that."""
-    common = Counter(shapes).most_common(1)[0][0]
-    chosen = [position for position, shape in enumerate(shapes) if batch_size == 1 or shape == common]
-    return np.resize(chosen, math.ceil(len(chosen) / batch_size) * batch_size)
-
-
-def _accuracy(
-    originals: Sequence[OriginalImage], found: NDArray[np.int64], expected: NDArray[np.float32]
-) -> dict[str, float]:
-    """The top-1 accuracy of the file and of the model; nothing where a label is not known."""
-    labels = [original.label for original in originals if original.label is not None]
-    if len(labels) < len(originals):
-        return {}
-    return {"top1": float((found == labels).mean()), "top1_of_model": float((expected.argmax(axis=1) == labels).mean())}
-
-
-def _figures_of(answer: _Answer, expected: NDArray[np.float32], card: DeploymentCard) -> dict[str, Any]:
-    """How far N answers are from the model's logits (N, K)."""
-    logits = _largest(answer.logits, expected)
-    probabilities = _largest(answer.probabilities, _probabilities(expected, card))
-    return {
-        "top1_agreement": float((answer.labels == expected.argmax(axis=1)).mean()),
-        # JSON has no NaN, and a NaN is a difference
-        "max_abs_logit_difference": logits if math.isfinite(logits) else None,
-        "max_abs_probability_difference": probabilities if math.isfinite(probabilities) else None,
-    }
-
-
-def _summary(compared: Sequence[dict[str, Any]], allowed: float) -> dict[str, Any]:
-    """The figures over all batch sizes, and whether the file is accepted."""
-    figures: dict[str, Any] = {"top1_agreement": min(one["top1_agreement"] for one in compared)}
-    for name in ("max_abs_logit_difference", "max_abs_probability_difference"):
-        values = [one[name] for one in compared]
-        figures[name] = None if None in values else max(values)
-    figures["batch_sizes"] = list(compared)
-    for one in compared:
-        difference = one["max_abs_logit_difference"]
-        if one["top1_agreement"] < 1 or difference is None or difference > allowed:
-            found = "not a finite number" if difference is None else f"{difference:.3g}"
-            reason = f"{one['top1_agreement']:.2%} of the labels agree and a logit differs by {found}"
-            size = f"in batches of {one['batch_size']} images, one by one they pass"
-            return figures | {"stage": "network", "reason": f"{_UNLIKE}: {reason} {size}; try the other exporter"}
-    return figures | {"passed": True}
+    def _of_resize(
+        self, position: int, pixels: NDArray[np.uint8], cut: NDArray[np.uint8], preprocessing: Preprocessing
+    ) -> Difference | None:
+        """Whether the graph resizes and crops as the trainer does, to one grey level; both are uint8 (S, S, 3)."""
+        own = self._images.pixels
+        wanted = resize_and_crop(pixels, preprocessing) if own is None else own[position]
+        largest = largest_difference(cut, wanted)
+        if largest <= 1:
+            return None
+        found = turned_or_swapped(pixels, lambda image: resize_and_crop(image, preprocessing), cut)
+        found = found or turned_or_swapped(pixels, lambda image: resize_and_crop(image, preprocessing), wanted)
+        return found or Difference("resize", f"difference grey levels {largest:.3g}, 1 is allowed")

@@ -5,21 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from classifier_training.config import load_config
 from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike
-from classifier_training.config.schema import DecisionConfig, ExportConfig
-from classifier_training.data.index.check import content_digest
-from classifier_training.data.splits.file import read_split
-from classifier_training.data.splits.recorded import check_contents
+from classifier_training.config.schema import Config, DecisionConfig, ExportConfig
 from classifier_training.errors import ConfigError, RunError
 from classifier_training.exporters.card_data import read_filled_in
 from classifier_training.exporters.deployed_decision import fitted_as_asked, with_measured
@@ -27,25 +21,19 @@ from classifier_training.exporters.forms import (
     DEFAULT_FORM,
     FORMS,
     ExportSettings,
-    OriginalImage,
-    ProofImages,
     check_form,
     export_form,
     files_beside,
 )
 from classifier_training.exporters.model_card import card_kept_current, write_model_card
+from classifier_training.exporters.proof_images import proof_images
 from classifier_training.exporters.verified import export_verified
-from classifier_training.imaging.decode import decode_image, read_image_bytes
-from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.card import DeploymentCard
-from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import load_model, read_checkpoint
 from classifier_training.run.folder import ExportFolder, RunFolder, open_run
 from classifier_training.run.records import DamagedFileError, read_record
 from classifier_training.run.verification import Verification
 from classifier_training.terminal.terminal import Terminal
-
-NUM_VERIFICATION_IMAGES = 32
 
 
 def export(
@@ -85,7 +73,7 @@ def export(
     targets = config.decision if any(one.key.startswith("decision.") for one in given.settings) else None
     terminal = Terminal(quiet=quiet)
     filled_in = read_filled_in(ExportFolder(folder.export).card_data)  # before anything is replaced
-    export_checkpoint(folder, config.export, terminal, form, targets)
+    export_checkpoint(folder, config, terminal, form, targets)
     _write_card(folder, filled_in, terminal)
     return folder.exported(form)
 
@@ -99,9 +87,16 @@ def _write_card(run: RunFolder, filled_in: dict[str, Any], terminal: Terminal) -
         )
 
 
+def settings_of(config: ExportConfig) -> ExportSettings:
+    """How a run is exported."""
+    return ExportSettings(
+        config.exporter, config.opset_version, config.tolerance, config.max_points_lost, config.significance
+    )
+
+
 def export_checkpoint(
     run: RunFolder,
-    config: ExportConfig,
+    config: Config,
     terminal: Terminal,
     form: str = DEFAULT_FORM,
     targets: DecisionConfig | None = None,
@@ -115,41 +110,26 @@ def export_checkpoint(
     terminal.info(f"exporting {run.best_checkpoint} …")
     model = load_model(run.best_checkpoint)
     decision = with_measured(model.decision if targets is None else fitted_as_asked(run, targets), run)
-    images = _proof_images(run, model)
+    card = DeploymentCard(model.classes, model.preprocessing, model.temperature, decision=decision)
+    images = proof_images(run, model, config, card)
     with card_kept_current(run):
         figures = export_verified(
             model.to(memory_format=torch.contiguous_format),
             ExportFolder(run.export),
             images,
             export_form(form),
-            ExportSettings(config.exporter, config.opset_version, config.tolerance),
-            card=DeploymentCard(model.classes, model.preprocessing, model.temperature, decision=decision),
-            record={"weights": "checkpoints/best.ckpt", "epoch": int(read_checkpoint(run.best_checkpoint)["epoch"])},
+            settings_of(config.export),
+            card=card,
+            record={
+                "weights": "checkpoints/best.ckpt",
+                "epoch": int(read_checkpoint(run.best_checkpoint)["epoch"]),
+                "verification_images": config.export.verification_images,
+            },
         )
         _remove_outdated(ExportFolder(run.export), figures, terminal)
     for sentence in _describe(figures):
         terminal.info(sentence)
     return figures
-
-
-def _proof_images(run: RunFolder, model: BaseClassificationModel) -> ProofImages:
-    """Images from all over the validation split, with their files."""
-    samples = read_split(run.split, "val")
-    step = max(1, len(samples) // NUM_VERIFICATION_IMAGES)
-    chosen = samples[::step][:NUM_VERIFICATION_IMAGES]
-    recorded = samples.digests[::step][:NUM_VERIFICATION_IMAGES]
-    contents = [read_image_bytes(sample.image) for sample in chosen]
-    found = np.stack([content_digest(content) for content in contents])
-    check_contents(f"the val split of {run.root}", chosen, recorded, found, "restore them, then export again")
-    decoding = model.preprocessing.decoding
-    if decoding.max_pixels is None:  # a checkpoint of version 0.1
-        decoding = replace(decoding, max_pixels=load_config(file=run.config).data.max_image_pixels)
-    index_of = {name: index for index, name in enumerate(model.classes)}
-    prepared, originals = list[NDArray[np.float32]](), list[OriginalImage]()
-    for content, sample in zip(contents, chosen, strict=True):
-        prepared.append(preprocess(decode_image(content, sample.path, decoding=decoding), model.preprocessing))
-        originals.append(OriginalImage(sample.path, content, index_of.get(sample.label)))
-    return ProofImages(torch.from_numpy(np.stack(prepared)), originals)
 
 
 def _remove_outdated(folder: ExportFolder, figures: Mapping[str, Any], terminal: Terminal) -> None:

@@ -14,7 +14,11 @@ from classifier_training.run.folder import END_TO_END, OPENVINO, TORCH_EXPORT
 from classifier_training.types import OPSET_VERSIONS, Exporter
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
+
+    from classifier_training.inference.card import DeploymentCard
 
 DEFAULT_FORM: Final = "onnx"
 FORMS: Final[Mapping[str, str]] = {
@@ -46,12 +50,18 @@ class ProofImages:
     """Real images that a form is proven on.
 
     Attributes:
-        prepared: float32 (n, 3, H, W), prepared for the model on the CPU.
+        prepared: float32 (n, 3, H, W), on the CPU, prepared for the model as the trainer's loader does.
         originals: The files that they were prepared from, in the same order; empty where there are none.
+        card: What the trainer knows: its classes, its preprocessing, the temperature; None: it is not compared.
+        pixels: uint8 (n, H, W, 3), what the loader made of the files before they were normalised; None: unknown.
+        logits: float32 (n, K), what the trainer scored for them in float32; None: the model computes them.
     """
 
     prepared: Tensor
     originals: Sequence[OriginalImage] = ()
+    card: DeploymentCard | None = None
+    pixels: NDArray[np.uint8] | None = None
+    logits: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,9 @@ class ExportSettings:
     Attributes:
         exporter: ``torchscript`` traces, ``dynamo`` goes through ``torch.export``.
         opset_version: ONNX operator set, one of ``OPSET_VERSIONS[exporter]``.
-        tolerance: Largest allowed absolute difference of a logit.
+        tolerance: Largest allowed absolute difference of a logit, of files that compute in float32.
+        max_points_lost: Largest allowed loss of top-1 accuracy, percentage points, of files of fewer bits.
+        significance: p-value of McNemar's test below which such a file counts as less accurate.
 
     Raises:
         ConfigError: A value is out of range.
@@ -70,6 +82,8 @@ class ExportSettings:
     exporter: Exporter = "torchscript"
     opset_version: int = 18
     tolerance: float = 1e-3
+    max_points_lost: float = 1.0
+    significance: float = 0.05
 
     def __post_init__(self) -> None:
         _check("exporter", self.exporter, self.exporter in get_args(Exporter), " or ".join(map(repr, OPSET_VERSIONS)))
@@ -78,6 +92,10 @@ class ExportSettings:
         _check("opset_version", version, is_opset, f"{opsets[0]} to {opsets[-1]} for exporter={self.exporter!r}")
         is_positive = isinstance(self.tolerance, int | float) and self.tolerance > 0
         _check("tolerance", self.tolerance, is_positive, "a positive number")
+        is_loss = isinstance(self.max_points_lost, int | float) and self.max_points_lost >= 0
+        _check("max_points_lost", self.max_points_lost, is_loss, "a number, at least 0")
+        is_share = isinstance(self.significance, int | float) and 0 < self.significance < 1
+        _check("significance", self.significance, is_share, "a number above 0 and below 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +106,10 @@ class ExportForm:
         name: Its key in `FORMS`.
         build: Writes the file from a model on the CPU, a path, images (n, 3, H, W) that have its input's size, the
             settings and the entries of the metadata. Raises `ExportError` if the model cannot be exported.
-        acceptance: Compares the file at a path with the model on images, with a tolerance. Returns figures that are
-            ready for JSON, with ``passed`` and, where it is false, ``reason``. Raises `ExportError` where it needs
-            the original files of the images and there are none.
+        acceptance: Compares the file at a path with the model on images, by the settings. Returns figures that are
+            ready for JSON, with ``passed`` and, where it is false, ``reason``, and ``image`` and ``stage`` where one
+            image and one stage of its way differ. Raises `ExportError` where it needs the original files of the
+            images and there are none. `proof.prove` does most of it.
         parts: Suffixes of further files that ``build`` writes beside the file, under its name; they are one with it.
         companions: JSON files that belong beside the file: their names, and what makes their content from the accepted
             file.
@@ -98,7 +117,7 @@ class ExportForm:
 
     name: str
     build: Callable[[nn.Module, Path, Tensor, ExportSettings, Mapping[str, str]], None]
-    acceptance: Callable[[Path, nn.Module, ProofImages, float], dict[str, Any]]
+    acceptance: Callable[[Path, nn.Module, ProofImages, ExportSettings], dict[str, Any]]
     parts: Sequence[str] = ()
     companions: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict, hash=False)
 

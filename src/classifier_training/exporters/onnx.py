@@ -18,7 +18,7 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]  # public, but
 from classifier_training.errors import ExportError, first_line
 from classifier_training.exporters.exportable import check_exportable
 from classifier_training.exporters.features_output import add_features_output
-from classifier_training.exporters.forms import ExportForm, ExportSettings, ProofImages
+from classifier_training.exporters.forms import ExportForm, ExportSettings
 from classifier_training.exporters.verification import compare_onnx
 from classifier_training.inference.session import LOGITS
 
@@ -64,11 +64,7 @@ def export_onnx(
         ) from error
 
 
-def _compare(path: Path, model: nn.Module, images: ProofImages, tolerance: float) -> dict[str, Any]:
-    return compare_onnx(path, model, images.prepared, tolerance)
-
-
-FORM = ExportForm("onnx", build=export_onnx, acceptance=_compare)
+FORM = ExportForm("onnx", build=export_onnx, acceptance=compare_onnx)
 
 
 def _run_exporter(model: nn.Module, example: Tensor, path: Path, settings: ExportSettings) -> None:

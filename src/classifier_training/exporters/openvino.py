@@ -15,8 +15,10 @@ from classifier_training.errors import ExportError
 from classifier_training.exporters.forms import ExportForm, ExportSettings, ProofImages
 from classifier_training.exporters.onnx import export_onnx
 from classifier_training.exporters.openvino_package import import_openvino
-from classifier_training.exporters.runtimes import Answers, compare_runtime
+from classifier_training.exporters.proof import Deployed
+from classifier_training.exporters.runtimes import compare_runtime
 from classifier_training.exporters.verification import versions
+from classifier_training.inference.card import ENTRIES, DeploymentCard
 from classifier_training.run.folder import OPENVINO
 
 WEIGHTS_SUFFIX: Final = ".bin"
@@ -53,13 +55,13 @@ def export_openvino(
         path.with_suffix(WEIGHTS_SUFFIX).write_bytes(target.with_suffix(WEIGHTS_SUFFIX).read_bytes())
 
 
-def accept_openvino(path: Path, model: nn.Module, images: ProofImages, tolerance: float) -> dict[str, Any]:
+def accept_openvino(path: Path, model: nn.Module, images: ProofImages, settings: ExportSettings) -> dict[str, Any]:
     """Accepts files that OpenVINO's CPU runtime answers with like the model, computing in float32."""
     return compare_runtime(
         path,
         model,
         images,
-        tolerance,
+        settings,
         runtime="OpenVINO",
         open_file=_open,
         versions=versions("classifier-training", "torch", "onnx", "openvino"),
@@ -69,14 +71,20 @@ def accept_openvino(path: Path, model: nn.Module, images: ProofImages, tolerance
 FORM = ExportForm(OPENVINO, build=export_openvino, acceptance=accept_openvino, parts=(WEIGHTS_SUFFIX,))
 
 
-def _open(path: Path) -> Answers:
+def _open(path: Path) -> Deployed:
     openvino = import_openvino()
     core = openvino.Core()
     graph, weights = path.read_bytes(), path.with_suffix(WEIGHTS_SUFFIX).read_bytes()
-    compiled = core.compile_model(core.read_model(graph, weights), "CPU", _EXACT)
+    model = core.read_model(graph, weights)
+    entries = {
+        name: model.get_rt_info([_METADATA_KEY, name]).astype(str)
+        for name in ENTRIES
+        if model.has_rt_info([_METADATA_KEY, name])
+    }
+    compiled = core.compile_model(model, "CPU", _EXACT)
 
     def answers(images: NDArray[np.float32]) -> NDArray[np.float32]:
         found: NDArray[np.float32] = compiled([images])["logits"]
         return found
 
-    return answers
+    return Deployed(answers, DeploymentCard.from_metadata(entries, str(path)), "OpenVINO")

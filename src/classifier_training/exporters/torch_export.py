@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from classifier_training.errors import ExportError, first_line
 from classifier_training.exporters.exportable import check_exportable
 from classifier_training.exporters.forms import ExportForm, ExportSettings, ProofImages
-from classifier_training.exporters.runtimes import Answers, compare_runtime
+from classifier_training.exporters.proof import Deployed
+from classifier_training.exporters.runtimes import compare_runtime
 from classifier_training.exporters.verification import versions
+from classifier_training.inference.card import ENTRIES, DeploymentCard
 from classifier_training.run.folder import TORCH_EXPORT
 
 _TRACED_BATCH_SIZE: Final = 2  # one is the size that may be taken for a constant
@@ -61,13 +63,13 @@ def export_program(
     path.write_bytes(buffer.getvalue())
 
 
-def accept_program(path: Path, model: nn.Module, images: ProofImages, tolerance: float) -> dict[str, Any]:
+def accept_program(path: Path, model: nn.Module, images: ProofImages, settings: ExportSettings) -> dict[str, Any]:
     """Accepts a file that ``torch.export.load`` opens, into a program with the same answers."""
     return compare_runtime(
         path,
         model,
         images,
-        tolerance,
+        settings,
         runtime="torch.export",
         open_file=_open,
         versions=versions("classifier-training", "torch"),
@@ -77,18 +79,21 @@ def accept_program(path: Path, model: nn.Module, images: ProofImages, tolerance:
 FORM = ExportForm(TORCH_EXPORT, build=export_program, acceptance=accept_program)
 
 
-def _open(path: Path) -> Answers:
+def _open(path: Path) -> Deployed:
+    entries: dict[str, Any] = dict.fromkeys(ENTRIES, "")
     with _quiet():
         # from memory, as a path has to end in .pt2; a file that this process has just written
-        program: Any = torch.export.load(io.BytesIO(path.read_bytes())).module()
+        program: Any = torch.export.load(io.BytesIO(path.read_bytes()), extra_files=entries).module()
+    found = {name: text for name, text in entries.items() if text}
+    card = DeploymentCard.from_metadata(found, str(path))
 
     def answers(images: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.no_grad():
             logits = program(torch.from_numpy(images))
-        found: NDArray[np.float32] = logits.numpy()
-        return found
+        given: NDArray[np.float32] = logits.numpy()
+        return given
 
-    return answers
+    return Deployed(answers, card, "torch.export")
 
 
 def _pickled_parts(buffer: io.BytesIO) -> list[str]:

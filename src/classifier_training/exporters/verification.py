@@ -3,60 +3,74 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import torch
+import onnxruntime
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from classifier_training.inference.session import FEATURES, logits_name, open_session, output_names
+from classifier_training.errors import CheckpointError, UserError, first_line
+from classifier_training.exporters.acceptance import ANSWERS_ALIKE, Rule
+from classifier_training.exporters.features_proof import prove_features
+from classifier_training.exporters.forms import ExportSettings, ProofImages
+from classifier_training.exporters.proof import NUM_IN_BATCHES, Deployed, logits_of_model, name_of, prove, spread
+from classifier_training.inference.card import DeploymentCard
+from classifier_training.inference.classifier import OnnxClassifier, softmax
+from classifier_training.inference.session import logits_name, open_session
 
-BATCH_SIZES = (1, 2, 7)
+_ADVICE: Final = "try the other exporter or another opset version"
+_RUNS_NO_MODEL: Final = frozenset({"CPUExecutionProvider", "AzureExecutionProvider"})
+"""Providers that are not run besides: what all is proven with, and one that sends images to a server."""
+_EXACT: Final[Mapping[str, Mapping[str, str]]] = {"CUDAExecutionProvider": {"use_tf32": "0"}}
+"""Options with which a provider computes in float32."""
+_ROUNDS: Final = frozenset({"CoreMLExecutionProvider", "NnapiExecutionProvider", "QNNExecutionProvider"})
+"""Providers that compute with fewer bits: their figures are recorded, and refuse no file."""
 
 
 def compare_onnx(
-    path: Path, model: nn.Module, images: Tensor, tolerance: float = 1e-3, batch_sizes: Sequence[int] = BATCH_SIZES
+    path: Path,
+    model: nn.Module,
+    images: ProofImages,
+    settings: ExportSettings,
+    rule: Rule = ANSWERS_ALIKE,
 ) -> dict[str, Any]:
-    """Accepts a file with which onnxruntime gives the labels of PyTorch, and its logits within the tolerance.
+    """Accepts a file with which onnxruntime answers like PyTorch, from the files of the images on.
 
     Args:
         path: The exported file.
         model: What it was exported from: on the CPU, in evaluation mode, float32.
-        images: float32 (n, 3, H, W), real images prepared for the model; repeated where a batch needs more.
-        tolerance: Largest allowed absolute difference of a logit.
-        batch_sizes: Each is run, which reveals an exporter that fixed the batch axis.
+        images: Real images. Without their files, or where the file has no card, only the network is compared.
+        settings: How exact it must be.
+        rule: When it is accepted.
 
     Returns:
-        ``passed``, and ``reason`` if not; ``top1_agreement`` in [0, 1] and ``max_abs_logit_difference`` over all batch
-        sizes, and both for each of ``batch_sizes``; ``num_images``, ``tolerance``, ``sha256`` of the file,
-        ``versions``. If onnxruntime cannot run the file, ``error`` has its message and nothing is measured, as for a
-        model whose logits are not finite numbers. Values are ready for JSON.
+        As of `proof.prove`; ``num_images``, ``tolerance``, ``sha256`` of the file, ``versions``; ``providers``, the
+        figures of onnxruntime's other execution providers that are present; ``predicted``, those of `OnnxClassifier`.
+        Values are ready for JSON.
     """
-    images = images.detach().to("cpu", torch.float32)
-    expected, features = answer_of(model, images)
-    figures = figures_of_file(path, len(images), tolerance, versions())
-    reason = reason_of_model(expected)
-    if reason is not None:
-        return figures | {"max_abs_logit_difference": None, "reason": reason}
+    figures = figures_of_file(path, len(images.prepared), settings.tolerance, versions())
     try:
         session = open_session(path, num_threads=None)
-        compared = [_compare(session, images.numpy(), expected, features, size) for size in batch_sizes]
-    except Exception as error:  # onnxruntime's exceptions share no base class but Exception
-        message = " ".join(str(error).split())
-        return figures | {"error": message, "reason": f"onnxruntime cannot run the exported file: {message}"}
-    differences = [one["max_abs_logit_difference"] for one in compared]
-    figures["top1_agreement"] = min(one["top1_agreement"] for one in compared)
-    figures["max_abs_logit_difference"] = largest = None if None in differences else max(differences)
-    figures["batch_sizes"] = compared
-    if figures["top1_agreement"] == 1.0 and largest is not None and largest <= tolerance:
-        reason = _reason_of_features(compared, tolerance)
-        return figures | ({"passed": True} if reason is None else {"reason": reason})
-    return figures | {"reason": _reason(figures)}
+        card = DeploymentCard.from_metadata(dict(session.get_modelmeta().custom_metadata_map), str(path))
+    except CheckpointError as error:
+        message = str(error).replace(str(path), "it")
+        reason = f"onnxruntime cannot run the exported file: {message}"
+        return figures | {"stage": "network", "error": message, "reason": reason}
+    images = replace(images, logits=logits_of_model(model, images))  # once for all that follows
+    figures |= prove(Deployed(_runner(session), card), model, images, settings, rule, _ADVICE)
+    if figures["passed"] and card is not None and images.originals:
+        figures |= _predicted(path, logits_of_model(model, images), images, rule)
+    if figures["passed"] and rule.is_exact:
+        figures |= prove_features(session, model, some_of(images).prepared, settings.tolerance)
+    for provider in other_providers():
+        if figures["passed"]:
+            figures |= _with_provider(path, provider, model, images, settings, rule, figures.get("providers", {}))
+    return figures
 
 
 def figures_of_file(path: Path, num_images: int, tolerance: float, versions: Mapping[str, str]) -> dict[str, Any]:
@@ -74,99 +88,86 @@ def versions(*names: str) -> dict[str, str]:
     return {name: found[0].version for name, found in installed.items() if found}
 
 
-def answer_of(model: nn.Module, images: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """What a model gives for images (n, 3, H, W).
+def other_providers() -> list[str]:
+    """The execution providers of this onnxruntime that a file is proven with besides the CPU's."""
+    return [name for name in onnxruntime.get_available_providers() if name not in _RUNS_NO_MODEL]
 
-    Returns:
-        Its logits (n, K), and what the linear layer gets that gives them (n, D); None where it is not such a layer.
-    """
-    last: list[tuple[Tensor, Tensor]] = []
-    handles = [
-        module.register_forward_hook(lambda _module, inputs, output: last.append((inputs[0], output)))
-        for module in model.modules()
-        if isinstance(module, nn.Linear)
-    ]
+
+def _runner(session: Any) -> Any:
+    """Prepared images to the raw logits of a session."""
+    input_name, output_name = session.get_inputs()[0].name, logits_name(session)
+
+    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = session.run([output_name], {input_name: images})[0]
+        return logits
+
+    return run
+
+
+def _predicted(path: Path, logits: NDArray[np.float32], images: ProofImages, rule: Rule) -> dict[str, Any]:
+    """What `OnnxClassifier` predicts from the bytes of some files: labels and probabilities."""
+    chosen = spread(len(images.originals), NUM_IN_BATCHES)
     try:
-        with torch.no_grad():
-            logits = model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    features = last[-1][0] if last and last[-1][1].equal(logits) else None
-    return logits.numpy(), None if features is None else features.float().numpy()
-
-
-def _compare(
-    session: Any,
-    images: NDArray[np.float32],
-    expected: NDArray[Any],
-    features: NDArray[np.float32] | None,
-    batch_size: int,
-) -> dict[str, Any]:
-    """Runs the images in batches of exactly ``batch_size``, the last one filled up from the start."""
-    num_batches = math.ceil(len(images) / batch_size)
-    order = np.arange(num_batches * batch_size) % len(images)
-    input_name = session.get_inputs()[0].name
-    names = [logits_name(session), *([FEATURES] if FEATURES in output_names(session) else [])]
-    batches = [
-        session.run(names, {input_name: images[order[start : start + batch_size]]})
-        for start in range(0, len(order), batch_size)
-    ]
-    (logits, *others), wanted = (np.concatenate(parts) for parts in zip(*batches, strict=True)), expected[order]
-    if logits.shape != wanted.shape:
-        raise ValueError(f"it gives logits of shape {logits.shape} where the model gives {wanted.shape}")
-    difference = float(np.abs(logits - wanted).max())
-    measured = (
-        {} if not others else {"max_relative_feature_difference": _feature_difference(others[0], features, order)}
-    )
-    return measured | {
-        "batch_size": batch_size,
-        "top1_agreement": float((logits.argmax(axis=1) == wanted.argmax(axis=1)).mean()),
-        # JSON has no NaN, and a NaN on either side is a difference
-        "max_abs_logit_difference": difference if math.isfinite(difference) else None,
+        classifier = OnnxClassifier(path)
+        predictions = classifier.predict_images([images.originals[position].content for position in chosen.tolist()])
+    except UserError as error:
+        reason = f"the exported file cannot be used for predictions: {str(error).replace(str(path), 'it')}"
+        return {"passed": False, "stage": "decision", "reason": reason}
+    card = images.card or classifier.card
+    expected = softmax(logits[chosen] / (card.temperature or 1.0))
+    is_same = np.array([one.label for one in predictions]) == np.array(card.classes)[expected.argmax(axis=1)]
+    largest = float(np.abs(np.array([one.probabilities for one in predictions]) - expected).max())
+    figures: dict[str, Any] = {
+        "num_images": len(chosen),
+        "top1_agreement": float(is_same.mean()),
+        "max_abs_probability_difference": largest,
     }
+    if rule.is_exact and not is_same.all():
+        first = int(np.flatnonzero(~is_same)[0])
+        image, label = name_of(images, int(chosen[first])), predictions[first].label
+        reason = f"the exported file {rule.claim}: {image} differs at the stage labels: it is predicted as {label!r}"
+        return {"predicted": figures, "passed": False, "image": image, "stage": "labels", "reason": reason}
+    return {"predicted": figures}
 
 
-def _feature_difference(
-    found: NDArray[np.float32], features: NDArray[np.float32] | None, order: NDArray[np.int64]
-) -> float | None:
-    """How far features are from those of the model, as a share of the largest; None: not finite, or of other shape."""
-    if features is None or found.shape != (len(order), *features.shape[1:]):
-        return None
-    difference = float(np.abs(found - features[order]).max() / max(1.0, float(np.abs(features).max())))
-    return difference if math.isfinite(difference) else None
+def _with_provider(
+    path: Path,
+    provider: str,
+    model: nn.Module,
+    images: ProofImages,
+    settings: ExportSettings,
+    rule: Rule,
+    others: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The same proof with another execution provider, on some of the images; nothing where it cannot be used."""
+    try:
+        run = _runner(open_with_provider(path, provider))
+    except Exception as error:  # a library of the device is missing, or the device
+        return {"providers": {**others, provider: {"error": first_line(error)}}}
+    found = prove(Deployed(run, None, provider), model, some_of(images), settings, rule)
+    figures: dict[str, Any] = {"providers": {**others, provider: found}}
+    if found["passed"] or provider in _ROUNDS:
+        return figures
+    return figures | {"passed": False, "stage": "network", "reason": f"with {provider}: {found['reason']}"}
 
 
-def _reason_of_features(compared: Sequence[dict[str, Any]], tolerance: float) -> str | None:
-    """Why the features of a file are not those of the model; None: they are, or it has none."""
-    name = "max_relative_feature_difference"
-    found = [one[name] for one in compared if name in one]
-    if not found or (None not in found and max(found) <= tolerance):
-        return None
-    difference = "by something that is not finite" if None in found else f"by {max(found):.3g} of their largest value"
-    return (
-        f"the exported file does not answer like the model: its output features differs {difference}; try the other"
-        " exporter or another opset version"
-    )
+def open_with_provider(path: Path, provider: str) -> Any:
+    """A session that computes with an execution provider, exactly where it can.
+
+    Raises:
+        RuntimeError: It is not used for this file on this machine; onnxruntime raises errors of its own, too.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    wanted = (provider, dict(_EXACT.get(provider, {})))
+    session = onnxruntime.InferenceSession(str(path), options, providers=[wanted])
+    if provider not in session.get_providers():
+        raise RuntimeError(f"{provider} cannot be used on this machine")
+    return session
 
 
-def reason_of_model(logits: NDArray[Any]) -> str | None:
-    """Why a model cannot be exported whose logits (n, K) are these; None: it can."""
-    num_wrong = int((~np.isfinite(logits).all(axis=1)).sum())
-    if not num_wrong:
-        return None
-    return (
-        f"a logit of the model itself is not a finite number for {num_wrong} of {len(logits)} images: its"
-        " training diverged; export other weights"
-    )
-
-
-def _reason(figures: dict[str, Any]) -> str:
-    largest = figures["max_abs_logit_difference"]
-    difference = "not a finite number" if largest is None else f"{largest:.3g}"
-    sizes = ", ".join(str(one["batch_size"]) for one in figures["batch_sizes"])
-    return (
-        f"the exported file does not answer like the model: top-1 agreement {figures['top1_agreement']:.2%} (100% is"
-        f" needed), largest difference of a logit {difference} ({figures['tolerance']:g} is allowed), on"
-        f" {figures['num_images']} images at batch sizes {sizes}; try the other exporter or another opset version"
-    )
+def some_of(images: ProofImages) -> ProofImages:
+    """Those images that go through in larger batches, as they are prepared."""
+    chosen = spread(len(images.prepared), NUM_IN_BATCHES)
+    logits = None if images.logits is None else images.logits[chosen]
+    return ProofImages(images.prepared[chosen], logits=logits)

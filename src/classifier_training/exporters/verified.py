@@ -47,7 +47,7 @@ def export_verified(
     path, verification = folder.model(form.name), folder.verification_of(form.name)
     figures: dict[str, Any] = {"passed": False, "form": form.name, **asdict(settings), **(record or {})}
     metadata = {"versions": json.dumps(versions())} | (card.to_metadata() if card else {})
-    advice = f"free memory of this machine, on whose CPU {len(images.prepared)} images are computed at once"
+    advice = f"free memory of this machine, or lower export.verification_images (now {len(images.prepared)})"
     recorded = _failure_recorded([path, *files_beside(form, path)], verification, figures)
     with (
         recorded,
@@ -56,7 +56,7 @@ def export_verified(
         _parts_moved(form, temporary, path),
     ):
         form.build(model, temporary, images.prepared, settings, metadata)
-        figures |= form.acceptance(temporary, model, images, settings.tolerance)
+        figures |= form.acceptance(temporary, model, images, settings)
         if not figures["passed"]:
             raise VerificationError(figures["reason"])
     for name, content_of in form.companions.items():

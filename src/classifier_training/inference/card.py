@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-from collections.abc import Callable, Mapping
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, get_args
+from typing import Any, Final, cast, get_args
 
 from classifier_training.errors import CheckpointError
 from classifier_training.inference.decision import DECISION, Decision
@@ -15,6 +16,8 @@ from classifier_training.types import Interpolation, Preprocessing
 
 CARD_VERSION: Final = (1, 1)
 """Major and minor. A minor version adds entries that a program may ignore; all else is a new major version."""
+MAX_SIDE: Final = 8192
+"""The longest side, pixels, that a file may ask for; what is beyond is a mistake, or an attack on the memory."""
 _logger = logging.getLogger(__name__)
 
 
@@ -74,12 +77,7 @@ class DeploymentCard:
         classes = _read_json(metadata, "class_names", source)
         if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
             raise CheckpointError(f"{source}: class_names in the metadata must be a list of texts, not {classes!r:.80}")
-        twice = next((name for name in classes if classes.count(name) > 1), None)
-        if twice is not None:
-            raise CheckpointError(
-                f"{source}: class_names in the metadata names the class {twice!r} twice, so a prediction of it could"
-                " mean two things; export the model again with names that differ"
-            )
+        check_classes(classes, f"{source}: class_names in the metadata")
         names = () if version is None else _OPTIONAL  # in a file of version 0.1 they would be its owner's own
         optional = {name: _read_json(metadata, name, source) for name in names}
         for name, value in optional.items():
@@ -91,6 +89,20 @@ class DeploymentCard:
         return cls(tuple(classes), preprocessing, **optional, decision=_read_decision(metadata, version, source))
 
 
+def check_classes(classes: Sequence[str], source: str) -> None:
+    """Refuses a name that two classes have.
+
+    Raises:
+        CheckpointError: There is one.
+    """
+    twice = next((name for name, count in Counter(classes).items() if count > 1), None)
+    if twice is not None:
+        raise CheckpointError(
+            f"{source} names the class {twice!r} twice, so a prediction of it could mean two things; export the model"
+            " again with names that differ"
+        )
+
+
 def read_preprocessing(values: object, source: str) -> Preprocessing:
     """Reads what `Preprocessing.to_dict` wrote.
 
@@ -100,8 +112,8 @@ def read_preprocessing(values: object, source: str) -> Preprocessing:
     if not isinstance(values, dict):
         raise CheckpointError(f"{source} does not describe how images are prepared: it has no preprocessing")
     is_valid: dict[str, Callable[[Any], bool]] = {
-        "image_size": lambda value: _is_whole(value) and value > 0,
-        "crop_pct": lambda value: _is_number(value) and 0 < value <= 1,
+        "image_size": lambda value: _is_whole(value) and 0 < value <= MAX_SIDE,
+        "crop_pct": lambda value: _is_number(value) and 1 / MAX_SIDE <= value <= 1,
         "interpolation": lambda value: value in get_args(Interpolation),
         "mean": _is_triple,
         "std": lambda value: _is_triple(value) and all(number > 0 for number in value),
@@ -113,8 +125,15 @@ def read_preprocessing(values: object, source: str) -> Preprocessing:
     }
     for name, check in is_valid.items():
         if not check(values.get(name)):
-            raise CheckpointError(f"{source}: preprocessing.{name} is {values.get(name)!r}, which is not possible")
-    return Preprocessing.from_dict(values)
+            raise CheckpointError(f"{source}: preprocessing.{name} is {values.get(name)!r:.80}, which is not possible")
+    preprocessing = Preprocessing.from_dict(values)
+    if preprocessing.resize_size > MAX_SIDE:
+        raise CheckpointError(
+            f"{source}: preprocessing resizes the shorter side of an image to {preprocessing.resize_size} pixels"
+            f" (image_size {preprocessing.image_size}, crop_pct {preprocessing.crop_pct:g}), which is not possible: at"
+            f" most {MAX_SIDE} are allowed"
+        )
+    return preprocessing
 
 
 def _read_json(metadata: Mapping[str, str], name: str, source: str) -> Any:
@@ -155,12 +174,17 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_finite(value: object) -> bool:
+    """Whether it is a number that a float can hold: JSON has longer ones, and Python reads NaN."""
+    return _is_number(value) and abs(cast("float", value)) <= sys.float_info.max
+
+
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_pair(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(_is_number(one) and math.isfinite(one) for one in value)
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_finite, value))
 
 
 def _is_fraction(value: Any) -> bool:
@@ -168,7 +192,7 @@ def _is_fraction(value: Any) -> bool:
 
 
 def _is_triple(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(map(_is_number, value))
+    return isinstance(value, list) and len(value) == 3 and all(map(_is_finite, value))
 
 
 def _is_object(value: object) -> bool:
@@ -176,10 +200,12 @@ def _is_object(value: object) -> bool:
 
 
 _OPTIONAL: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "temperature": lambda value: _is_number(value) and math.isfinite(value) and value > 0,
+    "temperature": lambda value: _is_finite(value) and value > 0,
     "thresholds": lambda value: _is_object(value) and all(map(_is_fraction, value.values())),
     "prediction_set_quantile": _is_fraction,
     "reference_features": _is_object,
     "self_test": _is_object,
 }
 """The entries that a file need not have, with the check of their values."""
+ENTRIES: Final = ("class_names", "preprocessing", "card_version", *_OPTIONAL)
+"""The names of all entries of a card, for files whose metadata can only be asked for by name."""

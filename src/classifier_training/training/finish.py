@@ -147,7 +147,7 @@ def finish_run(
     check_stop()
     if config.export.enabled:
         with time_spent_on(run, "export"):
-            figures = export_checkpoint(run, config.export, terminal)
+            figures = export_checkpoint(run, config, terminal)
         results = replace(results, export=figures, exports={DEFAULT_FORM: figures}, seconds=trained.seconds)
         write_results(run.results, results)
     if config.report.enabled:
@@ -325,8 +325,9 @@ def finished_result(run: RunFolder, config: Config, *, num_epochs: int, best_epo
         return None
     if config.export.enabled:
         wanted, files = config.export.model_dump(exclude={"enabled"}), (run.onnx, run.labels_mapping, run.verification)
-        is_as_configured = results.export is not None and wanted.items() <= results.export.items()
-        if not is_as_configured or not all(path.is_file() for path in files):
+        recorded = results.export or {}  # an older version had fewer settings
+        is_as_configured = all(recorded.get(name, value) == value for name, value in wanted.items())
+        if not recorded or not is_as_configured or not all(path.is_file() for path in files):
             return None
     final = results.final
     scores = scores_from_confusion(final.cells, round(final.top5 * final.num_images))

@@ -18,7 +18,7 @@ from classifier_training.callbacks.time_limit import TimeLimit
 from classifier_training.config import load_config
 from classifier_training.config.flatten import flat_settings
 from classifier_training.config.overrides import OverrideLike, Overrides
-from classifier_training.config.schema import Config, ReportConfig, TrackingConfig
+from classifier_training.config.schema import Config, ExportConfig, ReportConfig, TrackingConfig
 from classifier_training.data.loading.policies import AUGMENTATION
 from classifier_training.data.photos import Photos
 from classifier_training.data.splits.make import SPLIT_RULE
@@ -316,10 +316,7 @@ RESUMABLE_SETTINGS: Final = frozenset(
         "checkpoint.every_n_minutes",
         "checkpoint.keep_best",
         "checkpoint.keep_last",
-        "export.enabled",
-        "export.exporter",
-        "export.opset_version",
-        "export.tolerance",
+        *(f"export.{name}" for name in ExportConfig.model_fields),
         *(f"report.{name}" for name in ReportConfig.model_fields),
         *(f"tracking.{name}" for name in TrackingConfig.model_fields),
     }

@@ -31,7 +31,7 @@ from classifier_training.types import Interpolation, Preprocessing
 
 PREPROCESSING = Preprocessing(image_size=16, crop_pct=0.7)  # 22 pixels, so 3 are cut off
 CARD = DeploymentCard(("a", "b", "c", "d"), PREPROCESSING, temperature=0.5)
-IMAGES = make_proof_images(PREPROCESSING)
+IMAGES = make_proof_images(PREPROCESSING, card=CARD)
 
 
 def build(path: Path, card: DeploymentCard = CARD) -> Path:
@@ -99,10 +99,10 @@ def test_older_consumers_can_open_it(built: Path) -> None:
 
 
 def test_figures_of_an_accepted_file(built: Path) -> None:
-    figures = compare_end_to_end(built, make_network(), IMAGES)
+    figures = compare_end_to_end(built, make_network(), IMAGES, ExportSettings())
 
     assert (figures["passed"], figures["top1_agreement"], figures["num_images"]) == (True, 1.0, len(IMAGES.originals))
-    assert [one["batch_size"] for one in figures["batch_sizes"]] == [1, 2, 7]
+    assert [one["batch_size"] for one in figures["batch_sizes"]] == [1, 2, 7, 64]
     assert figures["max_abs_logit_difference"] <= figures["tolerance"]
     assert figures["max_abs_probability_difference"] < 0.05
     assert figures["top1"] == figures["top1_of_model"]
@@ -152,7 +152,7 @@ def scale_constant(value: float) -> Callable[[onnx.ModelProto], None]:
     [
         ("resize", attribute("Resize", "mode", "linear")),
         ("resize", attribute("Resize", "exclude_outside", 0)),
-        ("resize", swap_channels),
+        ("decode", swap_channels),
         ("normalise", scale_constant(255)),
         ("decision", scale_constant(0.5)),
     ],
@@ -164,7 +164,7 @@ def test_what_is_broken_is_caught_and_its_stage_named(
     change(model)
     onnx.save(model, str(tmp_path / "broken.onnx"))
 
-    figures = compare_end_to_end(tmp_path / "broken.onnx", make_network(), IMAGES)
+    figures = compare_end_to_end(tmp_path / "broken.onnx", make_network(), IMAGES, ExportSettings())
 
     assert (figures["passed"], figures.get("stage")) == (False, stage), figures
     assert f".png differs at the stage {stage}: " in figures["reason"]
@@ -172,7 +172,7 @@ def test_what_is_broken_is_caught_and_its_stage_named(
 
 
 def test_other_weights_differ_in_the_network(built: Path) -> None:
-    figures = compare_end_to_end(built, make_network(seed=1), IMAGES)
+    figures = compare_end_to_end(built, make_network(seed=1), IMAGES, ExportSettings())
 
     assert (figures["passed"], figures["stage"], figures["image"]) == (False, "network", "0.png")
 
@@ -200,7 +200,7 @@ def test_without_a_card_or_files_there_is_nothing_to_prove(tmp_path: Path, built
     with pytest.raises(ExportError, match="needs class names and preprocessing"):
         export_verified(make_network(), ExportFolder(tmp_path), IMAGES, FORM, ExportSettings())
     with pytest.raises(ExportError, match="on the files of images, and there are none"):
-        compare_end_to_end(built, make_network(), ProofImages(IMAGES.prepared))
+        compare_end_to_end(built, make_network(), ProofImages(IMAGES.prepared), ExportSettings())
 
 
 def test_deep_images_that_pillow_alone_decodes_otherwise_are_named(built: Path) -> None:
@@ -208,7 +208,7 @@ def test_deep_images_that_pillow_alone_decodes_otherwise_are_named(built: Path) 
     Image.fromarray(np.full((30, 40), 30000, np.uint16)).save(file, "PNG")
     images = ProofImages(IMAGES.prepared, (IMAGES.originals[0], OriginalImage("deep.png", file.getvalue())))
 
-    figures = compare_end_to_end(built, make_network(), replace(images, prepared=images.prepared[:2]))
+    figures = compare_end_to_end(built, make_network(), replace(images, prepared=images.prepared[:2]), ExportSettings())
 
     assert (figures["passed"], figures["stage"], figures["image"]) == (False, "decode", "deep.png")
 

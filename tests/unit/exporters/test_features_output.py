@@ -13,7 +13,7 @@ from tests.helpers.torch_models import make_batch, make_network
 from torch import Tensor, nn
 
 from classifier_training.exporters.features_output import add_features_output
-from classifier_training.exporters.forms import ExportSettings
+from classifier_training.exporters.forms import ExportSettings, ProofImages
 from classifier_training.exporters.onnx import export_onnx
 from classifier_training.exporters.verification import compare_onnx
 from classifier_training.models.head_features import backbone_features
@@ -49,7 +49,7 @@ def test_the_features_are_what_the_head_of_a_backbone_gets(
     assert list(found) == ["logits", "features"]
     with torch.no_grad():
         np.testing.assert_allclose(found["features"], backbone_features(network, images), atol=1e-4)
-    assert compare_onnx(tmp_path / "model.onnx", network, images)["passed"] is True
+    assert compare_onnx(tmp_path / "model.onnx", network, ProofImages(images), ExportSettings())["passed"] is True
 
 
 class _TwoHeads(nn.Module):
@@ -102,7 +102,7 @@ def test_models_without_one_last_linear_layer_have_no_such_output(
     export_onnx(network, path, make_batch(), ExportSettings(), {})
 
     assert list(outputs(path, make_batch())) == expected
-    assert compare_onnx(path, network, make_batch())["passed"] is True
+    assert compare_onnx(path, network, ProofImages(make_batch()), ExportSettings())["passed"] is True
 
 
 def test_a_value_inside_that_has_the_name_already(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_features_that_are_not_those_of_the_model_are_not_accepted(tmp_path: Pat
     last.op_type = "Neg"
     onnx.save(exported, str(path))
 
-    figures = compare_onnx(path, make_network(), make_batch())
+    figures = compare_onnx(path, make_network(), ProofImages(make_batch()), ExportSettings())
 
     assert figures["passed"] is False
     assert figures["top1_agreement"] == 1.0

@@ -50,12 +50,12 @@ def test_the_card_is_in_the_files(tmp_path: Path) -> None:
 def test_weights_of_another_model_are_found(tmp_path: Path) -> None:
     model, path = make_network(), tmp_path / "model.xml"
     FORM.build(model, path, make_batch(), ExportSettings(), {})
-    assert FORM.acceptance(path, model, IMAGES, 1e-3)["passed"] is True
+    assert FORM.acceptance(path, model, IMAGES, ExportSettings())["passed"] is True
     other = tmp_path / "other.xml"
     FORM.build(make_network(seed=1), other, make_batch(), ExportSettings(), {})
     other.with_suffix(".bin").replace(path.with_suffix(".bin"))
 
-    figures = FORM.acceptance(path, model, IMAGES, 1e-3)
+    figures = FORM.acceptance(path, model, IMAGES, ExportSettings())
 
     assert figures["passed"] is False
     assert "in OpenVINO the exported file does not answer like the model" in figures["reason"]
@@ -66,7 +66,7 @@ def test_damaged_files_are_one_line(tmp_path: Path) -> None:
     FORM.build(model, path, make_batch(), ExportSettings(), {})
     path.write_bytes(path.read_bytes()[:300])
 
-    figures = FORM.acceptance(path, model, IMAGES, 1e-3)
+    figures = FORM.acceptance(path, model, IMAGES, ExportSettings())
 
     assert figures["reason"].startswith("OpenVINO cannot run the exported file: ")
     assert "\n" not in figures["reason"]

@@ -67,7 +67,7 @@ def test_timm_builds_an_architecture_with_its_arguments(
     model.use_memory_format()
 
     path = written(model, tmp_path)
-    figures = FORM.acceptance(path, model, IMAGES, 1e-3)
+    figures = FORM.acceptance(path, model, IMAGES, ExportSettings())
 
     assert figures["passed"] is True, figures
     config = read_timm_config(path)
@@ -82,10 +82,13 @@ def test_exchanged_classes_are_found(tmp_path: Path) -> None:
     path = written(model, tmp_path)
     change(path, roll="head.fc.weight")
 
-    figures = FORM.acceptance(path, model, IMAGES, 1e-3)
+    figures = FORM.acceptance(path, model, IMAGES, ExportSettings())
 
     assert figures["passed"] is False
-    assert "what timm loads from the exported file does not answer like the model" in figures["reason"]
+    assert (
+        "in timm the exported file does not answer like the model: image 1 differs at the stage network"
+        in (figures["reason"])
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,7 @@ def test_another_preparation_is_found(tmp_path: Path, entry: dict[str, Any], sen
     path = written(model, tmp_path)
     change(path, config=entry)
 
-    figures = FORM.acceptance(path, model, IMAGES, 1e-3)
+    figures = FORM.acceptance(path, model, IMAGES, ExportSettings())
 
     assert figures["passed"] is False
     assert figures["reason"] == f"timm would prepare images otherwise: {sentence}"
@@ -112,7 +115,7 @@ def test_weights_of_another_architecture_are_one_sentence(tmp_path: Path) -> Non
     config = read_timm_config(path) | {"architecture": "test_byobnet"}
     safetensors.torch.save_file(safetensors.torch.load_file(path), path, {"timm_config": json.dumps(config)})
 
-    figures = FORM.acceptance(path, make_model(), IMAGES, 1e-3)
+    figures = FORM.acceptance(path, make_model(), IMAGES, ExportSettings())
 
     assert figures["reason"].startswith("timm cannot load the file: ")
     assert "\n" not in figures["reason"]

@@ -103,7 +103,7 @@ def test_a_fixed_batch_axis_is_found(tmp_path: Path) -> None:
     model, path = make_network(), tmp_path / "model.pt2"
     torch.export.save(torch.export.export(model, (make_batch(2),)), path)
 
-    figures = FORM.acceptance(path, model, ProofImages(make_batch()), 1e-3)
+    figures = FORM.acceptance(path, model, ProofImages(make_batch()), ExportSettings())
 
     assert figures["passed"] is False
     assert figures["reason"].startswith("torch.export cannot run the exported file: ")

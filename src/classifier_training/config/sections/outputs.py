@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from classifier_training.config.section import NonEmptyText, NonNegativeInt, PositiveFloat, Section
+from classifier_training.config.section import NonEmptyText, NonNegativeInt, PositiveFloat, PositiveInt, Section
 from classifier_training.types import OPSET_VERSIONS, Exporter
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -22,6 +22,15 @@ class ExportConfig(Section):
     exporter: Exporter = Field("torchscript", description="PyTorch's exporter")
     opset_version: Annotated[int, Field(ge=_OPSETS[0], le=_OPSETS[-1])] = Field(18, description="ONNX operator set")
     tolerance: PositiveFloat = Field(1e-3, description="largest allowed difference of a logit")
+    verification_images: PositiveInt = Field(
+        256, description="validation images, from all over the split, that an exported file is proven on; fewer: all"
+    )
+    max_points_lost: Annotated[float, Field(ge=0, le=100)] = Field(
+        1.0, description="largest allowed loss of top-1 accuracy, in points, of a form of fewer bits than float32"
+    )
+    significance: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.05, description="p-value of McNemar's test below which a form of fewer bits counts as less accurate"
+    )
 
     def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Operator sets that an exporter does not write."""
