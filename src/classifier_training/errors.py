@@ -14,7 +14,9 @@
     ├── ExportError                   the export failed: exit code 1
     │   └── VerificationError         the exported file does not predict like the model
     ├── DivergedError                 a training has lost its way, or a model answers NaN: exit code 1
-    └── GateError                     a model is not as good as required: exit code 1
+    ├── GateError                     a model is not as good as required: exit code 1
+    ├── UndoError                     files that were sorted could not all be put back: exit code 1
+    └── UnreadableImagesError         a prediction is finished, and some of its images have no label: exit code 1
 
     SystemExit
     └── TrainingStopped               a scheduler's signal stopped a training, which can be resumed: exit code 0
@@ -135,6 +137,14 @@ class GateError(ClassifierTrainingError):
     """A model is not as good as required; one line for each gate that it failed."""
 
     has_lines = True
+
+
+class UndoError(ClassifierTrainingError):
+    """Files that were sorted could not all be put back."""
+
+
+class UnreadableImagesError(ClassifierTrainingError):
+    """Images cannot be predicted; the predictions of all others are written."""
 
 
 class TrainingStopped(SystemExit):

@@ -19,6 +19,11 @@ Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
 OnBadImage = Literal["raise", "skip"]
 """What to do about a file that is not an image: stop, or leave it out."""
+OnBadFile = Literal["row", "skip", "stop", "raise"]
+"""What `predict` does about a file that is not an image: write a row with its error, leave it out, or stop; ``raise``
+is the older name of ``stop``."""
+RowsFormat = Literal["csv", "jsonl", "parquet"]
+"""A format of predictions."""
 OnGroupOverlap = Literal["raise", "warn"]
 """What to do about a group that the source has put into two splits: stop, or only say so."""
 Progress = Callable[[int, int], None]

@@ -181,13 +181,13 @@ class TestPredict:
 
         assert re.search(r"shapes/red/00.png │ +(red|green|blue) │ +0\.\d{6} │", finished.out)
 
-    def test_a_broken_photo_is_left_out_only_when_asked(self, program: WarmProgram, trained: Trained) -> None:
+    def test_a_broken_photo_stops_or_is_left_out_when_asked(self, program: WarmProgram, trained: Trained) -> None:
         (program.folder / "bad.jpg").write_bytes(b"no image")
-        arguments = ("predict", "runs/first", "bad.jpg", "shapes/red/00.png", "--output", "some.csv")
+        arguments = ("predict", "runs/first", "bad.jpg", "shapes/red/00.png", "--output", "some.csv", "--on-bad-image")
 
-        stopped = program(*arguments)
+        stopped = program(*arguments, "stop")
         assert not (program.folder / "some.csv").exists()
-        skipped = program(*arguments, "--on-bad-image", "skip")
+        skipped = program(*arguments, "skip")
 
         assert (stopped.code, len(stopped.err.splitlines())) == (2, 1)
         assert "bad.jpg" in stopped.err

@@ -2,67 +2,217 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from classifier_training.cli.arguments import Quiet, TtaOption
-from classifier_training.errors import ConfigError
-from classifier_training.types import OnBadImage
+from classifier_training.cli.predict_outputs import Outputs
+from classifier_training.errors import ConfigError, UndoError
+from classifier_training.files.tables import format_rows
+from classifier_training.types import ImageRecord, OnBadFile, RowsFormat
 
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Write a .csv or .jsonl file, print no table.", metavar="FILE")
+if TYPE_CHECKING:
+    from classifier_training.inference.classifier import Classifier
+    from classifier_training.inference.decision import Decision
+    from classifier_training.inference.destination import Destination
+    from classifier_training.inference.job import Job, Summary
+    from classifier_training.inference.listing import Image
+    from classifier_training.inference.rows import Row, RowFormat
+    from classifier_training.terminal.terminal import Terminal
+
+Model = Annotated[
+    str | None, typer.Argument(help="Run folder, .onnx file or .ckpt file.", metavar="RUN", show_default=False)
 ]
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Image files, folders of images, patterns, addresses; - reads a list from standard input.",
+        metavar="IMAGES...",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Write a .csv, .jsonl or .parquet file, print no table.", metavar="FILE"),
+]
+Kind = Annotated[
+    RowsFormat | None, typer.Option("--format", help="Format of the output; without --output, of what is printed.")
+]
+TopK = Annotated[int | None, typer.Option(min=1, help="Write the so many most probable classes.", metavar="K")]
+Threshold = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Below this probability a prediction abstains.", metavar="P")
+]
+Features = Annotated[
+    Path | None, typer.Option(help="Write what the last layer gets, to a .npy or .parquet file.", metavar="FILE")
+]
+CopyTo = Annotated[Path | None, typer.Option(help="Copy the files into a folder for each class in DIR.", metavar="DIR")]
+MoveTo = Annotated[Path | None, typer.Option(help="Move the files into a folder for each class in DIR.", metavar="DIR")]
+Undo = Annotated[
+    Path | None, typer.Option(help="Undo --copy-to or --move-to by its log; takes nothing else.", metavar="LOG")
+]
+OnBadImage = Annotated[
+    OnBadFile,
+    typer.Option(help="A file that is not an image: write a row with its error, leave it out, or stop there."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 SafeCsv = Annotated[
     bool, typer.Option("--safe-csv", help="Put ' before names that a spreadsheet would take for a formula.")
 ]
+_ROWS_OF_A_TABLE: Final = 1_000
+_MOST_NAMED: Final = 10
+_MISSING: Final = "missing argument '{}'; type: classifier-training predict RUN IMAGES"
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="Run folder or .onnx file.", metavar="RUN")],
-    images: Annotated[list[str], typer.Argument(help="Image files, or folders of images.", metavar="IMAGES...")],
+    model: Model = None,
+    images: Images = None,
     output: Output = None,
+    kind: Kind = None,
+    top_k: TopK = None,
+    threshold: Threshold = None,
+    features: Features = None,
+    copy_to: CopyTo = None,
+    move_to: MoveTo = None,
+    undo: Undo = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
-    on_bad_image: Annotated[OnBadImage, typer.Option(help="What to do about a file that is not an image.")] = "raise",
+    on_bad_image: OnBadImage = "row",
+    overwrite: Overwrite = False,
     safe_csv: SafeCsv = False,
     tta: TtaOption = "none",
     quiet: Quiet = False,
 ) -> None:
-    """Predict the classes of images with an exported model.
+    """Predict the classes of images. Exit code 1: some could not be read, and their rows have the error.
 
     Examples:
       classifier-training predict runs/shirts new-photos
       classifier-training predict runs/shirts new-photos -o predictions.csv
     """
-    from classifier_training.imaging.views import describe_tta
-    from classifier_training.inference.predict import open_predictor, table_rows, write_predictions
+    from classifier_training.inference.job import Job
+    from classifier_training.inference.rows import RowFormat
     from classifier_training.terminal.terminal import Terminal
 
-    terminal = Terminal(quiet=quiet)
-    _check_output(output, safe_csv=safe_csv)
-    classifier, sources = open_predictor(model, images, terminal.warn)
-    predictions = []
+    wanted = Outputs(output, kind, features, copy_to, move_to, overwrite)
+    terminal = Terminal(quiet=quiet, to_stderr=wanted.is_printed_for_programs)
+    if undo is not None:
+        _undo(undo, terminal, is_alone=not (model or images) and wanted == Outputs())
+        return
+    if model is None or not images:
+        raise ConfigError(_MISSING.format("IMAGES" if model else "RUN"))
+    wanted.check(safe_csv=safe_csv, tta=tta)
+    classifier = _open_model(model)
+    decision, has_errors = _decision(classifier, threshold), on_bad_image == "row"
+    form = RowFormat(classifier.classes, top_k, decision, tta, has_errors, safe_csv, wanted.has_every_class)
+    _run(Job(classifier, form, terminal.warn, batch_size, on_bad_image, wanted.further), images, wanted, terminal)
+
+
+def _run(job: Job, images: list[str], wanted: Outputs, terminal: Terminal) -> None:
+    """Predicts the images that were named, writes or prints the rows, and says how it went."""
+    from classifier_training.inference.listing import ImageCount, named_images
+
+    destination, count = wanted.destination(job.classifier), ImageCount(images)
+    found = named_images(images, terminal.warn, open_address=_open_address, standard_input=sys.stdin.buffer)
     with terminal.progress("predicting", "images") as progress:
-        for prediction in classifier.predict_files(
-            sources, batch_size, on_bad_image, lambda _, error: terminal.warn(f"left out: {error}"), tta
-        ):
-            predictions.append(prediction)
-            progress(len(predictions), len(sources))
-    if output is None:  # the table is the result, so it is printed even with --quiet
-        Terminal().table(
-            f"predictions{describe_tta(tta)}", ["file", "label", "probability"], list(table_rows(predictions))
-        )
-    else:
-        write_predictions(output, predictions, classifier.classes, safe_csv=safe_csv, tta=tta)
-        written = f"{len(predictions)} of {len(sources)} predictions written to {output}"
-        terminal.result(f"{written}{describe_tta(tta)}")
+        if destination.is_there:
+            summary = destination.run(job, found, lambda done: progress(done, count.total), terminal.info)
+        else:
+            summary = _print_rows(job, found, wanted.kind, lambda done: progress(done, count.total))
+    _tell(summary, destination, job.form, terminal)
+    summary.check(job.on_bad_file)
 
 
-def _check_output(output: Path | None, *, safe_csv: bool) -> None:
-    from classifier_training.inference.predict import check_output
+def _open_model(model: str) -> Classifier:
+    from classifier_training.inference.classifier import Classifier
+    from classifier_training.inference.session import onnx_file
 
-    if output is not None:
-        check_output(output)
-    if safe_csv and (output is None or output.suffix != ".csv"):
-        raise ConfigError("--safe-csv is for a CSV file; add --output FILE.csv")
+    if model.endswith(".ckpt"):
+        from classifier_training.models.checkpoint_classifier import CheckpointClassifier
+
+        return CheckpointClassifier(model)
+    return Classifier(onnx_file(Path(model)))
+
+
+def _decision(classifier: Classifier, threshold: float | None) -> Decision | None:
+    """That of the model, with another threshold if one is given."""
+    from classifier_training.inference.decision import Decision
+
+    decision = classifier.card.decision
+    return decision if threshold is None else replace(decision or Decision(num_images=1), abstain_threshold=threshold)
+
+
+def _open_address(address: str) -> Iterator[ImageRecord]:
+    from classifier_training.data.sources.named_addresses import images_at
+
+    return images_at(address)
+
+
+def _print_rows(job: Job, images: Iterator[Image], kind: RowsFormat | None, progress: Callable[[int], None]) -> Summary:
+    """Prints the rows as they come; without a format as tables, of many rows each."""
+    from classifier_training.inference.job import Summary
+    from classifier_training.inference.rows import Row
+
+    summary, waiting = Summary(), list[Row]()
+    if kind == "csv":
+        sys.stdout.write(format_rows([job.form.columns]))
+    for batch in job.outcomes(images, summary):
+        waiting += filter(job.is_shown, map(job.form.row, batch))
+        progress(summary.num_images)
+        if kind is not None or len(waiting) >= _ROWS_OF_A_TABLE:
+            _print(waiting, job.form, kind)
+            waiting.clear()
+    if waiting:
+        _print(waiting, job.form, kind)
+    return summary
+
+
+def _print(rows: list[Row], form: RowFormat, kind: RowsFormat | None) -> None:
+    from classifier_training.imaging.views import describe_tta
+    from classifier_training.inference.rows import json_line
+    from classifier_training.terminal.terminal import Terminal
+
+    if kind == "jsonl":
+        text = b"".join(map(json_line, rows)).decode()
+    elif kind == "csv":
+        text = format_rows(map(form.text_cells, rows))
+    else:  # the table is the result, so it is printed even with --quiet
+        shown = [name for name in form.columns if name != "error" or any(row["error"] for row in rows)]
+        cells = [[str(cell) for cell in form.text_cells(row)][: len(shown)] for row in rows]
+        Terminal().table(f"predictions{describe_tta(form.tta)}", shown, cells)
+        return
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _tell(summary: Summary, destination: Destination, form: RowFormat, terminal: Terminal) -> None:
+    """What was written, and how to undo what was sorted."""
+    from classifier_training.imaging.views import describe_tta
+
+    num_predicted = summary.num_images - summary.num_bad
+    if destination.output is not None:
+        written = f"{num_predicted} of {summary.num_images} predictions written to {destination.output}"
+        terminal.result(f"{written}{describe_tta(form.tta)}")
+    if destination.features is not None:
+        path, num_features = destination.features
+        terminal.result(f"{num_features} features of each image written to {path}")
+    if destination.sorter is not None:
+        done = "copied" if destination.sorter.mode == "copy" else "moved"
+        counts = ", ".join(f"{label} {count}" for label, count in summary.sorted.most_common(_MOST_NAMED))
+        total = summary.sorted.total()
+        rest = f"; {num_predicted - total} stay where they are" if total < num_predicted else ""
+        terminal.result(f"{done} {total} files to {destination.sorter.root}{f' ({counts})' if counts else ''}{rest}")
+        terminal.info(f"undo it with: classifier-training predict --undo {summary.log}")
+
+
+def _undo(log: Path, terminal: Terminal, *, is_alone: bool) -> None:
+    from classifier_training.inference.sorting import undo
+
+    if not is_alone:
+        raise ConfigError("--undo takes a log and nothing else; type: classifier-training predict --undo LOG")
+    num_undone, num_left = undo(log, terminal.warn)
+    terminal.result(f"{num_undone} files are where they were before")
+    if num_left:
+        raise UndoError(f"{num_left} files are left as they are, and so is {log}; see the warnings above")

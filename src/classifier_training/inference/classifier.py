@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classifier_training.errors import BadImageError, CheckpointError, explain_out_of_memory
+from classifier_training.files.text import is_folder
 from classifier_training.halving import Halving
-from classifier_training.imaging.decode import ImageSource, decode_image, is_in_memory
-from classifier_training.imaging.preprocess import normalize
-from classifier_training.imaging.views import check_tta, log_mean_probabilities, make_views
+from classifier_training.imaging.decode import ImageSource, is_in_memory
+from classifier_training.imaging.views import check_tta, log_mean_probabilities
 from classifier_training.inference.card import DeploymentCard
+from classifier_training.inference.given import AnyImage, given_images
 from classifier_training.inference.labels import read_labels_mapping
-from classifier_training.inference.session import is_end_to_end, logits_name, open_session
+from classifier_training.inference.reading import Answer, Way, check_arguments, image_name, read_views, report_skip
+from classifier_training.inference.rows import Outcome
+from classifier_training.inference.session import (
+    FURTHER_OUTPUTS,
+    LOGITS,
+    is_end_to_end,
+    logits_name,
+    onnx_file,
+    open_session,
+)
+from classifier_training.inference.workers import chunks, in_order
+from classifier_training.run.cgroup import usable_cpus
 from classifier_training.run.folder import ExportFolder
-from classifier_training.types import NUM_VIEWS, Decoding, OnBadImage, Prediction, Preprocessing, TestTimeAugmentation
+from classifier_training.types import Decoding, OnBadImage, Prediction, Preprocessing, TestTimeAugmentation
 
-# Pillow lets go of the interpreter while it decodes and resizes; more threads would only take the model's cores.
-_MAX_THREADS = 4
-_logger = logging.getLogger(__name__)
+BATCH_SIZE: Final = 32
 
 
-class OnnxClassifier:
+class Classifier:
     """An exported classifier, with its deployment card.
 
     The card is read from the file's metadata; a file without one gets classes and preprocessing from the
     ``labels_mapping.json`` in its folder.
 
     Args:
-        path: The ``.onnx`` file.
-        num_threads: Threads of onnxruntime; None takes one per core.
+        path: The ``.onnx`` file, or a run folder: its ``export/model.onnx``.
+        num_threads: Threads that decode images and run the model; None takes one per core.
 
     Attributes:
         path: The file.
@@ -52,14 +60,15 @@ class OnnxClassifier:
     Example:
         .. code-block:: python
 
-            classifier = OnnxClassifier("export/model.onnx")
-            for prediction in classifier.predict_files(["shirt.jpg"]):
+            classifier = Classifier("runs/shirts")
+            for prediction in classifier.predict(["shirt.jpg", "more-shirts"]):
                 print(prediction.label, prediction.probability)
     """
 
-    def __init__(self, path: str | Path, num_threads: int | None = None) -> None:
-        self.path = Path(path)
-        self._session = open_session(self.path, num_threads)
+    def __init__(self, path: str | os.PathLike[str], num_threads: int | None = None) -> None:
+        self.path = onnx_file(Path(path)) if is_folder(path) else Path(path)
+        self._num_threads = num_threads or usable_cpus()
+        self._session = open_session(self.path, self._num_threads)
         self._input = self._session.get_inputs()[0]
         self._takes_pixels = is_end_to_end(self._session)
         self._logits_name = logits_name(self._session)
@@ -83,21 +92,62 @@ class OnnxClassifier:
         Raises:
             CheckpointError: They are not finite numbers.
         """
-        temperature, logits = self.card.temperature, self.raw_logits(images)
-        return logits if temperature is None else _divided(logits, temperature)
+        return self._scaled(self.raw_logits(images))
 
     def raw_logits(self, images: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """As `logits`, not divided by the temperature."""
-        (logits,) = self._session.run([self._logits_name], {self._input.name: images})
+        return self._checked(self.run(images, (LOGITS,))[LOGITS])
+
+    def run(
+        self, images: NDArray[np.float32] | NDArray[np.uint8], outputs: Sequence[str]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Runs the model on one batch and gives some of its outputs by their names, unchanged.
+
+        Args:
+            images: As of `logits`.
+            outputs: ``logits``, and others that the file has, see `further_outputs`.
+        """
+        names = [self._logits_name if name == LOGITS else name for name in outputs]
+        return dict(zip(outputs, self._session.run(names, {self._input.name: images}), strict=True))
+
+    @property
+    def further_outputs(self) -> dict[str, int | None]:
+        """What `run` gives for an image besides logits, and how many numbers that is; None: one, or not known."""
+        shapes = {one.name: one.shape[1:] for one in self._session.get_outputs() if one.name in FURTHER_OUTPUTS}
+        return {name: shape[0] if shape and isinstance(shape[0], int) else None for name, shape in shapes.items()}
+
+    def _scaled(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        temperature = self.card.temperature
+        return logits if temperature is None else _divided(logits, temperature)
+
+    def _checked(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         if not np.isfinite(logits).all():
             raise CheckpointError(
                 f"{self.path} gives logits that are not finite numbers: its training diverged, or an input is"
                 " not finite; use another model"
             )
-        return cast("NDArray[np.float32]", logits)
+        return logits
+
+    def predict(
+        self, images: AnyImage | Iterable[AnyImage], batch_size: int = BATCH_SIZE, tta: TestTimeAugmentation = "none"
+    ) -> list[Prediction]:
+        """Predicts one image or many, of any kind; see `inference.predict.predict`.
+
+        Args:
+            images: Image files, folders of them, bytes of image files, PIL images, arrays, or a list of any of these.
+            batch_size: Images per run of the model.
+            tta: As of `predict_files`.
+
+        Returns:
+            One prediction an image, in order.
+
+        Raises:
+            UserError: There is no image, or one cannot be read.
+        """
+        return list(self.predict_files(given_images(images), batch_size, tta=tta))
 
     def predict_images(
-        self, images: Sequence[ImageSource], batch_size: int = 32, tta: TestTimeAugmentation = "none"
+        self, images: Sequence[ImageSource], batch_size: int = BATCH_SIZE, tta: TestTimeAugmentation = "none"
     ) -> list[Prediction]:
         """Predicts images that are in memory, as `predict_files` does files.
 
@@ -115,7 +165,7 @@ class OnnxClassifier:
     def predict_files(
         self,
         paths: Sequence[ImageSource],
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         on_bad_image: OnBadImage = "raise",
         on_skip: Callable[[str, BadImageError], None] | None = None,
         tta: TestTimeAugmentation = "none",
@@ -139,10 +189,41 @@ class OnnxClassifier:
                     source = paths[position]
                     yield self._prediction(row, None if is_in_memory(source) else str(source))
 
+    def outcomes(
+        self,
+        images: Iterable[ImageSource],
+        batch_size: int = BATCH_SIZE,
+        tta: TestTimeAugmentation = "none",
+        further: tuple[str, ...] = (),
+    ) -> Iterator[list[Outcome]]:
+        """Predicts images, in order, batch by batch, of which only some are in memory; arguments as `predict_files`.
+
+        ``further`` names `further_outputs` that each outcome is to hold.
+
+        Yields:
+            What came of each image of a batch; one that cannot be read has an error.
+        """
+        check_arguments(batch_size, "skip")
+        way = Way(self.preprocessing, tta, further=further)
+        with explain_out_of_memory(f"predicting with {self.path}", f"lower the batch size (now {batch_size})"):
+            for answer in self._answers(images, batch_size, way):
+                good = (
+                    dict(zip(answer.outputs, one, strict=True)) for one in zip(*answer.outputs.values(), strict=True)
+                )
+                yield [
+                    Outcome(name, None, str(answer.errors[place]))
+                    if place in answer.errors
+                    else self._outcome(name, next(good))
+                    for place, name in enumerate(answer.names)
+                ]
+
+    def _outcome(self, name: str, outputs: dict[str, NDArray[np.float32]]) -> Outcome:
+        return Outcome(name, self._prediction(outputs.pop(LOGITS), name), further=outputs)
+
     def logits_of_files(
         self,
         paths: Sequence[ImageSource],
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         on_bad_image: OnBadImage = "raise",
         on_skip: Callable[[str, BadImageError], None] | None = None,
         decoding: Decoding | None = None,
@@ -157,47 +238,55 @@ class OnnxClassifier:
             The positions in ``paths`` of the n images of a batch, and their logits, float32 (n, K); with test-time
             augmentation the logarithm of their mean probabilities.
         """
-        _check_arguments(batch_size, on_bad_image)
-        check_tta(tta)
-        if self._takes_pixels:
-            batch_size = self._batch_size_of_pixels(tta)
-        positions: list[int] = []
-        batch: list[list[NDArray[Any]]] = []
-        num_ahead = max(_MAX_THREADS, 2 * batch_size // NUM_VIEWS[tta])
+        check_arguments(batch_size, on_bad_image)
         preprocessing = self.preprocessing if decoding is None else self.preprocessing.decoded_as(decoding)
-        images = _read_ahead(paths, preprocessing, None if self._takes_pixels else tta, num_ahead)
-        for position, image in enumerate(images):
-            if isinstance(image, BadImageError):
+        start = 0
+        for answer in self._answers(paths, batch_size, Way(preprocessing, tta, raw)):
+            for place, error in answer.errors.items():
                 if on_bad_image == "raise":
-                    raise image
-                _skip(image, _name(paths[position], position), on_skip)
-                continue
-            positions.append(position)
-            batch.append(image)
-            if len(batch) == batch_size:
-                yield positions, self._logits_of_views(batch, raw)
-                positions, batch = [], []
-        if batch:
-            yield positions, self._logits_of_views(batch, raw)
+                    raise error
+                report_skip(error, answer.names[place], on_skip)
+            good = [start + place for place in range(len(answer.names)) if place not in answer.errors]
+            if good:
+                yield good, answer.outputs[LOGITS]
+            start += len(answer.names)
 
-    def _batch_size_of_pixels(self, tta: TestTimeAugmentation) -> int:
-        """One, as images differ in size; refuses views that are not in the graph."""
-        if tta != "none":
+    def _answers(self, images: Iterable[ImageSource], batch_size: int, way: Way) -> Iterator[Answer]:
+        """What the model gives for images, batch by batch; threads decode some while the model runs on others."""
+        check_tta(way.tta)
+        if self._takes_pixels and way.tta != "none":
             raise CheckpointError(
-                f"{self.path} of the form end-to-end crops the centre itself, so there is no --tta {tta}; name the"
+                f"{self.path} of the form end-to-end crops the centre itself, so there is no --tta {way.tta}; name the"
                 " model.onnx of the run"
             )
-        return 1
+        yield from in_order(partial(self._answer, way), chunks(enumerate(images), batch_size), self._num_threads)
 
-    def _logits_of_views(self, batch: Sequence[Sequence[NDArray[Any]]], raw: bool) -> NDArray[np.float32]:
-        """Logits, float32 (N, K), of N images with V views each, as `logits` takes; one run of the model a view."""
-        run = self.raw_logits if raw else self.logits
+    def _answer(self, way: Way, images: Sequence[tuple[int, ImageSource]]) -> Answer:
+        """Decodes a batch of images, each with its position for messages, and runs the model on it."""
+        names = [image_name(image, position) for position, image in images]
+        tta = None if self._takes_pixels else way.tta
+        views = [
+            read_views(image, name, way.preprocessing, tta) for (_, image), name in zip(images, names, strict=True)
+        ]
+        errors = {place: one for place, one in enumerate(views) if isinstance(one, BadImageError)}
+        good = [one for one in views if not isinstance(one, BadImageError)]
+        # images of several sizes go into the graph one by one
+        batches = [[one] for one in good] if self._takes_pixels else [good] if good else []
+        parts = [part for batch in batches for part in self._outputs_of(batch, way)]
+        outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+        return Answer(names, errors, outputs)
 
-        def logits(part: slice) -> NDArray[np.float32]:
-            return log_mean_probabilities([run(np.stack(views)) for views in zip(*batch[part], strict=True)])
+    def _outputs_of(self, batch: Sequence[Sequence[NDArray[Any]]], way: Way) -> list[dict[str, NDArray[np.float32]]]:
+        """Outputs of N images with V views each, in parts; one run of the model a view. Only logits are averaged."""
 
-        parts = self._halving(logits, len(batch))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        def compute(part: slice) -> dict[str, NDArray[np.float32]]:
+            views = [np.stack(view) for view in zip(*batch[part], strict=True)]
+            first = self.run(views[0], (LOGITS, *way.further))
+            raw = [first[LOGITS], *(self.run(view, (LOGITS,))[LOGITS] for view in views[1:])]
+            logits = [self._checked(one) if way.raw else self._scaled(self._checked(one)) for one in raw]
+            return first | {LOGITS: log_mean_probabilities(logits)}
+
+        return self._halving(compute, len(batch))
 
     def _read_card(self) -> DeploymentCard:
         card = DeploymentCard.from_metadata(self.metadata, str(self.path))
@@ -235,6 +324,10 @@ class OnnxClassifier:
         )
 
 
+OnnxClassifier = Classifier
+"""The older name."""
+
+
 def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     """Probabilities over the last axis, in float64.
 
@@ -255,57 +348,3 @@ def _divided(logits: NDArray[np.float32], temperature: float) -> NDArray[np.floa
     (wrong,) = np.nonzero(divided.argmax(axis=1) != first)
     divided[wrong, first[wrong]] = np.nextafter(divided[wrong, first[wrong]], np.float32(np.inf))
     return divided
-
-
-def _check_arguments(batch_size: int, on_bad_image: str) -> None:
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
-    if on_bad_image not in {"raise", "skip"}:
-        raise ValueError(f"on_bad_image must be 'raise' or 'skip'; got {on_bad_image!r}")
-
-
-def _read_ahead(
-    paths: Sequence[ImageSource], preprocessing: Preprocessing, tta: TestTimeAugmentation | None, num_ahead: int
-) -> Iterator[list[NDArray[Any]] | BadImageError]:
-    """Yields the views of every image as the model's input, float32 (3, S, S), in order, or the error that it gave.
-
-    Where ``tta`` is None, the one view is the decoded image, uint8 (H, W, 3).
-
-    While the model is busy with the ones before, a few threads decode ``num_ahead`` images, which bounds the memory.
-    """
-    executor = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="decode")
-    waiting: deque[Future[list[NDArray[Any]] | BadImageError]] = deque()
-    try:
-        for position, path in enumerate(paths):
-            waiting.append(executor.submit(_read, path, _name(path, position), preprocessing, tta))
-            if len(waiting) > num_ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _skip(error: BadImageError, name: str, on_skip: Callable[[str, BadImageError], None] | None) -> None:
-    """Tells of an image that is left out."""
-    if on_skip is None:
-        _logger.warning("left out: %s", error)
-    else:
-        on_skip(name, error)
-
-
-def _name(source: ImageSource, position: int) -> str:
-    """What an error calls an image."""
-    return f"images[{position}]" if is_in_memory(source) else str(source)
-
-
-def _read(
-    source: ImageSource, name: str, preprocessing: Preprocessing, tta: TestTimeAugmentation | None
-) -> list[NDArray[Any]] | BadImageError:
-    try:
-        image = decode_image(source, name, decoding=preprocessing.decoding)
-        if tta is None:
-            return [image]
-        return [normalize(view, preprocessing) for view in make_views(image, preprocessing, tta)]
-    except BadImageError as error:
-        return error

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import onnxruntime
 
-from classifier_training.errors import CheckpointError
-from classifier_training.files.text import is_file, why_no_file
-from classifier_training.run.folder import END_TO_END
+from classifier_training.errors import CheckpointError, RunError
+from classifier_training.files.text import did_you_mean, exists, is_file, why_no_file
+from classifier_training.run.folder import END_TO_END, open_run
 
 FORM_ENTRY: Final = "form"
 """The entry of a file's metadata that names its form; a file of the form ``onnx`` has none."""
@@ -20,7 +20,29 @@ END_TO_END_OUTPUTS: Final = ("label_index", "probabilities", "logits")
 LOGITS: Final = "logits"
 FEATURES: Final = "features"
 """Output of a file of the form ``onnx`` whose last layer is linear: what that layer gets, float32 (N, D)."""
+FURTHER_OUTPUTS: Final = (FEATURES,)
+"""Outputs that a file may have besides those that predictions are made of."""
 _ERRORS_ONLY = 3
+
+
+def onnx_file(model: Path) -> Path:
+    """The ``.onnx`` file itself, or that of a run folder.
+
+    Raises:
+        RunError: There is none.
+    """
+    if model.suffix == ".ckpt":
+        raise RunError(
+            f"{model} is a checkpoint; predict with its run folder, or with the .onnx file that export writes"
+        )
+    if not exists(model):
+        raise RunError(f"there is no {model}; name a run folder or an .onnx file{did_you_mean(model)}")
+    if not model.is_dir():
+        return model
+    onnx = open_run(model).onnx
+    if not onnx.is_file():
+        raise RunError(f"{model} has no export/model.onnx; create it: classifier-training export {model}")
+    return onnx
 
 
 def open_session(path: Path, num_threads: int | None) -> Any:
@@ -37,6 +59,8 @@ def open_session(path: Path, num_threads: int | None) -> Any:
         raise CheckpointError(why_no_file(path, f"no such file: {path}"))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
+    # threads that spin would take the cores of those that decode images
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if num_threads is not None:
         options.intra_op_num_threads = num_threads
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from classifier_training.run.cgroup import cgroup_quota
 from classifier_training.run.processes import is_started_by_srun
 from classifier_training.run.surroundings import is_daemonic
 
@@ -66,51 +67,6 @@ def cpu_limit(
     if per_task is not None:
         limits.append(CpuLimit(per_task, "by SLURM_CPUS_PER_TASK", is_srun_task))
     return min(limits, key=lambda limit: limit.count if limit.is_of_process else limit.count / num_ranks)
-
-
-def cgroup_quota(groups: Path, membership: Path) -> float | None:
-    """The CPU time a second that this process's control groups and those above allow; None: they have no limit.
-
-    Args:
-        groups: Where control groups are mounted.
-        membership: The file that names the process's groups, a line each: ``0::/path``, or ``4:cpu,cpuacct:/path``.
-    """
-    try:
-        lines = membership.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return None
-    quotas: list[float | None] = []
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        roots = [groups / controllers, groups / "cpu", groups / "cpu,cpuacct"] if controllers else [groups]
-        parts = Path(path.strip().lstrip("/")).parts
-        # in a container the path is often that of the host, and what is mounted is the group itself
-        inside = [Path(*parts[:count]) for count in range(len(parts), -1, -1) if ".." not in parts]
-        folders = {root / one for root in roots for one in inside or [Path()]}
-        quotas += map(_quota_v1 if controllers else _quota_v2, folders)
-    return min((quota for quota in quotas if quota is not None), default=None)
-
-
-def _quota_v2(folder: Path) -> float | None:
-    fields = _read(folder / "cpu.max").split()
-    if len(fields) != 2 or not all(field.isdigit() for field in fields) or fields[1] == "0":
-        return None  # also "max 100000"
-    return int(fields[0]) / int(fields[1])
-
-
-def _quota_v1(folder: Path) -> float | None:
-    quota, period = (_read(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
-    return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(quota) and int(period) else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError):
-        return ""
 
 
 def _whole(text: str | None) -> int | None:

@@ -136,7 +136,7 @@ class Terminal:
     def progress(self, what: str, unit: str) -> Iterator[types.Progress]:
         """Shows the progress of a long job: a bar on a terminal, a line now and then elsewhere.
 
-        Yields a function to call with the number of items done and the total number.
+        Yields a function to call with the number of items done and the total number, 0 as long as that is not known.
         """
         if not self.is_interactive:
             yield self._progress_lines(what, unit)
@@ -148,8 +148,8 @@ class Terminal:
 
         def update(done: int, total: int) -> None:
             bar.start()  # only now: a job that waits for another one shows nothing yet
-            bar.update(task, completed=done, total=total)
-            if done >= total:
+            bar.update(task, completed=done, total=total or None)
+            if done >= total > 0:
                 bar.stop()
 
         try:
@@ -189,7 +189,8 @@ class Terminal:
             if now - last >= SECONDS_BETWEEN_LINES and done:
                 last = now
                 left = (now - started) / done * (total - done)
-                self.info(f"{what}: {done} of {total} {unit}, {duration(left)} left")
+                of = f" of {total} {unit}, {duration(left)} left" if total else f" {unit}"
+                self.info(f"{what}: {done}{of}")
 
         return update
 

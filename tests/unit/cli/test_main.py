@@ -11,7 +11,7 @@ import classifier_training
 from classifier_training import cli
 from classifier_training.errors import ConfigError, DataError, VerificationError
 
-predict_module = importlib.import_module("classifier_training.inference.predict")
+output_module = importlib.import_module("classifier_training.inference.output")
 
 
 def end_of(*words: str) -> int:
@@ -61,10 +61,10 @@ def test_how_a_command_ends(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail(path: Path) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(predict_module, "check_output", fail)
+    monkeypatch.setattr(output_module, "check_output", fail)
 
     assert end_of("predict", "model.onnx", "photo.jpg", "--output", "labels.csv") == code
     assert capsys.readouterr().err.splitlines() == lines
@@ -72,10 +72,10 @@ def test_how_a_command_ends(
 
 @pytest.mark.parametrize("error", [RuntimeError("a fault of the program"), ValueError("another one")])
 def test_other_exceptions_keep_their_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(path: Path) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(predict_module, "check_output", fail)
+    monkeypatch.setattr(output_module, "check_output", fail)
 
     with pytest.raises(type(error), match=str(error.args[-1])):
         cli.main(["predict", "model.onnx", "photo.jpg", "--output", "labels.csv"])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -255,14 +255,16 @@ def test_where_memory_runs_out_batches_are_halved_and_predictions_stay(
     classifier: OnnxClassifier, photos: list[Path], tta: TestTimeAugmentation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = list(classifier.predict_files(photos, tta=tta))
-    compute = OnnxClassifier.logits
+    run = OnnxClassifier.run
 
-    def logits(self: OnnxClassifier, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def limited(
+        self: OnnxClassifier, images: NDArray[np.float32], outputs: Sequence[str]
+    ) -> dict[str, NDArray[np.float32]]:
         if len(images) > 3:
             raise MemoryError
-        return compute(self, images)
+        return run(self, images, outputs)
 
-    monkeypatch.setattr(OnnxClassifier, "logits", logits)
+    monkeypatch.setattr(OnnxClassifier, "run", limited)
     with pytest.warns(UserWarning, match="out of memory while predicting 7 images at once: going on with 3 at once"):
         found = list(classifier.predict_files(photos, tta=tta))
     assert [one.file for one in found] == [one.file for one in expected]

@@ -17,7 +17,8 @@ SOURCE = Path(__file__).parents[3] / "src"
 
 PREDICT = """
 from classifier_training.inference.classifier import OnnxClassifier
-from classifier_training.inference.predict import find_images, predict
+from classifier_training.inference.listing import find_images
+from classifier_training.inference.predict import predict
 from classifier_training.metrics.accumulator import ScoringPass
 
 classifier, images = OnnxClassifier(sys.argv[1]), find_images([sys.argv[2]])

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from classifier_training.run.cgroup import cgroup_quota
 from classifier_training.run.cpus import (
     MAX_LOADER_PROCESSES,
     CpuLimit,
-    cgroup_quota,
     cpu_limit,
     decide_loader_processes,
     loader_processes,

@@ -240,6 +240,12 @@ def _download(address: str, copy: Path, version: _Version, named_by: str | None)
         os.utime(temporary, ns=(version.time_ns, version.time_ns))
 
 
+def read_bytes(address: str) -> bytes:
+    """The bytes of a file at an address, whose copy is kept nowhere; fails with the errors of its file system."""
+    system, path = _open(address)
+    return bytes(system.cat_file(path))
+
+
 def _listed(address: str) -> list[tuple[str, str]]:
     """Kind and name of everything that lies directly in a folder."""
     # a query is given apart, as the addresses of what is in the folder are made from that of the folder

@@ -10,7 +10,7 @@ from tests.helpers.photos import make_photo, make_photos
 from classifier_training.data.sources.folder import list_class_folders, list_split_folders, split_folders
 from classifier_training.data.sources.listing import Listing
 from classifier_training.errors import DataError
-from classifier_training.inference.predict import find_images
+from classifier_training.inference.listing import find_images
 from classifier_training.types import ImageRecord, Sample
 
 

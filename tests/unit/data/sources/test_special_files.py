@@ -17,7 +17,7 @@ from classifier_training.data.sources.detect import list_photos
 from classifier_training.errors import BadImageError, DataError, UserError
 from classifier_training.files.atomic import write_text
 from classifier_training.imaging.decode import decode_image
-from classifier_training.inference.predict import check_output
+from classifier_training.inference.output import check_output
 from classifier_training.types import ImageRecord
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
