@@ -13,11 +13,14 @@ from classifier_training.errors import RunError
 from classifier_training.exporters.forms import FORMS
 from classifier_training.files.text import is_file
 from classifier_training.metrics.score_names import SCORE_TITLES
+from classifier_training.pages.decision import abstention_sentence, sets_sentence
 from classifier_training.pages.read.run_data import RunData, read_run
 from classifier_training.pages.read.run_settings import setting
 from classifier_training.pages.read.scored_data import ScoredData
+from classifier_training.pages.sections.calibration import calibration_sentence, temperature_sentence
+from classifier_training.results.decision_effect import describe_sets
 from classifier_training.run.folder import ExportFolder, RunFolder
-from classifier_training.run.records import DamagedFileError, read_record
+from classifier_training.run.records import DamagedFileError, read_record, to_json
 from classifier_training.run.verification import Verification
 
 FIELDS: Final[Mapping[str, str]] = {
@@ -71,6 +74,7 @@ def card_data(run: RunFolder, filled_in: Mapping[str, Any]) -> dict[str, Any]:
         "model": _model(data),
         "data": {"photos": _photos(data), "num_left_out": 0 if data.statistics is None else data.statistics.num_bad},
         "scores": None if data.final is None else _scores(data.final),
+        "calibration": _calibration(data),
         "training": _training(data),
         "weights_from": {
             **started_from,
@@ -131,6 +135,22 @@ def _scores(scored: ScoredData) -> dict[str, Any]:
         "per_class": [{"class": row.pop("name"), **row} for row in rows],
         "expected_calibration_error": scored.calibration.expected_calibration_error,
     }
+
+
+def _calibration(data: RunData) -> dict[str, Any]:
+    """The temperature and the thresholds of the model with what they hold, and the same in sentences."""
+    scored, temperature, decision = data.final, data.temperature, data.decision
+    sentences: list[str] = []
+    if scored is not None and any(one.count for one in scored.calibration.bins):
+        sentences.append(calibration_sentence(scored) + temperature_sentence(scored))
+    if temperature is not None and temperature.reason:
+        sentences.append(f"No temperature was fitted: {temperature.reason}.")
+    if decision is not None:
+        abstention, sets = decision.measured.abstention, decision.measured.sets
+        sentences += [] if abstention is None else [abstention_sentence(abstention, decision)]
+        sentences += [] if sets is None else [f"{sets_sentence(decision)} Here {describe_sets(sets)}."]
+        sentences += [f"{one[:1].upper()}{one[1:]}." for one in decision.reasons]
+    return {"temperature": to_json(temperature), "decision": to_json(decision), "sentences": sentences}
 
 
 def _start(weights: Mapping[str, Any]) -> str:

@@ -13,7 +13,11 @@ from tests.helpers.run_folders import HOSTILE_NAMES, RunMaker, edit_json
 from classifier_training.errors import ExportError, RunError
 from classifier_training.exporters.card_data import FIELDS, read_filled_in
 from classifier_training.exporters.model_card import card_kept_current, escape_markdown, write_model_card
+from classifier_training.results.decision_file import AbstentionFigures, DecisionEffect, DecisionRecord, SetFigures
+from classifier_training.results.results_file import TemperatureRecord
+from classifier_training.results.scores_file import CalibrationFigures, TemperatureEffect
 from classifier_training.run.folder import ExportFolder, RunFolder
+from classifier_training.run.records import to_json
 
 
 def write(run: RunFolder) -> list[str]:
@@ -59,6 +63,38 @@ def test_the_card_has_the_facts_of_the_run(tmp_path: Path) -> None:
     assert card["verification"]["onnx"]["passed"] is True
     assert set(card["fill_in"]) == set(FIELDS)
     assert "/home/me" not in run.card.read_text(encoding="utf-8") + run.card_data.read_text(encoding="utf-8")
+
+
+def test_the_card_says_how_the_model_decides(tmp_path: Path) -> None:
+    run = RunMaker().make(tmp_path / "shirts")
+    before, after = (CalibrationFigures(error=error, interval=(0.01, 0.3), log_loss=0.5) for error in (0.2, 0.04))
+    temperature = TemperatureRecord(value=0.8, num_images=30, reason="", split="test", before=before, after=after)
+    abstention = AbstentionFigures(
+        threshold=0.75, num_images=40, num_answered=30, coverage=0.75, coverage_interval=(0.6, 0.9), precision=0.9,
+        precision_interval=(0.7, 0.97))  # fmt: skip
+    sets = SetFigures(method="lac", threshold=0.1, num_images=40, coverage=0.95, coverage_interval=(0.8, 0.99),
+                      mean_size=1.5, empty=0.0, single=0.5)  # fmt: skip
+    decision = DecisionRecord(
+        num_images=30, abstain_threshold=0.75, target_precision=0.9, set_threshold=0.1, set_coverage=0.95,
+        set_interval=(0.85, 0.99), measured=DecisionEffect(abstention=abstention, sets=sets))  # fmt: skip
+    edit_json(run.results, temperature=to_json(temperature), decision=to_json(decision))
+    effect = TemperatureEffect(temperature=0.8, after=after, before=before)
+    edit_json(run.scored("test").scores, temperature=to_json(effect))
+
+    write(run)
+
+    card = json.loads(run.card_data.read_text(encoding="utf-8"))["calibration"]
+    assert card["temperature"]["value"] == 0.8
+    assert card["decision"]["measured"]["abstention"]["precision"] == 0.9
+    text = run.card.read_text(encoding="utf-8").replace("\\", "").replace("\N{NO-BREAK SPACE}", " ")
+    for sentence in (
+        "Confidences have the temperature 0.8, fitted on validation photos: the error is 4.0 percentage points",
+        "and 20 percentage points (95 % interval 1.0 to 30.0) without it",
+        "it answers 75.0 % of 40 photos (95 % interval 60.0 % to 90.0 %), and 90.0 % of the answers are correct",
+        "the true one is to be among them in 95.0 % of the cases",
+        "prediction sets hold the true class of 95.00%",
+    ):
+        assert sentence in text
 
 
 def test_a_file_that_was_replaced_is_not_called_proven(tmp_path: Path) -> None:
