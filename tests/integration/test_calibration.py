@@ -134,13 +134,19 @@ def test_other_targets_need_no_training_and_change_neither_run_nor_checkpoint(
     folder = tmp_path_factory.mktemp("evaluation") / "new"
 
     found = program("evaluate", "runs/calibrated", "--target-coverage", "1", "--json", "--output", folder).json
-    exported = program("export", "runs/calibrated", "--target-precision", "0.1", "--quiet")
+    exported = program("export", "runs/calibrated", "--target-precision", "0.1")
 
     assert found["decision"]["abstention"]["coverage"] == 1
     assert exported.code == 0, exported
     deployed = OnnxClassifier(run.onnx).card.decision
     assert deployed is not None
     assert (deployed.abstain_threshold, deployed.target_precision, deployed.target_coverage) == (0.0, 0.1, None)
+    assert "answering from a confidence of 0 on: coverage 100.00% (" in exported.out
+    assert deployed.measured is not None
+    measured = json.loads(run.results.read_text(encoding="utf-8"))["decision"]["measured"]
+    assert deployed.measured["sets"] == measured["sets"]
+    top1 = json.loads(run.scored("test").scores.read_text(encoding="utf-8"))["top1"]
+    assert deployed.measured["abstention"]["precision"] == top1
     assert before == {path: path.read_bytes() for path in before}
     assert program("export", "runs/calibrated", "--quiet").code == 0  # as it was
     assert OnnxClassifier(run.onnx).card.decision != deployed

@@ -16,7 +16,7 @@ from classifier_training.config.overrides import OverrideLike
 from classifier_training.config.schema import Config, DecisionConfig, ExportConfig
 from classifier_training.errors import ConfigError, RunError
 from classifier_training.exporters.card_data import read_filled_in
-from classifier_training.exporters.deployed_decision import fitted_as_asked, with_measured
+from classifier_training.exporters.deployed_decision import deployed_decision
 from classifier_training.exporters.forms import (
     DEFAULT_FORM,
     FORMS,
@@ -109,7 +109,7 @@ def export_checkpoint(
         raise RunError(f"{run.root} has no checkpoints/best.ckpt to export; finish it: train --resume {run.root}")
     terminal.info(f"exporting {run.best_checkpoint} …")
     model = load_model(run.best_checkpoint)
-    decision = with_measured(model.decision if targets is None else fitted_as_asked(run, targets), run)
+    decision = deployed_decision(run, model, targets, terminal)
     card = DeploymentCard(model.classes, model.preprocessing, model.temperature, decision=decision)
     images = proof_images(run, model, config, card)
     with card_kept_current(run):

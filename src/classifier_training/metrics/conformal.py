@@ -74,15 +74,20 @@ def lac_sets(probabilities: NDArray[np.floating[Any]], threshold: float) -> NDAr
 
 
 def raps_scores(
-    probabilities: NDArray[np.floating[Any]], weight: float = RAPS_WEIGHT, num_free: int = RAPS_FREE
+    probabilities: NDArray[np.floating[Any]],
+    random_parts: NDArray[np.float64] | None = None,
+    weight: float = RAPS_WEIGHT,
+    num_free: int = RAPS_FREE,
 ) -> NDArray[np.float64]:
     """The score of each class for RAPS: the probability of all that are as probable, plus a price of its rank.
 
-    Nothing is random here, so sets are slightly larger than stated. Source: A. Angelopoulos et al., "Uncertainty sets
-    for image classifiers using conformal prediction", ICLR 2021.
+    Without the random parts sets are larger than stated. Source: A. Angelopoulos et al., "Uncertainty sets for image
+    classifiers using conformal prediction", ICLR 2021.
 
     Args:
         probabilities: Float (N, K).
+        random_parts: float64 (N,), uniform in [0, 1): such a part of its own probability is taken off each class;
+            None: nothing is.
         weight: The price of each rank beyond the free ones.
         num_free: So many ranks are free.
 
@@ -90,7 +95,10 @@ def raps_scores(
         float64 (N, K).
     """
     order = np.argsort(-probabilities, axis=1, kind="stable")
-    sums = np.cumsum(np.take_along_axis(probabilities, order, axis=1), axis=1, dtype=np.float64)
+    ordered = np.take_along_axis(probabilities, order, axis=1)
+    sums = np.cumsum(ordered, axis=1, dtype=np.float64)
+    if random_parts is not None:
+        sums -= random_parts[:, None] * ordered
     sums += weight * np.maximum(0, np.arange(1, sums.shape[1] + 1) - num_free)
     scores = np.empty_like(sums)
     np.put_along_axis(scores, order, sums, axis=1)
@@ -106,8 +114,10 @@ def raps_threshold(
     return None if rank is None else float(np.sort(of_truth)[rank - 1])
 
 
-def raps_sets(scores: NDArray[np.floating[Any]], threshold: float) -> NDArray[np.bool_]:
-    """The sets of N images, bool (N, K), from scores (N, K); the most probable class is in every one."""
+def raps_sets(
+    scores: NDArray[np.floating[Any]], threshold: float, most_probable: NDArray[np.integer[Any]]
+) -> NDArray[np.bool_]:
+    """The sets of N images, bool (N, K), from scores (N, K); the most probable classes (N,) are in them anyway."""
     sets = scores <= threshold
-    sets[np.arange(len(scores)), scores.argmin(axis=1)] = True
+    sets[np.arange(len(scores)), most_probable] = True
     return sets

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from classifier_training.config.sections.outputs import DecisionConfig
 from classifier_training.metrics.conformal import raps_scores, raps_sets, raps_threshold
 from classifier_training.metrics.scores import Predictions
@@ -11,7 +13,7 @@ from classifier_training.results.decision_file import DecisionEffect, DecisionRe
 from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.terminal.terminal import Terminal
 
-_MAX_VALUES = 25_000_000
+_MAX_VALUES = 10_000_000
 """The most probabilities, N times K, that are sorted for RAPS."""
 
 
@@ -62,10 +64,12 @@ def raps_figures(fitted_on: Predictions, measured_on: Predictions, coverage: flo
     of_fit, of_measure = fitted_on.probabilities, measured_on.probabilities
     if of_fit is None or of_measure is None or max(of_fit.size, of_measure.size) > _MAX_VALUES:
         return None
-    threshold = raps_threshold(raps_scores(of_fit), fitted_on.labels, coverage)
+    generator = np.random.default_rng(0)
+    threshold = raps_threshold(raps_scores(of_fit, generator.random(len(of_fit))), fitted_on.labels, coverage)
     if threshold is None:
         return None
-    return set_figures("raps", threshold, raps_sets(raps_scores(of_measure), threshold), measured_on.labels)
+    scores = raps_scores(of_measure, generator.random(len(of_measure)))
+    return set_figures("raps", threshold, raps_sets(scores, threshold, measured_on.predicted), measured_on.labels)
 
 
 def show_decision(terminal: Terminal, record: DecisionRecord | None) -> None:
@@ -75,8 +79,9 @@ def show_decision(terminal: Terminal, record: DecisionRecord | None) -> None:
     abstention, sets = record.measured.abstention, record.measured.sets
     same = ", the images that the threshold was fitted on" if record.split == "val" else ""
     if abstention is not None:
-        terminal.info(f"{describe_abstention(abstention)}, on {record.split}{same}")
         wanted, found = record.target_precision, abstention.precision
+        target = f"precision of {wanted:.2%}" if wanted is not None else f"coverage of {record.target_coverage:.2%}"
+        terminal.info(f"{describe_abstention(abstention)}, on {record.split}{same}; the target was a {target} on val")
         if wanted is not None and found is not None and found < wanted:
             terminal.info(f"the precision on {record.split} is below the target of {wanted:.2%}, which held on val")
     if sets is not None and record.set_interval is not None:

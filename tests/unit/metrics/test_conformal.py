@@ -98,11 +98,11 @@ def test_raps_sets_are_those_of_mapie_without_its_randomness(coverage: float) ->
     assert (fitted_on[0][others] == score.X_raps).all()
     weight, num_free = float(score.lambda_star), int(score.k_star[0])
 
-    scores = raps_scores(fitted_on[0][kept], weight, num_free)
+    scores = raps_scores(fitted_on[0][kept], None, weight, num_free)
     threshold = raps_threshold(scores, fitted_on[1][kept], coverage)
 
     assert threshold is not None
-    found = raps_sets(raps_scores(images[0], weight, num_free), threshold)
+    found = raps_sets(raps_scores(images[0], None, weight, num_free), threshold, images[0].argmax(axis=1))
     assert threshold == pytest.approx(score.quantiles_[0], rel=1e-12)
     assert (found == expected).all()
     assert weight > 0
@@ -112,8 +112,21 @@ def test_the_score_of_raps_by_its_formula() -> None:
     scores = raps_scores(np.array([[0.2, 0.5, 0.3]]), weight=0.1, num_free=1)
 
     np.testing.assert_allclose(scores, [[1.0 + 0.2, 0.5, 0.8 + 0.1]])
-    assert raps_sets(scores, 0.95).tolist() == [[False, True, True]]
-    assert raps_sets(scores, 0.3).tolist() == [[False, True, False]]  # never empty
+    assert raps_sets(scores, 0.95, np.array([1])).tolist() == [[False, True, True]]
+    assert raps_sets(scores, 0.3, np.array([1])).tolist() == [[False, True, False]]  # never empty
+    halved = raps_scores(np.array([[0.2, 0.5, 0.3]]), np.array([0.5]), weight=0.1, num_free=1)
+    np.testing.assert_allclose(scores - halved, [[0.1, 0.25, 0.15]])
+
+
+def test_raps_sets_hold_the_true_class_as_often_as_stated() -> None:
+    generator = np.random.default_rng(0)
+    fitted_on, images = sampled(4_000, 0), sampled(4_000, 1)
+    threshold = raps_threshold(raps_scores(fitted_on[0], generator.random(4_000)), fitted_on[1], 0.9)
+    assert threshold is not None
+
+    sets = raps_sets(raps_scores(images[0], generator.random(4_000)), threshold, images[0].argmax(axis=1))
+
+    assert sets[np.arange(4_000), images[1]].mean() == pytest.approx(0.9, abs=0.015)
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
