@@ -124,6 +124,8 @@ def export_checkpoint(
                 "weights": "checkpoints/best.ckpt",
                 "epoch": int(read_checkpoint(run.best_checkpoint)["epoch"]),
                 "verification_images": config.export.verification_images,
+                "abstain_threshold": None if decision is None else decision.abstain_threshold,
+                "set_threshold": None if decision is None else decision.set_threshold,
             },
         )
         _remove_outdated(ExportFolder(run.export), figures, terminal)

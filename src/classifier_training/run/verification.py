@@ -20,6 +20,8 @@ class Verification:
         top1_agreement: Share of the images for which both predict the same class.
         max_abs_logit_difference: The largest difference of a logit; None where it is not finite.
         sha256: Of the file that was compared; None where it is not known.
+        abstain_threshold: The lowest confidence that the file answers; None: it never abstains, or that is not known.
+        set_threshold: The lowest probability of a class in its prediction sets; None as before.
     """
 
     passed: bool
@@ -30,3 +32,5 @@ class Verification:
     top1_agreement: Share | None = None
     max_abs_logit_difference: Number | None = None
     sha256: str | None = None
+    abstain_threshold: Share | None = None
+    set_threshold: Share | None = None

@@ -54,6 +54,17 @@ def inside(path: Path) -> onnxruntime.InferenceSession:
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_photos_of_extreme_shape_are_accepted(tmp_path: Path, interpolation: Interpolation) -> None:
+    card = replace(CARD, preprocessing=replace(PREPROCESSING, interpolation=interpolation))
+    sizes = [(5, 100), (100, 5), (30, 1000), (1000, 30), (700, 40)]
+    images = make_proof_images(card.preprocessing, sizes, card=card)
+
+    figures = compare_end_to_end(build(tmp_path / "model_e2e.onnx", card), make_network(), images, ExportSettings())
+
+    assert figures["passed"] is True, figures
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize(("side", "share"), [(16, 0.7), (17, 0.875), (96, 1.0)])
 def test_every_size_is_resized_and_cropped_as_by_pillow(
     tmp_path: Path, interpolation: Interpolation, side: int, share: float
