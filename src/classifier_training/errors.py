@@ -5,6 +5,7 @@
     │   ├── ConfigError               a setting: unknown, of the wrong type, out of range
     │   ├── DataError                 the photos: no folder, one class only, a missing column
     │   │   ├── BadImageError         one file that cannot be read as an image
+    │   │   │   └── LargeImageError   it has more pixels than may be decoded
     │   │   └── MissingFileError      nothing is found at an address
     │   ├── ModelError                the backbone or its weights
     │   ├── CheckpointError           a file that is not a checkpoint of this program, or does not fit
@@ -95,6 +96,10 @@ class DataError(UserError):
 
 class BadImageError(DataError):
     """One file cannot be read as an image."""
+
+
+class LargeImageError(BadImageError):
+    """An image has more pixels than may be decoded."""
 
 
 class MissingFileError(DataError):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.helpers.cli import TINY, WarmProgram, make_shapes
 
+from classifier_training.data.splits.file import read_split
 from classifier_training.inference.classifier import OnnxClassifier
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL
 from classifier_training.models.checkpoint import load_model, read_checkpoint
@@ -52,6 +53,22 @@ def test_the_run_the_checkpoint_and_the_export_have_one_temperature(run: RunFold
         key: record[key] for key in ("before", "after")
     }
     assert scores["temperature"]["after"]["error"] == scores["calibration"]["expected_calibration_error"]
+
+
+def test_the_export_tells_what_it_answers_on_the_validation_images(run: RunFolder) -> None:
+    classifier = OnnxClassifier(run.onnx)
+    images = read_split(run.split, "val")
+
+    answers = list(classifier.predict_files([sample.image for sample in images]))
+
+    decision, validation = classifier.card.decision, classifier.card.validation
+    assert decision is not None
+    assert validation is not None
+    labels = [answer.label for answer in answers]
+    assert validation["predicted"] == {name: labels.count(name) for name in classifier.classes}
+    assert validation["num_images"] == len(images)
+    abstained = decision.decide([answer.probabilities for answer in answers]).abstain
+    assert abs(validation["abstained"] - abstained.sum()) <= 1  # one lies at the threshold, to which it was fitted
 
 
 @pytest.mark.parametrize("model", ["runs/calibrated", "runs/calibrated/export/model.onnx"])

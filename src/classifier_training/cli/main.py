@@ -20,6 +20,7 @@ from classifier_training.cli.export import export
 from classifier_training.cli.predict import predict
 from classifier_training.cli.prepare import prepare
 from classifier_training.cli.report import report
+from classifier_training.cli.serve import serve
 from classifier_training.cli.train import train
 from classifier_training.errors import ClassifierTrainingError, UserError, explain_out_of_memory, first_line, printable
 from classifier_training.files.credentials import public_text
@@ -28,7 +29,7 @@ from classifier_training.files.text import short_words
 EXIT_INTERRUPTED = 130
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train and score": (train, evaluate),
-    "Use a model": (predict, export),
+    "Use a model": (predict, serve, export),
     "Inspect results": (report, compare),
     "Prepare data": (prepare,),
     "Settings and demo": (demo,),

@@ -27,6 +27,7 @@ from classifier_training.exporters.forms import (
 )
 from classifier_training.exporters.model_card import card_kept_current, write_model_card
 from classifier_training.exporters.proof_images import proof_images
+from classifier_training.exporters.validation_answers import validation_answers
 from classifier_training.exporters.verified import export_verified
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.models.checkpoint import load_model, read_checkpoint
@@ -90,7 +91,12 @@ def _write_card(run: RunFolder, filled_in: dict[str, Any], terminal: Terminal) -
 def settings_of(config: ExportConfig) -> ExportSettings:
     """How a run is exported."""
     return ExportSettings(
-        config.exporter, config.opset_version, config.tolerance, config.max_points_lost, config.significance
+        config.exporter,
+        config.opset_version,
+        config.tolerance,
+        config.max_points_lost,
+        config.significance,
+        config.self_test_images,
     )
 
 
@@ -110,7 +116,9 @@ def export_checkpoint(
     terminal.info(f"exporting {run.best_checkpoint} …")
     model = load_model(run.best_checkpoint)
     decision = deployed_decision(run, model, targets, terminal)
-    card = DeploymentCard(model.classes, model.preprocessing, model.temperature, decision=decision)
+    epoch = int(read_checkpoint(run.best_checkpoint)["epoch"])
+    answers = validation_answers(run, model.classes, epoch, decision)
+    card = DeploymentCard(model.classes, model.preprocessing, model.temperature, decision=decision, validation=answers)
     images = proof_images(run, model, config, card)
     with card_kept_current(run):
         figures = export_verified(
@@ -122,7 +130,7 @@ def export_checkpoint(
             card=card,
             record={
                 "weights": "checkpoints/best.ckpt",
-                "epoch": int(read_checkpoint(run.best_checkpoint)["epoch"]),
+                "epoch": epoch,
                 "verification_images": config.export.verification_images,
                 "abstain_threshold": None if decision is None else decision.abstain_threshold,
                 "set_threshold": None if decision is None else decision.set_threshold,

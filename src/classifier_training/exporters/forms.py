@@ -74,6 +74,7 @@ class ExportSettings:
         tolerance: Largest allowed absolute difference of a logit, of files that compute in float32.
         max_points_lost: Largest allowed loss of top-1 accuracy, percentage points, of files of fewer bits.
         significance: p-value of McNemar's test below which such a file counts as less accurate.
+        self_test_images: Pictures in the file, for its self-test.
 
     Raises:
         ConfigError: A value is out of range.
@@ -84,6 +85,7 @@ class ExportSettings:
     tolerance: float = 1e-3
     max_points_lost: float = 1.0
     significance: float = 0.05
+    self_test_images: int = 0
 
     def __post_init__(self) -> None:
         _check("exporter", self.exporter, self.exporter in get_args(Exporter), " or ".join(map(repr, OPSET_VERSIONS)))

@@ -14,6 +14,7 @@ from torch import nn
 
 from classifier_training.errors import ExportError, OutOfMemoryError, VerificationError, explain_out_of_memory
 from classifier_training.exporters.forms import ExportForm, ExportSettings, ProofImages, files_beside
+from classifier_training.exporters.self_test import store_self_test
 from classifier_training.exporters.verification import versions
 from classifier_training.files.atomic import atomic_path, write_json
 from classifier_training.inference.card import DeploymentCard
@@ -59,6 +60,8 @@ def export_verified(
         figures |= form.acceptance(temporary, model, images, settings)
         if not figures["passed"]:
             raise VerificationError(figures["reason"])
+        if card is not None and path.suffix == ".onnx":
+            figures |= store_self_test(temporary, images.originals, settings.self_test_images, form.name)
     for name, content_of in form.companions.items():
         write_json(path.with_name(name), content_of(path))
     if card is not None:

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from classifier_training.errors import BadImageError
+from classifier_training.errors import BadImageError, LargeImageError
 from classifier_training.imaging.colours import is_flat, to_rgb
 from classifier_training.imaging.in_memory import image_of_array
-from classifier_training.imaging.pillow_state import pixel_limit, refuse_too_many_pixels, silenced
+from classifier_training.imaging.pillow_state import TooManyPixelsError, pixel_limit, refuse_too_many_pixels, silenced
 from classifier_training.types import Decoding, ImageRecord, refuse_special
 
 ImageSource = str | Path | bytes | ImageRecord | Image.Image | NDArray[Any]
@@ -187,7 +187,8 @@ def _reported_as(name: str) -> Iterator[None]:
     except Exception as error:  # Pillow's plugins raise a dozen kinds, from struct.error to SyntaxError
         if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
             raise
-        raise BadImageError(f"cannot read {name}: {_reason(error)}") from None
+        kind = LargeImageError if isinstance(error, TooManyPixelsError) else BadImageError
+        raise kind(f"cannot read {name}: {_reason(error)}") from None
 
 
 def _open(source: str | Path | bytes | ImageRecord) -> IO[bytes]:

@@ -32,8 +32,10 @@ class DeploymentCard:
         thresholds: The probability, in [0, 1], below which a prediction of a class is not to be trusted; by class.
         prediction_set_quantile: Quantile of conformal prediction sets, in [0, 1].
         reference_features: Statistics of the training photos, to recognise photos that are unlike them.
-        self_test: An input and the output expected for it.
+        self_test: Pictures and the answers to them; see `inference.self_test`.
         decision: From which probability on the model answers, and which classes a prediction set holds.
+        validation: What the model answers on the validation split: ``predicted`` has the number of images by class,
+            ``abstained`` is the number of those of ``num_images`` on which it abstains.
     """
 
     classes: tuple[str, ...]
@@ -44,6 +46,7 @@ class DeploymentCard:
     reference_features: Mapping[str, Any] | None = None
     self_test: Mapping[str, Any] | None = None
     decision: Decision | None = None
+    validation: Mapping[str, Any] | None = None
 
     def to_metadata(self) -> dict[str, str]:
         """The entries of an exported file's metadata that `from_metadata` reads; every value is JSON."""
@@ -195,6 +198,10 @@ def _is_triple(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 3 and all(map(_is_finite, value))
 
 
+def _are_counts(value: Any) -> bool:
+    return _is_object(value) and all(_is_whole(one) and one >= 0 for one in value.values())
+
+
 def _is_object(value: object) -> bool:
     return isinstance(value, dict)
 
@@ -205,6 +212,11 @@ _OPTIONAL: Final[Mapping[str, Callable[[Any], bool]]] = {
     "prediction_set_quantile": _is_fraction,
     "reference_features": _is_object,
     "self_test": _is_object,
+    "validation": lambda value: (
+        _is_object(value)
+        and _are_counts(value.get("predicted", {}))
+        and _are_counts({name: value.get(name, 0) for name in ("abstained", "num_images")})
+    ),
 }
 """The entries that a file need not have, with the check of their values."""
 ENTRIES: Final = ("class_names", "preprocessing", "card_version", *_OPTIONAL)

@@ -28,11 +28,13 @@ class ValidatedImages:
         confidence: float32 (N,), probability of the predicted class, with the temperature.
         is_correct: bool (N,).
         true_probability: float32 (N,), probability of the true class.
+        predicted: int64 (N,), index of the predicted class; None in checkpoints of earlier versions.
     """
 
     confidence: NDArray[np.float32]
     is_correct: NDArray[np.bool_]
     true_probability: NDArray[np.float32]
+    predicted: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.confidence)
@@ -44,11 +46,16 @@ class ValidatedImages:
             true_probability = np.exp(-predictions.losses.astype(np.float64)).astype(np.float32)
         else:
             true_probability = predictions.probabilities[np.arange(len(predictions)), predictions.labels]
-        return cls(predictions.confidence, predictions.is_correct, true_probability)
+        return cls(predictions.confidence, predictions.is_correct, true_probability, predictions.predicted)
 
     def to_tensors(self) -> dict[str, torch.Tensor]:
         """The values of a checkpoint."""
-        return {name: torch.from_numpy(np.ascontiguousarray(getattr(self, name))) for name in self.__slots__}
+        columns = {name: getattr(self, name) for name in self.__slots__}
+        return {
+            name: torch.from_numpy(np.ascontiguousarray(column))
+            for name, column in columns.items()
+            if column is not None
+        }
 
     @classmethod
     def from_tensors(cls, values: Mapping[str, Any]) -> ValidatedImages:
@@ -58,6 +65,8 @@ class ValidatedImages:
             ValueError: It is something else.
         """
         dtypes = {"confidence": torch.float32, "is_correct": torch.bool, "true_probability": torch.float32}
+        if "predicted" in values:
+            dtypes["predicted"] = torch.int64
         tensors: dict[str, Any] = {name: values.get(name) for name in dtypes}
         for name, tensor in tensors.items():
             if not isinstance(tensor, torch.Tensor) or tensor.dtype != dtypes[name] or tensor.ndim != 1:

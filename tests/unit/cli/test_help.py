@@ -36,7 +36,7 @@ def test_the_commands_are_listed_in_the_order_of_use(
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= width
     names = [line.strip("│ ").split("  ")[0] for line in lines]
-    commands = ["train", "evaluate", "predict", "export", "report", "compare", "prepare", "config", "demo"]
+    commands = ["train", "evaluate", "predict", "serve", "export", "report", "compare", "prepare", "config", "demo"]
     assert [name for name in names if name in commands] == commands
     titles = [line.strip("╭─╮ ") for line in lines if line.startswith("╭")]
     assert titles == [

@@ -107,8 +107,8 @@ def test_what_is_typed_instead_of_a_command(answer: Callable[..., str], words: l
 
 def test_a_command_like_no_other_is_answered_with_all(answer: Callable[..., str]) -> None:
     assert answer("xyz") == (
-        "there is no command xyz; the commands are train, evaluate, predict, export, report, compare, prepare, config,"
-        " cache, demo"
+        "there is no command xyz; the commands are train, evaluate, predict, serve, export, report, compare, prepare,"
+        " config, cache, demo"
     )
     assert answer("config", "shwo") == "there is no command shwo; type: classifier-training config show"
     assert answer("-q", "train", "photos") == (

@@ -31,6 +31,9 @@ class ExportConfig(Section):
     significance: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.05, description="p-value of McNemar's test below which a form of fewer bits counts as less accurate"
     )
+    self_test_images: Annotated[int, Field(ge=0, le=10)] = Field(
+        3, description="small validation images in the ONNX file, for its self-test; 0: none"
+    )
 
     def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Operator sets that an exporter does not write."""

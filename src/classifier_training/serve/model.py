@@ -1,0 +1,158 @@
+"""The model of a server: prepares images, answers batches, and proves itself before anybody is answered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier_training.errors import LargeImageError
+from classifier_training.imaging.decode import decode_image
+from classifier_training.imaging.preprocess import preprocess
+from classifier_training.inference.classifier import Classifier, softmax
+from classifier_training.inference.decision import Decision
+from classifier_training.inference.self_test import check_self_test
+from classifier_training.inference.session import FORM_ENTRY
+from classifier_training.run.folder import END_TO_END
+from classifier_training.types import Prediction
+
+MAX_DIFFERENCE: Final = 2.5e-7
+"""Of a probability between an image alone and the same image in a batch: two batches differ by twice that at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer(Prediction):
+    """A prediction, and what the model decides from it.
+
+    Attributes:
+        abstain: Whether it is not certain enough for an answer; None: the model never abstains.
+        prediction_set: Of each class, whether the true one may be it; None: the model gives no sets.
+    """
+
+    abstain: bool | None = None
+    prediction_set: tuple[bool, ...] | None = None
+
+
+class ServedModel:
+    """An exported classifier, in the two halves that a batcher needs.
+
+    Args:
+        path: The ``.onnx`` file.
+        max_pixels: An image with more is refused.
+        num_threads: Threads of onnxruntime; None: one a core.
+
+    Attributes:
+        classifier: What was opened.
+        num_self_test_images: With how many pictures of its file it was proven; None before that.
+    """
+
+    def __init__(self, path: Path, max_pixels: int, num_threads: int | None = None) -> None:
+        self.classifier = Classifier(path, num_threads)
+        decoding = self.classifier.preprocessing.decoding
+        known = math.inf if decoding.max_pixels is None else decoding.max_pixels
+        self._decoding = replace(decoding, max_pixels=int(min(max_pixels, known)))
+        self._takes_pixels = self.classifier.metadata.get(FORM_ENTRY) == END_TO_END
+        self._decision = self.classifier.card.decision or Decision(num_images=1)
+        self.num_self_test_images: int | None = None
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """What an answer has, by the names of `ModelAnswer`, with the types of the Open Inference Protocol."""
+        decision = self._decision
+        return {
+            "label": "BYTES",
+            "index": "INT64",
+            "probability": "FP64",
+            "probabilities": "FP64",
+            **({} if decision.abstain_threshold is None else {"abstain": "BOOL"}),
+            **({} if decision.set_threshold is None else {"prediction_set": "BOOL"}),
+        }
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """K class names, in the order of the logits."""
+        return self.classifier.classes
+
+    def prepare(self, content: bytes) -> NDArray[Any]:
+        """The model's input for the bytes of an image file, prepared as `predict` does.
+
+        Raises:
+            LargeImageError: It has too many pixels, which are counted before they are decoded.
+            BadImageError: It is not an image.
+        """
+        try:
+            image = decode_image(content, "the image", decoding=self._decoding)
+        except LargeImageError:
+            raise LargeImageError(
+                f"the image has more than {self._decoding.max_pixels} pixels; send a smaller one"
+            ) from None
+        return image if self._takes_pixels else preprocess(image, self.classifier.preprocessing)
+
+    def answer(self, inputs: Sequence[NDArray[Any]]) -> list[ModelAnswer | Exception]:
+        """The predictions for inputs of one shape, which travel together, or why an image has none.
+
+        Where a batch fails, its images are tried one by one, so that none fails because of another.
+        """
+        try:
+            return list(self._predictions(inputs))
+        except Exception as error:  # of onnxruntime, whose exceptions share no base class, or of the memory
+            if len(inputs) == 1:
+                return [error]
+        return [answer for one in inputs for answer in self.answer([one])]
+
+    def prove(self, max_batch: int) -> tuple[int, ...]:
+        """Runs the self-test, and finds the sizes of batches in which an image has the answer that it has alone.
+
+        Kernels for several images may round otherwise than those for one. A size is used only where it moves no
+        probability of a self-test picture by more than `MAX_DIFFERENCE`, and no label.
+
+        Args:
+            max_batch: The largest size.
+
+        Returns:
+            The sizes, ascending; the first is 1.
+
+        Raises:
+            VerificationError: The model does not give the recorded answers.
+            CheckpointError: Its logits are not finite numbers.
+        """
+        num_images = check_self_test(self.classifier)
+        sizes = [1]
+        sample = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        one = sample if self._takes_pixels else preprocess(sample, self.classifier.preprocessing)
+        (alone,) = self._predictions([one])
+        while 2 * sizes[-1] <= max_batch:
+            size = 2 * sizes[-1]
+            if not all(_is_same(alone, answer) for answer in self._predictions([one] * size)):
+                break
+            sizes.append(size)
+        self.num_self_test_images = num_images
+        return tuple(sizes)
+
+    def _predictions(self, inputs: Sequence[NDArray[Any]]) -> list[ModelAnswer]:
+        logits = self.classifier.logits(np.stack(inputs))
+        probabilities, indices = softmax(logits), logits.argmax(axis=1).tolist()
+        decided = self._decision.decide(probabilities)
+        abstains, sets = decided.abstain.tolist(), None if decided.sets is None else decided.sets.tolist()
+        may_abstain = self._decision.abstain_threshold is not None
+        return [
+            ModelAnswer(
+                label=self.classes[index],
+                probability=row[index],
+                index=index,
+                probabilities=tuple(row),
+                abstain=abstains[position] if may_abstain else None,
+                prediction_set=None if sets is None else tuple(sets[position]),
+            )
+            for position, (index, row) in enumerate(zip(indices, probabilities.tolist(), strict=True))
+        ]
+
+
+def _is_same(alone: Prediction, other: Prediction) -> bool:
+    difference = np.abs(np.subtract(alone.probabilities, other.probabilities)).max()
+    return alone.label == other.label and bool(difference <= MAX_DIFFERENCE)
