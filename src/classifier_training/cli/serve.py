@@ -41,7 +41,7 @@ def serve(
 
     Examples:
       classifier-training serve runs/shirts
-      classifier-training serve runs/shirts/export/model.onnx --port 9000 --workers 2
+      classifier-training serve runs/shirts --port 9000 --workers 2
     """
     _check_extra()
     from classifier_training.inference.session import onnx_file
