@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 from urllib.request import urlopen
@@ -81,9 +82,7 @@ def main() -> None:
         bodies = [Body("image/jpeg", photo) for photo in photos]
         load = asyncio.run(measure(process, port, bodies, arguments.seconds, arguments.clients))
         print(load.row("serve", rate))
-    try:
-        import litserve  # noqa: F401  # type: ignore[import-not-found]
-    except ImportError:
+    if find_spec("litserve") is None:
         print("LitServe is not installed")
         return
     forms = [form_of(photo) for photo in photos]

@@ -133,8 +133,8 @@ def serving(*words: str | Path, environment: Mapping[str, str] | None = None) ->
         text=True,
         env={**ENVIRONMENT, **(environment or {})},
     )
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         said = ""
         for line in process.stdout:
             said += line

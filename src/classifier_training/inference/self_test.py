@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from classifier_training.errors import BadImageError, CheckpointError, VerificationError
 
@@ -136,7 +137,7 @@ def check_self_test(classifier: Classifier) -> int:
     return len(test.images)
 
 
-def _made_up_picture() -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _made_up_picture() -> NDArray[np.uint8]:
     """A gradient, uint8 (48, 64, 3)."""
     rows, columns, channels = np.indices((48, 64, 3))
-    return (rows * 5 + columns * 3 + channels * 40).astype(np.uint8)
+    return np.asarray(rows * 5 + columns * 3 + channels * 40, np.uint8)

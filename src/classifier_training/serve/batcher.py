@@ -73,7 +73,7 @@ class Batcher(Generic[Answer]):
         Raises:
             Exception: What ``prepare`` or ``run`` raised.
         """
-        job = _Job(content, asyncio.get_running_loop().create_future())
+        job: _Job[Answer] = _Job(content, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
         self._advance()
         try:

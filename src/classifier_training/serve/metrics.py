@@ -57,5 +57,5 @@ class Metrics:
         registry = self._registry
         if SHARED_FOLDER in os.environ:
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has no types
         return b"".join((generate_latest(registry), generate_latest(self.drift.compared(registry))))
