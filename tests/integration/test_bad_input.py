@@ -326,7 +326,7 @@ class TestCheckpoints:
         assert refused("evaluate", photos) == [f"{photos} is not a run folder: it has no config.yaml"]
         assert refused("export", photos) == [f"{photos} is not a run folder: it has no config.yaml"]
         image = next(photos.rglob("*.png"))
-        assert refused("evaluate", image) == [f"{image} is not a run folder, .ckpt or .onnx file"]
+        assert refused("evaluate", image) == [f"{image} is not a run folder, .ckpt, .onnx or .xml file"]
 
     def test_a_run_that_is_not_finished(
         self, refused: Callable[..., list[str]], trained: Trained, tmp_path: Path

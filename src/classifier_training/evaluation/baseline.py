@@ -19,7 +19,7 @@ from classifier_training.files.text import is_file, is_folder
 from classifier_training.results.folder import read_scores
 from classifier_training.results.scored_pass import LabelledImages
 from classifier_training.results.tables import check_probabilities, read_predictions_csv
-from classifier_training.run.folder import RunFolder, ScoredFolder, open_run
+from classifier_training.run.folder import DEPLOYED_SUFFIXES, RunFolder, ScoredFolder, open_run
 from classifier_training.types import Progress, TestTimeAugmentation
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def check_baseline(path: Path, tta: TestTimeAugmentation = "none") -> None:
         if not scored.predictions.is_file():
             raise RunError(f"{path} has no {scored.predictions.name}; evaluate that model again")
         _read_predicted(scored)
-    elif not (is_file(path) and path.suffix in {".ckpt", ".onnx"}):
+    elif not (is_file(path) and path.suffix in {".ckpt", *DEPLOYED_SUFFIXES}):
         raise RunError(f"{path} cannot be compared with; name a run folder, a .ckpt or .onnx file, or an evaluation")
 
 

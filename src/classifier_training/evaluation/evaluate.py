@@ -24,7 +24,7 @@ from classifier_training.metrics.intervals import CONFIDENCE_LEVEL
 from classifier_training.results.confidence import calibrate
 from classifier_training.results.folder import class_rows, write_scored
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
-from classifier_training.run.folder import RunFolder, ScoredFolder, open_run
+from classifier_training.run.folder import DEPLOYED_SUFFIXES, RunFolder, ScoredFolder, open_run
 from classifier_training.run.records import to_json
 from classifier_training.types import Progress, Split, TestTimeAugmentation
 from classifier_training.warn import warn_instead_of_raise
@@ -108,7 +108,7 @@ def evaluate(
     check_tta(tta)
     path, given = _model_file(Path(model)), read_given(overrides)
     run, new_root = _run_of(path), given_root(given)
-    settings = scoring_settings(run, given, is_onnx=path.suffix == ".onnx")
+    settings = scoring_settings(run, given, is_onnx=path.suffix in DEPLOYED_SUFFIXES)
     check_used(given, path, photos)
     fitted = fitted_as_given(path, run, given, settings)
     if output is not None:
@@ -133,7 +133,7 @@ def score_on_same_images(
     """
     path = _model_file(Path(model))
     given = read_given(overrides)
-    settings = scoring_settings(_run_of(path), given, is_onnx=path.suffix == ".onnx")
+    settings = scoring_settings(_run_of(path), given, is_onnx=path.suffix in DEPLOYED_SUFFIXES)
     return _score(path, lambda classes, _: for_classes(images, classes), settings, scoring, given_limit(given), tta)
 
 
@@ -178,7 +178,7 @@ def _score(
 ) -> ScoredPass:
     batch_size = 32 if settings is None else settings.data.images_per_batch
     with explain_out_of_memory(f"scoring {path}", f"lower data.batch_size (now {batch_size})"):
-        if path.suffix == ".onnx":
+        if path.suffix in DEPLOYED_SUFFIXES:
             return score_onnx(path, choose, settings, max_pixels=max_pixels, tta=tta, progress=scoring)
         from classifier_training.config.schema import Config
         from classifier_training.evaluation.checkpoint import score_checkpoint
@@ -218,8 +218,8 @@ def _model_file(path: Path) -> Path:
         if not best.is_file():
             raise CheckpointError(f"{path} has no checkpoints/best.ckpt; finish it: train --resume {path}")
         return best
-    if path.suffix not in {".ckpt", ".onnx"}:
-        raise CheckpointError(f"{path} is not a run folder, .ckpt or .onnx file")
+    if path.suffix not in {".ckpt", *DEPLOYED_SUFFIXES}:
+        raise CheckpointError(f"{path} is not a run folder, .ckpt, .onnx or .xml file")
     if not is_file(path):
         raise CheckpointError(why_no_file(path, f"no such file: {path}"))
     return path

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from classifier_training.errors import ConfigError
-from classifier_training.run.folder import RunFolder
+from classifier_training.run.folder import DEPLOYED_SUFFIXES, RunFolder
 
 if TYPE_CHECKING:
     from classifier_training.config.overrides import OverrideLike, Overrides
@@ -62,7 +62,7 @@ def check_used(given: Overrides | None, model: Path, photos: str | os.PathLike[s
         )
     if photos is not None and given.last("data.root") is not None:
         raise ConfigError("the photos are given twice, by their path and as data.root; leave one of them out")
-    if model.suffix != ".onnx":
+    if model.suffix not in DEPLOYED_SUFFIXES:
         return
     does_nothing = {"data.num_workers": (None, 0), "trainer.accelerator": ("auto", "cpu"), "report.grad_cam": (False,)}
     idle = [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from classifier_training.errors import ConfigError
-from classifier_training.exporters.openvino_package import check_openvino
+from classifier_training.inference.openvino_package import check_openvino
 from classifier_training.run.folder import END_TO_END, OPENVINO, TORCH_EXPORT
 from classifier_training.types import OPSET_VERSIONS, Exporter
 

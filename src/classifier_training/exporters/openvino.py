@@ -5,27 +5,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from classifier_training.errors import ExportError
 from classifier_training.exporters.forms import ExportForm, ExportSettings, ProofImages
 from classifier_training.exporters.onnx import export_onnx
-from classifier_training.exporters.openvino_package import import_openvino
 from classifier_training.exporters.proof import Deployed
 from classifier_training.exporters.runtimes import compare_runtime
 from classifier_training.exporters.verification import versions
-from classifier_training.inference.card import ENTRIES, DeploymentCard
+from classifier_training.inference.card import DeploymentCard
+from classifier_training.inference.openvino_package import import_openvino
+from classifier_training.inference.openvino_session import METADATA_KEY, WEIGHTS_SUFFIX, OpenVinoSession
+from classifier_training.inference.session import LOGITS
 from classifier_training.run.folder import OPENVINO
-
-WEIGHTS_SUFFIX: Final = ".bin"
-"""Of the second file, beside the first."""
-_METADATA_KEY: Final = "classifier_training"
-_EXACT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
-"""Some CPUs compute in bfloat16 unless told otherwise."""
 
 
 def export_openvino(
@@ -47,7 +41,7 @@ def export_openvino(
         try:
             converted = openvino.Core().read_model(str(source))
             for name, text in metadata.items():
-                converted.set_rt_info(text, [_METADATA_KEY, name])
+                converted.set_rt_info(text, [METADATA_KEY, name])
             openvino.save_model(converted, str(target), compress_to_fp16=False)
         except Exception as error:  # its exceptions share no base class but Exception
             raise ExportError(f"OpenVINO cannot convert the ONNX file: {' '.join(str(error).split())}") from error
@@ -72,19 +66,6 @@ FORM = ExportForm(OPENVINO, build=export_openvino, acceptance=accept_openvino, p
 
 
 def _open(path: Path) -> Deployed:
-    openvino = import_openvino()
-    core = openvino.Core()
-    graph, weights = path.read_bytes(), path.with_suffix(WEIGHTS_SUFFIX).read_bytes()
-    model = core.read_model(graph, weights)
-    entries = {
-        name: model.get_rt_info([_METADATA_KEY, name]).astype(str)
-        for name in ENTRIES
-        if model.has_rt_info([_METADATA_KEY, name])
-    }
-    compiled = core.compile_model(model, "CPU", _EXACT)
-
-    def answers(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = compiled([images])["logits"]
-        return found
-
-    return Deployed(answers, DeploymentCard.from_metadata(entries, str(path)), "OpenVINO")
+    session = OpenVinoSession(path)
+    card = DeploymentCard.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
+    return Deployed(lambda images: session.run([LOGITS], {"input": images})[0], card, "OpenVINO")

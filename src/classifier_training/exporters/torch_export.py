@@ -23,7 +23,7 @@ from classifier_training.exporters.forms import ExportForm, ExportSettings, Proo
 from classifier_training.exporters.proof import Deployed
 from classifier_training.exporters.runtimes import compare_runtime
 from classifier_training.exporters.verification import versions
-from classifier_training.inference.card import ENTRIES, DeploymentCard
+from classifier_training.inference.card import DeploymentCard
 from classifier_training.run.folder import TORCH_EXPORT
 
 _TRACED_BATCH_SIZE: Final = 2  # one is the size that may be taken for a constant
@@ -80,12 +80,11 @@ FORM = ExportForm(TORCH_EXPORT, build=export_program, acceptance=accept_program)
 
 
 def _open(path: Path) -> Deployed:
-    entries: dict[str, Any] = dict.fromkeys(ENTRIES, "")
+    entries: dict[str, Any] = {"class_names": ""}  # PyTorch adds all others, unless this is empty
     with _quiet():
         # from memory, as a path has to end in .pt2; a file that this process has just written
         program: Any = torch.export.load(io.BytesIO(path.read_bytes()), extra_files=entries).module()
-    found = {name: text for name, text in entries.items() if text}
-    card = DeploymentCard.from_metadata(found, str(path))
+    card = DeploymentCard.from_metadata({name: text for name, text in entries.items() if text}, str(path))
 
     def answers(images: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.no_grad():

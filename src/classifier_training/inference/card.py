@@ -219,5 +219,3 @@ _OPTIONAL: Final[Mapping[str, Callable[[Any], bool]]] = {
     ),
 }
 """The entries that a file need not have, with the check of their values."""
-ENTRIES: Final = ("class_names", "preprocessing", "card_version", *_OPTIONAL)
-"""The names of all entries of a card, for files whose metadata can only be asked for by name."""

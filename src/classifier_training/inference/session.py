@@ -9,7 +9,8 @@ import onnxruntime
 
 from classifier_training.errors import CheckpointError, RunError
 from classifier_training.files.text import did_you_mean, exists, is_file, why_no_file
-from classifier_training.run.folder import END_TO_END, open_run
+from classifier_training.inference.openvino_session import OpenVinoSession
+from classifier_training.run.folder import DEPLOYED_SUFFIXES, END_TO_END, OPENVINO_SUFFIX, open_run
 
 FORM_ENTRY: Final = "form"
 """The entry of a file's metadata that names its form; a file of the form ``onnx`` has none."""
@@ -22,6 +23,7 @@ FEATURES: Final = "features"
 """Output of a file of the form ``onnx`` whose last layer is linear: what that layer gets, float32 (N, D)."""
 FURTHER_OUTPUTS: Final = (FEATURES,)
 """Outputs that a file may have besides those that predictions are made of."""
+_NOT_RUN: Final = frozenset({".pt2", ".safetensors", ".bin"})
 _ERRORS_ONLY = 3
 
 
@@ -49,14 +51,24 @@ def open_session(path: Path, num_threads: int | None) -> Any:
     """Opens an ``.onnx`` file with onnxruntime on the CPU; ``num_threads`` of None takes one per core.
 
     Returns:
-        An ``onnxruntime.InferenceSession`` with one input (N, 3, H, W) and an output (N, K), see `logits_name`, or with
-        the input and the outputs of the form ``end-to-end``, see `is_end_to_end`.
+        An ``onnxruntime.InferenceSession``, of an ``.xml`` file an `OpenVinoSession`, with one input (N, 3, H, W) and
+        an output (N, K), see `logits_name`, or with the input and the outputs of the form ``end-to-end``, see
+        `is_end_to_end`.
 
     Raises:
         CheckpointError: The file is missing, truncated, not ONNX, or not an image classifier.
     """
     if not is_file(path):
         raise CheckpointError(why_no_file(path, f"no such file: {path}"))
+    if path.suffix in _NOT_RUN:
+        raise CheckpointError(
+            f"{path} is of a form that this program writes for others and does not run; name the run folder, or its"
+            f" {' or '.join(f'model{suffix}' for suffix in DEPLOYED_SUFFIXES)}"
+        )
+    if path.suffix == OPENVINO_SUFFIX:
+        opened = OpenVinoSession(path, num_threads)
+        _check_signature(opened, path)
+        return opened
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     # threads that spin would take the cores of those that decode images

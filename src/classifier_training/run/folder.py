@@ -15,6 +15,9 @@ END_TO_END: Final = "end-to-end"
 """The form of an export whose file begins with the pixels of an image and ends with a label."""
 TORCH_EXPORT: Final = "torch-export"
 OPENVINO: Final = "openvino"
+OPENVINO_SUFFIX: Final = ".xml"
+DEPLOYED_SUFFIXES: Final = (".onnx", OPENVINO_SUFFIX)
+"""What the names of the exported files end in that `predict` and `evaluate` read, without torch."""
 
 
 class Entry:

@@ -15,7 +15,7 @@ from tests.helpers.torch_models import make_batch, make_network
 from classifier_training.errors import ConfigError
 from classifier_training.exporters.forms import ExportSettings, ProofImages, check_form
 from classifier_training.exporters.openvino import FORM
-from classifier_training.exporters.openvino_package import import_openvino
+from classifier_training.inference.openvino_package import import_openvino
 from classifier_training.run.folder import RunFolder
 
 IMAGES = ProofImages(make_batch())
@@ -25,7 +25,7 @@ import json, sys
 
 calls = []
 sys.addaudithook(lambda event, arguments: calls.append(event) if event.startswith(("socket.", "subprocess.")) else None)
-from classifier_training.exporters.openvino_package import import_openvino
+from classifier_training.inference.openvino_package import import_openvino
 
 openvino = import_openvino()
 openvino.Core()

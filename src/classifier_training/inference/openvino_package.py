@@ -13,20 +13,23 @@ from classifier_training.errors import ConfigError
 _TELEMETRY: Final = "openvino_telemetry"
 
 
-def check_openvino() -> None:
-    """Raises a `ConfigError` where OpenVINO is not installed; imports nothing."""
+def check_openvino(who: str = "--form openvino") -> None:
+    """Raises a `ConfigError` where OpenVINO is not installed, which ``who`` needs; imports nothing."""
     if importlib.util.find_spec("openvino") is None:
         raise ConfigError(
-            "--form openvino needs the package openvino, which is not installed; install it with pip install"
-            " 'classifier-training[openvino]', or use --form onnx"
+            f"{who} needs the package openvino, which is not installed; install it with pip install"
+            " 'classifier-training[openvino]', or use the form onnx"
         )
 
 
-def import_openvino() -> Any:
+def import_openvino(who: str = "--form openvino") -> Any:
     """Imports OpenVINO without its telemetry.
 
     Its import reports itself to its maker as soon as the package ``openvino_telemetry`` is there, and that comes with
     it. Where that package is missing OpenVINO sends nothing, so it is missing while OpenVINO is imported.
+
+    Args:
+        who: What needs it, for the message.
 
     Returns:
         The module ``openvino``.
@@ -34,7 +37,7 @@ def import_openvino() -> Any:
     Raises:
         ConfigError: It is not installed.
     """
-    check_openvino()
+    check_openvino(who)
     before: ModuleType | None = sys.modules.get(_TELEMETRY)
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # what Python documents to make an import fail
     try:
