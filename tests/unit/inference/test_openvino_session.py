@@ -43,8 +43,8 @@ def test_predictions_are_those_of_the_onnx_file(folder: Path) -> None:
     for one, other in zip(found.predict_images(pixels), expected.predict_images(pixels), strict=True):
         assert one.label == other.label
         np.testing.assert_allclose(one.probabilities, other.probabilities, rtol=0, atol=1e-6)
-    outputs = [one.run(make_batch().numpy(), ["features"])["features"] for one in (found, expected)]
-    np.testing.assert_allclose(*outputs, rtol=0, atol=1e-5)
+    features, wanted = (one.run(make_batch().numpy(), ["features"])["features"] for one in (found, expected))
+    np.testing.assert_allclose(features, wanted, rtol=0, atol=1e-5)
 
 
 def test_threads_do_not_get_the_answers_of_each_other(folder: Path) -> None:
