@@ -108,7 +108,7 @@ def test_the_report_shows_both(run: RunFolder) -> None:
     assert 'class="dot kind-2"' in section.values["diagram"]
     decision = section.values["decision"]
     assert decision["sentences"][0].startswith("The model answers from a confidence of ")
-    assert [row["method"][:4] for row in decision["sets"]] == ["by a", "RAPS"]
+    assert [row["method"] for row in decision["sets"]] == ["LAC", "RAPS"]
     assert "from " in decision["risk"]
 
 

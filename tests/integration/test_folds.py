@@ -67,6 +67,13 @@ def test_the_page_leads_to_the_folds_and_the_final_model(whole: Path, shapes: Pa
     )
 
 
+def test_the_final_model_is_not_calibrated_on_photos_that_it_was_trained_on(whole: Path) -> None:
+    results = json.loads((whole / "final" / "results.json").read_text(encoding="utf-8"))
+
+    assert results["temperature"]["reason"].startswith("its validation photos are among those that it was trained on")
+    assert "decision" not in results
+
+
 def test_one_that_is_killed_in_a_fold_is_resumed_to_the_same_bits(
     program: WarmProgram, shapes: Path, whole: Path, tmp_path: Path
 ) -> None:

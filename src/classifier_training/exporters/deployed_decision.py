@@ -64,7 +64,10 @@ def _measured(
     None where these are missing, damaged, or of other weights than the model's.
     """
     with contextlib.suppress(DamagedFileError, RunError, OSError, ValueError, KeyError):
-        split = read_record(run.results, ResultsFile).split
+        results = read_record(run.results, ResultsFile)
+        split = results.split
+        if results.decision is not None and results.decision.num_folds:
+            return None  # the final model of a cross-validation was trained on these images
         folder = run.scored(split)
         scores = read_scores(folder)
         temperature = None if scores.temperature is None else scores.temperature.temperature

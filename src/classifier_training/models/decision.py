@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -47,6 +47,22 @@ class ValidatedImages:
         else:
             true_probability = predictions.probabilities[np.arange(len(predictions)), predictions.labels]
         return cls(predictions.confidence, predictions.is_correct, true_probability, predictions.predicted)
+
+    @classmethod
+    def joined(cls, parts: Sequence[ValidatedImages]) -> ValidatedImages:
+        """The images of several models, at least one."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
+
+    def to_predictions(self) -> Predictions:
+        """Predictions that have the same figures; of their classes only whether these are correct is known."""
+        with np.errstate(divide="ignore"):
+            losses = -np.log(self.true_probability)
+        return Predictions(
+            labels=np.zeros(len(self), np.int64),
+            predicted=1 - self.is_correct.astype(np.int64),
+            confidence=self.confidence,
+            losses=losses,
+        )
 
     def to_tensors(self) -> dict[str, torch.Tensor]:
         """The values of a checkpoint."""

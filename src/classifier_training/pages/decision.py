@@ -11,11 +11,17 @@ from classifier_training.pages.charts.lines import Line, line_chart
 from classifier_training.pages.charts.reliability import SHARES
 from classifier_training.pages.charts.svg import Frame
 from classifier_training.pages.read.scored_data import ScoredData
-from classifier_training.pages.wording import count, decimal, percentage
+from classifier_training.pages.wording import SPACE, count, decimal, percentage
 from classifier_training.results.decision_file import AbstentionFigures, DecisionRecord, SetFigures
 from classifier_training.run.records import Interval
 
-_METHODS = {"lac": "by a threshold on the probability (LAC), as the model has it", "raps": "RAPS, to compare"}
+_ROWS = (
+    ("coverage", "hold the true class"),
+    ("interval", "95 % interval"),
+    ("mean_size", "mean number of classes"),
+    ("single", "of one class"),
+    ("empty", "empty"),
+)
 
 
 def decision_values(scored: ScoredData, record: DecisionRecord | None) -> dict[str, Any]:
@@ -26,16 +32,21 @@ def decision_values(scored: ScoredData, record: DecisionRecord | None) -> dict[s
         record: What is known of the thresholds, if these are the final scores of a run.
     """
     effect = scored.decision
+    if record is not None and record.num_folds:  # the photos of the final model were trained on
+        effect = record.validation
     abstention, sets = (None, None) if effect is None else (effect.abstention, effect.sets)
     rows = [one for one in (sets, None if record is None else record.raps) if one is not None]
+    of_folds = "Of a photo that was not trained on, only the folds tell: these figures are of their photos."
     return {
         "risk": _risk_chart(scored, abstention),
         "sentences": [
+            *([of_folds] if record is not None and record.num_folds else []),
             *([] if abstention is None else [abstention_sentence(abstention, record)]),
             *([] if sets is None else [sets_sentence(record)]),
             *(() if record is None else (f"{one[:1].upper()}{one[1:]}." for one in record.reasons)),
         ],
         "sets": [_row(one) for one in rows],
+        "rows": _ROWS,
     }
 
 
@@ -77,10 +88,11 @@ def _ends(interval: Interval | None) -> str:
 
 
 def _row(figures: SetFigures) -> dict[str, str]:
+    low, high = figures.coverage_interval
     return {
-        "method": _METHODS.get(figures.method, figures.method),
+        "method": figures.method.upper(),
         "coverage": percentage(figures.coverage),
-        "interval": f"{percentage(figures.coverage_interval[0])} to {percentage(figures.coverage_interval[1])}",
+        "interval": f"{100 * low:.0f} to {100 * high:.0f}{SPACE}%",
         "mean_size": decimal(figures.mean_size),
         "single": percentage(figures.single),
         "empty": percentage(figures.empty),

@@ -82,6 +82,8 @@ class DecisionRecord:
         set_interval: Between which shares so many validation images leave that, with 95 % probability.
         reasons: Why a threshold that was asked for could not be fitted.
         split: Which split ``measured`` is of: ``test``, or ``val`` where there is no other.
+        num_folds: Of how many folds of a cross-validation the validation images are, for the final model, which is not
+            measured: all its images were trained on; 0: they are its own.
         validation: What the thresholds hold on the images that they were fitted on.
         measured: What they hold on the images of the final scores.
         raps: Sets of another method for the same coverage, on the images of the final scores, to compare; its
@@ -97,6 +99,7 @@ class DecisionRecord:
     set_interval: Interval | None = None
     reasons: Items[str] = ()
     split: str = "test"
+    num_folds: Count = 0
     validation: DecisionEffect = field(default_factory=DecisionEffect)
     measured: DecisionEffect = field(default_factory=DecisionEffect)
     raps: SetFigures | None = None

@@ -110,6 +110,7 @@ class TemperatureRecord:
         num_images: Number of validation images it was fitted on.
         reason: Why none was fitted; empty where one was.
         split: Which split ``before`` and ``after`` are of: ``test``, or ``val`` where there is no other.
+        num_folds: Of how many folds of a cross-validation it is the mean, for the final model; 0: it is its own.
         before: Calibration without the temperature; None where there is none.
         after: Calibration with it.
     """
@@ -120,6 +121,7 @@ class TemperatureRecord:
     split: str
     before: CalibrationFigures | None = None
     after: CalibrationFigures | None = None
+    num_folds: Count = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,7 @@ from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.results.temperature_effect import describe_effect
 from classifier_training.run.folder import RunFolder
 from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.calibration_of_folds import TRAINED_ON, calibration_of_folds
 from classifier_training.training.plan import Plan
 
 
@@ -48,14 +49,18 @@ class Calibration:
     Attributes:
         fitted: The temperature; None: none was asked for.
         decision: The thresholds on the probabilities.
-        predictions: Those of the validation images, with the temperature; None where no logits were computed.
+        validated: What is known of the validation images; None where no logits were computed.
+        predictions: Those of these images, with the temperature; None where they are of several models or unknown.
         passes: The logits of all validation images in float32, on the CPU; None where they were not computed or held.
+        num_folds: Of how many folds the validation images are, whose models have not trained on them; 0: its own.
     """
 
     fitted: FittedTemperature | None
     decision: FittedDecision
+    validated: ValidatedImages | None = None
     predictions: Predictions | None = None
     passes: Passes | None = None
+    num_folds: int = 0
 
 
 def calibrate_best(
@@ -76,15 +81,17 @@ def calibrate_best(
         device: Where to compute.
         check_stop: Called after each batch; may raise to stop.
     """
-    calibration = _fit(run, plan, images, terminal, device, check_stop)
-    fitted, decision = calibration.fitted, calibration.decision.decision
-    predictions = calibration.predictions
+    if plan.config.data.fold == "all":
+        calibration = _of_folds(run, plan)
+    else:
+        calibration = _fit(run, plan, images, terminal, device, check_stop)
+    fitted, decision, validated = calibration.fitted, calibration.decision.decision, calibration.validated
     _write(
         run,
         {
             TEMPERATURE: fitted.value if fitted is not None and fitted.is_fitted else None,
             DECISION: None if decision is None else decision.to_dict(),
-            VALIDATED: None if predictions is None else ValidatedImages.of(predictions).to_tensors(),
+            VALIDATED: None if validated is None else validated.to_tensors(),
         },
     )
     return calibration
@@ -113,8 +120,21 @@ def _fit(
     value = fitted.value if fitted is not None and fitted.is_fitted else None
     named = (str(run.best_checkpoint), images.files[::step])
     _, predictions = score_logits(passes, len(images.classes), value, named)
-    decision = fit_decision(ValidatedImages.of(predictions), targets)
-    return Calibration(fitted, decision, predictions, passes if step == 1 else None)
+    validated = ValidatedImages.of(predictions)
+    decision = fit_decision(validated, targets)
+    return Calibration(fitted, decision, validated, predictions, passes if step == 1 else None)
+
+
+def _of_folds(run: RunFolder, plan: Plan) -> Calibration:
+    """What the models of the folds have shown, for the final one, which has trained on its validation images."""
+    fitted, validated, num_folds = calibration_of_folds(run, plan.config.data.folds or 0)
+    if validated is None:
+        reasons = (f"no threshold was fitted: {TRAINED_ON}",) if plan.config.decision.is_given else ()
+        decision = FittedDecision(None, reasons)
+    else:
+        decision = fit_decision(validated, plan.config.decision)
+    has_temperature = plan.config.calibration.temperature
+    return Calibration(fitted if has_temperature else None, decision, validated, num_folds=num_folds)
 
 
 @torch.inference_mode()
@@ -145,8 +165,8 @@ def _logits(
 
 def _write(run: RunFolder, values: Mapping[str, Any]) -> None:
     """Writes values into ``best.ckpt``, and removes those of other weights; nothing else in the file changes."""
-    checkpoint = read_checkpoint(run.best_checkpoint)
-    if all(value is None and key not in checkpoint for key, value in values.items()):
+    known = set(read_checkpoint(run.best_checkpoint))  # a file that is still mapped cannot be replaced everywhere
+    if all(value is None and key not in known for key, value in values.items()):
         return
     content = read_checkpoint(run.best_checkpoint, mmap=False)
     for key, value in values.items():
@@ -162,9 +182,12 @@ def temperature_record(calibration: Calibration, scored: ScoredPass) -> Temperat
     if fitted is None:
         return None
     record = TemperatureRecord(
-        value=fitted.value, num_images=fitted.num_images, reason=fitted.reason, split=str(scored.images.split)
+        value=fitted.value, num_images=fitted.num_images, reason=fitted.reason, split=str(scored.images.split),
+        num_folds=calibration.num_folds,
+    )  # fmt: skip
+    return (
+        record if effect is None or calibration.num_folds else replace(record, before=effect.before, after=effect.after)
     )
-    return record if effect is None else replace(record, before=effect.before, after=effect.after)
 
 
 def show_temperature(terminal: Terminal, record: TemperatureRecord | None, scored: ScoredPass) -> None:
@@ -173,6 +196,12 @@ def show_temperature(terminal: Terminal, record: TemperatureRecord | None, score
         return
     if scored.temperature is None:
         terminal.info(f"no temperature for the probabilities: {record.reason}")
+        return
+    if record.num_folds:
+        terminal.info(
+            f"temperature {record.value:.3g}, the mean of those of {record.num_folds} folds: the photos of this split"
+            " were trained on, and show nothing of it"
+        )
         return
     terminal.info(f"{describe_effect(scored.temperature)}, on {record.split}")
     same = "; it is measured on the same images, as there is no test split" if record.split == "val" else ""

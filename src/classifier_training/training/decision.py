@@ -7,34 +7,35 @@ import numpy as np
 from classifier_training.config.sections.outputs import DecisionConfig
 from classifier_training.metrics.conformal import raps_scores, raps_sets, raps_threshold
 from classifier_training.metrics.scores import Predictions
-from classifier_training.models.decision import FittedDecision
 from classifier_training.results.decision_effect import decision_effect, describe_abstention, describe_sets, set_figures
 from classifier_training.results.decision_file import DecisionEffect, DecisionRecord, SetFigures
 from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.terminal.terminal import Terminal
+from classifier_training.training.calibration import Calibration
 
 _MAX_VALUES = 10_000_000
 """The most probabilities, N times K, that are sorted for RAPS."""
 
 
-def decision_record(
-    fitted: FittedDecision, validated: Predictions | None, targets: DecisionConfig, scored: ScoredPass
-) -> DecisionRecord | None:
-    """What ``results.json`` holds of the thresholds; None where nothing was asked for.
+def decision_record(calibration: Calibration, targets: DecisionConfig, scored: ScoredPass) -> DecisionRecord | None:
+    """What ``results.json`` holds of the thresholds; None where there is nothing to say.
 
     Args:
-        fitted: The thresholds.
-        validated: The predictions of the validation images; None: there are too few of them.
+        calibration: With the thresholds.
         targets: What was asked for.
         scored: The final scores.
     """
-    decision, split = fitted.decision, str(scored.images.split)
+    (decision, reasons), validated, predictions = calibration.decision, calibration.validated, calibration.predictions
     if decision is None or validated is None:
-        if not fitted.reasons:
-            return None
         num_images = 0 if validated is None else len(validated)
-        return DecisionRecord(num_images=num_images, reasons=fitted.reasons, split=split)
+        return (
+            DecisionRecord(num_images=num_images, reasons=reasons, split=str(scored.images.split)) if reasons else None
+        )
     thresholds = decision.abstain_threshold, decision.set_threshold
+    known = validated.to_predictions() if predictions is None else predictions
+    raps = None
+    if decision.set_coverage is not None and predictions is not None:
+        raps = raps_figures(predictions, scored.predictions, decision.set_coverage)
     return DecisionRecord(
         num_images=decision.num_images,
         abstain_threshold=decision.abstain_threshold,
@@ -43,13 +44,12 @@ def decision_record(
         set_threshold=decision.set_threshold,
         set_coverage=targets.set_coverage,
         set_interval=decision.set_interval,
-        reasons=fitted.reasons,
-        split=split,
-        validation=decision_effect(validated, *thresholds) or DecisionEffect(),
-        measured=scored.decision or DecisionEffect(),
-        raps=None
-        if decision.set_coverage is None
-        else raps_figures(validated, scored.predictions, decision.set_coverage),
+        reasons=reasons,
+        split=str(scored.images.split),
+        num_folds=calibration.num_folds,
+        validation=decision_effect(known, *thresholds) or DecisionEffect(),
+        measured=DecisionEffect() if calibration.num_folds else scored.decision or DecisionEffect(),
+        raps=raps,
     )
 
 
@@ -76,18 +76,21 @@ def show_decision(terminal: Terminal, record: DecisionRecord | None) -> None:
     """Prints what the thresholds hold, and a warning for each that could not be fitted."""
     if record is None:
         return
-    abstention, sets = record.measured.abstention, record.measured.sets
-    same = ", the images that the threshold was fitted on" if record.split == "val" else ""
-    if abstention is not None:
-        wanted, found = record.target_precision, abstention.precision
+    shown, where = record.measured, f"on {record.split}"
+    if record.num_folds:
+        shown, where = record.validation, f"on the photos of {record.num_folds} folds, which their models had not seen"
+    elif record.split == "val":
+        where += ", the images that the threshold was fitted on"
+    if shown.abstention is not None:
+        wanted, found = record.target_precision, shown.abstention.precision
         target = f"precision of {wanted:.2%}" if wanted is not None else f"coverage of {record.target_coverage:.2%}"
-        terminal.info(f"{describe_abstention(abstention)}, on {record.split}{same}; the target was a {target} on val")
+        terminal.info(f"{describe_abstention(shown.abstention)}, {where}; the target was a {target} on val")
         if wanted is not None and found is not None and found < wanted:
             terminal.info(f"the precision on {record.split} is below the target of {wanted:.2%}, which held on val")
-    if sets is not None and record.set_interval is not None:
+    if shown.sets is not None and record.set_interval is not None:
         low, high = record.set_interval
         terminal.info(
-            f"{describe_sets(sets)}, on {record.split}{same}; the target is {record.set_coverage:.2%}, which"
+            f"{describe_sets(shown.sets)}, {where}; the target is {record.set_coverage:.2%}, which"
             f" {record.num_images} validation images allow between {low:.2%} and {high:.2%}"
         )
     for reason in record.reasons:

@@ -295,7 +295,7 @@ def results_of(plan: Plan, trained: Trained, scored: ScoredPass, calibration: Ca
         replaced_best=trained.replaced_best,
         choice=trained.choice,
         temperature=temperature_record(calibration, scored),
-        decision=decision_record(calibration.decision, calibration.predictions, plan.config.decision, scored),
+        decision=decision_record(calibration, plan.config.decision, scored),
     )
 
 

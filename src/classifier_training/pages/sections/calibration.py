@@ -11,6 +11,7 @@ from classifier_training.pages.read.run_data import RunData
 from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.section import Section
 from classifier_training.pages.wording import count, percentage
+from classifier_training.results.results_file import TemperatureRecord
 from classifier_training.results.scores_file import CalibrationBin, CalibrationFigures
 
 KEY, TITLE = "calibration", "Calibration"
@@ -24,9 +25,10 @@ def calibration_section(data: RunData) -> Section:
         return Section(KEY, TITLE, empty="Nothing has been scored yet.")
     bins = scored.calibration.bins
     texts = [_bin_text(one) for one in bins]
-    sentence = calibration_sentence(scored) + temperature_sentence(scored)
-    if scored is data.final and data.temperature is not None and data.temperature.reason:
-        sentence += f" No temperature was fitted: {data.temperature.reason}."
+    record = data.temperature if scored is data.final else None
+    sentence = calibration_sentence(scored) + temperature_sentence(scored, record)
+    if record is not None and record.reason:
+        sentence += f" No temperature was fitted: {record.reason}."
     before = () if scored.temperature is None else scored.temperature.bins_before
     counts = column_chart(
         Frame(
@@ -71,11 +73,16 @@ def calibration_sentence(scored: ScoredData) -> str:
     return f"{start}. The expected calibration error is {_points(error)}."
 
 
-def temperature_sentence(scored: ScoredData) -> str:
+def temperature_sentence(scored: ScoredData, record: TemperatureRecord | None = None) -> str:
     """What the temperature changes, to be appended; empty where there is none, or its effect is not known."""
     effect = scored.temperature
     if effect is None or effect.before is None:
         return ""
+    if record is not None and record.num_folds:
+        return (
+            f" Confidences have the temperature {effect.temperature:.3g}, the mean of those of {record.num_folds}"
+            " folds. These photos were trained on, so their calibration tells nothing of others."
+        )
     before, after = effect.before, effect.after
     same = " It was fitted on these photos, so on others the error may be larger." if scored.split == "val" else ""
     return (
