@@ -80,6 +80,51 @@ def test_images_that_have_been_replaced_verify_nothing(program: WarmProgram, cop
     assert copied.onnx.read_bytes() == before
 
 
+def test_a_file_that_was_changed_is_replaced_only_if_asked(program: WarmProgram, copied: RunFolder) -> None:
+    copied.onnx.write_bytes(b"changed by hand")
+    before = {path: path.read_bytes() for path in copied.export.iterdir()}
+
+    refused = program("export", copied.root)
+
+    assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+    assert f"error: {copied.onnx} is not the file that was exported: its SHA-256 is not that in" in refused.err
+    assert "--overwrite" in refused.err
+    assert {path: path.read_bytes() for path in copied.export.iterdir()} == before
+    assert program("export", copied.root, "--overwrite", "--quiet").code == 0
+    assert onnx.load(copied.onnx).graph.input
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [("train,", "has no validation images, on which"), ("val,", "it is one of the validation images, on which")],
+)
+def test_what_cannot_be_proven_is_exported_only_as_unproven(
+    program: WarmProgram, copied: RunFolder, changed: str, line: str
+) -> None:
+    rows = copied.split.read_text(encoding="utf-8").splitlines()
+    rows = [row.replace("val,", changed, 1) if row.startswith("val,") else row for row in rows]
+    if changed == "val,":  # as where the photos are on another machine
+        cells = [row.split(",") for row in rows]
+        rows = [",".join([*one[:2], f"{one[2]}-gone", *one[3:]]) if one[0] == "val" else ",".join(one) for one in cells]
+    copied.split.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    before = {path: path.read_bytes() for path in copied.export.iterdir()}
+
+    refused = program("export", copied.root)
+    after = {path: path.read_bytes() for path in copied.export.iterdir()}
+    finished = program("export", copied.root, "--unproven")
+
+    assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+    assert line in refused.err
+    assert "export it unproven with --unproven" in refused.err
+    assert after == before
+    assert finished.code == 0, finished
+    assert "model.unproven.onnx is unproven: nothing has compared it with the trained model" in finished.out
+    written = onnx.load(copied.export / "model.unproven.onnx")
+    assert "unproven" in {entry.key for entry in written.metadata_props}
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(list(copied.export.iterdir())) == len(before) + 1
+
+
 def test_a_form_is_named_or_refused(program: WarmProgram, copied: RunFolder) -> None:
     before = copied.onnx.read_bytes()
 

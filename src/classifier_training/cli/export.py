@@ -16,6 +16,13 @@ from classifier_training.cli.arguments import (
     target_settings,
 )
 
+Unproven = Annotated[
+    bool, typer.Option("--unproven", help="Compare the file with nothing; its name says so: model.unproven.onnx.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a file also if it was changed after it was exported.")
+]
+
 
 def export(
     run: Annotated[str, typer.Argument(help="Run folder.", metavar="RUN")],
@@ -23,6 +30,8 @@ def export(
     form: Annotated[str, typer.Option("--format", "--form", help="Form of the exported file.")] = "onnx",
     target_precision: TargetPrecision = None,
     target_coverage: TargetCoverage = None,
+    unproven: Unproven = False,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Export a run's best weights to ONNX, and verify the file against PyTorch on real images.
@@ -36,9 +45,8 @@ def export(
       classifier-training export runs/shirts --form openvino
     """
     from classifier_training.config import load_config
-    from classifier_training.exporters.forms import check_form, export_form, files_beside
-    from classifier_training.pages.wording import listing
-    from classifier_training.run.folder import ExportFolder, open_run
+    from classifier_training.exporters.forms import check_form
+    from classifier_training.run.folder import open_run
 
     check_form(form)
     overrides = read_settings([*(settings or ()), *target_settings(target_precision, target_coverage)])
@@ -48,11 +56,17 @@ def export(
 
     terminal = Terminal(quiet=quiet)
     with terminal.capture_warnings():
-        path = run_export(run, overrides, form=form, quiet=quiet)
+        path = run_export(run, overrides, form=form, quiet=quiet, unproven=unproven, overwrite=overwrite)
+    terminal.info(f"written: {path}" if unproven else _written(path, form))
+
+
+def _written(path: Path, form: str) -> str:
+    """Which files there are now."""
+    from classifier_training.exporters.forms import export_form, files_beside
+    from classifier_training.pages.wording import listing
+    from classifier_training.run.folder import ExportFolder
+
     folder = ExportFolder(path.parent)
-    beside = [
-        *(one.name for one in files_beside(export_form(form), path)),
-        folder.labels_mapping.name,
-        folder.verification_of(form).name,
-    ]
-    terminal.info(f"written: {path}, with {listing([*beside, folder.card.name])} in the same folder")
+    beside = [one.name for one in files_beside(export_form(form), path)]
+    beside += [folder.labels_mapping.name, folder.verification_of(form).name, folder.card.name]
+    return f"written: {path}, with {listing(beside)} in the same folder"

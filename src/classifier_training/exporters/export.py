@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ from classifier_training.exporters.forms import (
     files_beside,
 )
 from classifier_training.exporters.model_card import card_kept_current, write_model_card
-from classifier_training.exporters.proof_images import proof_images
+from classifier_training.exporters.proof_images import Scored, proof_images
 from classifier_training.exporters.validation_answers import validation_answers
-from classifier_training.exporters.verified import export_verified
+from classifier_training.exporters.verified import check_unchanged, export_unproven, export_verified
 from classifier_training.inference.card import DeploymentCard
+from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import load_model, read_checkpoint
 from classifier_training.run.folder import ExportFolder, RunFolder, open_run
 from classifier_training.run.records import DamagedFileError, read_record
@@ -38,7 +39,12 @@ from classifier_training.terminal.terminal import Terminal
 
 
 def export(
-    run: str | os.PathLike[str], *overrides: OverrideLike, form: str = DEFAULT_FORM, quiet: bool = False
+    run: str | os.PathLike[str],
+    *overrides: OverrideLike,
+    form: str = DEFAULT_FORM,
+    quiet: bool = False,
+    unproven: bool = False,
+    overwrite: bool = False,
 ) -> Path:
     """Exports the best weights of a run into its ``export/``, and proves that the file answers like the model.
 
@@ -49,13 +55,16 @@ def export(
         overrides: Settings that differ from the run's, such as ``"export.exporter=dynamo"``.
         form: The form of the file, one of `exporters.forms.FORMS`.
         quiet: Print nothing.
+        unproven: Compare the file with nothing, as where there are no validation images; ``unproven`` is in its name,
+            and nothing else in ``export/`` changes.
+        overwrite: Replace a file also if it was changed after it was exported.
 
     Returns:
         The exported file.
 
     Raises:
         ConfigError: There is no such form, or a setting is not one of the export.
-        RunError: There is no such run, or it has no best checkpoint.
+        RunError: There is no such run, it has no best checkpoint, or a file was changed after it was exported.
         VerificationError: The file does not answer like the model; it is removed.
 
     Example:
@@ -63,20 +72,29 @@ def export(
     """
     check_form(form)
     folder = open_run(Path(run))
+    config, targets = _settings_given(folder, overrides)
+    terminal = Terminal(quiet=quiet)
+    if unproven:
+        return _export_unproven(folder, config, terminal, form, targets)
+    if not overwrite:
+        check_unchanged(ExportFolder(folder.export), form)
+    filled_in = read_filled_in(ExportFolder(folder.export).card_data)  # before anything is replaced
+    export_checkpoint(folder, config, terminal, form, targets)
+    _write_card(folder, filled_in, terminal)
+    return folder.exported(form)
+
+
+def _settings_given(run: RunFolder, overrides: Sequence[OverrideLike]) -> tuple[Config, DecisionConfig | None]:
+    """The settings, and the targets of the decision where they were given."""
     given = read_overrides(*overrides)
-    config = load_config(given, file=folder.config)
+    config = load_config(given, file=run.config)
     foreign = [f"{one.key}={one.shown}" for one in given.settings if not one.key.startswith(("export.", "decision."))]
     if foreign:
         raise ConfigError(
             f"export takes settings of export. and decision. only, not {', '.join(foreign)}: the model is already"
             " trained"
         )
-    targets = config.decision if any(one.key.startswith("decision.") for one in given.settings) else None
-    terminal = Terminal(quiet=quiet)
-    filled_in = read_filled_in(ExportFolder(folder.export).card_data)  # before anything is replaced
-    export_checkpoint(folder, config, terminal, form, targets)
-    _write_card(folder, filled_in, terminal)
-    return folder.exported(form)
+    return config, config.decision if any(one.key.startswith("decision.") for one in given.settings) else None
 
 
 def _write_card(run: RunFolder, filled_in: dict[str, Any], terminal: Terminal) -> None:
@@ -86,6 +104,15 @@ def _write_card(run: RunFolder, filled_in: dict[str, Any], terminal: Terminal) -
             f"{' and '.join(changed)} in {run.export} were changed by hand and are left as they are, with the facts"
             " of then; move them away to have them written again, and keep your own words in fill_in of model_card.json"
         )
+
+
+def _export_unproven(
+    run: RunFolder, config: Config, terminal: Terminal, form: str, targets: DecisionConfig | None
+) -> Path:
+    model, card, _ = _trained(run, targets, terminal)
+    path = export_unproven(model, ExportFolder(run.export), export_form(form), settings_of(config.export), card)
+    terminal.warn(f"{path} is unproven: nothing has compared it with the trained model")
+    return path
 
 
 def settings_of(config: ExportConfig) -> ExportSettings:
@@ -106,23 +133,18 @@ def export_checkpoint(
     terminal: Terminal,
     form: str = DEFAULT_FORM,
     targets: DecisionConfig | None = None,
+    scored: Scored | None = None,
 ) -> dict[str, Any]:
     """Exports ``best.ckpt`` of a run, verified on its own validation images; returns the figures.
 
-    ``targets`` are what its thresholds are to reach; None: they are those of the checkpoint.
+    ``targets`` are what its thresholds are to reach; None: they are those of the checkpoint. ``scored`` is as of
+    `proof_images`.
     """
-    if not run.best_checkpoint.is_file():
-        raise RunError(f"{run.root} has no checkpoints/best.ckpt to export; finish it: train --resume {run.root}")
-    terminal.info(f"exporting {run.best_checkpoint} …")
-    model = load_model(run.best_checkpoint)
-    decision = deployed_decision(run, model, targets, terminal)
-    epoch = int(read_checkpoint(run.best_checkpoint)["epoch"])
-    answers = validation_answers(run, model.classes, epoch, decision)
-    card = DeploymentCard(model.classes, model.preprocessing, model.temperature, decision=decision, validation=answers)
-    images = proof_images(run, model, config, card)
+    model, card, epoch = _trained(run, targets, terminal)
+    images, decision = proof_images(run, model, config, card, scored), card.decision
     with card_kept_current(run):
         figures = export_verified(
-            model.to(memory_format=torch.contiguous_format),
+            model,
             ExportFolder(run.export),
             images,
             export_form(form),
@@ -140,6 +162,21 @@ def export_checkpoint(
     for sentence in _describe(figures):
         terminal.info(sentence)
     return figures
+
+
+def _trained(
+    run: RunFolder, targets: DecisionConfig | None, terminal: Terminal
+) -> tuple[BaseClassificationModel, DeploymentCard, int]:
+    """The model of ``best.ckpt``, what its exported file is to know, and the epoch, from 0."""
+    if not run.best_checkpoint.is_file():
+        raise RunError(f"{run.root} has no checkpoints/best.ckpt to export; finish it: train --resume {run.root}")
+    terminal.info(f"exporting {run.best_checkpoint} …")
+    model = load_model(run.best_checkpoint)
+    decision = deployed_decision(run, model, targets, terminal)
+    epoch = int(read_checkpoint(run.best_checkpoint)["epoch"])
+    answers = validation_answers(run, model.classes, epoch, decision)
+    card = DeploymentCard(model.classes, model.preprocessing, model.temperature, decision=decision, validation=answers)
+    return model.to(memory_format=torch.contiguous_format), card, epoch
 
 
 def _remove_outdated(folder: ExportFolder, figures: Mapping[str, Any], terminal: Terminal) -> None:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from classifier_training.errors import BadImageError, first_line
+from classifier_training.errors import BadImageError, first_line, is_out_of_memory
 from classifier_training.exporters.acceptance import ANSWERS_ALIKE, Answers, Rule
 from classifier_training.exporters.forms import ExportSettings, ProofImages
 from classifier_training.exporters.stages import (
@@ -28,9 +28,12 @@ from classifier_training.inference.card import DeploymentCard
 BATCH_SIZES: Final = (1, 2, 7, 64)
 """Each is run, which reveals an exporter that fixed the batch axis. All images go through one by one."""
 NUM_IN_BATCHES: Final = 64
-"""So many of the images go through in each of the other batch sizes."""
+"""So many of the images go through in the largest batch."""
+NUM_IN_SMALL_BATCHES: Final = 14
+"""So many go through in batches of fewer."""
 DEFAULT_RUNTIME: Final = "onnxruntime"
-_AT_ONCE: Final = 32
+_AT_ONCE: Final = 16
+_MAX_MESSAGE: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,12 @@ def spread(num_images: int, num_wanted: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, num_images - 1, min(num_images, num_wanted)).round().astype(np.int64))
 
 
+def in_whole_batches(positions: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Some of the images, from all over them, for batches of ``size``; the last one is filled up from the start."""
+    chosen = positions[spread(len(positions), max(size, NUM_IN_SMALL_BATCHES))]
+    return np.resize(chosen, math.ceil(len(chosen) / size) * size)
+
+
 def summary(compared: Sequence[Answers]) -> dict[str, Any]:
     """The figures over all batch sizes, those of one by one first, and those of each."""
     each = [answers.figures() for answers in compared]
@@ -150,7 +159,9 @@ class _Proof:
             for size in BATCH_SIZES[1:]:
                 compared.append(self._in_batches(size))
         except Exception as error:  # runtimes raise exceptions of their own, and the file may be anything
-            message = f"{first_line(error)} (in batches of {size})"
+            if is_out_of_memory(error):
+                raise  # `export_verified` explains it
+            message = f"{first_line(error)[:_MAX_MESSAGE]} (in batches of {size})"
             reason = f"{self.deployed.runtime} cannot run the exported file: {message}"
             return {"passed": False, "stage": "network", "error": message, "reason": reason}
         return self._judged(compared)

@@ -18,11 +18,20 @@ from classifier_training.errors import CheckpointError, UserError, first_line
 from classifier_training.exporters.acceptance import ANSWERS_ALIKE, Rule
 from classifier_training.exporters.features_proof import prove_features
 from classifier_training.exporters.forms import ExportSettings, ProofImages
-from classifier_training.exporters.proof import NUM_IN_BATCHES, Deployed, logits_of_model, name_of, prove, spread
+from classifier_training.exporters.proof import (
+    NUM_IN_BATCHES,
+    NUM_IN_SMALL_BATCHES,
+    Deployed,
+    logits_of_model,
+    name_of,
+    prove,
+    spread,
+)
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.classifier import OnnxClassifier, softmax
 from classifier_training.inference.session import logits_name, open_session
 
+_BATCH_SIZE: Final = 7  # sessions keep the memory of their largest batch
 _ADVICE: Final = "try the other exporter or another opset version"
 _RUNS_NO_MODEL: Final = frozenset({"CPUExecutionProvider", "AzureExecutionProvider"})
 """Providers that are not run besides: what all is proven with, and one that sends images to a server."""
@@ -66,7 +75,7 @@ def compare_onnx(
     if figures["passed"] and card is not None and images.originals:
         figures |= _predicted(path, logits_of_model(model, images), images, rule)
     if figures["passed"] and rule.is_exact:
-        figures |= prove_features(session, model, some_of(images).prepared, settings.tolerance)
+        figures |= prove_features(session, model, some_of(images, NUM_IN_SMALL_BATCHES).prepared, settings.tolerance)
     for provider in other_providers():
         if figures["passed"]:
             figures |= _with_provider(path, provider, model, images, settings, rule, figures.get("providers", {}))
@@ -109,7 +118,8 @@ def _predicted(path: Path, logits: NDArray[np.float32], images: ProofImages, rul
     chosen = spread(len(images.originals), NUM_IN_BATCHES)
     try:
         classifier = OnnxClassifier(path)
-        predictions = classifier.predict_images([images.originals[position].content for position in chosen.tolist()])
+        contents = [images.originals[position].content for position in chosen.tolist()]
+        predictions = classifier.predict_images(contents, batch_size=_BATCH_SIZE)
     except UserError as error:
         reason = f"the exported file cannot be used for predictions: {str(error).replace(str(path), 'it')}"
         return {"passed": False, "stage": "decision", "reason": reason}
@@ -166,8 +176,8 @@ def open_with_provider(path: Path, provider: str) -> Any:
     return session
 
 
-def some_of(images: ProofImages) -> ProofImages:
-    """Those images that go through in larger batches, as they are prepared."""
-    chosen = spread(len(images.prepared), NUM_IN_BATCHES)
+def some_of(images: ProofImages, num_images: int = NUM_IN_BATCHES) -> ProofImages:
+    """So many of the images, from all over them, as they are prepared."""
+    chosen = spread(len(images.prepared), num_images)
     logits = None if images.logits is None else images.logits[chosen]
     return ProofImages(images.prepared[chosen], logits=logits)

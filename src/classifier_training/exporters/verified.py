@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import torch
 from torch import nn
 
-from classifier_training.errors import ExportError, OutOfMemoryError, VerificationError, explain_out_of_memory
+from classifier_training.errors import ExportError, OutOfMemoryError, RunError, VerificationError, explain_out_of_memory
 from classifier_training.exporters.forms import ExportForm, ExportSettings, ProofImages, files_beside
 from classifier_training.exporters.self_test import store_self_test
 from classifier_training.exporters.verification import versions
@@ -20,6 +22,11 @@ from classifier_training.files.atomic import atomic_path, write_json
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.labels import labels_mapping
 from classifier_training.run.folder import ExportFolder
+from classifier_training.run.records import DamagedFileError, read_record
+from classifier_training.run.verification import Verification
+
+UNPROVEN_ENTRY: Final = "unproven"
+"""The entry of a file's metadata that says that it was compared with nothing; a proven file has none."""
 
 
 def export_verified(
@@ -68,6 +75,61 @@ def export_verified(
         write_json(folder.labels_mapping, labels_mapping(card.classes, card.preprocessing))
     write_json(verification, figures)
     return figures
+
+
+def export_unproven(
+    model: nn.Module, folder: ExportFolder, form: ExportForm, settings: ExportSettings, card: DeploymentCard
+) -> Path:
+    """Exports ``model`` without a comparison, under a name that says so; returns the file.
+
+    Nothing else in the folder changes: neither a proven file of the form nor its record.
+
+    Args:
+        model: As of `export_verified`.
+        folder: Gets the model, its parts and its companions, each with ``unproven`` in its name.
+        form: Builds the file.
+        settings: How it is built.
+        card: What travels inside the file, with its preprocessing.
+
+    Raises:
+        ExportError: The model cannot be exported.
+    """
+    path, size = unproven(folder.model(form.name)), card.preprocessing.image_size
+    metadata = {"versions": json.dumps(versions()), UNPROVEN_ENTRY: json.dumps(True), **card.to_metadata()}
+    with (
+        explain_out_of_memory(f"exporting {path}", "free memory of this machine"),
+        atomic_path(path) as temporary,
+        _parts_moved(form, temporary, path),
+    ):
+        form.build(model, temporary, torch.zeros(1, 3, size, size), settings, metadata)
+    for name, content_of in form.companions.items():
+        write_json(unproven(path.with_name(name)), content_of(path))
+    return path
+
+
+def unproven(path: Path) -> Path:
+    """The name of an exported file that was compared with nothing."""
+    return path.with_name(f"{path.stem}.unproven{path.suffix}")
+
+
+def check_unchanged(folder: ExportFolder, form: str) -> None:
+    """Refuses to replace a file that is not the one that was exported there.
+
+    Raises:
+        RunError: It was changed, or put there by somebody else.
+    """
+    path, verification = folder.model(form), folder.verification_of(form)
+    if not path.is_file():
+        return
+    with contextlib.suppress(OSError, DamagedFileError):
+        recorded = read_record(verification, Verification).sha256
+        with path.open("rb") as file:
+            if recorded in {None, hashlib.file_digest(file, "sha256").hexdigest()}:  # older records have none
+                return
+    raise RunError(
+        f"{path} is not the file that was exported: its SHA-256 is not that in {verification.name}; move it away, or"
+        " replace it with --overwrite"
+    )
 
 
 @contextlib.contextmanager

@@ -147,7 +147,8 @@ def finish_run(
     check_stop()
     if config.export.enabled:
         with time_spent_on(run, "export"):
-            figures = export_checkpoint(run, config, terminal)
+            scored_on_cpu = list(calibration.passes or ()) if device.type == "cpu" else None
+            figures = export_checkpoint(run, config, terminal, scored=scored_on_cpu or None)
         results = replace(results, export=figures, exports={DEFAULT_FORM: figures}, seconds=trained.seconds)
         write_results(run.results, results)
     if config.report.enabled:
