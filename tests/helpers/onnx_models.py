@@ -18,6 +18,7 @@ def make_onnx(
     metadata: Mapping[str, str] | None = None,
     input_shape: tuple[Any, ...] = ("N", 3, "H", "W"),
     num_outputs: int = 1,
+    has_features: bool = False,
 ) -> Path:
     """Writes a classifier: logits are a fixed linear map of the mean colour, so they can be computed by hand.
 
@@ -29,6 +30,7 @@ def make_onnx(
         metadata: Entries of the file's metadata.
         input_shape: Of the input; text is a free axis.
         num_outputs: The logits are given that many times; more than one are called ``output0``, ``output1``, ….
+        has_features: The mean colours are an output as well, ``features``.
     """
     weights = np.zeros((3, num_classes), np.float32)
     for index in range(num_classes):
@@ -39,11 +41,15 @@ def make_onnx(
     ]
     outputs = ["logits"] if num_outputs == 1 else [f"output{number}" for number in range(num_outputs)]
     nodes += [helper.make_node("MatMul", ["features", "weights"], [name]) for name in outputs]
+    sizes = dict.fromkeys(outputs, num_classes) | ({"features": 3} if has_features else {})
     graph = helper.make_graph(
         nodes,
         "classifier",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, input_shape)],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, (input_shape[0], num_classes)) for name in outputs],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, (input_shape[0], size))
+            for name, size in sizes.items()
+        ],
         [numpy_helper.from_array(weights, "weights")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

@@ -14,11 +14,10 @@ from classifier_training.cli.arguments import Quiet, TtaOption
 from classifier_training.cli.predict_outputs import Outputs
 from classifier_training.errors import ConfigError, UndoError
 from classifier_training.files.tables import format_rows
-from classifier_training.types import ImageRecord, OnBadFile, RowsFormat
+from classifier_training.types import ImageRecord, OnBadFile, RowsFormat, TestTimeAugmentation
 
 if TYPE_CHECKING:
     from classifier_training.inference.classifier import Classifier
-    from classifier_training.inference.decision import Decision
     from classifier_training.inference.destination import Destination
     from classifier_training.inference.job import Job, Summary
     from classifier_training.inference.listing import Image
@@ -60,6 +59,14 @@ OnBadImage = Annotated[
     typer.Option(help="A file that is not an image: write a row with its error, leave it out, or stop there."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
+Labels = Annotated[
+    Path | None,
+    typer.Option(help="Class names of an .onnx file of another program, a line each or JSON.", metavar="FILE"),
+]
+Preprocessing = Annotated[
+    str | None,
+    typer.Option(help="Preprocessing of such a file: image_size, crop_pct, interpolation, mean, std.", metavar="JSON"),
+]
 SafeCsv = Annotated[
     bool, typer.Option("--safe-csv", help="Put ' before names that a spreadsheet would take for a formula.")
 ]
@@ -79,10 +86,12 @@ def predict(
     copy_to: CopyTo = None,
     move_to: MoveTo = None,
     undo: Undo = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 8,
     on_bad_image: OnBadImage = "row",
     overwrite: Overwrite = False,
     safe_csv: SafeCsv = False,
+    labels: Labels = None,
+    preprocessing: Preprocessing = None,
     tta: TtaOption = "none",
     quiet: Quiet = False,
 ) -> None:
@@ -93,7 +102,6 @@ def predict(
       classifier-training predict runs/shirts new-photos -o predictions.csv
     """
     from classifier_training.inference.job import Job
-    from classifier_training.inference.rows import RowFormat
     from classifier_training.terminal.terminal import Terminal
 
     wanted = Outputs(output, kind, features, copy_to, move_to, overwrite)
@@ -104,9 +112,8 @@ def predict(
     if model is None or not images:
         raise ConfigError(_MISSING.format("IMAGES" if model else "RUN"))
     wanted.check(safe_csv=safe_csv, tta=tta)
-    classifier = _open_model(model)
-    decision, has_errors = _decision(classifier, threshold), on_bad_image == "row"
-    form = RowFormat(classifier.classes, top_k, decision, tta, has_errors, safe_csv, wanted.has_every_class)
+    classifier = _open_model(model, labels, preprocessing)
+    form = _form(classifier, wanted, top_k, threshold, tta, safe_csv, on_bad_image == "row")
     _run(Job(classifier, form, terminal.warn, batch_size, on_bad_image, wanted.further), images, wanted, terminal)
 
 
@@ -125,23 +132,36 @@ def _run(job: Job, images: list[str], wanted: Outputs, terminal: Terminal) -> No
     summary.check(job.on_bad_file)
 
 
-def _open_model(model: str) -> Classifier:
+def _open_model(model: str, labels: Path | None, preprocessing: str | None) -> Classifier:
     from classifier_training.inference.classifier import Classifier
+    from classifier_training.inference.foreign import read_description
     from classifier_training.inference.session import onnx_file
 
-    if model.endswith(".ckpt"):
+    description = read_description(labels, preprocessing)
+    if model.endswith(".ckpt") and description is None:
         from classifier_training.models.checkpoint_classifier import CheckpointClassifier
 
         return CheckpointClassifier(model)
-    return Classifier(onnx_file(Path(model)))
+    return Classifier(onnx_file(Path(model)), description=description)
 
 
-def _decision(classifier: Classifier, threshold: float | None) -> Decision | None:
-    """That of the model, with another threshold if one is given."""
+def _form(
+    classifier: Classifier,
+    wanted: Outputs,
+    top_k: int | None,
+    threshold: float | None,
+    tta: TestTimeAugmentation,
+    safe_csv: bool,
+    has_errors: bool,
+) -> RowFormat:
+    """What rows hold; a threshold replaces that of the model."""
     from classifier_training.inference.decision import Decision
+    from classifier_training.inference.rows import RowFormat
 
     decision = classifier.card.decision
-    return decision if threshold is None else replace(decision or Decision(num_images=1), abstain_threshold=threshold)
+    if threshold is not None:
+        decision = replace(decision or Decision(num_images=1), abstain_threshold=threshold)
+    return RowFormat(classifier.classes, top_k, decision, tta, has_errors, safe_csv, wanted.has_every_class)
 
 
 def _open_address(address: str) -> Iterator[ImageRecord]:

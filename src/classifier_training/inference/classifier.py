@@ -17,6 +17,7 @@ from classifier_training.halving import Halving
 from classifier_training.imaging.decode import ImageSource, is_in_memory
 from classifier_training.imaging.views import check_tta, log_mean_probabilities
 from classifier_training.inference.card import DeploymentCard
+from classifier_training.inference.foreign import Description, as_logits, described_card, no_card
 from classifier_training.inference.given import AnyImage, given_images
 from classifier_training.inference.labels import read_labels_mapping
 from classifier_training.inference.reading import Answer, Way, check_arguments, image_name, read_views, report_skip
@@ -34,7 +35,10 @@ from classifier_training.run.cgroup import usable_cpus
 from classifier_training.run.folder import ExportFolder
 from classifier_training.types import Decoding, OnBadImage, Prediction, Preprocessing, TestTimeAugmentation
 
-BATCH_SIZE: Final = 32
+BATCH_SIZE: Final = 8
+"""Images per run of the model: on a CPU more are no faster, and keep the cores waiting at the end."""
+_MOST_WORKERS: Final = 8
+"""Threads that each take a batch from its files to its logits; on more cores they share the threads of onnxruntime."""
 
 
 class Classifier:
@@ -46,6 +50,7 @@ class Classifier:
     Args:
         path: The ``.onnx`` file, or a run folder: its ``export/model.onnx``.
         num_threads: Threads that decode images and run the model; None takes one per core.
+        description: Class names and preprocessing of a file of another program, which says nothing of them.
 
     Attributes:
         path: The file.
@@ -65,15 +70,19 @@ class Classifier:
                 print(prediction.label, prediction.probability)
     """
 
-    def __init__(self, path: str | os.PathLike[str], num_threads: int | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], num_threads: int | None = None, description: Description | None = None
+    ) -> None:
         self.path = onnx_file(Path(path)) if is_folder(path) else Path(path)
-        self._num_threads = num_threads or usable_cpus()
-        self._session = open_session(self.path, self._num_threads)
+        num_threads = num_threads or usable_cpus()
+        self._num_workers = min(num_threads, _MOST_WORKERS)
+        self._session = open_session(self.path, num_threads)
         self._input = self._session.get_inputs()[0]
         self._takes_pixels = is_end_to_end(self._session)
         self._logits_name = logits_name(self._session)
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self.card = self._read_card()
+        self._is_foreign = description is not None
+        self.card = self._read_card(description)
         self.classes: tuple[str, ...] = self.card.classes
         self.preprocessing: Preprocessing = self.card.preprocessing
         self._halving = Halving("predicting")
@@ -108,7 +117,8 @@ class Classifier:
             outputs: ``logits``, and others that the file has, see `further_outputs`.
         """
         names = [self._logits_name if name == LOGITS else name for name in outputs]
-        return dict(zip(outputs, self._session.run(names, {self._input.name: images}), strict=True))
+        found = dict(zip(outputs, self._session.run(names, {self._input.name: images}), strict=True))
+        return found | {LOGITS: as_logits(found[LOGITS])} if self._is_foreign and LOGITS in found else found
 
     @property
     def further_outputs(self) -> dict[str, int | None]:
@@ -259,7 +269,7 @@ class Classifier:
                 f"{self.path} of the form end-to-end crops the centre itself, so there is no --tta {way.tta}; name the"
                 " model.onnx of the run"
             )
-        yield from in_order(partial(self._answer, way), chunks(enumerate(images), batch_size), self._num_threads)
+        yield from in_order(partial(self._answer, way), chunks(enumerate(images), batch_size), self._num_workers)
 
     def _answer(self, way: Way, images: Sequence[tuple[int, ImageSource]]) -> Answer:
         """Decodes a batch of images, each with its position for messages, and runs the model on it."""
@@ -288,16 +298,15 @@ class Classifier:
 
         return self._halving(compute, len(batch))
 
-    def _read_card(self) -> DeploymentCard:
+    def _read_card(self, description: Description | None) -> DeploymentCard:
         card = DeploymentCard.from_metadata(self.metadata, str(self.path))
+        if description is not None:
+            return described_card(description, card, self.path, self._input.shape[2])
         if card is not None:
             return card
         mapping = ExportFolder(self.path.parent).labels_mapping
         if not mapping.is_file():
-            raise CheckpointError(
-                f"{self.path} has no class names: there is no class_names in its metadata, and no {mapping.name} in its"
-                " folder"
-            )
+            raise no_card(self.path, mapping.name)
         return read_labels_mapping(mapping)
 
     def _check_card(self) -> None:

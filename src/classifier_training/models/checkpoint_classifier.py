@@ -40,7 +40,7 @@ class CheckpointClassifier(Classifier):
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model.to(self._device)
         self._lock = threading.Lock()
-        self._num_threads = _THREADS
+        self._num_workers = _THREADS
         self._takes_pixels = False
         self.metadata = {}
         self.card = DeploymentCard(

@@ -18,7 +18,7 @@ from classifier_training.config.options import option_table
 
 PREDICT_TAKES = (
     "--output, -o, --format, --top-k, --threshold, --features, --copy-to, --move-to, --undo, --batch-size,"
-    " --on-bad-image, --overwrite, --safe-csv, --tta, --quiet, -q, --help, -h"
+    " --on-bad-image, --overwrite, --safe-csv, --labels, --preprocessing, --tta, --quiet, -q, --help, -h"
 )
 DEMO_TAKES = "--folder, --quiet, -q, --help, -h and settings, such as trainer.max_epochs=20"
 TEN_EPOCHS = "trainer.max_epochs=ten (command line): must be a whole number, at least 1, or null"

@@ -19,6 +19,7 @@ from tests.helpers.onnx_models import make_onnx
 from classifier_training import cli
 from classifier_training.files.tables import read_rows
 from classifier_training.inference.card import DeploymentCard
+from classifier_training.inference.decision import Decision
 from classifier_training.types import Preprocessing
 
 CLASSES = ("red", "green", "blue")
@@ -220,6 +221,65 @@ def test_predictions_that_abstain_are_not_sorted(run: Callable[..., Ended]) -> N
     assert "copied 0 files to copies; 3 stay where they are" in ended.out
 
 
+def test_features_have_a_row_for_each_row(run: Callable[..., Ended], tmp_path: Path) -> None:
+    metadata = DeploymentCard(CLASSES, Preprocessing(image_size=16)).to_metadata()
+    make_onnx(Path("features.onnx"), metadata=metadata, has_features=True)
+
+    for name in ("a.npy", "a.parquet"):
+        ended = run("photos", "--features", name, "-o", f"{name}.csv", model="features.onnx")
+        assert ended.code == 1
+        assert f"3 features of each image written to {name}" in ended.out
+    run("photos", "--features", "skipped.npy", "--on-bad-image", "skip", "-q", model="features.onnx")
+
+    features, table = np.load("a.npy"), parquet.read_table("a.parquet").to_pylist()
+    assert (features.shape, features.dtype) == ((4, 3), np.float32)
+    assert np.isnan(features[1]).all()
+    assert features[[0, 2, 3]].argmax(axis=1).tolist() == [1, 0, 2]  # mean colours, in the order of the files
+    assert [row["file"] for row in table] == FILES
+    np.testing.assert_array_equal([row["features"] for row in table], features)
+    np.testing.assert_array_equal(np.load("skipped.npy"), features[[0, 2, 3]])
+    assert Path("a.npy.csv").read_bytes() == Path("a.parquet.csv").read_bytes()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_the_decision_of_the_model_is_in_its_rows(run: Callable[..., Ended]) -> None:
+    decision = Decision(num_images=9, abstain_threshold=0.5, set_threshold=0.3)
+    metadata = DeploymentCard(CLASSES, Preprocessing(image_size=16), decision=decision).to_metadata()
+    make_onnx(Path("decided.onnx"), metadata=metadata)
+
+    for name in ("a.csv", "a.jsonl", "a.parquet"):
+        run("photos", "-o", name, model="decided.onnx")
+    lines = [json.loads(line) for line in Path("a.jsonl").read_text().splitlines()]
+
+    for line in lines:
+        if line["label"] is not None:
+            assert line["abstain"] == (line["probability"] < 0.5)
+            assert line["prediction_set"] == [name for name, value in line["probabilities"].items() if value >= 0.3]
+    assert (lines[1]["abstain"], lines[1]["prediction_set"]) == (None, [])
+    assert [row["prediction_set"] for row in parquet.read_table("a.parquet").to_pylist()] == [
+        line["prediction_set"] for line in lines
+    ]
+    assert [json.loads(row["prediction_set"] or "[]") for row in rows_of(Path("a.csv"))] == [
+        line["prediction_set"] for line in lines
+    ]
+    run("photos", "-o", "b.csv", "--threshold", "1", model="decided.onnx")
+    assert [row["abstain"] for row in rows_of(Path("b.csv"))] == ["true", "", "true", "true"]
+
+
+def test_a_file_of_another_program_is_described(run: Callable[..., Ended]) -> None:
+    make_onnx(Path("foreign.onnx"))
+    Path("names.txt").write_text("red\ngreen\nblue\n")
+    how = json.dumps(Preprocessing(image_size=16).to_dict())
+
+    refused = run("photos", model="foreign.onnx")
+    assert (refused.code, len(refused.errors)) == (2, 1)
+    assert "for a file of another program give --labels FILE and --preprocessing JSON" in refused.errors[0]
+    run("photos", "-o", "a.csv", "--labels", "names.txt", "--preprocessing", how, model="foreign.onnx")
+    run("photos", "-o", "b.csv")
+
+    assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
+
+
 def test_names_for_spreadsheets(run: Callable[..., Ended], tmp_path: Path) -> None:
     Path("photos/c.png").rename("=1+1.png")
     Path("@d.png").write_bytes(Path("=1+1.png").read_bytes())
@@ -253,6 +313,10 @@ def test_an_output_that_exists_is_replaced_only_if_asked(run: Callable[..., Ende
         (["photos", "--format", "csv", "--copy-to", "d"], "--format csv needs a file here; add --output FILE.csv"),
         (["photos", "--copy-to", "d", "--move-to", "e"], "--copy-to and --move-to exclude each other"),
         (["photos", "--copy-to", "model.onnx"], "--copy-to model.onnx: this is a file; name a folder"),
+        (["photos", "--features", "a.txt"], "--features a.txt: allowed are a .npy or a .parquet file"),
+        (["photos", "--features", "a.npy"], "model.onnx gives no features: its last layer is not a linear one"),
+        (["photos", "--features", "a.npy", "--tta", "flip"], "--features are those of one view; leave out --tta flip"),
+        (["photos", "--labels", "none.txt"], "none.txt"),
         (["photos", "--safe-csv"], "--safe-csv is for a CSV file; add --output FILE.csv"),
         (["photos", "--undo", "log.jsonl"], "--undo takes a log and nothing else"),
         (["photos", "-o", "a.txt"], "--output a.txt: allowed are a .csv, a .jsonl or a .parquet file"),
