@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,7 @@ class Destination:
         """
         if self.journal is None:
             raise ValueError("there is no file to write")
+        is_new = not self.journal.parent.exists()
         self.journal.parent.mkdir(parents=True, exist_ok=True)
         raw = None if self.features is None else RawFeatures(partial_path(self.features[0]), self.features[1])
         journal = Journal(self.journal, job.identity(), job.batch_size, features=raw, overwrite=self.overwrite)
@@ -85,6 +87,11 @@ class Destination:
         except BaseException as error:
             if isinstance(error, BadImageError) or not journal.num_done:
                 journal.remove()
+                if is_new:
+                    with contextlib.suppress(OSError):  # not empty
+                        self.journal.parent.rmdir()
+            elif isinstance(error, KeyboardInterrupt):
+                info(f"{journal.num_done} images are predicted; type the same command again to go on")
             raise
         finally:
             journal.close()
