@@ -71,7 +71,8 @@ def test_the_checkpoint_and_the_file_score_alike(program: WarmProgram, run: Trai
 def test_the_limit_of_the_training_holds_for_its_model(program: WarmProgram, run: Trained, tmp_path: Path) -> None:
     Image.new("RGB", (SIDE + 1, SIDE)).save(tmp_path / "large.png")
 
-    finished = program("predict", run.run.root, tmp_path / "large.png", folder=tmp_path)
+    words = ("predict", run.run.root, tmp_path / "large.png", "--on-bad-image", "stop")
+    finished = program(*words, folder=tmp_path)
 
     assert finished.code == 2
     assert finished.err == (
@@ -81,8 +82,8 @@ def test_the_limit_of_the_training_holds_for_its_model(program: WarmProgram, run
     (tmp_path / "photos" / "wide").mkdir(parents=True)
     (tmp_path / "large.png").rename(tmp_path / "photos" / "wide" / "large.png")
     for model in (run.run.root, run.run.onnx):
-        words = ("evaluate", model, tmp_path / "photos")
-        assert program(*words, folder=tmp_path).code == 2
+        evaluate = ("evaluate", model, tmp_path / "photos")
+        assert program(*evaluate, folder=tmp_path).code == 2
         raised = program(*words, "data.max_image_pixels=2000", folder=tmp_path)
         assert raised.code == 0, raised
 

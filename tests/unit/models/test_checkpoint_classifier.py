@@ -14,6 +14,7 @@ from classifier_training.inference.session import FEATURES
 from classifier_training.models import BaseClassificationModel
 from classifier_training.models.checkpoint import write_checkpoint
 from classifier_training.models.checkpoint_classifier import CheckpointClassifier
+from classifier_training.models.head_features import backbone_features
 
 
 def test_it_predicts_like_the_model_and_gives_its_features(tmp_path: Path) -> None:
@@ -29,9 +30,7 @@ def test_it_predicts_like_the_model_and_gives_its_features(tmp_path: Path) -> No
 
     with torch.inference_mode():
         logits = model(torch.from_numpy(inputs)).numpy()
-        features = model.backbone.forward_head(
-            model.backbone.forward_features(torch.from_numpy(inputs)), pre_logits=True
-        )
+        features = backbone_features(model.backbone, torch.from_numpy(inputs)).numpy()
     assert classifier.classes == ("a", "b", "c")
     assert classifier.further_outputs == {FEATURES: features.shape[1]}
     predictions = [one.prediction for one in outcomes if one.prediction is not None]
