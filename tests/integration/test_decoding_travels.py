@@ -84,7 +84,7 @@ def test_the_limit_of_the_training_holds_for_its_model(program: WarmProgram, run
     for model in (run.run.root, run.run.onnx):
         evaluate = ("evaluate", model, tmp_path / "photos")
         assert program(*evaluate, folder=tmp_path).code == 2
-        raised = program(*words, "data.max_image_pixels=2000", folder=tmp_path)
+        raised = program(*evaluate, "data.max_image_pixels=2000", folder=tmp_path)
         assert raised.code == 0, raised
 
 
