@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import heapq
 import logging
 import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from classifier_training.errors import DataError
 from classifier_training.files.hidden import is_left_behind, is_skipped, leads_up, skipped_notice
-from classifier_training.files.text import did_you_mean, exists, name_some
+from classifier_training.files.text import did_you_mean, exists, is_folder, name_some
 from classifier_training.imaging.decode import IMAGE_EXTENSIONS
 from classifier_training.imaging.ignored import describe_ignored
 from classifier_training.types import ImageRecord
@@ -28,6 +32,7 @@ OpenAddress = Callable[[str], Iterable[ImageRecord]]
 """Gives the images at an address: the one that it names, or those of the folder."""
 _logger = logging.getLogger(__name__)
 STANDARD_INPUT: Final = "-"
+_NAMES_IN_A_BLOCK: Final = 4_096
 _LONGEST_PATH: Final = 4096
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -90,7 +95,14 @@ class ImageCount:
 
     def _count(self, names: Sequence[str]) -> None:
         with contextlib.suppress(DataError, OSError):  # which the work itself reports
-            self.total = sum(1 for _ in named_images(names, lambda _: None))
+            self.total = sum(1 for name in names for _ in _counted(name))
+
+
+def _counted(name: str) -> Iterable[Path]:
+    """The images of a name in any order."""
+    matches = [name] if exists(name) else glob.iglob(name, recursive=True)  # noqa: PTH207 - of any root
+    for match in matches:
+        yield from walk_images(Path(match), lambda _: None, in_order=False) if is_folder(match) else (Path(match),)
 
 
 def _source(
@@ -173,26 +185,31 @@ def find_images(
     return [image for image in named_images(paths, on_ignored) if isinstance(image, Path)]
 
 
-def walk_images(folder: Path, on_ignored: Callable[[str], None]) -> Iterator[Path]:
-    """The images below a folder, in sorted order, with no more in memory than the names in the folders on the way.
+def walk_images(folder: Path, on_ignored: Callable[[str], None], *, in_order: bool = True) -> Iterator[Path]:
+    """The images below a folder, with no more in memory than the names in the folders on the way.
 
     A folder that cannot be read is given as if it were an image, so that reading it reports the reason.
+
+    Args:
+        folder: The folder.
+        on_ignored: As of `named_images`.
+        in_order: Whether they are sorted; otherwise nothing is in memory.
     """
     others, skipped = Counter[str](), list[str]()
     # Folders of photos are often links to other disks; a link back to a parent must not be walked for ever.
     visited: set[str] = set()
     waiting: list[Iterator[tuple[str, bool]]] = [iter(((str(folder), True),))]
     while waiting:
-        path, is_folder = next(waiting[-1], ("", False))
+        path, is_directory = next(waiting[-1], ("", False))
         if not path:
             waiting.pop()
-        elif is_folder:
+        elif is_directory:
             real = os.path.realpath(path)
             if real in visited or (path != str(folder) and leads_up(path, str(folder))):
                 continue
             visited.add(real)
             try:
-                waiting.append(_entries(path, skipped))
+                waiting.append(_entries(path, skipped, in_order=in_order))
             except OSError:
                 yield Path(path)
         elif (extension := os.path.splitext(path)[1].lower()) in IMAGE_EXTENSIONS:  # noqa: PTH122 - of a million files
@@ -205,16 +222,31 @@ def walk_images(folder: Path, on_ignored: Callable[[str], None]) -> Iterator[Pat
         on_ignored(notice)
 
 
-def _entries(folder: str, skipped: list[str]) -> Iterator[tuple[str, bool]]:
-    """What lies in a folder, sorted, and whether it is a folder; ``skipped`` takes what systems have left behind."""
-    names, folders = list[str](), set[str]()
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not is_skipped(entry.name):
-                names.append(entry.name)
-                if entry.is_dir():
-                    folders.add(entry.name)
-            elif is_left_behind(entry.name):
-                skipped.append(entry.name)
-    names.sort()
-    return ((os.path.join(folder, name), name in folders) for name in names)  # noqa: PTH118 - of a million files
+def _entries(folder: str, skipped: list[str], *, in_order: bool) -> Iterator[tuple[str, bool]]:
+    """What lies in a folder, and whether it is a folder; ``skipped`` takes what systems have left behind.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    entries = os.scandir(folder)
+    return _sorted_entries(folder, entries, skipped) if in_order else _visible(entries, skipped)
+
+
+def _visible(entries: Iterable[os.DirEntry[str]], skipped: list[str]) -> Iterator[tuple[str, bool]]:
+    for entry in entries:
+        if not is_skipped(entry.name):
+            yield entry.path, entry.is_dir()
+        elif is_left_behind(entry.name):
+            skipped.append(entry.name)
+
+
+def _sorted_entries(folder: str, entries: Iterable[os.DirEntry[str]], skipped: list[str]) -> Iterator[tuple[str, bool]]:
+    """As `_visible`, sorted: a million names as sorted arrays of bytes take a fifth of what they take as texts."""
+    folders, blocks = set[bytes](), list[NDArray[np.bytes_]]()
+    visible = _visible(entries, skipped)
+    while some := list(islice(visible, _NAMES_IN_A_BLOCK)):
+        names = [os.fsencode(os.path.basename(path)) for path, _ in some]  # noqa: PTH119 - of a million files
+        folders.update(name for name, (_, is_directory) in zip(names, some, strict=True) if is_directory)
+        blocks.append(np.sort(np.array(names, np.bytes_)))
+    for name in heapq.merge(*(map(bytes, block) for block in blocks)):
+        yield os.path.join(folder, os.fsdecode(name)), name in folders  # noqa: PTH118 - of a million files

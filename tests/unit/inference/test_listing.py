@@ -183,6 +183,17 @@ def test_addresses_are_given_to_whoever_reads_them(tmp_path: Path) -> None:
     ]
 
 
+def test_many_names_are_sorted_as_few_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("classifier_training.inference.listing._NAMES_IN_A_BLOCK", 3)
+    names = ["b", "a.jpg", "a", "ab", "B.jpg", "ü.jpg", "\ue000.jpg", "\U0001f600.jpg", "z.jpg", "a-1.jpg", "0" * 200]
+    make_files(tmp_path, *(name if name.endswith(".jpg") else f"{name}/x.jpg" for name in names))
+
+    found = find_images([tmp_path])
+
+    assert found == sorted(tmp_path.rglob("*.jpg"), key=lambda path: path.parts)
+    assert sorted(walk_images(tmp_path, ignore, in_order=False)) == sorted(found)
+
+
 def test_images_are_counted_beside_the_work(tmp_path: Path) -> None:
     make_files(tmp_path, *(f"{number}.jpg" for number in range(5)))
     count = ImageCount([str(tmp_path), str(tmp_path / "1.jpg")])
