@@ -14,6 +14,7 @@ from classifier_training.errors import BadImageError, UnreadableImagesError
 from classifier_training.files.text import NUM_NAMED, name_some
 from classifier_training.inference.classifier import Classifier
 from classifier_training.inference.listing import Image
+from classifier_training.inference.openvino_session import WEIGHTS_SUFFIX
 from classifier_training.inference.rows import Outcome, Row, RowFormat
 from classifier_training.types import OnBadFile
 
@@ -102,7 +103,9 @@ class Job:
         rows = dataclasses.asdict(self.form)
         del rows["safe_csv"]  # which is applied at the end
         card = f"{self.classifier.classes} {self.classifier.preprocessing}"
-        digests = [_digest_of(self.classifier.path), hashlib.blake2b(card.encode("utf-8", "surrogatepass"))]
+        files = [self.classifier.path, self.classifier.path.with_suffix(WEIGHTS_SUFFIX)]  # weights of OpenVINO
+        digests = [_digest_of(file) for file in files if file.is_file()]
+        digests.append(hashlib.blake2b(card.encode("utf-8", "surrogatepass")))
         model = "".join(one.hexdigest()[:32] for one in digests)
         return {
             "model": model,
