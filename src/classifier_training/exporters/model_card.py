@@ -71,7 +71,7 @@ def render_card(content: Mapping[str, Any]) -> str:
             titles=FIELDS,
             score_titles=SCORE_TITLES,
             interval=_interval,
-            other_thresholds=_other_thresholds,
+            other_thresholds=_other_thresholds(content),
             percentage=percentage,
             decimal=decimal,
             large_number=large_number,
@@ -135,15 +135,17 @@ def _interval(ends: tuple[float, float] | None) -> str:
     return DASH if ends is None else f"{percentage(ends[0])} to {percentage(ends[1])}"
 
 
-def _other_thresholds(file: Mapping[str, Any], of_run: Mapping[str, Any] | None) -> str:
-    """What a file decides otherwise than the thresholds of the run; empty where it has the same."""
-    names = "abstain_threshold", "set_threshold"
-    if of_run is None or all(file[name] == of_run[name] for name in names):
-        return ""
-    abstain, sets = (file[name] for name in names)
-    answers = "it never abstains" if abstain is None else f"it answers from a confidence of {decimal(abstain)} on"
-    classes = "no prediction sets" if sets is None else f"prediction sets from a probability of {decimal(sets)} on"
-    return f" It has other thresholds than those above: {answers}, {classes}. What they hold was not measured."
+def _other_thresholds(content: Mapping[str, Any]) -> list[str]:
+    """What files decide otherwise than by the thresholds of the run, a sentence each."""
+    of_run, sentences = content["calibration"]["decision"], list[str]()
+    for form, one in content["verification"].items():
+        abstain, sets = one["abstain_threshold"], one["set_threshold"]
+        if of_run is None or (abstain, sets) == (of_run["abstain_threshold"], of_run["set_threshold"]):
+            continue
+        answers = "it never abstains" if abstain is None else f"it answers from a confidence of {decimal(abstain)} on"
+        classes = "no prediction sets" if sets is None else f"prediction sets from a probability of {decimal(sets)} on"
+        sentences.append(f"The form {form} has other thresholds than those above: {answers}, {classes}.")
+    return sentences
 
 
 def _seal(text: str) -> str:

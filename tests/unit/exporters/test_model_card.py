@@ -93,14 +93,14 @@ def test_the_card_says_how_the_model_decides(tmp_path: Path) -> None:
         "it answers 75.0 % of 40 photos (95 % interval 60.0 % to 90.0 %), and 90.0 % of the answers are correct",
         "the true one is to be among them in 95.0 % of the cases",
         "prediction sets hold the true class of 95.00%",
-        "The form onnx was compared",
-        "It has other thresholds than those above: it never abstains, no prediction sets.",
+        "The form onnx has other thresholds than those above: it never abstains, no prediction sets.",
     ):
         assert sentence in text
 
     edit_json(run.verification, abstain_threshold=0.75, set_threshold=0.1)
     write(run)
     assert "other thresholds" not in run.card.read_text(encoding="utf-8")
+    assert "no name" not in run.card.read_text(encoding="utf-8")
 
 
 def test_a_file_that_was_replaced_is_not_called_proven(tmp_path: Path) -> None:
