@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +22,7 @@ from classifier_training.data.loading.loaders import evaluation_loader
 from classifier_training.data.loading.normalize import normalize_images
 from classifier_training.evaluation.decision import effect_of
 from classifier_training.evaluation.photos import Chooser, with_limit
+from classifier_training.evaluation.unknown import watched_scores
 from classifier_training.halving import Halving
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.intervals import score_intervals
@@ -72,11 +74,13 @@ def score_checkpoint(
     model = load_model(path)
     preprocessing = with_limit(model.preprocessing, config, max_pixels)
     images = choose(model.classes, preprocessing.decoding)
-    if held is None:
-        scores, predictions = _score_images(model, images, path, config, preprocessing, device, tta, progress)
-    else:
-        scores, predictions = score_logits(held, len(model.classes), model.temperature, (str(path), images.files))
-    return _pass_of(path, model, images, (scores, predictions), config, preprocessing, device, tta)
+    with watched_scores(model) as watched:
+        if held is None:
+            result = _score_images(model, images, path, config, preprocessing, device, tta, progress)
+        else:
+            result = score_logits(held, len(model.classes), model.temperature, (str(path), images.files))
+    scored = _pass_of(path, model, images, result, config, preprocessing, device, tta)
+    return replace(scored, unknown=watched.effect(len(result[1])))
 
 
 def _pass_of(

@@ -175,7 +175,14 @@ def _trained(
     decision = deployed_decision(run, model, targets, terminal)
     epoch = int(read_checkpoint(run.best_checkpoint)["epoch"])
     answers = validation_answers(run, model.classes, epoch, decision)
-    card = DeploymentCard(model.classes, model.preprocessing, model.temperature, decision=decision, validation=answers)
+    card = DeploymentCard(
+        model.classes,
+        model.preprocessing,
+        model.temperature,
+        decision=decision,
+        validation=answers,
+        unknown=None if model.unknown is None else model.unknown.card,
+    )
     return model.to(memory_format=torch.contiguous_format), card, epoch
 
 

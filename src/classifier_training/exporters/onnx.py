@@ -19,8 +19,10 @@ from classifier_training.errors import ExportError, first_line
 from classifier_training.exporters.exportable import check_exportable
 from classifier_training.exporters.features_output import add_features_output
 from classifier_training.exporters.forms import ExportForm, ExportSettings
+from classifier_training.exporters.unknown_output import add_unknown_output
 from classifier_training.exporters.verification import compare_onnx
 from classifier_training.inference.session import LOGITS
+from classifier_training.models.unknown import UnknownDetector
 
 _BATCH_AXIS = "N"
 # A batch of one is the one size that both exporters may take for a constant.
@@ -34,7 +36,8 @@ def export_onnx(
     """Exports ``model`` as it is; `compare_onnx` shows whether the file answers like it.
 
     The file has one input ``input``, float32 (N, 3, H, W), and an output ``logits``, float32 (N, K); N is free. Where
-    they are those of a linear layer, its input is the output ``features``, float32 (N, D).
+    they are those of a linear layer, its input is the output ``features``, float32 (N, D). A model that has an
+    `UnknownDetector` as ``unknown`` has its score as the output ``unknown_score``, float32 (N,).
 
     Args:
         model: On the CPU, in evaluation mode, float32; maps (N, 3, H, W) to (N, K).
@@ -55,6 +58,7 @@ def export_onnx(
         del exported.metadata_props[:]
         onnx.helper.set_model_props(exported, dict(metadata))
         add_features_output(exported)
+        _add_unknown_output(exported, model)
         onnx.checker.check_model(exported, full_check=True)
         onnx.save(exported, str(path))
     except Exception as error:  # the exporters raise dozens of kinds, from RuntimeError to their own
@@ -65,6 +69,14 @@ def export_onnx(
 
 
 FORM = ExportForm("onnx", build=export_onnx, acceptance=compare_onnx)
+
+
+def _add_unknown_output(exported: onnx.ModelProto, model: nn.Module) -> None:
+    unknown = getattr(model, "unknown", None)
+    if isinstance(unknown, UnknownDetector) and not add_unknown_output(exported.graph, unknown.score):
+        raise ExportError(
+            f"the unknown score {unknown.card.kind} of this model needs its features, and its graph does not give them"
+        )
 
 
 def _run_exporter(model: nn.Module, example: Tensor, path: Path, settings: ExportSettings) -> None:

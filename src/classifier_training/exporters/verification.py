@@ -16,8 +16,8 @@ from torch import nn
 
 from classifier_training.errors import CheckpointError, UserError, first_line
 from classifier_training.exporters.acceptance import ANSWERS_ALIKE, Rule
-from classifier_training.exporters.features_proof import prove_features
 from classifier_training.exporters.forms import ExportSettings, ProofImages
+from classifier_training.exporters.other_outputs import prove_others
 from classifier_training.exporters.proof import (
     NUM_IN_BATCHES,
     NUM_IN_SMALL_BATCHES,
@@ -75,7 +75,7 @@ def compare_onnx(
     if figures["passed"] and card is not None and images.originals:
         figures |= _predicted(path, logits_of_model(model, images), images, rule)
     if figures["passed"] and rule.is_exact:
-        figures |= prove_features(session, model, some_of(images, NUM_IN_SMALL_BATCHES).prepared, settings.tolerance)
+        figures |= prove_others(session, model, some_of(images, NUM_IN_SMALL_BATCHES).prepared, settings.tolerance)
     for provider in other_providers():
         if figures["passed"]:
             figures |= _with_provider(path, provider, model, images, settings, rule, figures.get("providers", {}))

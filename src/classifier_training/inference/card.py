@@ -8,10 +8,11 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, TypeVar, cast, get_args
 
 from classifier_training.errors import CheckpointError
 from classifier_training.inference.decision import DECISION, Decision
+from classifier_training.inference.unknown import UNKNOWN, UnknownCard
 from classifier_training.types import Interpolation, Preprocessing
 
 CARD_VERSION: Final = (1, 1)
@@ -19,6 +20,7 @@ CARD_VERSION: Final = (1, 1)
 MAX_SIDE: Final = 8192
 """The longest side, pixels, that a file may ask for; what is beyond is a mistake, or an attack on the memory."""
 _logger = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class DeploymentCard:
         decision: From which probability on the model answers, and which classes a prediction set holds.
         validation: What the model answers on the validation split: ``predicted`` has the number of images by class,
             ``abstained`` is the number of those of ``num_images`` on which it abstains.
+        unknown: What is known of the output ``unknown_score``.
     """
 
     classes: tuple[str, ...]
@@ -47,6 +50,7 @@ class DeploymentCard:
     self_test: Mapping[str, Any] | None = None
     decision: Decision | None = None
     validation: Mapping[str, Any] | None = None
+    unknown: UnknownCard | None = None
 
     def to_metadata(self) -> dict[str, str]:
         """The entries of an exported file's metadata that `from_metadata` reads; every value is JSON."""
@@ -55,6 +59,7 @@ class DeploymentCard:
             "preprocessing": self.preprocessing.to_dict(),
             **{name: getattr(self, name) for name in _OPTIONAL},
             DECISION: None if self.decision is None else self.decision.to_dict(),
+            UNKNOWN: None if self.unknown is None else self.unknown.to_dict(),
             "card_version": ".".join(map(str, CARD_VERSION)),
         }
         return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items() if value is not None}
@@ -89,7 +94,9 @@ class DeploymentCard:
         if optional.get("thresholds") is not None and set(optional["thresholds"]) != set(classes):
             raise CheckpointError(f"{source}: thresholds in the metadata must have one value for each class")
         preprocessing = read_preprocessing(_read_json(metadata, "preprocessing", source), source)
-        return cls(tuple(classes), preprocessing, **optional, decision=_read_decision(metadata, version, source))
+        decision = _read_object(metadata, DECISION, Decision.from_dict, version, source)
+        unknown = _read_object(metadata, UNKNOWN, UnknownCard.from_dict, version, source)
+        return cls(tuple(classes), preprocessing, **optional, decision=decision, unknown=unknown)
 
 
 def check_classes(classes: Sequence[str], source: str) -> None:
@@ -146,14 +153,17 @@ def _read_json(metadata: Mapping[str, str], name: str, source: str) -> Any:
         raise CheckpointError(f"{source}: {name} in the metadata is not JSON: {error}") from None
 
 
-def _read_decision(metadata: Mapping[str, str], version: object, source: str) -> Decision | None:
-    values = None if version is None else _read_json(metadata, DECISION, source)
+def _read_object(
+    metadata: Mapping[str, str], name: str, read: Callable[[object], Item], version: object, source: str
+) -> Item | None:
+    """An entry that is more than a value; a file of version 0.1 has none."""
+    values = None if version is None else _read_json(metadata, name, source)
     if values is None:
         return None
     try:
-        return Decision.from_dict(values)
+        return read(values)
     except ValueError as error:
-        raise CheckpointError(f"{source}: {DECISION} in the metadata is not possible: {error}") from None
+        raise CheckpointError(f"{source}: {name} in the metadata is not possible: {error}") from None
 
 
 def _check_version(version: object, source: str) -> None:

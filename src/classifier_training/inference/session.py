@@ -21,7 +21,9 @@ END_TO_END_OUTPUTS: Final = ("label_index", "probabilities", "logits")
 LOGITS: Final = "logits"
 FEATURES: Final = "features"
 """Output of a file of the form ``onnx`` whose last layer is linear: what that layer gets, float32 (N, D)."""
-FURTHER_OUTPUTS: Final = (FEATURES,)
+UNKNOWN_SCORE: Final = "unknown_score"
+"""Output of a file whose model has such a score, float32 (N,); the higher it is, the less an image is known."""
+FURTHER_OUTPUTS: Final = (FEATURES, UNKNOWN_SCORE)
 """Outputs that a file may have besides those that predictions are made of."""
 _NOT_RUN: Final = frozenset({".pt2", ".safetensors", ".bin"})
 _ERRORS_ONLY = 3

@@ -12,6 +12,7 @@ from torch import Tensor
 from classifier_training.config.schema import Config
 from classifier_training.halving import Halving
 from classifier_training.inference.decision import DECISION, Decision
+from classifier_training.inference.unknown import UNKNOWN
 from classifier_training.metrics.scores import Scores
 from classifier_training.metrics.temperature import TEMPERATURE
 from classifier_training.models.attention import repeatable_attention
@@ -31,6 +32,7 @@ from classifier_training.models.sharpness import SharpnessAware
 from classifier_training.models.steps import num_accumulated, training_length
 from classifier_training.models.task import SingleLabelTask, Task
 from classifier_training.models.training_checks import check_adjustment, check_class_numbers, check_warmup
+from classifier_training.models.unknown import UnknownDetector
 from classifier_training.run.processes import gather_by_rank
 from classifier_training.seeding import mix_seed
 from classifier_training.types import ClassificationBatch, Preprocessing
@@ -69,6 +71,7 @@ class BaseClassificationModel(lightning.LightningModule):
 
     temperature: float | None = None  # what probabilities divide the logits by, which `forward` gives as they are
     decision: Decision | None = None  # thresholds on these probabilities
+    unknown: UnknownDetector | None = None  # how unlike the training images an image is
 
     def __init__(
         self,
@@ -248,6 +251,7 @@ class BaseClassificationModel(lightning.LightningModule):
         """Restores the running training loss, and the temperature and thresholds of a finished one."""
         self.temperature = checkpoint.get(TEMPERATURE)
         self.decision = Decision.from_dict(checkpoint[DECISION]) if DECISION in checkpoint else None
+        self.unknown = UnknownDetector.from_values(checkpoint[UNKNOWN]) if UNKNOWN in checkpoint else None
         self._restored_train_loss = cast("list[list[float]] | None", checkpoint.get("train_loss"))
         self._epoch_metrics = checkpoint.get("epoch_metrics", {})
 

@@ -16,11 +16,13 @@ from classifier_training.files.atomic import atomic_path
 from classifier_training.files.canonical import canonical
 from classifier_training.files.text import is_file, why_no_file
 from classifier_training.inference.decision import DECISION, Decision
+from classifier_training.inference.unknown import UNKNOWN
 from classifier_training.metrics.selective import MIN_ANSWERED
 from classifier_training.metrics.temperature import TEMPERATURE
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.decision import VALIDATED, ValidatedImages
 from classifier_training.models.finite import first_not_finite
+from classifier_training.models.unknown import UnknownDetector
 
 
 def read_checkpoint(path: Path, *, mmap: bool = True) -> dict[str, Any]:
@@ -81,6 +83,7 @@ def load_model(path: Path) -> BaseClassificationModel:
             model.load_state_dict(checkpoint["state_dict"])
             model.temperature = _temperature(checkpoint, path)
             model.decision = Decision.from_dict(checkpoint[DECISION]) if DECISION in checkpoint else None
+            model.unknown = UnknownDetector.from_values(checkpoint[UNKNOWN]) if UNKNOWN in checkpoint else None
         except (RuntimeError, TypeError, ValueError) as error:
             reason = first_line(error)[:200]
             raise CheckpointError(f"{path} does not hold the model that it describes: {reason}") from None

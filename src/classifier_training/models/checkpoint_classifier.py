@@ -16,7 +16,7 @@ from classifier_training.errors import ModelError
 from classifier_training.halving import Halving
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.classifier import Classifier
-from classifier_training.inference.session import FEATURES, LOGITS
+from classifier_training.inference.session import FEATURES, LOGITS, UNKNOWN_SCORE
 from classifier_training.models.checkpoint import load_model
 from classifier_training.models.head_features import backbone_features, linear_classifier
 from classifier_training.models.precision import arithmetic
@@ -48,6 +48,7 @@ class CheckpointClassifier(Classifier):
             self._model.preprocessing,
             self._model.temperature,
             decision=self._model.decision,
+            unknown=None if self._model.unknown is None else self._model.unknown.card,
         )
         self.classes = self.card.classes
         self.preprocessing = self.card.preprocessing
@@ -60,15 +61,20 @@ class CheckpointClassifier(Classifier):
         with self._lock, torch.inference_mode(), arithmetic(self._device, "float32"):
             batch = torch.from_numpy(images).to(self._device)
             found = {LOGITS: self._model(batch)}
-            if FEATURES in outputs:
+            score = None if self._model.unknown is None or UNKNOWN_SCORE not in outputs else self._model.unknown.score
+            if FEATURES in outputs or (score is not None and score.needs_features):
                 found[FEATURES] = backbone_features(self._model.backbone, batch).float()
-            return {name: found[name].cpu().numpy() for name in outputs}
+            values = {name: tensor.cpu().numpy() for name, tensor in found.items()}
+        if score is not None:
+            values[UNKNOWN_SCORE] = score(values[LOGITS], values.get(FEATURES))
+        return {name: values[name] for name in outputs}
 
     @property
     def further_outputs(self) -> dict[str, int | None]:
         """As `Classifier.further_outputs`."""
         try:
             layer = linear_classifier(self._model.backbone, self.preprocessing.image_size)
+            found: dict[str, int | None] = {FEATURES: layer.in_features}
         except ModelError:
-            return {}
-        return {FEATURES: layer.in_features}
+            found = {}
+        return found if self._model.unknown is None else found | {UNKNOWN_SCORE: None}

@@ -142,6 +142,15 @@ def fit_linear_head(
     return LinearHead(weight, bias, best, loss, tuple(curve), held_out)
 
 
+def fit_rough_head(problem: HeadProblem, strength: float = DEFAULT_STRENGTH) -> LinearHead:
+    """Fits a head with a given C on the CPU, as exactly as those of the cross-validation: for what it is to show."""
+    with exact_float32(), torch.inference_mode():
+        solver = _Solver(problem, torch.device("cpu"), lambda: None, torch.float32)
+        theta = solver.fit(strength, solver.weights, solver.zeros(), tolerance=_ROUGH)
+        weight, bias = solver.unscaled(theta)
+        return LinearHead(weight, bias, strength, solver.log_loss(theta))
+
+
 def choose_strength(curve: Sequence[CurvePoint]) -> float:
     """The smallest C whose log-loss is within a standard error of the least."""
     least = min(curve, key=lambda point: point.log_loss)

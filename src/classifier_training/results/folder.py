@@ -61,6 +61,7 @@ def scores_file(scored: ScoredPass) -> ScoresFile:
         weights=scored.weights,
         temperature=scored.temperature,
         decision=scored.decision,
+        unknown=scored.unknown,
     )
 
 

@@ -16,6 +16,7 @@ from classifier_training.results.final_choice import FinalChoice
 from classifier_training.results.folder import class_rows
 from classifier_training.results.scored_pass import ScoredPass
 from classifier_training.results.scores_file import CalibrationFigures, ClassRow
+from classifier_training.results.unknown_file import UnknownRecord
 from classifier_training.run.records import Count, Interval, Items, Limits, Number, Share, to_json
 
 CellColumn = Annotated[tuple[Count, ...], Limits(fail_fast=True, max_length=2**24)]
@@ -160,6 +161,7 @@ class ResultsFile:
         choice: Which weights ``best.ckpt`` holds; None: those of the best epoch, as nothing else was to be chosen.
         temperature: Of the probabilities; None: none was asked for, as in versions that had none.
         decision: The thresholds on the probabilities; None: there is none, as in versions that had none.
+        unknown: The unknown score; None: none was asked for, as in versions that had none.
     """
 
     monitor: str
@@ -176,6 +178,7 @@ class ResultsFile:
     choice: FinalChoice | None = None
     temperature: TemperatureRecord | None = None
     decision: DecisionRecord | None = None
+    unknown: UnknownRecord | None = None
 
     def __post_init__(self) -> None:
         if self.monitor not in self.best or not 0 <= self.best.get("epoch", -1) < 2**31:

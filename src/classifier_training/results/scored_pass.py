@@ -14,6 +14,7 @@ from classifier_training.metrics.intervals import ScoreIntervals
 from classifier_training.metrics.scores import Predictions, Scores
 from classifier_training.results.decision_file import DecisionEffect
 from classifier_training.results.scores_file import TemperatureEffect
+from classifier_training.results.unknown_file import UnknownEffect
 from classifier_training.types import ImageRecord, Preprocessing, Split, TestTimeAugmentation
 
 NUM_EXAMPLES = 24
@@ -82,6 +83,7 @@ class ScoredPass:
         weights: What the weights are, where they are not those of an epoch; None: those of the epoch.
         temperature: Of the probabilities, and its effect; None: they are the softmax of the logits as they are.
         decision: What the thresholds of the model hold; None: it has none.
+        unknown: How many images count as unknown; None: the model has no such score, or it was not computed.
     """
 
     images: LabelledImages
@@ -101,6 +103,7 @@ class ScoredPass:
     weights: str | None = None
     temperature: TemperatureEffect | None = None
     decision: DecisionEffect | None = None
+    unknown: UnknownEffect | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from classifier_training.results.decision_file import DecisionEffect
+from classifier_training.results.unknown_file import UnknownEffect
 from classifier_training.run.records import FORMAT, Count, Format, Interval, Items, Number, Share
 from classifier_training.types import TestTimeAugmentation
 
@@ -142,6 +143,7 @@ class ScoresFile:
         weights: What the weights are, where they are not those of an epoch; None: those of the epoch.
         temperature: Of the probabilities, and its effect; None: they are the softmax of the logits as they are.
         decision: What the thresholds of the model hold; None: it has none.
+        unknown: How many images count as unknown; None: the model has no such score, or it was not computed.
     """
 
     format: Format = FORMAT
@@ -170,6 +172,7 @@ class ScoresFile:
     weights: str | None = None
     temperature: TemperatureEffect | None = None
     decision: DecisionEffect | None = None
+    unknown: UnknownEffect | None = None
 
     def __post_init__(self) -> None:
         if not self.classes or tuple(row.name for row in self.per_class) != self.classes:

@@ -1,22 +1,24 @@
 """What a finished training fits to the validation logits of its final weights, and keeps in best.ckpt.
 
-That is the temperature of the probabilities, and the thresholds of the decision.
+That is the temperature of the probabilities, the thresholds of the decision, and the unknown score.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from classifier_training.data.loading.failures import explain_loader_failures
 from classifier_training.evaluation.checkpoint import Passes, model_logits, score_logits, scoring_loader
 from classifier_training.evaluation.photos import with_limit
 from classifier_training.inference.decision import DECISION
+from classifier_training.inference.unknown import UNKNOWN
 from classifier_training.metrics.scores import Predictions
 from classifier_training.metrics.temperature import (
     MAX_VALUES,
@@ -25,6 +27,7 @@ from classifier_training.metrics.temperature import (
     fit_temperature,
     too_few_images,
 )
+from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import load_model, read_checkpoint, write_checkpoint
 from classifier_training.models.decision import (
     VALIDATED,
@@ -33,13 +36,22 @@ from classifier_training.models.decision import (
     fit_decision,
     too_few_to_decide,
 )
+from classifier_training.models.unknown import head_inputs
 from classifier_training.results.results_file import TemperatureRecord
 from classifier_training.results.scored_pass import LabelledImages, ScoredPass
 from classifier_training.results.temperature_effect import describe_effect
+from classifier_training.results.unknown_file import UnknownRecord
 from classifier_training.run.folder import RunFolder
 from classifier_training.terminal.terminal import Terminal
 from classifier_training.training.calibration_of_folds import TRAINED_ON, calibration_of_folds
 from classifier_training.training.plan import Plan
+from classifier_training.training.unknown import (
+    MAX_FEATURES,
+    FittedUnknown,
+    ValidationOutputs,
+    fit_unknown,
+    has_linear_head,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +65,7 @@ class Calibration:
         predictions: Those of these images, with the temperature; None where they are of several models or unknown.
         passes: The logits of all validation images in float32, on the CPU; None where they were not computed or held.
         num_folds: Of how many folds the validation images are, whose models have not trained on them; 0: its own.
+        unknown: The unknown score.
     """
 
     fitted: FittedTemperature | None
@@ -61,6 +74,7 @@ class Calibration:
     predictions: Predictions | None = None
     passes: Passes | None = None
     num_folds: int = 0
+    unknown: FittedUnknown = field(default_factory=FittedUnknown)
 
 
 def calibrate_best(
@@ -71,7 +85,7 @@ def calibrate_best(
     device: torch.device,
     check_stop: Callable[[], None],
 ) -> Calibration:
-    """Fits temperature and thresholds of ``best.ckpt`` and writes them into the file; weights and labels stay.
+    """Fits what is to be known of ``best.ckpt`` and writes it into the file; weights and labels stay.
 
     Args:
         run: Its folder.
@@ -86,12 +100,14 @@ def calibrate_best(
     else:
         calibration = _fit(run, plan, images, terminal, device, check_stop)
     fitted, decision, validated = calibration.fitted, calibration.decision.decision, calibration.validated
+    unknown = calibration.unknown.detector
     _write(
         run,
         {
             TEMPERATURE: fitted.value if fitted is not None and fitted.is_fitted else None,
             DECISION: None if decision is None else decision.to_dict(),
             VALIDATED: None if validated is None else validated.to_tensors(),
+            UNKNOWN: None if unknown is None else unknown.to_values(),
         },
     )
     return calibration
@@ -110,19 +126,25 @@ def _fit(
     few = too_few_images(len(images.labels)) if has_temperature else None
     too_few = too_few_to_decide(len(images.labels))
     if too_few is not None:
-        return Calibration(few, FittedDecision(None, (too_few,) if targets.is_given else ()))
+        return Calibration(
+            few, FittedDecision(None, (too_few,) if targets.is_given else ()), unknown=_no_unknown(plan, too_few)
+        )
     step = math.ceil(len(images.labels) * len(images.classes) / MAX_VALUES)
-    passes = _logits(run, plan, images, step, terminal, device, check_stop)
+    model = load_model(run.best_checkpoint)
+    passes, features = _outputs(model, plan, images, step, terminal, device, check_stop)
     fitted = few
+    logits, labels = (np.concatenate([part.numpy() for part in parts]) for parts in zip(*passes, strict=True))
     if has_temperature and few is None:
-        logits = np.concatenate([part.numpy() for part, _ in passes])
-        fitted = fit_temperature(logits, np.concatenate([labels.numpy() for _, labels in passes]))
+        fitted = fit_temperature(logits, labels)
     value = fitted.value if fitted is not None and fitted.is_fitted else None
     named = (str(run.best_checkpoint), images.files[::step])
     _, predictions = score_logits(passes, len(images.classes), value, named)
     validated = ValidatedImages.of(predictions)
     decision = fit_decision(validated, targets)
-    return Calibration(fitted, decision, validated, predictions, passes if step == 1 else None)
+    unknown = FittedUnknown()
+    if plan.config.calibration.unknown:
+        unknown = fit_unknown(plan, model, ValidationOutputs(logits, labels, features), terminal, device, check_stop)
+    return Calibration(fitted, decision, validated, predictions, passes if step == 1 else None, unknown=unknown)
 
 
 def _of_folds(run: RunFolder, plan: Plan) -> Calibration:
@@ -134,33 +156,49 @@ def _of_folds(run: RunFolder, plan: Plan) -> Calibration:
     else:
         decision = fit_decision(validated, plan.config.decision)
     has_temperature = plan.config.calibration.temperature
-    return Calibration(fitted if has_temperature else None, decision, validated, num_folds=num_folds)
+    return Calibration(
+        fitted if has_temperature else None,
+        decision,
+        validated,
+        num_folds=num_folds,
+        unknown=_no_unknown(plan, "its validation photos are among those that it was trained on"),
+    )
+
+
+def _no_unknown(plan: Plan, reason: str) -> FittedUnknown:
+    """Why there is no unknown score, where one was asked for."""
+    return FittedUnknown(record=UnknownRecord(reason=reason) if plan.config.calibration.unknown else None)
 
 
 @torch.inference_mode()
-def _logits(
-    run: RunFolder,
+def _outputs(
+    model: BaseClassificationModel,
     plan: Plan,
     images: LabelledImages,
     step: int,
     terminal: Terminal,
     device: torch.device,
     check_stop: Callable[[], None],
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Logits in exact float32 and labels of every so many-th image, batch by batch, on the CPU."""
-    model = load_model(run.best_checkpoint)
+) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], NDArray[np.float32] | None]:
+    """Logits in exact float32 and labels of every so many-th image, batch by batch, on the CPU, and their features."""
     preprocessing = with_limit(model.preprocessing, plan.config, None)
     records, labels = (images.records or ())[::step], images.labels[::step]
     loader = scoring_loader(records, labels, preprocessing, plan.config)
     found: list[tuple[torch.Tensor, torch.Tensor]] = []
     num_images = 0
-    with explain_loader_failures(), terminal.progress("calibrating on val", "images") as progress:
+    head = has_linear_head(model) if plan.config.calibration.unknown else None
+    is_kept = head is not None and head.in_features * len(records) <= MAX_FEATURES
+    with (
+        explain_loader_failures(),
+        head_inputs(head if is_kept else None) as features,
+        terminal.progress("calibrating on val", "images") as progress,
+    ):
         for logits, truth in model_logits(model, loader, device, "float32", preprocessing):
             check_stop()
             found.append((logits.cpu(), truth.clone()))
             num_images += len(truth)
             progress(num_images, len(records))
-    return found
+    return found, np.concatenate(features) if sum(map(len, features)) == num_images else None
 
 
 def _write(run: RunFolder, values: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 import torch
 
+from classifier_training.config.probe import is_probe
 from classifier_training.config.schema import Config
 from classifier_training.data.loading.sizes import TrainingSizes
 from classifier_training.errors import is_out_of_memory
@@ -16,11 +17,14 @@ from classifier_training.run.lr_range import NUM_STEPS
 from classifier_training.run.time_budget import Costs, TimeBudget, epochs_within
 from classifier_training.training.batch_costs import BatchCosts, measure_batches
 from classifier_training.training.plan import Plan
+from classifier_training.training.unknown import NUM_REFERENCE
 
 FINAL_SECONDS: Final = 6.0
 """What comes after the training besides passes over images, of a small model: figures, export, tables, the report."""
 SECONDS_PER_MILLION: Final = 0.15
 """More of it for each million weights, which are written and compared."""
+UNKNOWN_SECONDS: Final = 2.0
+"""More of it to choose the unknown score: heads on features of 1,000 images."""
 SECONDS_AT_END_OF_EPOCH: Final = 0.5
 
 
@@ -71,6 +75,9 @@ def add_up(
     validation = math.ceil(num_val / world_size) / batch_size * from_cache + SECONDS_AT_END_OF_EPOCH
     final = (num_val + (num_test or num_val)) * from_files  # on one device
     final += _candidates(plan.config, num_epochs) * num_val * batch.scoring  # which are loaded once
+    has_unknown = plan.config.calibration.unknown
+    if has_unknown and not is_probe(plan.config):
+        final += min(NUM_REFERENCE, len(rows["train"])) * from_files
     probe = len(rows["train"]) / batch_size * from_files + 3.0 * slowness
     begin = probe + num_val / batch_size * from_files if plan.config.recipe.start_from_probe else 0.0
     begin += _range_test(plan, batch) * plan.config.data.images_per_batch / batch_size
@@ -82,7 +89,8 @@ def add_up(
         final_passes=0.0,
         final_scoring=final / batch_size,
         probe=probe,
-        final_seconds=slowness * (FINAL_SECONDS + SECONDS_PER_MILLION * num_weights / 1e6),
+        final_seconds=slowness
+        * (FINAL_SECONDS + SECONDS_PER_MILLION * num_weights / 1e6 + (UNKNOWN_SECONDS if has_unknown else 0.0)),
         shares=_shares(plan, batch, num_epochs),
     )
 

@@ -44,6 +44,7 @@ from classifier_training.training.choose_weights import choose_weights, epoch_na
 from classifier_training.training.decision import decision_record, show_decision
 from classifier_training.training.plan import Plan
 from classifier_training.training.split_images import split_images
+from classifier_training.training.unknown import measured_unknown, show_unknown
 from classifier_training.training.weights import scratch_note
 from classifier_training.types import Split
 from classifier_training.warn import warn_instead_of_raise
@@ -173,6 +174,7 @@ def show_best(terminal: Terminal, trained: Trained, results: ResultsFile, scored
     terminal.info(summarise(scored.scores))
     show_temperature(terminal, results.temperature, scored)
     show_decision(terminal, results.decision)
+    show_unknown(terminal, results.unknown)
 
 
 def score_best(
@@ -297,6 +299,7 @@ def results_of(plan: Plan, trained: Trained, scored: ScoredPass, calibration: Ca
         choice=trained.choice,
         temperature=temperature_record(calibration, scored),
         decision=decision_record(calibration, plan.config.decision, scored),
+        unknown=measured_unknown(calibration.unknown, scored),
     )
 
 

@@ -44,11 +44,18 @@ class ExportConfig(Section):
 
 
 class CalibrationConfig(Section):
-    """The probabilities of the finished model."""
+    """What the finished model knows of its own answers."""
 
     temperature: bool = Field(
         True,
         description="after training, fit a temperature to the validation images: confidences then fit the accuracy",
+    )
+    unknown: bool = Field(
+        True,
+        description="after training, choose and fit a score of how unlike the training images an image is",
+    )
+    known_share: OpenShare = Field(
+        0.95, description="share of the validation images that count as known; those of higher scores count as unknown"
     )
 
 
