@@ -15,7 +15,7 @@ from classifier_training.exporters.proof import BATCH_SIZES
 from classifier_training.inference.session import FEATURES, LOGITS, UNKNOWN_SCORE, output_names
 from classifier_training.models.unknown import UnknownDetector
 
-OTHERS: Final = (FEATURES, UNKNOWN_SCORE)
+OTHERS: Final[tuple[str, ...]] = (FEATURES, UNKNOWN_SCORE)
 """The outputs besides the logits that a file may have."""
 _UNLIKE: Final = "the exported file does not answer like the model"
 _ADVICE: Final = "try the other exporter or another opset version"

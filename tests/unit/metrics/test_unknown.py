@@ -77,7 +77,7 @@ def test_the_components_have_the_stated_share_of_the_variance(shape: tuple[int, 
 
 def test_the_area_is_that_of_scikit_learn_with_ties() -> None:
     generator = np.random.default_rng(0)
-    known, unknown = generator.integers(0, 9, 40), generator.integers(3, 12, 17)
+    known, unknown = (generator.integers(0, 9, n).astype(np.float64) + shift for n, shift in ((40, 0), (17, 3)))
     truth = np.repeat([0, 1], [40, 17])
 
     assert auroc(known, unknown) == pytest.approx(roc_auc_score(truth, np.concatenate([known, unknown])))

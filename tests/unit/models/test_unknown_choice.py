@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from classifier_training.metrics.unknown import KINDS
 from classifier_training.models.unknown_choice import (
@@ -39,13 +40,13 @@ def test_the_score_that_tells_left_out_classes_apart_best_is_chosen() -> None:
 
 
 def test_the_choice_is_the_same_each_time_and_uses_no_random_number() -> None:
-    before: Any = np.random.get_state()[1]  # noqa: NPY002 - the state that must not change
+    before = torch.random.get_rng_state()
     first, second = (choose_unknown_score(clusters(3, 8, 0), clusters(3, 4, 1), 3) for _ in range(2))
 
     assert first.kind == second.kind
     for kind in KINDS:
         np.testing.assert_array_equal(first.aurocs[kind], second.aurocs[kind])
-    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002 - as above
+    assert torch.random.get_rng_state().equal(before)
 
 
 def test_a_score_that_needs_less_is_preferred_where_it_is_as_good() -> None:
