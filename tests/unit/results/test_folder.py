@@ -76,6 +76,7 @@ def test_the_file_has_the_keys_of_version_0_1(tmp_path: Path) -> None:
             "weights",
             "temperature",
             "decision",
+            "unknown",
         ),
     ]
     assert list(values["per_class"][0]) == [
