@@ -150,7 +150,7 @@ def _show_evaluation(evaluation: Evaluation, terminal: Terminal, *, as_json: boo
 
 def _show_figures(evaluation: Evaluation, terminal: Terminal) -> None:
     """Prints intervals, calibration and decision, and the overall scores for other programs to read."""
-    from classifier_training.results.decision_effect import describe_decision
+    from classifier_training.results.decision_effect import decision_scores, describe_decision
     from classifier_training.results.temperature_effect import describe_effect
 
     intervals, decision = evaluation.intervals.to_dict(), evaluation.decision
@@ -163,11 +163,8 @@ def _show_figures(evaluation: Evaluation, terminal: Terminal) -> None:
     if evaluation.folder is not None:
         terminal.info(f"written to {evaluation.folder}")
     shown = {name: getattr(evaluation.scores, name) for name in intervals}
-    if decision is not None and decision.abstention is not None:
-        shown |= {"coverage": decision.abstention.coverage, "precision": decision.abstention.precision}
-    for name, value in shown.items():
-        if value is not None:
-            sys.stdout.write(f"{name} {value:.4f}\n")
+    for name, value in (shown | {name: one for name, (one, _) in decision_scores(decision).items()}).items():
+        sys.stdout.write(f"{name} {value:.4f}\n")
 
 
 def _show_whole_split(evaluation: Evaluation, model: str, photos: str | None, terminal: Terminal) -> None:

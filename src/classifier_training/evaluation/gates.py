@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from classifier_training.errors import ConfigError, GateError
 from classifier_training.metrics.score_names import SCORE_TITLES
+from classifier_training.results.decision_effect import DECISION_SCORES, decision_scores
 
 if TYPE_CHECKING:
     from classifier_training.config.overrides import OverrideLike
+    from classifier_training.metrics.intervals import Interval
     from classifier_training.results.scored_pass import ScoredPass
     from classifier_training.types import Progress, TestTimeAugmentation
 
@@ -45,7 +47,7 @@ class Minimum:
     """A score that must be reached.
 
     Attributes:
-        score: One of `SCORE_TITLES`.
+        score: One of `SCORE_TITLES`, or of `DECISION_SCORES`.
         value: The lowest that passes, in [0, 1].
 
     Raises:
@@ -56,8 +58,9 @@ class Minimum:
     value: float
 
     def __post_init__(self) -> None:
-        if self.score not in SCORE_TITLES:
-            raise ConfigError(f"--min {self.score}={self.value:g}: unknown score; allowed: {', '.join(SCORE_TITLES)}")
+        allowed = (*SCORE_TITLES, *DECISION_SCORES)
+        if self.score not in allowed:
+            raise ConfigError(f"--min {self.score}={self.value:g}: unknown score; allowed: {', '.join(allowed)}")
         if not 0 <= self.value <= 1:
             raise ConfigError(f"--min {self.score}={self.value:g}: a score is a number from 0 to 1")
 
@@ -99,9 +102,15 @@ class NotWorseThan:
 
 
 def check_minimum(scored: ScoredPass, gate: Minimum) -> GateResult:
-    """Compares a score with its minimum."""
-    measured = scored.scores.by_name()[gate.score]
-    interval = scored.intervals.to_dict()[gate.score]
+    """Compares a score with its minimum.
+
+    Raises:
+        ConfigError: The model has no threshold that the score is about.
+    """
+    if gate.score in DECISION_SCORES:
+        measured, interval = _decision_score(scored, gate)
+    else:
+        measured, interval = scored.scores.by_name()[gate.score], scored.intervals.by_name()[gate.score]
     passed = measured >= gate.value
     relation = "reaches" if passed else "is below"
     within = "" if interval is None else f" (95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
@@ -110,8 +119,25 @@ def check_minimum(scored: ScoredPass, gate: Minimum) -> GateResult:
         gate=f"min {gate.score}={gate.value!r}",
         passed=passed,
         message=f"{gate.score} {_exactly(measured, gate.value)} {relation} the required {gate.value!r}{within}",
-        figures={"measured": measured, "required": gate.value, "interval": interval},
+        figures={
+            "measured": measured,
+            "required": gate.value,
+            "interval": None if interval is None else list(interval),
+        },
     )
+
+
+def _decision_score(scored: ScoredPass, gate: Minimum) -> tuple[float, Interval | None]:
+    value, interval = decision_scores(scored.decision).get(gate.score, (None, None))
+    if value is not None:
+        return value, interval
+    if gate.score == "set_coverage":
+        reason = "the model has no prediction sets; train it with decision.set_coverage"
+    elif scored.decision is None or scored.decision.abstention is None:
+        reason = "the model never abstains; give --target-precision or --target-coverage"
+    else:
+        reason = "the model abstains from all of these photos"
+    raise ConfigError(f"--min {gate.score}={gate.value:g}: {reason}")
 
 
 def check_not_worse(

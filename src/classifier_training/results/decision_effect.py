@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -91,6 +93,23 @@ def _figures(method: str, threshold: float, is_in: NDArray[np.bool_], sizes: NDA
 def _interval(hits: int, total: int) -> Interval:
     low, high = wilson_intervals(np.array([hits]), np.array([total]))[0].tolist()
     return low, high
+
+
+DECISION_SCORES: Final = ("coverage", "precision", "set_coverage")
+"""What can be measured of thresholds, by the names that `evaluate` prints."""
+
+
+def decision_scores(effect: DecisionEffect | None) -> dict[str, tuple[float, Interval | None]]:
+    """Those of `DECISION_SCORES` that are known, with their intervals."""
+    scores = dict[str, tuple[float, Interval | None]]()
+    abstention, sets = (None, None) if effect is None else (effect.abstention, effect.sets)
+    if abstention is not None:
+        scores["coverage"] = abstention.coverage, abstention.coverage_interval
+        if abstention.precision is not None:
+            scores["precision"] = abstention.precision, abstention.precision_interval
+    if sets is not None:
+        scores["set_coverage"] = sets.coverage, sets.coverage_interval
+    return scores
 
 
 def describe_decision(effect: DecisionEffect) -> list[str]:

@@ -12,6 +12,7 @@ from classifier_training.config.schema import Config
 from classifier_training.data.loading.sizes import TrainingSizes
 from classifier_training.errors import is_out_of_memory
 from classifier_training.models.base import BaseClassificationModel
+from classifier_training.models.device import resolve_accelerator
 from classifier_training.run.cpus import cpu_limit_here
 from classifier_training.run.lr_range import NUM_STEPS
 from classifier_training.run.time_budget import Costs, TimeBudget, epochs_within
@@ -74,6 +75,10 @@ def add_up(
     from_files = _with_loaders(plan, batch, batch.decoding, batch.scoring)
     validation = math.ceil(num_val / world_size) / batch_size * from_cache + SECONDS_AT_END_OF_EPOCH
     final = (num_val + (num_test or num_val)) * from_files  # on one device
+    if num_test and not _is_exact(plan.config):
+        final += (
+            num_val * from_files
+        )  # the calibration is in float32, the check of best.ckpt in the training's precision
     final += _candidates(plan.config, num_epochs) * num_val * batch.scoring  # which are loaded once
     has_unknown = plan.config.calibration.unknown
     if has_unknown and not is_probe(plan.config):
@@ -119,6 +124,11 @@ def _shares(plan: Plan, batch: BatchCosts, num_epochs: int) -> tuple[float, ...]
     while shares and shares[-1] == 1.0:
         shares.pop()
     return tuple(shares)
+
+
+def _is_exact(config: Config) -> bool:
+    """Whether the training computes as the final scores are computed."""
+    return config.trainer.precision == "32-true" and resolve_accelerator(config.trainer.accelerator) == "cpu"
 
 
 def _candidates(config: Config, num_epochs: int) -> int:

@@ -19,6 +19,8 @@ from classifier_training.evaluation.gates import (
     parse_gates,
     require_passed,
 )
+from classifier_training.metrics.scores import Predictions
+from classifier_training.results.decision_effect import decision_effect
 
 
 class TestMinimum:
@@ -117,6 +119,39 @@ def test_each_failed_gate_has_a_line() -> None:
     lines = str(raised.value).splitlines()
     assert [line.split()[:3] for line in lines] == [["gate", "failed:", "top1"], ["gate", "failed:", "macro_f1"]]
     require_passed([results[1]])
+
+
+@pytest.mark.parametrize(("score", "expected"), [("coverage", 0.8), ("precision", 0.75), ("set_coverage", 0.6)])
+def test_what_thresholds_hold_can_be_required(score: str, expected: float) -> None:
+    predictions = Predictions(
+        labels=np.array([0, 0, 0, 0, 0]),
+        predicted=np.array([0, 0, 0, 1, 1]),
+        confidence=np.array([0.9, 0.9, 0.8, 0.8, 0.4], np.float32),
+        losses=-np.log(np.array([0.9, 0.9, 0.8, 0.2, 0.1], np.float32)),
+    )
+    evaluation = replace(make_evaluation([True, False]), decision=decision_effect(predictions, 0.5, 0.5))
+
+    passed, failed = (check_minimum(evaluation, Minimum(score, value)) for value in (expected, expected + 0.01))
+
+    assert passed.passed
+    assert not failed.passed
+    assert passed.figures["measured"] == expected
+    assert passed.message.startswith(f"{score} {expected:.4f} reaches the required {expected} (95 % interval ")
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        ("coverage", "--min coverage=0.5: the model never abstains; give --target-precision or --target-coverage"),
+        (
+            "set_coverage",
+            "--min set_coverage=0.5: the model has no prediction sets; train it with ",
+        ),
+    ],
+)
+def test_a_threshold_that_a_model_does_not_have_cannot_be_required(score: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_minimum(make_evaluation([True, False]), Minimum(score, 0.5))
 
 
 def test_a_minimum_names_the_test_time_augmentation() -> None:
