@@ -12,6 +12,7 @@ import pytest
 import timm
 import torch
 from tests.helpers.cli import TINY, Trained, WarmProgram
+from tests.helpers.run_folders import edit_json
 
 from classifier_training.run.folder import RunFolder
 
@@ -39,6 +40,7 @@ def test_what_training_exported(trained: Trained) -> None:
     assert figures["max_abs_logit_difference"] <= 1e-3
     assert [one["batch_size"] for one in figures["batch_sizes"]] == [1, 2, 7, 64]
     assert figures["epoch"] == best["epoch"]
+    assert figures["recorded"] is None or figures["recorded"]["top1_agreement"] == 1.0
     assert figures["sha256"] == hashlib.sha256(trained.run.onnx.read_bytes()).hexdigest()
     assert labels["class_to_idx"] == {"blue": 0, "green": 1, "red": 2}
     assert labels["idx_to_class"] == {"0": "blue", "1": "green", "2": "red"}
@@ -47,6 +49,25 @@ def test_what_training_exported(trained: Trained) -> None:
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(metadata["versions"])["torch"]
     assert any("green" in value for value in metadata.values())
+
+
+def test_other_predictions_than_the_training_recorded_are_a_warning(program: WarmProgram, copied: RunFolder) -> None:
+    folder = copied.scored("val")
+    best = torch.load(copied.best_checkpoint, weights_only=True)
+    edit_json(folder.scores, epoch=best["epoch"])
+    rows = folder.predictions.read_text(encoding="utf-8").splitlines()
+    cells = [row.split(",") for row in rows]
+    rows = [rows[0], *(",".join([*one[:2], "blue", *one[3:]]) for one in cells[1:])]
+    folder.predictions.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+    finished = program("export", copied.root)
+
+    assert finished.code == 0, finished
+    assert "warning: the validation of the training gave other labels for" in finished.err + finished.out
+    assert "was predicted as 'blue' and is now as '" in finished.err + finished.out
+    recorded = json.loads(copied.verification.read_text(encoding="utf-8"))["recorded"]
+    assert recorded["num_images"] > 0
+    assert recorded["top1_agreement"] < 1
 
 
 def test_exporting_again_gives_the_same_file(program: WarmProgram, copied: RunFolder) -> None:

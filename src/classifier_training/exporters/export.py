@@ -26,7 +26,9 @@ from classifier_training.exporters.forms import (
     files_beside,
 )
 from classifier_training.exporters.model_card import card_kept_current, write_model_card
+from classifier_training.exporters.proof import logits_of_model
 from classifier_training.exporters.proof_images import Scored, proof_images
+from classifier_training.exporters.recorded import compare_recorded
 from classifier_training.exporters.validation_answers import validation_answers
 from classifier_training.exporters.verified import check_unchanged, export_unproven, export_verified
 from classifier_training.inference.card import DeploymentCard
@@ -48,15 +50,12 @@ def export(
 ) -> Path:
     """Exports the best weights of a run into its ``export/``, and proves that the file answers like the model.
 
-    A model card is written beside it, with what the run knows and fields for a person to fill in.
-
     Args:
         run: A run folder.
         overrides: Settings that differ from the run's, such as ``"export.exporter=dynamo"``.
-        form: The form of the file, one of `exporters.forms.FORMS`.
+        form: One of `exporters.forms.FORMS`.
         quiet: Print nothing.
-        unproven: Compare the file with nothing, as where there are no validation images; ``unproven`` is in its name,
-            and nothing else in ``export/`` changes.
+        unproven: Compare the file with nothing; ``unproven`` is in its name, and nothing else in ``export/`` changes.
         overwrite: Replace a file also if it was changed after it was exported.
 
     Returns:
@@ -142,6 +141,7 @@ def export_checkpoint(
     """
     model, card, epoch = _trained(run, targets, terminal)
     images, decision = proof_images(run, model, config, card, scored), card.decision
+    recorded = compare_recorded(run, images, logits_of_model(model, images), card, epoch)
     with card_kept_current(run):
         figures = export_verified(
             model,
@@ -156,12 +156,23 @@ def export_checkpoint(
                 "verification_images": config.export.verification_images,
                 "abstain_threshold": None if decision is None else decision.abstain_threshold,
                 "set_threshold": None if decision is None else decision.set_threshold,
+                "recorded": recorded or None,
             },
         )
         _remove_outdated(ExportFolder(run.export), figures, terminal)
     for sentence in _describe(figures):
         terminal.info(sentence)
+    _warn_of_recorded(recorded, terminal)
     return figures
+
+
+def _warn_of_recorded(recorded: Mapping[str, Any], terminal: Terminal) -> None:
+    if "first" in recorded:
+        terminal.warn(
+            f"the validation of the training gave other labels for {1 - recorded['top1_agreement']:.2%} of these images"
+            f" than the same weights give now: {recorded['first']}; its cache of images or its device computed"
+            " otherwise, so do not trust its scores before you know why"
+        )
 
 
 def _trained(

@@ -16,9 +16,9 @@ from classifier_training.data.loading.dataset import EvaluationDataset
 from classifier_training.data.loading.normalize import normalize_images
 from classifier_training.data.splits.file import read_paths, read_split
 from classifier_training.data.splits.recorded import RecordedImages, check_contents
-from classifier_training.errors import BadImageError, DataError
+from classifier_training.errors import BadImageError, DataError, explain_out_of_memory
 from classifier_training.exporters.forms import OriginalImage, ProofImages
-from classifier_training.exporters.proof import spread
+from classifier_training.exporters.proof import logits_of_model, spread
 from classifier_training.imaging.decode import read_image_bytes
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.models.base import BaseClassificationModel
@@ -69,7 +69,10 @@ def proof_images(
     ]
     pixels, prepared = _loaded(chosen, labels, model.preprocessing, config.data.max_image_pixels)
     logits = None if scored is None else _scored_logits(scored, positions, labels, len(samples))
-    return ProofImages(prepared, originals, card, pixels, logits)
+    images = ProofImages(prepared, originals, card, pixels, logits)
+    advice = f"lower export.verification_images (now {config.export.verification_images})"
+    with explain_out_of_memory(f"scoring validation images of {run.root}", advice):
+        return replace(images, logits=logits_of_model(model, images))
 
 
 def _loaded(
