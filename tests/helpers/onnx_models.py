@@ -19,6 +19,7 @@ def make_onnx(
     input_shape: tuple[Any, ...] = ("N", 3, "H", "W"),
     num_outputs: int = 1,
     has_features: bool = False,
+    has_unknown_score: bool = False,
 ) -> Path:
     """Writes a classifier: logits are a fixed linear map of the mean colour, so they can be computed by hand.
 
@@ -31,6 +32,7 @@ def make_onnx(
         input_shape: Of the input; text is a free axis.
         num_outputs: The logits are given that many times; more than one are called ``output0``, ``output1``, ….
         has_features: The mean colours are an output as well, ``features``.
+        has_unknown_score: The first mean colour is one, ``unknown_score``.
     """
     weights = np.zeros((3, num_classes), np.float32)
     for index in range(num_classes):
@@ -41,6 +43,7 @@ def make_onnx(
     ]
     outputs = ["logits"] if num_outputs == 1 else [f"output{number}" for number in range(num_outputs)]
     nodes += [helper.make_node("MatMul", ["features", "weights"], [name]) for name in outputs]
+    nodes.append(helper.make_node("Gather", ["features", "first"], ["unknown_score"], axis=1))
     sizes = dict.fromkeys(outputs, num_classes) | ({"features": 3} if has_features else {})
     graph = helper.make_graph(
         nodes,
@@ -50,8 +53,10 @@ def make_onnx(
             helper.make_tensor_value_info(name, TensorProto.FLOAT, (input_shape[0], size))
             for name, size in sizes.items()
         ],
-        [numpy_helper.from_array(weights, "weights")],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.array(0, np.int64), "first")],
     )
+    if has_unknown_score:
+        graph.output.append(helper.make_tensor_value_info("unknown_score", TensorProto.FLOAT, input_shape[:1]))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     helper.set_model_props(model, dict(metadata or {}))
     onnx.save(model, str(path))

@@ -157,11 +157,14 @@ def _form(
     """What rows hold; a threshold replaces that of the model."""
     from classifier_training.inference.decision import Decision
     from classifier_training.inference.rows import RowFormat
+    from classifier_training.inference.session import UNKNOWN_SCORE
 
     decision = classifier.card.decision
     if threshold is not None:
         decision = replace(decision or Decision(num_images=1), abstain_threshold=threshold)
-    return RowFormat(classifier.classes, top_k, decision, tta, has_errors, safe_csv, wanted.has_every_class)
+    has_score = tta == "none" and UNKNOWN_SCORE in classifier.further_outputs
+    unknown = classifier.card.unknown if has_score else None
+    return RowFormat(classifier.classes, top_k, decision, unknown, tta, has_errors, safe_csv, wanted.has_every_class)
 
 
 def _open_address(address: str) -> Iterator[ImageRecord]:

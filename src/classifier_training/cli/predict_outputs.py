@@ -116,8 +116,8 @@ class Outputs:
 def _write_parquet(path: Path, rows: Iterator[Row], form: RowFormat) -> None:
     from classifier_training.results.parquet_rows import write_parquet
 
-    kinds = {"abstain": "flag", "probability": "number", "prediction": "texts"}
-    columns = {name: kinds.get(name.partition("_")[0], "text") for name in form.columns}
+    kinds = {"abstain": "flag", "unknown": "flag", "unknown_score": "number", "prediction_set": "texts"}
+    columns = {name: "number" if name.startswith("probability") else kinds.get(name, "text") for name in form.columns}
     if form.top_k is None:
         columns["probabilities"] = "numbers"
     write_parquet(path, map(form.parquet_cells, rows), columns, form.classes if form.top_k is None else None)

@@ -16,6 +16,7 @@ from classifier_training.inference.classifier import Classifier
 from classifier_training.inference.listing import Image
 from classifier_training.inference.openvino_session import WEIGHTS_SUFFIX
 from classifier_training.inference.rows import Outcome, Row, RowFormat
+from classifier_training.inference.session import UNKNOWN_SCORE
 from classifier_training.types import OnBadFile
 
 _STOP: Final = ("stop", "raise")
@@ -84,7 +85,8 @@ class Job:
         Raises:
             BadImageError: A file is not an image, and the job is to stop there.
         """
-        batches = self.classifier.outcomes(images, self.batch_size, self.form.tta, self.further)
+        further = self.further if self.form.unknown is None else (*self.further, UNKNOWN_SCORE)
+        batches = self.classifier.outcomes(images, self.batch_size, self.form.tta, further)
         for batch in batches:
             for outcome in batch:
                 if outcome.error is not None and self.on_bad_file in _STOP:

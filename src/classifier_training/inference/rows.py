@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from classifier_training.errors import ConfigError
 from classifier_training.files.tables import Cell, as_text_in_spreadsheets
 from classifier_training.inference.decision import Decision
+from classifier_training.inference.session import UNKNOWN_SCORE
+from classifier_training.inference.unknown import UnknownCard
 from classifier_training.types import Prediction, RowsFormat, TestTimeAugmentation
 
 Row = dict[str, Any]
@@ -46,6 +48,7 @@ class RowFormat:
         top_k: How many of the most probable classes are written; None: the first, and in ``.jsonl`` and ``.parquet``
             files the probability of every class.
         decision: Which predictions abstain, and which classes a prediction set holds; None: nothing is decided.
+        unknown: From which unknown score on an image is unlike those of the training; None: there is no such score.
         tta: Test-time augmentation of the predictions.
         has_errors: Whether files that are not images are rows.
         safe_csv: Put an apostrophe before cells that a spreadsheet would take for a formula.
@@ -55,6 +58,7 @@ class RowFormat:
     classes: tuple[str, ...]
     top_k: int | None = None
     decision: Decision | None = None
+    unknown: UnknownCard | None = None
     tta: TestTimeAugmentation = "none"
     has_errors: bool = False
     safe_csv: bool = False
@@ -74,6 +78,10 @@ class RowFormat:
         }
         if self.decision is not None:
             row |= self._decided(self.decision, prediction)
+        if self.unknown is not None:
+            score = outcome.further.get(UNKNOWN_SCORE)
+            row["unknown_score"] = None if score is None else float(score)
+            row["unknown"] = None if score is None else bool(self.unknown.is_unknown(score))
         if self.tta != "none":
             row["tta"] = self.tta
         if self.top_k is not None:
@@ -90,6 +98,7 @@ class RowFormat:
         """The columns of a table of such rows."""
         further = [f"{name}_{place}" for place in range(2, (self.top_k or 1) + 1) for name in ("label", "probability")]
         decided = [] if self.decision is None else list(self._decided(self.decision, None))
+        decided += ["unknown_score", "unknown"] * (self.unknown is not None)
         last = ["tta"] * (self.tta != "none") + ["error"] * self.has_errors
         return ["file", "label", "probability", *further, *decided, *last]
 

@@ -55,7 +55,7 @@ class Sorter:
         return self.root / f"{LOG_NAMES[self.mode]}.partial"
 
     def sort(self, rows: Iterable[Row], warn: Callable[[str], None]) -> Counter[str]:
-        """Sorts the files of rows with a label that do not abstain.
+        """Sorts the files of rows with a label that do not abstain and are not unknown.
 
         A file of the same name is never overwritten: the second ``a.jpg`` becomes ``a-2.jpg``.
 
@@ -69,7 +69,7 @@ class Sorter:
         self.root.mkdir(parents=True, exist_ok=True)
         done = _Logged(self.log)
         for row in rows:
-            if row["label"] is None or row.get("abstain"):
+            if row["label"] is None or row.get("abstain") or row.get("unknown"):
                 continue
             source = Path(row["file"]).absolute()
             target = done.target_of(source)

@@ -20,6 +20,7 @@ from classifier_training import cli
 from classifier_training.files.tables import read_rows
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.decision import Decision
+from classifier_training.inference.unknown import UnknownCard
 from classifier_training.types import Preprocessing
 
 CLASSES = ("red", "green", "blue")
@@ -264,6 +265,33 @@ def test_the_decision_of_the_model_is_in_its_rows(run: Callable[..., Ended]) -> 
     ]
     run("photos", "-o", "b.csv", "--threshold", "1", model="decided.onnx")
     assert [row["abstain"] for row in rows_of(Path("b.csv"))] == ["true", "", "true", "true"]
+
+
+def test_what_is_unlike_the_training_is_told_and_not_sorted(run: Callable[..., Ended]) -> None:
+    unknown = UnknownCard(kind="energy", threshold=0.15, known_share=0.95, num_images=9)
+    metadata = DeploymentCard(CLASSES, Preprocessing(image_size=16), unknown=unknown).to_metadata()
+    make_onnx(Path("unknown.onnx"), metadata=metadata, has_unknown_score=True)
+
+    for name in ("a.csv", "a.jsonl", "a.parquet"):
+        run("photos", "-o", name, model="unknown.onnx")
+    moved = run("photos", "--copy-to", "sorted", "--on-bad-image", "skip", model="unknown.onnx")
+
+    lines = [json.loads(line) for line in Path("a.jsonl").read_text().splitlines()]
+    table = parquet.read_table("a.parquet").to_pylist()
+    assert [line["unknown"] for line in lines] == [row["unknown"] for row in table]
+    assert [line["unknown_score"] for line in lines] == [row["unknown_score"] for row in table]
+    assert {line["unknown"] for line in lines if line["label"]} == {True, False}
+    for line, cells in zip(lines, rows_of(Path("a.csv")), strict=True):
+        if line["label"] is None:
+            assert cells["unknown"] == cells["unknown_score"] == ""
+        else:
+            assert line["unknown"] == (line["unknown_score"] > 0.15)
+            assert cells["unknown"] == str(line["unknown"]).lower()
+            assert float(cells["unknown_score"]) == pytest.approx(line["unknown_score"], abs=1e-6)
+    num_known = sum(line["unknown"] is False for line in lines)
+    assert f"copied {num_known} files to sorted" in moved.out
+    run("photos", "-o", "b.csv", "--tta", "flip", model="unknown.onnx")
+    assert "unknown" not in rows_of(Path("b.csv"))[0]
 
 
 def test_a_file_of_another_program_is_described(run: Callable[..., Ended]) -> None:
