@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
-from classifier_training.exporters.forms import OriginalImage, ProofImages
+from classifier_training.exporters.forms import CalibrationImages, OriginalImage, ProofImages
 from classifier_training.imaging.preprocess import preprocess, resize_and_crop
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.types import Preprocessing
@@ -46,8 +47,12 @@ def make_proof_images(
     sizes: Sequence[tuple[int, int]] = SIZES,
     seed: int = 0,
     card: DeploymentCard | None = None,
+    model: nn.Module | None = None,
 ) -> ProofImages:
-    """Random images of some heights and widths as PNG files, labelled 0, and prepared for a model."""
+    """Random images of some heights and widths as PNG files, prepared for a model; they calibrate as well.
+
+    The labels are those that ``model`` predicts; None: all are 0.
+    """
     generator = np.random.default_rng(seed)
     prepared, originals, cropped = [], [], []
     for number, size in enumerate(sizes):
@@ -57,4 +62,10 @@ def make_proof_images(
         originals.append(OriginalImage(f"{number}.png", file.getvalue(), 0))
         prepared.append(preprocess(pixels, preprocessing))
         cropped.append(resize_and_crop(pixels, preprocessing))
-    return ProofImages(torch.from_numpy(np.stack(prepared)), originals, card, np.stack(cropped))
+    batch = torch.from_numpy(np.stack(prepared))
+    if model is not None:
+        with torch.no_grad():
+            labels = model(batch).argmax(1).tolist()
+        originals = [one._replace(label=label) for one, label in zip(originals, labels, strict=True)]
+    images = ProofImages(batch, originals, card, np.stack(cropped))
+    return replace(images, calibration=lambda count: CalibrationImages(batch.numpy()[:count], "0" * 64))

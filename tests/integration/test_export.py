@@ -16,6 +16,9 @@ from tests.helpers.run_folders import edit_json
 
 from classifier_training.run.folder import RunFolder
 
+FEW_IMAGES = ("export.max_points_lost=50", "export.calibration_images=6")
+"""For forms that round: a run of few images cannot be strict."""
+
 
 @pytest.fixture
 def copied(trained: Trained, tmp_path: Path) -> RunFolder:
@@ -153,9 +156,11 @@ def test_a_form_is_named_or_refused(program: WarmProgram, copied: RunFolder) -> 
     finished = program("export", copied.root, "--format", "tflite")
 
     assert finished.code == 2
-    assert finished.err.splitlines() == [
-        "error: there is no export form 'tflite'; allowed are onnx, end-to-end, safetensors, torch-export, openvino"
-    ]
+    (line,) = finished.err.splitlines()
+    assert line == (
+        "error: there is no export form 'tflite'; allowed are onnx, end-to-end, fp16, int8, safetensors, torch-export,"
+        " openvino"
+    )
     assert copied.onnx.read_bytes() == before
     results = json.loads(copied.results.read_text(encoding="utf-8"))
     assert results["exports"] == {"onnx": results["export"]}
@@ -184,6 +189,99 @@ def test_the_file_from_pixels_to_labels(program: WarmProgram, copied: RunFolder)
     assert line.startswith("error: the end-to-end file does not answer like the model: ")
     assert not copied.end_to_end.exists()
     assert copied.onnx.read_bytes() == before
+
+
+def test_the_form_of_half_the_size(program: WarmProgram, copied: RunFolder, photos: Path) -> None:
+    before = copied.onnx.read_bytes()
+
+    finished = program("export", copied.root, "--form", "fp16", *FEW_IMAGES)
+
+    assert finished.code == 0, finished
+    assert "model_fp16.onnx, with labels_mapping.json, verification_fp16.json and model_card.md in" in finished.out
+    figures = json.loads(copied.fp16_verification.read_text(encoding="utf-8"))
+    assert (figures["passed"], figures["max_points_lost"]) == (True, 50)
+    assert figures["p_value"] > 0
+    assert copied.fp16.stat().st_size < len(before)
+    assert copied.onnx.read_bytes() == before
+    assert same_outputs(copied.fp16, copied.onnx)
+    assert program("evaluate", copied.fp16, "--split", "val", "--json").json["top1"] == figures["top1"]
+    assert program("predict", copied.fp16, photos).code == 0
+    assert program("export", copied.root, "--form", "fp16", "--unproven").code == 0
+    assert (copied.export / "model_fp16.unproven.onnx").stat().st_size < len(before)
+
+
+def test_the_quantised_form(program: WarmProgram, copied: RunFolder, photos: Path) -> None:
+    unproven = program("export", copied.root, "--form", "int8", "--unproven")
+    assert unproven.code == 1
+    assert unproven.err.splitlines() == [
+        "error: the form int8 is made by training and validation images: without them there is none, not even unproven"
+    ]
+    assert not list(copied.export.glob("*int8*"))
+
+    finished = program("export", copied.root, "--form", "int8", "export.min_speedup=0", *FEW_IMAGES)
+
+    assert finished.code == 0, finished
+    assert "8-bit schemes on " in finished.out
+    assert all(word in finished.out for word in ("float32", "u8s8, 7-bit weights", "s8s8", "taken"))
+    figures = json.loads(copied.int8_verification.read_text(encoding="utf-8"))
+    assert figures["passed"] is True
+    assert figures["calibration"]["num_images"] == 6
+    assert len(figures["calibration"]["sha256"]) == 64
+    assert same_outputs(copied.int8, copied.onnx)
+    assert program("evaluate", copied.int8, "--split", "val", "--json").json["top1"] == figures["top1"]
+    assert program("predict", copied.int8, photos).code == 0
+    assert program("report", copied.root).code == 0
+    assert "u8s8, 7-bit weights, ends float" in copied.report.read_text(encoding="utf-8")
+
+    refused = program("export", copied.root, "--form", "int8", "export.min_speedup=1e6", *FEW_IMAGES)
+
+    assert refused.code == 1
+    (line,) = refused.err.splitlines()
+    assert line.startswith("error: int8 is not worth it on this CPU: the fastest accurate way, ")
+    assert "too slow" in refused.out
+    assert not copied.int8.exists()
+    assert json.loads(copied.int8_verification.read_text(encoding="utf-8"))["passed"] is False
+    assert copied.onnx.is_file()
+
+
+def test_calibration_images_that_have_been_replaced(program: WarmProgram, copied: RunFolder) -> None:
+    copied.int8.write_bytes(b"of an earlier export")
+    rows = copied.split.read_text(encoding="utf-8").splitlines()
+    changed = [",".join([*row.split(",")[:3], "0" * 31 + "1", *row.split(",")[4:]]) for row in rows if "train," in row]
+    kept = [row for row in rows if not row.startswith("train,")]
+    copied.split.write_text("\n".join([*kept, *changed]) + "\n", encoding="utf-8")
+
+    finished = program("export", copied.root, "--form", "int8", "--overwrite")
+
+    assert finished.code == 2
+    (line,) = finished.err.splitlines()
+    assert line.startswith(f"error: the train split of {copied.root}: ")
+    assert "have another content than when the run began" in line
+    assert copied.int8.read_bytes() == b"of an earlier export"
+    assert not copied.int8_verification.exists()
+
+
+@pytest.mark.parametrize(
+    "setting", ["export.max_points_lost=-1", "export.calibration_images=0", "export.min_speedup=-1"]
+)
+def test_settings_out_of_range(program: WarmProgram, trained: Trained, setting: str) -> None:
+    finished = program("export", trained.run.root, "--form", "int8", setting)
+
+    assert finished.code == 2
+    (line,) = finished.err.splitlines()
+    assert setting.split("=")[0] in line
+    assert not trained.run.int8_verification.exists()
+
+
+def same_outputs(path: Path, other: Path) -> bool:
+    """Whether two files have the same inputs, outputs and deployment card."""
+    first, second = (onnx.load(str(one)) for one in (path, other))
+    cards = [
+        {one.key: one.value for one in model.metadata_props if "_" in one.key and one.key != "self_test"}
+        for model in (first, second)
+    ]
+    is_same = list(first.graph.input) == list(second.graph.input) and cards[0] == cards[1]
+    return is_same and [one.name for one in first.graph.output] == [one.name for one in second.graph.output]
 
 
 def test_a_file_of_other_weights_is_removed(program: WarmProgram, copied: RunFolder) -> None:

@@ -40,6 +40,7 @@ def export(
       classifier-training export runs/shirts
       classifier-training export runs/shirts export.opset_version=17
       classifier-training export runs/shirts --form end-to-end
+      classifier-training export runs/shirts --form fp16
       classifier-training export runs/shirts --form safetensors
       classifier-training export runs/shirts --form torch-export
       classifier-training export runs/shirts --form openvino

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from classifier_training.config import load_config
 from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike
 from classifier_training.config.schema import Config, DecisionConfig, ExportConfig
-from classifier_training.errors import ConfigError, RunError
+from classifier_training.errors import ConfigError, ExportError, RunError
 from classifier_training.exporters.card_data import read_filled_in
 from classifier_training.exporters.deployed_decision import deployed_decision
 from classifier_training.exporters.forms import (
@@ -29,11 +30,13 @@ from classifier_training.exporters.model_card import card_kept_current, write_mo
 from classifier_training.exporters.proof import logits_of_model
 from classifier_training.exporters.proof_images import Scored, proof_images
 from classifier_training.exporters.recorded import compare_recorded
+from classifier_training.exporters.scheme_table import schemes_shown
 from classifier_training.exporters.validation_answers import validation_answers
 from classifier_training.exporters.verified import check_unchanged, export_unproven, export_verified
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import load_model, read_checkpoint
+from classifier_training.pages.write import report
 from classifier_training.run.folder import ExportFolder, RunFolder, open_run
 from classifier_training.run.records import DamagedFileError, read_record
 from classifier_training.run.verification import Verification
@@ -78,7 +81,8 @@ def export(
     if not overwrite:
         check_unchanged(ExportFolder(folder.export), form)
     filled_in = read_filled_in(ExportFolder(folder.export).card_data)  # before anything is replaced
-    export_checkpoint(folder, config, terminal, form, targets)
+    with _report_kept_current(folder):
+        export_checkpoint(folder, config, terminal, form, targets)
     _write_card(folder, filled_in, terminal)
     return folder.exported(form)
 
@@ -94,6 +98,22 @@ def _settings_given(run: RunFolder, overrides: Sequence[OverrideLike]) -> tuple[
             " trained"
         )
     return config, config.decision if any(one.key.startswith("decision.") for one in given.settings) else None
+
+
+@contextlib.contextmanager
+def _report_kept_current(run: RunFolder) -> Iterator[None]:
+    """Writes the report again, where there is one: it shows what became of each form, also of one that is refused."""
+    try:
+        yield
+    except ExportError:
+        _write_report(run)
+        raise
+    _write_report(run)
+
+
+def _write_report(run: RunFolder) -> None:
+    if run.report.is_file():
+        report(run.root)
 
 
 def _write_card(run: RunFolder, filled_in: dict[str, Any], terminal: Terminal) -> None:
@@ -116,14 +136,7 @@ def _export_unproven(
 
 def settings_of(config: ExportConfig) -> ExportSettings:
     """How a run is exported."""
-    return ExportSettings(
-        config.exporter,
-        config.opset_version,
-        config.tolerance,
-        config.max_points_lost,
-        config.significance,
-        config.self_test_images,
-    )
+    return ExportSettings(**{one.name: getattr(config, one.name) for one in fields(ExportSettings)})
 
 
 def export_checkpoint(
@@ -142,7 +155,8 @@ def export_checkpoint(
     model, card, epoch = _trained(run, targets, terminal)
     images, decision = proof_images(run, model, config, card, scored), card.decision
     recorded = compare_recorded(run, images, logits_of_model(model, images), card, epoch)
-    with card_kept_current(run):
+    shown = schemes_shown(terminal, ExportFolder(run.export).verification_of(form))
+    with shown, card_kept_current(run):
         figures = export_verified(
             model,
             ExportFolder(run.export),

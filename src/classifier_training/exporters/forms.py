@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from classifier_training.errors import ConfigError
 from classifier_training.inference.openvino_package import check_openvino
-from classifier_training.run.folder import END_TO_END, OPENVINO, TORCH_EXPORT
+from classifier_training.run.folder import END_TO_END, FP16, INT8, OPENVINO, TORCH_EXPORT
 from classifier_training.types import OPSET_VERSIONS, Exporter
 
 if TYPE_CHECKING:
@@ -24,11 +24,25 @@ DEFAULT_FORM: Final = "onnx"
 FORMS: Final[Mapping[str, str]] = {
     "onnx": "classifier_training.exporters.onnx",
     END_TO_END: "classifier_training.exporters.end_to_end",
+    FP16: "classifier_training.exporters.fp16",
+    INT8: "classifier_training.exporters.int8",
     "safetensors": "classifier_training.exporters.safetensors",
     TORCH_EXPORT: "classifier_training.exporters.torch_export",
     OPENVINO: "classifier_training.exporters.openvino",
 }
 """Names and their modules, which are imported when they are used. `ExportFolder.model` names the file of a form."""
+
+
+class CalibrationImages(NamedTuple):
+    """Training images that calibrate a form.
+
+    Attributes:
+        prepared: float32 (n, 3, S, S), prepared as the images of an evaluation.
+        sha256: Of the content hashes of the n files, in order.
+    """
+
+    prepared: NDArray[np.float32]
+    sha256: str
 
 
 class OriginalImage(NamedTuple):
@@ -55,6 +69,7 @@ class ProofImages:
         card: What the trainer knows: its classes, its preprocessing, the temperature; None: it is not compared.
         pixels: uint8 (n, H, W, 3), what the loader made of the files before they were normalised; None: unknown.
         logits: float32 (n, K), what the trainer scored for them in float32; None: the model computes them.
+        calibration: Reads that many training images, for a form that is calibrated; None: there are none.
     """
 
     prepared: Tensor
@@ -62,6 +77,7 @@ class ProofImages:
     card: DeploymentCard | None = None
     pixels: NDArray[np.uint8] | None = None
     logits: NDArray[np.float32] | None = None
+    calibration: Callable[[int], CalibrationImages] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +91,8 @@ class ExportSettings:
         max_points_lost: Largest allowed loss of top-1 accuracy, percentage points, of files of fewer bits.
         significance: p-value of McNemar's test below which such a file counts as less accurate.
         self_test_images: Pictures in the file, for its self-test.
+        calibration_images: Number of training images that calibrate a quantised file.
+        min_speedup: How many times as fast as float32 a quantised file has to be.
 
     Raises:
         ConfigError: A value is out of range.
@@ -86,6 +104,8 @@ class ExportSettings:
     max_points_lost: float = 1.0
     significance: float = 0.05
     self_test_images: int = 0
+    calibration_images: int = 200
+    min_speedup: float = 1.1
 
     def __post_init__(self) -> None:
         _check("exporter", self.exporter, self.exporter in get_args(Exporter), " or ".join(map(repr, OPSET_VERSIONS)))
@@ -98,6 +118,8 @@ class ExportSettings:
         _check("max_points_lost", self.max_points_lost, is_loss, "a number, at least 0")
         is_share = isinstance(self.significance, int | float) and 0 < self.significance < 1
         _check("significance", self.significance, is_share, "a number above 0 and below 1")
+        _check("calibration_images", self.calibration_images, self.calibration_images >= 1, "at least 1")
+        _check("min_speedup", self.min_speedup, self.min_speedup >= 0, "a number, at least 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +137,8 @@ class ExportForm:
         parts: Suffixes of further files that ``build`` writes beside the file, under its name; they are one with it.
         companions: JSON files that belong beside the file: their names, and what makes their content from the accepted
             file.
+        convert: Turns what was built into what is accepted, in place; None: it is that. Returns figures, with a
+            ``reason`` where there is no such file. Raises `ExportError` if it cannot.
     """
 
     name: str
@@ -122,6 +146,7 @@ class ExportForm:
     acceptance: Callable[[Path, nn.Module, ProofImages, ExportSettings], dict[str, Any]]
     parts: Sequence[str] = ()
     companions: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict, hash=False)
+    convert: Callable[[Path, nn.Module, ProofImages, ExportSettings], dict[str, Any]] | None = None
 
 
 def check_form(name: str) -> None:

@@ -17,6 +17,7 @@ from classifier_training.data.loading.normalize import normalize_images
 from classifier_training.data.splits.file import read_paths, read_split
 from classifier_training.data.splits.recorded import RecordedImages, check_contents
 from classifier_training.errors import BadImageError, DataError, explain_out_of_memory
+from classifier_training.exporters.calibration_images import calibration_images
 from classifier_training.exporters.forms import OriginalImage, ProofImages
 from classifier_training.exporters.proof import logits_of_model, spread
 from classifier_training.imaging.decode import read_image_bytes
@@ -69,7 +70,8 @@ def proof_images(
     ]
     pixels, prepared = _loaded(chosen, labels, model.preprocessing, config.data.max_image_pixels)
     logits = None if scored is None else _scored_logits(scored, positions, labels, len(samples))
-    images = ProofImages(prepared, originals, card, pixels, logits)
+    calibration = calibration_images(run, model.preprocessing, config.data.max_image_pixels)
+    images = ProofImages(prepared, originals, card, pixels, logits, calibration)
     advice = f"lower export.verification_images (now {config.export.verification_images})"
     with explain_out_of_memory(f"scoring validation images of {run.root}", advice):
         return replace(images, logits=logits_of_model(model, images))

@@ -64,7 +64,10 @@ def export_verified(
         _parts_moved(form, temporary, path),
     ):
         form.build(model, temporary, images.prepared, settings, metadata)
-        figures |= form.acceptance(temporary, model, images, settings)
+        if form.convert is not None:
+            figures |= form.convert(temporary, model, images, settings)
+        if "reason" not in figures:
+            figures |= form.acceptance(temporary, model, images, settings)
         if not figures["passed"]:
             raise VerificationError(figures["reason"])
         if card is not None and path.suffix == ".onnx":
@@ -101,7 +104,10 @@ def export_unproven(
         atomic_path(path) as temporary,
         _parts_moved(form, temporary, path),
     ):
-        form.build(model, temporary, torch.zeros(1, 3, size, size), settings, metadata)
+        images = torch.zeros(1, 3, size, size)
+        form.build(model, temporary, images, settings, metadata)
+        if form.convert is not None:
+            form.convert(temporary, model, ProofImages(images), settings)
     for name, content_of in form.companions.items():
         write_json(unproven(path.with_name(name)), content_of(path))
     return path

@@ -145,7 +145,7 @@ def describe_environment(
         platform=platform.platform(),
         versions={name: _version(name) for name in PACKAGES},
         git_commit=git_commit(Path.cwd()),
-        cpu=Cpu(model=_cpu_model(), count=os.cpu_count(), threads=torch.get_num_threads()),
+        cpu=Cpu(model=cpu_model(), count=os.cpu_count(), threads=torch.get_num_threads()),
         memory_bytes=psutil.virtual_memory().total,
         gpus=tuple(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())),
         cuda=torch.version.cuda if torch.cuda.is_available() else None,
@@ -177,7 +177,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """What this machine calls its processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -18,6 +18,10 @@ OPENVINO: Final = "openvino"
 OPENVINO_SUFFIX: Final = ".xml"
 DEPLOYED_SUFFIXES: Final = (".onnx", OPENVINO_SUFFIX)
 """What the names of the exported files end in that `predict` and `evaluate` read, without torch."""
+FP16: Final = "fp16"
+"""The form of an export whose weights and values have 16 bits."""
+INT8: Final = "int8"
+"""The form of an export whose layers compute with 8-bit integers."""
 
 
 class Entry:
@@ -85,6 +89,12 @@ class ExportFolder:
     verification = Entry("verification.json", "the comparison of model.onnx with best.ckpt")
     end_to_end = Entry("model_e2e.onnx", "export --form end-to-end: from the pixels of an image to a label")
     end_to_end_verification = Entry("verification_e2e.json", "the comparison of model_e2e.onnx with best.ckpt")
+    fp16 = Entry("model_fp16.onnx", "export --form fp16: half the size")
+    fp16_verification = Entry("verification_fp16.json", "the comparison of model_fp16.onnx with best.ckpt")
+    int8 = Entry("model_int8.onnx", "export --form int8: quantised to 8 bits")
+    int8_verification = Entry(
+        "verification_int8.json", "the schemes that were tried for model_int8.onnx, and its figures"
+    )
     weights = Entry("model.safetensors", "the weights for timm, of export --form safetensors")
     timm_config = Entry("config.json", "what timm needs to build the model of these weights")
     program = Entry("model.pt2", "export --form torch-export: for PyTorch, without this package")
@@ -96,14 +106,24 @@ class ExportFolder:
 
     def model(self, form: str) -> Path:
         """The model in the form of that name."""
-        named = {END_TO_END: self.end_to_end, TORCH_EXPORT: self.program, OPENVINO: self.openvino}
+        named = {
+            END_TO_END: self.end_to_end,
+            FP16: self.fp16,
+            INT8: self.int8,
+            TORCH_EXPORT: self.program,
+            OPENVINO: self.openvino,
+        }
         return named.get(form, self.root / f"model.{form}")
 
     def verification_of(self, form: str) -> Path:
         """The figures of the comparison of that form with the trained model."""
-        if form == END_TO_END:
-            return self.end_to_end_verification
-        return self.verification if self.model(form) == self.onnx else self.root / f"verification.{form}.json"
+        named = {
+            END_TO_END: self.end_to_end_verification,
+            FP16: self.fp16_verification,
+            INT8: self.int8_verification,
+        }
+        other = self.verification if self.model(form) == self.onnx else self.root / f"verification.{form}.json"
+        return named.get(form, other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +179,10 @@ class RunFolder:
     card = ExportFolder.card.inside(export.path)
     card_data = ExportFolder.card_data.inside(export.path)
     readme = ExportFolder.readme.inside(export.path)
+    fp16 = ExportFolder.fp16.inside(export.path)
+    fp16_verification = ExportFolder.fp16_verification.inside(export.path)
+    int8 = ExportFolder.int8.inside(export.path)
+    int8_verification = ExportFolder.int8_verification.inside(export.path)
     tensorboard = Entry("tensorboard/", "event files for tensorboard --logdir")
     wandb = Entry("wandb/", "files for wandb sync")
 

@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from classifier_training.config.section import NonEmptyText, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from classifier_training.config.section import (
+    NonEmptyText,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+)
 from classifier_training.types import OPSET_VERSIONS, Exporter
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -33,6 +40,12 @@ class ExportConfig(Section):
     )
     self_test_images: Annotated[int, Field(ge=0, le=10)] = Field(
         3, description="small validation images in the ONNX file, for its self-test; 0: none"
+    )
+    calibration_images: PositiveInt = Field(
+        200, description="training images that calibrate the form int8, the same number of each class where possible"
+    )
+    min_speedup: NonNegativeFloat = Field(
+        1.1, description="int8 is written only if it is so many times as fast as float32 on this CPU; 0: in any case"
     )
 
     def _conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:

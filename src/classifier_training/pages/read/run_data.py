@@ -92,6 +92,7 @@ class RunData:
         lr_range: The range test of the learning rate; None where there was none.
         verification: The comparison of the exported file with the model.
         onnx: The exported file.
+        exports: The comparison of the file of each other form, by its name.
         train_batch: The figure of the first training batch; None where it is missing.
         folds: The runs of a cross-validation.
         commands: Shell commands, by ``repeat``, ``resume``, ``evaluate``, ``predict``.
@@ -130,6 +131,7 @@ class RunData:
     lr_range: RangeTest | None = None
     verification: Verification | None = None
     onnx: OnnxFile | None = None
+    exports: Mapping[str, Verification] = field(default_factory=dict)
     train_batch: Path | None = None
     folds: FoldsFile | None = None
     commands: Mapping[str, str] = field(default_factory=dict)
@@ -208,6 +210,7 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         **_read_records(reader, run),
         verification=verification,
         onnx=onnx,
+        exports=_read_other_exports(reader, run),
         train_batch=FilesInside(run.root).find(f"{run.plots.name}/{run.train_batch.name}", LARGEST_FIGURE_BYTES),
         commands=_commands(run, is_finished=results is not None, is_exported=onnx is not None),
         missing=tuple(reader.missing),
@@ -290,6 +293,15 @@ def _read_export(
         return OnnxFile(path, size, digest, is_verified=is_passed and is_of_best)
 
     return verification, reader.read(run.onnx, read_onnx, "there is no exported model" if is_expected else None)
+
+
+def _read_other_exports(reader: Reader, run: RunFolder) -> dict[str, Verification]:
+    """The comparisons of the forms that a user has exported besides ``onnx``."""
+    paths = [path for path in sorted(run.export.glob("verification*.json")) if path != run.verification]
+    records = [
+        (path.stem.removeprefix("verification").lstrip("._"), reader.record(path, Verification)) for path in paths
+    ]
+    return {record.form or name: record for name, record in records if record is not None}
 
 
 def _read_environment(reader: Reader, run: RunFolder, absent: str | None = None) -> dict[str, Any]:

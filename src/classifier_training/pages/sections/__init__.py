@@ -22,6 +22,7 @@ SECTIONS: Final = (
     "classes",
     "calibration",
     "coverage",
+    "exports",
     "images",
     "photos",
     "configuration",

@@ -15,6 +15,7 @@ from classifier_training import pages
 from classifier_training.pages.sections import SECTIONS, sections_of
 from classifier_training.results.folds_file import FoldRow, FoldsFile
 from classifier_training.run.lr_range import RangeTest
+from classifier_training.run.verification import Verification
 
 FOLDER = Path(pages.__file__).parent
 
@@ -36,7 +37,13 @@ def test_every_section_has_its_template() -> None:
     fold = FoldRow(fold=1, num_images=1, top1=1.0, balanced_accuracy=1.0, macro_f1=1.0, best_epoch=0, seconds=1.0)
     folds = FoldsFile(folds=(fold, fold), means={"top1": 1.0}, intervals={"top1": (1.0, 1.0)}, confidence_level=0.95)
     run = make_run(
-        folds=folds, lr_range=RangeTest((), (), ()), probe=PROBE, time=SPENT, plan=PLAN, environment=ENVIRONMENT
+        folds=folds,
+        lr_range=RangeTest((), (), ()),
+        probe=PROBE,
+        time=SPENT,
+        plan=PLAN,
+        environment=ENVIRONMENT,
+        exports={"fp16": Verification(passed=True)},
     )
     keys = {section.key for section in sections_of(run)}
     templates = {path.name.removesuffix(".html.j2") for path in (FOLDER / "templates" / "sections").iterdir()}
