@@ -23,6 +23,7 @@ from classifier_training.exporters.unknown_output import add_unknown_output
 from classifier_training.exporters.verification import compare_onnx
 from classifier_training.inference.session import LOGITS
 from classifier_training.models.unknown import UnknownDetector
+from classifier_training.types import OPSET_VERSIONS, Exporter
 
 _BATCH_AXIS = "N"
 # A batch of one is the one size that both exporters may take for a constant.
@@ -52,7 +53,7 @@ def export_onnx(
     example = torch.zeros(_TRACED_BATCH_SIZE, 3, *images.shape[-2:])
     check_exportable(model, example)
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet(), _graphs_not_printed(), torch.no_grad():
             _run_exporter(model, example, path, settings)
         exported = onnx.load(str(path))
         del exported.metadata_props[:]
@@ -64,7 +65,7 @@ def export_onnx(
     except Exception as error:  # the exporters raise dozens of kinds, from RuntimeError to their own
         raise ExportError(
             f"PyTorch's {settings.exporter} exporter cannot export this model with opset {settings.opset_version}:"
-            f" {first_line(error)}"
+            f" {first_line(error)}; try the other exporter, {_other(settings.exporter)}"
         ) from error
 
 
@@ -92,6 +93,25 @@ def _run_exporter(model: nn.Module, example: Tensor, path: Path, settings: Expor
         shapes = ({0: torch.export.Dim(_BATCH_AXIS)},)
         arguments |= {"dynamo": True, "dynamic_shapes": shapes, "external_data": False}
     torch.onnx.export(model, (example,), str(path), **arguments)
+
+
+def _other(exporter: Exporter) -> Exporter:
+    return next(name for name in OPSET_VERSIONS if name != exporter)
+
+
+@contextlib.contextmanager
+def _graphs_not_printed() -> Iterator[None]:
+    """Keeps off the log of whole graphs, which PyTorch 2.15 switches on for every export, past Python's streams."""
+    name = "_jit_set_onnx_log_enabled"
+    original = getattr(torch._C, name, None)
+    if original is None:  # a later version
+        yield
+        return
+    setattr(torch._C, name, lambda _enabled: None)
+    try:
+        yield
+    finally:
+        setattr(torch._C, name, original)
 
 
 @contextlib.contextmanager
