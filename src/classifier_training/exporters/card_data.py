@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -18,7 +19,11 @@ from classifier_training.pages.read.run_data import RunData, read_run
 from classifier_training.pages.read.run_settings import setting
 from classifier_training.pages.read.scored_data import ScoredData
 from classifier_training.pages.sections.calibration import calibration_sentence, temperature_sentence
+from classifier_training.pages.wording import decimal, percentage
 from classifier_training.results.decision_effect import describe_sets
+from classifier_training.results.results_file import ResultsFile
+from classifier_training.results.unknown_effect import describe_choice, describe_unknown
+from classifier_training.results.unknown_file import UnknownRecord
 from classifier_training.run.folder import ExportFolder, RunFolder
 from classifier_training.run.records import DamagedFileError, read_record, to_json
 from classifier_training.run.verification import Verification
@@ -75,6 +80,7 @@ def card_data(run: RunFolder, filled_in: Mapping[str, Any]) -> dict[str, Any]:
         "data": {"photos": _photos(data), "num_left_out": 0 if data.statistics is None else data.statistics.num_bad},
         "scores": None if data.final is None else _scores(data.final),
         "calibration": _calibration(data),
+        "unknown": _unknown(run),
         "training": _training(data),
         "weights_from": {
             **started_from,
@@ -149,8 +155,30 @@ def _calibration(data: RunData) -> dict[str, Any]:
         abstention, sets = decision.measured.abstention, decision.measured.sets
         sentences += [] if abstention is None else [abstention_sentence(abstention, decision)]
         sentences += [] if sets is None else [f"{sets_sentence(decision)} Here {describe_sets(sets)}."]
-        sentences += [f"{one[:1].upper()}{one[1:]}." for one in decision.reasons]
+        sentences += [f"{_capital(one)}." for one in decision.reasons]
     return {"temperature": to_json(temperature), "decision": to_json(decision), "sentences": sentences}
+
+
+def _unknown(run: RunFolder) -> dict[str, Any]:
+    """The score by which images of no class are known, and the same in sentences."""
+    record: UnknownRecord | None = None
+    with contextlib.suppress(OSError, DamagedFileError):
+        record = read_record(run.results, ResultsFile).unknown
+    if record is None or not record.kind:
+        reasons = [] if record is None else [f"There is none: {record.reason}."]
+        return {"record": to_json(record), "sentences": reasons}
+    known = f"{percentage(record.known_share)} of {record.num_images} validation photos count as known"
+    sentences = [
+        f"{_capital(describe_choice(record))}.",
+        f"An image counts as unknown where its score is above {decimal(record.threshold)}, chosen so that {known}.",
+    ]
+    if record.measured is not None:
+        sentences.append(f"Of the {record.split} split, {describe_unknown(record.measured)}.")
+    return {"record": to_json(record), "sentences": sentences}
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _start(weights: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from classifier_training.exporters.model_card import card_kept_current, escape_m
 from classifier_training.results.decision_file import AbstentionFigures, DecisionEffect, DecisionRecord, SetFigures
 from classifier_training.results.results_file import TemperatureRecord
 from classifier_training.results.scores_file import CalibrationFigures, TemperatureEffect
+from classifier_training.results.unknown_file import KindFigures, LeftOutClass, UnknownEffect, UnknownRecord
 from classifier_training.run.folder import ExportFolder, RunFolder
 from classifier_training.run.records import to_json
 
@@ -101,6 +102,36 @@ def test_the_card_says_how_the_model_decides(tmp_path: Path) -> None:
     write(run)
     assert "other thresholds" not in run.card.read_text(encoding="utf-8")
     assert "no name" not in run.card.read_text(encoding="utf-8")
+
+
+def test_the_card_says_how_unknown_images_are_told(tmp_path: Path) -> None:
+    run = RunMaker().make(tmp_path / "shirts")
+    kinds = tuple(
+        KindFigures(kind=kind, auroc=value, low=0.7, high=0.9) for kind, value in (("energy", 0.8), ("knn", 0.6))
+    )
+    left_out = (LeftOutClass(name="a", auroc=0.8, num_images=9),)
+    effect = UnknownEffect(kind="energy", threshold=1.5, num_images=40, num_unknown=4, share=0.1, interval=(0.04, 0.2))
+    record = UnknownRecord(
+        kind="energy", threshold=1.5, known_share=0.95, num_images=30, kinds=kinds, left_out=left_out, measured=effect
+    )
+    write(run)
+    assert "The model has no score that tells them." in run.card.read_text(encoding="utf-8")
+
+    edit_json(run.results, unknown=to_json(record))
+    write(run)
+
+    assert json.loads(run.card_data.read_text(encoding="utf-8"))["unknown"]["record"]["kind"] == "energy"
+    text = run.card.read_text(encoding="utf-8").replace("\\", "").replace("\N{NO-BREAK SPACE}", " ")
+    assert (
+        "Unknown score: energy, AUROC 0.800 (0.700 to 0.900) on 1 classes that were left out in turn; knn 0.600."
+        in text
+    )
+    assert "its score is above 1.5, chosen so that 95.0 % of 30 validation photos count as known." in text
+    assert "4 of 40, 10.00%" in text
+
+    edit_json(run.results, unknown=to_json(UnknownRecord(reason="too few images")))
+    write(run)
+    assert "There is none: too few images." in run.card.read_text(encoding="utf-8").replace("\\", "")
 
 
 def test_a_file_that_was_replaced_is_not_called_proven(tmp_path: Path) -> None:
