@@ -16,12 +16,13 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from classifier_training.errors import ConfigError, ExportError, first_line
+from classifier_training.exporters.end_to_end_decision import add_decision
 from classifier_training.exporters.end_to_end_proof import PIXELS, compare_end_to_end
 from classifier_training.exporters.forms import ExportForm, ExportSettings
 from classifier_training.exporters.onnx import export_onnx
 from classifier_training.imaging.preprocess import tall_images_shrink_first
 from classifier_training.inference.card import DeploymentCard
-from classifier_training.inference.session import END_TO_END_INPUT, END_TO_END_OUTPUTS, FORM_ENTRY
+from classifier_training.inference.session import END_TO_END_INPUT, FORM_ENTRY
 from classifier_training.run.folder import END_TO_END
 from classifier_training.types import Preprocessing
 
@@ -40,8 +41,10 @@ def export_end_to_end(
     """Exports ``model`` as `export_onnx` does, and puts its preprocessing and its decision into the graph.
 
     The file has one input ``images``, uint8 (N, H, W, 3), RGB; N, H and W are free. Its outputs are ``label_index``,
-    int64 (N,), ``probabilities`` and ``logits``, float32 (N, K). The probabilities are the softmax of the logits
-    divided by the temperature of the card, if it has one; the logits are those of the network.
+    int64 (N,), ``probabilities`` and ``logits``, float32 (N, K), ``prediction_set``, bool (N, K), ``abstain``, bool
+    (N,), and ``unknown_score``, float32 (N,). The probabilities are the softmax of the logits divided by the
+    temperature of the card, if it has one; the logits are those of the network. The thresholds of the last three are
+    inputs that need not be given, see `end_to_end_decision`; a model without an unknown score has its energy.
 
     Args:
         model: As of `export_onnx`.
@@ -93,16 +96,13 @@ def _surround(exported: onnx.ModelProto, card: DeploymentCard) -> None:
     graph = exported.graph
     before, after = _Nodes("before"), _Nodes("after")
     before.add_preprocessing(card.preprocessing)
-    after.add_decision(card.temperature)
+    del graph.input[:], graph.output[:]
+    graph.input.append(helper.make_tensor_value_info(END_TO_END_INPUT, TensorProto.UINT8, ["N", "H", "W", 3]))
+    add_decision(graph, after, card)
     nodes = [*before.nodes, *graph.node, *after.nodes]
-    del graph.node[:], graph.input[:], graph.output[:]
+    del graph.node[:]
     graph.node.extend(nodes)
     graph.initializer.extend([*before.constants, *after.constants])
-    graph.input.append(helper.make_tensor_value_info(END_TO_END_INPUT, TensorProto.UINT8, ["N", "H", "W", 3]))
-    shapes: list[list[Any]] = [["N"], ["N", len(card.classes)], ["N", len(card.classes)]]
-    types = [TensorProto.INT64, TensorProto.FLOAT, TensorProto.FLOAT]
-    for name, kind, shape in zip(END_TO_END_OUTPUTS, types, shapes, strict=True):
-        graph.output.append(helper.make_tensor_value_info(name, kind, shape))
     exported.ir_version = min(exported.ir_version, _HIGHEST_IR_VERSION)
 
 
@@ -158,10 +158,3 @@ class _Nodes:
         values = self("Div", self("Cast", cropped, to=TensorProto.FLOAT), self.constant([255], np.float32))
         centred = self("Sub", values, self.constant(preprocessing.mean, np.float32, (1, 3, 1, 1)))
         self("Div", centred, self.constant(preprocessing.std, np.float32, (1, 3, 1, 1)), output="input")
-
-    def add_decision(self, temperature: float | None) -> None:
-        """From the network's ``logits`` to the other outputs."""
-        label, probabilities, logits = END_TO_END_OUTPUTS
-        self("ArgMax", logits, output=label, axis=1, keepdims=0)
-        scaled = logits if temperature is None else self("Div", logits, self.constant([temperature], np.float32))
-        self("Softmax", scaled, output=probabilities, axis=1)

@@ -21,7 +21,9 @@ from torch import nn
 
 from classifier_training.errors import ExportError, first_line
 from classifier_training.exporters.acceptance import ANSWERS_ALIKE, Answers
+from classifier_training.exporters.end_to_end_decision import OUTPUTS, decision_differences, defaults_of
 from classifier_training.exporters.forms import ExportSettings, OriginalImage, ProofImages
+from classifier_training.exporters.other_outputs import outputs_of
 from classifier_training.exporters.proof import (
     BATCH_SIZES,
     NUM_IN_BATCHES,
@@ -39,7 +41,7 @@ from classifier_training.imaging.pillow_state import pixel_limit, silenced
 from classifier_training.imaging.preprocess import normalize, resize_and_crop
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.classifier import softmax
-from classifier_training.inference.session import END_TO_END_INPUT, open_session
+from classifier_training.inference.session import END_TO_END_INPUT, LOGITS, open_session
 from classifier_training.types import Preprocessing
 
 PIXELS: Final = "before/pixels"
@@ -227,6 +229,7 @@ class _OpenedGraph:
             raise ExportError("its metadata has no deployment card")
         self.card = card
         self._model, self._images, self._tolerance = model, images, tolerance
+        self._defaults = defaults_of(exported.graph)
         (self.opset_version,) = (one.version for one in exported.opset_import if one.domain in {"", "ai.onnx"})
         size = card.preprocessing.image_size
         for name, kind in ((PIXELS, TensorProto.UINT8), ("input", TensorProto.FLOAT)):
@@ -246,22 +249,22 @@ class _OpenedGraph:
             return Difference("decode", f"Pillow alone cannot decode it: {first_line(error)}")
         if pixels.shape != wanted.shape or (pixels != wanted).any():
             return Difference("decode", "Pillow's convert('RGB') gives other pixels, as of 16-bit images")
-        labels, probabilities, logits, cut, prepared = self._session.run(
-            [*_OUTPUTS, PIXELS, "input"], {END_TO_END_INPUT: pixels[None]}
-        )
+        names = [*OUTPUTS, PIXELS, "input"]
+        answer = dict(zip(names, self._session.run(names, {END_TO_END_INPUT: pixels[None]}), strict=True))
+        labels, probabilities, logits, cut, prepared = (answer[name] for name in (*_OUTPUTS, PIXELS, "input"))
         difference = self._of_resize(position, pixels, cut[0].transpose(1, 2, 0), trained.preprocessing)
         if difference is not None:
             return difference
-        with torch.no_grad():
-            of_model = self._model(torch.from_numpy(prepared)).numpy()
+        of_model = outputs_of(self._model, torch.from_numpy(prepared))
         expected, allowed = logits_of_model(self._model, self._images)[position], self._tolerance * TOLERANCE_FACTOR
         normalised = normalize(cut[0].transpose(1, 2, 0), trained.preprocessing)
         of_logits = softmax(logits / (trained.temperature or 1.0))
         for stage, what, found, most in (
             ("normalise", "", largest_difference(prepared[0], normalised), SAME),
-            ("network", "of a logit", largest_difference(logits, of_model), self._tolerance),
+            ("network", "of a logit", largest_difference(logits, of_model[LOGITS]), self._tolerance),
             ("decision", "of a probability", largest_difference(probabilities, of_logits), SAME),
             ("decision", "of the label", float(labels[0] != logits[0].argmax()), 0),
+            *(("decision", *one) for one in decision_differences(answer, of_model, trained, self._defaults)),
             ("resize", "of a logit", largest_difference(logits[0], expected), allowed),
             (TIE, "of the label", float(labels[0] != expected.argmax()), 0),
         ):

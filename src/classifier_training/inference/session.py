@@ -18,6 +18,13 @@ END_TO_END_INPUT: Final = "images"
 """uint8 (N, H, W, 3), RGB, of any size."""
 END_TO_END_OUTPUTS: Final = ("label_index", "probabilities", "logits")
 """int64 (N,), float32 (N, K) and float32 (N, K)."""
+PREDICTION_SET: Final = "prediction_set"
+"""Output of the form ``end-to-end``, bool (N, K): the classes whose probability is at least ``set_threshold``."""
+ABSTAIN: Final = "abstain"
+"""Output of the form ``end-to-end``, bool (N,): the highest probability is below ``abstain_threshold``, or the
+unknown score above ``unknown_threshold``."""
+THRESHOLDS: Final = ("abstain_threshold", "set_threshold", "unknown_threshold")
+"""Inputs of the form ``end-to-end``, float32 scalars, which need not be given: the file has their defaults."""
 LOGITS: Final = "logits"
 FEATURES: Final = "features"
 """Output of a file of the form ``onnx`` whose last layer is linear: what that layer gets, float32 (N, D)."""
