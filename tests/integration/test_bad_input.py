@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from tests.helpers.cli import TINY, Finished, Trained, WarmProgram, make_shapes
@@ -342,6 +343,39 @@ class TestCheckpoints:
         assert line == "run has no checkpoints/best.ckpt; finish it: train --resume run"
         (line,) = refused("export", "run")
         assert line.startswith("run has no checkpoints/best.ckpt to export")
+
+
+class TestFilesOfOtherPrograms:
+    def test_they_are_scored_if_they_are_described(
+        self, refused: Callable[..., list[str]], program: WarmProgram, trained: Trained, tmp_path: Path
+    ) -> None:
+        foreign = tmp_path / "foreign.onnx"
+        exported = onnx.load(trained.run.onnx)
+        del exported.metadata_props[:]
+        onnx.save(exported, foreign)
+        mapping, labels = trained.run.labels_mapping, tmp_path / "names.txt"
+        labels.write_text("blue\ngreen\nred\n", encoding="utf-8")
+        describing = ("--labels", labels, "--preprocessing", mapping)
+
+        (unsaid,) = refused("evaluate", foreign, trained.photos)
+        (half,) = refused("evaluate", foreign, trained.photos, "--labels", labels)
+        (own,) = refused("evaluate", trained.run.onnx, trained.photos, *describing)
+        (checkpoint,) = refused("evaluate", trained.run.best_checkpoint, *describing)
+        labels.write_text("blue\ngreen\n", encoding="utf-8")
+        (two,) = refused("evaluate", foreign, trained.photos, *describing)
+        described = (foreign, trained.photos, "--labels", mapping, "--preprocessing", mapping, "--json")
+        scores = [
+            program("evaluate", *words, "--output", tmp_path / f"{number}").json["top1"]
+            for number, words in enumerate([described, (trained.run.onnx, trained.photos, "--json")])
+        ]
+
+        assert f"{foreign} has no class names: " in unsaid
+        assert "give --labels FILE and --preprocessing JSON" in unsaid
+        assert half == f"{foreign} says nothing of its classes and preprocessing; give --preprocessing JSON, too"
+        assert own.endswith("has class names and preprocessing of its own; leave --labels and --preprocessing out")
+        assert checkpoint.startswith("--labels and --preprocessing describe an .onnx file; ")
+        assert two == f"{foreign} has 3 outputs, but 2 class names"
+        assert scores[0] == scores[1]
 
 
 class TestWriting:

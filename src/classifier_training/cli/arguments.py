@@ -24,6 +24,14 @@ TtaOption = Annotated[
     TestTimeAugmentation,
     typer.Option("--tta", help="Average over views: flip (mirror image, 2 × the time) or five (corners, 5 ×)."),
 ]
+Labels = Annotated[
+    Path | None,
+    typer.Option(help="Class names of an .onnx file of another program, a line each or JSON.", metavar="FILE"),
+]
+PreprocessingText = Annotated[
+    str | None,
+    typer.Option(help="Preprocessing of such a file: image_size, crop_pct, interpolation, mean, std.", metavar="JSON"),
+]
 TargetPrecision = Annotated[
     str | None,
     typer.Option(

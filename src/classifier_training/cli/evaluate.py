@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from classifier_training.cli.arguments import (
+    Labels,
+    PreprocessingText,
     Quiet,
     TargetCoverage,
     TargetPrecision,
@@ -72,6 +74,8 @@ def evaluate(
     tta: TtaOption = "none",
     target_precision: TargetPrecision = None,
     target_coverage: TargetCoverage = None,
+    labels: Labels = None,
+    preprocessing: PreprocessingText = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -95,7 +99,8 @@ def evaluate(
         terminal.progress("scoring", "images") as scoring,
     ):
         score = partial(run_evaluation, model, photos, overrides, split=split, current=current, output=output)
-        evaluation = score(tta=tta, checking=checking, scoring=scoring)
+        score = partial(score, labels=labels, preprocessing=preprocessing, tta=tta)
+        evaluation = score(checking=checking, scoring=scoring)
         evaluation = _write_to_default(evaluation, terminal) if output is None else evaluation
         _show_evaluation(evaluation, terminal, as_json=as_json)
         _show_whole_split(evaluation, model, photos, terminal)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from classifier_training.cli.arguments import Quiet, TtaOption
+from classifier_training.cli.arguments import Labels, PreprocessingText, Quiet, TtaOption
 from classifier_training.cli.predict_outputs import Outputs
 from classifier_training.errors import ConfigError, UndoError
 from classifier_training.files.tables import format_rows
@@ -59,14 +59,6 @@ OnBadImage = Annotated[
     typer.Option(help="A file that is not an image: write a row with its error, leave it out, or stop there."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
-Labels = Annotated[
-    Path | None,
-    typer.Option(help="Class names of an .onnx file of another program, a line each or JSON.", metavar="FILE"),
-]
-Preprocessing = Annotated[
-    str | None,
-    typer.Option(help="Preprocessing of such a file: image_size, crop_pct, interpolation, mean, std.", metavar="JSON"),
-]
 SafeCsv = Annotated[
     bool, typer.Option("--safe-csv", help="Put ' before names that a spreadsheet would take for a formula.")
 ]
@@ -91,7 +83,7 @@ def predict(
     overwrite: Overwrite = False,
     safe_csv: SafeCsv = False,
     labels: Labels = None,
-    preprocessing: Preprocessing = None,
+    preprocessing: PreprocessingText = None,
     tta: TtaOption = "none",
     quiet: Quiet = False,
 ) -> None:

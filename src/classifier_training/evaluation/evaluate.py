@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from classifier_training.data.splits.file import read_digests
-from classifier_training.errors import CheckpointError, explain_out_of_memory
+from classifier_training.errors import CheckpointError, ConfigError, explain_out_of_memory
 from classifier_training.evaluation.decision import decided_by, fitted_as_given
 from classifier_training.evaluation.folder import check_folder, make_free_folder, replaced_folder
 from classifier_training.evaluation.onnx import score_onnx
@@ -20,6 +20,7 @@ from classifier_training.evaluation.photos import Chooser, ImageSelector, for_cl
 from classifier_training.evaluation.settings import check_used, given_limit, given_root, read_given, scoring_settings
 from classifier_training.files.text import is_file, is_folder, why_no_file
 from classifier_training.imaging.views import check_tta
+from classifier_training.inference.foreign import Description, read_description
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL
 from classifier_training.results.confidence import calibrate
 from classifier_training.results.folder import class_rows, write_scored
@@ -83,6 +84,8 @@ def evaluate(
     tta: TestTimeAugmentation = "none",
     checking: Progress | None = None,
     scoring: Progress | None = None,
+    labels: str | os.PathLike[str] | None = None,
+    preprocessing: str | os.PathLike[str] | None = None,
 ) -> Evaluation:
     """Scores a run, a checkpoint or an ONNX file on labelled photos.
 
@@ -98,6 +101,9 @@ def evaluate(
             the time, ``five`` that of its centre and its four corners, in five times the time.
         checking: Called with the number of files that have been checked.
         scoring: Called with the number of images that have been scored.
+        labels: A file of the class names of an ``.onnx`` file of another program, see
+            `inference.foreign.read_description`.
+        preprocessing: How that file wants its images, as JSON or a file of it.
 
     Raises:
         UserError: The model, the photos or the folder cannot be used.
@@ -110,11 +116,12 @@ def evaluate(
     run, new_root = _run_of(path), given_root(given)
     settings = scoring_settings(run, given, is_onnx=path.suffix in DEPLOYED_SUFFIXES)
     check_used(given, path, photos)
+    description = _described(path, labels, preprocessing)
     fitted = fitted_as_given(path, run, given, settings)
     if output is not None:
         check_folder(Path(output))
     selector = ImageSelector(run, photos or new_root, settings, split, checking, current, new_root is not None)
-    scored = _score(path, selector, settings, scoring, given_limit(given), tta)
+    scored = _score(path, selector, settings, scoring, given_limit(given), tta, description)
     evaluation = _evaluation_of(decided_by(scored, fitted), run, selector.name or scored.images.split or "photos")
     return evaluation if output is None else write_evaluation(evaluation, Path(output))
 
@@ -175,15 +182,32 @@ def _score(
     scoring: Progress | None,
     max_pixels: int | None,
     tta: TestTimeAugmentation,
+    description: Description | None = None,
 ) -> ScoredPass:
     batch_size = 32 if settings is None else settings.data.images_per_batch
     with explain_out_of_memory(f"scoring {path}", f"lower data.batch_size (now {batch_size})"):
         if path.suffix in DEPLOYED_SUFFIXES:
-            return score_onnx(path, choose, settings, max_pixels=max_pixels, tta=tta, progress=scoring)
+            return score_onnx(
+                path, choose, settings, max_pixels=max_pixels, tta=tta, progress=scoring, description=description
+            )
         from classifier_training.config.schema import Config
         from classifier_training.evaluation.checkpoint import score_checkpoint
 
         return score_checkpoint(path, choose, settings or Config(), max_pixels=max_pixels, tta=tta, progress=scoring)
+
+
+def _described(
+    path: Path, labels: str | os.PathLike[str] | None, preprocessing: str | os.PathLike[str] | None
+) -> Description | None:
+    """What was said of a file of another program.
+
+    Raises:
+        UserError: It cannot be used, or the model is not an ONNX file.
+    """
+    description = read_description(labels, preprocessing)
+    if description is not None and path.suffix != ".onnx":
+        raise ConfigError(f"--labels and --preprocessing describe an .onnx file; {path} knows its own: leave them out")
+    return description
 
 
 def _evaluation_of(scored: ScoredPass, run: RunFolder | None, name: str) -> Evaluation:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from classifier_training.evaluation.decision import effect_of
 from classifier_training.evaluation.photos import Chooser, with_limit
 from classifier_training.inference.classifier import OnnxClassifier
+from classifier_training.inference.foreign import Description
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import Predictions, Scores, check_finite
@@ -27,17 +28,19 @@ def score_onnx(
     max_pixels: int | None = None,
     tta: TestTimeAugmentation = "none",
     progress: Progress | None = None,
+    description: Description | None = None,
 ) -> ScoredPass:
     """Scores an ONNX file on the images that ``choose`` gives once the classes are known; None: default settings.
 
-    An image of more than ``max_pixels`` is refused; None: than the model was trained with.
+    An image of more than ``max_pixels`` is refused; None: than the model was trained with. ``description`` is as of
+    `Classifier`.
 
     Raises:
         BadImageError: A file is not an image.
         CheckpointError: Its logits are not finite numbers.
         DataError: There is no image to score.
     """
-    classifier = OnnxClassifier(path)
+    classifier = OnnxClassifier(path, description=description)
     preprocessing = with_limit(classifier.preprocessing, config, max_pixels)
     images = choose(classifier.classes, preprocessing.decoding)
     batch_size = 32 if config is None else config.data.images_per_batch

@@ -117,7 +117,11 @@ class Classifier:
             outputs: ``logits``, and others that the file has, see `further_outputs`.
         """
         names = [self._logits_name if name == LOGITS else name for name in outputs]
-        found = dict(zip(outputs, self._session.run(names, {self._input.name: images}), strict=True))
+        # a file of another program may take one image at a time
+        parts = np.split(images, len(images)) if self._input.shape[0] == 1 and len(images) > 1 else [images]
+        given = [self._session.run(names, {self._input.name: part}) for part in parts]
+        values = given[0] if len(given) == 1 else [np.concatenate(one) for one in zip(*given, strict=True)]
+        found = dict(zip(outputs, values, strict=True))
         return found | {LOGITS: as_logits(found[LOGITS])} if self._is_foreign and LOGITS in found else found
 
     @property
@@ -136,6 +140,8 @@ class Classifier:
                 f"{self.path} gives logits that are not finite numbers: its training diverged, or an input is"
                 " not finite; use another model"
             )
+        if logits.shape[1:] != (len(self.classes),):
+            raise CheckpointError(f"{self.path} has {logits.shape[1]} outputs, but {len(self.classes)} class names")
         return logits
 
     def predict(

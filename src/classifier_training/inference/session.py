@@ -134,5 +134,5 @@ def _check_signature(session: Any, path: Path) -> None:
             f"{path} cannot be used as an image classifier: its input is {inputs[0].type} {shape} and its output"
             f" {output_shape}, not tensor(float) (N, 3, H, W) and (N, K)"
         )
-    if isinstance(shape[0], int):
+    if isinstance(shape[0], int) and shape[0] != 1:
         raise CheckpointError(f"{path} takes exactly {shape[0]} images at a time; export it with a dynamic batch axis")

@@ -26,6 +26,10 @@ SECONDS_PER_MILLION: Final = 0.15
 """More of it for each million weights, which are written and compared."""
 UNKNOWN_SECONDS: Final = 2.0
 """More of it to choose the unknown score: heads on features of 1,000 images."""
+MOST_IN_BATCHES: Final = 200
+"""Images that go through an exported file besides those one by one, see `exporters.verification`."""
+SECONDS_PER_IMAGE_AND_MILLION: Final = 0.0003
+"""What an image takes on a CPU beside an accelerator, for each million weights."""
 SECONDS_AT_END_OF_EPOCH: Final = 0.5
 
 
@@ -92,12 +96,22 @@ def add_up(
         validation=validation,
         start=2.0 + 0.5 * plan.loaders.count + (15.0 if world_size > 1 else 0.0) + begin,
         final_passes=0.0,
-        final_scoring=final / batch_size,
+        final_scoring=final / batch_size + _proof(plan, batch, batch_size, num_val, num_weights),
         probe=probe,
         final_seconds=slowness
         * (FINAL_SECONDS + SECONDS_PER_MILLION * num_weights / 1e6 + (UNKNOWN_SECONDS if has_unknown else 0.0)),
         shares=_shares(plan, batch, num_epochs),
     )
+
+
+def _proof(plan: Plan, batch: BatchCosts, batch_size: int, num_val: int, num_weights: int) -> float:
+    """Seconds in which the exported file is proven on the CPU, its images one by one and some of them in batches."""
+    if not plan.config.export.enabled:
+        return 0.0
+    num_images = min(num_val, plan.config.export.verification_images)
+    if plan.accelerator == "cpu":  # the model itself has scored them before
+        return ((num_images + MOST_IN_BATCHES) * batch.scoring + num_images * batch.decoding) / batch_size
+    return (2 * num_images + MOST_IN_BATCHES) * SECONDS_PER_IMAGE_AND_MILLION * num_weights / 1e6
 
 
 def _range_test(plan: Plan, batch: BatchCosts) -> float:

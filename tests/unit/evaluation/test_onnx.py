@@ -6,18 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from tests.helpers.confusion import confusion_and_top5
 from tests.helpers.images import make_image, make_pixels
 from tests.helpers.onnx_models import make_onnx
 
 from classifier_training.config.schema import Config
-from classifier_training.errors import BadImageError, DataError
+from classifier_training.errors import BadImageError, CheckpointError, DataError
 from classifier_training.evaluation.onnx import score_onnx
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.classifier import OnnxClassifier, softmax
+from classifier_training.inference.foreign import Description
 from classifier_training.metrics.scores import scores_from_confusion
 from classifier_training.results.confidence import calibrate
 from classifier_training.results.scored_pass import LabelledImages
@@ -110,3 +112,29 @@ def test_the_temperature_of_the_card_is_in_the_scores(
         assert scored.scores.to_dict(CLASSES) == without.scores.to_dict(CLASSES)
         np.testing.assert_array_equal(scored.predictions.predicted, without.predictions.predicted)
         assert scored.temperature.bins_before == calibrate(without.predictions).bins
+
+
+@pytest.mark.parametrize("shape", [("N", 3, 16, 16), (1, 3, 16, 16)])
+def test_a_file_of_another_program_that_is_described(
+    tmp_path: Path, model: Path, files: list[str], shape: tuple[int | str, ...]
+) -> None:
+    foreign = make_onnx(tmp_path / "foreign.onnx", 7, input_shape=shape)
+    description = Description(CLASSES, PREPROCESSING.to_dict())
+
+    found = score_onnx(foreign, lambda *_: labelled(files), description=description)
+
+    wanted = score_onnx(model, lambda *_: labelled(files))
+    np.testing.assert_array_equal(found.predictions.predicted, wanted.predictions.predicted)
+    np.testing.assert_allclose(found.predictions.losses, wanted.predictions.losses, atol=1e-5)
+
+
+def test_as_many_class_names_as_outputs_also_where_the_file_does_not_say_how_many(
+    tmp_path: Path, files: list[str]
+) -> None:
+    path = make_onnx(tmp_path / "model.onnx", 7)
+    free = onnx.load(str(path))
+    free.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "K"
+    onnx.save(free, str(path))
+
+    with pytest.raises(CheckpointError, match="has 7 outputs, but 6 class names"):
+        score_onnx(path, lambda *_: labelled(files), description=Description(CLASSES[:6], PREPROCESSING.to_dict()))
