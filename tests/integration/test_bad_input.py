@@ -366,7 +366,7 @@ class TestFilesOfOtherPrograms:
         described = (foreign, trained.photos, "--labels", mapping, "--preprocessing", mapping, "--json")
         scores = [
             program("evaluate", *words, "--output", tmp_path / f"{number}").json["top1"]
-            for number, words in enumerate([described, (trained.run.onnx, trained.photos, "--json")])
+            for number, words in enumerate([described, (trained.run.onnx, trained.photos, "--current", "--json")])
         ]
 
         assert f"{foreign} has no class names: " in unsaid
