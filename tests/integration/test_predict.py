@@ -23,6 +23,31 @@ main(sys.argv[2:])
 """
 
 
+_LIMITED = """
+import resource, sys
+from classifier_training.cli import main
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, 3_000))
+main(sys.argv[1:])
+"""
+
+
+def test_a_full_disk_is_one_line_and_the_command_goes_on_later(
+    program: WarmProgram, trained: Trained, tmp_path: Path
+) -> None:
+    words = ("predict", trained.run.onnx, trained.photos, "--output", "labels.jsonl")
+    stopped = program.python(_LIMITED, *words, folder=tmp_path)
+
+    assert stopped.code == 2, stopped
+    (line,) = stopped.err.splitlines()
+    assert line.startswith("error: cannot write labels.jsonl.partial: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.jsonl.partial"]
+    finished = program(*words, folder=tmp_path)
+    assert finished.code == 0, finished
+    assert "were predicted by an earlier start" in finished.out
+    assert len((tmp_path / "labels.jsonl").read_text().splitlines()) == 48
+
+
 @pytest.mark.parametrize("name", ["labels.csv", "labels.jsonl", "labels.parquet"])
 def test_a_killed_command_goes_on_and_ends_with_the_same_bytes(
     program: WarmProgram, trained: Trained, tmp_path: Path, name: str

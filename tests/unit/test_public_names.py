@@ -40,7 +40,13 @@ PUBLIC = {
     "classifier_training.inference": ["Classifier", "OnnxClassifier", "predict"],
     "classifier_training.pages": ["compare", "report"],
     "classifier_training.training": ["CrossValidation", "TrainResult", "cross_validate", "train"],
-    "classifier_training.models": ["BaseClassificationModel", "ClassificationLoss", "focal_loss", "load_model"],
+    "classifier_training.models": [
+        "BaseClassificationModel",
+        "CheckpointClassifier",
+        "ClassificationLoss",
+        "focal_loss",
+        "load_model",
+    ],
     "classifier_training.callbacks": [
         "AtomicCheckpointIO",
         "CacheWarnings",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,12 +59,11 @@ class Journal:
         self._end = len(self._head)
         if self._is_ours(overwrite=overwrite):
             self._read(chunk_size)
-        self._file: IO[bytes] = path.open("r+b" if self.num_done or self.is_complete else "w+b")
+        self._file = path.open("r+b" if self.num_done or self.is_complete else "w+b", buffering=0)
         if not (self.num_done or self.is_complete):
-            self._file.write(self._head)
+            self._write(self._head)
         self._file.truncate(self._end)
         self._file.seek(self._end)
-        self._file.flush()
         if features is not None:
             features.keep(self.num_done)
 
@@ -84,18 +83,20 @@ class Journal:
                 )
 
     def append(self, rows: Sequence[Row], features: Sequence[NDArray[np.float32] | None] = ()) -> None:
-        """Writes the rows of a chunk, and its features if these are written."""
+        """Writes the rows of a chunk, and its features if these are written.
+
+        Raises:
+            OSError: They cannot be written.
+        """
         if self.features is not None:  # first, so that each row has its features
             self.features.append(features)
-        self._file.write(b"".join(map(json_line, rows)))
-        self._file.flush()
+        self._write(b"".join(map(json_line, rows)))
         self.num_done += len(rows)
 
     def complete(self) -> None:
         """Marks that these are the rows of all images."""
         if not self.is_complete:
-            self._file.write(_END)
-            self._file.flush()
+            self._write(_END)
             self.is_complete = True
 
     def rows(self) -> Iterator[Row]:
@@ -115,6 +116,15 @@ class Journal:
         self.path.unlink(missing_ok=True)
         if self.features is not None:
             self.features.path.unlink(missing_ok=True)
+
+    def _write(self, content: bytes) -> None:
+        rest = memoryview(content)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            error.filename = str(self.path)  # a full disk is reported without any name
+            raise
 
     def _is_ours(self, *, overwrite: bool) -> bool:
         if not self.path.exists():

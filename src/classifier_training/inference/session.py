@@ -44,7 +44,8 @@ def onnx_file(model: Path) -> Path:
     """
     if model.suffix == ".ckpt":
         raise RunError(
-            f"{model} is a checkpoint; predict with its run folder, or with the .onnx file that export writes"
+            f"{model} is a checkpoint, which PyTorch runs: open it with"
+            " classifier_training.models.CheckpointClassifier, or name its run folder or the .onnx file of an export"
         )
     if not exists(model):
         raise RunError(f"there is no {model}; name a run folder or an .onnx file{did_you_mean(model)}")
