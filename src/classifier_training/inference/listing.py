@@ -62,6 +62,8 @@ def named_images(
             first image is given.
     """
     texts = [os.fspath(name) for name in names]
+    if "" in texts:  # which would be the working directory; a variable of a shell may be empty
+        raise DataError("the name of an image is empty; name image files, or folders of them, such as .")
     sources = [_source(text, on_ignored, open_address, standard_input) for text in texts]
     if not sources:
         raise DataError("no image was named; name image files, or folders of them")

@@ -66,6 +66,8 @@ def test_a_folder_without_images_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=rf"no images in {tmp_path}; searched for files that end in .*\.jpg"):
         find_images([tmp_path], ignore)
+    with pytest.raises(DataError, match="the name of an image is empty"):
+        find_images([str(tmp_path), ""], ignore)
     with pytest.raises(DataError, match="no image was named"):
         find_images([], ignore)
 
