@@ -1,12 +1,14 @@
-"""The same file behind LitServe, for `benchmarks.serving`: ``python -m benchmarks.serving_litserve MODEL PORT``."""
+"""The same file behind LitServe, for `benchmarks.serving`: ``python -m benchmarks.serving_litserve MODEL PORT``.
 
-from __future__ import annotations
+LitServe looks at the types of `decode_request`, so they are not kept as text here.
+"""
 
 import sys
 from typing import Any
 
 import litserve  # type: ignore[import-not-found]
 import numpy as np
+from fastapi import Request
 
 from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
@@ -20,9 +22,10 @@ class ClassifierAPI(litserve.LitAPI):  # type: ignore[misc]
         """Opens the model."""
         self.classifier = Classifier(sys.argv[1])
 
-    def decode_request(self, request: Any) -> Any:
+    def decode_request(self, request: Request) -> Any:
         """From the file of a form to the model's input."""
-        return preprocess(decode_image(request["image"].file.read()), self.classifier.preprocessing)
+        form: Any = request  # LitServe reads the form before
+        return preprocess(decode_image(form["image"].file.read()), self.classifier.preprocessing)
 
     def batch(self, inputs: list[Any]) -> Any:
         """One array."""

@@ -39,6 +39,7 @@ class Batcher(Generic[Answer]):
         run: From N inputs of one shape to N answers, or what went wrong with single ones, in a thread.
         sizes: The sizes that a batch may have; 1 is one of them.
         num_threads: Threads that prepare.
+        num_models: Threads that run the model, each on a batch of its own.
         on_batch: Called with the number of images of each batch.
 
     Attributes:
@@ -51,19 +52,21 @@ class Batcher(Generic[Answer]):
         run: Callable[[Sequence[NDArray[Any]]], Sequence[Answer | Exception]],
         sizes: Sequence[int],
         num_threads: int,
+        num_models: int = 1,
         on_batch: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._prepare, self._run, self._on_batch = prepare, run, on_batch
         self._sizes = sorted(sizes, reverse=True)
         self._num_threads = num_threads
+        self._num_models = num_models
         self._max_ahead = 2 * self._sizes[0] + num_threads
         self._waiting: deque[_Job[Answer]] = deque()
         self._ready: deque[_Job[Answer]] = deque()
         self._num_preparing = 0
-        self._is_running = False
+        self._num_running = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._preparers = ThreadPoolExecutor(num_threads, thread_name_prefix="prepare")
-        self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._model = ThreadPoolExecutor(num_models, thread_name_prefix="model")
         self._last_end = 0.0
         self.seconds_per_image: float | None = None
 
@@ -94,11 +97,9 @@ class Batcher(Generic[Answer]):
             if not job.answer.done():
                 self._num_preparing += 1
                 self._start(self._prepare_one(job))
-        if not self._is_running:
-            batch = self._next_batch()
-            if batch:
-                self._is_running = True
-                self._start(self._run_batch(batch))
+        while self._num_running < self._num_models and (batch := self._next_batch()):
+            self._num_running += 1
+            self._start(self._run_batch(batch))
 
     def _has_room(self) -> bool:
         return len(self._ready) + self._num_preparing < self._max_ahead
@@ -144,7 +145,7 @@ class Batcher(Generic[Answer]):
             for job in batch:
                 _settle(job, error)
         finally:
-            self._is_running = False
+            self._num_running -= 1
             self._advance()
 
     def _measure(self, batch: list[_Job[Answer]]) -> None:
