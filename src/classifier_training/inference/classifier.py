@@ -101,7 +101,14 @@ class Classifier:
         Raises:
             CheckpointError: They are not finite numbers.
         """
-        return self._scaled(self.raw_logits(images))
+        return self.calibrated_outputs(images)[LOGITS]
+
+    def calibrated_outputs(
+        self, images: NDArray[np.float32] | NDArray[np.uint8], further: Sequence[str] = ()
+    ) -> dict[str, NDArray[np.float32]]:
+        """`logits`, by that name, and some `further_outputs`; errors as there."""
+        found = self.run(images, (LOGITS, *further))
+        return found | {LOGITS: self._scaled(self._checked(found[LOGITS]))}
 
     def raw_logits(self, images: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """As `logits`, not divided by the temperature."""

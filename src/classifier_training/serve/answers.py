@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
@@ -22,6 +22,8 @@ class Answer(BaseModel):
     probabilities: dict[str, float] | None = Field(None, description="of every class, or of the top_k most probable")
     abstain: bool | None = Field(None, description="whether the model is not certain enough for an answer")
     prediction_set: list[str] | None = Field(None, description="the classes that it may be")
+    unknown_score: float | None = Field(None, description="how little the image is like those of the training")
+    unknown: bool | None = Field(None, description="whether it counts as unlike them")
     error: str | None = Field(None, description="why the image could not be classified")
 
 
@@ -61,7 +63,7 @@ def as_json(
         "index": result.index,
         "probability": result.probability,
         "probabilities": dict(pairs),
-        **({} if result.abstain is None else {"abstain": result.abstain}),
+        **{name: value for name in _DECIDED if (value := getattr(result, name)) is not None},
         **({} if members is None else {"prediction_set": list(itertools.compress(classes, members))}),
     }
 
@@ -71,6 +73,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Refusal, "description": _MEANINGS[status]} for status in statuses}
 
 
+_DECIDED: Final = ("abstain", "unknown_score", "unknown")
 _MEANINGS: Mapping[int, str] = {
     400: "The request cannot be understood",
     401: "The API key is missing or wrong",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 PREDICTIONS: Final = "classifier_recent_predictions"
 ABSTENTIONS: Final = "classifier_recent_abstentions"
+SCORES: Final = "classifier_recent_unknown_scores"
 WINDOW: Final = 1000
 """Over how many of the latest images of a process drift is measured."""
 
@@ -40,6 +42,14 @@ def population_stability_index(expected: ArrayLike, found: ArrayLike) -> float:
     return float(((q - p) * np.log(q / p)).sum())
 
 
+class _Answered(NamedTuple):
+    """What of an answer is counted again when it leaves the window."""
+
+    label: str
+    abstained: bool
+    tenth: str | None
+
+
 class Drift:
     """Counts what the model answers of late, and compares it with its answers on the validation split.
 
@@ -50,9 +60,11 @@ class Drift:
 
     def __init__(self, card: DeploymentCard, registry: CollectorRegistry) -> None:
         self._card = card
-        self._window: deque[tuple[str, bool]] = deque()
+        self._tenths = () if card.unknown is None else card.unknown.quantiles
+        self._window: deque[_Answered] = deque()
         self._total = Counter("classifier_predictions", "Answers by predicted class.", ["label"], registry=registry)
         self._abstained = Counter("classifier_abstained", "Answers that were abstentions.", registry=registry)
+        self._unknown = Counter("classifier_unknown", "Images that counted as unknown.", registry=registry)
         self._recent = Gauge(
             PREDICTIONS,
             f"The latest {WINDOW} answers of each process by predicted class.",
@@ -64,18 +76,32 @@ class Drift:
             ABSTENTIONS, "Abstentions among them.", registry=registry, multiprocess_mode="livesum"
         )
 
+        self._recent_scores = Gauge(
+            SCORES,
+            "Them by the tenth of the validation images that their unknown scores lie in.",
+            ["tenth"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+
     def count(self, answer: ModelAnswer) -> None:
         """Counts one answer."""
-        abstained = bool(answer.abstain)
+        score = answer.unknown_score
+        tenth = str(bisect_left(self._tenths, score)) if self._tenths and score is not None else None
+        answered = _Answered(answer.label, bool(answer.abstain), tenth)
         self._total.labels(answer.label).inc()
-        self._abstained.inc(abstained)
-        self._recent.labels(answer.label).inc()
-        self._recent_abstained.inc(abstained)
-        self._window.append((answer.label, abstained))
+        self._abstained.inc(answered.abstained)
+        self._unknown.inc(bool(answer.unknown))
+        self._count_recent(answered, 1)
+        self._window.append(answered)
         if len(self._window) > WINDOW:
-            label, abstained = self._window.popleft()
-            self._recent.labels(label).dec()
-            self._recent_abstained.dec(abstained)
+            self._count_recent(self._window.popleft(), -1)
+
+    def _count_recent(self, answered: _Answered, number: int) -> None:
+        self._recent.labels(answered.label).inc(number)
+        self._recent_abstained.inc(number * answered.abstained)
+        if answered.tenth is not None:
+            self._recent_scores.labels(answered.tenth).inc(number)
 
     def compared(self, counts: CollectorRegistry) -> CollectorRegistry:
         """What follows from the counts of a registry, which may be those of several processes."""
@@ -91,33 +117,47 @@ class _Comparison:
         self._card, self._counts = card, counts
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        found = {family.name: family.samples for family in self._counts.collect()}
-        recent = {sample.labels["label"]: int(sample.value) for sample in found.get(PREDICTIONS, ())}
+        """The families of metrics."""
+        samples = {family.name: family.samples for family in self._counts.collect()}
+        recent = {sample.labels["label"]: sample.value for sample in samples.get(PREDICTIONS, ())}
         num_images = sum(recent.values())
         yield GaugeMetricFamily("classifier_recent_images", "Images that drift is measured over.", value=num_images)
         if not num_images:
             return
         validation, names = self._card.validation or {}, self._card.classes
-        expected: Mapping[str, int] = validation.get("predicted", {})
-        if sum(expected.values()):
-            index = population_stability_index(
-                [expected.get(name, 0) for name in names], [recent.get(name, 0) for name in names]
-            )
-            by_chance = (len(names) - 1) * (1 / num_images + 1 / sum(expected.values()))
-            yield _gauge("drift_psi", "Population stability index against the validation split.", index)
-            yield _gauge("drift_psi_by_chance", "What it is on average where nothing changed.", by_chance)
+        predicted: Mapping[str, int] = validation.get("predicted", {})
+        pairs = {
+            "predicted_class": ([predicted.get(name, 0) for name in names], [recent.get(name, 0) for name in names])
+        }
+        unknown = self._card.unknown
+        if unknown is not None and unknown.quantiles:
+            tenths = {sample.labels["tenth"]: sample.value for sample in samples.get(SCORES, ())}
+            number = len(unknown.quantiles) + 1
+            expected = [unknown.num_images / number] * number
+            pairs["unknown_score"] = (expected, [tenths.get(str(tenth), 0) for tenth in range(number)])
+        yield from _indices({name: pair for name, pair in pairs.items() if all(map(sum, pair))})
         decision = self._card.decision
         if decision is not None and decision.abstain_threshold is not None:
-            shares = {"recent": sum(sample.value for sample in found.get(ABSTENTIONS, ())) / num_images}
+            shares = {"recent": sum(sample.value for sample in samples.get(ABSTENTIONS, ())) / num_images}
             if validation.get("num_images"):
                 shares["validation"] = validation.get("abstained", 0) / validation["num_images"]
-            family = GaugeMetricFamily("classifier_abstained_share", "Share of abstentions.", labels=["images"])
-            for images, share in shares.items():
-                family.add_metric([images], share)
-            yield family
+            yield _family("abstained_share", "Share of abstentions.", "images", shares)
 
 
-def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"classifier_{name}", meaning, labels=["quantity"])
-    family.add_metric(["predicted_class"], value)
+def _indices(pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Iterator[GaugeMetricFamily]:
+    """Of counts on the validation split and of late, by what was counted."""
+    if not pairs:
+        return
+    found = {name: population_stability_index(*pair) for name, pair in pairs.items()}
+    by_chance = {
+        name: (len(expected) - 1) * (1 / sum(expected) + 1 / sum(recent)) for name, (expected, recent) in pairs.items()
+    }
+    yield _family("drift_psi", "Population stability index against the validation split.", "quantity", found)
+    yield _family("drift_psi_by_chance", "What it is on average where nothing changed.", "quantity", by_chance)
+
+
+def _family(name: str, meaning: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"classifier_{name}", meaning, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
     return family

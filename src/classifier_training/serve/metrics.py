@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.process_collector import ProcessCollector
 
 from classifier_training.errors import BadImageError
@@ -54,8 +56,17 @@ class Metrics:
 
     def text(self) -> bytes:
         """What Prometheus reads."""
-        registry = self._registry
-        if SHARED_FOLDER in os.environ:
+        registry, shared = self._registry, os.environ.get(SHARED_FOLDER)
+        if shared is not None:
+            _forget_ended(Path(shared))
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has no types
         return b"".join((generate_latest(registry), generate_latest(self.drift.compared(registry))))
+
+
+def _forget_ended(folder: Path) -> None:
+    """Leaves out the present state of processes that have ended, which others have replaced."""
+    for path in folder.glob("gauge_live*.db"):
+        pid = path.stem.rpartition("_")[2]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]  # it has no types

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.classifier import Classifier, softmax
 from classifier_training.inference.decision import Decision
 from classifier_training.inference.self_test import check_self_test
-from classifier_training.inference.session import FORM_ENTRY
+from classifier_training.inference.session import FORM_ENTRY, LOGITS, UNKNOWN_SCORE
 from classifier_training.run.folder import END_TO_END
 from classifier_training.types import Prediction
 
@@ -32,10 +33,14 @@ class ModelAnswer(Prediction):
     Attributes:
         abstain: Whether it is not certain enough for an answer; None: the model never abstains.
         prediction_set: Of each class, whether the true one may be it; None: the model gives no sets.
+        unknown_score: How little the image is like those of the training; None: the model has no such score.
+        unknown: Whether it counts as unknown; None: as above.
     """
 
     abstain: bool | None = None
     prediction_set: tuple[bool, ...] | None = None
+    unknown_score: float | None = None
+    unknown: bool | None = None
 
 
 class ServedModel:
@@ -58,6 +63,8 @@ class ServedModel:
         self._decoding = replace(decoding, max_pixels=int(min(max_pixels, known)))
         self._takes_pixels = self.classifier.metadata.get(FORM_ENTRY) == END_TO_END
         self._decision = self.classifier.card.decision or Decision(num_images=1)
+        has_score = UNKNOWN_SCORE in self.classifier.further_outputs
+        self._unknown = self.classifier.card.unknown if has_score else None
         self.num_self_test_images: int | None = None
 
     @property
@@ -71,6 +78,7 @@ class ServedModel:
             "probabilities": "FP64",
             **({} if decision.abstain_threshold is None else {"abstain": "BOOL"}),
             **({} if decision.set_threshold is None else {"prediction_set": "BOOL"}),
+            **({} if self._unknown is None else {UNKNOWN_SCORE: "FP64", "unknown": "BOOL"}),
         }
 
     @property
@@ -135,21 +143,25 @@ class ServedModel:
         return tuple(sizes)
 
     def _predictions(self, inputs: Sequence[NDArray[Any]]) -> list[ModelAnswer]:
-        logits = self.classifier.logits(np.stack(inputs))
+        further = () if self._unknown is None else (UNKNOWN_SCORE,)
+        found = self.classifier.calibrated_outputs(np.stack(inputs), further)
+        logits = found[LOGITS]
+        scores = None if self._unknown is None else found[UNKNOWN_SCORE].reshape(-1)
         probabilities, indices = softmax(logits), logits.argmax(axis=1).tolist()
         decided = self._decision.decide(probabilities)
-        abstains, sets = decided.abstain.tolist(), None if decided.sets is None else decided.sets.tolist()
         may_abstain = self._decision.abstain_threshold is not None
+        columns = zip(
+            indices,
+            probabilities.tolist(),
+            decided.abstain.tolist() if may_abstain else repeat(None),
+            repeat(None) if decided.sets is None else map(tuple, decided.sets.tolist()),
+            repeat(None) if scores is None else scores.tolist(),
+            repeat(None) if scores is None or self._unknown is None else self._unknown.is_unknown(scores).tolist(),
+            strict=False,
+        )
         return [
-            ModelAnswer(
-                label=self.classes[index],
-                probability=row[index],
-                index=index,
-                probabilities=tuple(row),
-                abstain=abstains[position] if may_abstain else None,
-                prediction_set=None if sets is None else tuple(sets[position]),
-            )
-            for position, (index, row) in enumerate(zip(indices, probabilities.tolist(), strict=True))
+            ModelAnswer(self.classes[index], row[index], index, tuple(row), None, *decisions)
+            for index, row, *decisions in columns
         ]
 
 

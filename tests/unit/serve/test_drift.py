@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 from scipy.special import rel_entr
 
 from classifier_training.inference.card import DeploymentCard
+from classifier_training.inference.decision import Decision
+from classifier_training.inference.unknown import UnknownCard
 from classifier_training.serve.drift import WINDOW, Drift, population_stability_index
 from classifier_training.serve.model import ModelAnswer
 from classifier_training.types import Preprocessing
@@ -60,3 +64,40 @@ def test_only_late_answers_count() -> None:
 def test_nothing_is_compared_without_figures_or_answers() -> None:
     assert counted("abc", None) == {"classifier_recent_images": 3}
     assert counted("", {"a": 1, "b": 1, "c": 1}) == {"classifier_recent_images": 0}
+
+
+def test_unknown_scores_are_compared_by_tenths() -> None:
+    quantiles = tuple(float(number) for number in range(1, 10))
+    unknown = UnknownCard(kind="energy", threshold=9.5, known_share=0.95, num_images=200, quantiles=quantiles)
+    card = DeploymentCard(CLASSES, Preprocessing(), unknown=unknown)
+
+    def found(scores: Sequence[float]) -> dict[tuple[str, str], float]:
+        counts = CollectorRegistry()
+        drift = Drift(card, counts)
+        for score in scores:
+            drift.count(ModelAnswer("a", 1.0, 0, (1.0, 0.0, 0.0), unknown_score=score, unknown=score > 9.5))
+        families = [*counts.collect(), *drift.compared(counts).collect()]
+        return {
+            (sample.name, next(iter(sample.labels.values()), "")): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+    alike, other = found([0.5 + number % 10 for number in range(500)]), found([9.6] * 500)
+    assert alike["classifier_drift_psi", "unknown_score"] == pytest.approx(0, abs=1e-3)
+    assert other["classifier_drift_psi", "unknown_score"] > 1
+    assert (alike["classifier_unknown_total", ""], other["classifier_unknown_total", ""]) == (0, 500)
+
+
+def test_abstentions_are_compared() -> None:
+    decision = Decision(num_images=50, abstain_threshold=0.6)
+    card = DeploymentCard(CLASSES, Preprocessing(), decision=decision, validation={"abstained": 5, "num_images": 50})
+    counts = CollectorRegistry()
+    drift = Drift(card, counts)
+    for number in range(8):
+        drift.count(ModelAnswer("a", 1.0, 0, (1.0, 0.0, 0.0), abstain=number < 2))
+
+    families = {family.name: family for family in drift.compared(counts).collect()}
+    shares = {one.labels["images"]: one.value for one in families["classifier_abstained_share"].samples}
+    assert shares == {"recent": 0.25, "validation": 0.1}
+    assert counts.get_sample_value("classifier_abstained_total") == 2
