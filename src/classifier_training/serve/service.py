@@ -97,8 +97,9 @@ class Service:
             self.failure = error
             return
         num_threads = max(1, min(_MAX_THREADS, usable_cpus() // self.settings.workers))
-        on_batch = self.metrics.batches.observe
-        self._batcher = Batcher(self.model.prepare, self.model.answer, sizes, num_threads, on_batch)
+        self._batcher = Batcher(
+            self.model.prepare, self.model.answer, sizes, num_threads, on_batch=self.metrics.batches.observe
+        )
 
     def check_ready(self) -> None:
         """Refuses (503) while the model has not proven itself."""
