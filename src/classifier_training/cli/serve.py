@@ -34,7 +34,7 @@ def serve(
     max_images: Annotated[int, typer.Option(min=1, help="Most images of a request.")] = 64,
     queue: Annotated[int, typer.Option(min=1, help="Most images on their way; beyond: status 503.")] = 256,
     timeout: Annotated[float, typer.Option(help="Seconds until a request has its answer, or status 504.")] = 30.0,
-    max_batch: Annotated[int, typer.Option(min=1, help="Most images in a run of the model.")] = 16,
+    max_batch: Annotated[int, typer.Option(min=1, help="Most images in a run of the model.")] = 8,
     quiet: Quiet = False,
 ) -> None:
     """Serve an exported model over HTTP, with a page for trying it.

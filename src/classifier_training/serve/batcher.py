@@ -28,7 +28,7 @@ class _Job(Generic[Answer]):
 
 
 class Batcher(Generic[Answer]):
-    """Prepares images in threads and runs the model, one batch at a time, on what is ready.
+    """Prepares images in threads and runs the model, a few batches at a time, on what is ready.
 
     A model that is idle takes what there is at once: nothing waits for a batch to fill up. While it runs, images become
     ready, and the next batch takes them. Only images of one shape travel together. How many images lie prepared in
@@ -59,7 +59,7 @@ class Batcher(Generic[Answer]):
         self._sizes = sorted(sizes, reverse=True)
         self._num_threads = num_threads
         self._num_models = num_models
-        self._max_ahead = 2 * self._sizes[0] + num_threads
+        self._max_ahead = (1 + num_models) * self._sizes[0] + num_threads
         self._waiting: deque[_Job[Answer]] = deque()
         self._ready: deque[_Job[Answer]] = deque()
         self._num_preparing = 0

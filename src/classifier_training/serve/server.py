@@ -19,7 +19,6 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from classifier_training.errors import RunError, UserError
-from classifier_training.run.cgroup import usable_cpus
 from classifier_training.serve.metrics import SHARED_FOLDER
 from classifier_training.serve.model import ServedModel
 from classifier_training.serve.settings import ServeSettings
@@ -163,8 +162,7 @@ def _config(app: FastAPI | str, settings: ServeSettings) -> uvicorn.Config:
 
 
 def _open(path: Path, settings: ServeSettings) -> ServedModel:
-    share = max(1, usable_cpus() // settings.workers)
-    return ServedModel(path, settings.max_pixels, settings.num_threads or share)
+    return ServedModel(path, settings.max_pixels, settings.threads.of_model)
 
 
 class _Server(uvicorn.Server):

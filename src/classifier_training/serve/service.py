@@ -6,20 +6,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
 from classifier_training.errors import BadImageError, ClassifierTrainingError
-from classifier_training.run.cgroup import usable_cpus
 from classifier_training.serve.batcher import Batcher
 from classifier_training.serve.errors import RequestRefusedError
 from classifier_training.serve.limits import Places, Share, unless_gone
 from classifier_training.serve.metrics import Metrics
 from classifier_training.serve.model import ModelAnswer, ServedModel
 from classifier_training.serve.settings import ServeSettings
-
-_MAX_THREADS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +92,9 @@ class Service:
         except ClassifierTrainingError as error:
             self.failure = error
             return
-        num_threads = max(1, min(_MAX_THREADS, usable_cpus() // self.settings.workers))
+        threads = self.settings.threads
         self._batcher = Batcher(
-            self.model.prepare, self.model.answer, sizes, num_threads, on_batch=self.metrics.batches.observe
+            self.model.prepare, self.model.answer, sizes, threads.prepare, threads.models, self.metrics.batches.observe
         )
 
     def check_ready(self) -> None:

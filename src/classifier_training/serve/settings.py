@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from classifier_training.errors import ConfigError
+from classifier_training.run.cgroup import usable_cpus
 
 MIB: Final = 2**20
+
+
+_MAX_MODELS: Final = 4
+
+
+class Threads(NamedTuple):
+    """Threads of a process. Batches beside each other waste less than the threads of one that wait for each other.
+
+    Attributes:
+        prepare: Threads that decode and resize.
+        models: Batches that are computed at a time.
+        of_model: Threads of onnxruntime for each.
+    """
+
+    prepare: int
+    models: int
+    of_model: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +45,7 @@ class ServeSettings:
         queue: Most images that are on their way at a time; a request beyond gets the status 503.
         timeout: Seconds until a request has its answer, or the status 504.
         max_batch: Most images in a run of the model.
-        num_threads: Threads of onnxruntime in each process; None: the cores, shared among the processes.
+        num_threads: Cores that each process uses; None: those of the machine, shared among the processes.
 
     Raises:
         ConfigError: A value is out of range.
@@ -43,7 +61,7 @@ class ServeSettings:
     max_images: int = 64
     queue: int = 256
     timeout: float = 30.0
-    max_batch: int = 16
+    max_batch: int = 8
     num_threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -65,6 +83,13 @@ class ServeSettings:
     def max_bytes_together(self) -> int:
         """Most bytes of all bodies that are in memory at a time."""
         return max(4 * self.max_bytes, 256 * MIB)
+
+    @property
+    def threads(self) -> Threads:
+        """How the cores of a process are used."""
+        cores = self.num_threads or max(1, usable_cpus() // self.workers)
+        num_models = min(cores, _MAX_MODELS)
+        return Threads(prepare=min(cores, _MAX_MODELS), models=num_models, of_model=cores // num_models)
 
     def to_dict(self) -> dict[str, Any]:
         """The values by their names, for another process."""

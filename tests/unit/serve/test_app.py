@@ -19,6 +19,9 @@ from tests.helpers.serving import HeldModel, make_served, talk, tensor, until
 
 from classifier_training import predict
 from classifier_training.errors import VerificationError
+from classifier_training.inference.classifier import Classifier, softmax
+from classifier_training.inference.decision import Decision
+from classifier_training.inference.unknown import UnknownCard
 from classifier_training.serve.model import ServedModel
 from classifier_training.serve.service import Service
 from classifier_training.serve.settings import ServeSettings
@@ -445,3 +448,33 @@ def test_base64_has_to_be_whole(model: Path) -> None:
     text = base64.b64encode(photos(1)[0]).decode()
     answer = ask(model, "POST", "/v2/models/shirts/infer", content=changed_tensor(data=[text[:-1]]))
     assert answer.status_code == 400
+
+
+def test_what_the_model_decides_is_in_the_answer(tmp_path: Path) -> None:
+    unknown = UnknownCard(kind="max_logit", threshold=-0.5, known_share=0.95, num_images=20)
+    decision = Decision(num_images=20, abstain_threshold=0.7, set_threshold=0.2)
+    path = make_served(tmp_path / "model.onnx", unknown=unknown, decision=decision)
+    contents = photos(6)
+
+    async def conversation(client: httpx.AsyncClient) -> list[Any]:
+        rows = [(await client.post("/predict", content=content)).json() for content in contents]
+        answer = await client.post("/v2/models/shirts/infer", json=tensor(*contents))
+        return [rows, {one["name"]: one["data"] for one in answer.json()["outputs"]}]
+
+    rows, tensors = talk(path, conversation)
+
+    classifier = Classifier(path)
+    for row, content in zip(rows, contents, strict=True):
+        ((_, logits),) = classifier.logits_of_files([content])
+        probabilities = softmax(logits)[0]
+        assert row["unknown_score"] == pytest.approx(-logits.max(), abs=1e-6)
+        assert row["unknown"] is bool(-logits.max() > -0.5)
+        assert row["abstain"] is bool(probabilities.max() < 0.7)
+        assert row["prediction_set"] == [
+            name for name, one in zip(classifier.classes, probabilities, strict=True) if one >= 0.2
+        ]
+    assert {row["unknown"] for row in rows} == {row["abstain"] for row in rows} == {False, True}
+    for name in ("abstain", "unknown", "unknown_score"):
+        assert tensors[name] == [row[name] for row in rows]
+    sets = np.reshape(tensors["prediction_set"], (6, 3))
+    assert [list(np.array(classifier.classes)[one]) for one in sets] == [row["prediction_set"] for row in rows]

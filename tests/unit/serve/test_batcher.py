@@ -177,3 +177,19 @@ def test_a_failing_model_fails_its_images() -> None:
         batcher.close()
 
     asyncio.run(conversation())
+
+
+def test_batches_are_computed_beside_each_other() -> None:
+    both = threading.Barrier(2, timeout=30)
+
+    def run(inputs: Sequence[NDArray[Any]]) -> list[int | Exception]:
+        both.wait()  # passes only when two batches are here
+        return [len(one) for one in inputs]
+
+    async def conversation() -> list[int]:
+        batcher = Batcher(lambda content: np.frombuffer(content, np.uint8), run, (1,), 2, num_models=2)
+        answers = list(await asyncio.gather(batcher(b"\x01"), batcher(b"\x02\x02")))
+        batcher.close()
+        return answers
+
+    assert asyncio.run(conversation()) == [1, 2]
