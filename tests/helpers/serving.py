@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 from tests.helpers.cli import ENVIRONMENT, PROGRAM
 from tests.helpers.images import jpeg_bytes, make_pixels
 from tests.helpers.onnx_models import make_onnx
@@ -38,7 +36,7 @@ Result = TypeVar("Result")
 def make_served(path: Path, **entries: Any) -> Path:
     """A model whose logits are the mean colours of an image, with a self-test of one picture.
 
-    Where there is an ``unknown``, its score is minus the largest logit.
+    Where there is an ``unknown``, its score is the first logit.
 
     Args:
         path: The file.
@@ -49,15 +47,8 @@ def make_served(path: Path, **entries: Any) -> Path:
     jpeg = jpeg_bytes(make_pixels(seed=5))
     (answer,) = Classifier(path).predict_images([jpeg])
     test = SelfTest([SelfTestImage(jpeg, answer.label, answer.probabilities)]).to_dict()
-    make_onnx(path, metadata=DeploymentCard(CLASSES, PIXELS, self_test=test, **entries).to_metadata())
-    if "unknown" in entries:
-        model = onnx.load(str(path))
-        model.graph.node.append(helper.make_node("ReduceMax", ["logits"], ["largest"], keepdims=0, axes=[1]))
-        model.graph.node.append(helper.make_node("Neg", ["largest"], ["unknown_score"]))
-        model.graph.output.append(helper.make_tensor_value_info("unknown_score", TensorProto.FLOAT, ("N",)))
-        model.opset_import[0].version = 17  # the last whose ReduceMax has its axes as an attribute
-        onnx.save(model, str(path))
-    return path
+    metadata = DeploymentCard(CLASSES, PIXELS, self_test=test, **entries).to_metadata()
+    return make_onnx(path, metadata=metadata, has_unknown_score="unknown" in entries)
 
 
 class HeldModel(ServedModel):
