@@ -126,7 +126,7 @@ class _Comparison:
             return
         validation, names = self._card.validation or {}, self._card.classes
         predicted: Mapping[str, int] = validation.get("predicted", {})
-        pairs = {
+        pairs: dict[str, tuple[list[float], list[float]]] = {
             "predicted_class": ([predicted.get(name, 0) for name in names], [recent.get(name, 0) for name in names])
         }
         unknown = self._card.unknown
@@ -135,7 +135,7 @@ class _Comparison:
             number = len(unknown.quantiles) + 1
             expected = [unknown.num_images / number] * number
             pairs["unknown_score"] = (expected, [tenths.get(str(tenth), 0) for tenth in range(number)])
-        yield from _indices({name: pair for name, pair in pairs.items() if all(map(sum, pair))})
+        yield from _indices({name: pair for name, pair in pairs.items() if sum(pair[0]) and sum(pair[1])})
         decision = self._card.decision
         if decision is not None and decision.abstain_threshold is not None:
             shares = {"recent": sum(sample.value for sample in samples.get(ABSTENTIONS, ())) / num_images}

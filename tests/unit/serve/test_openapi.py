@@ -47,7 +47,7 @@ def test_made_up_requests_get_described_answers(described: Any) -> None:
             phases=[Phase.explicit, Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        def ask(case: schemathesis.Case) -> None:
+        def ask(case: schemathesis.Case[Any]) -> None:
             answer = case.call()
             case.validate_response(answer, checks=checks)
             answered[answer.status_code] += 1
