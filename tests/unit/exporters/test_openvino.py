@@ -9,13 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from tests.helpers.torch_models import make_batch, make_network
 
 from classifier_training.errors import ConfigError
-from classifier_training.exporters.forms import ExportSettings, ProofImages, check_form
+from classifier_training.exporters.forms import ExportSettings, ProofImages, check_form, export_form
 from classifier_training.exporters.openvino import FORM
+from classifier_training.exporters.quantization import SCHEMES, Quantizer
 from classifier_training.inference.openvino_package import import_openvino
+from classifier_training.inference.session import open_session
 from classifier_training.run.folder import RunFolder
 
 IMAGES = ProofImages(make_batch())
@@ -70,6 +74,21 @@ def test_damaged_files_are_one_line(tmp_path: Path) -> None:
 
     assert figures["reason"].startswith("OpenVINO cannot run the exported file: ")
     assert "\n" not in figures["reason"]
+
+
+def test_openvino_reads_the_quantised_onnx_file(tmp_path: Path) -> None:
+    network, images = make_network(), make_batch(32).numpy()
+    source, quantised = tmp_path / "model.onnx", tmp_path / "model_int8.onnx"
+    export_form("onnx").build(network, source, make_batch(), ExportSettings(), {})
+    Quantizer(source, images, tmp_path).quantize(SCHEMES[0], (), quantised)
+    session = open_session(quantised, 1)
+    expected = session.run(["logits"], {"input": images})[0]
+
+    core = import_openvino().Core()
+    found = core.compile_model(core.read_model(str(quantised)), "CPU")([images])["logits"]
+
+    assert any(node.op_type == "QuantizeLinear" for node in onnx.load(str(quantised)).graph.node)
+    assert np.abs(found - expected).max() < 0.05 * np.ptp(expected)
 
 
 def test_nothing_is_reported_to_the_maker_of_openvino(tmp_path: Path) -> None:
