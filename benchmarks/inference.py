@@ -4,8 +4,8 @@
 
 ``RUN`` is a finished run, ``PHOTOS`` a folder of JPEGs, which are repeated up to ``--images``. All contestants run the
 same network: ours and Ultralytics the run's ``model.onnx``, as the bare loop does, timm the model of that name. Each
-has a process of its own, predicts some photos first, and then all of them; the best of the rounds counts, as what else
-runs on the machine only makes it slower.
+has a process of its own, predicts some photos first, and then all of them; they take turns, and the best of the rounds
+counts, as what else runs on the machine only makes it slower.
 
 - ours: the work of ``predict RUN PHOTOS --output labels.csv``, the written file included.
 - bare loop: decodes with simplejpeg, the fastest binding of libjpeg-turbo, resizes with Pillow, normalises with numpy,
@@ -196,11 +196,21 @@ Classifier(sys.argv[1]).predict(sys.argv[2])
 """
 
 
-def measure(name: str, run: Path, photos: list[Path], rounds: int) -> float:
-    """Images a second, the best of some rounds."""
+def measure(name: str, run: Path, photos: list[Path]) -> float:
+    """Images a second, after some to warm up."""
     predict = CONTESTANTS[name](run)
     predict(photos[: 2 * BATCH])
-    return max(_round(predict, photos) for _ in range(rounds))
+    return _round(predict, photos)
+
+
+def _measure_apart(name: str, run: Path, photos: Path, num_images: int) -> float | str:
+    """`measure` in a process of its own; why not, if it could not be measured."""
+    arguments = json.dumps([name, str(run), str(photos), num_images])
+    command = [sys.executable, "-m", "benchmarks.inference", "--measure", arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return (done.stderr.strip().splitlines() or ["?"])[-1]
+    return float(done.stdout.strip().splitlines()[-1])
 
 
 def _round(predict: Predict, photos: list[Path]) -> float:
@@ -214,17 +224,15 @@ def _round(predict: Predict, photos: list[Path]) -> float:
 def compare(run: Path, photos: Path, num_images: int, rounds: int, only: list[str] | None) -> None:
     """Measures one contestant after the other, then the start, and prints what was found."""
     found: dict[str, float] = {}
-    for name in CONTESTANTS:
-        if only and not name.startswith(tuple(only)):
+    names = [name for name in CONTESTANTS if not only or name.startswith(tuple(only))]
+    for name in names * rounds:
+        value = _measure_apart(name, run, photos, num_images)
+        if isinstance(value, str):
+            print(f"{name:28} left out: {value}", flush=True)
             continue
-        arguments = json.dumps([name, str(run), str(photos), num_images, rounds])
-        command = [sys.executable, "-m", "benchmarks.inference", "--measure", arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            print(f"{name:28} left out: {(done.stderr.strip().splitlines() or ['?'])[-1]}", flush=True)
-            continue
-        found[name] = float(done.stdout.strip().splitlines()[-1])
-        print(f"{name:28} {found[name]:8.1f} images/s", flush=True)
+        found[name] = max(value, found.get(name, 0.0))
+        print(f"{name:28} {value:8.1f} images/s", flush=True)
+    print(*(f"{name:28} {value:8.1f} images/s at best" for name, value in found.items()), sep="\n")
     for name, factor in TARGETS:
         others = [value for other, value in found.items() if other.startswith(name) and "threads" not in other]
         if others and "ours" in found:
@@ -260,8 +268,8 @@ def main() -> None:
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        name, run, photos, num_images, rounds = json.loads(options.measure)
-        print(measure(name, Path(run), list(_photos(Path(photos), num_images)), rounds))
+        name, run, photos, num_images = json.loads(options.measure)
+        print(measure(name, Path(run), list(_photos(Path(photos), num_images))))
     elif options.run and options.photos:
         compare(options.run, options.photos, options.images, options.rounds, options.only)
     else:

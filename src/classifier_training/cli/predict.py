@@ -78,7 +78,7 @@ def predict(
     copy_to: CopyTo = None,
     move_to: MoveTo = None,
     undo: Undo = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 4,
     on_bad_image: OnBadImage = "row",
     overwrite: Overwrite = False,
     safe_csv: SafeCsv = False,

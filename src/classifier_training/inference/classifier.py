@@ -35,8 +35,8 @@ from classifier_training.run.cgroup import usable_cpus
 from classifier_training.run.folder import ExportFolder
 from classifier_training.types import Decoding, OnBadImage, Prediction, Preprocessing, TestTimeAugmentation
 
-BATCH_SIZE: Final = 8
-"""Images per run of the model: on a CPU more are no faster, and keep the cores waiting at the end."""
+BATCH_SIZE: Final = 4
+"""Images per run of the model: with more, what a layer gives no longer fits into the cache of a core."""
 _MOST_WORKERS: Final = 8
 """Threads that each take a batch from its files to its logits; on more cores they share the threads of onnxruntime."""
 

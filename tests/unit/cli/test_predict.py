@@ -15,6 +15,7 @@ import pytest
 from pyarrow import parquet
 from tests.helpers.images import make_image
 from tests.helpers.onnx_models import make_onnx
+from tests.helpers.web import serve
 
 from classifier_training import cli
 from classifier_training.files.tables import read_rows
@@ -182,6 +183,19 @@ def test_a_list_on_standard_input(run: Callable[..., Ended], tmp_path: Path) -> 
     assert [row["file"] for row in rows] == [*FILES, "gone.jpg"]
     assert rows[-1]["error"] == "cannot read gone.jpg: no such file or directory"
     assert ended.errors[0].startswith("2 of 5 images cannot be predicted")
+
+
+def test_addresses_are_named_like_files(run: Callable[..., Ended], tmp_path: Path) -> None:
+    with serve(tmp_path / "photos") as web:
+        ended = run(f"{web.address}/c.png", "-", "-o", "a.csv", stdin=f"{web.address}/a%20b.png\nphotos".encode())
+        missing = run(f"{web.address}/none.png", "-o", "b.csv")
+
+    assert ended.code == 1
+    rows = rows_of(tmp_path / "a.csv")
+    assert [row["file"] for row in rows] == [f"{web.address}/c.png", f"{web.address}/a%20b.png", *FILES]
+    assert [row["label"] for row in rows] == ["red", "green", *LABELS]
+    assert missing.code == 1
+    assert "none.png: cannot fetch it: it does not exist" in rows_of(tmp_path / "b.csv")[0]["error"]
 
 
 def test_files_are_sorted_into_classes_and_put_back(run: Callable[..., Ended], tmp_path: Path) -> None:
