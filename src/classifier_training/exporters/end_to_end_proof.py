@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 from PIL import Image, ImageOps
 from torch import nn
 
-from classifier_training.errors import ExportError, first_line
+from classifier_training.errors import ExportError, first_line, is_out_of_memory
 from classifier_training.exporters.acceptance import ANSWERS_ALIKE, Answers
 from classifier_training.exporters.end_to_end_decision import OUTPUTS, decision_differences, defaults_of
 from classifier_training.exporters.forms import ExportSettings, OriginalImage, ProofImages
@@ -100,6 +100,8 @@ def compare_end_to_end(path: Path, model: nn.Module, images: ProofImages, settin
     try:
         return figures | _Comparison(path, model, replace(images, logits=expected), settings.tolerance).figures(allowed)
     except Exception as error:  # onnxruntime's exceptions share no base class but Exception
+        if is_out_of_memory(error):
+            raise  # `export_verified` explains it
         message = " ".join(str(error).split())
         reason = f"onnxruntime cannot run the exported file: {message}"
         return figures | {"stage": "network", "error": message, "reason": reason}

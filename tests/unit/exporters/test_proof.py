@@ -156,21 +156,31 @@ def test_a_fixed_batch_axis_names_the_batch_size(tmp_path: Path, built: onnx.Mod
     assert "(in batches of 2)" in figures["reason"]
 
 
+def on_its_side(pixels: Any, file: io.BytesIO) -> None:
+    """A file whose EXIF entry says that it lies on its side; the trainer's pixels are those that are stored."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(file, "PNG", exif=exif)
+
+
+def with_blue_first(pixels: Any, file: io.BytesIO) -> None:
+    Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1])).save(file, "PNG")
+
+
 @pytest.mark.parametrize(
-    ("turn", "detail"),
+    ("save", "detail"),
     [
-        (lambda pixels: np.rot90(pixels), "its EXIF orientation is treated otherwise"),
-        (lambda pixels: pixels[:, :, ::-1], "red and blue are exchanged"),
+        (on_its_side, "its EXIF orientation is treated otherwise"),
+        (with_blue_first, "red and blue are exchanged"),
     ],
 )
 def test_the_trainer_has_decoded_otherwise(
-    tmp_path: Path, built: onnx.ModelProto, turn: Callable[[Any], Any], detail: str
+    tmp_path: Path, built: onnx.ModelProto, save: Callable[[Any, io.BytesIO], None], detail: str
 ) -> None:
     files = []
     for original in IMAGES.originals:
-        pixels = np.asarray(Image.open(io.BytesIO(original.content)))
         file = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(turn(pixels))).save(file, "PNG")
+        save(np.asarray(Image.open(io.BytesIO(original.content))), file)
         files.append(OriginalImage(original.name, file.getvalue(), 0))
 
     figures = compare(tmp_path, built, lambda _: None, replace(IMAGES, originals=files))
@@ -266,6 +276,24 @@ def test_fewer_bits_must_give_the_same_in_batches() -> None:
 
     assert not figures["passed"]
     assert "in batches of 7, " in figures["reason"]
+
+
+@pytest.mark.parametrize(("most", "passed"), [(7, True), (2, False)])
+def test_a_machine_without_memory_for_the_largest_batch_loses_no_export(most: int, passed: bool) -> None:
+    scored = Scored(0)
+
+    def run(images: Any) -> Any:
+        if len(images) > most:
+            raise RuntimeError("Failed to allocate memory for requested buffer of size 99")
+        return scored.of_file[images[:, 0, 0, 0].astype(int)]
+
+    if passed:
+        figures = prove(Deployed(run, None), make_network(), scored.images, SETTINGS)
+        assert (figures["passed"], figures["out_of_memory"]) == (True, 64)
+        assert [one["batch_size"] for one in figures["batch_sizes"]] == [1, 2, 7]
+    else:
+        with pytest.raises(RuntimeError, match="Failed to allocate"):
+            prove(Deployed(run, None), make_network(), scored.images, SETTINGS)
 
 
 def test_images_are_taken_from_all_over_a_list() -> None:
