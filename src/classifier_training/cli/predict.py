@@ -111,11 +111,13 @@ def predict(
 
 def _run(job: Job, images: list[str], wanted: Outputs, terminal: Terminal) -> None:
     """Predicts the images that were named, writes or prints the rows, and says how it went."""
-    from classifier_training.inference.listing import STANDARD_INPUT, ImageCount, named_images
+    from classifier_training.inference.listing import STANDARD_INPUT, ImageCount, named_images, outside
 
     destination, count = wanted.destination(job.classifier), ImageCount(images)
     listed = sys.stdin.buffer if STANDARD_INPUT in images else None
     found = named_images(images, terminal.warn, open_address=_open_address, standard_input=listed)
+    if wanted.copy_to is not None:  # the copies of an earlier command may lie in a folder that was named
+        found = outside(found, wanted.copy_to)
     with terminal.progress("predicting", "images") as progress:
         if destination.is_there:
             summary = destination.run(job, found, lambda done: progress(done, count.total), terminal.info)

@@ -180,6 +180,12 @@ def _pieces(start: bytes, stream: IO[bytes], end: bytes) -> Iterator[bytes]:
         rest += more
 
 
+def outside(images: Iterable[Image], folder: Path) -> Iterator[Image]:
+    """The images that are not in a folder or one of its subfolders."""
+    root = os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118 - a Path for each file takes seconds
+    return (image for image in images if not os.path.abspath(str(image)).startswith(root))  # noqa: PTH100
+
+
 def find_images(
     paths: Iterable[str | os.PathLike[str]], on_ignored: Callable[[str], None] = _logger.warning
 ) -> list[Path]:

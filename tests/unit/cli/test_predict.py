@@ -230,6 +230,14 @@ def test_files_are_sorted_into_classes_and_put_back(run: Callable[..., Ended], t
     assert left.errors == ["1 files are left as they are, and so is copies/copied.jsonl; see the warnings above"]
 
 
+def test_copies_of_an_earlier_command_are_not_copied_again(run: Callable[..., Ended]) -> None:
+    words = ("photos", "--copy-to", "photos/sorted", "--on-bad-image", "skip")
+
+    assert [run(*words).code for _ in range(2)] == [0, 0]
+
+    assert sorted(path.name for path in Path("photos/sorted/red").iterdir()) == ["c-2.png", "c.png"]
+
+
 def test_predictions_that_abstain_are_not_sorted(run: Callable[..., Ended]) -> None:
     ended = run("photos", "--copy-to", "copies", "--threshold", "1")
 
