@@ -291,8 +291,9 @@ class TestTimeAugmentation:
 
         assert [end.code for end in ends] == [0, 0, 0]
         header, *rows = (program.folder / "flip.csv").read_text().splitlines()
-        assert header == "file,label,probability,tta"
-        for file, label, probability, tta in (row.split(",") for row in rows):
+        assert header == "file,label,probability,tta,error"
+        for file, label, probability, tta, error in (row.split(",") for row in rows):
+            assert not error
             expected = evaluated[Path(file).name + Path(file).parent.name]
             assert (label, tta) == (expected.predicted, "flip")
             assert float(probability) == pytest.approx(expected.confidence, abs=1e-4)

@@ -42,7 +42,8 @@ def repository_files() -> Iterator[Path]:
 def requirements() -> dict[str, Requirement]:
     extras = PROJECT["project"]["optional-dependencies"].values()
     lines = [*PROJECT["project"]["dependencies"], *(line for extra in extras for line in extra)]
-    return {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines}
+    named = {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines}
+    return {name: line for name, line in named.items() if name != "classifier-training"}  # an extra may take another
 
 
 def pins() -> dict[str, Requirement]:

@@ -199,7 +199,7 @@ def _trained(
     model = load_model(run.best_checkpoint)
     decision = deployed_decision(run, model, targets, terminal)
     epoch = int(read_checkpoint(run.best_checkpoint)["epoch"])
-    answers = validation_answers(run, model.classes, epoch, decision)
+    answers = validation_answers(run, model.classes, decision)
     card = DeploymentCard(
         model.classes,
         model.preprocessing,

@@ -50,8 +50,14 @@ class ValidatedImages:
 
     @classmethod
     def joined(cls, parts: Sequence[ValidatedImages]) -> ValidatedImages:
-        """The images of several models, at least one."""
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
+        """The images of several models, at least one; classes are known where all know them."""
+        predicted = [part.predicted for part in parts if part.predicted is not None]
+        return cls(
+            np.concatenate([part.confidence for part in parts]),
+            np.concatenate([part.is_correct for part in parts]),
+            np.concatenate([part.true_probability for part in parts]),
+            np.concatenate(predicted) if len(predicted) == len(parts) else None,
+        )
 
     def to_predictions(self) -> Predictions:
         """Predictions that have the same figures; of their classes only whether these are correct is known."""

@@ -153,7 +153,7 @@ class TestRefused:
 
     def test_another_file_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("")
-        with pytest.raises(CheckpointError, match=r"is not a run folder, \.ckpt or \.onnx file"):
+        with pytest.raises(CheckpointError, match=r"is not a run folder, \.ckpt, \.onnx or \.xml file"):
             evaluate(tmp_path / "notes.txt")
         with pytest.raises(RunError, match=r"it has no config\.yaml"):
             evaluate(tmp_path)
