@@ -9,6 +9,7 @@ import numpy as np
 
 from classifier_training.config.schema import DecisionConfig
 from classifier_training.errors import ConfigError, RunError
+from classifier_training.exporters.forms import export_form
 from classifier_training.files.text import plain_text
 from classifier_training.inference.decision import Decision
 from classifier_training.metrics.scores import Predictions
@@ -54,6 +55,13 @@ def deployed_decision(
         for sentence in () if effect is None else describe_decision(effect):
             terminal.info(f"{sentence}, on {split}")
     return decision if effect is None else replace(decision, measured={"split": split, **to_json(effect)})
+
+
+def decision_of_form(decision: Decision | None, form: str) -> Decision | None:
+    """The decision as a form has it: what was measured is of float32, and not of a form that computes otherwise."""
+    if decision is None or export_form(form).convert is None:
+        return decision
+    return replace(decision, measured=None)
 
 
 def _measured(

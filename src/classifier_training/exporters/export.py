@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from classifier_training.config.overrides import OverrideLike
 from classifier_training.config.schema import Config, DecisionConfig, ExportConfig
 from classifier_training.errors import ConfigError, ExportError, RunError
 from classifier_training.exporters.card_data import read_filled_in
-from classifier_training.exporters.deployed_decision import deployed_decision
+from classifier_training.exporters.deployed_decision import decision_of_form, deployed_decision
 from classifier_training.exporters.forms import (
     DEFAULT_FORM,
     FORMS,
@@ -163,7 +163,7 @@ def export_checkpoint(
             images,
             export_form(form),
             settings_of(config.export),
-            card=card,
+            card=replace(card, decision=decision_of_form(decision, form)),
             record={
                 "weights": "checkpoints/best.ckpt",
                 "epoch": epoch,
