@@ -11,7 +11,7 @@ from tests.helpers.run_folders import HOSTILE_FILES, HOSTILE_NAMES, RunMaker
 from classifier_training.pages.write import compare, report
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # as long as it runs, the thread has an event loop and can run no other
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         executable = find_chromium(playwright)
