@@ -154,9 +154,10 @@ def _show_evaluation(evaluation: Evaluation, terminal: Terminal, *, as_json: boo
 
 
 def _show_figures(evaluation: Evaluation, terminal: Terminal) -> None:
-    """Prints intervals, calibration and decision, and the overall scores for other programs to read."""
+    """Prints intervals, calibration, decision and unknown images, and the overall scores for other programs to read."""
     from classifier_training.results.decision_effect import decision_scores, describe_decision
     from classifier_training.results.temperature_effect import describe_effect
+    from classifier_training.results.unknown_effect import describe_unknown
 
     intervals, decision = evaluation.intervals.to_dict(), evaluation.decision
     ends = [f"{name} {ends[0]:.4f} to {ends[1]:.4f}" for name, ends in intervals.items() if ends is not None]
@@ -165,6 +166,8 @@ def _show_figures(evaluation: Evaluation, terminal: Terminal) -> None:
         terminal.info(describe_effect(evaluation.temperature))
     for sentence in () if decision is None else describe_decision(decision):
         terminal.info(sentence)
+    if evaluation.unknown is not None:
+        terminal.info(describe_unknown(evaluation.unknown))
     if evaluation.folder is not None:
         terminal.info(f"written to {evaluation.folder}")
     shown = {name: getattr(evaluation.scores, name) for name in intervals}

@@ -66,6 +66,7 @@ class Evaluation(ScoredPass):
             "expected_calibration_error": calibrate(self.predictions).expected_calibration_error,
             "temperature": to_json(self.temperature),
             "decision": to_json(self.decision),
+            "unknown": to_json(self.unknown),
             "num_trained_on": self.num_trained_on,
             "trained_on": list(self.trained_on),
             "left_out": list(self.images.left_out),

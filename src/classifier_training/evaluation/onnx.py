@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from classifier_training.evaluation.decision import effect_of
 from classifier_training.evaluation.photos import Chooser, with_limit
 from classifier_training.inference.classifier import OnnxClassifier
 from classifier_training.inference.foreign import Description
+from classifier_training.inference.session import LOGITS, UNKNOWN_SCORE
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import Predictions, Scores, check_finite
 from classifier_training.results.scored_pass import NUM_EXAMPLES, LabelledImages, ScoredPass
 from classifier_training.results.temperature_effect import temperature_effect
+from classifier_training.results.unknown_effect import unknown_effect
+from classifier_training.results.unknown_file import UnknownEffect
 from classifier_training.types import Preprocessing, Progress, TestTimeAugmentation
 
 if TYPE_CHECKING:
@@ -44,7 +51,7 @@ def score_onnx(
     preprocessing = with_limit(classifier.preprocessing, config, max_pixels)
     images = choose(classifier.classes, preprocessing.decoding)
     batch_size = 32 if config is None else config.data.images_per_batch
-    scores, predictions = _score_images(classifier, images, preprocessing, batch_size, tta, progress)
+    scores, predictions, unknown = _score_images(classifier, images, preprocessing, batch_size, tta, progress)
     return ScoredPass(
         images=images,
         model=str(path),
@@ -57,6 +64,7 @@ def score_onnx(
         tta=tta,
         temperature=temperature_effect(predictions, classifier.card.temperature),
         decision=effect_of(predictions, classifier.card.decision),
+        unknown=unknown,
     )
 
 
@@ -67,13 +75,26 @@ def _score_images(
     batch_size: int,
     tta: TestTimeAugmentation,
     progress: Progress | None,
-) -> tuple[Scores, Predictions]:
-    records, is_raw = images.records or (), tta == "none"
-    scoring = ScoringPass(len(classifier.classes), temperature=classifier.card.temperature if is_raw else None)
-    passes = classifier.logits_of_files(records, batch_size, decoding=preprocessing.decoding, tta=tta, raw=is_raw)
-    for positions, logits in passes:
-        check_finite(logits, str(classifier.path), [images.files[position] for position in positions])
-        scoring.update(logits, images.labels[positions])
+) -> tuple[Scores, Predictions, UnknownEffect | None]:
+    records, is_raw, card = images.records or (), tta == "none", classifier.card
+    has_score = is_raw and card.unknown is not None and UNKNOWN_SCORE in classifier.further_outputs
+    scoring = ScoringPass(len(classifier.classes), temperature=card.temperature if is_raw else None)
+    unknown = list[NDArray[np.float32]]()
+    passes: Iterable[tuple[list[int], dict[str, NDArray[np.float32]]]]
+    if is_raw:
+        further = (UNKNOWN_SCORE,) if has_score else ()
+        passes = classifier.outputs_of_files(records, batch_size, preprocessing.decoding, further)
+    else:
+        logits_only = classifier.logits_of_files(records, batch_size, decoding=preprocessing.decoding, tta=tta)
+        passes = ((positions, {LOGITS: logits}) for positions, logits in logits_only)
+    for positions, outputs in passes:
+        check_finite(outputs[LOGITS], str(classifier.path), [images.files[position] for position in positions])
+        scoring.update(outputs[LOGITS], images.labels[positions])
+        if has_score:
+            unknown.append(outputs[UNKNOWN_SCORE])
         if progress is not None:
             progress(scoring.num_images, len(records))
-    return scoring.result()
+    scores, predictions = scoring.result()
+    if card.unknown is None or not unknown:
+        return scores, predictions, None
+    return scores, predictions, unknown_effect(np.concatenate(unknown), card.unknown.kind, card.unknown.threshold)

@@ -261,17 +261,38 @@ class Classifier:
             The positions in ``paths`` of the n images of a batch, and their logits, float32 (n, K); with test-time
             augmentation the logarithm of their mean probabilities.
         """
+        way = Way(self._decoded_as(decoding), tta, raw)
+        for positions, outputs in self._outputs_of_files(paths, batch_size, on_bad_image, on_skip, way):
+            yield positions, outputs[LOGITS]
+
+    def outputs_of_files(
+        self, paths: Sequence[ImageSource], batch_size: int, decoding: Decoding | None, further: tuple[str, ...]
+    ) -> Iterator[tuple[list[int], dict[str, NDArray[np.float32]]]]:
+        """As `logits_of_files` with ``raw``, with `further_outputs` by their names besides the logits."""
+        way = Way(self._decoded_as(decoding), raw=True, further=further)
+        yield from self._outputs_of_files(paths, batch_size, "raise", None, way)
+
+    def _decoded_as(self, decoding: Decoding | None) -> Preprocessing:
+        return self.preprocessing if decoding is None else self.preprocessing.decoded_as(decoding)
+
+    def _outputs_of_files(
+        self,
+        paths: Sequence[ImageSource],
+        batch_size: int,
+        on_bad_image: OnBadImage,
+        on_skip: Callable[[str, BadImageError], None] | None,
+        way: Way,
+    ) -> Iterator[tuple[list[int], dict[str, NDArray[np.float32]]]]:
         check_arguments(batch_size, on_bad_image)
-        preprocessing = self.preprocessing if decoding is None else self.preprocessing.decoded_as(decoding)
         start = 0
-        for answer in self._answers(paths, batch_size, Way(preprocessing, tta, raw)):
+        for answer in self._answers(paths, batch_size, way):
             for place, error in answer.errors.items():
                 if on_bad_image == "raise":
                     raise error
                 report_skip(error, answer.names[place], on_skip)
             good = [start + place for place in range(len(answer.names)) if place not in answer.errors]
             if good:
-                yield good, answer.outputs[LOGITS]
+                yield good, answer.outputs
             start += len(answer.names)
 
     def _answers(self, images: Iterable[ImageSource], batch_size: int, way: Way) -> Iterator[Answer]:

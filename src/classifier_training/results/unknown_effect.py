@@ -35,7 +35,7 @@ def describe_unknown(effect: UnknownEffect) -> str:
     """How many images count as unknown, in one line."""
     low, high = effect.interval
     return (
-        f"unknown images, by their {title_of(effect.kind)}: {effect.num_unknown} of {effect.num_images},"
+        f"{effect.num_unknown} of {effect.num_images} images count as unknown by their {title_of(effect.kind)}:"
         f" {effect.share:.2%} ({low:.2%} to {high:.2%}, {CONFIDENCE_LEVEL:.0%} interval)"
     )
 

@@ -19,6 +19,7 @@ from classifier_training.results.decision_file import DecisionRecord
 from classifier_training.results.final_choice import FinalChoice
 from classifier_training.results.folds_file import FoldsFile
 from classifier_training.results.results_file import ReplacedBest, Reproduction, ResultsFile, TemperatureRecord
+from classifier_training.results.unknown_file import UnknownRecord
 from classifier_training.run.environment import Environment
 from classifier_training.run.events import Events
 from classifier_training.run.folder import RunFolder, ScoredFolder
@@ -84,6 +85,7 @@ class RunData:
         choice: Of the final weights among several candidates; None where there was none.
         temperature: Of the probabilities of the final weights; None where none was asked for.
         decision: The thresholds of the final weights; None where there are none.
+        unknown: The unknown score of the final weights; None where none was asked for.
         probe: The linear probe that was fitted before the first epoch; None where there was none.
         time: What its time was spent on.
         plan: How it is trained.
@@ -123,6 +125,7 @@ class RunData:
     choice: FinalChoice | None = None
     temperature: TemperatureRecord | None = None
     decision: DecisionRecord | None = None
+    unknown: UnknownRecord | None = None
     probe: ProbeRecord | None = None
     time: TimeSpent | None = None
     plan: PlanRecord | None = None
@@ -207,6 +210,7 @@ def _read_run(run: RunFolder, *, with_predictions: bool) -> RunData:
         sampler=sampler,
         **{name: getattr(results, name, None) for name in ("reproduction", "replaced_best", "choice", "temperature")},
         decision=None if results is None else results.decision,
+        unknown=None if results is None else results.unknown,
         **_read_records(reader, run),
         verification=verification,
         onnx=onnx,

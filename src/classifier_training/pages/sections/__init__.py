@@ -22,6 +22,7 @@ SECTIONS: Final = (
     "classes",
     "calibration",
     "coverage",
+    "unknown",
     "exports",
     "images",
     "photos",
