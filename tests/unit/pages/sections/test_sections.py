@@ -14,6 +14,7 @@ from tests.unit.pages.sections.test_time import SPENT
 from classifier_training import pages
 from classifier_training.pages.sections import SECTIONS, sections_of
 from classifier_training.results.folds_file import FoldRow, FoldsFile
+from classifier_training.results.unknown_file import UnknownRecord
 from classifier_training.run.lr_range import RangeTest
 from classifier_training.run.verification import Verification
 
@@ -44,6 +45,7 @@ def test_every_section_has_its_template() -> None:
         plan=PLAN,
         environment=ENVIRONMENT,
         exports={"fp16": Verification(passed=True)},
+        unknown=UnknownRecord(kind="energy"),
     )
     keys = {section.key for section in sections_of(run)}
     templates = {path.name.removesuffix(".html.j2") for path in (FOLDER / "templates" / "sections").iterdir()}
