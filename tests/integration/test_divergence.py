@@ -87,7 +87,7 @@ def broken(program: WarmProgram, trained: Trained) -> RunFolder:
         (("evaluate", "{run}", "--min", "top1=0.1"), "best.ckpt holds weights that are not finite numbers"),
         (("evaluate", "{run}/export/model.onnx", "--min", "top1=0.1"), "logits that are not finite numbers"),
         (("evaluate", "runs/first", "--not-worse-than", "{run}/export/model.onnx"), "logits that are not finite"),
-        (("export", "{run}"), "best.ckpt holds weights that are not finite numbers"),
+        (("export", "{run}", "--overwrite"), "best.ckpt holds weights that are not finite numbers"),
         (("predict", "{run}", "{photos}", "--output", "{run}/predicted.csv"), "logits that are not finite numbers"),
         (("train", "{photos}", "model.name=test_byobnet", "model.weights={run}/checkpoints/best.ckpt"), "not finite"),
     ],
