@@ -66,6 +66,8 @@ class HeldModel(ServedModel):
         self.batches: list[int] = []
 
     def answer(self, inputs: Sequence[NDArray[Any]]) -> list[ModelAnswer | Exception]:
+        if self.num_self_test_images is None:  # it proves itself
+            return super().answer(inputs)
         self.has_begun.set()
         assert self.may_end.wait(30)
         self.batches.append(len(inputs))

@@ -17,7 +17,7 @@ from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.classifier import Classifier, softmax
 from classifier_training.inference.decision import Decision
-from classifier_training.inference.self_test import check_self_test
+from classifier_training.inference.self_test import check_self_test, read_self_test
 from classifier_training.inference.session import FORM_ENTRY, LOGITS, UNKNOWN_SCORE
 from classifier_training.run.folder import END_TO_END
 from classifier_training.types import Prediction
@@ -130,17 +130,29 @@ class ServedModel:
             CheckpointError: Its logits are not finite numbers.
         """
         num_images = check_self_test(self.classifier)
+        inputs = self._samples()
+        alone = [answer for one in inputs for answer in self._predictions([one])]
         sizes = [1]
-        sample = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-        one = sample if self._takes_pixels else preprocess(sample, self.classifier.preprocessing)
-        (alone,) = self._predictions([one])
         while 2 * sizes[-1] <= max_batch:
             size = 2 * sizes[-1]
-            if not all(_is_same(alone, answer) for answer in self._predictions([one] * size)):
+            order = [position % len(inputs) for position in range(size)]
+            together = self.answer([inputs[position] for position in order])
+            if not all(_is_same(alone[position], one) for position, one in zip(order, together, strict=True)):
                 break
             sizes.append(size)
         self.num_self_test_images = num_images
         return tuple(sizes)
+
+    def _samples(self) -> list[NDArray[Any]]:
+        """Inputs of one shape: the self-test pictures, or one of noise."""
+        classifier = self.classifier
+        recorded = classifier.card.self_test
+        if recorded is not None:
+            images = read_self_test(recorded, classifier.classes, str(classifier.path)).images
+            inputs = [self.prepare(image.jpeg) for image in images]
+            return [one for one in inputs if one.shape == inputs[0].shape]
+        noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        return [noise if self._takes_pixels else preprocess(noise, classifier.preprocessing)]
 
     def _predictions(self, inputs: Sequence[NDArray[Any]]) -> list[ModelAnswer]:
         further = () if self._unknown is None else (UNKNOWN_SCORE,)
@@ -165,6 +177,8 @@ class ServedModel:
         ]
 
 
-def _is_same(alone: Prediction, other: Prediction) -> bool:
+def _is_same(alone: ModelAnswer, other: ModelAnswer | Exception) -> bool:
+    if isinstance(other, Exception):
+        return False
     difference = np.abs(np.subtract(alone.probabilities, other.probabilities)).max()
     return alone.label == other.label and bool(difference <= MAX_DIFFERENCE)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
-from classifier_training.errors import BadImageError, ClassifierTrainingError
+from classifier_training.errors import BadImageError, ClassifierTrainingError, VerificationError, first_line
 from classifier_training.serve.batcher import Batcher
 from classifier_training.serve.errors import RequestRefusedError
 from classifier_training.serve.limits import Places, Share, unless_gone
@@ -89,7 +89,9 @@ class Service:
         """Lets the model prove itself; it is ready afterwards, or there is a `failure`."""
         try:
             sizes = await asyncio.to_thread(self.model.prove, self.settings.max_batch)
-        except ClassifierTrainingError as error:
+        except Exception as error:  # of onnxruntime, whose exceptions share no base class
+            if not isinstance(error, ClassifierTrainingError):
+                error = VerificationError(f"{self.model.classifier.path} cannot be run: {first_line(error)}")
             self.failure = error
             return
         threads = self.settings.threads

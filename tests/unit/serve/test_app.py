@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 from tests.helpers.broken_images import mutants, other_broken_files
 from tests.helpers.images import jpeg_bytes, make_pixels
@@ -128,11 +129,14 @@ def test_broken_images_are_refused_and_harm_nobody(model: Path) -> None:
 
     async def conversation(client: httpx.AsyncClient) -> list[int]:
         before = (await client.post("/predict", content=sound)).json()
-        statuses = []
-        for content in [*mutants(3000), *other_broken_files().values()]:
+        statuses, memory = [], []
+        for number, content in enumerate([*mutants(3000), *other_broken_files().values()]):
+            if number % 1000 == 0:
+                memory.append(psutil.Process().memory_info().rss)
             answer = await client.post("/predict", content=content)
             statuses.append(answer.status_code)
             assert answer.json()
+        assert memory[-1] - memory[1] < 16 * 2**20  # two thousand of 600 bytes to 200 kB when decoded
         assert (await client.post("/predict", content=sound)).json() == before
         return statuses
 
@@ -148,7 +152,6 @@ def test_probabilities_do_not_depend_on_the_batch(model: Path) -> None:
     held = HeldModel(model)
 
     async def conversation(client: httpx.AsyncClient) -> list[Any]:
-        held.has_begun.clear()
         held.batches.clear()
         tasks = [asyncio.create_task(client.post("/predict", content=content)) for content in contents]
         await asyncio.to_thread(held.has_begun.wait)
