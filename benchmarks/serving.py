@@ -48,12 +48,14 @@ class Load:
         errors: Answers that were not 200.
         memory: MiB of the server at the quarters of the time, with its children.
         duration: Seconds that were measured.
+        cpu: CPU seconds of the server in that time, with its children.
     """
 
     seconds: list[float] = field(default_factory=list)
     errors: int = 0
     memory: list[float] = field(default_factory=list)
     duration: float = 0.0
+    cpu: float = 0.0
 
     def row(self, name: str, reference: float) -> str:
         """A line of the table."""
@@ -62,7 +64,8 @@ class Load:
         growth = self.memory[-1] / self.memory[0] - 1
         return (
             f"{name:10} {rate:7.1f} images/s  {rate / reference:5.2f} x predict  p50 {p50 * 1000:6.0f} ms"
-            f"  p99 {p99 * 1000:6.0f} ms  {self.errors} errors  {self.memory[-1]:5.0f} MiB ({growth:+.1%})"
+            f"  p99 {p99 * 1000:6.0f} ms  {1000 * self.cpu / len(self.seconds):5.1f} CPU ms an image"
+            f"  {self.errors} errors  {self.memory[-1]:5.0f} MiB ({growth:+.1%})"
         )
 
 
@@ -76,7 +79,7 @@ def main() -> None:
     paths = list(find_images([arguments.photos]))
     photos = [path.read_bytes() for path in paths]
     rate = predict_rate(arguments.model, paths, arguments.seconds)
-    print(f"predict    {rate:7.1f} images/s, {len(photos)} photos of {np.mean(list(map(len, photos))) / 1024:.0f} kB")
+    print(f"{len(photos)} photos of {np.mean(list(map(len, photos))) / 1024:.0f} kB")
     with own_server(arguments.model) as (process, port, ready):
         print(f"serve      ready after {ready:.2f} s")
         bodies = [Body("image/jpeg", photo) for photo in photos]
@@ -103,12 +106,13 @@ def predict_rate(model: Path, paths: list[Path], seconds: float) -> float:
     endless = classifier.predict_files(list(itertools.islice(itertools.cycle(paths), 10**6)))
     for _ in range(64):
         next(endless)
-    started, count = time.perf_counter(), 0
+    started, count, cpu = time.perf_counter(), 0, time.process_time()
     while time.perf_counter() - started < seconds:
         for _ in range(32):
             next(endless)
         count += 32
     rate = count / (time.perf_counter() - started)
+    print(f"predict    {rate:7.1f} images/s  {1000 * (time.process_time() - cpu) / count:5.1f} CPU ms an image")
     endless.close()  # type: ignore[attr-defined]  # it is a generator
     return rate
 
@@ -159,9 +163,12 @@ async def measure(
     begin = time.perf_counter() + _WARM_UP_SECONDS
     end = begin + seconds
     clients = [asyncio.create_task(client(port, endless, load, begin, end)) for _ in range(num_clients)]
+    await asyncio.sleep(begin - time.perf_counter())
+    load.cpu = -cpu_of(process.pid)
     for quarter in range(5):
         await asyncio.sleep(max(0.0, begin + quarter * (end - begin) / 4 - time.perf_counter()))
         load.memory.append(memory_of(process.pid))
+    load.cpu += cpu_of(process.pid)
     await asyncio.gather(*clients)
     load.duration = seconds
     return load
@@ -189,6 +196,12 @@ async def client(port: int, bodies: Iterator[Body], load: Load, begin: float, en
             else:
                 load.errors += 1
     writer.close()
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds of a process and its children so far."""
+    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return sum(one.cpu_times().user + one.cpu_times().system for one in processes)
 
 
 def memory_of(pid: int) -> float:

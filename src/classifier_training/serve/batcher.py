@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 Answer = TypeVar("Answer")
 _SMOOTHING: Final = 0.2
 """Weight of the latest batch in the mean time of an image."""
+_QUEUED: Final = 2
+"""Images that each preparing thread is given at a time, so that it does not wait for the event loop in between."""
 
 
 @dataclass(eq=False, slots=True)
@@ -59,7 +61,7 @@ class Batcher(Generic[Answer]):
         self._sizes = sorted(sizes, reverse=True)
         self._num_threads = num_threads
         self._num_models = num_models
-        self._max_ahead = (1 + num_models) * self._sizes[0] + num_threads
+        self._max_ahead = (1 + num_models) * self._sizes[0] + _QUEUED * num_threads
         self._waiting: deque[_Job[Answer]] = deque()
         self._ready: deque[_Job[Answer]] = deque()
         self._num_preparing = 0
@@ -92,7 +94,7 @@ class Batcher(Generic[Answer]):
 
     def _advance(self) -> None:
         """Gives the threads whatever there is to do."""
-        while self._waiting and self._num_preparing < self._num_threads and self._has_room():
+        while self._waiting and self._num_preparing < _QUEUED * self._num_threads and self._has_room():
             job = self._waiting.popleft()
             if not job.answer.done():
                 self._num_preparing += 1

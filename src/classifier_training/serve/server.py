@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ _WORKER: Final = "CLASSIFIER_TRAINING_SERVE"
 _EXTRA_DRAIN_SECONDS: Final = 5
 _KEEP_ALIVE_SECONDS: Final = 75
 _START_SECONDS: Final = 60
+_SWITCH_SECONDS: Final = 0.0005
+"""How long a thread may keep Python from the others; the event loop feeds those that decode and compute."""
 
 
 def serve(path: Path, settings: ServeSettings, say: Callable[[str], None] = lambda _: None) -> None:
@@ -162,6 +165,7 @@ def _config(app: FastAPI | str, settings: ServeSettings) -> uvicorn.Config:
 
 
 def _open(path: Path, settings: ServeSettings) -> ServedModel:
+    sys.setswitchinterval(_SWITCH_SECONDS)
     return ServedModel(path, settings.max_pixels, settings.threads.of_model)
 
 

@@ -142,7 +142,9 @@ def test_few_prepared_images_lie_in_memory() -> None:
         tasks = [asyncio.create_task(batcher(bytes([value]))) for value in range(60)]
 
         async def is_full() -> bool:
-            return len(model.prepared) == 1 + 2 * 4 + 2  # in the model, and twice the largest batch and the threads
+            return (
+                len(model.prepared) == 1 + 2 * 4 + 4
+            )  # in the model, twice the largest batch, and those of two threads
 
         await until(is_full)
         for _ in range(100):
@@ -152,7 +154,7 @@ def test_few_prepared_images_lie_in_memory() -> None:
         assert sorted(await asyncio.gather(*tasks)) == [2 * value for value in range(60)]
         return num_prepared
 
-    assert model.talk(conversation) == 11
+    assert model.talk(conversation) == 13
 
 
 def test_the_speed_is_known_after_a_batch() -> None:
