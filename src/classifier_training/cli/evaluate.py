@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from classifier_training.config.overrides import OverrideLike
     from classifier_training.evaluation.evaluate import Evaluation
     from classifier_training.evaluation.gates import GateResult
+    from classifier_training.inference.foreign import Description
     from classifier_training.terminal.terminal import Terminal
 
 
@@ -98,14 +99,19 @@ def evaluate(
         terminal.progress("checking photos", "files") as checking,
         terminal.progress("scoring", "images") as scoring,
     ):
-        score = partial(run_evaluation, model, photos, overrides, split=split, current=current, output=output)
-        score = partial(score, labels=labels, preprocessing=preprocessing, tta=tta)
-        evaluation = score(checking=checking, scoring=scoring)
+        score = partial(run_evaluation, model, photos, overrides, split=split, current=current, output=output, tta=tta)
+        evaluation = score(description=_described(labels, preprocessing), checking=checking, scoring=scoring)
         evaluation = _write_to_default(evaluation, terminal) if output is None else evaluation
         _show_evaluation(evaluation, terminal, as_json=as_json)
         _show_whole_split(evaluation, model, photos, terminal)
         results = check_gates(evaluation, gates, overrides, scoring=scoring)
     _report_gates(results, evaluation, terminal, as_json=as_json)
+
+
+def _described(labels: Path | None, preprocessing: str | None) -> Description | None:
+    from classifier_training.inference.foreign import read_description
+
+    return read_description(labels, preprocessing)
 
 
 def _read_arguments(arguments: list[str]) -> tuple[str, str | None, OverrideLike]:

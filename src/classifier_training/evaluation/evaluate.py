@@ -20,7 +20,7 @@ from classifier_training.evaluation.photos import Chooser, ImageSelector, for_cl
 from classifier_training.evaluation.settings import check_used, given_limit, given_root, read_given, scoring_settings
 from classifier_training.files.text import is_file, is_folder, why_no_file
 from classifier_training.imaging.views import check_tta
-from classifier_training.inference.foreign import Description, read_description
+from classifier_training.inference.foreign import Description
 from classifier_training.metrics.intervals import CONFIDENCE_LEVEL
 from classifier_training.results.confidence import calibrate
 from classifier_training.results.folder import class_rows, write_scored
@@ -85,8 +85,7 @@ def evaluate(
     tta: TestTimeAugmentation = "none",
     checking: Progress | None = None,
     scoring: Progress | None = None,
-    labels: str | os.PathLike[str] | None = None,
-    preprocessing: str | os.PathLike[str] | None = None,
+    description: Description | None = None,
 ) -> Evaluation:
     """Scores a run, a checkpoint or an ONNX file on labelled photos.
 
@@ -95,16 +94,12 @@ def evaluate(
         photos: A folder or a table; None: the photos of the model's own run.
         overrides: Settings that differ, such as ``"data.batch_size=64"``; those that scoring does not use are refused.
         split: ``train``, ``val`` or ``test``; None: test where there is one, else validation.
-        current: Score the run's photos as they are now: also those that have been added since it began, and with the
-            content that they have now.
+        current: Score the run's photos as they are now, also those that have been added since it began.
         output: Folder of the evaluation: new, empty, or of an earlier evaluation, which is replaced; None: not written.
-        tta: Test-time augmentation: ``flip`` scores the mean probability of an image and of its mirror image, in twice
-            the time, ``five`` that of its centre and its four corners, in five times the time.
+        tta: Test-time augmentation: the mean over the views of ``flip`` or ``five``, in so many times the time.
         checking: Called with the number of files that have been checked.
         scoring: Called with the number of images that have been scored.
-        labels: A file of the class names of an ``.onnx`` file of another program, see
-            `inference.foreign.read_description`.
-        preprocessing: How that file wants its images, as JSON or a file of it.
+        description: What an ``.onnx`` file of another program does not say, by `inference.foreign.read_description`.
 
     Raises:
         UserError: The model, the photos or the folder cannot be used.
@@ -117,7 +112,7 @@ def evaluate(
     run, new_root = _run_of(path), given_root(given)
     settings = scoring_settings(run, given, is_onnx=path.suffix in DEPLOYED_SUFFIXES)
     check_used(given, path, photos)
-    description = _described(path, labels, preprocessing)
+    _check_described(path, description)
     fitted = fitted_as_given(path, run, given, settings)
     if output is not None:
         check_folder(Path(output))
@@ -197,18 +192,10 @@ def _score(
         return score_checkpoint(path, choose, settings or Config(), max_pixels=max_pixels, tta=tta, progress=scoring)
 
 
-def _described(
-    path: Path, labels: str | os.PathLike[str] | None, preprocessing: str | os.PathLike[str] | None
-) -> Description | None:
-    """What was said of a file of another program.
-
-    Raises:
-        UserError: It cannot be used, or the model is not an ONNX file.
-    """
-    description = read_description(labels, preprocessing)
+def _check_described(path: Path, description: Description | None) -> None:
+    """Refuses what was said of a file that describes itself."""
     if description is not None and path.suffix != ".onnx":
         raise ConfigError(f"--labels and --preprocessing describe an .onnx file; {path} knows its own: leave them out")
-    return description
 
 
 def _evaluation_of(scored: ScoredPass, run: RunFolder | None, name: str) -> Evaluation:

@@ -66,11 +66,8 @@ def export(
 
     Raises:
         ConfigError: There is no such form, or a setting is not one of the export.
-        RunError: There is no such run, it has no best checkpoint, or a file was changed after it was exported.
-        VerificationError: The file does not answer like the model; it is removed.
-
-    Example:
-        >>> export("runs/shirts")  # doctest: +SKIP
+        RunError: There is no such run, it has no best checkpoint, or a file was changed since it was exported.
+        VerificationError: The file does not answer like the model, and is removed.
     """
     check_form(form)
     folder = open_run(Path(run))

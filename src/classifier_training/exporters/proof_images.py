@@ -43,15 +43,14 @@ def proof_images(
 ) -> ProofImages:
     """Images from all over the validation split, with their files.
 
-    They come as the loader of an evaluation gives them, so the code that prepares them is not that of production.
+    They come as the loader of an evaluation gives them, whose code is not that of production.
 
     Args:
         run: The run.
-        model: Its weights, on the CPU.
+        model: On the CPU.
         config: Of the run; ``export.verification_images`` are taken, all where there are fewer.
         card: What the exported file is to know.
-        scored: What the trainer has scored of all validation images, in their order, in float32 on a CPU; None: the
-            model scores those that are taken.
+        scored: What the trainer has scored of all validation images, in float32 on a CPU; None: the model does it now.
 
     Raises:
         DataError: The run has no validation images, they cannot be read, or they have other contents now.
