@@ -56,28 +56,45 @@ def export_verified(
     figures: dict[str, Any] = {"passed": False, "form": form.name, **asdict(settings), **(record or {})}
     metadata = {"versions": json.dumps(versions())} | (card.to_metadata() if card else {})
     advice = f"free memory of this machine, or lower export.verification_images (now {len(images.prepared)})"
-    recorded = _failure_recorded([path, *files_beside(form, path)], verification, figures)
     with (
-        recorded,
+        _failure_recorded([path, *files_beside(form, path)], verification, figures),
         explain_out_of_memory(f"exporting {path}", advice),
         atomic_path(path) as temporary,
         _parts_moved(form, temporary, path),
     ):
         form.build(model, temporary, images.prepared, settings, metadata)
-        if form.convert is not None:
-            figures |= form.convert(temporary, model, images, settings)
-        if "reason" not in figures:
-            figures |= form.acceptance(temporary, model, images, settings)
-        if not figures["passed"]:
-            raise VerificationError(figures["reason"])
+        _accept(form, temporary, model, images, settings, figures)
         if card is not None and path.suffix == ".onnx":
             figures |= store_self_test(temporary, images.originals, settings.self_test_images, form.name)
+    _write_beside(form, folder, card)
+    write_json(verification, figures)
+    return figures
+
+
+def _write_beside(form: ExportForm, folder: ExportFolder, card: DeploymentCard | None) -> None:
+    """The companions of an accepted file, and its classes and preprocessing."""
+    path = folder.model(form.name)
     for name, content_of in form.companions.items():
         write_json(path.with_name(name), content_of(path))
     if card is not None:
         write_json(folder.labels_mapping, labels_mapping(card.classes, card.preprocessing))
-    write_json(verification, figures)
-    return figures
+
+
+def _accept(
+    form: ExportForm,
+    path: Path,
+    model: nn.Module,
+    images: ProofImages,
+    settings: ExportSettings,
+    figures: dict[str, Any],
+) -> None:
+    """Converts a file that was built and compares it; the figures so far get the others also where it is refused."""
+    if form.convert is not None:
+        figures |= form.convert(path, model, images, settings)
+    if "reason" not in figures:
+        figures |= form.acceptance(path, model, images, settings)
+    if not figures["passed"]:
+        raise VerificationError(figures["reason"])
 
 
 def export_unproven(
