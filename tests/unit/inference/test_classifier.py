@@ -254,7 +254,7 @@ def test_an_unknown_test_time_augmentation_is_refused(classifier: OnnxClassifier
 def test_where_memory_runs_out_batches_are_halved_and_predictions_stay(
     classifier: OnnxClassifier, photos: list[Path], tta: TestTimeAugmentation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = list(classifier.predict_files(photos, tta=tta))
+    expected = list(classifier.predict_files(photos, 32, tta=tta))
     run = OnnxClassifier.run
 
     def limited(
@@ -266,7 +266,7 @@ def test_where_memory_runs_out_batches_are_halved_and_predictions_stay(
 
     monkeypatch.setattr(OnnxClassifier, "run", limited)
     with pytest.warns(UserWarning, match="out of memory while predicting 7 images at once: going on with 3 at once"):
-        found = list(classifier.predict_files(photos, tta=tta))
+        found = list(classifier.predict_files(photos, 32, tta=tta))
     assert [one.file for one in found] == [one.file for one in expected]
     for one, other in zip(found, expected, strict=True):
         assert one.probabilities == pytest.approx(other.probabilities)
