@@ -49,20 +49,12 @@ def serve(
     from classifier_training.serve.settings import ServeSettings
     from classifier_training.terminal.terminal import Terminal
 
-    folder, path = Path(model), onnx_file(Path(model))
+    path = onnx_file(Path(model))
+    named = name or (Path(model).resolve().name if path != Path(model) else path.stem)
     settings = ServeSettings(
-        host=host,
-        port=port,
-        workers=workers,
-        name=name or (folder.resolve().name if folder.is_dir() else path.stem),
-        api_key=api_key,
-        max_mb=max_mb,
-        max_megapixels=max_megapixels,
-        max_images=max_images,
-        queue=queue,
-        timeout=timeout,
-        max_batch=max_batch,
-    )
+        host=host, port=port, workers=workers, name=named, api_key=api_key, queue=queue, timeout=timeout,
+        max_mb=max_mb, max_megapixels=max_megapixels, max_images=max_images, max_batch=max_batch,
+    )  # fmt: skip
     run_server(path, settings, Terminal(quiet=quiet).info)
 
 

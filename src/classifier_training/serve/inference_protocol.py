@@ -67,12 +67,6 @@ def protocol_routes(service: Service, name: str) -> APIRouter:
     """
     router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 
-    def check_name(model: str, version: str = protocol.VERSION) -> None:
-        if model != name or version != protocol.VERSION:
-            raise RequestRefusedError(
-                404, f"there is no model {model!r:.100} of version {version!r:.20}, only {name!r}"
-            )
-
     @router.get("")
     async def server() -> dict[str, Any]:
         """What this server is."""
@@ -83,31 +77,39 @@ def protocol_routes(service: Service, name: str) -> APIRouter:
     @router.get("/models/{model}", responses=refusals(404))
     async def model(model: ModelName) -> dict[str, Any]:
         """The inputs and outputs of the model."""
-        check_name(model)
+        _check_name(name, model)
         return protocol.metadata(name, len(service.model.classes), service.model.outputs)
 
     @router.get("/models/{model}/ready", responses=refusals(404, 503))
     async def model_ready(model: ModelName) -> dict[str, Any]:
         """Whether the model is ready."""
-        check_name(model)
+        _check_name(name, model)
         service.check_ready()
         return {"name": name, "ready": True}
 
+    _add_infer(router, service, name)
+    return router
+
+
+def _check_name(name: str, model: str, version: str = protocol.VERSION) -> None:
+    if model != name or version != protocol.VERSION:
+        raise RequestRefusedError(404, f"there is no model {model!r:.100} of version {version!r:.20}, only {name!r}")
+
+
+def _add_infer(router: APIRouter, service: Service, name: str) -> None:
     answers = refusals(400, 404, 408, 413, 422, 503, 504)
 
     @router.post("/models/{model}/infer", responses=answers, openapi_extra=_BODY)
     async def infer_model(request: Request, model: ModelName) -> Response:
         """Classifies images: one tensor of BYTES, their files in base64, or binary after the JSON."""
-        check_name(model)
+        _check_name(name, model)
         return await _infer(service, name, request)
 
     @router.post("/models/{model}/versions/{version}/infer", responses=answers, openapi_extra=_BODY)
     async def infer_version(request: Request, model: ModelName, version: ModelVersion) -> Response:
         """The same for a version of the model."""
-        check_name(model, version)
+        _check_name(name, model, version)
         return await _infer(service, name, request)
-
-    return router
 
 
 async def _infer(service: Service, name: str, request: Request) -> Response:
