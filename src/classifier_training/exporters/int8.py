@@ -13,7 +13,7 @@ from torch import nn
 
 from classifier_training.errors import ExportError, first_line
 from classifier_training.exporters.acceptance import AS_ACCURATE
-from classifier_training.exporters.forms import ExportForm, ExportSettings, ProofImages
+from classifier_training.exporters.forms import CalibrationImages, ExportForm, ExportSettings, ProofImages
 from classifier_training.exporters.judged_logits import JudgedLogits
 from classifier_training.exporters.onnx import export_onnx
 from classifier_training.exporters.quantization import Quantizer
@@ -49,10 +49,7 @@ def convert_to_int8(path: Path, model: nn.Module, images: ProofImages, settings:
     figures: dict[str, Any] = {"calibration": {"num_images": len(calibration.prepared), "sha256": calibration.sha256}}
     figures["top1_of_model"] = wanted.top1
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            quantizer = Quantizer(path, calibration.prepared, Path(folder))
-        except Exception as error:  # onnxruntime's exceptions share no base class but Exception
-            raise ExportError(f"onnxruntime cannot quantise this model: {first_line(error)}") from error
+        quantizer = _quantizer(path, calibration, Path(folder))
         trials = Trials(quantizer, path, wanted, settings, Path(folder))
         trials.try_schemes()
         chosen, reason = choose(trials.all, settings)
@@ -69,6 +66,13 @@ def convert_to_int8(path: Path, model: nn.Module, images: ProofImages, settings:
 
 
 FORM = ExportForm(INT8, build=export_onnx, convert=convert_to_int8, acceptance=partial(compare_onnx, rule=AS_ACCURATE))
+
+
+def _quantizer(path: Path, calibration: CalibrationImages, folder: Path) -> Quantizer:
+    try:
+        return Quantizer(path, calibration.prepared, folder)
+    except Exception as error:  # onnxruntime's exceptions share no base class but Exception
+        raise ExportError(f"onnxruntime cannot quantise this model: {first_line(error)}") from error
 
 
 def _take(chosen: Trial, path: Path) -> None:
