@@ -31,6 +31,8 @@ from classifier_training.training.plan import Plan
 
 NUM_REFERENCE: Final = 1_000
 """Training images at most whose features are used."""
+NUM_FITTED: Final = 500
+"""Of these at most so many, which the heads of the choice are fitted to."""
 MOST_COMPARED: Final = 1_000
 """Validation images at most that the scores are compared on."""
 MAX_FEATURES: Final = 25_000_000
@@ -98,7 +100,9 @@ def fit_unknown(
             val = Images(outputs.features[::step], outputs.labels[::step])
             reason = why_no_choice(labels[chosen_images], val.labels) or ""
             if not reason:
-                choice = choose_unknown_score(Images(features, labels[chosen_images]), val, num_classes, check_stop)
+                few = reference_images(labels[chosen_images], NUM_FITTED)
+                train = Images(features[few], labels[chosen_images][few])
+                choice = choose_unknown_score(train, val, num_classes, check_stop)
     score = fit_unknown_score("energy" if choice is None else choice.kind, features, num_classes)
     scores = score(outputs.logits, outputs.features)
     detector = _detector(score, scores, plan.config.calibration.known_share, choice)
