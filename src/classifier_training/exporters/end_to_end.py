@@ -42,8 +42,8 @@ def export_end_to_end(
 
     The file has one input ``images``, uint8 (N, H, W, 3), RGB; N, H and W are free. Its outputs are ``label_index``,
     int64 (N,), ``probabilities`` and ``logits``, float32 (N, K), ``prediction_set``, bool (N, K), ``abstain``, bool
-    (N,), and ``unknown_score``, float32 (N,). The probabilities are the softmax of the logits divided by the
-    temperature of the card, if it has one; the logits are those of the network. The thresholds of the last three are
+    (N,), ``unknown_score``, float32 (N,), and ``unknown``, bool (N,). The probabilities are the softmax of the logits
+    divided by the temperature of the card, if it has one; the logits are those of the network. The thresholds are
     inputs that need not be given, see `end_to_end_decision`; a model without an unknown score has its energy.
 
     Args:

@@ -1,4 +1,4 @@
-"""The end of the ``end-to-end`` graph: from logits to a label, probabilities, a prediction set and an abstention."""
+"""The end of the ``end-to-end`` graph: from logits to a label, probabilities, and whether these are to be trusted."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from classifier_training.inference.session import (
     THRESHOLDS,
     UNKNOWN_SCORE,
 )
+from classifier_training.inference.unknown import UNKNOWN
 from classifier_training.metrics.unknown import UnknownScore, energy
 
 NEVER: Final = float(np.finfo(np.float32).max)
 """The default of the threshold of a score that was not fitted: no image is above it."""
-OUTPUTS: Final = (*END_TO_END_OUTPUTS, PREDICTION_SET, ABSTAIN, UNKNOWN_SCORE)
+OUTPUTS: Final = (*END_TO_END_OUTPUTS, PREDICTION_SET, ABSTAIN, UNKNOWN_SCORE, UNKNOWN)
 _BY_KIND: Final[Mapping[str, tuple[int, bool]]] = {
     END_TO_END_OUTPUTS[0]: (TensorProto.INT64, False),
     END_TO_END_OUTPUTS[1]: (TensorProto.FLOAT, True),
@@ -32,6 +33,7 @@ _BY_KIND: Final[Mapping[str, tuple[int, bool]]] = {
     PREDICTION_SET: (TensorProto.BOOL, True),
     ABSTAIN: (TensorProto.BOOL, False),
     UNKNOWN_SCORE: (TensorProto.FLOAT, False),
+    UNKNOWN: (TensorProto.BOOL, False),
 }
 """Their types, and whether they have a value for each class."""
 
@@ -74,8 +76,8 @@ def add_decision(graph: GraphProto, add: Nodes, card: DeploymentCard) -> None:
         nodes, constants = unknown_nodes(UnknownScore("energy"), len(card.classes))
         graph.node.extend(nodes)
         graph.initializer.extend(constants)
-    is_unlikely, is_unknown = add("Less", top, lowest), add("Greater", UNKNOWN_SCORE, highest)
-    add("Or", is_unlikely, is_unknown, output=ABSTAIN)
+    add("Less", top, lowest, output=ABSTAIN)
+    add("Greater", UNKNOWN_SCORE, highest, output=UNKNOWN)
     add("GreaterOrEqual", probabilities, in_set, output=PREDICTION_SET)
     for name, value in thresholds_of(card).items():
         graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
@@ -113,10 +115,10 @@ def decision_differences(
     thresholds = {name: np.float32(value) for name, value in thresholds_of(card).items()}
     is_same = {name: np.float32(value) for name, value in defaults.items()} == thresholds
     lowest, in_set, highest = thresholds.values()
-    is_unlikely = values.max(axis=1) < lowest
     return [
         ("of a default of the thresholds", float(not is_same), 0.0),
         ("of an unknown score", largest_difference(scores, wanted_scores), allowed),
         ("of a prediction set", largest_difference(answer[PREDICTION_SET], values >= in_set), 0.0),
-        ("of an abstention", largest_difference(answer[ABSTAIN], is_unlikely | (scores > highest)), 0.0),
+        ("of an abstention", largest_difference(answer[ABSTAIN], values.max(axis=1) < lowest), 0.0),
+        ("of what counts as unknown", largest_difference(answer[UNKNOWN], scores > highest), 0.0),
     ]

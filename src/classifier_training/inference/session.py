@@ -21,8 +21,8 @@ END_TO_END_OUTPUTS: Final = ("label_index", "probabilities", "logits")
 PREDICTION_SET: Final = "prediction_set"
 """Output of the form ``end-to-end``, bool (N, K): the classes whose probability is at least ``set_threshold``."""
 ABSTAIN: Final = "abstain"
-"""Output of the form ``end-to-end``, bool (N,): the highest probability is below ``abstain_threshold``, or the
-unknown score above ``unknown_threshold``."""
+"""Output of the form ``end-to-end``, bool (N,): the highest probability is below ``abstain_threshold``. Another one,
+``unknown``, bool (N,): the unknown score is above ``unknown_threshold``."""
 THRESHOLDS: Final = ("abstain_threshold", "set_threshold", "unknown_threshold")
 """Inputs of the form ``end-to-end``, float32 scalars, which need not be given: the file has their defaults."""
 LOGITS: Final = "logits"

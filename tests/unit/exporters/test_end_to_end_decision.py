@@ -87,6 +87,7 @@ def test_the_signature(built: Path) -> None:
         ("prediction_set", "tensor(bool)", ["N", 4]),
         ("abstain", "tensor(bool)", ["N"]),
         ("unknown_score", "tensor(float)", ["N"]),
+        ("unknown", "tensor(bool)", ["N"]),
     ]
     assert [one.name for one in session.get_inputs()] == ["images"]
     optional = [(one.name, one.type, one.shape) for one in session.get_overridable_initializers()]
@@ -102,7 +103,8 @@ def test_the_defaults_are_the_thresholds_of_the_card(built: Path) -> None:
     is_unknown = UNKNOWN.is_unknown(found["unknown_score"])
     assert 0 < decided.abstain.sum() < len(PIXELS)
     assert 0 < is_unknown.sum() < len(PIXELS)
-    np.testing.assert_array_equal(found["abstain"], decided.abstain | is_unknown)
+    np.testing.assert_array_equal(found["abstain"], decided.abstain)
+    np.testing.assert_array_equal(found["unknown"], is_unknown)
     np.testing.assert_array_equal(found["prediction_set"], decided.sets)
 
 
@@ -110,11 +112,13 @@ def test_operations_change_a_threshold_without_a_new_file(built: Path) -> None:
     default = answer(built)
     top = default["probabilities"].max(axis=1)
 
-    np.testing.assert_array_equal(answer(built, abstain_threshold=0.0, unknown_threshold=9)["abstain"], False)
+    np.testing.assert_array_equal(answer(built, abstain_threshold=0.0)["abstain"], False)
     np.testing.assert_array_equal(answer(built, abstain_threshold=1.1)["abstain"], True)
-    np.testing.assert_array_equal(answer(built, unknown_threshold=-9)["abstain"], True)
+    np.testing.assert_array_equal(answer(built, unknown_threshold=9)["unknown"], False)
+    np.testing.assert_array_equal(answer(built, unknown_threshold=-9)["unknown"], True)
+    np.testing.assert_array_equal(answer(built, unknown_threshold=-9)["abstain"], default["abstain"])
     middle = float(np.median(top))
-    np.testing.assert_array_equal(answer(built, abstain_threshold=middle, unknown_threshold=9)["abstain"], top < middle)
+    np.testing.assert_array_equal(answer(built, abstain_threshold=middle)["abstain"], top < middle)
     np.testing.assert_array_equal(
         answer(built, set_threshold=0.27)["prediction_set"], default["probabilities"] >= np.float32(0.27)
     )
@@ -126,9 +130,10 @@ def test_without_thresholds_nothing_abstains_and_a_set_holds_every_class(tmp_pat
     found = answer(build(tmp_path / "model_e2e.onnx", PLAIN))
 
     assert not found["abstain"].any()
+    assert not found["unknown"].any()
     assert found["prediction_set"].all()
     np.testing.assert_allclose(found["unknown_score"], energy(found["logits"]), rtol=1e-5)
-    assert answer(tmp_path / "model_e2e.onnx", unknown_threshold=-100)["abstain"].all()
+    assert answer(tmp_path / "model_e2e.onnx", unknown_threshold=-100)["unknown"].all()
 
 
 def test_the_file_is_proven_and_predicts(built: Path) -> None:
@@ -158,6 +163,7 @@ def test_another_default_is_not_accepted(built: Path, tmp_path: Path, name: str)
         ("abstain", "Not", "an abstention"),
         ("prediction_set", "Not", "a prediction set"),
         ("unknown_score", "Neg", "an unknown score"),
+        ("unknown", "Not", "what counts as unknown"),
     ],
 )
 def test_another_decision_is_not_accepted(built: Path, tmp_path: Path, output: str, operator: str, what: str) -> None:
