@@ -64,7 +64,7 @@ def contents(root: Path) -> dict[Path, bytes]:
             "scoring {run}/export/model.onnx",
         ),
         (_BACKBONE, ("evaluate", "{run}"), "out of memory while loading {run}/checkpoints/best.ckpt"),
-        (_FORWARD, ("export", "{run}"), "out of memory while exporting {run}/export/model.onnx"),
+        (_FORWARD, ("export", "{run}"), "out of memory while scoring validation images of {run} "),
         (_ONNX, ("predict", "{run}", "{photos}"), "out of memory while predicting with {run}/export/model.onnx"),
     ],
 )
