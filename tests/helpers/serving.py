@@ -116,9 +116,9 @@ class Served:
     address: str
     process: subprocess.Popen[str]
 
-    def stop(self) -> int:
+    def stop(self, number: int = signal.SIGTERM) -> int:
         """Asks it to end, as a scheduler does, and gives the exit code."""
-        self.process.send_signal(signal.SIGTERM)
+        self.process.send_signal(number)
         return self.process.wait(60)
 
     def metric(self, name: str, headers: Mapping[str, str] | None = None) -> float:

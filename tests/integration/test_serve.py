@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -155,7 +156,7 @@ def test_processes_count_together(tmp_path: Path) -> None:
         for _ in range(12):  # each over a connection of its own, which either process may take
             assert httpx.post(f"{server.address}/predict", content=content).status_code in {200, 422}
         assert server.metric("classifier_request_seconds_count") >= 12
-        assert server.stop() == 0
+        assert server.stop(signal.SIGINT) == 130
 
 
 def test_a_port_in_use_is_one_line(program: WarmProgram, trained: Trained, served: Served) -> None:

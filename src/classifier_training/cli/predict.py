@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -117,7 +118,7 @@ def _run(job: Job, images: list[str], wanted: Outputs, terminal: Terminal) -> No
     listed = sys.stdin.buffer if STANDARD_INPUT in images else None
     found = named_images(images, terminal.warn, open_address=_open_address, standard_input=listed)
     if wanted.copy_to is not None:  # the copies of an earlier command may lie in a folder that was named
-        found = outside(found, wanted.copy_to)
+        found = outside(found, wanted.copy_to, terminal.warn)
     with terminal.progress("predicting", "images") as progress:
         if destination.is_there:
             summary = destination.run(job, found, lambda done: progress(done, count.total), terminal.info)
@@ -222,7 +223,7 @@ def _tell(summary: Summary, destination: Destination, form: RowFormat, terminal:
         total = summary.sorted.total()
         rest = f"; {num_predicted - total} stay where they are" if total < num_predicted else ""
         terminal.result(f"{done} {total} files to {destination.sorter.root}{f' ({counts})' if counts else ''}{rest}")
-        terminal.info(f"undo it with: classifier-training predict --undo {summary.log}")
+        terminal.info(f"undo it with: classifier-training predict --undo {shlex.quote(str(summary.log))}")
 
 
 def _undo(log: Path, terminal: Terminal, *, is_alone: bool) -> None:

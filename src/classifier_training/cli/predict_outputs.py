@@ -74,11 +74,23 @@ class Outputs:
         if self.features is not None and tta != "none":
             raise ConfigError(f"--features are those of one view; leave out --tta {tta}")
         if self.output is not None:
+            self._check_output(self.output)
             check_output(self.output, self.kind, overwrite=self.overwrite)
         if self.features is not None:
             check_features(self.features, overwrite=self.overwrite)
         if safe_csv and self.format != "csv":
             raise ConfigError("--safe-csv is for a CSV file; add --output FILE.csv")
+
+    def _check_output(self, output: Path) -> None:
+        """Refuses the name of a file that is written anyway."""
+        from classifier_training.inference.sorting import LOG_NAMES
+
+        if self.features is not None and output.absolute() == self.features.absolute():
+            raise ConfigError(f"--output and --features are both {output}; name two files")
+        logs = ((self.copy_to, LOG_NAMES["copy"]), (self.move_to, LOG_NAMES["move"]))
+        for folder, log in logs:
+            if folder is not None and output.absolute() == (folder / log).absolute():
+                raise ConfigError(f"--output {output}: the log of what is sorted has this name; name another file")
 
     def destination(self, classifier: Classifier) -> Destination:
         """Where the predictions of a model go.

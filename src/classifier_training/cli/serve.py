@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from classifier_training.cli.arguments import Quiet
+from classifier_training.cli.arguments import Labels, PreprocessingText, Quiet
 from classifier_training.errors import ConfigError
 
 _EXTRA = ("fastapi", "uvicorn", "httptools", "python_multipart", "prometheus_client")
@@ -35,6 +35,8 @@ def serve(
     queue: Annotated[int, typer.Option(min=1, help="Most images on their way; beyond: status 503.")] = 256,
     timeout: Annotated[float, typer.Option(help="Seconds until a request has its answer, or status 504.")] = 30.0,
     max_batch: Annotated[int, typer.Option(min=1, help="Most images in a run of the model.")] = 8,
+    labels: Labels = None,
+    preprocessing: PreprocessingText = None,
     quiet: Quiet = False,
 ) -> None:
     """Serve an exported model over HTTP, with a page for trying it.
@@ -50,10 +52,10 @@ def serve(
     from classifier_training.terminal.terminal import Terminal
 
     path = onnx_file(Path(model))
-    named = name or (Path(model).resolve().name if path != Path(model) else path.stem)
     settings = ServeSettings(
-        host=host, port=port, workers=workers, name=named, api_key=api_key, queue=queue, timeout=timeout,
+        host=host, port=port, workers=workers, name=name, api_key=api_key, queue=queue, timeout=timeout,
         max_mb=max_mb, max_megapixels=max_megapixels, max_images=max_images, max_batch=max_batch,
+        labels=None if labels is None else str(labels), preprocessing=preprocessing,
     )  # fmt: skip
     run_server(path, settings, Terminal(quiet=quiet).info)
 

@@ -17,6 +17,8 @@ from classifier_training.types import Interpolation, Preprocessing
 
 CARD_VERSION: Final = (1, 1)
 """Major and minor. A minor version adds entries that a program may ignore; all else is a new major version."""
+_LARGEST_TEMPERATURE: Final = 1e30
+"""Beyond this, or below its reciprocal, a float32 of the logits divided by it is no number, or 0."""
 MAX_SIDE: Final = 8192
 """The longest side, pixels, that a file may ask for; what is beyond is a mistake, or an attack on the memory."""
 _logger = logging.getLogger(__name__)
@@ -149,7 +151,7 @@ def read_preprocessing(values: object, source: str) -> Preprocessing:
 def _read_json(metadata: Mapping[str, str], name: str, source: str) -> Any:
     try:
         return json.loads(metadata.get(name, "null"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{source}: {name} in the metadata is not JSON: {error}") from None
 
 
@@ -217,7 +219,7 @@ def _is_object(value: object) -> bool:
 
 
 _OPTIONAL: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "temperature": lambda value: _is_finite(value) and value > 0,
+    "temperature": lambda value: _is_finite(value) and 1 / _LARGEST_TEMPERATURE <= value <= _LARGEST_TEMPERATURE,
     "thresholds": lambda value: _is_object(value) and all(map(_is_fraction, value.values())),
     "prediction_set_quantile": _is_fraction,
     "reference_features": _is_object,

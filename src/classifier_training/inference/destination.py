@@ -14,7 +14,7 @@ from classifier_training.errors import BadImageError
 from classifier_training.inference.feature_files import RawFeatures, write_npy
 from classifier_training.inference.job import Job, Summary
 from classifier_training.inference.journal import Journal
-from classifier_training.inference.listing import Image
+from classifier_training.inference.listing import Image, outside
 from classifier_training.inference.output import PARTIAL, WriteParquet, partial_path, write_rows
 from classifier_training.inference.session import FEATURES
 from classifier_training.inference.sorting import Sorter
@@ -109,7 +109,11 @@ class Destination:
             info(f"{journal.num_done} images were predicted by an earlier start of this command, which was interrupted")
         elif self.sorter is not None and self.sorter.log.exists():
             self.sorter.finish()  # of a command that was stopped in its last step
+        if journal.is_complete and self.sorter is not None and self.sorter.has_moved:
+            journal.check_rest(outside(images, self.sorter.root, lambda _: None))
+            return
         if journal.is_complete:
+            journal.check_complete(images)
             return
         journal.skip_done(images)
         for batch in job.outcomes(images, Summary()):

@@ -8,6 +8,7 @@ have the same bytes whenever the command was stopped.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier_training.errors import RunError
+from classifier_training.errors import DataError, RunError
 from classifier_training.inference.feature_files import RawFeatures
 from classifier_training.inference.listing import Image
 from classifier_training.inference.rows import Row, json_line
@@ -82,6 +83,29 @@ class Journal:
                     " to start again"
                 )
 
+    def check_complete(self, images: Iterator[Image]) -> None:
+        """Refuses a list of other images than those of a complete file.
+
+        Raises:
+            RunError: The list has others.
+        """
+        self.skip_done(images)
+        further = next(images, None)
+        if further is not None:
+            raise self._others(further)
+
+    def check_rest(self, images: Iterator[Image]) -> None:
+        """The same where some of the images are moved already, so that the list has only those that are left.
+
+        Raises:
+            RunError: The list has others.
+        """
+        rows = self.rows()
+        with contextlib.suppress(DataError):  # what was named is moved
+            for image in images:
+                if not any(row["file"] == str(image) for row in rows):
+                    raise self._others(image)
+
     def append(self, rows: Sequence[Row], features: Sequence[NDArray[np.float32] | None] = ()) -> None:
         """Writes the rows of a chunk, and its features if these are written.
 
@@ -125,6 +149,12 @@ class Journal:
         except OSError as error:
             error.filename = str(self.path)  # a full disk is reported without any name
             raise
+
+    def _others(self, image: Image) -> RunError:
+        return RunError(
+            f"{self.path} is of an interrupted command with other images, without {image}; repeat that command to"
+            " finish it, or remove the file to start again"
+        )
 
     def _is_ours(self, *, overwrite: bool) -> bool:
         if not self.path.exists():

@@ -42,7 +42,7 @@ def read_labels_mapping(path: Path) -> DeploymentCard:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a JSON file: {error}") from None
     if not isinstance(values, dict) or not isinstance(values.get("class_to_idx"), dict):
         raise CheckpointError(f"{path} is not a labels mapping: it has no class_to_idx")

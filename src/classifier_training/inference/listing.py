@@ -180,10 +180,24 @@ def _pieces(start: bytes, stream: IO[bytes], end: bytes) -> Iterator[bytes]:
         rest += more
 
 
-def outside(images: Iterable[Image], folder: Path) -> Iterator[Image]:
-    """The images that are not in a folder or one of its subfolders."""
+def outside(images: Iterable[Image], folder: Path, on_ignored: Callable[[str], None]) -> Iterator[Image]:
+    """The images that are not in the folder of copies or one of its subfolders.
+
+    Raises:
+        DataError: All of them are there.
+    """
     root = os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118 - a Path for each file takes seconds
-    return (image for image in images if not os.path.abspath(str(image)).startswith(root))  # noqa: PTH100
+    num_inside, is_empty = 0, True
+    for image in images:
+        if os.path.abspath(str(image)).startswith(root):  # noqa: PTH100 - as above
+            num_inside += 1
+        else:
+            is_empty = False
+            yield image
+    if num_inside and is_empty:
+        raise DataError(f"--copy-to {folder}: all images that were named are in this folder; name another one")
+    if num_inside:
+        on_ignored(f"{num_inside} images in {folder} are left out, as they may be copies of an earlier command")
 
 
 def find_images(

@@ -8,6 +8,7 @@ import filecmp
 import json
 import os
 import re
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from typing import Final, Literal
 from classifier_training.errors import UserError
 from classifier_training.files.atomic import atomic_path
 from classifier_training.files.text import is_file, why_no_file
+from classifier_training.inference.listing import is_address
 from classifier_training.inference.rows import Row, json_line
 
 Mode = Literal["copy", "move"]
@@ -54,6 +56,11 @@ class Sorter:
         """A line of JSON for each file, where it was and where it is, written before the file is touched."""
         return self.root / f"{LOG_NAMES[self.mode]}.partial"
 
+    @property
+    def has_moved(self) -> bool:
+        """Whether files of an interrupted command may be elsewhere already."""
+        return self.mode == "move" and self.log.exists()
+
     def sort(self, rows: Iterable[Row], warn: Callable[[str], None]) -> Counter[str]:
         """Sorts the files of rows with a label that do not abstain and are not unknown.
 
@@ -74,7 +81,8 @@ class Sorter:
             source = Path(row["file"]).absolute()
             target = done.target_of(source)
             if target is None and not is_file(source):
-                warn(f"not sorted, as it is no longer there: {row['file']}")
+                reason = "was named by an address" if is_address(row["file"]) else "is no longer there"
+                warn(f"not sorted, as it {reason}: {row['file']}")
                 continue
             if target is None:
                 done.check_end(source)
@@ -179,7 +187,8 @@ class _Logged:
         if self._next is not None:
             raise UserError(
                 f"{self._log} is the log of another command that was interrupted, and names {self._next['from']}"
-                f" and not {source}; repeat that command, or undo it: classifier-training predict --undo {self._log}"
+                f" and not {source}; repeat that command, or undo it: classifier-training predict --undo"
+                f" {shlex.quote(str(self._log))}"
             )
 
 
@@ -194,7 +203,7 @@ def _read_log(log: Path) -> Iterator[dict[str, str]]:
             try:
                 entry = json.loads(line)
                 is_ours = entry["done"] in LOG_NAMES and {type(entry["from"]), type(entry["to"])} == {str}
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 is_ours = False
             if not is_ours:
                 raise UserError(f"{log} is not a log of --copy-to or --move-to: line {number} is {line[:80]!r}")

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from classifier_training.errors import BadImageError, LargeImageError, is_out_of_memory
 from classifier_training.serve.answers import Answer, Answers, as_json, refusals
-from classifier_training.serve.bodies import FORM, read_uploads
+from classifier_training.serve.bodies import FORM, is_form, read_uploads
 from classifier_training.serve.errors import RequestRefusedError, busy
 from classifier_training.serve.facts import model_facts
 from classifier_training.serve.guard import Guard, key_check, page_headers
@@ -125,7 +125,7 @@ def _routes(service: Service, name: str) -> APIRouter:
         """
         found = await service.answer(request, lambda one, share: read_uploads(one, service.settings, share))
         rows = [as_json(result, upload.name, service.model.classes, top_k) for upload, result in found]
-        if not request.headers.get("content-type", "").lower().startswith(FORM):
+        if not is_form(request):
             return json_response(rows[0], _status(found[0][1]))
         if all(isinstance(result, BadImageError) for _, result in found):
             return json_response({"error": "no image of the form can be read", "predictions": rows}, 422)

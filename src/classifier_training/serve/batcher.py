@@ -19,6 +19,10 @@ _QUEUED: Final = 2
 """Images that each preparing thread is given at a time, so that it does not wait for the event loop in between."""
 
 
+_MAX_BYTES: Final = 256 * 2**20
+"""Of the images of a batch, and of those that lie prepared; more only where one image alone has more."""
+
+
 @dataclass(eq=False, slots=True)
 class _Job(Generic[Answer]):
     """One image on its way; ``answer`` is cancelled when nobody waits for it any more."""
@@ -104,7 +108,8 @@ class Batcher(Generic[Answer]):
             self._start(self._run_batch(batch))
 
     def _has_room(self) -> bool:
-        return len(self._ready) + self._num_preparing < self._max_ahead
+        num_bytes = sum(map(_num_bytes, self._ready))
+        return len(self._ready) + self._num_preparing < self._max_ahead and num_bytes < _MAX_BYTES
 
     def _next_batch(self) -> list[_Job[Answer]]:
         """The oldest ready image with others of its shape, as many as the largest allowed size takes."""
@@ -113,7 +118,8 @@ class Batcher(Generic[Answer]):
             return []
         shape = _shape(self._ready[0])
         alike = [job for job in self._ready if _shape(job) == shape]
-        size = next(size for size in self._sizes if size <= len(alike))
+        most = max(1, min(len(alike), _MAX_BYTES // max(1, _num_bytes(self._ready[0]))))
+        size = next(size for size in self._sizes if size <= most)
         batch = alike[:size]
         taken = set(map(id, batch))
         self._ready = deque(job for job in self._ready if id(job) not in taken)
@@ -161,6 +167,10 @@ class Batcher(Generic[Answer]):
 
 def _shape(job: _Job[Any]) -> tuple[int, ...]:
     return () if job.prepared is None else job.prepared.shape
+
+
+def _num_bytes(job: _Job[Any]) -> int:
+    return 0 if job.prepared is None else job.prepared.nbytes
 
 
 def _settle(job: _Job[Answer], answer: Answer | Exception) -> None:

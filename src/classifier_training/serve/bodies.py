@@ -25,6 +25,11 @@ class _Parser(MultiPartParser):
     spool_max_size = 0  # no limit
 
 
+def is_form(request: Request) -> bool:
+    """Whether the body of a request says that it is a form."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
+
+
 async def read_whole(request: Request, settings: ServeSettings, share: Share) -> bytes:
     """The whole body of a request.
 
@@ -45,7 +50,7 @@ async def read_uploads(request: Request, settings: ServeSettings, share: Share) 
     Raises:
         RequestRefusedError: There is none (400), or it is too large (413).
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+    if not is_form(request):
         return [Upload(None, await read_whole(request, settings, share))]
     body = counted_body(request, settings.max_bytes, share)
     parser = _Parser(request.headers, body, max_files=settings.max_images, max_fields=_MAX_FIELDS)

@@ -17,6 +17,7 @@ from classifier_training.imaging.decode import decode_image
 from classifier_training.imaging.preprocess import preprocess
 from classifier_training.inference.classifier import Classifier, softmax
 from classifier_training.inference.decision import Decision
+from classifier_training.inference.foreign import Description
 from classifier_training.inference.self_test import check_self_test, read_self_test
 from classifier_training.inference.session import FORM_ENTRY, LOGITS, UNKNOWN_SCORE
 from classifier_training.run.folder import END_TO_END
@@ -50,14 +51,17 @@ class ServedModel:
         path: The ``.onnx`` file.
         max_pixels: An image with more is refused.
         num_threads: Threads of onnxruntime; None: one a core.
+        description: As of `Classifier`.
 
     Attributes:
         classifier: What was opened.
         num_self_test_images: With how many pictures of its file it was proven; None before that.
     """
 
-    def __init__(self, path: Path, max_pixels: int, num_threads: int | None = None) -> None:
-        self.classifier = Classifier(path, num_threads)
+    def __init__(
+        self, path: Path, max_pixels: int, num_threads: int | None = None, description: Description | None = None
+    ) -> None:
+        self.classifier = Classifier(path, num_threads, description)
         decoding = self.classifier.preprocessing.decoding
         known = math.inf if decoding.max_pixels is None else decoding.max_pixels
         self._decoding = replace(decoding, max_pixels=int(min(max_pixels, known)))
@@ -99,7 +103,7 @@ class ServedModel:
             raise LargeImageError(
                 f"the image has more than {self._decoding.max_pixels} pixels; send a smaller one"
             ) from None
-        return image if self._takes_pixels else preprocess(image, self.classifier.preprocessing)
+        return self._input_of(image)
 
     def answer(self, inputs: Sequence[NDArray[Any]]) -> list[ModelAnswer | Exception]:
         """The predictions for inputs of one shape, which travel together, or why an image has none.
@@ -149,10 +153,14 @@ class ServedModel:
         recorded = classifier.card.self_test
         if recorded is not None:
             images = read_self_test(recorded, classifier.classes, str(classifier.path)).images
-            inputs = [self.prepare(image.jpeg) for image in images]
+            decoding = classifier.preprocessing.decoding  # the limit of pixels is for those who ask
+            inputs = [self._input_of(decode_image(image.jpeg, "the image", decoding=decoding)) for image in images]
             return [one for one in inputs if one.shape == inputs[0].shape]
         noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-        return [noise if self._takes_pixels else preprocess(noise, classifier.preprocessing)]
+        return [self._input_of(noise)]
+
+    def _input_of(self, image: NDArray[np.uint8]) -> NDArray[Any]:
+        return image if self._takes_pixels else preprocess(image, self.classifier.preprocessing)
 
     def _predictions(self, inputs: Sequence[NDArray[Any]]) -> list[ModelAnswer]:
         further = () if self._unknown is None else (UNKNOWN_SCORE,)

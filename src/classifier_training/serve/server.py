@@ -20,6 +20,8 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from classifier_training.errors import RunError, UserError
+from classifier_training.inference.foreign import read_description
+from classifier_training.run.folder import RunFolder
 from classifier_training.serve.metrics import SHARED_FOLDER
 from classifier_training.serve.model import ServedModel
 from classifier_training.serve.settings import ServeSettings
@@ -48,14 +50,21 @@ def serve(path: Path, settings: ServeSettings, say: Callable[[str], None] = lamb
     """
     with contextlib.closing(listen(settings.host, settings.port)) as listener:
         model = _open(path, settings)
-        name = settings.name or path.stem
+        name = settings.name or model_name(path)
         say(f"serving {name} at {address(listener)} (Ctrl-C stops)")
         if settings.workers == 1:
             _serve_here(model, name, settings, listener, say)
         else:
-            model.prove(settings.max_batch)  # here, where a failure has one line; each process proves its own again
+            model.prove(settings.largest_batch)  # here, where a failure has one line; each process proves its own again
             del model
             _serve_processes(path, name, settings, listener, say)
+
+
+def model_name(path: Path) -> str:
+    """What a file is called where nobody says it: as the run that it was exported from, else as the file."""
+    file = path.resolve()
+    run = RunFolder(file.parent.parent)
+    return run.root.name if file.parent == run.export and run.config.is_file() else path.stem
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -133,12 +142,20 @@ def _serve_processes(
     ):
         processes = _Processes(config, [listener], say)
         processes.run()
+    if processes.interrupted:
+        raise KeyboardInterrupt
     if any(one.exitcode == STARTUP_FAILURE for one in processes.processes):
         raise RunError(f"a process that serves {path} has not started; its message is above")
 
 
 class _Processes(Multiprocess):
-    """Says when all processes are ready."""
+    """Says when all processes are ready.
+
+    Attributes:
+        interrupted: Whether SIGINT has ended them.
+    """
+
+    interrupted = False
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], say: Callable[[str], None]) -> None:
         super().__init__(config, sockets)
@@ -149,6 +166,11 @@ class _Processes(Multiprocess):
         super().init_processes()
         if all(one.wait_until_ready(_START_SECONDS, self.should_exit) for one in self.processes):
             self._say(f"ready: {len(self.processes)} processes have passed the self-test")
+
+    def handle_int(self) -> None:
+        """Ends them."""
+        self.interrupted = True
+        super().handle_int()
 
 
 def _config(app: FastAPI | str, settings: ServeSettings) -> uvicorn.Config:
@@ -166,7 +188,8 @@ def _config(app: FastAPI | str, settings: ServeSettings) -> uvicorn.Config:
 
 def _open(path: Path, settings: ServeSettings) -> ServedModel:
     sys.setswitchinterval(_SWITCH_SECONDS)
-    return ServedModel(path, settings.max_pixels, settings.threads.of_model)
+    description = read_description(settings.labels, settings.preprocessing)
+    return ServedModel(path, settings.max_pixels, settings.threads.of_model, description)
 
 
 class _Server(uvicorn.Server):

@@ -88,7 +88,7 @@ class Service:
     async def prove(self) -> None:
         """Lets the model prove itself; it is ready afterwards, or there is a `failure`."""
         try:
-            sizes = await asyncio.to_thread(self.model.prove, self.settings.max_batch)
+            sizes = await asyncio.to_thread(self.model.prove, self.settings.largest_batch)
         except Exception as error:  # of onnxruntime, whose exceptions share no base class
             if not isinstance(error, ClassifierTrainingError):
                 error = VerificationError(f"{self.model.classifier.path} cannot be run: {first_line(error)}")
@@ -149,8 +149,11 @@ class Service:
     async def _classify(self, contents: Sequence[bytes]) -> list[Result]:
         if len(contents) == 1:
             return [await self._classify_one(contents[0])]
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._classify_one(content)) for content in contents]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._classify_one(content)) for content in contents]
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
 
     async def _classify_one(self, content: bytes) -> Result:

@@ -46,6 +46,8 @@ class ServeSettings:
         timeout: Seconds until a request has its answer, or the status 504.
         max_batch: Most images in a run of the model.
         num_threads: Cores that each process uses; None: those of the machine, shared among the processes.
+        labels: The file of class names of an ``.onnx`` file of another program, see `inference.foreign`.
+        preprocessing: Its preprocessing.
 
     Raises:
         ConfigError: A value is out of range.
@@ -63,6 +65,8 @@ class ServeSettings:
     timeout: float = 30.0
     max_batch: int = 8
     num_threads: int | None = None
+    labels: str | None = None
+    preprocessing: str | None = None
 
     def __post_init__(self) -> None:
         faults = list(self._faults())
@@ -83,6 +87,11 @@ class ServeSettings:
     def max_bytes_together(self) -> int:
         """Most bytes of all bodies that are in memory at a time."""
         return max(4 * self.max_bytes, 256 * MIB)
+
+    @property
+    def largest_batch(self) -> int:
+        """Most images that are together in a run of the model."""
+        return min(self.max_batch, self.queue)
 
     @property
     def threads(self) -> Threads:

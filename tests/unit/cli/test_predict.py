@@ -233,9 +233,32 @@ def test_files_are_sorted_into_classes_and_put_back(run: Callable[..., Ended], t
 def test_copies_of_an_earlier_command_are_not_copied_again(run: Callable[..., Ended]) -> None:
     words = ("photos", "--copy-to", "photos/sorted", "--on-bad-image", "skip")
 
-    assert [run(*words).code for _ in range(2)] == [0, 0]
+    first, second = run(*words), run(*words)
+    assert (first.code, second.code) == (0, 0)
+    warning = "warning: 3 images in photos/sorted are left out, as they may be copies of an earlier command"
+    assert (warning in first.errors, warning in second.errors) == (False, True)
 
     assert sorted(path.name for path in Path("photos/sorted/red").iterdir()) == ["c-2.png", "c.png"]
+
+
+@pytest.mark.parametrize("mode", ["--copy-to", "--move-to"])
+def test_the_rows_of_a_stopped_command_are_not_those_of_another(run: Callable[..., Ended], mode: str) -> None:
+    others = make_image(Path("others") / "d.png", np.zeros((9, 9, 3), np.uint8))
+    Path("my sorted").mkdir()
+    Path("my sorted/red").touch()  # where a folder should be: it stops after the first file
+    words = ("--on-bad-image", "skip", mode, "my sorted")
+
+    assert run("photos", *words).errors[-1] == f"cannot read or write {Path('my sorted/red').absolute()}: File exists"
+    Path("my sorted/red").unlink()
+    refused = run("others", *words)
+    assert (refused.code, len(refused.errors)) == (2, 1)
+    assert "my sorted/predictions.partial" in refused.errors[0]
+    ended = run("photos", *words)
+
+    assert ended.code == 0
+    assert "predict --undo 'my sorted/" in " ".join(ended.out.split())
+    assert len(list(Path("my sorted").rglob("*.png"))) == 3
+    assert others.is_file()
 
 
 def test_predictions_that_abstain_are_not_sorted(run: Callable[..., Ended]) -> None:
@@ -362,6 +385,9 @@ def test_an_output_that_exists_is_replaced_only_if_asked(run: Callable[..., Ende
         (["photos", "--format", "parquet"], "--format parquet needs a file here; add --output FILE.parquet"),
         (["photos", "--format", "csv", "--copy-to", "d"], "--format csv needs a file here; add --output FILE.csv"),
         (["photos", "--copy-to", "d", "--move-to", "e"], "--copy-to and --move-to exclude each other"),
+        (["photos", "--copy-to", "."], "--copy-to .: all images that were named are in this folder; name another one"),
+        (["photos", "-o", "a.parquet", "--features", "./a.parquet"], "--output and --features are both a.parquet"),
+        (["photos", "--copy-to", "d", "-o", "d/copied.jsonl"], "--output d/copied.jsonl: the log of what is sorted"),
         (["photos", "--copy-to", "model.onnx"], "--copy-to model.onnx: this is a file; name a folder"),
         (["photos", "--features", "a.txt"], "--features a.txt: allowed are a .npy or a .parquet file"),
         (["photos", "--features", "a.npy"], "model.onnx gives no features: its last layer is not a linear one"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from classifier_training.errors import RunError
+from classifier_training.errors import DataError, RunError
 from classifier_training.inference.feature_files import RawFeatures, write_npy
 from classifier_training.inference.journal import Journal, is_complete
 from classifier_training.inference.rows import Row
@@ -77,6 +78,27 @@ def test_images_that_are_done_are_skipped_if_they_are_the_same(tmp_path: Path) -
         journal.skip_done(iter([Path("0.jpg"), Path("x.jpg")]))
     with pytest.raises(RunError, match=r"image 2 was 1\.jpg and is missing now"):
         journal.skip_done(iter([Path("0.jpg")]))
+    journal.close()
+
+
+def test_a_complete_file_is_not_taken_for_that_of_other_images(tmp_path: Path) -> None:
+    journal = written(tmp_path / "a.partial", ROWS)
+    journal.complete()
+    names = [Path(row["file"]) for row in ROWS]
+
+    def missing() -> Iterator[Path]:
+        yield names[4]
+        raise DataError("no such file or folder: 2.jpg")  # it is moved
+
+    journal.check_complete(iter(names))
+    journal.check_rest(iter([names[1], names[4]]))
+    journal.check_rest(missing())
+    with pytest.raises(RunError, match=r"a\.partial cannot be continued: image 2 was 1\.jpg and is 2\.jpg now"):
+        journal.check_complete(iter([names[0], names[2]]))
+    with pytest.raises(RunError, match=r"of an interrupted command with other images, without 5\.jpg; repeat that"):
+        journal.check_complete(iter([*names, Path("5.jpg")]))
+    with pytest.raises(RunError, match=r"without x\.jpg; repeat that command"):
+        journal.check_rest(iter([names[1], Path("x.jpg")]))
     journal.close()
 
 

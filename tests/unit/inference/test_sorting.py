@@ -99,10 +99,14 @@ def test_a_file_that_has_gone_is_warned_of(rows: list[Row], tmp_path: Path) -> N
     warnings: list[str] = []
     Path(rows[0]["file"]).unlink()
 
-    counts = Sorter(tmp_path / "sorted", "move").sort([*rows, rows[2]], warnings.append)
+    remote: Row = {"file": "https://host/a.jpg", "label": "red"}
+    counts = Sorter(tmp_path / "sorted", "move").sort([*rows, rows[2], remote], warnings.append)
 
     assert counts == {"red": 1, "green/dark": 1}
-    assert warnings == [f"not sorted, as it is no longer there: {rows[at]['file']}" for at in (0, 2)]
+    assert warnings == [
+        *(f"not sorted, as it is no longer there: {rows[at]['file']}" for at in (0, 2)),
+        "not sorted, as it was named by an address: https://host/a.jpg",
+    ]
 
 
 def test_what_has_changed_since_is_left(rows: list[Row], tmp_path: Path) -> None:

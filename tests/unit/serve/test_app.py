@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import struct
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,19 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from numpy.typing import NDArray
 from tests.helpers.broken_images import mutants, other_broken_files
 from tests.helpers.images import jpeg_bytes, make_pixels
-from tests.helpers.serving import HeldModel, make_served, talk, tensor, until
+from tests.helpers.onnx_models import make_onnx
+from tests.helpers.serving import PIXELS, HeldModel, make_served, talk, tensor, until
 
 from classifier_training import predict
 from classifier_training.errors import VerificationError
 from classifier_training.inference.classifier import Classifier, softmax
 from classifier_training.inference.decision import Decision
+from classifier_training.inference.foreign import Description
 from classifier_training.inference.unknown import UnknownCard
-from classifier_training.serve.model import ServedModel
+from classifier_training.serve.model import ModelAnswer, ServedModel
 from classifier_training.serve.service import Service
 from classifier_training.serve.settings import ServeSettings
 
@@ -60,9 +63,14 @@ def test_one_image_is_answered_as_by_predict(model: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("media_type", ["image/jpeg", "application/x-www-form-urlencoded", "text/plain", ""])
+@pytest.mark.parametrize(
+    "media_type", ["image/jpeg", "application/x-www-form-urlencoded", "text/plain", "", "multipart/form-data2"]
+)
 def test_the_type_of_the_body_does_not_matter(model: Path, media_type: str) -> None:
-    assert ask(model, "POST", "/predict", content=photos(1)[0], headers={"Content-Type": media_type}).is_success
+    answer = ask(model, "POST", "/predict", content=photos(1)[0], headers={"Content-Type": media_type})
+
+    assert answer.is_success
+    assert "label" in answer.json()
 
 
 def test_a_form_has_one_answer_a_file_in_order(model: Path) -> None:
@@ -122,6 +130,34 @@ def test_pixels_are_counted_before_they_are_decoded(model: Path) -> None:
 
         assert answer.status_code == 413
         assert answer.json()["error"] == "the image has more than 10000 pixels; send a smaller one"
+
+
+def test_the_limit_of_pixels_is_not_one_of_the_self_test(model: Path) -> None:
+    assert ask(model, "GET", "/readyz", {"max_megapixels": 1e-5}).is_success
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_full_memory_is_said_to_pass(tmp_path: Path, number: int) -> None:
+    class Full(ServedModel):
+        def answer(self, inputs: Sequence[NDArray[Any]]) -> list[ModelAnswer | Exception]:
+            return [MemoryError() for _ in inputs] if self.num_self_test_images is not None else super().answer(inputs)
+
+    files = [("image", (f"{at}.jpg", content)) for at, content in enumerate(photos(number))]
+    answer = ask(Full(make_served(tmp_path / "model.onnx"), 10**6, 1), "POST", "/predict", files=files)
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert answer.json() == {"error": "busy: the machine's memory is full; try again in 1 s"}
+
+
+def test_a_file_of_another_program_is_served_where_it_is_described(tmp_path: Path) -> None:
+    path = make_onnx(tmp_path / "foreign.onnx")
+    description = Description(("a", "b", "c"), PIXELS.to_dict())
+    (photo,) = photos(1)
+
+    answer = ask(ServedModel(path, 10**6, 1, description), "POST", "/predict", content=photo)
+
+    (expected,) = Classifier(path, description=description).predict([photo])
+    assert answer.json()["probabilities"] == dict(zip("abc", expected.probabilities, strict=True))
 
 
 def test_broken_images_are_refused_and_harm_nobody(model: Path) -> None:

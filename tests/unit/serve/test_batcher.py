@@ -103,6 +103,35 @@ def test_sizes_do_not_mix() -> None:
     assert max(len(batch) for batch in model.batches) == 2
 
 
+def test_large_images_do_not_pile_up_in_memory() -> None:
+    model = Doubler(is_held=True)
+
+    def prepare(content: bytes) -> NDArray[Any]:  # 100 MiB each, which take no memory here
+        return np.broadcast_to(model.prepare(content), 100 * 2**20)
+
+    async def conversation() -> tuple[int, list[int]]:
+        batcher = Batcher[int](prepare, model.run, model.sizes, 1)
+        answers = [asyncio.create_task(batcher(bytes([value]))) for value in range(8)]
+
+        async def are_prepared() -> bool:
+            return len(model.prepared) >= 4
+
+        await until(are_prepared)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        num_prepared = len(model.prepared)
+        model.may_end.set()
+        found = list(await asyncio.gather(*answers))
+        batcher.close()
+        return num_prepared, found
+
+    num_prepared, found = asyncio.run(conversation())
+
+    assert found == [2 * value for value in range(8)]
+    assert num_prepared <= 6  # one runs, three are ready, two are with the thread
+    assert max(map(len, model.batches)) <= 2
+
+
 def test_an_error_is_that_of_its_image_alone() -> None:
     model = Doubler()
 
