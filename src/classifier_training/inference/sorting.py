@@ -24,7 +24,7 @@ from classifier_training.inference.rows import Row, json_line
 
 Mode = Literal["copy", "move"]
 LOG_NAMES: Final[Mapping[Mode, str]] = {"copy": "copied.jsonl", "move": "moved.jsonl"}
-_NOT_IN_NAMES: Final = re.compile(r'[%/\\:*?"<>|\x00-\x1f]|^\.|[. ]$')
+_NOT_IN_NAMES: Final = re.compile(r'[%/\\:*?"<>|\x00-\x1f\ud800-\udc7f\udd00-\udfff]|^\.|[. ]$')
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)
 
 
@@ -80,8 +80,8 @@ class Sorter:
                 continue
             source = Path(row["file"]).absolute()
             target = done.target_of(source)
-            if target is None and not is_file(source):
-                reason = "was named by an address" if is_address(row["file"]) else "is no longer there"
+            reason = self._why_not(row["file"], source) if target is None else None
+            if reason is not None:
                 warn(f"not sorted, as it {reason}: {row['file']}")
                 continue
             if target is None:
@@ -101,6 +101,13 @@ class Sorter:
         if not self.log.exists():
             self.log.touch()
         return self.log.rename(log)
+
+    def _why_not(self, name: str, source: Path) -> str | None:
+        """Why a file stays where it is; None: it does not."""
+        if not is_file(source):
+            return "was named by an address" if is_address(name) else "is no longer there"
+        is_bound = self.mode == "move" and source.is_symlink() and not source.readlink().is_absolute()
+        return "is a relative link, which points to nothing elsewhere" if is_bound else None
 
     def _free_target(self, source: Path, folder: str) -> Path:
         place = (self.root / folder).absolute()
@@ -145,6 +152,7 @@ def undo(log: Path, warn: Callable[[str], None]) -> tuple[int, int]:
             reason = None if os.path.lexists(source) else "neither it nor the file that it came from is there"
         elif entry["done"] == "copy":
             is_same = is_file(source) and filecmp.cmp(source, target, shallow=False)
+            is_same = is_same and source.resolve() != target.resolve()  # a link to the copy is no other file
             reason = None if is_same else "it is no longer the same as the file that it was copied from"
             if is_same:
                 target.unlink()

@@ -22,6 +22,7 @@ from uvicorn.supervisors import Multiprocess
 from classifier_training.errors import RunError, UserError
 from classifier_training.inference.foreign import read_description
 from classifier_training.run.folder import RunFolder
+from classifier_training.serve.heads import BoundedHeads
 from classifier_training.serve.metrics import SHARED_FOLDER
 from classifier_training.serve.model import ServedModel
 from classifier_training.serve.settings import ServeSettings
@@ -177,6 +178,7 @@ def _config(app: FastAPI | str, settings: ServeSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
+        http=BoundedHeads,
         workers=settings.workers,
         log_level="warning",
         access_log=False,

@@ -115,7 +115,7 @@ class Service:
         """
         self.check_ready()
         deadline = asyncio.get_running_loop().time() + self.settings.timeout
-        with self.places.share() as share, self._counted():
+        with self._counted(), self.places.share() as share:
             share.take_images(1)
             try:
                 async with asyncio.timeout_at(deadline):
@@ -140,6 +140,8 @@ class Service:
         except ClientDisconnect:
             self.metrics.hung_up.inc()
             raise
+        finally:
+            self.metrics.places.set(self.places.taken)
 
     def _check_number(self, num_images: int) -> None:
         most = min(self.settings.max_images, self.settings.queue)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,21 @@ def test_what_has_changed_since_is_left(rows: list[Row], tmp_path: Path) -> None
     assert all(path.exists() for path in log)
 
 
+def test_links_do_not_lose_what_they_point_to(rows: list[Row], tmp_path: Path) -> None:
+    source, link = Path(rows[0]["file"]), tmp_path / "photos" / "link.jpg"
+    link.symlink_to("x/a.jpg")
+    warnings: list[str] = []
+
+    assert not Sorter(tmp_path / "moves", "move").sort([{"file": str(link), "label": "red"}], warnings.append)
+    assert warnings == [f"not sorted, as it is a relative link, which points to nothing elsewhere: {link}"]
+    copies = Sorter(tmp_path / "copies", "copy")
+    copies.sort(rows[:1], fail)
+    source.unlink()
+    source.symlink_to(tmp_path / "copies" / "red" / "a.jpg")  # as programs do that remove duplicates
+    assert undo(copies.finish(), warnings.append) == (0, 1)
+    assert link.read_text() == "x/a.jpg"
+
+
 def test_another_commands_log_is_refused(rows: list[Row], tmp_path: Path) -> None:
     sorter = Sorter(tmp_path / "sorted", "move")
     sorter.sort(rows[:1], fail)
@@ -174,11 +190,13 @@ def test_every_class_has_a_folder_of_its_own_below_the_root() -> None:
         "Über",
         "%",
         ".hidden",
+        "\ud800",
     ]
     folders = [class_folder(label) for label in labels]
 
     assert len(set(folders)) == len(folders)
     for folder in folders:
         assert Path(folder).name == folder
+        os.fsencode(folder)
         assert not folder.startswith(".")
     assert class_folder("Über") == "Über"
