@@ -142,6 +142,27 @@ def test_evaluate_prints_what_it_holds(
 
     assert f"coverage {measured['abstention']['coverage']:.4f}\n" in found.out
     assert f"precision {measured['abstention']['precision']:.4f}\n" in found.out
+    assert "were fitted on these images" not in found.out + found.err
+
+
+def test_evaluate_says_where_the_images_are_those_of_the_fit(
+    program: WarmProgram, run: RunFolder, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("evaluation") / "new"
+    found = program("evaluate", run.onnx, "--split", "val", "--output", folder)
+
+    assert "temperature and thresholds were fitted on these images" in found.out + found.err
+
+
+def test_an_unproven_file_of_fewer_bits_has_no_figures_of_float32(program: WarmProgram, run: RunFolder) -> None:
+    assert program("export", run.root, "--form", "fp16", "--unproven", "--quiet").code == 0
+
+    path = run.export / "model_fp16.unproven.onnx"
+    decision = OnnxClassifier(path).card.decision
+    path.unlink()
+    assert decision is not None
+    assert decision.abstain_threshold is not None
+    assert decision.measured is None
 
 
 def test_other_targets_need_no_training_and_change_neither_run_nor_checkpoint(

@@ -233,9 +233,12 @@ def test_the_quantised_form(program: WarmProgram, copied: RunFolder, photos: Pat
     assert program("report", copied.root).code == 0
     assert "u8s8, 7-bit weights, ends float" in copied.report.read_text(encoding="utf-8")
 
+    copied.fp16.write_bytes(b"of an earlier epoch")
+    copied.fp16_verification.write_text('{"passed": true, "epoch": 999}', encoding="utf-8")
     refused = program("export", copied.root, "--form", "int8", "export.min_speedup=1e6", *FEW_IMAGES)
 
     assert refused.code == 1
+    assert not copied.fp16.exists()
     (line,) = refused.err.splitlines()
     assert line.startswith("error: int8 is not worth it on this CPU: the fastest accurate way, ")
     assert "too slow" in refused.out
@@ -287,11 +290,21 @@ def same_outputs(path: Path, other: Path) -> bool:
 def test_a_file_of_other_weights_is_removed(program: WarmProgram, copied: RunFolder) -> None:
     copied.end_to_end.write_bytes(b"of an earlier epoch")
     copied.end_to_end_verification.write_text('{"passed": true, "epoch": 999}', encoding="utf-8")
+    epoch = json.loads(copied.verification.read_text(encoding="utf-8"))["epoch"]
+    for path, verification, weights in (
+        (copied.fp16, copied.fp16_verification, '"another average of the same epoch"'),
+        (copied.int8, copied.int8_verification, "null"),
+    ):
+        path.write_bytes(b"of the same epoch")
+        text = f'{{"passed": true, "epoch": {epoch}, "weights_hash": {weights}}}'
+        verification.write_text(text, encoding="utf-8")
 
     finished = program("export", copied.root)
 
     assert finished.code == 0, finished
     assert f"removed: {copied.end_to_end}, of other weights; export it again: --form end-to-end" in finished.out
+    assert f"removed: {copied.fp16}, of other weights; export it again: --form fp16" in finished.out
+    assert copied.int8.exists()  # an earlier version recorded no hash
     assert not copied.end_to_end.exists()
     assert not copied.end_to_end_verification.exists()
 

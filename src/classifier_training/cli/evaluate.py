@@ -174,6 +174,8 @@ def _show_figures(evaluation: Evaluation, terminal: Terminal) -> None:
         terminal.info(sentence)
     if evaluation.unknown is not None:
         terminal.info(describe_unknown(evaluation.unknown))
+    if evaluation.images.split == "val" and not evaluation.num_trained_on and evaluation.is_calibrated:
+        terminal.info("temperature and thresholds were fitted on these images, so on others they may hold less")
     if evaluation.folder is not None:
         terminal.info(f"written to {evaluation.folder}")
     shown = {name: getattr(evaluation.scores, name) for name in intervals}

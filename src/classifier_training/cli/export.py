@@ -53,10 +53,11 @@ def export(
     overrides = read_settings([*(settings or ()), *target_settings(target_precision, target_coverage)])
     load_config(overrides, file=open_run(Path(run)).config)  # mistakes first: what follows takes seconds to import
     from classifier_training.exporters.export import export as run_export
+    from classifier_training.run.stop_requests import ended_by_sigterm
     from classifier_training.terminal.terminal import Terminal
 
     terminal = Terminal(quiet=quiet)
-    with terminal.capture_warnings():
+    with terminal.capture_warnings(), ended_by_sigterm():
         path = run_export(run, overrides, form=form, quiet=quiet, unproven=unproven, overwrite=overwrite)
     terminal.info(f"written: {path}" if unproven else _written(path, form))
 

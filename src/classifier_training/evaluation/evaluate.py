@@ -52,6 +52,11 @@ class Evaluation(ScoredPass):
     folder: Path | None = None
     whole_split: Split | None = None
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether it has figures of what is fitted on the validation images of a run."""
+        return any(one is not None for one in (self.temperature, self.decision, self.unknown))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {

@@ -13,7 +13,7 @@ from classifier_training.evaluation.decision import effect_of
 from classifier_training.evaluation.photos import Chooser, with_limit
 from classifier_training.inference.classifier import OnnxClassifier
 from classifier_training.inference.foreign import Description
-from classifier_training.inference.session import LOGITS, UNKNOWN_SCORE
+from classifier_training.inference.session import FORM_ENTRY, LOGITS, UNKNOWN_SCORE
 from classifier_training.metrics.accumulator import ScoringPass
 from classifier_training.metrics.intervals import score_intervals
 from classifier_training.metrics.scores import Predictions, Scores, check_finite
@@ -21,6 +21,7 @@ from classifier_training.results.scored_pass import NUM_EXAMPLES, LabelledImages
 from classifier_training.results.temperature_effect import temperature_effect
 from classifier_training.results.unknown_effect import unknown_effect
 from classifier_training.results.unknown_file import UnknownEffect
+from classifier_training.run.folder import FP16, INT8
 from classifier_training.types import Preprocessing, Progress, TestTimeAugmentation
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def score_onnx(
     images = choose(classifier.classes, preprocessing.decoding)
     batch_size = 32 if config is None else config.data.images_per_batch
     scores, predictions, unknown = _score_images(classifier, images, preprocessing, batch_size, tta, progress)
+    form = classifier.metadata.get(FORM_ENTRY)
     return ScoredPass(
         images=images,
         model=str(path),
@@ -60,7 +62,7 @@ def score_onnx(
         intervals=score_intervals(scores),
         preprocessing=preprocessing,
         num_examples=NUM_EXAMPLES if config is None else config.report.num_pictures,
-        precision="float32",
+        precision=form if form in (FP16, INT8) else "float32",
         tta=tta,
         temperature=temperature_effect(predictions, classifier.card.temperature),
         decision=effect_of(predictions, classifier.card.decision),

@@ -203,8 +203,9 @@ class _Comparison:
         is_cut = math.prod(common) * size > _MOST_BYTES
         answers, expected = list[_Answer](), list[NDArray[np.float32]]()
         for part in order.reshape(-1, size).tolist():
-            pixels = [self._pixels(position) for position in part]
-            cut = [one[:side, :side] if is_cut else one for one in pixels if one is not None]
+            # a copy each: a view would keep the whole photo in memory, of which there may be 64
+            decoded = map(self._pixels, part)
+            cut = [one[:side, :side].copy() if is_cut else one for one in decoded if one is not None]
             answers.append(self._run(np.stack(cut)))
             expected += [self._run(one[None]).logits[0] for one in cut] if is_cut else []
         compared = self._compared(size, order, answers)

@@ -15,7 +15,7 @@ from classifier_training.config import load_config
 from classifier_training.config.arguments import read_overrides
 from classifier_training.config.overrides import OverrideLike
 from classifier_training.config.schema import Config, DecisionConfig, ExportConfig
-from classifier_training.errors import ConfigError, ExportError, RunError
+from classifier_training.errors import ConfigError, ExportError, OutOfMemoryError, RunError
 from classifier_training.exporters.card_data import read_filled_in
 from classifier_training.exporters.deployed_decision import decision_of_form, deployed_decision
 from classifier_training.exporters.forms import (
@@ -25,6 +25,7 @@ from classifier_training.exporters.forms import (
     check_form,
     export_form,
     files_beside,
+    form_of,
 )
 from classifier_training.exporters.model_card import card_kept_current, write_model_card
 from classifier_training.exporters.proof import logits_of_model
@@ -36,6 +37,7 @@ from classifier_training.exporters.verified import check_unchanged, export_unpro
 from classifier_training.inference.card import DeploymentCard
 from classifier_training.models.base import BaseClassificationModel
 from classifier_training.models.checkpoint import load_model, read_checkpoint
+from classifier_training.models.head_features import tensors_hash
 from classifier_training.pages.write import report
 from classifier_training.run.folder import ExportFolder, RunFolder, open_run
 from classifier_training.run.records import DamagedFileError, read_record
@@ -126,6 +128,7 @@ def _export_unproven(
     run: RunFolder, config: Config, terminal: Terminal, form: str, targets: DecisionConfig | None
 ) -> Path:
     model, card, _ = _trained(run, targets, terminal)
+    card = replace(card, decision=decision_of_form(card.decision, form))
     path = export_unproven(model, ExportFolder(run.export), export_form(form), settings_of(config.export), card)
     terminal.warn(f"{path} is unproven: nothing has compared it with the trained model")
     return path
@@ -152,11 +155,12 @@ def export_checkpoint(
     model, card, epoch = _trained(run, targets, terminal)
     images, decision = proof_images(run, model, config, card, scored), card.decision
     recorded = compare_recorded(run, images, logits_of_model(model, images), card, epoch)
-    shown = schemes_shown(terminal, ExportFolder(run.export).verification_of(form))
-    with shown, card_kept_current(run):
+    weights, folder = tensors_hash(model.state_dict()), ExportFolder(run.export)
+    shown = schemes_shown(terminal, folder.verification_of(form))
+    with shown, card_kept_current(run), _outdated_removed(folder, form, epoch, weights, terminal):
         figures = export_verified(
             model,
-            ExportFolder(run.export),
+            folder,
             images,
             export_form(form),
             settings_of(config.export),
@@ -164,13 +168,13 @@ def export_checkpoint(
             record={
                 "weights": "checkpoints/best.ckpt",
                 "epoch": epoch,
+                "weights_hash": weights,
                 "verification_images": config.export.verification_images,
                 "abstain_threshold": None if decision is None else decision.abstain_threshold,
                 "set_threshold": None if decision is None else decision.set_threshold,
                 "recorded": recorded or None,
             },
         )
-        _remove_outdated(ExportFolder(run.export), figures, terminal)
     for sentence in _describe(figures):
         terminal.info(sentence)
     _warn_of_recorded(recorded, terminal)
@@ -208,20 +212,33 @@ def _trained(
     return model.to(memory_format=torch.contiguous_format), card, epoch
 
 
-def _remove_outdated(folder: ExportFolder, figures: Mapping[str, Any], terminal: Terminal) -> None:
-    """Removes the files of other forms that hold the weights of another epoch than the file just written."""
-    for form in FORMS:
-        path, verification = folder.model(form), folder.verification_of(form)
-        if form == figures["form"] or not path.is_file():
+@contextlib.contextmanager
+def _outdated_removed(
+    folder: ExportFolder, form: str, epoch: int, weights_hash: str, terminal: Terminal
+) -> Iterator[None]:
+    """Removes the files of other forms that hold other weights than those of a form, also where that is refused."""
+    try:
+        yield
+    except (ExportError, OutOfMemoryError):
+        _remove_outdated(folder, form, epoch, weights_hash, terminal)
+        raise
+    _remove_outdated(folder, form, epoch, weights_hash, terminal)
+
+
+def _remove_outdated(folder: ExportFolder, form: str, epoch: int, weights_hash: str, terminal: Terminal) -> None:
+    for other in FORMS:
+        path, verification = folder.model(other), folder.verification_of(other)
+        if other == form or not path.is_file():
             continue
         with contextlib.suppress(DamagedFileError, OSError):
-            if read_record(verification, Verification).epoch == figures["epoch"]:
+            record = read_record(verification, Verification)
+            if record.epoch == epoch and record.weights_hash in {None, weights_hash}:  # older records have no hash
                 continue
         path.unlink(missing_ok=True)
         verification.unlink(missing_ok=True)
-        for other in files_beside(export_form(form), path):
-            other.unlink(missing_ok=True)
-        terminal.info(f"removed: {path}, of other weights; export it again: --form {form}")
+        for beside in files_beside(form_of(other), path):
+            beside.unlink(missing_ok=True)
+        terminal.info(f"removed: {path}, of other weights; export it again: --form {other}")
 
 
 def _describe(figures: dict[str, Any]) -> Iterator[str]:

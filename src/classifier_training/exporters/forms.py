@@ -160,6 +160,11 @@ def check_form(name: str) -> None:
 def export_form(name: str) -> ExportForm:
     """The form of a name; a `ConfigError` as of `check_form`."""
     check_form(name)
+    return form_of(name)
+
+
+def form_of(name: str) -> ExportForm:
+    """The form of a name in `FORMS`, also where the package that writes its files is missing."""
     form = importlib.import_module(FORMS[name]).FORM
     assert isinstance(form, ExportForm)  # noqa: S101 - a test compares the table with the modules
     return form

@@ -181,5 +181,5 @@ def _failure_recorded(paths: Sequence[Path], verification: Path, figures: Mappin
     except (ExportError, OutOfMemoryError) as error:
         for path in paths:
             path.unlink(missing_ok=True)  # an older file would hold other weights
-        write_json(verification, {**figures, "reason": str(error)})
+        write_json(verification, {**figures, "passed": False, "reason": str(error)})
         raise

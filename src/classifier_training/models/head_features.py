@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -64,9 +65,13 @@ def weights_hash(backbone: nn.Module) -> str:
     """A hash of all tensors of a backbone but those of its head, by their names; the same on every device."""
     heads = {id(parameter) for parameter in head_parameters(backbone)}
     head = {name for name, parameter in backbone.named_parameters() if id(parameter) in heads}
+    return tensors_hash({name: value for name, value in backbone.state_dict().items() if name not in head})
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of tensors and their names; the same on every device, in every order and memory format."""
     found = hashlib.blake2b(digest_size=16)
-    for name, value in sorted(backbone.state_dict().items()):
-        if name not in head:
-            found.update(f"{name} {value.dtype} {tuple(value.shape)}\0".encode())
-            found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    for name, value in sorted(tensors.items()):
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}\0".encode())
+        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()

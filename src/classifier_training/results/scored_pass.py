@@ -77,8 +77,8 @@ class ScoredPass:
         trained_on: The first of these.
         cam: Gives the Grad-CAM maps of some images; None: they are not shown.
         num_examples: How many of the worst errors and of the least certain images are shown.
-        precision: The arithmetic: ``float32``, as the deployed file answers, or the training's, such as ``bf16-mixed``;
-            None where that is unknown.
+        precision: The arithmetic: ``float32``, as the deployed file answers, ``fp16`` or ``int8`` of a file of that
+            form, or the training's, such as ``bf16-mixed``; None where that is unknown.
         tta: The test-time augmentation: over which views of an image the probabilities are the mean.
         weights: What the weights are, where they are not those of an epoch; None: those of the epoch.
         temperature: Of the probabilities, and its effect; None: they are the softmax of the logits as they are.

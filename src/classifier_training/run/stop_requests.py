@@ -1,11 +1,12 @@
-"""Requests to stop a training: Ctrl-C, and the signals that a scheduler sends some time before it kills."""
+"""Requests to stop: Ctrl-C, and the signals that a scheduler sends some time before it kills."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any, Final, Self
 
@@ -17,6 +18,27 @@ SCHEDULER_SIGNALS: Final = tuple(
     for name in ("SIGTERM", "SIGUSR1")
     if hasattr(signal, name)  # Windows has no SIGUSR1
 )
+
+
+@contextlib.contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the program as Ctrl-C does, so that nothing half-written is left; exit code 143, as of shells.
+
+    Only in the main thread, where Python allows handlers, and where nobody else handles the signal.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class StopRequests:

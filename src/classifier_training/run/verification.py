@@ -40,6 +40,7 @@ class Verification:
         passed: Whether the file gives the same predictions as the model.
         reason: Why it failed or could not be exported; None where it passed.
         epoch: After which epoch the weights were saved, from 0; None where that is not known.
+        weights_hash: Of all weights in it; None in the records of earlier versions.
         num_images: Number of images that were compared; 0 where the export failed before.
         tolerance: Largest difference of a logit that is allowed.
         top1_agreement: Share of the images for which both predict the same class.
@@ -59,6 +60,7 @@ class Verification:
     passed: bool
     reason: str | None = None
     epoch: Count | None = None
+    weights_hash: str | None = None
     num_images: Count = 0
     tolerance: Number | None = None
     top1_agreement: Share | None = None

@@ -7,7 +7,6 @@ from typing import Final
 
 import torch
 
-from classifier_training.config.probe import is_probe
 from classifier_training.config.schema import Config
 from classifier_training.data.loading.sizes import TrainingSizes
 from classifier_training.errors import is_out_of_memory
@@ -18,7 +17,7 @@ from classifier_training.run.lr_range import NUM_STEPS
 from classifier_training.run.time_budget import Costs, TimeBudget, epochs_within
 from classifier_training.training.batch_costs import BatchCosts, measure_batches
 from classifier_training.training.plan import Plan
-from classifier_training.training.unknown import NUM_REFERENCE
+from classifier_training.training.unknown import NUM_REFERENCE, has_cached_features
 
 FINAL_SECONDS: Final = 6.0
 """What comes after the training besides passes over images, of a small model: figures, export, tables, the report."""
@@ -85,7 +84,7 @@ def add_up(
         )  # the calibration is in float32, the check of best.ckpt in the training's precision
     final += _candidates(plan.config, num_epochs) * num_val * batch.scoring  # which are loaded once
     has_unknown = plan.config.calibration.unknown
-    if has_unknown and not is_probe(plan.config):
+    if has_unknown and not has_cached_features(plan.config):
         final += min(NUM_REFERENCE, len(rows["train"])) * from_files
     probe = len(rows["train"]) / batch_size * from_files + 3.0 * slowness
     begin = probe + num_val / batch_size * from_files if plan.config.recipe.start_from_probe else 0.0

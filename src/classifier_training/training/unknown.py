@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from classifier_training.config.probe import is_probe
+from classifier_training.config.schema import Config
 from classifier_training.data.cache.folder import cache_folder
 from classifier_training.data.sources.detect import shown_root
 from classifier_training.errors import ModelError
@@ -98,10 +99,10 @@ def fit_unknown(
             features = _train_features(plan, model, chosen_images, terminal, device, check_stop)
             step = math.ceil(len(outputs.labels) / MOST_COMPARED)
             val = Images(outputs.features[::step], outputs.labels[::step])
-            reason = why_no_choice(labels[chosen_images], val.labels) or ""
+            few = reference_images(labels[chosen_images], NUM_FITTED)
+            train = Images(features[few], labels[chosen_images][few])
+            reason = why_no_choice(train.labels, val.labels) or ""
             if not reason:
-                few = reference_images(labels[chosen_images], NUM_FITTED)
-                train = Images(features[few], labels[chosen_images][few])
                 choice = choose_unknown_score(train, val, num_classes, check_stop)
     score = fit_unknown_score("energy" if choice is None else choice.kind, features, num_classes)
     scores = score(outputs.logits, outputs.features)
@@ -135,6 +136,11 @@ def has_linear_head(model: BaseClassificationModel) -> torch.nn.Linear | None:
         return None
 
 
+def has_cached_features(config: Config) -> bool:
+    """Whether the features of a run's training images are in the cache, from the start of a probe."""
+    return is_probe(config) and config.data.cache in {"auto", "disk"}
+
+
 def _train_features(
     plan: Plan,
     model: BaseClassificationModel,
@@ -145,13 +151,12 @@ def _train_features(
 ) -> NDArray[np.float32]:
     """Features of training images, which a probe has in the cache of its backbone's features."""
     data, photos = plan.config.data, plan.photos
-    is_cached = is_probe(plan.config) and data.cache in {"auto", "disk"}
     records, digests = photos.records("train"), photos.digests("train")
     how = Extraction(
         device=device,
         batch_size=data.images_per_batch,
         num_workers=plan.loaders.count,
-        cache=cache_folder(data.cache_dir) if is_cached else None,
+        cache=cache_folder(data.cache_dir) if has_cached_features(plan.config) else None,
         limit=data.copies_bytes,
         photos=shown_root(photos.root),
         check_stop=check_stop,

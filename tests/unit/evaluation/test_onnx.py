@@ -89,6 +89,14 @@ def test_nothing_to_score(model: Path) -> None:
         score_onnx(model, lambda *_: labelled([]))
 
 
+@pytest.mark.parametrize(("form", "precision"), [("int8", "int8"), ("fp16", "fp16"), ("", "float32")])
+def test_the_arithmetic_is_that_of_the_form(tmp_path: Path, files: list[str], form: str, precision: str) -> None:
+    metadata = DeploymentCard(CLASSES, PREPROCESSING).to_metadata() | ({"form": form} if form else {})
+    path = make_onnx(tmp_path / "file.onnx", 7, metadata=metadata)
+
+    assert score_onnx(path, lambda *_: labelled(files[:2])).precision == precision
+
+
 @pytest.mark.parametrize("tta", ["none", "flip"])
 def test_the_temperature_of_the_card_is_in_the_scores(
     tmp_path: Path, files: list[str], tta: TestTimeAugmentation

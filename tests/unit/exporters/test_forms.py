@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,15 @@ import pytest
 
 from classifier_training import exporters
 from classifier_training.errors import ConfigError
-from classifier_training.exporters.forms import DEFAULT_FORM, FORMS, ExportForm, ExportSettings, check_form, export_form
+from classifier_training.exporters.forms import (
+    DEFAULT_FORM,
+    FORMS,
+    ExportForm,
+    ExportSettings,
+    check_form,
+    export_form,
+    form_of,
+)
 
 
 def test_the_table_has_every_module_with_a_form() -> None:
@@ -29,6 +38,15 @@ def test_a_form_is_found_by_its_name() -> None:
     for find in (check_form, export_form):
         with pytest.raises(ConfigError, match="there is no export form 'tflite'; allowed are onnx, end-to-end"):
             find("tflite")
+
+
+def test_what_belongs_to_a_file_is_known_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of other weights is removed on any machine."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+
+    with pytest.raises(ConfigError, match="needs the package openvino"):
+        export_form("openvino")
+    assert form_of("openvino").parts == (".bin",)
 
 
 @pytest.mark.parametrize(

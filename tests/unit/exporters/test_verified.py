@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tests.helpers.torch_models import make_batch, make_network
+from tests.helpers.torch_models import make_batch, make_network, make_proof_images
 from torch import Tensor, nn
 
 from classifier_training.errors import ExportError, VerificationError
@@ -34,6 +35,18 @@ class TracedWrongly(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)
         return logits if len(images) == 2 else logits + 1
+
+
+class Random(nn.Module):
+    """Answers otherwise at every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = make_network()
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        return logits + 9 * torch.rand_like(logits)
 
 
 def files_in(folder: Path) -> list[str]:
@@ -102,3 +115,17 @@ def test_a_failed_export_leaves_no_model_either(tmp_path: Path) -> None:
 
     assert files_in(tmp_path) == ["verification.json"]
     assert "evaluation mode" in json.loads((tmp_path / "verification.json").read_text())["reason"]
+
+
+def test_a_file_that_fails_its_own_test_has_not_passed(tmp_path: Path) -> None:
+    trusting = replace(FORM, acceptance=lambda *_: {"passed": True})
+    settings = replace(SETTINGS, self_test_images=2)
+    images = make_proof_images(CARD.preprocessing, card=CARD)
+
+    with pytest.raises(VerificationError):
+        export_verified(Random().eval(), ExportFolder(tmp_path), images, trusting, settings, card=CARD)
+
+    assert files_in(tmp_path) == ["verification.json"]
+    verification = read_record(tmp_path / "verification.json", Verification)
+    assert not verification.passed
+    assert verification.reason

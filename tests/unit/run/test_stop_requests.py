@@ -4,12 +4,14 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from classifier_training.errors import TrainingStopped
-from classifier_training.run.stop_requests import SCHEDULER_SIGNALS, StopRequests
+from classifier_training.files.atomic import atomic_path
+from classifier_training.run.stop_requests import SCHEDULER_SIGNALS, StopRequests, ended_by_sigterm
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 each = pytest.mark.parametrize("number", SCHEDULER_SIGNALS, ids=lambda number: signal.Signals(number).name)
@@ -148,3 +150,21 @@ def test_the_second_interrupt_of_a_training_is_pythons_own() -> None:
         requests.end_postponement()
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
     signal.signal(signal.SIGINT, before)
+
+
+def test_sigterm_leaves_no_half_written_file(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit) as ended, ended_by_sigterm(), atomic_path(tmp_path / "model"):
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 143
+    assert not list(tmp_path.iterdir())
+
+
+def test_sigterm_stays_with_who_handles_it(heard: list[int]) -> None:
+    with ended_by_sigterm():
+        signal.raise_signal(signal.SIGTERM)
+    assert heard == [signal.SIGTERM]
