@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from PIL import Image
 from tests.helpers.torch_models import make_batch, make_network, make_proof_images
 
 from classifier_training.errors import CheckpointError, ConfigError, ExportError
+from classifier_training.exporters import end_to_end_proof
 from classifier_training.exporters.end_to_end import FORM, export_end_to_end
 from classifier_training.exporters.end_to_end_proof import PIXELS, compare_end_to_end
 from classifier_training.exporters.forms import ExportSettings, OriginalImage, ProofImages
@@ -62,6 +64,23 @@ def test_photos_of_extreme_shape_are_accepted(tmp_path: Path, interpolation: Int
     figures = compare_end_to_end(build(tmp_path / "model_e2e.onnx", card), make_network(), images, ExportSettings())
 
     assert figures["passed"] is True, figures
+
+
+def test_large_photos_are_in_memory_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch has 64 of them."""
+    images = make_proof_images(PREPROCESSING, [(400, 400)] * 2, card=CARD)
+    path, network = build(tmp_path / "model_e2e.onnx"), make_network()
+    monkeypatch.setattr(end_to_end_proof, "_MOST_BYTES", 64 * 3 * 30 * 30)
+
+    tracemalloc.start()
+    try:
+        figures = compare_end_to_end(path, network, images, ExportSettings())
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert figures["passed"] is True, figures
+    assert most < 20 * 3 * 400 * 400
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])

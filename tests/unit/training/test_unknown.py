@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from classifier_training.training.unknown import reference_images
+from classifier_training.config.schema import Config
+from classifier_training.training.unknown import has_cached_features, reference_images
 
 
 def test_all_images_are_taken_where_they_are_few() -> None:
@@ -28,3 +29,13 @@ def test_each_class_gives_an_equal_share_from_all_over_its_images(num_classes: i
 
 def test_of_more_classes_than_images_some_have_one() -> None:
     assert len(reference_images(np.arange(500), 100)) == 100
+
+
+@pytest.mark.parametrize(
+    ("recipe", "cache", "expected"),
+    [("probe", "auto", True), ("probe", "disk", True), ("probe", "none", False), ("finetune", "disk", False)],
+)
+def test_only_a_probe_with_a_cache_on_disk_has_the_features_already(recipe: str, cache: str, expected: bool) -> None:
+    config = Config.model_validate({"recipe": {"name": recipe}, "data": {"cache": cache}})
+
+    assert has_cached_features(config) == expected
