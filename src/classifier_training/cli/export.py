@@ -24,23 +24,33 @@ Overwrite = Annotated[
 ]
 
 
+Form = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        "--form",
+        help="Form of the exported file: onnx, end-to-end, fp16, int8, safetensors, torch-export or openvino.",
+    ),
+]
+
+
 def export(
     run: Annotated[str, typer.Argument(help="Run folder.", metavar="RUN")],
     settings: Settings = None,
-    form: Annotated[str, typer.Option("--format", "--form", help="Form of the exported file.")] = "onnx",
+    form: Form = "onnx",
     target_precision: TargetPrecision = None,
     target_coverage: TargetCoverage = None,
     unproven: Unproven = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Export a run's best weights to ONNX, and verify the file against PyTorch on real images.
+    """Export a run's best weights as ONNX or in another form, and verify the file against PyTorch on real images.
 
     Examples:
       classifier-training export runs/shirts
       classifier-training export runs/shirts export.opset_version=17
       classifier-training export runs/shirts --form end-to-end
-      classifier-training export runs/shirts --form fp16
+      classifier-training export runs/shirts --form int8
       classifier-training export runs/shirts --form safetensors
       classifier-training export runs/shirts --form torch-export
       classifier-training export runs/shirts --form openvino

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from classifier_training.terminal.terminal import Terminal
 
 Model = Annotated[
-    str | None, typer.Argument(help="Run folder, .onnx file or .ckpt file.", metavar="RUN", show_default=False)
+    str | None, typer.Argument(help="Run folder, or .onnx, .xml or .ckpt file.", metavar="RUN", show_default=False)
 ]
 Images = Annotated[
     list[str] | None,
@@ -43,7 +43,7 @@ Output = Annotated[
 Kind = Annotated[
     RowsFormat | None, typer.Option("--format", help="Format of the output; without --output, of what is printed.")
 ]
-TopK = Annotated[int | None, typer.Option(min=1, help="Write the so many most probable classes.", metavar="K")]
+TopK = Annotated[int | None, typer.Option(min=1, help="Write the K most probable classes.", metavar="K")]
 Threshold = Annotated[
     float | None, typer.Option(min=0, max=1, help="Below this probability a prediction abstains.", metavar="P")
 ]

@@ -21,6 +21,16 @@ _LARGEST_TEMPERATURE: Final = 1e30
 """Beyond this, or below its reciprocal, a float32 of the logits divided by it is no number, or 0."""
 MAX_SIDE: Final = 8192
 """The longest side, pixels, that a file may ask for; what is beyond is a mistake, or an attack on the memory."""
+_ALLOWED: Final = {
+    "image_size": f"a whole number from 1 to {MAX_SIDE}",
+    "crop_pct": "a number above 0 and at most 1",
+    "interpolation": ", ".join(get_args(Interpolation)),
+    "mean": "three numbers",
+    "std": "three positive numbers",
+    "max_image_pixels": "a positive whole number, or null",
+    "background": "three whole numbers from 0 to 255, or null",
+    "integer_range": "two numbers, the lower one first, or null",
+}
 _logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
@@ -137,7 +147,10 @@ def read_preprocessing(values: object, source: str) -> Preprocessing:
     }
     for name, check in is_valid.items():
         if not check(values.get(name)):
-            raise CheckpointError(f"{source}: preprocessing.{name} is {values.get(name)!r:.80}, which is not possible")
+            raise CheckpointError(
+                f"{source}: preprocessing.{name} is {values.get(name)!r:.80}, which is not possible; allowed:"
+                f" {_ALLOWED[name]}"
+            )
     preprocessing = Preprocessing.from_dict(values)
     if preprocessing.resize_size > MAX_SIDE:
         raise CheckpointError(

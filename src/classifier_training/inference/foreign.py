@@ -165,5 +165,6 @@ def no_card(path: Path, name: str) -> CheckpointError:
     """The error of a file that says nothing and of which nothing was said; ``name``: the file that may be beside it."""
     return CheckpointError(
         f"{path} has no class names: there is no class_names in its metadata, and no {name} in its folder; for a file"
-        f" of another program give --labels FILE and --preprocessing JSON ({_PREPROCESSING})"
+        f" of another program give --labels FILE and --preprocessing JSON ({_PREPROCESSING}) to predict or evaluate, or"
+        f" put {name} with class_to_idx and preprocessing beside the file"
     )

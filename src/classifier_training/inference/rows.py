@@ -6,6 +6,7 @@ import heapq
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, Final
 
 import numpy as np
@@ -118,8 +119,10 @@ class RowFormat:
 
     def text_cells(self, row: Row) -> list[Cell]:
         """A row of a CSV file: a probability with six digits, empty text for what is missing."""
-        cells = [_as_text(value) for value in self.cells(row).values()]
-        return [as_text_in_spreadsheets(cell) for cell in cells] if self.safe_csv else list(cells)
+        cells = list(self.cells(row).values())
+        if self.safe_csv:  # a number is none, though it may begin with a minus
+            cells = [as_text_in_spreadsheets(value) if isinstance(value, str) else value for value in cells]
+        return [_as_text(value) for value in cells]
 
     def _decided(self, decision: Decision, prediction: Prediction | None) -> Row:
         """Whether the model abstains, and the classes of its prediction set, as far as it decides these."""
@@ -128,8 +131,8 @@ class RowFormat:
         if decision.abstain_threshold is not None:
             row["abstain"] = None if decided is None else bool(decided.abstain[0])
         if decision.set_threshold is not None:
-            is_in = () if decided is None or decided.sets is None else decided.sets[0].tolist()
-            row["prediction_set"] = [name for name, there in zip(self.classes, is_in, strict=False) if there]
+            is_in = None if decided is None or decided.sets is None else decided.sets[0].tolist()
+            row["prediction_set"] = None if is_in is None else list(compress(self.classes, is_in))
         return row
 
     def _top(self, prediction: Prediction, count: int) -> list[Row]:
@@ -151,7 +154,7 @@ def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        return json.dumps(value, ensure_ascii=False) if value else ""
+        return json.dumps(value, ensure_ascii=False)
     return format(value, _DIGITS) if isinstance(value, float) else str(value)
 
 

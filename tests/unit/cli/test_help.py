@@ -9,6 +9,7 @@ import pytest
 from typer.main import get_command
 
 from classifier_training.cli.main import app, main
+from classifier_training.exporters.forms import FORMS
 
 
 def all_commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -68,3 +69,10 @@ def test_a_command_shows_its_usage_and_two_examples(
     assert all(f"{example} ".startswith(f" {command} ") for example in examples), (
         "an example is wrapped, or of another command"
     )
+
+
+def test_every_form_of_an_export_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["export", "--help"])
+
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert f"Form of the exported file: {', '.join(list(FORMS)[:-1])} or {list(FORMS)[-1]}." in shown

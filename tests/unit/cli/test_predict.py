@@ -302,11 +302,11 @@ def test_the_decision_of_the_model_is_in_its_rows(run: Callable[..., Ended]) -> 
         if line["label"] is not None:
             assert line["abstain"] == (line["probability"] < 0.5)
             assert line["prediction_set"] == [name for name, value in line["probabilities"].items() if value >= 0.3]
-    assert (lines[1]["abstain"], lines[1]["prediction_set"]) == (None, [])
+    assert (lines[1]["abstain"], lines[1]["prediction_set"]) == (None, None)  # a set may be empty
     assert [row["prediction_set"] for row in parquet.read_table("a.parquet").to_pylist()] == [
         line["prediction_set"] for line in lines
     ]
-    assert [json.loads(row["prediction_set"] or "[]") for row in rows_of(Path("a.csv"))] == [
+    assert [json.loads(row["prediction_set"] or "null") for row in rows_of(Path("a.csv"))] == [
         line["prediction_set"] for line in lines
     ]
     run("photos", "-o", "b.csv", "--threshold", "1", model="decided.onnx")
@@ -356,13 +356,19 @@ def test_a_file_of_another_program_is_described(run: Callable[..., Ended]) -> No
 
 def test_names_for_spreadsheets(run: Callable[..., Ended], tmp_path: Path) -> None:
     Path("photos/c.png").rename("=1+1.png")
-    Path("@d.png").write_bytes(Path("=1+1.png").read_bytes())
+    make_image(Path("@d.png"), np.zeros((20, 30, 3), np.uint8))
+    unknown = UnknownCard(kind="energy", threshold=0.15, known_share=0.95, num_images=9)
+    metadata = DeploymentCard(CLASSES, Preprocessing(image_size=16), unknown=unknown).to_metadata()
+    make_onnx(Path("unknown.onnx"), metadata=metadata, has_unknown_score=True)
 
     for name, options in (("as-it-is.csv", ()), ("safe.csv", ("--safe-csv",))):
-        assert run("=1+1.png", "@d.png", "-o", name, *options).code == 0
+        assert run("=1+1.png", "@d.png", "-o", name, *options, model="unknown.onnx").code == 0
 
     assert [row["file"] for row in rows_of(tmp_path / "as-it-is.csv")] == ["=1+1.png", "@d.png"]
     assert [row["file"] for row in rows_of(tmp_path / "safe.csv")] == ["'=1+1.png", "'@d.png"]
+    scores = [[row["unknown_score"] for row in rows_of(tmp_path / name)] for name in ("as-it-is.csv", "safe.csv")]
+    assert scores[0] == scores[1]
+    assert any(score.startswith("-") for score in scores[0])  # a number, and no formula
 
 
 def test_an_output_that_exists_is_replaced_only_if_asked(run: Callable[..., Ended], tmp_path: Path) -> None:
