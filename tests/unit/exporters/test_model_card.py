@@ -115,7 +115,7 @@ def test_the_card_says_how_unknown_images_are_told(tmp_path: Path) -> None:
         kind="energy", threshold=1.5, known_share=0.95, num_images=30, kinds=kinds, left_out=left_out, measured=effect
     )
     write(run)
-    assert "The model has no score that tells them." in run.card.read_text(encoding="utf-8")
+    assert "The model has no score for them." in run.card.read_text(encoding="utf-8")
 
     edit_json(run.results, unknown=to_json(record))
     write(run)
