@@ -33,7 +33,7 @@ def outputs(path: Path, images: Tensor) -> dict[str, Any]:
         ("mobilenetv3_small_050", 32, "torchscript"),
         ("vit_tiny_patch16_224", 32, "torchscript"),
         ("convnext_atto", 32, "torchscript"),
-        ("resnet10t", 32, "dynamo"),
+        ("test_byobnet", 32, "dynamo"),
     ],
 )
 def test_the_features_are_what_the_head_of_a_backbone_gets(

@@ -40,7 +40,7 @@ def test_made_up_requests_get_described_answers(described: Any) -> None:
 
         @given(case=operation.ok().as_strategy())
         @settings(
-            max_examples=20,
+            max_examples=12,
             derandomize=True,
             database=None,
             deadline=None,
