@@ -11,6 +11,7 @@ from classifier_training.config.schema import DecisionConfig
 from classifier_training.errors import ConfigError, RunError
 from classifier_training.exporters.forms import export_form
 from classifier_training.files.text import plain_text
+from classifier_training.inference.card import DeploymentCard
 from classifier_training.inference.decision import Decision
 from classifier_training.metrics.scores import Predictions
 from classifier_training.models.base import BaseClassificationModel
@@ -21,7 +22,7 @@ from classifier_training.results.decision_file import DecisionEffect
 from classifier_training.results.folder import read_scores
 from classifier_training.results.results_file import ResultsFile
 from classifier_training.results.tables import check_probabilities, read_predictions_csv
-from classifier_training.run.folder import RunFolder, ScoredFolder
+from classifier_training.run.folder import INT8, RunFolder, ScoredFolder
 from classifier_training.run.records import DamagedFileError, read_record, to_json
 from classifier_training.terminal.terminal import Terminal
 
@@ -57,11 +58,18 @@ def deployed_decision(
     return decision if effect is None else replace(decision, measured={"split": split, **to_json(effect)})
 
 
-def decision_of_form(decision: Decision | None, form: str) -> Decision | None:
-    """The decision as a form has it: what was measured is of float32, and not of a form that computes otherwise."""
-    if decision is None or export_form(form).convert is None:
-        return decision
-    return replace(decision, measured=None)
+def card_of_form(card: DeploymentCard, form: str) -> DeploymentCard:
+    """The card as a form has it, without what is known of float32 only and would mislead.
+
+    A form that computes otherwise has no measured figures of its thresholds. Eight bits also move the logits as a
+    whole, so that the threshold of an unknown score and the distributions that drift is measured against are others.
+    """
+    if export_form(form).convert is None:
+        return card
+    decision = None if card.decision is None else replace(card.decision, measured=None)
+    if form == INT8:
+        return replace(card, decision=decision, unknown=None, validation=None)
+    return replace(card, decision=decision)
 
 
 def _measured(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from classifier_training.config.overrides import OverrideLike
 from classifier_training.config.schema import Config, DecisionConfig, ExportConfig
 from classifier_training.errors import ConfigError, ExportError, OutOfMemoryError, RunError
 from classifier_training.exporters.card_data import read_filled_in
-from classifier_training.exporters.deployed_decision import decision_of_form, deployed_decision
+from classifier_training.exporters.deployed_decision import card_of_form, deployed_decision
 from classifier_training.exporters.forms import (
     DEFAULT_FORM,
     FORMS,
@@ -128,7 +128,7 @@ def _export_unproven(
     run: RunFolder, config: Config, terminal: Terminal, form: str, targets: DecisionConfig | None
 ) -> Path:
     model, card, _ = _trained(run, targets, terminal)
-    card = replace(card, decision=decision_of_form(card.decision, form))
+    card = card_of_form(card, form)
     path = export_unproven(model, ExportFolder(run.export), export_form(form), settings_of(config.export), card)
     terminal.warn(f"{path} is unproven: nothing has compared it with the trained model")
     return path
@@ -164,7 +164,7 @@ def export_checkpoint(
             images,
             export_form(form),
             settings_of(config.export),
-            card=replace(card, decision=decision_of_form(decision, form)),
+            card=card_of_form(card, form),
             record={
                 "weights": "checkpoints/best.ckpt",
                 "epoch": epoch,
