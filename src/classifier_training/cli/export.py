@@ -50,7 +50,7 @@ def export(
       classifier-training export runs/shirts
       classifier-training export runs/shirts export.opset_version=17
       classifier-training export runs/shirts --form end-to-end
-      classifier-training export runs/shirts --form int8
+      classifier-training export runs/shirts --form int8 export.min_speedup=0
       classifier-training export runs/shirts --form safetensors
       classifier-training export runs/shirts --form torch-export
       classifier-training export runs/shirts --form openvino
