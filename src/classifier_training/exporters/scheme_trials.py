@@ -190,7 +190,7 @@ def choose(trials: Sequence[Trial], settings: ExportSettings) -> tuple[Trial | N
         elif trial is best and is_worth_it:
             trial.verdict = "taken"
         else:
-            trial.verdict = "not faster than the one taken" if is_worth_it else "too slow"
+            trial.verdict = "not clearly faster" if is_worth_it else "too slow"
     return (best, "") if is_worth_it else (None, _why_none(trials, best, settings))
 
 

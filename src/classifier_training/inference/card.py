@@ -43,9 +43,6 @@ class DeploymentCard:
         classes: K class names, in the order of the logits. Always text.
         preprocessing: How an image becomes the input.
         temperature: `OnnxClassifier` divides the logits by it.
-        thresholds: The probability, in [0, 1], below which a prediction of a class is not to be trusted; by class.
-        prediction_set_quantile: Quantile of conformal prediction sets, in [0, 1].
-        reference_features: Statistics of the training photos, to recognise photos that are unlike them.
         self_test: Pictures and the answers to them; see `inference.self_test`.
         decision: From which probability on the model answers, and which classes a prediction set holds.
         validation: What the model answers on the validation split: ``predicted`` has the number of images by class,
@@ -56,9 +53,6 @@ class DeploymentCard:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     temperature: float | None = None
-    thresholds: Mapping[str, float] | None = None
-    prediction_set_quantile: float | None = None
-    reference_features: Mapping[str, Any] | None = None
     self_test: Mapping[str, Any] | None = None
     decision: Decision | None = None
     validation: Mapping[str, Any] | None = None
@@ -103,8 +97,6 @@ class DeploymentCard:
         for name, value in optional.items():
             if value is not None and not _OPTIONAL[name](value):
                 raise CheckpointError(f"{source}: {name} in the metadata is {value!r:.80}, which is not possible")
-        if optional.get("thresholds") is not None and set(optional["thresholds"]) != set(classes):
-            raise CheckpointError(f"{source}: thresholds in the metadata must have one value for each class")
         preprocessing = read_preprocessing(_read_json(metadata, "preprocessing", source), source)
         decision = _read_object(metadata, DECISION, Decision.from_dict, version, source)
         unknown = _read_object(metadata, UNKNOWN, UnknownCard.from_dict, version, source)
@@ -215,10 +207,6 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_finite, value))
 
 
-def _is_fraction(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 1
-
-
 def _is_triple(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 3 and all(map(_is_finite, value))
 
@@ -233,9 +221,6 @@ def _is_object(value: object) -> bool:
 
 _OPTIONAL: Final[Mapping[str, Callable[[Any], bool]]] = {
     "temperature": lambda value: _is_finite(value) and 1 / _LARGEST_TEMPERATURE <= value <= _LARGEST_TEMPERATURE,
-    "thresholds": lambda value: _is_object(value) and all(map(_is_fraction, value.values())),
-    "prediction_set_quantile": _is_fraction,
-    "reference_features": _is_object,
     "self_test": _is_object,
     "validation": lambda value: (
         _is_object(value)

@@ -23,7 +23,7 @@ def test_the_fastest_accurate_one_is_taken() -> None:
     trials = [make_trial(0, 1.2), make_trial(2, 1.6), make_trial(3, 2.0, **LOST)]
 
     assert choose(trials, SETTINGS) == (trials[1], "")
-    assert [trial.verdict for trial in trials] == ["not faster than the one taken", "taken", "loses too much"]
+    assert [trial.verdict for trial in trials] == ["not clearly faster", "taken", "loses too much"]
     assert worth_repairing(trials, SETTINGS) == SCHEMES[3]
 
 

@@ -19,9 +19,6 @@ WHOLE = DeploymentCard(
     ("a", "b"),
     PREPROCESSING,
     temperature=1.5,
-    thresholds={"a": 0.5, "b": 0.0},
-    prediction_set_quantile=0.9,
-    reference_features={"mean": [0.1, 0.2]},
     self_test={"pixel": 3, "logits": [0.5, -1.0]},
 )
 
@@ -34,7 +31,7 @@ def test_a_card_is_read_as_it_was_written(card: DeploymentCard) -> None:
 def test_what_a_card_does_not_have_is_not_in_the_file() -> None:
     assert list(CARD.to_metadata()) == ["class_names", "preprocessing", "card_version"]
     assert json.loads(CARD.to_metadata()["card_version"]) == "1.1"
-    assert len(WHOLE.to_metadata()) == 8
+    assert len(WHOLE.to_metadata()) == 5
 
 
 def test_a_file_of_version_0_1_is_read_and_entries_of_its_owner_are_ignored() -> None:
@@ -82,11 +79,6 @@ def test_a_newer_major_version_is_refused_in_one_line() -> None:
         ("temperature", "1e39", "temperature in the metadata is 1e"),
         ("self_test", "[" * 100_000, "self_test in the metadata is not JSON"),
         ("temperature", "true", "temperature in the metadata is True"),
-        ("thresholds", "[0.5, 0.5]", "thresholds in the metadata is"),
-        ("thresholds", '{"a": 0.5, "b": 2}', "thresholds in the metadata is"),
-        ("thresholds", '{"a": 0.5}', "thresholds in the metadata must have one value for each class"),
-        ("prediction_set_quantile", "1.5", "prediction_set_quantile in the metadata is 1.5"),
-        ("reference_features", "[1]", "reference_features in the metadata is"),
         ("self_test", '"yes"', "self_test in the metadata is 'yes'"),
     ],
 )
